@@ -1,0 +1,5 @@
+//! The `rookery` command.
+
+fn main() {
+    println!("Hello, world!");
+}

@@ -1,0 +1,3 @@
+//! What operators see: metrics, probes, logs, shutdown.
+
+pub mod metrics;

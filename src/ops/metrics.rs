@@ -1,0 +1,313 @@
+//! The counters and gauges of `/metrics`, by their names in the contract.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use crate::config::Transport;
+use crate::publication::Source;
+
+/// Why a client or a request was refused: label `reason` of `rookery_rejected_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Rejected {
+    Connections,
+    ConnectRate,
+    PerIp,
+    Rooms,
+    Events,
+    Payload,
+    HeaderTimeout,
+    BadPacket,
+    Unauthenticated,
+    Forbidden,
+    Draining,
+}
+
+/// Why a session ended: label `reason` of `rookery_disconnects_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Disconnected {
+    Client,
+    TransportError,
+    PingTimeout,
+    Slow,
+    Dismissed,
+    TokenExpired,
+    Drain,
+}
+
+/// What became of one delivery: label `outcome` of `rookery_deliveries_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Outcome {
+    Written,
+    DroppedSlow,
+    DroppedVolatile,
+    Gone,
+}
+
+/// Direction of Redis messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Direction {
+    In,
+    Out,
+}
+
+macro_rules! labels {
+    ($kind:ident { $($variant:ident => $label:literal),* $(,)? }) => {
+        impl $kind {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [$kind] = &[$($kind::$variant),*];
+
+            /// The label's value.
+            pub fn label(self) -> &'static str {
+                match self { $($kind::$variant => $label),* }
+            }
+        }
+    };
+}
+
+labels!(Rejected {
+    Connections => "connections",
+    ConnectRate => "connect_rate",
+    PerIp => "per_ip",
+    Rooms => "rooms",
+    Events => "events",
+    Payload => "payload",
+    HeaderTimeout => "header_timeout",
+    BadPacket => "bad_packet",
+    Unauthenticated => "unauthenticated",
+    Forbidden => "forbidden",
+    Draining => "draining",
+});
+labels!(Disconnected {
+    Client => "client",
+    TransportError => "transport_error",
+    PingTimeout => "ping_timeout",
+    Slow => "slow",
+    Dismissed => "dismissed",
+    TokenExpired => "token_expired",
+    Drain => "drain",
+});
+labels!(Outcome {
+    Written => "written",
+    DroppedSlow => "dropped_slow",
+    DroppedVolatile => "dropped_volatile",
+    Gone => "gone",
+});
+labels!(Direction { In => "in", Out => "out" });
+
+/// Every metric that is a plain counter, gauge or histogram. Cloning is not needed: share it in
+/// an `Arc`. All label values exist from the start, at zero.
+pub struct Metrics {
+    registry: Registry,
+    connections: [IntGauge; 2],
+    /// `rookery_connects_total{outcome="accepted"}`: clients accepted in a namespace.
+    pub connects_accepted: IntCounter,
+    /// `rookery_connects_total{outcome="refused"}`.
+    pub connects_refused: IntCounter,
+    disconnects: Vec<IntCounter>,
+    /// `rookery_rooms`: rooms that have members here.
+    pub rooms: IntGauge,
+    publications: Vec<IntCounter>,
+    deliveries: Vec<IntCounter>,
+    rejected: Vec<IntCounter>,
+    /// `rookery_redis_up`: 1 while both links to Redis are up. Absent without Redis.
+    pub redis_up: IntGauge,
+    redis_messages: Vec<IntCounter>,
+    /// `rookery_redis_reconnects_total`.
+    pub redis_reconnects: IntCounter,
+    /// `rookery_redis_unsent_total`: accepted while Redis was away, or what its queue could not
+    /// take; never sent later.
+    pub redis_unsent: IntCounter,
+    /// `rookery_redis_dropped_total`: received from Redis but not delivered, because the shards'
+    /// queues were full or the message was not understood.
+    pub redis_dropped: IntCounter,
+    /// `rookery_config_reloads_total{outcome="applied"}`.
+    pub reloads_applied: IntCounter,
+    /// `rookery_config_reloads_total{outcome="refused"}`.
+    pub reloads_refused: IntCounter,
+    /// `rookery_api_request_seconds`: time to answer requests of the HTTP API.
+    pub api_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Registers all of them, and the process's own, in a registry of their own.
+    ///
+    /// # Errors
+    /// Only when a name were registered twice, a mistake in this file.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let connections = gauges(
+            &registry,
+            "rookery_connections",
+            "Sessions, by what carries them",
+            "transport",
+        )?;
+        let connects = counters(
+            &registry,
+            "rookery_connects_total",
+            "Clients that asked for a namespace",
+            "outcome",
+        )?;
+        let reloads = counters(
+            &registry,
+            "rookery_config_reloads_total",
+            "Configuration files read again",
+            "outcome",
+        )?;
+        let redis_up = IntGauge::new("rookery_redis_up", "1 while the links to Redis are up")?;
+        let api_seconds = Histogram::with_opts(HistogramOpts::new(
+            "rookery_api_request_seconds",
+            "Time to answer requests of the HTTP API",
+        ))?;
+        registry.register(Box::new(api_seconds.clone()))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Metrics {
+            connections: [Transport::Polling, Transport::Websocket]
+                .map(|t| connections.with_label_values(&[t.label()])),
+            connects_accepted: connects.with_label_values(&["accepted"]),
+            connects_refused: connects.with_label_values(&["refused"]),
+            disconnects: each(
+                &counters(&registry, "rookery_disconnects_total", "Sessions that ended", "reason")?,
+                Disconnected::ALL.iter().map(|r| r.label()),
+            ),
+            rooms: gauge(&registry, "rookery_rooms", "Rooms that have members on this instance")?,
+            publications: each(
+                &counters(
+                    &registry,
+                    "rookery_publications_total",
+                    "Publications accepted or received",
+                    "source",
+                )?,
+                Source::ALL.iter().map(|s| s.label()),
+            ),
+            deliveries: each(
+                &counters(
+                    &registry,
+                    "rookery_deliveries_total",
+                    "Publications times recipients, by what became of each",
+                    "outcome",
+                )?,
+                Outcome::ALL.iter().map(|o| o.label()),
+            ),
+            rejected: each(
+                &counters(&registry, "rookery_rejected_total", "Refusals", "reason")?,
+                Rejected::ALL.iter().map(|r| r.label()),
+            ),
+            redis_up,
+            redis_messages: each(
+                &counters(
+                    &registry,
+                    "rookery_redis_messages_total",
+                    "Messages to and from Redis",
+                    "direction",
+                )?,
+                Direction::ALL.iter().map(|d| d.label()),
+            ),
+            redis_reconnects: counter(
+                &registry,
+                "rookery_redis_reconnects_total",
+                "Times that a link to Redis was made again",
+            )?,
+            redis_unsent: counter(
+                &registry,
+                "rookery_redis_unsent_total",
+                "Publications that were accepted and never reached Redis",
+            )?,
+            redis_dropped: counter(
+                &registry,
+                "rookery_redis_dropped_total",
+                "Messages from Redis that were not delivered",
+            )?,
+            reloads_applied: reloads.with_label_values(&["applied"]),
+            reloads_refused: reloads.with_label_values(&["refused"]),
+            api_seconds,
+            registry,
+        })
+    }
+
+    /// The registry, for collectors of other modules and for the scrape.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Adds `rookery_redis_up` to the scrape; called once, where Redis is configured.
+    ///
+    /// # Errors
+    /// When called twice.
+    pub fn with_redis(&self) -> prometheus::Result<()> {
+        self.registry.register(Box::new(self.redis_up.clone()))
+    }
+
+    /// `rookery_connections{transport}`.
+    pub fn connections(&self, transport: Transport) -> &IntGauge {
+        &self.connections[transport as usize]
+    }
+
+    /// Counts the end of a session.
+    pub fn disconnected(&self, reason: Disconnected) {
+        self.disconnects[reason as usize].inc();
+    }
+
+    /// Counts a publication.
+    pub fn published(&self, source: Source) {
+        self.publications[source.index()].inc();
+    }
+
+    /// Counts deliveries.
+    pub fn delivered(&self, outcome: Outcome, n: u64) {
+        self.deliveries[outcome as usize].inc_by(n);
+    }
+
+    /// Counts a refusal.
+    pub fn rejected(&self, reason: Rejected) {
+        self.rejected[reason as usize].inc();
+    }
+
+    /// Counts messages to or from Redis.
+    pub fn redis_message(&self, direction: Direction) {
+        self.redis_messages[direction as usize].inc();
+    }
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> prometheus::Result<IntCounterVec> {
+    let vec = IntCounterVec::new(Opts::new(name, help), &[label])?;
+    registry.register(Box::new(vec.clone()))?;
+    Ok(vec)
+}
+
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> prometheus::Result<IntGaugeVec> {
+    let vec = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+    registry.register(Box::new(vec.clone()))?;
+    Ok(vec)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let counter = IntCounter::new(name, help)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let gauge = IntGauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn each<'a>(vec: &IntCounterVec, labels: impl Iterator<Item = &'a str>) -> Vec<IntCounter> {
+    labels.map(|label| vec.with_label_values(&[label])).collect()
+}
