@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod data;
+pub mod delivery;
 pub mod fanout;
 pub mod ops;
 pub mod publication;

@@ -1,0 +1,270 @@
+//! WebSocket frames (RFC 6455, section 5) as far as Rookery reads and writes them itself.
+
+use bytes::Bytes;
+
+/// The meaning of a frame (RFC 6455, section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opcode {
+    /// A further part of a message.
+    Continuation,
+    /// UTF-8 text.
+    Text,
+    /// Bytes.
+    Binary,
+    /// The end of the connection.
+    Close,
+    /// Asks for a pong.
+    Ping,
+    /// Answers a ping.
+    Pong,
+}
+
+impl Opcode {
+    fn from_bits(bits: u8) -> Option<Self> {
+        Some(match bits {
+            0x0 => Opcode::Continuation,
+            0x1 => Opcode::Text,
+            0x2 => Opcode::Binary,
+            0x8 => Opcode::Close,
+            0x9 => Opcode::Ping,
+            0xA => Opcode::Pong,
+            _ => return None,
+        })
+    }
+
+    fn bits(self) -> u8 {
+        match self {
+            Opcode::Continuation => 0x0,
+            Opcode::Text => 0x1,
+            Opcode::Binary => 0x2,
+            Opcode::Close => 0x8,
+            Opcode::Ping => 0x9,
+            Opcode::Pong => 0xA,
+        }
+    }
+
+    /// Whether it is a control frame, which may come between the frames of a message.
+    pub fn is_control(self) -> bool {
+        matches!(self, Opcode::Close | Opcode::Ping | Opcode::Pong)
+    }
+}
+
+/// A whole frame, unmasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Whether it ends its message.
+    pub fin: bool,
+    /// Its meaning.
+    pub opcode: Opcode,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+/// Bytes that are no frame that may occur here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A reserved bit or opcode is set.
+    #[error("a reserved bit or opcode is set")]
+    Reserved,
+    /// The frame is masked where it must not be, or the other way round.
+    #[error("the frame's masking is wrong for its direction")]
+    Masking,
+    /// A control frame is fragmented or longer than 125 bytes.
+    #[error("a control frame is fragmented or too long")]
+    Control,
+    /// The payload is longer than allowed.
+    #[error("the frame is longer than the limit")]
+    TooLong,
+}
+
+/// The longest head of an unmasked frame.
+pub const MAX_HEAD: usize = 10;
+
+/// Appends an unmasked, unfragmented frame, as a server sends it.
+pub fn put_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    put_head(out, opcode, payload.len(), false);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a frame masked with a zero key, as it would have come from a client: masking with
+/// zeros changes nothing (RFC 6455, section 5.3).
+pub fn put_client_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    put_head(out, opcode, payload.len(), true);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(payload);
+}
+
+fn put_head(out: &mut Vec<u8>, opcode: Opcode, len: usize, masked: bool) {
+    let mask = if masked { 0x80 } else { 0 };
+    out.push(0x80 | opcode.bits());
+    if len < 126 {
+        out.push(mask | len as u8);
+    } else if let Ok(len) = u16::try_from(len) {
+        out.push(mask | 126);
+        out.extend_from_slice(&len.to_be_bytes());
+    } else {
+        out.push(mask | 127);
+        out.extend_from_slice(&(len as u64).to_be_bytes());
+    }
+}
+
+struct Head {
+    fin: bool,
+    opcode: Opcode,
+    mask: Option<[u8; 4]>,
+    bytes: usize,
+    payload: usize,
+}
+
+/// Reads a frame's head; `None` while it is not whole.
+fn parse_head(bytes: &[u8], masked: bool, max: usize) -> Result<Option<Head>, FrameError> {
+    let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
+    if first & 0x70 != 0 {
+        return Err(FrameError::Reserved);
+    }
+    let opcode = Opcode::from_bits(first & 0x0F).ok_or(FrameError::Reserved)?;
+    if (second & 0x80 != 0) != masked {
+        return Err(FrameError::Masking);
+    }
+    let (extra, payload) = match second & 0x7F {
+        126 => match rest.first_chunk::<2>() {
+            Some(len) => (2, u64::from(u16::from_be_bytes(*len))),
+            None => return Ok(None),
+        },
+        127 => match rest.first_chunk::<8>() {
+            Some(len) => (8, u64::from_be_bytes(*len)),
+            None => return Ok(None),
+        },
+        len => (0, u64::from(len)),
+    };
+    let fin = first & 0x80 != 0;
+    if opcode.is_control() && (!fin || payload > 125) {
+        return Err(FrameError::Control);
+    }
+    let payload = usize::try_from(payload).ok().filter(|n| *n <= max).ok_or(FrameError::TooLong)?;
+    let mask = match (masked, rest[extra..].first_chunk::<4>()) {
+        (false, _) => None,
+        (true, Some(key)) => Some(*key),
+        (true, None) => return Ok(None),
+    };
+    let bytes = 2 + extra + if masked { 4 } else { 0 };
+    Ok(Some(Head { fin, opcode, mask, bytes, payload }))
+}
+
+/// Takes the first frame of `bytes` as a client sent it; gives it and how many bytes it took,
+/// or `None` while it is not whole.
+///
+/// # Errors
+/// When the bytes cannot be the start of a client's frame of at most `max` payload bytes.
+pub fn parse_client_frame(bytes: &[u8], max: usize) -> Result<Option<(Frame, usize)>, FrameError> {
+    let Some(head) = parse_head(bytes, true, max)? else { return Ok(None) };
+    let end = head.bytes + head.payload;
+    let Some(masked) = bytes.get(head.bytes..end) else { return Ok(None) };
+    let key = head.mask.unwrap_or_default();
+    let payload = masked.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k).collect();
+    Ok(Some((Frame { fin: head.fin, opcode: head.opcode, payload }, end)))
+}
+
+/// Cuts the protocol engine's byte stream into frames, however its writes split it.
+///
+/// It holds bytes only while a frame is not whole, so an idle session costs nothing.
+#[derive(Default)]
+pub struct FrameReader {
+    partial: Vec<u8>,
+}
+
+impl FrameReader {
+    /// Takes what was written and gives every frame that became whole, in order.
+    ///
+    /// # Errors
+    /// When the bytes are no unmasked frames; the stream is unusable then.
+    pub fn push(
+        &mut self,
+        written: &[u8],
+        mut whole: impl FnMut(Frame),
+    ) -> Result<(), FrameError> {
+        if self.partial.is_empty() {
+            let used = Self::take(written, &mut whole)?;
+            self.partial.extend_from_slice(&written[used..]);
+            return Ok(());
+        }
+        self.partial.extend_from_slice(written);
+        let used = Self::take(&self.partial, &mut whole)?;
+        self.partial.drain(..used);
+        if self.partial.is_empty() {
+            self.partial = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn take(bytes: &[u8], whole: &mut impl FnMut(Frame)) -> Result<usize, FrameError> {
+        let mut used = 0;
+        while let Some(head) = parse_head(&bytes[used..], false, usize::MAX / 2)? {
+            let start = used + head.bytes;
+            let Some(payload) = bytes.get(start..start + head.payload) else { break };
+            let payload = Bytes::copy_from_slice(payload);
+            whole(Frame { fin: head.fin, opcode: head.opcode, payload });
+            used = start + head.payload;
+        }
+        Ok(used)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn opcode() -> impl Strategy<Value = Opcode> {
+        prop_oneof![Just(Opcode::Text), Just(Opcode::Binary)]
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_whole_however_the_writes_split_them(
+            frames in prop::collection::vec((opcode(), prop::collection::vec(any::<u8>(), 0..70_000)), 1..5),
+            cuts in prop::collection::vec(1usize..5_000, 1..60),
+        ) {
+            let mut bytes = Vec::new();
+            for (opcode, payload) in &frames {
+                put_frame(&mut bytes, *opcode, payload);
+            }
+            let mut reader = FrameReader::default();
+            let mut got = Vec::new();
+            let mut rest = &bytes[..];
+            let mut cuts = cuts.iter().cycle();
+            while !rest.is_empty() {
+                let n = (*cuts.next().unwrap()).min(rest.len());
+                reader.push(&rest[..n], |frame| got.push((frame.opcode, frame.payload.to_vec()))).unwrap();
+                rest = &rest[n..];
+            }
+            prop_assert_eq!(got, frames);
+            prop_assert!(reader.partial.is_empty());
+        }
+
+        #[test]
+        fn a_client_frame_is_read_back(payload in prop::collection::vec(any::<u8>(), 0..70_000), cut in any::<prop::sample::Index>()) {
+            let mut bytes = Vec::new();
+            put_client_frame(&mut bytes, Opcode::Text, &payload);
+            let part = &bytes[..cut.index(bytes.len())];
+            prop_assert_eq!(parse_client_frame(part, 1 << 20), Ok(None));
+            let (frame, used) = parse_client_frame(&bytes, 1 << 20).unwrap().unwrap();
+            prop_assert_eq!(frame.payload, payload);
+            prop_assert_eq!(used, bytes.len());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = parse_client_frame(&bytes, 1 << 16);
+            let _ = FrameReader::default().push(&bytes, |_| ());
+        }
+    }
+
+    #[test]
+    fn a_masked_payload_is_unmasked() {
+        // The example of RFC 6455, section 5.7: a masked "Hello".
+        let bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        let (frame, used) = parse_client_frame(&bytes, 125).unwrap().unwrap();
+        assert_eq!((&frame.payload[..], used), (&b"Hello"[..], bytes.len()));
+    }
+}

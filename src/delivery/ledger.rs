@@ -1,0 +1,31 @@
+//! The account of deliveries: each ends up as written or dropped, exactly once.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::ops::metrics::Outcome;
+use crate::publication::{Hop, Room};
+
+/// What a delivery is counted under, shared by all deliveries of one publication in one room.
+#[derive(Debug)]
+pub struct Stamp {
+    /// When the publication was accepted, on this instance's clock.
+    pub accepted: Instant,
+    /// Index of the room rule that matched, for the label `class`.
+    pub class: u16,
+    /// Whether it was accepted here.
+    pub hop: Hop,
+    /// The namespace that the room is in.
+    pub namespace: Arc<str>,
+    /// The room under which it counts; `None` for publications to a whole namespace.
+    pub room: Option<Room>,
+}
+
+/// Keeps the account. Called with an outbox's lock held: it must not call back into one.
+pub trait Ledger: Send + Sync {
+    /// `stamp`'s publication was handed to the kernel (or a poll's answer) at `at` for `n` recipients.
+    fn written(&self, stamp: &Stamp, n: u64, at: Instant);
+
+    /// `n` deliveries will never be written.
+    fn dropped(&self, outcome: Outcome, n: u64);
+}

@@ -1,0 +1,430 @@
+//! The [`Outbox`]: everything that is for one client, in order, bounded in bytes.
+
+mod carrier;
+mod inbound;
+mod polling;
+mod websocket;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use super::Revision;
+use super::encode::Encoded;
+use super::ledger::{Ledger, Stamp};
+use crate::ops::metrics::{Disconnected, Outcome};
+use carrier::Carrier;
+pub use inbound::ReadFrom;
+pub use polling::{NotPolling, Polled};
+
+/// Bounds that all outboxes share; they may change while sessions live.
+#[derive(Debug)]
+pub struct Bounds {
+    queue: AtomicUsize,
+    write_stall: AtomicU64,
+    /// The most bytes of a poll's answer.
+    pub max_payload: usize,
+}
+
+impl Bounds {
+    /// `queue` and `max_payload` in bytes.
+    pub fn new(queue: usize, write_stall: Duration, max_payload: usize) -> Self {
+        let bounds = Bounds { queue: 0.into(), write_stall: 0.into(), max_payload };
+        bounds.set(queue, write_stall);
+        bounds
+    }
+
+    /// Sets new bounds, for sessions that live too.
+    pub fn set(&self, queue: usize, write_stall: Duration) {
+        self.queue.store(queue, Ordering::Relaxed);
+        let millis = u64::try_from(write_stall.as_millis()).unwrap_or(u64::MAX);
+        self.write_stall.store(millis, Ordering::Relaxed);
+    }
+
+    fn queue(&self) -> usize {
+        self.queue.load(Ordering::Relaxed)
+    }
+
+    fn write_stall(&self) -> Duration {
+        Duration::from_millis(self.write_stall.load(Ordering::Relaxed))
+    }
+}
+
+/// Hears of the end of an outbox, once.
+pub trait OnEnd: Send + Sync {
+    /// Nothing can reach the client any more; its transport is closed or closing.
+    fn ended(&self, reason: Disconnected);
+}
+
+/// What a shard's sessions share.
+pub struct Surroundings {
+    /// The bounds.
+    pub bounds: Arc<Bounds>,
+    /// The account of deliveries.
+    pub ledger: Arc<dyn Ledger>,
+    /// The shard's runtime, where flushes run.
+    pub runtime: Handle,
+    /// The tracker of those tasks.
+    pub tracker: TaskTracker,
+}
+
+/// A publication for some members: encoded once, with the stamp it counts under.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its forms.
+    pub encoded: Arc<Encoded>,
+    /// Its account.
+    pub stamp: Arc<Stamp>,
+    /// Written only where the outbox is empty.
+    pub volatile: bool,
+}
+
+/// Publications that go to the same members: their bytes are joined once for all of them.
+#[derive(Debug)]
+pub struct Bundle {
+    items: Vec<Item>,
+    joined: [OnceLock<Bytes>; 2],
+    size: usize,
+    volatile: bool,
+}
+
+impl Bundle {
+    /// At least one publication, in order.
+    pub fn new(items: Vec<Item>) -> Self {
+        Bundle {
+            size: items.iter().map(|i| i.encoded.size()).sum(),
+            volatile: items.iter().any(|i| i.volatile),
+            items,
+            joined: Default::default(),
+        }
+    }
+
+    /// The publications.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    fn websocket(&self, revision: Revision) -> &Bytes {
+        if let [item] = &self.items[..] {
+            return item.encoded.websocket(revision);
+        }
+        self.joined[revision as usize].get_or_init(|| {
+            let mut out = Vec::with_capacity(self.size);
+            for item in &self.items {
+                out.extend_from_slice(item.encoded.websocket(revision));
+            }
+            out.into()
+        })
+    }
+}
+
+/// What became of a bundle at one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// The kernel took all of it; the caller keeps its account.
+    Written,
+    /// It waits, or was dropped and counted; the outbox keeps its account.
+    Kept,
+    /// Nothing of it can be written any more; the caller counts all of it as gone.
+    Gone,
+}
+
+/// How a session is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// What waits is written first, then the transport is closed, at the latest after
+    /// `limits.writeStall`.
+    Finish,
+    /// At once; what waits is dropped and counted.
+    Abort,
+}
+
+/// Everything that is for one client. Cloned as an `Arc`; every method may be called from any
+/// thread. There is one mutex and no call out of it but to the ledger.
+pub struct Outbox {
+    revision: Revision,
+    around: Arc<Surroundings>,
+    on_end: OnceLock<Weak<dyn OnEnd>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    carrier: Carrier,
+    phase: Phase,
+    queue: VecDeque<Entry>,
+    queued: usize,
+    flushing: bool,
+    /// The client closed: a waiting GET ends with `6`, not with `1`.
+    client_closed: bool,
+    /// What the protocol engine will read before it reads from a socket.
+    inbound: BytesMut,
+    reader: Option<Waker>,
+    feeder: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Finishing(Disconnected),
+    Ended(Disconnected),
+}
+
+impl Phase {
+    fn reason(self) -> Option<Disconnected> {
+        match self {
+            Phase::Open => None,
+            Phase::Finishing(reason) | Phase::Ended(reason) => Some(reason),
+        }
+    }
+}
+
+/// What waits: a packet in all its forms, or the rest of one whose start the kernel took.
+enum Entry {
+    Whole(Arc<Encoded>, Option<Arc<Stamp>>),
+    Rest(Bytes, Option<Arc<Stamp>>),
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        match self {
+            Entry::Whole(encoded, _) => encoded.size(),
+            Entry::Rest(bytes, _) => bytes.len(),
+        }
+    }
+
+    fn stamp(&self) -> Option<&Arc<Stamp>> {
+        match self {
+            Entry::Whole(_, stamp) | Entry::Rest(_, stamp) => stamp.as_ref(),
+        }
+    }
+}
+
+impl Outbox {
+    /// An outbox of a session that starts with polling.
+    pub fn new(revision: Revision, around: Arc<Surroundings>) -> Arc<Self> {
+        Arc::new(Outbox {
+            revision,
+            around,
+            on_end: OnceLock::new(),
+            state: Mutex::new(State {
+                carrier: Carrier::polling(),
+                phase: Phase::Open,
+                queue: VecDeque::new(),
+                queued: 0,
+                flushing: false,
+                client_closed: false,
+                inbound: BytesMut::new(),
+                reader: None,
+                feeder: None,
+            }),
+        })
+    }
+
+    /// Names who hears of the end; once, before anything is sent.
+    pub fn on_end(&self, hears: Weak<dyn OnEnd>) {
+        let _ = self.on_end.set(hears);
+    }
+
+    /// The revision that the client speaks.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Why the session ends or ended, where it does.
+    pub fn ending(&self) -> Option<Disconnected> {
+        self.state.lock().phase.reason()
+    }
+
+    /// Delivers publications. On a WebSocket with nothing waiting the kernel gets the shared
+    /// bytes at once; else they wait by reference, or are dropped and counted where the queue is
+    /// full, which ends the session: there is never a silent gap.
+    pub fn deliver(self: &Arc<Self>, bundle: &Bundle) -> Delivered {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Open {
+            return Delivered::Gone;
+        }
+        let empty = state.queue.is_empty();
+        if empty && let Carrier::WebSocket(socket) = &state.carrier {
+            let bytes = bundle.websocket(self.revision);
+            match socket.try_write(bytes) {
+                Ok(n) if n == bytes.len() => return Delivered::Written,
+                Ok(n) => self.keep_rest(&mut state, bundle, n),
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.keep(&mut state, bundle, true);
+                }
+                Err(_) => {
+                    self.end(&mut state, Disconnected::TransportError);
+                    return Delivered::Gone;
+                }
+            }
+        } else {
+            self.keep(&mut state, bundle, empty);
+        }
+        self.after_push(&mut state);
+        Delivered::Kept
+    }
+
+    /// Sends a packet that is no delivery: the engine's own, a reply, an ack, a refusal.
+    /// False: the session ends, nothing was sent.
+    pub fn send(self: &Arc<Self>, packet: Arc<Encoded>) -> bool {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Open {
+            return false;
+        }
+        state.push(Entry::Whole(packet, None));
+        if !state.flushing {
+            self.flush(&mut state);
+        }
+        self.after_push(&mut state);
+        matches!(state.phase, Phase::Open)
+    }
+
+    /// Ends the session. The first reason stays.
+    pub fn close(self: &Arc<Self>, reason: Disconnected, ending: Ending) {
+        let mut state = self.state.lock();
+        match (state.phase, ending) {
+            (Phase::Open, Ending::Finish) => self.finish(&mut state, reason),
+            (Phase::Open, Ending::Abort) => self.end(&mut state, reason),
+            (Phase::Finishing(first), Ending::Abort) => self.end(&mut state, first),
+            _ => {}
+        }
+    }
+
+    fn keep(&self, state: &mut State, bundle: &Bundle, empty: bool) {
+        if bundle.volatile && !empty {
+            let dropped = bundle.items.iter().filter(|i| i.volatile).count();
+            self.around.ledger.dropped(Outcome::DroppedVolatile, dropped as u64);
+        }
+        for item in bundle.items.iter().filter(|i| empty || !i.volatile) {
+            state.push(Entry::Whole(item.encoded.clone(), Some(item.stamp.clone())));
+        }
+    }
+
+    /// The kernel took the first `written` bytes of the bundle.
+    fn keep_rest(&self, state: &mut State, bundle: &Bundle, written: usize) {
+        let now = Instant::now();
+        let mut left = written;
+        for item in &bundle.items {
+            let bytes = item.encoded.websocket(self.revision);
+            if left >= bytes.len() {
+                left -= bytes.len();
+                self.around.ledger.written(&item.stamp, 1, now);
+            } else if left > 0 {
+                state.push(Entry::Rest(bytes.slice(left..), Some(item.stamp.clone())));
+                left = 0;
+            } else {
+                state.push(Entry::Whole(item.encoded.clone(), Some(item.stamp.clone())));
+            }
+        }
+    }
+
+    /// Sheds a client whose queue is full; else sees to it that somebody writes.
+    fn after_push(self: &Arc<Self>, state: &mut State) {
+        if state.queue.is_empty() || matches!(state.phase, Phase::Ended(_)) {
+            return;
+        }
+        if state.queued > self.around.bounds.queue() {
+            self.end(state, Disconnected::Slow);
+            return;
+        }
+        match &mut state.carrier {
+            Carrier::WebSocket(_) => self.spawn_flush(state),
+            Carrier::Polling(polling) => polling.wake(),
+            Carrier::Closed => {}
+        }
+    }
+
+    fn finish(self: &Arc<Self>, state: &mut State, reason: Disconnected) {
+        state.phase = Phase::Finishing(reason);
+        state.wake_reader();
+        if let Carrier::WebSocket(_) = state.carrier {
+            state.push(Entry::Rest(websocket::close_frame(), None));
+            if !state.flushing {
+                self.flush(state);
+            }
+            if state.queue.is_empty() {
+                self.end(state, reason);
+            } else {
+                self.spawn_flush(state);
+            }
+        } else {
+            if let Carrier::Polling(polling) = &mut state.carrier {
+                polling.wake();
+            }
+            self.end_later(reason);
+        }
+    }
+
+    /// Ends a session whose client does not come for what waits.
+    fn end_later(self: &Arc<Self>, reason: Disconnected) {
+        let outbox = Arc::downgrade(self);
+        let stall = self.around.bounds.write_stall();
+        self.around.tracker.spawn_on(
+            async move {
+                tokio::time::sleep(stall).await;
+                if let Some(outbox) = outbox.upgrade() {
+                    outbox.end(&mut outbox.state.lock(), reason);
+                }
+            },
+            &self.around.runtime,
+        );
+    }
+
+    /// Closes the transport and counts what was never written. Idempotent.
+    fn end(&self, state: &mut State, reason: Disconnected) {
+        if let Phase::Ended(_) = state.phase {
+            return;
+        }
+        state.phase = Phase::Ended(reason);
+        let unsent = state.queue.drain(..).filter(|e| e.stamp().is_some()).count();
+        state.queued = 0;
+        if unsent > 0 {
+            let outcome = match reason {
+                Disconnected::Slow => Outcome::DroppedSlow,
+                _ => Outcome::Gone,
+            };
+            self.around.ledger.dropped(outcome, unsent as u64);
+        }
+        match std::mem::replace(&mut state.carrier, Carrier::Closed) {
+            Carrier::WebSocket(socket) => self.hang_up(socket, reason),
+            Carrier::Polling(mut polling) => polling.wake(),
+            Carrier::Closed => {}
+        }
+        state.wake_reader();
+        if let Some(hears) = self.on_end.get().and_then(Weak::upgrade) {
+            self.around.tracker.spawn_on(async move { hears.ended(reason) }, &self.around.runtime);
+        }
+    }
+}
+
+impl State {
+    fn push(&mut self, entry: Entry) {
+        self.queued += entry.size();
+        self.queue.push_back(entry);
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.queue.pop_front()?;
+        self.queued -= entry.size();
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        Some(entry)
+    }
+
+    fn wake_reader(&mut self) {
+        if let Some(waker) = self.reader.take() {
+            waker.wake();
+        }
+        if let Some(waker) = self.feeder.take() {
+            waker.wake();
+        }
+    }
+}

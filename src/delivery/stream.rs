@@ -1,0 +1,186 @@
+//! The [`SessionStream`]: the byte stream that the protocol engine takes for a WebSocket.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::encode::Encoded;
+use super::frames::{Frame, FrameReader, Opcode};
+use super::outbox::{Ending, Outbox, ReadFrom};
+use crate::ops::metrics::Disconnected;
+
+/// The session above a stream: sees the engine's packets pass, and the stream's end.
+pub trait Above: Send + Sync {
+    /// A packet in text that the engine writes for the client, with its attachments.
+    fn passes(&self, text: &[u8], attachments: Vec<Bytes>) -> Passage;
+
+    /// The engine has let go of the stream: its session is over.
+    fn departed(&self);
+}
+
+/// What becomes of a packet of the engine.
+pub enum Passage {
+    /// It goes to the client as it is given here.
+    Send(Encoded),
+    /// It is kept from the client.
+    Drop,
+    /// It is kept from the client, and the engine reads this packet of the client's instead.
+    Answer(&'static [u8]),
+    /// It goes to the client, and then [`Above`] has done what follows from it.
+    SendThen(Encoded, Box<dyn FnOnce() + Send>),
+}
+
+/// A stream whose reads come from whatever carries the session, and whose writes go to its
+/// outbox, packet by packet. Writes are taken whole and at once: bounds and stalls are the
+/// outbox's matter.
+pub struct SessionStream {
+    outbox: Arc<Outbox>,
+    above: Arc<dyn Above>,
+    socket: Option<Arc<TcpStream>>,
+    written: FrameReader,
+    group: Option<Group>,
+    closed: bool,
+    /// Reads wait until the engine's first heartbeat was answered in the client's stead.
+    held: bool,
+}
+
+/// A text packet that waits for the attachments that it announced.
+struct Group {
+    text: Bytes,
+    attachments: Vec<Bytes>,
+    missing: usize,
+}
+
+impl SessionStream {
+    /// The stream of a session. With `hold`, nothing is read before a packet of the engine was
+    /// answered by [`Passage::Answer`].
+    pub fn new(outbox: Arc<Outbox>, above: Arc<dyn Above>, hold: bool) -> Self {
+        SessionStream {
+            outbox,
+            above,
+            socket: None,
+            written: FrameReader::default(),
+            group: None,
+            closed: false,
+            held: hold,
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) {
+        match (frame.opcode, self.group.take()) {
+            (Opcode::Text, None) => match announced(&frame.payload) {
+                0 => self.packet(&frame.payload, Vec::new()),
+                missing => {
+                    let text = frame.payload;
+                    self.group = Some(Group { text, attachments: Vec::new(), missing });
+                }
+            },
+            (Opcode::Binary, Some(mut group)) => {
+                group.attachments.push(frame.payload);
+                group.missing -= 1;
+                if group.missing == 0 {
+                    self.packet(&group.text, group.attachments);
+                } else {
+                    self.group = Some(group);
+                }
+            }
+            (Opcode::Close, _) => {
+                self.closed = true;
+                self.outbox.close(Disconnected::Client, Ending::Finish);
+            }
+            // Pings and pongs of WebSocket itself: browsers send none, and a server need not.
+            (_, group) => self.group = group,
+        }
+    }
+
+    fn packet(&mut self, text: &[u8], attachments: Vec<Bytes>) {
+        match self.above.passes(text, attachments) {
+            Passage::Send(packet) => {
+                self.outbox.send(Arc::new(packet));
+            }
+            Passage::SendThen(packet, then) => {
+                if self.outbox.send(Arc::new(packet)) {
+                    then();
+                }
+            }
+            Passage::Drop => {}
+            Passage::Answer(text) => {
+                self.held = false;
+                self.outbox.answer_engine(text);
+            }
+        }
+    }
+}
+
+/// How many attachments a Socket.IO packet announces (Socket.IO protocol, revision 5, "Packet
+/// encoding"): `45<n>-…` an event, `46<n>-…` an ack.
+fn announced(text: &[u8]) -> usize {
+    let [b'4', b'5' | b'6', rest @ ..] = text else { return 0 };
+    let Some(dash) = memchr::memchr(b'-', &rest[..rest.len().min(11)]) else { return 0 };
+    std::str::from_utf8(&rest[..dash]).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+impl AsyncRead for SessionStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match self.outbox.read_from(cx.waker(), self.held, buf) {
+                ReadFrom::Taken | ReadFrom::End => return Poll::Ready(Ok(())),
+                ReadFrom::Wait => return Poll::Pending,
+                ReadFrom::Socket(socket) => self.socket = Some(socket),
+            }
+            let Some(socket) = &self.socket else { return Poll::Pending };
+            std::task::ready!(socket.poll_read_ready(cx))?;
+            match socket.try_read_buf(buf) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+                Ok(_) => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SessionStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.closed || this.outbox.ending().is_some() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut frames = Vec::new();
+        this.written
+            .push(bytes, |frame| frames.push(frame))
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        for frame in frames {
+            this.frame(frame);
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for SessionStream {
+    fn drop(&mut self) {
+        self.above.departed();
+        self.outbox.close(Disconnected::TransportError, Ending::Finish);
+    }
+}
+
