@@ -1,5 +1,13 @@
 //! Fan-out: from a publication to the members of its rooms, on this instance and the others.
 
+pub mod batch;
+pub mod envelope;
+pub mod index;
+pub mod member;
+pub mod membership;
+pub mod router;
+pub mod shard;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;

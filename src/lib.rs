@@ -9,5 +9,6 @@ pub mod config;
 pub mod data;
 pub mod delivery;
 pub mod fanout;
+pub mod latency;
 pub mod ops;
 pub mod publication;

@@ -11,8 +11,8 @@ use crate::publication::{Hop, Room};
 pub struct Stamp {
     /// When the publication was accepted, on this instance's clock.
     pub accepted: Instant,
-    /// Index of the room rule that matched, for the label `class`.
-    pub class: u16,
+    /// The room rule that matched, for the label `class`.
+    pub class: Arc<str>,
     /// Whether it was accepted here.
     pub hop: Hop,
     /// The namespace that the room is in.
@@ -23,8 +23,9 @@ pub struct Stamp {
 
 /// Keeps the account. Called with an outbox's lock held: it must not call back into one.
 pub trait Ledger: Send + Sync {
-    /// `stamp`'s publication was handed to the kernel (or a poll's answer) at `at` for `n` recipients.
-    fn written(&self, stamp: &Stamp, n: u64, at: Instant);
+    /// `stamp`'s publication was handed to the kernel, or to a poll's answer, at each of these
+    /// moments for one recipient.
+    fn written(&self, stamp: &Stamp, at: &[Instant]);
 
     /// `n` deliveries will never be written.
     fn dropped(&self, outcome: Outcome, n: u64);

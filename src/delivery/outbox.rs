@@ -315,7 +315,7 @@ impl Outbox {
             let bytes = item.encoded.websocket(self.revision);
             if left >= bytes.len() {
                 left -= bytes.len();
-                self.around.ledger.written(&item.stamp, 1, now);
+                self.around.ledger.written(&item.stamp, &[now]);
             } else if left > 0 {
                 state.push(Entry::Rest(bytes.slice(left..), Some(item.stamp.clone())));
                 left = 0;

@@ -1,0 +1,55 @@
+//! The [`Envelope`]: a publication made ready for the shards.
+
+use std::sync::Arc;
+
+use crate::data::packet::encode_event;
+use crate::delivery::encode::Encoded;
+use crate::delivery::ledger::Stamp;
+use crate::delivery::outbox::Item;
+use crate::publication::{Publication, Room};
+
+/// A publication, encoded once, with a stamp for each target room. Shared by the shards.
+#[derive(Debug)]
+pub struct Envelope {
+    /// The publication.
+    pub publication: Arc<Publication>,
+    encoded: Arc<Encoded>,
+    stamps: Vec<Arc<Stamp>>,
+}
+
+impl Envelope {
+    /// Encodes it. `class` gives the latency class of a room.
+    pub fn seal(publication: Arc<Publication>, class: impl Fn(&str) -> Arc<str>) -> Self {
+        let p = &publication;
+        let (text, attachments) = encode_event(&p.namespace, None, &p.event, &p.args);
+        let stamp = |room: Option<&Room>| {
+            Arc::new(Stamp {
+                accepted: p.accepted,
+                class: class(room.map_or("", |r| r)),
+                hop: p.source.hop(),
+                namespace: p.namespace.clone(),
+                room: room.cloned(),
+            })
+        };
+        let stamps = match p.rooms.is_empty() {
+            true => vec![stamp(None)],
+            false => p.rooms.iter().map(|room| stamp(Some(room))).collect(),
+        };
+        Envelope { encoded: Arc::new(Encoded::message(&text, attachments)), stamps, publication }
+    }
+
+    /// What is delivered to a member whose first target room is at `position`.
+    pub fn item(&self, position: usize) -> Item {
+        Item {
+            encoded: self.encoded.clone(),
+            stamp: self.stamps[position.min(self.stamps.len() - 1)].clone(),
+            volatile: self.publication.volatile,
+        }
+    }
+
+    /// Whether it goes to the same members as `other`.
+    pub fn same_target(&self, other: &Envelope) -> bool {
+        let (a, b) = (&self.publication, &other.publication);
+        a.rooms == b.rooms && a.except == b.except && a.namespace == b.namespace
+    }
+}

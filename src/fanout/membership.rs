@@ -1,0 +1,308 @@
+//! Which members of one shard are in which rooms. Pure.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::member::Member;
+use super::{MemberInfo, Selector};
+use crate::publication::Room;
+
+/// From this many members on, a room keeps an index of their positions.
+const INDEXED: usize = 32;
+
+/// The members of a shard and their rooms, by namespace.
+#[derive(Default)]
+pub struct Membership {
+    namespaces: HashMap<Arc<str>, Namespace>,
+}
+
+#[derive(Default)]
+struct Namespace {
+    residents: HashMap<u64, Resident>,
+    by_id: HashMap<Arc<str>, u64>,
+    by_user: HashMap<Arc<str>, HashSet<u64>>,
+    rooms: HashMap<Room, Occupants>,
+    everybody: Occupants,
+}
+
+struct Resident {
+    member: Arc<Member>,
+    rooms: Vec<Room>,
+}
+
+/// The members of one room. Snapshots are shared: a change while one is out copies the list.
+#[derive(Default)]
+struct Occupants {
+    members: Arc<Vec<Arc<Member>>>,
+    positions: Option<HashMap<u64, usize>>,
+    changes: u64,
+}
+
+/// A change of which the index of rooms has to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occupancy {
+    /// The room has its first member on this shard.
+    Occupied(Room),
+    /// The room's last member on this shard left.
+    Vacated(Room),
+}
+
+/// What a join came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// It is a member now; the rooms that this made occupied.
+    In(Vec<Room>),
+    /// It would be in more rooms than allowed; nothing changed.
+    TooMany,
+    /// It has left the namespace meanwhile.
+    Gone,
+}
+
+/// The recipients of a publication, as they were when it was its turn.
+#[derive(Clone)]
+pub struct Recipients {
+    /// Each once.
+    pub members: Arc<Vec<Arc<Member>>>,
+    /// For each, the position of the first target room it is in; empty: the first for all.
+    pub rooms: Vec<u16>,
+    changes: u64,
+}
+
+impl Membership {
+    /// Adds a member, in no room yet.
+    pub fn arrive(&mut self, member: Arc<Member>) {
+        let namespace = self.namespaces.entry(member.namespace.clone()).or_default();
+        namespace.by_id.insert(member.id.clone(), member.key);
+        if let Some(user) = &member.user {
+            namespace.by_user.entry(user.clone()).or_default().insert(member.key);
+        }
+        namespace.everybody.add(member.clone());
+        namespace.residents.insert(member.key, Resident { member, rooms: Vec::new() });
+    }
+
+    /// Removes a member from everything; gives the rooms that this vacated.
+    pub fn depart(&mut self, member: &Member) -> Vec<Room> {
+        let Some(namespace) = self.namespaces.get_mut(&member.namespace) else { return Vec::new() };
+        let Some(resident) = namespace.residents.remove(&member.key) else { return Vec::new() };
+        namespace.by_id.remove(&member.id);
+        namespace.everybody.remove(member.key);
+        if let Some(user) = &member.user
+            && let Some(keys) = namespace.by_user.get_mut(user)
+        {
+            keys.remove(&member.key);
+            if keys.is_empty() {
+                namespace.by_user.remove(user);
+            }
+        }
+        let mut vacated = Vec::new();
+        for room in resident.rooms {
+            if namespace.remove_from(&room, member.key) {
+                vacated.push(room);
+            }
+        }
+        vacated
+    }
+
+    /// Adds a member to rooms; to all of them or, over `limit` rooms, to none.
+    pub fn join(&mut self, member: &Member, rooms: &[Room], limit: usize) -> Joined {
+        let Some(namespace) = self.namespaces.get_mut(&member.namespace) else {
+            return Joined::Gone;
+        };
+        let Some(resident) = namespace.residents.get_mut(&member.key) else { return Joined::Gone };
+        let mut new: Vec<&Room> = rooms.iter().filter(|r| !resident.rooms.contains(r)).collect();
+        new.dedup();
+        if !new.is_empty() && resident.rooms.len() + new.len() > limit {
+            return Joined::TooMany;
+        }
+        let mut occupied = Vec::new();
+        for room in new {
+            resident.rooms.push(room.clone());
+            let occupants = namespace.rooms.entry(room.clone()).or_default();
+            if occupants.members.is_empty() {
+                occupied.push(room.clone());
+            }
+            occupants.add(resident.member.clone());
+        }
+        Joined::In(occupied)
+    }
+
+    /// Removes a member from rooms; gives those that this vacated. Being in none of them is fine.
+    pub fn leave(&mut self, member: &Member, rooms: &[Room]) -> Vec<Room> {
+        let Some(namespace) = self.namespaces.get_mut(&member.namespace) else { return Vec::new() };
+        let mut vacated = Vec::new();
+        for room in rooms {
+            let Some(resident) = namespace.residents.get_mut(&member.key) else { break };
+            let Some(at) = resident.rooms.iter().position(|r| r == room) else { continue };
+            resident.rooms.swap_remove(at);
+            if namespace.remove_from(room, member.key) {
+                vacated.push(room.clone());
+            }
+        }
+        vacated
+    }
+
+    /// The rooms that a member is in.
+    pub fn rooms_of(&self, member: &Member) -> Vec<Room> {
+        self.namespaces
+            .get(&member.namespace)
+            .and_then(|n| n.residents.get(&member.key))
+            .map_or_else(Vec::new, |r| r.rooms.clone())
+    }
+
+    /// Who gets a publication to `rooms` (empty: everybody), but not those in `except`.
+    pub fn recipients(&self, namespace: &str, rooms: &[Room], except: &[Room]) -> Recipients {
+        let Some(namespace) = self.namespaces.get(namespace) else { return Recipients::none() };
+        if except.is_empty() {
+            match rooms {
+                [] => return namespace.everybody.snapshot(),
+                [room] if let Some(occupants) = namespace.rooms.get(room) => {
+                    return occupants.snapshot();
+                }
+                _ => {}
+            }
+        }
+        let excepted: HashSet<u64> =
+            except.iter().flat_map(|room| namespace.of(room)).map(|m| m.key).collect();
+        let mut seen = HashSet::new();
+        let mut members = Vec::new();
+        let mut positions = Vec::new();
+        let mut take = |member: &Arc<Member>, position: usize| {
+            if !excepted.contains(&member.key) && seen.insert(member.key) {
+                members.push(member.clone());
+                positions.push(position.min(usize::from(u16::MAX)) as u16);
+            }
+        };
+        if rooms.is_empty() {
+            namespace.everybody.members.iter().for_each(|m| take(m, 0));
+        }
+        for (position, room) in rooms.iter().enumerate() {
+            namespace.of(room).for_each(|m| take(m, position));
+        }
+        Recipients { members: Arc::new(members), rooms: positions, changes: 0 }
+    }
+
+    /// Whether members may have left the room since `recipients` was taken of it.
+    pub fn changed(&self, namespace: &str, rooms: &[Room], recipients: &Recipients) -> bool {
+        let Some(namespace) = self.namespaces.get(namespace) else { return true };
+        match rooms {
+            [room] if recipients.rooms.is_empty() => {
+                namespace.rooms.get(room).is_none_or(|o| o.changes != recipients.changes)
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether a member is in any of `rooms` (empty: in the namespace).
+    pub fn is_in(&self, member: &Member, rooms: &[Room]) -> bool {
+        self.namespaces
+            .get(&member.namespace)
+            .and_then(|n| n.residents.get(&member.key))
+            .is_some_and(|resident| {
+                rooms.is_empty()
+                    || rooms.iter().any(|r| **r == *member.id || resident.rooms.contains(r))
+            })
+    }
+
+    /// The selected members.
+    pub fn select(&self, namespace: &str, of: &Selector) -> Vec<Arc<Member>> {
+        let Some(space) = self.namespaces.get(namespace) else { return Vec::new() };
+        match of {
+            Selector::Member(id) => space.by_id(id).cloned().into_iter().collect(),
+            Selector::User(user) => space
+                .by_user
+                .get(user.as_str())
+                .into_iter()
+                .flatten()
+                .filter_map(|key| space.residents.get(key))
+                .map(|resident| resident.member.clone())
+                .collect(),
+            Selector::Rooms { rooms, except } => {
+                self.recipients(namespace, rooms, except).members.to_vec()
+            }
+        }
+    }
+
+    /// What others may know of a member.
+    pub fn info(&self, member: &Member) -> MemberInfo {
+        MemberInfo {
+            id: member.id.to_string(),
+            user: member.user.as_deref().map(str::to_owned),
+            connected_at: Some(member.connected_at),
+            rooms: self.rooms_of(member),
+        }
+    }
+
+    /// Occupied rooms whose names start with `prefix`, with the number of their members here.
+    pub fn rooms(&self, namespace: &str, prefix: &str) -> Vec<(Room, usize)> {
+        let Some(namespace) = self.namespaces.get(namespace) else { return Vec::new() };
+        namespace
+            .rooms
+            .iter()
+            .filter(|(room, _)| room.starts_with(prefix))
+            .map(|(room, occupants)| (room.clone(), occupants.members.len()))
+            .collect()
+    }
+}
+
+impl Namespace {
+    /// True: the room is vacated.
+    fn remove_from(&mut self, room: &Room, key: u64) -> bool {
+        let Some(occupants) = self.rooms.get_mut(room) else { return false };
+        occupants.remove(key);
+        let vacated = occupants.members.is_empty();
+        if vacated {
+            self.rooms.remove(room);
+        }
+        vacated
+    }
+
+    fn by_id(&self, id: &str) -> Option<&Arc<Member>> {
+        self.by_id.get(id).and_then(|key| self.residents.get(key)).map(|r| &r.member)
+    }
+
+    /// The members of a room; a public id is a room that holds just that member.
+    fn of<'a>(&'a self, room: &str) -> impl Iterator<Item = &'a Arc<Member>> {
+        let members = self.rooms.get(room).map(|o| o.members.iter());
+        members.into_iter().flatten().chain(self.by_id(room))
+    }
+}
+
+impl Occupants {
+    fn snapshot(&self) -> Recipients {
+        Recipients { members: self.members.clone(), rooms: Vec::new(), changes: self.changes }
+    }
+
+    fn add(&mut self, member: Arc<Member>) {
+        let members = Arc::make_mut(&mut self.members);
+        if let Some(positions) = &mut self.positions {
+            positions.insert(member.key, members.len());
+        }
+        members.push(member);
+        if self.positions.is_none() && members.len() > INDEXED {
+            self.positions = Some(members.iter().enumerate().map(|(i, m)| (m.key, i)).collect());
+        }
+    }
+
+    fn remove(&mut self, key: u64) {
+        let at = match &mut self.positions {
+            Some(positions) => positions.remove(&key),
+            None => self.members.iter().position(|m| m.key == key),
+        };
+        let Some(at) = at else { return };
+        self.changes += 1;
+        let members = Arc::make_mut(&mut self.members);
+        members.swap_remove(at);
+        if let (Some(positions), Some(moved)) = (&mut self.positions, members.get(at)) {
+            positions.insert(moved.key, at);
+        }
+        if members.len() <= INDEXED / 2 {
+            self.positions = None;
+        }
+    }
+}
+
+impl Recipients {
+    fn none() -> Self {
+        Recipients { members: Arc::default(), rooms: Vec::new(), changes: 0 }
+    }
+}

@@ -1,0 +1,316 @@
+//! The [`Router`]: decides where a publication goes, and reaches every shard's members.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::{mpsc, oneshot};
+
+use super::envelope::Envelope;
+use super::index::Index;
+use super::member::Member;
+use super::shard::{Message, Occupation, Rooms};
+use super::{LocalMembers, MemberInfo, PublishError, Publisher, Receipt, Scope, Selector};
+use crate::ops::metrics::Metrics;
+use crate::publication::{Publication, Room};
+
+/// The other instances, as the router reaches them.
+pub trait Remote: Occupation {
+    /// Whether they can be reached now.
+    fn is_up(&self) -> bool;
+
+    /// Hands a publication over without waiting; false: it will not reach them.
+    fn publish(&self, publication: &Publication) -> bool;
+
+    /// Resolves when what others publish to the room is heard here: at once where it is already
+    /// or Redis is away, at the latest after a second. `None`: it is heard already. The
+    /// subscription is then kept long enough for a member to join.
+    fn subscribed(&self, namespace: &Arc<str>, room: &Room) -> Option<BoxFuture<'static, ()>>;
+}
+
+/// Gives the latency class of a room.
+pub type Classify = Arc<dyn Fn(&str) -> Arc<str> + Send + Sync>;
+
+/// Decides where publications go. Cloning is shallow.
+#[derive(Clone)]
+pub struct Router {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shards: Vec<mpsc::Sender<Message>>,
+    index: Arc<Index>,
+    classify: Classify,
+    remote: OnceLock<Arc<dyn Remote>>,
+    refuse_when_down: bool,
+    metrics: Arc<Metrics>,
+}
+
+/// A publication that did not fit into a shard's queue at once.
+pub struct Busy(Publication);
+
+/// Why a client's publication was not taken at once.
+pub enum NotNow {
+    /// A queue is full: [`Router::publish`] waits for it.
+    Busy(Busy),
+    /// It is refused.
+    Refused(PublishError),
+}
+
+impl Busy {
+    /// The publication, to wait with.
+    pub fn into_publication(self) -> Publication {
+        self.0
+    }
+}
+
+impl Router {
+    /// Routes to these shards. With `refuse_when_down`, publications are refused while the other
+    /// instances cannot be reached.
+    pub fn new(
+        shards: Vec<mpsc::Sender<Message>>,
+        index: Arc<Index>,
+        classify: Classify,
+        refuse_when_down: bool,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let remote = OnceLock::new();
+        Router { inner: Arc::new(Inner { shards, index, classify, remote, refuse_when_down, metrics }) }
+    }
+
+    /// Connects the other instances; once, before the first publication.
+    pub fn connect(&self, remote: Arc<dyn Remote>) {
+        let _ = self.inner.remote.set(remote);
+    }
+
+    /// The other instances.
+    pub fn remote(&self) -> Option<&Arc<dyn Remote>> {
+        self.inner.remote.get()
+    }
+
+    /// The queue of a shard.
+    pub fn shard(&self, shard: usize) -> &mpsc::Sender<Message> {
+        &self.inner.shards[shard]
+    }
+
+    /// Publishes without waiting, for a client's event.
+    ///
+    /// # Errors
+    /// When a shard's queue is full, or it is refused; nothing was delivered then.
+    pub fn publish_now(&self, publication: Publication) -> Result<(), NotNow> {
+        self.admit().map_err(NotNow::Refused)?;
+        let targets = self.inner.index.shards(&publication);
+        let mut permits = Vec::new();
+        for shard in bits(targets) {
+            match self.inner.shards[shard].try_reserve() {
+                Ok(permit) => permits.push(permit),
+                Err(_) => return Err(NotNow::Busy(Busy(publication))),
+            }
+        }
+        self.inner.metrics.published(publication.source);
+        self.send_out(&publication);
+        if !permits.is_empty() {
+            let envelope = self.seal(Arc::new(publication));
+            for permit in permits {
+                permit.send(Message::Publish(envelope.clone(), None));
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&self) -> Result<(), PublishError> {
+        match self.inner.remote.get() {
+            Some(remote) if self.inner.refuse_when_down && !remote.is_up() => {
+                Err(PublishError::RedisDown)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands it to the other instances where it is theirs too.
+    fn send_out(&self, publication: &Publication) -> Scope {
+        match self.inner.remote.get() {
+            Some(remote)
+                if publication.source.crosses_instances() && remote.publish(publication) =>
+            {
+                Scope::Cluster
+            }
+            _ => Scope::Local,
+        }
+    }
+
+    fn seal(&self, publication: Arc<Publication>) -> Arc<Envelope> {
+        Arc::new(Envelope::seal(publication, |room| (self.inner.classify)(room)))
+    }
+
+    async fn deliver_here(&self, publication: Arc<Publication>) -> usize {
+        let targets = self.inner.index.shards(&publication);
+        if targets == 0 {
+            return 0;
+        }
+        let envelope = self.seal(publication);
+        let mut counts = Vec::new();
+        for shard in bits(targets) {
+            let (count, counted) = oneshot::channel();
+            // A closed queue means that the process is stopping: its members are gone.
+            let message = Message::Publish(envelope.clone(), Some(count));
+            if self.inner.shards[shard].send(message).await.is_ok() {
+                counts.push(counted);
+            }
+        }
+        join_all(counts).await.into_iter().map(Result::unwrap_or_default).sum()
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl Fn(&mut Rooms) -> T + Clone + Send + 'static,
+    ) -> Vec<T> {
+        let answers = self.inner.shards.iter().map(|shard| {
+            let question = question.clone();
+            async move {
+                let (answer, answered) = oneshot::channel();
+                let ask = Message::Ask(Box::new(move |rooms| {
+                    let _ = answer.send(question(rooms));
+                }));
+                shard.send(ask).await.ok()?;
+                answered.await.ok()
+            }
+        });
+        join_all(answers).await.into_iter().flatten().collect()
+    }
+
+    async fn for_each(
+        &self,
+        namespace: &str,
+        of: &Selector,
+        order: impl Fn(&mut Rooms, &Arc<Member>) + Clone + Send + 'static,
+    ) -> usize {
+        let (namespace, of) = (namespace.to_owned(), of.clone());
+        let matched = self.ask(move |rooms| {
+            let members = rooms.membership().select(&namespace, &of);
+            members.iter().for_each(|member| order(rooms, member));
+            members.len()
+        });
+        matched.await.into_iter().sum()
+    }
+
+    async fn await_subscriptions(&self, namespace: &str, rooms: &[Room]) {
+        let Some(remote) = self.inner.remote.get() else { return };
+        let namespace: Arc<str> = namespace.into();
+        let pending = rooms.iter().filter_map(|room| remote.subscribed(&namespace, room));
+        join_all(pending.collect::<Vec<_>>()).await;
+    }
+}
+
+fn bits(mask: u64) -> impl Iterator<Item = usize> {
+    (0..u64::BITS as usize).filter(move |bit| mask & (1 << bit) != 0)
+}
+
+impl Publisher for Router {
+    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Receipt, PublishError>> {
+        async move {
+            self.admit()?;
+            self.inner.metrics.published(publication.source);
+            let scope = self.send_out(&publication);
+            let members = self.deliver_here(Arc::new(publication)).await;
+            Ok(Receipt { scope, members })
+        }
+        .boxed()
+    }
+}
+
+impl LocalMembers for Router {
+    fn deliver(&self, publication: Arc<Publication>) -> BoxFuture<'_, usize> {
+        self.inner.metrics.published(publication.source);
+        self.deliver_here(publication).boxed()
+    }
+
+    fn try_deliver(&self, publication: Arc<Publication>) -> bool {
+        let targets = self.inner.index.shards(&publication);
+        let mut permits = Vec::new();
+        for shard in bits(targets) {
+            match self.inner.shards[shard].try_reserve() {
+                Ok(permit) => permits.push(permit),
+                Err(_) => return false,
+            }
+        }
+        self.inner.metrics.published(publication.source);
+        if !permits.is_empty() {
+            let envelope = self.seal(publication);
+            for permit in permits {
+                permit.send(Message::Publish(envelope.clone(), None));
+            }
+        }
+        true
+    }
+
+    fn members<'a>(
+        &'a self,
+        namespace: &'a str,
+        of: &'a Selector,
+    ) -> BoxFuture<'a, Vec<MemberInfo>> {
+        let (namespace, of) = (namespace.to_owned(), of.clone());
+        let members = self.ask(move |rooms| {
+            let membership = rooms.membership();
+            let selected = membership.select(&namespace, &of);
+            selected.iter().map(|member| membership.info(member)).collect::<Vec<_>>()
+        });
+        async move { members.await.into_iter().flatten().collect() }.boxed()
+    }
+
+    fn rooms<'a>(
+        &'a self,
+        namespace: &'a str,
+        prefix: &'a str,
+    ) -> BoxFuture<'a, BTreeMap<Room, usize>> {
+        let (namespace, prefix) = (namespace.to_owned(), prefix.to_owned());
+        let rooms = self.ask(move |rooms| rooms.membership().rooms(&namespace, &prefix));
+        async move {
+            let mut merged = BTreeMap::new();
+            for (room, members) in rooms.await.into_iter().flatten() {
+                *merged.entry(room).or_default() += members;
+            }
+            merged
+        }
+        .boxed()
+    }
+
+    fn join<'a>(
+        &'a self,
+        namespace: &'a str,
+        of: &'a Selector,
+        rooms: &'a [Room],
+    ) -> BoxFuture<'a, usize> {
+        async move {
+            self.await_subscriptions(namespace, rooms).await;
+            let joined = rooms.to_vec();
+            let join = move |rooms: &mut Rooms, member: &Arc<Member>| {
+                rooms.join(member, &joined);
+            };
+            self.for_each(namespace, of, join).await
+        }
+        .boxed()
+    }
+
+    fn leave<'a>(
+        &'a self,
+        namespace: &'a str,
+        of: &'a Selector,
+        rooms: &'a [Room],
+    ) -> BoxFuture<'a, usize> {
+        let left = rooms.to_vec();
+        let leave = move |rooms: &mut Rooms, member: &Arc<Member>| rooms.leave(member, &left);
+        async move { self.for_each(namespace, of, leave).await }.boxed()
+    }
+
+    fn disconnect<'a>(
+        &'a self,
+        namespace: &'a str,
+        of: &'a Selector,
+        close: bool,
+    ) -> BoxFuture<'a, usize> {
+        let dismiss = move |_: &mut Rooms, member: &Arc<Member>| member.client.dismiss(close);
+        async move { self.for_each(namespace, of, dismiss).await }.boxed()
+    }
+}

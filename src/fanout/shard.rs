@@ -1,0 +1,263 @@
+//! A [`Shard`]: owner of some sessions' rooms; everything that changes or uses them is a message
+//! in its queue.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::batch::{Batches, Job};
+use super::envelope::Envelope;
+use super::index::Index;
+use super::member::Member;
+use super::membership::{Joined, Membership};
+use crate::delivery::encode::Encoded;
+use crate::delivery::ledger::Ledger;
+use crate::delivery::outbox::Delivered;
+use crate::ops::metrics::Outcome;
+use crate::publication::Room;
+
+/// Messages that may wait for a shard; publishers wait beyond it.
+pub const QUEUE: usize = 16 << 10;
+
+/// Messages taken at once, which become one batch.
+const BATCH: usize = 1024;
+
+/// Deliveries of one target in one turn.
+const CHUNK: usize = 512;
+
+/// Deliveries before the sessions of the shard have their turn.
+const TURN: usize = 2 * CHUNK;
+
+/// The answer to a join or leave, written in the step that changes the membership.
+pub trait Answer: Send {
+    /// The change is made; what the client gets.
+    fn done(self: Box<Self>) -> Option<Encoded>;
+
+    /// The client would be in too many rooms; what it gets.
+    fn too_many_rooms(self: Box<Self>) -> Option<Encoded>;
+}
+
+/// What a shard is told.
+pub enum Message {
+    /// A client is connected to a namespace.
+    Arrive(Arc<Member>),
+    /// It is gone.
+    Depart(Arc<Member>),
+    /// It joins rooms, all or none.
+    Join(Arc<Member>, Vec<Room>, Box<dyn Answer>),
+    /// It leaves rooms.
+    Leave(Arc<Member>, Vec<Room>, Box<dyn Answer>),
+    /// A publication; the number of recipients goes to whoever waits for it.
+    Publish(Arc<Envelope>, Option<oneshot::Sender<usize>>),
+    /// A question or command of the HTTP API or of another instance.
+    Ask(Box<dyn FnOnce(&mut Rooms) + Send>),
+}
+
+/// Hears when a room becomes occupied on this pod, or vacated: the Redis subscriptions.
+pub trait Occupation: Send + Sync {
+    /// The pod has its first member of the room.
+    fn occupied(&self, namespace: &Arc<str>, room: &Room);
+
+    /// The pod's last member of the room left.
+    fn vacated(&self, namespace: &Arc<str>, room: &Room);
+}
+
+/// The membership of a shard, and who has to hear of its changes.
+pub struct Rooms {
+    shard: usize,
+    membership: Membership,
+    index: Arc<Index>,
+    occupation: Arc<dyn Occupation>,
+    limit: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+/// Owner of the rooms of the sessions of one core.
+pub struct Shard {
+    rooms: Rooms,
+    ledger: Arc<dyn Ledger>,
+    queue: mpsc::Receiver<Message>,
+    batches: Batches,
+    times: Vec<Instant>,
+}
+
+impl Rooms {
+    /// No members yet. `limit` is how many rooms one member may be in.
+    pub fn new(
+        shard: usize,
+        index: Arc<Index>,
+        occupation: Arc<dyn Occupation>,
+        limit: Arc<std::sync::atomic::AtomicUsize>,
+    ) -> Self {
+        Rooms { shard, membership: Membership::default(), index, occupation, limit }
+    }
+
+    /// The membership, to read.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Adds a member to rooms, within `limits.roomsPerClient`; false: it was too many.
+    pub fn join(&mut self, member: &Member, rooms: &[Room]) -> bool {
+        let limit = self.limit.load(std::sync::atomic::Ordering::Relaxed);
+        match self.membership.join(member, rooms, limit) {
+            Joined::In(occupied) => {
+                for room in occupied {
+                    if self.index.occupied(&member.namespace, &room, self.shard) {
+                        self.occupation.occupied(&member.namespace, &room);
+                    }
+                }
+                true
+            }
+            Joined::TooMany => false,
+            Joined::Gone => true,
+        }
+    }
+
+    /// Removes a member from rooms.
+    pub fn leave(&mut self, member: &Member, rooms: &[Room]) {
+        let vacated = self.membership.leave(member, rooms);
+        self.vacate(&member.namespace, vacated);
+    }
+
+    fn depart(&mut self, member: &Member) {
+        let vacated = self.membership.depart(member);
+        self.vacate(&member.namespace, vacated);
+    }
+
+    fn vacate(&self, namespace: &Arc<str>, rooms: Vec<Room>) {
+        for room in rooms {
+            if self.index.vacated(namespace, &room, self.shard) {
+                self.occupation.vacated(namespace, &room);
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// A shard that reads `queue`.
+    pub fn new(rooms: Rooms, ledger: Arc<dyn Ledger>, queue: mpsc::Receiver<Message>) -> Self {
+        Shard { rooms, ledger, queue, batches: Batches::default(), times: Vec::with_capacity(CHUNK) }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub async fn run(mut self) {
+        let mut inbox = Vec::with_capacity(BATCH);
+        loop {
+            if self.batches.is_empty() {
+                if self.queue.recv_many(&mut inbox, BATCH).await == 0 {
+                    return;
+                }
+            } else {
+                while inbox.len() < BATCH && let Ok(message) = self.queue.try_recv() {
+                    inbox.push(message);
+                }
+            }
+            for message in inbox.drain(..) {
+                self.take(message);
+            }
+            self.start_jobs();
+            self.turn();
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        if let Message::Publish(envelope, count) = message {
+            if let Some(count) = count {
+                let p = &envelope.publication;
+                let recipients =
+                    self.rooms.membership.recipients(&p.namespace, &p.rooms, &p.except);
+                let _ = count.send(recipients.members.len());
+            }
+            self.batches.collect(envelope);
+            return;
+        }
+        // What was published before a change of the membership is for the members before it.
+        self.start_jobs();
+        match message {
+            Message::Arrive(member) => self.rooms.membership.arrive(member),
+            Message::Depart(member) => self.rooms.depart(&member),
+            Message::Join(member, rooms, answer) => {
+                let packet = match self.rooms.join(&member, &rooms) {
+                    true => answer.done(),
+                    false => answer.too_many_rooms(),
+                };
+                send(&member, packet);
+            }
+            Message::Leave(member, rooms, answer) => {
+                self.rooms.leave(&member, &rooms);
+                send(&member, answer.done());
+            }
+            Message::Ask(ask) => ask(&mut self.rooms),
+            Message::Publish(..) => {}
+        }
+    }
+
+    fn start_jobs(&mut self) {
+        for group in self.batches.ready() {
+            let p = group.envelopes()[0].publication.clone();
+            let recipients = self.rooms.membership.recipients(&p.namespace, &p.rooms, &p.except);
+            if !recipients.members.is_empty() {
+                self.batches.put_back(group.start(recipients));
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let mut delivered = 0;
+        let mut jobs = self.batches.len();
+        while delivered < TURN && jobs > 0 {
+            let Some(mut job) = self.batches.next() else { return };
+            delivered += self.chunk(&mut job);
+            if job.done() {
+                jobs -= 1;
+            } else {
+                self.batches.put_back(job);
+            }
+        }
+    }
+
+    /// Serves the next recipients of a job; gives how many.
+    fn chunk(&mut self, job: &mut Job) -> usize {
+        let p = job.first.publication.clone();
+        let end = job.recipients.members.len().min(job.served + CHUNK);
+        let check = job.served > 0
+            && self.rooms.membership.changed(&p.namespace, &p.rooms, &job.recipients);
+        let members = job.recipients.members.clone();
+        let start = job.served;
+        let mut at = start;
+        while at < end {
+            let bundle = job.bundle(at);
+            let position = job.recipients.rooms.get(at).copied();
+            let mut gone = 0;
+            self.times.clear();
+            while at < end && job.recipients.rooms.get(at).copied() == position {
+                let member = &members[at];
+                at += 1;
+                if check && !self.rooms.membership.is_in(member, &p.rooms) {
+                    continue;
+                }
+                match member.outbox.deliver(&bundle) {
+                    Delivered::Written => self.times.push(Instant::now()),
+                    Delivered::Kept => {}
+                    Delivered::Gone => gone += 1,
+                }
+            }
+            for item in bundle.items() {
+                self.ledger.written(&item.stamp, &self.times);
+            }
+            if gone > 0 {
+                self.ledger.dropped(Outcome::Gone, gone * bundle.items().len() as u64);
+            }
+        }
+        job.served = end;
+        end - start
+    }
+}
+
+fn send(member: &Member, packet: Option<Encoded>) {
+    if let Some(packet) = packet {
+        member.outbox.send(Arc::new(packet));
+    }
+}
