@@ -101,7 +101,10 @@ mod tests {
 
     #[test]
     fn attachments_follow_their_text_in_each_revisions_form() {
-        let packet = Encoded::message("51-[\"e\",{\"_placeholder\":true,\"num\":0}]", vec![Bytes::from_static(&[7, 8])]);
+        let packet = Encoded::message(
+            "51-[\"e\",{\"_placeholder\":true,\"num\":0}]",
+            vec![Bytes::from_static(&[7, 8])],
+        );
         let v4 = packet.websocket(Revision::V4);
         let v3 = packet.websocket(Revision::V3);
         assert!(v4.starts_with(&packet.text_frame) && v3.starts_with(&packet.text_frame));

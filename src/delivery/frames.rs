@@ -178,11 +178,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// When the bytes are no unmasked frames; the stream is unusable then.
-    pub fn push(
-        &mut self,
-        written: &[u8],
-        mut whole: impl FnMut(Frame),
-    ) -> Result<(), FrameError> {
+    pub fn push(&mut self, written: &[u8], mut whole: impl FnMut(Frame)) -> Result<(), FrameError> {
         if self.partial.is_empty() {
             let used = Self::take(written, &mut whole)?;
             self.partial.extend_from_slice(&written[used..]);

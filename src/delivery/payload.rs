@@ -157,10 +157,13 @@ fn decode_v4(body: &[u8]) -> Result<Vec<Packet>, PayloadError> {
     let body = std::str::from_utf8(body).map_err(|_| PayloadError::Utf8)?;
     let mut packets = Vec::new();
     for text in body.split(SEPARATOR as char) {
-        push(&mut packets, match text.strip_prefix('b') {
-            Some(encoded) => binary(encoded)?,
-            None => text_packet(text)?,
-        })?;
+        push(
+            &mut packets,
+            match text.strip_prefix('b') {
+                Some(encoded) => binary(encoded)?,
+                None => text_packet(text)?,
+            },
+        )?;
     }
     Ok(packets)
 }
@@ -173,10 +176,13 @@ fn decode_v3_text(body: &[u8]) -> Result<Vec<Packet>, PayloadError> {
         let length = digits(length)?;
         let end = utf16_offset(after, length).ok_or(PayloadError::Length)?;
         let (text, after) = after.split_at(end);
-        push(&mut packets, match text.strip_prefix("b4") {
-            Some(encoded) => binary(encoded)?,
-            None => text_packet(text)?,
-        })?;
+        push(
+            &mut packets,
+            match text.strip_prefix("b4") {
+                Some(encoded) => binary(encoded)?,
+                None => text_packet(text)?,
+            },
+        )?;
         rest = after;
     }
     Ok(packets)
@@ -193,14 +199,17 @@ fn decode_v3_binary(body: &[u8]) -> Result<Vec<Packet>, PayloadError> {
         })?;
         let after = &after[end + 1..];
         let packet = after.get(..length).ok_or(PayloadError::Length)?;
-        push(&mut packets, match kind {
-            0 => text_packet(std::str::from_utf8(packet).map_err(|_| PayloadError::Utf8)?)?,
-            1 => match packet.split_first() {
-                Some((&MESSAGE_V3, bytes)) => Packet::Binary(Bytes::copy_from_slice(bytes)),
+        push(
+            &mut packets,
+            match kind {
+                0 => text_packet(std::str::from_utf8(packet).map_err(|_| PayloadError::Utf8)?)?,
+                1 => match packet.split_first() {
+                    Some((&MESSAGE_V3, bytes)) => Packet::Binary(Bytes::copy_from_slice(bytes)),
+                    _ => return Err(PayloadError::Type),
+                },
                 _ => return Err(PayloadError::Type),
             },
-            _ => return Err(PayloadError::Type),
-        })?;
+        )?;
         rest = &after[length..];
     }
     Ok(packets)

@@ -183,4 +183,3 @@ impl Drop for SessionStream {
         self.outbox.close(Disconnected::TransportError, Ending::Finish);
     }
 }
-

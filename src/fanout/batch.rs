@@ -148,7 +148,7 @@ impl Batches {
     }
 
     /// The job whose turn it is.
-    pub fn next(&mut self) -> Option<Job> {
+    pub fn take_turn(&mut self) -> Option<Job> {
         self.under_way.pop_front()
     }
 

@@ -48,7 +48,7 @@ struct Inner {
 }
 
 /// A publication that did not fit into a shard's queue at once.
-pub struct Busy(Publication);
+pub struct Busy(Box<Publication>);
 
 /// Why a client's publication was not taken at once.
 pub enum NotNow {
@@ -61,7 +61,7 @@ pub enum NotNow {
 impl Busy {
     /// The publication, to wait with.
     pub fn into_publication(self) -> Publication {
-        self.0
+        *self.0
     }
 }
 
@@ -76,7 +76,9 @@ impl Router {
         metrics: Arc<Metrics>,
     ) -> Self {
         let remote = OnceLock::new();
-        Router { inner: Arc::new(Inner { shards, index, classify, remote, refuse_when_down, metrics }) }
+        Router {
+            inner: Arc::new(Inner { shards, index, classify, remote, refuse_when_down, metrics }),
+        }
     }
 
     /// Connects the other instances; once, before the first publication.
@@ -105,7 +107,7 @@ impl Router {
         for shard in bits(targets) {
             match self.inner.shards[shard].try_reserve() {
                 Ok(permit) => permits.push(permit),
-                Err(_) => return Err(NotNow::Busy(Busy(publication))),
+                Err(_) => return Err(NotNow::Busy(Busy(Box::new(publication)))),
             }
         }
         self.inner.metrics.published(publication.source);

@@ -137,7 +137,13 @@ impl Rooms {
 impl Shard {
     /// A shard that reads `queue`.
     pub fn new(rooms: Rooms, ledger: Arc<dyn Ledger>, queue: mpsc::Receiver<Message>) -> Self {
-        Shard { rooms, ledger, queue, batches: Batches::default(), times: Vec::with_capacity(CHUNK) }
+        Shard {
+            rooms,
+            ledger,
+            queue,
+            batches: Batches::default(),
+            times: Vec::with_capacity(CHUNK),
+        }
     }
 
     /// Works until the queue is closed and empty.
@@ -149,7 +155,9 @@ impl Shard {
                     return;
                 }
             } else {
-                while inbox.len() < BATCH && let Ok(message) = self.queue.try_recv() {
+                while inbox.len() < BATCH
+                    && let Ok(message) = self.queue.try_recv()
+                {
                     inbox.push(message);
                 }
             }
@@ -208,7 +216,7 @@ impl Shard {
         let mut delivered = 0;
         let mut jobs = self.batches.len();
         while delivered < TURN && jobs > 0 {
-            let Some(mut job) = self.batches.next() else { return };
+            let Some(mut job) = self.batches.take_turn() else { return };
             delivered += self.chunk(&mut job);
             if job.done() {
                 jobs -= 1;
