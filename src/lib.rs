@@ -11,4 +11,5 @@ pub mod delivery;
 pub mod fanout;
 pub mod latency;
 pub mod ops;
+pub mod policy;
 pub mod publication;
