@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod config;
 pub mod data;
 pub mod delivery;
 pub mod fanout;
+pub mod gateway;
 pub mod latency;
 pub mod ops;
 pub mod policy;

@@ -178,6 +178,33 @@ pub fn decode(text: &str, attachments: &[Bytes]) -> Result<Packet, PacketError> 
     Ok(Packet { namespace: header.namespace.to_owned(), id: header.id, body })
 }
 
+/// The name and the arguments of an event, from its JSON array and all of its attachments:
+/// for a caller whose engine has read the rest of the packet.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_event(
+    array: &str,
+    attachments: Option<&[Bytes]>,
+) -> Result<(String, Vec<Data>), PacketError> {
+    let items = match parse::json(array, attachments)? {
+        Data::Array(items) => items,
+        _ => return Err(PacketError::Payload("an array that starts with the event's name")),
+    };
+    match event(items)? {
+        Body::Event { event, args } => Ok((event, args)),
+        _ => Err(PacketError::Payload("an event")),
+    }
+}
+
+/// A value from its JSON, without attachments, such as the auth object of a connect.
+///
+/// # Errors
+/// When it is no JSON, or nested too deeply.
+pub fn decode_value(json: &str) -> Result<Data, PacketError> {
+    parse::json(json, None)
+}
+
 fn body(kind: parse::Kind, payload: Option<Data>) -> Result<Body, PacketError> {
     use parse::Kind;
     match (kind, payload) {

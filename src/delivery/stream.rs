@@ -9,18 +9,26 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::Revision;
 use super::encode::Encoded;
 use super::frames::{Frame, FrameReader, Opcode};
 use super::outbox::{Ending, Outbox, ReadFrom};
 use crate::ops::metrics::Disconnected;
+
+/// The engine's heartbeat in revision 4.
+const PING: &[u8] = b"2";
+
+/// A client's answer to it.
+const PONG: &[u8] = b"3";
 
 /// The session above a stream: sees the engine's packets pass, and the stream's end.
 pub trait Above: Send + Sync {
     /// A packet in text that the engine writes for the client, with its attachments.
     fn passes(&self, text: &[u8], attachments: Vec<Bytes>) -> Passage;
 
-    /// The engine has let go of the stream: its session is over.
-    fn departed(&self);
+    /// The engine has let go of the stream: its session is over. `gave_up`: by its own will,
+    /// neither because the client closed nor because the outbox ended.
+    fn departed(&self, gave_up: bool);
 }
 
 /// What becomes of a packet of the engine.
@@ -29,8 +37,6 @@ pub enum Passage {
     Send(Encoded),
     /// It is kept from the client.
     Drop,
-    /// It is kept from the client, and the engine reads this packet of the client's instead.
-    Answer(&'static [u8]),
     /// It goes to the client, and then [`Above`] has done what follows from it.
     SendThen(Encoded, Box<dyn FnOnce() + Send>),
 }
@@ -44,7 +50,10 @@ pub struct SessionStream {
     socket: Option<Arc<TcpStream>>,
     written: FrameReader,
     group: Option<Group>,
+    /// The engine wrote a Close frame.
     closed: bool,
+    /// There is nothing more to read.
+    ended: bool,
     /// Reads wait until the engine's first heartbeat was answered in the client's stead.
     held: bool,
 }
@@ -57,17 +66,20 @@ struct Group {
 }
 
 impl SessionStream {
-    /// The stream of a session. With `hold`, nothing is read before a packet of the engine was
-    /// answered by [`Passage::Answer`].
-    pub fn new(outbox: Arc<Outbox>, above: Arc<dyn Above>, hold: bool) -> Self {
+    /// The stream of a session.
+    ///
+    /// In revision 4 the first heartbeat is due after `pingInterval` (Engine.IO protocol,
+    /// "Heartbeat"), but the engine sends one at once: that one is answered here.
+    pub fn new(outbox: Arc<Outbox>, above: Arc<dyn Above>) -> Self {
         SessionStream {
+            held: outbox.revision() == Revision::V4,
             outbox,
             above,
             socket: None,
             written: FrameReader::default(),
             group: None,
             closed: false,
-            held: hold,
+            ended: false,
         }
     }
 
@@ -99,6 +111,11 @@ impl SessionStream {
     }
 
     fn packet(&mut self, text: &[u8], attachments: Vec<Bytes>) {
+        if self.held && text == PING {
+            self.held = false;
+            self.outbox.answer_engine(PONG);
+            return;
+        }
         match self.above.passes(text, attachments) {
             Passage::Send(packet) => {
                 self.outbox.send(Arc::new(packet));
@@ -109,10 +126,6 @@ impl SessionStream {
                 }
             }
             Passage::Drop => {}
-            Passage::Answer(text) => {
-                self.held = false;
-                self.outbox.answer_engine(text);
-            }
         }
     }
 }
@@ -133,16 +146,27 @@ impl AsyncRead for SessionStream {
     ) -> Poll<io::Result<()>> {
         loop {
             match self.outbox.read_from(cx.waker(), self.held, buf) {
-                ReadFrom::Taken | ReadFrom::End => return Poll::Ready(Ok(())),
+                ReadFrom::Taken => return Poll::Ready(Ok(())),
+                ReadFrom::End => {
+                    self.ended = true;
+                    return Poll::Ready(Ok(()));
+                }
                 ReadFrom::Wait => return Poll::Pending,
                 ReadFrom::Socket(socket) => self.socket = Some(socket),
             }
             let Some(socket) = &self.socket else { return Poll::Pending };
             std::task::ready!(socket.poll_read_ready(cx))?;
-            match socket.try_read_buf(buf) {
+            // `ReadBuf` is a `BufMut` only by reference, and its spare room is uninitialised.
+            match socket.try_read(buf.initialize_unfilled()) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
-                Ok(_) => return Poll::Ready(Ok(())),
+                Ok(n) if n > 0 => {
+                    buf.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                end => {
+                    self.ended = true;
+                    return Poll::Ready(end.map(drop));
+                }
             }
         }
     }
@@ -179,7 +203,7 @@ impl AsyncWrite for SessionStream {
 
 impl Drop for SessionStream {
     fn drop(&mut self) {
-        self.above.departed();
+        self.above.departed(!self.ended && !self.closed && self.outbox.ending().is_none());
         self.outbox.close(Disconnected::TransportError, Ending::Finish);
     }
 }

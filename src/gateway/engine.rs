@@ -1,0 +1,195 @@
+//! The protocol engine: one socketioxide for all shards, and the handlers that it calls.
+
+use std::fmt::Display;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engineioxide::service::NotFoundService;
+use http::Request;
+use socketioxide::adapter::LocalAdapter;
+use socketioxide::handler::{ConnectHandler, DisconnectHandler, MessageHandler};
+use socketioxide::service::SocketIoService;
+use socketioxide::socket::{DisconnectReason, Socket};
+use socketioxide::{ParserConfig, SocketIo};
+use socketioxide_core::Value;
+use tower::Service;
+
+use super::Gateway;
+use super::client::{Client, Event};
+use super::connect::{InTransit, count};
+use super::session::Session;
+use crate::data::packet;
+use crate::delivery::Revision;
+use crate::delivery::outbox::Ending;
+use crate::delivery::stream::SessionStream;
+use crate::ops::metrics::{Disconnected, Rejected};
+use crate::policy::{Code, Refusal};
+
+/// Attachments that one packet of a client may have.
+const ATTACHMENTS: usize = 10;
+
+/// Packets of the engine's own that may wait for its writer task: a session has few.
+const BUFFER: usize = 16;
+
+/// The size of a session's read buffer: most packets of clients are small, and a larger one is
+/// read in parts.
+const READ_BUFFER: usize = 1024;
+
+/// The protocol engine. Cloning is shallow.
+#[derive(Clone)]
+pub struct Engine {
+    service: SocketIoService<NotFoundService, LocalAdapter>,
+}
+
+impl Engine {
+    /// The engine of a gateway, with its namespaces.
+    pub fn new(gateway: &Arc<Gateway>) -> Self {
+        let config = &gateway.config.socketio;
+        let max = config.max_payload.bytes();
+        let parser = ParserConfig::common()
+            .max_incoming_binaries(ATTACHMENTS)
+            .max_incoming_binary_buf_size(max);
+        let (service, io) = SocketIo::builder()
+            .ping_interval(config.ping_interval.0)
+            .ping_timeout(config.ping_timeout.0)
+            .connect_timeout(config.connect_timeout.0)
+            .max_buffer_size(BUFFER)
+            .ws_read_buffer_size(READ_BUFFER)
+            .ws_max_message_size(max)
+            .ws_max_frame_size(max)
+            .with_parser(parser)
+            .build_svc();
+        for namespace in &gateway.config.namespaces {
+            io.ns(namespace.clone(), Door { namespace: namespace.as_str().into() });
+        }
+        Engine { service }
+    }
+
+    /// Starts a session on the runtime of the caller, which must be its shard's.
+    pub fn start(&self, session: &Arc<Session>) {
+        let uri = match session.outbox.revision() {
+            Revision::V4 => "/?EIO=4&transport=websocket",
+            Revision::V3 => "/?EIO=3&transport=websocket",
+        };
+        let mut request = Request::new(());
+        *request.uri_mut() = http::Uri::from_static(uri);
+        request.extensions_mut().insert(session.clone());
+        let stream = SessionStream::new(session.outbox.clone(), session.clone());
+        // The query above is one that the engine accepts, so its answer is always Ok.
+        drop(self.service.clone().call((stream, request)));
+    }
+}
+
+fn session_of(socket: &Socket) -> Option<Arc<Session>> {
+    socket.req_parts().extensions.get::<Arc<Session>>().cloned()
+}
+
+/// The way into one namespace.
+#[derive(Clone)]
+struct Door {
+    namespace: Arc<str>,
+}
+
+type Admission = Result<(), Box<dyn Display + Send>>;
+
+impl ConnectHandler<LocalAdapter, ()> for Door {
+    fn call(&self, socket: Arc<Socket>, _: Option<Value>) {
+        let Some(client) = session_of(&socket).and_then(|s| s.client(&self.namespace)) else {
+            return;
+        };
+        socket.on_fallback(Events { client: client.clone() });
+        socket.on_disconnect(Gone { client });
+    }
+
+    fn call_middleware<'a>(
+        &'a self,
+        socket: Arc<Socket>,
+        auth: &'a Option<Value>,
+    ) -> Pin<Box<dyn Future<Output = Admission> + Send + 'a>> {
+        Box::pin(async move {
+            let Some(session) = session_of(&socket) else {
+                let refusal = Refusal::new(Code::Unauthenticated, "the session is gone");
+                return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
+            };
+            let auth = match auth {
+                Some(Value::Str(json, _)) => packet::decode_value(json).ok(),
+                _ => None,
+            };
+            let gateway = session.gateway();
+            let admitted = gateway.authenticator.admit(auth.as_ref(), &session.credentials).await;
+            let admitted = admitted.map_err(|refusal| {
+                count(gateway, &refusal);
+                tracing::debug!(code = refusal.code.as_str(), "connect refused");
+                Box::new(InTransit(refusal)) as Box<dyn Display + Send>
+            })?;
+            let weak = Arc::downgrade(&socket);
+            let leave = Box::new(move || {
+                if let Some(socket) = weak.upgrade() {
+                    // A full or closed channel means that the session is ending anyway.
+                    let _ = socket.disconnect();
+                }
+            });
+            let client = Client::new(&session, self.namespace.clone(), admitted.subject, leave);
+            client.set_expiry(admitted.expires);
+            session.accept(client);
+            Ok(())
+        })
+    }
+}
+
+/// Takes a client's events, in their order.
+struct Events {
+    client: Arc<Client>,
+}
+
+impl MessageHandler<LocalAdapter, ()> for Events {
+    fn call(&self, _: Arc<Socket>, value: Value, ack: Option<i64>) {
+        let Value::Str(array, attachments) = value else { return };
+        let attachments: Option<Vec<Bytes>> = attachments.map(|a| a.into_iter().collect());
+        match packet::decode_event(&array, attachments.as_deref()) {
+            Ok((name, args)) => {
+                let ack = ack.and_then(|id| u64::try_from(id).ok());
+                self.client.receive(Event { name, args, ack });
+            }
+            Err(error) => {
+                self.client.gateway().metrics.rejected(Rejected::BadPacket);
+                tracing::debug!(member = &*self.client.member.id, %error, "bad packet");
+                self.client.outbox().close(Disconnected::TransportError, Ending::Finish);
+            }
+        }
+    }
+}
+
+/// Hears of a client's end in one namespace.
+struct Gone {
+    client: Arc<Client>,
+}
+
+impl DisconnectHandler<LocalAdapter, ()> for Gone {
+    fn call_with_defer(
+        &self,
+        socket: Arc<Socket>,
+        reason: DisconnectReason,
+        defer: fn(Arc<Socket>),
+    ) {
+        let outbox = self.client.outbox();
+        match reason {
+            DisconnectReason::ClientNSDisconnect | DisconnectReason::ServerNSDisconnect => {}
+            DisconnectReason::HeartbeatTimeout => {
+                outbox.close(Disconnected::PingTimeout, Ending::Finish);
+            }
+            DisconnectReason::PacketParsingError => {
+                self.client.gateway().metrics.rejected(Rejected::BadPacket);
+                outbox.close(Disconnected::TransportError, Ending::Finish);
+            }
+            DisconnectReason::TransportClose => outbox.close(Disconnected::Client, Ending::Finish),
+            _ => outbox.close(Disconnected::TransportError, Ending::Finish),
+        }
+        if let Some(session) = session_of(&socket) {
+            session.leave(&self.client);
+        }
+        tracing::debug!(member = &*self.client.member.id, %reason, "disconnected");
+        defer(socket);
+    }
+}

@@ -1,0 +1,251 @@
+//! A [`Session`]: one Engine.IO session, whatever carries it, and the clients in its namespaces.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::Gateway;
+use super::client::Client;
+use super::limits::Slot;
+use crate::config::Transport;
+use crate::data::{Data, packet};
+use crate::delivery::Revision;
+use crate::delivery::encode::Encoded;
+use crate::delivery::outbox::{Ending, OnEnd, Outbox};
+use crate::delivery::stream::{Above, Passage};
+use crate::fanout::member::random_id;
+use crate::ops::metrics::{Disconnected, Rejected};
+
+/// Length of a session's id. It is a secret between the client and this instance.
+const SID_LENGTH: usize = 24;
+
+/// What a request brought for authentication.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// The bearer token of the `Authorization` header.
+    pub header: Option<String>,
+    /// The value of `auth.queryParam`.
+    pub query: Option<String>,
+}
+
+/// One Engine.IO session.
+pub struct Session {
+    /// Its id.
+    pub sid: Box<str>,
+    /// What is for its client.
+    pub outbox: Arc<Outbox>,
+    /// The shard that it lives on.
+    pub shard: usize,
+    /// What its first request brought.
+    pub credentials: Credentials,
+    /// Whether a WebSocket is being tried.
+    pub upgrading: AtomicBool,
+    gateway: Arc<Gateway>,
+    opened: Instant,
+    clients: Mutex<Vec<Arc<Client>>>,
+    transport: Mutex<Option<Transport>>,
+    slot: Mutex<Option<Slot>>,
+}
+
+impl Session {
+    /// Opens a session on a shard and registers it.
+    pub fn open(
+        gateway: &Arc<Gateway>,
+        shard: usize,
+        revision: Revision,
+        transport: Transport,
+        credentials: Credentials,
+        slot: Slot,
+    ) -> Arc<Self> {
+        let outbox = Outbox::new(revision, gateway.shards[shard].around.clone());
+        let session = Arc::new(Session {
+            sid: random_id(SID_LENGTH).into(),
+            outbox,
+            shard,
+            credentials,
+            upgrading: AtomicBool::new(false),
+            gateway: gateway.clone(),
+            opened: Instant::now(),
+            clients: Mutex::default(),
+            transport: Mutex::new(Some(transport)),
+            slot: Mutex::new(Some(slot)),
+        });
+        let on_end: Weak<Session> = Arc::downgrade(&session);
+        session.outbox.on_end(on_end);
+        gateway.metrics.connections(transport).inc();
+        gateway.sessions.insert(session.clone());
+        session
+    }
+
+    /// The gateway that it belongs to.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// A WebSocket carries it from now on.
+    pub fn upgraded(&self) {
+        let mut transport = self.transport.lock();
+        if *transport == Some(Transport::Polling) {
+            *transport = Some(Transport::Websocket);
+            self.gateway.metrics.connections(Transport::Polling).dec();
+            self.gateway.metrics.connections(Transport::Websocket).inc();
+        }
+    }
+
+    /// The client in a namespace, also while it is being accepted.
+    pub fn client(&self, namespace: &str) -> Option<Arc<Client>> {
+        self.clients.lock().iter().find(|c| *c.member.namespace == *namespace).cloned()
+    }
+
+    /// Keeps a client that the namespace is about to accept.
+    pub fn accept(&self, client: Arc<Client>) {
+        self.clients.lock().push(client);
+    }
+
+    /// Lets go of a client that left its namespace.
+    pub fn leave(&self, client: &Client) {
+        self.clients.lock().retain(|c| c.member.key != client.member.key);
+        client.depart();
+    }
+
+    /// Sends DISCONNECT in every namespace, then ends the session: the client stays away.
+    pub fn dismiss(&self, reason: Disconnected) {
+        for client in self.clients.lock().iter() {
+            let text = packet::encode_disconnect(&client.member.namespace);
+            self.outbox.send(Arc::new(Encoded::message(&text, Vec::new())));
+        }
+        self.outbox.close(reason, Ending::Finish);
+    }
+}
+
+impl Session {
+    /// The engine accepted the client in a namespace: its CONNECT names the public id, and the
+    /// client's events count from then on. In revision 3 there is no id in it (Socket.IO
+    /// protocol, revision 4).
+    fn connected(&self, rest: &[u8]) -> Passage {
+        let text = String::from_utf8_lossy(rest);
+        let namespace = match text.split_once(',') {
+            Some((namespace, _)) if namespace.starts_with('/') => namespace,
+            _ if text.starts_with('/') => &text,
+            _ => "/",
+        };
+        let Some(client) = self.client(namespace) else { return Passage::Drop };
+        let sid = Data::Object(vec![("sid".to_owned(), Data::from(&*client.member.id))]);
+        let payload = (self.outbox.revision() == Revision::V4).then_some(&sid);
+        let packet = packet::encode_connect(namespace, payload);
+        Passage::SendThen(Encoded::message(&packet, Vec::new()), Box::new(move || client.arrive()))
+    }
+}
+
+impl Above for Session {
+    fn passes(&self, text: &[u8], attachments: Vec<Bytes>) -> Passage {
+        match text {
+            // The open packet: the handshake sent ours, with our own id.
+            [b'0', ..] => Passage::Drop,
+            [b'4', b'0', rest @ ..] => self.connected(rest),
+            [b'4', b'4', rest @ ..] => {
+                Passage::Send(super::connect::refusal(rest, self.outbox.revision()))
+            }
+            _ => Passage::Send(Encoded::new(text, attachments)),
+        }
+    }
+
+    fn departed(&self, gave_up: bool) {
+        let clients = std::mem::take(&mut *self.clients.lock());
+        let young = self.opened.elapsed() < self.gateway.config.socketio.connect_timeout.0;
+        if gave_up && clients.is_empty() && young {
+            self.gateway.metrics.rejected(Rejected::BadPacket);
+        }
+        for client in clients {
+            client.depart();
+        }
+    }
+}
+
+impl OnEnd for Session {
+    fn ended(&self, reason: Disconnected) {
+        self.gateway.sessions.remove(&self.sid);
+        if let Some(transport) = self.transport.lock().take() {
+            self.gateway.metrics.connections(transport).dec();
+            self.gateway.metrics.disconnected(reason);
+            tracing::debug!(reason = reason.label(), "session ended");
+        }
+        self.slot.lock().take();
+    }
+}
+
+/// The sessions of all shards, by id.
+#[derive(Default)]
+pub struct Sessions {
+    by_sid: Mutex<HashMap<Box<str>, Arc<Session>>>,
+}
+
+impl Sessions {
+    fn insert(&self, session: Arc<Session>) {
+        self.by_sid.lock().insert(session.sid.clone(), session);
+    }
+
+    fn remove(&self, sid: &str) {
+        self.by_sid.lock().remove(sid);
+    }
+
+    /// The session with this id.
+    pub fn get(&self, sid: &str) -> Option<Arc<Session>> {
+        self.by_sid.lock().get(sid).cloned()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_sid.lock().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.by_sid.lock().values().cloned().collect()
+    }
+}
+
+/// The address that a request came from: the peer's, or behind trusted proxies the last hop of
+/// X-Forwarded-For that is not one of them.
+pub fn client_address(peer: IpAddr, forwarded: Option<&str>, trusted: &[ipnet::IpNet]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+    if !is_trusted(&peer) {
+        return peer;
+    }
+    let hops = forwarded.unwrap_or_default().rsplit(',').map(str::trim);
+    let mut client = peer;
+    for hop in hops {
+        let Ok(address) = hop.parse() else { break };
+        client = address;
+        if !is_trusted(&client) {
+            break;
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let from = |peer: &str, header| client_address(ip(peer), header, &trusted);
+        assert_eq!(from("1.2.3.4", Some("9.9.9.9")), ip("1.2.3.4"));
+        assert_eq!(from("10.0.0.1", Some("9.9.9.9, 8.8.8.8, 10.2.2.2")), ip("8.8.8.8"));
+        assert_eq!(from("10.0.0.1", None), ip("10.0.0.1"));
+        assert_eq!(from("10.0.0.1", Some("x, 10.2.2.2")), ip("10.2.2.2"));
+    }
+}
