@@ -5,8 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod fanout;
 pub mod ops;
 pub mod publication;
+pub mod server;
