@@ -71,7 +71,19 @@ impl Sources {
         };
         let mut read = parse(&name, text)?;
         self.apply(&mut read.config);
+        read.overridden = self.overridden();
         Ok(read)
+    }
+
+    /// The keys that the file does not decide, and what does.
+    fn overridden(&self) -> Vec<(&'static str, &'static str)> {
+        let all = [
+            ("listen", "`--listen` or ROOKERY_LISTEN", self.listen.is_some()),
+            ("internal", "`--internal` or ROOKERY_INTERNAL", self.internal.is_some()),
+            ("redis.url", "`--redis` or ROOKERY_REDIS", self.redis.is_some()),
+        ];
+        let set = all.into_iter().filter(|(.., is_set)| *is_set);
+        set.map(|(key, by, _)| (key, by)).collect()
     }
 
     fn apply(&self, config: &mut Config) {
@@ -103,6 +115,7 @@ struct Read {
     name: String,
     config: Config,
     lines: BTreeMap<String, u64>,
+    overridden: Vec<(&'static str, &'static str)>,
 }
 
 impl Read {
@@ -112,9 +125,15 @@ impl Read {
         self.finish(problems)
     }
 
-    fn finish(self, problems: Vec<Problem>) -> Result<Config, ConfigError> {
+    fn finish(self, mut problems: Vec<Problem>) -> Result<Config, ConfigError> {
         if problems.is_empty() {
             return Ok(self.config);
+        }
+        for problem in &mut problems {
+            let key = problem.key.as_deref();
+            if let Some((_, by)) = self.overridden.iter().find(|(k, _)| Some(*k) == key) {
+                problem.text += &format!(" (set by {by})");
+            }
         }
         Err(ConfigError::located(self.name, problems, &self.lines))
     }
@@ -137,7 +156,9 @@ fn parse(name: &str, text: &str) -> Result<Read, ConfigError> {
     let lines = node.lines();
     let mut problems = node.duplicates();
     match typed::read::<Config>(&node) {
-        Ok(config) if problems.is_empty() => Ok(Read { name: name.to_owned(), config, lines }),
+        Ok(config) if problems.is_empty() => {
+            Ok(Read { name: name.to_owned(), config, lines, overridden: Vec::new() })
+        }
         Ok(_) => Err(ConfigError::located(name, problems, &lines)),
         Err(more) => {
             problems.extend(more);

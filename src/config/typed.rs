@@ -95,16 +95,20 @@ impl Error for Mistake {
     }
 
     fn invalid_type(found: Unexpected, expected: &dyn Expected) -> Self {
-        let (wanted, shown) = (wanted(expected), shown(found));
-        let fix = match found {
+        let wanted = wanted(expected);
+        let found = match found {
+            // What stands in the wrong place may be a secret, such as a URL of Redis.
+            Unexpected::Str(_) if wanted.starts_with("a section") || wanted == "a list" => {
+                "text".to_owned()
+            }
             Unexpected::Bool(_) | Unexpected::Unsigned(_) | Unexpected::Signed(_)
                 if wanted == "text" =>
             {
-                "; put it in quotes"
+                format!("{}; put it in quotes", shown(found))
             }
-            _ => "",
+            _ => shown(found),
         };
-        Self::custom(format_args!("expected {wanted}, found {shown}{fix}"))
+        Self::custom(format_args!("expected {wanted}, found {found}"))
     }
 
     fn invalid_value(found: Unexpected, expected: &dyn Expected) -> Self {

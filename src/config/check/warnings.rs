@@ -28,6 +28,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             config.internal
         ));
     }
+    found.extend(keys_in_clear(config));
     found.extend(unreachable_rules(config));
     if config.limits.queue < config.socketio.max_payload {
         found.push(format!(
@@ -50,6 +51,14 @@ fn without_cookies(config: &Config) -> Option<String> {
          ingress's cookie; name `socketio.cors.origins`, write `socketio.cors.credentials: true`, \
          and give clients `withCredentials: true`"
             .to_owned()
+    })
+}
+
+/// Who can change an answer on the way can give itself any token.
+fn keys_in_clear(config: &Config) -> Option<String> {
+    let url = config.auth.jwt.as_ref()?.jwks_url.as_ref()?;
+    url.starts_with("http://").then(|| {
+        format!("`auth.jwt.jwksUrl` is {url}: keys come without TLS; use https:// where you can")
     })
 }
 
