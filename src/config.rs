@@ -3,7 +3,15 @@
 //! The defaults of each section are its `Default`; keys are camelCase; an unknown key is an
 //! error. Reading and checking a file is `load`'s; units are `units`'s.
 
+pub mod api_keys;
+pub mod check;
+pub mod error;
+pub mod files;
+pub mod load;
+pub mod tree;
+pub mod typed;
 pub mod units;
+pub mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

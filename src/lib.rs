@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod delivery;
@@ -15,3 +16,4 @@ pub mod latency;
 pub mod ops;
 pub mod policy;
 pub mod publication;
+pub mod server;

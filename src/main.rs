@@ -1,5 +1,7 @@
 //! The `rookery` command.
 
-fn main() {
-    println!("Hello, world!");
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rookery::cli::main()
 }

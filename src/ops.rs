@@ -1,3 +1,4 @@
 //! What operators see: metrics, probes, logs, shutdown.
 
 pub mod metrics;
+pub mod telemetry;

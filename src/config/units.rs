@@ -106,17 +106,34 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
+/// Reads text with `parse`; `expected` is what a value of another type is answered with.
+struct TextVisitor<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, String>,
+}
+
+impl<T> de::Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).map_err(E::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(d)?;
-        Period::parse(&text).map_err(de::Error::custom)
+        let expected = "a time such as 25s or 500ms";
+        d.deserialize_str(TextVisitor { expected, parse: Period::parse })
     }
 }
 
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(d)?;
-        Rate::parse(&text).map_err(de::Error::custom)
+        d.deserialize_str(TextVisitor { expected: "a rate such as 500/s", parse: Rate::parse })
     }
 }
 

@@ -1,0 +1,114 @@
+//! The command line: one file and one `Args` for each command.
+
+pub mod check;
+pub mod later;
+pub mod report;
+pub mod schema;
+pub mod serve;
+pub mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use report::Failure;
+
+/// A ready-made Socket.IO server whose rooms work across instances.
+#[derive(Debug, Parser)]
+#[command(name = "rookery", version, after_help = EXAMPLE)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  rookery serve                              a whole server, on this machine, in memory
+  rookery serve --redis redis://redis:6379   one of several instances
+  rookery check rookery.yaml                 is the configuration right?
+
+Exit codes: 0 fine, 1 failed while running, 2 bad usage or bad configuration.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Check(check::Args),
+    Schema(schema::Args),
+    Token(token::Args),
+    #[command(about = "Show rooms by latency, rate and members (not in this version yet)")]
+    #[command(after_help = "Example:\n  rookery top")]
+    Top(later::Args),
+    #[command(about = "Run the Kubernetes operator (not in this version yet)")]
+    #[command(after_help = "Example:\n  rookery operator")]
+    Operator(later::Args),
+    #[command(about = "Print what the operator would apply (not in this version yet)")]
+    #[command(after_help = "Example:\n  rookery render rookery.yaml")]
+    Render(later::Args),
+    #[command(about = "Print the custom resource definition (not in this version yet)")]
+    #[command(after_help = "Example:\n  rookery crd --apply")]
+    Crd(later::Args),
+}
+
+/// Reads the command line, runs one command, and says what went wrong.
+///
+/// Bad usage ends the process at once, with 2.
+pub fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+impl Cli {
+    fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Serve(args) => return serve::run(args),
+            Command::Check(args) => check::run(&args),
+            Command::Schema(args) => schema::run(&args),
+            Command::Token(args) => token::run(&args),
+            Command::Top(_) => later::refuse("top", "read /metrics of the internal listener"),
+            Command::Operator(_) => later::refuse("operator", "deploy `rookery serve` yourself"),
+            Command::Render(_) => later::refuse("render", "deploy `rookery serve` yourself"),
+            Command::Crd(_) => later::refuse("crd", "deploy `rookery serve` yourself"),
+        }
+        .map_err(Failure::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_shows_an_example() {
+        let root = Cli::command();
+        for command in root.get_subcommands().chain([&root]) {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Example"), "{}: {help}", command.get_name());
+            assert!(help.contains("rookery "), "{}: {help}", command.get_name());
+            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
+        }
+    }
+
+    #[test]
+    fn every_flag_of_serve_has_its_environment_variable() {
+        let root = Cli::command();
+        let serve = root.find_subcommand("serve").expect("serve exists");
+        let flags: Vec<_> = serve.get_arguments().filter_map(|a| a.get_long()).collect();
+        assert_eq!(flags, ["config", "listen", "internal", "redis", "shards"]);
+        for argument in serve.get_arguments() {
+            let name = argument.get_long().expect("a flag").to_uppercase();
+            assert_eq!(argument.get_env().unwrap(), format!("ROOKERY_{name}").as_str());
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `rookery check`: is a configuration right, and what does it mean?
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::report;
+use crate::config::api_keys::ApiKeys;
+use crate::config::check::warnings::warnings;
+use crate::config::load::Sources;
+use crate::config::{Auth, Config, Jwt, Operation};
+
+/// Check a configuration file, and the files that it names, and say what it means.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  rookery check rookery.yaml")]
+pub struct Args {
+    /// The configuration, in YAML
+    file: PathBuf,
+}
+
+/// Prints what the file means, and what in it is probably not meant.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let config = Sources::file(&args.file).load()?;
+    let keys = config.auth.api_keys_file.as_deref().map(ApiKeys::load).transpose()?;
+    let mut text = format!("{} is right\n", args.file.display());
+    for (name, value) in summary(&config, keys.as_ref()) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {name:<11}{value}");
+    }
+    for warning in warnings(&config) {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    report::print(&text)
+}
+
+/// What the configuration means, a line for each part. No secret is in it.
+fn summary(config: &Config, keys: Option<&ApiKeys>) -> Vec<(&'static str, String)> {
+    let socketio = &config.socketio;
+    let transports: Vec<&str> = socketio.transports.iter().map(|t| t.label()).collect();
+    let versions = if socketio.eio3 { "2, 3 and 4" } else { "3 and 4" };
+    vec![
+        (
+            "listen",
+            format!(
+                "{}{} for Socket.IO {versions}, by {}",
+                config.listen,
+                socketio.path,
+                transports.join(" and ")
+            ),
+        ),
+        ("internal", format!("{}, {}", config.internal, api(keys))),
+        ("auth", auth(&config.auth, config.anonymous())),
+        ("redis", redis(config)),
+        ("namespaces", config.namespaces.join(" ")),
+        ("events", events(config)),
+        ("rooms", rooms(config)),
+    ]
+}
+
+fn api(keys: Option<&ApiKeys>) -> String {
+    match keys.map(ApiKeys::count) {
+        None => "the HTTP API without keys, on loopback only".to_owned(),
+        Some(1) => "the HTTP API with 1 key".to_owned(),
+        Some(n) => format!("the HTTP API with {n} keys"),
+    }
+}
+
+fn auth(auth: &Auth, anonymous: bool) -> String {
+    let without =
+        if anonymous { "clients without a token are welcome" } else { "a token is needed" };
+    match &auth.jwt {
+        None => without.to_owned(),
+        Some(jwt) => format!("{}; {without}", tokens(jwt)),
+    }
+}
+
+fn tokens(jwt: &Jwt) -> String {
+    let algorithms: Vec<String> = jwt.algorithms.iter().map(|a| format!("{a:?}")).collect();
+    let files = [&jwt.secret_file, &jwt.public_key_file];
+    let key = files.into_iter().flatten().map(|path| path.display().to_string());
+    let key = key.chain(jwt.jwks_url.clone()).collect::<Vec<_>>().join(" ");
+    let mut text =
+        format!("{} tokens by {key}, user in `{}`", algorithms.join(" "), jwt.user_claim);
+    for (name, value) in [("issuer", &jwt.issuer), ("audience", &jwt.audience)] {
+        if let Some(value) = value {
+            let _ = write!(text, ", {name} {value}");
+        }
+    }
+    text
+}
+
+fn redis(config: &Config) -> String {
+    let Some(redis) = &config.redis else {
+        return "none: one instance, in memory".to_owned();
+    };
+    let channels: Vec<&str> = redis.bridge.iter().map(|rule| rule.channel.as_str()).collect();
+    let bridge = match channels.as_slice() {
+        [] => "no bridge".to_owned(),
+        channels => format!("bridge from {}", channels.join(" ")),
+    };
+    format!("{}, prefix {}, {bridge}", redis.redacted_url(), redis.prefix)
+}
+
+fn events(config: &Config) -> String {
+    let rules = config.events.iter().map(|rule| {
+        let what = match rule.operation {
+            Operation::Join => "joins",
+            Operation::Leave => "leaves",
+            Operation::Publish => "publishes",
+            Operation::ByField => "by its field",
+        };
+        format!("{} ({what})", rule.on)
+    });
+    let rules: Vec<String> = rules.collect();
+    if rules.is_empty() { "none".to_owned() } else { rules.join(", ") }
+}
+
+fn rooms(config: &Config) -> String {
+    match config.rooms.as_slice() {
+        [] => "no rules: every room is open".to_owned(),
+        rules => {
+            let patterns: Vec<&str> = rules.iter().map(|rule| rule.pattern.as_str()).collect();
+            format!("only {}", patterns.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Redis;
+
+    #[test]
+    fn the_summary_holds_no_password() {
+        let config = Config {
+            redis: Some(Redis::at("redis://user:pass@redis:6379".to_owned())),
+            ..Config::default()
+        };
+        let text = format!("{:?}", summary(&config, None));
+        assert!(text.contains("@redis:6379") && !text.contains("pass"), "{text}");
+        assert!(text.contains("clients without a token are welcome"), "{text}");
+        assert!(text.contains("rookery:publish"), "{text}");
+    }
+}

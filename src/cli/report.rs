@@ -1,0 +1,151 @@
+//! [`Failure`]: how a command's failure is shown, and its exit code.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::SystemTime;
+
+use clap::builder::styling::{AnsiColor, Style};
+use serde_json::json;
+
+use crate::config::LogFormat;
+use crate::config::error::{ConfigError, Problem};
+use crate::ops::telemetry;
+
+/// A command that was used wrongly, found after the command line was parsed: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(
+    /// The whole sentence, with the fix.
+    pub String,
+);
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    error: anyhow::Error,
+    format: LogFormat,
+}
+
+impl From<anyhow::Error> for Failure {
+    /// A failure that is told as text.
+    fn from(error: anyhow::Error) -> Self {
+        Failure { error, format: LogFormat::Text }
+    }
+}
+
+impl Failure {
+    /// A failure that is told in the form of the server's log lines.
+    pub fn logged(error: anyhow::Error, format: LogFormat) -> Self {
+        Failure { error, format }
+    }
+
+    /// 2 for bad usage and bad configuration, else 1.
+    pub fn exit_code(&self) -> u8 {
+        let bad_usage = self.error.is::<Usage>() || self.error.is::<ConfigError>();
+        if bad_usage { 2 } else { 1 }
+    }
+
+    /// Writes it to stderr: a line for each thing that is wrong.
+    pub fn print(&self) {
+        let stderr = io::stderr();
+        let terminal = stderr.is_terminal();
+        let lines = if telemetry::is_json(self.format, terminal) {
+            self.json_lines(SystemTime::now())
+        } else {
+            self.text_lines(terminal && telemetry::colours_wanted())
+        };
+        let mut out = stderr.lock();
+        for line in lines {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(out, "{line}");
+        }
+    }
+
+    fn text_lines(&self, colours: bool) -> Vec<String> {
+        let style = if colours { AnsiColor::Red.on_default().bold() } else { Style::new() };
+        self.sentences()
+            .iter()
+            .map(|(sentence, _)| format!("{style}error:{style:#} {sentence}"))
+            .collect()
+    }
+
+    fn json_lines(&self, now: SystemTime) -> Vec<String> {
+        let timestamp = humantime::format_rfc3339_micros(now).to_string();
+        self.sentences()
+            .into_iter()
+            .map(|(message, problem)| {
+                let mut line =
+                    json!({ "timestamp": timestamp, "level": "ERROR", "message": message });
+                if let Some(problem) = problem {
+                    line["key"] = json!(problem.key);
+                    line["line"] = json!(problem.line);
+                }
+                line.to_string()
+            })
+            .collect()
+    }
+
+    fn sentences(&self) -> Vec<(String, Option<&Problem>)> {
+        match self.error.downcast_ref::<ConfigError>() {
+            None => vec![(format!("{:#}", self.error), None)],
+            Some(error) => error.problems.iter().map(|p| (error.sentence(p), Some(p))).collect(),
+        }
+    }
+}
+
+/// Writes to stdout; a reader that has gone away (`rookery schema | head`) is no failure.
+///
+/// # Errors
+/// Any other failure to write.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Failure {
+        let problems = vec![
+            Problem { line: Some(2), ..Problem::new("limits.queue", "`limits.queue` is wrong") },
+            Problem::new("listen", "`listen` is \"wrong\""),
+        ];
+        let error = ConfigError { source_name: "x.yaml".to_owned(), problems };
+        Failure::logged(error.into(), LogFormat::Auto)
+    }
+
+    #[test]
+    fn text_has_a_line_for_each_problem() {
+        assert_eq!(
+            failure().text_lines(false),
+            ["error: x.yaml:2: `limits.queue` is wrong", "error: x.yaml: `listen` is \"wrong\""]
+        );
+        assert!(failure().text_lines(true)[0].starts_with("\u{1b}["));
+    }
+
+    #[test]
+    fn json_lines_are_json_with_key_and_line() {
+        let lines = failure().json_lines(SystemTime::UNIX_EPOCH);
+        let first: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(
+            first,
+            json!({
+                "timestamp": "1970-01-01T00:00:00.000000Z", "level": "ERROR",
+                "message": "x.yaml:2: `limits.queue` is wrong", "key": "limits.queue", "line": 2,
+            })
+        );
+        assert!(serde_json::from_str::<serde_json::Value>(&lines[1]).is_ok());
+    }
+
+    #[test]
+    fn exit_codes_tell_usage_from_running() {
+        assert_eq!(failure().exit_code(), 2);
+        assert_eq!(Failure::from(anyhow::Error::from(Usage("no".to_owned()))).exit_code(), 2);
+        assert_eq!(Failure::from(anyhow::anyhow!("no server")).exit_code(), 1);
+        let told = anyhow::Error::from(Usage("no".to_owned())).context("while reading");
+        assert_eq!(Failure::from(told).exit_code(), 2);
+    }
+}

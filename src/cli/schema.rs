@@ -1,0 +1,118 @@
+//! `rookery schema`: the JSON Schema of the configuration.
+
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+use super::report;
+use crate::config::Config;
+
+/// Print the JSON Schema of the configuration, with its defaults.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: completion and checks in editors that know the YAML language server
+  rookery schema > rookery.schema.json
+  # then, as the first line of rookery.yaml:
+  # yaml-language-server: $schema=rookery.schema.json")]
+pub struct Args {}
+
+/// Prints it.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn run(_: &Args) -> anyhow::Result<()> {
+    report::print(&format!("{:#}\n", schema()))
+}
+
+/// JSON Schema 2020-12 of a configuration file.
+pub fn schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let mut schema = generator.into_root_schema_for::<Config>();
+    schema.insert("title".to_owned(), "Rookery".into());
+    schema.to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The schema at `pointer`, through references and options.
+    fn resolve<'s>(root: &'s Value, mut at: &'s Value) -> &'s Value {
+        loop {
+            if let Some(reference) = at["$ref"].as_str() {
+                at = root.pointer(reference.trim_start_matches('#')).expect("it resolves");
+            } else if let Some(any) = at["anyOf"].as_array() {
+                at = any.iter().find(|s| s["type"] != "null").expect("one is not null");
+            } else {
+                return at;
+            }
+        }
+    }
+
+    fn property<'s>(root: &'s Value, path: &str) -> &'s Value {
+        path.split('.').fold(root, |at, key| {
+            let section = resolve(root, at);
+            let section = match section["items"].is_null() {
+                true => section,
+                false => resolve(root, &section["items"]),
+            };
+            assert_eq!(section["additionalProperties"], false, "unknown keys beside {path}");
+            let found = &section["properties"][key];
+            assert!(!found.is_null(), "no `{key}` of {path}");
+            found
+        })
+    }
+
+    const KEYS: &str = "listen internal trustedProxies socketio.path socketio.transports \
+        socketio.eio3 socketio.pingInterval socketio.pingTimeout socketio.connectTimeout \
+        socketio.maxPayload socketio.cors.origins socketio.cors.credentials redis.url redis.wire \
+        redis.prefix redis.whenDown redis.bridge.channel redis.bridge.namespace redis.bridge.room \
+        redis.bridge.event redis.bridge.args auth.anonymous auth.jwt.algorithms \
+        auth.jwt.secretFile auth.jwt.publicKeyFile auth.jwt.jwksUrl auth.jwt.issuer \
+        auth.jwt.audience auth.jwt.userClaim auth.queryParam auth.apiKeysFile namespaces \
+        events.on events.operation events.byField.name events.byField.join events.byField.leave \
+        events.byField.publish events.room events.reply.event events.event events.args \
+        events.except rooms.match rooms.join rooms.publish limits.connections \
+        limits.connectRate limits.perIp.connections limits.perIp.connectRate \
+        limits.roomsPerClient limits.eventsPerSecond limits.queue limits.writeStall \
+        limits.headerRead backend.url backend.events backend.hooks backend.timeout \
+        backend.signingKeyFile latency.sampleEvery latency.trackRooms latency.topRooms \
+        drain.lead drain.window drain.keepReady drain.stickyCookie telemetry.otlp \
+        telemetry.logFormat";
+
+    #[test]
+    fn every_key_is_there_and_no_other_is_allowed() {
+        let schema = schema();
+        for key in KEYS.split_whitespace() {
+            property(&schema, key);
+        }
+    }
+
+    #[test]
+    fn every_key_has_a_description() {
+        let schema = schema();
+        for key in KEYS.split_whitespace() {
+            let found = property(&schema, key);
+            assert!(found["description"].is_string(), "{key}: {found}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_in_it() {
+        let schema = schema();
+        for (key, default) in [
+            ("listen", Value::from("127.0.0.1:3000")),
+            ("socketio.pingInterval", "25s".into()),
+            ("socketio.maxPayload", "1MiB".into()),
+            ("redis.prefix", "socket.io".into()),
+            ("redis.wire", "classic".into()),
+            ("auth.jwt.userClaim", "sub".into()),
+            ("limits.connections", 50_000.into()),
+            ("drain.window", "30s".into()),
+            ("latency.topRooms", 50.into()),
+            ("telemetry.logFormat", "auto".into()),
+        ] {
+            assert_eq!(property(&schema, key)["default"], default, "{key}");
+        }
+        assert_eq!(schema["properties"]["events"]["default"][0]["on"], "application");
+    }
+}

@@ -1,0 +1,98 @@
+//! [`ConfigError`]: everything that is wrong with a configuration, by file, line and key.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The full path of the key, such as `limits.connections` or `events[2].room`; `None` where
+    /// it is about the file.
+    pub key: Option<String>,
+    /// The line in the file, where the key is written there.
+    pub line: Option<u64>,
+    /// The whole sentence: it names the key, what was expected, and what to do.
+    pub text: String,
+}
+
+impl Problem {
+    /// A problem with `key`; the line is found later, by [`ConfigError::located`].
+    pub fn new(key: impl Into<String>, text: impl Into<String>) -> Self {
+        Problem { key: Some(key.into()), line: None, text: text.into() }
+    }
+}
+
+/// A configuration that is refused. The process exits with 2.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// The file, or `the command line` where there is none.
+    pub source_name: String,
+    /// At least one, in the order of the file where they have a line.
+    pub problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// An error about the file as a whole.
+    pub fn whole(source_name: impl Into<String>, text: impl Into<String>) -> Self {
+        let problem = Problem { key: None, line: None, text: text.into() };
+        ConfigError { source_name: source_name.into(), problems: vec![problem] }
+    }
+
+    /// An error of these problems, each with the line of its key, or else of the nearest section
+    /// around it that is written. `lines` is of [`super::tree::Node::lines`].
+    pub fn located(
+        source_name: impl Into<String>,
+        mut problems: Vec<Problem>,
+        lines: &BTreeMap<String, u64>,
+    ) -> Self {
+        for problem in &mut problems {
+            if problem.line.is_none() {
+                problem.line = problem.key.as_deref().and_then(|key| nearest_line(lines, key));
+            }
+        }
+        problems.sort_by_key(|p| p.line);
+        ConfigError { source_name: source_name.into(), problems }
+    }
+
+    /// One of its problems with the place before it.
+    pub fn sentence(&self, problem: &Problem) -> String {
+        match problem.line {
+            Some(line) => format!("{}:{line}: {}", self.source_name, problem.text),
+            None => format!("{}: {}", self.source_name, problem.text),
+        }
+    }
+}
+
+fn nearest_line(lines: &BTreeMap<String, u64>, key: &str) -> Option<u64> {
+    let mut path = key;
+    loop {
+        if let Some(line) = lines.get(path) {
+            return Some(*line);
+        }
+        path = &path[..path.rfind(['.', '['])?];
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let sentences: Vec<String> = self.problems.iter().map(|p| self.sentence(p)).collect();
+        f.write_str(&sentences.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_not_written_has_the_line_of_its_section() {
+        let lines = BTreeMap::from([("events[0]".to_owned(), 4), ("auth".to_owned(), 9)]);
+        let problems = vec![
+            Problem::new("auth.jwt.secretFile", "b"),
+            Problem::new("events[0].args", "a"),
+            Problem::new("limits.queue", "c"),
+        ];
+        let error = ConfigError::located("x.yaml", problems, &lines);
+        assert_eq!(error.to_string(), "x.yaml: c\nx.yaml:4: a\nx.yaml:9: b");
+    }
+}

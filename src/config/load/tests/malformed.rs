@@ -1,0 +1,200 @@
+//! Configurations that are refused, and what is said of each.
+
+/// A text, and what its refusal must say: the place, the key, and the fix.
+pub(super) const MALFORMED: &[(&str, &[&str])] = &[
+    // Keys
+    (
+        "limits:\n  conections: 5\n",
+        &["rookery.yaml:2: `limits.conections`", "did you mean `limits.connections`?"],
+    ),
+    ("lisen: 127.0.0.1:1\n", &[":1: `lisen`", "did you mean `listen`?"]),
+    ("socketio: { cors: { origin: [] } }", &["`socketio.cors.origin`", "`socketio.cors.origins`"]),
+    (
+        "socketio:\n  ping_interval: 1s\n",
+        &[":2: `socketio.ping_interval`", "`socketio.pingInterval`"],
+    ),
+    (
+        "events:\n- { on: a, operation: join, room: r }\n- { on: b, operation: leave, rom: r, room: r }\n",
+        &[":3: `events[1].rom`", "`events[1].room`"],
+    ),
+    (
+        "drain: { stickiness: x }",
+        &[
+            "`drain.stickiness`",
+            "known under `drain`: `lead`, `window`, `keepReady` or `stickyCookie`",
+        ],
+    ),
+    ("clustering: true", &["`clustering`", "known here: `listen`, `internal`,"]),
+    (
+        "listen: 127.0.0.1:1\nlimits: {}\nlisten: 127.0.0.1:2\n",
+        &[":3: `listen` is written twice, first on line 1", "keep one"],
+    ),
+    ("limits:\n  queue: 1\n  queue: 2\n", &[":3: `limits.queue` is written twice"]),
+    // Types
+    (
+        "limits: { connections: many }",
+        &["`limits.connections` expected a whole number, 0 or more, found `many`"],
+    ),
+    ("limits: { connections: -1 }", &["`limits.connections`", "a whole number, 0 or more"]),
+    ("limits: { queue: 1 mebibyte }", &["`limits.queue` expected a size such as 1MiB"]),
+    (
+        "limits: { queue: true }",
+        &["`limits.queue` expected a size such as 1MiB or a number of bytes, found `true`"],
+    ),
+    (
+        "limits: { writeStall: 10 }",
+        &["`limits.writeStall` expected a time such as 25s or 500ms, found the number `10`"],
+    ),
+    (
+        "limits: { writeStall: soon }",
+        &["`limits.writeStall` expected a time such as 25s or 500ms, found `soon`"],
+    ),
+    ("limits: { connectRate: 500 }", &["`limits.connectRate` expected a rate such as 500/s"]),
+    ("limits: { connectRate: 0/s }", &["`limits.connectRate` expected a rate such as 500/s"]),
+    ("limits: 5", &["`limits` expected a section with keys of its own, found the number `5`"]),
+    ("limits: [5]", &["`limits` expected a section with keys of its own, found a list"]),
+    (
+        "listen: localhost:3000",
+        &["`listen` expected an address with a port, such as 127.0.0.1:3000"],
+    ),
+    ("internal: 9090", &["`internal` expected an address with a port"]),
+    ("trustedProxies: [10.0.0.1]", &["`trustedProxies[0]` expected a network such as 10.0.0.0/8"]),
+    ("trustedProxies: 10.0.0.0/8", &["`trustedProxies` expected a list, found text"]),
+    ("namespaces: [1]", &["`namespaces[0]` expected text, found the number `1`; put it in quotes"]),
+    (
+        "socketio: { transports: [websockets] }",
+        &["`socketio.transports[0]` expected `polling` or `websocket`, found `websockets`"],
+    ),
+    ("socketio: { eio3: yes }", &["`socketio.eio3` expected true or false, found `yes`"]),
+    ("socketio: { eio3: maybe }", &["`socketio.eio3` expected true or false, found `maybe`"]),
+    ("redis: { wire: classic }", &["`redis` needs the key `url`"]),
+    ("events: [{ on: a, operation: join }]", &["`events[0]` needs the key `room`"]),
+    (
+        "telemetry: { logFormat: xml }",
+        &["`telemetry.logFormat` expected `auto`, `text` or `json`, found `xml`"],
+    ),
+    (
+        "auth: { jwt: { algorithms: [none], secretFile: x } }",
+        &["`auth.jwt.algorithms[0]` expected `HS256`,"],
+    ),
+    ("- listen\n", &["rookery.yaml: expected a section with keys of its own, found a list"]),
+    ("listen: [\n", &["rookery.yaml:", "not readable as YAML"]),
+    // Not in this version
+    (
+        "redis: { url: \"redis://h\", wire: sharded }",
+        &["`redis.wire: sharded` is not in this version of Rookery yet; use `classic`"],
+    ),
+    (
+        "redis: { url: \"redis-sentinel://h:26379/main\" }",
+        &[
+            "`redis.url: redis-sentinel://` is not in this version of Rookery yet; use the `redis://`",
+        ],
+    ),
+    (
+        "redis: { url: \"redis://u:p@a:1,b:2\" }",
+        &["seeds", "is not in this version of Rookery yet"],
+    ),
+    (
+        "backend: { url: \"http://x\" }",
+        &["`backend` is not in this version of Rookery yet; remove the section"],
+    ),
+    (
+        "telemetry: { otlp: \"http://x\" }",
+        &["`telemetry.otlp` is not in this version of Rookery yet; remove the key"],
+    ),
+    // Sense
+    ("listen: 0.0.0.0:3000", &["`listen` is 0.0.0.0:3000", "`auth.jwt`", "`auth.anonymous: true`"]),
+    (
+        "listen: 0.0.0.0:3000\nauth: { anonymous: false }",
+        &[":1: `listen`", "`auth.anonymous: true`"],
+    ),
+    ("internal: 127.0.0.1:3000", &["`internal` is taken by `listen`", "another port"]),
+    ("socketio: { path: socket.io }", &["`socketio.path` is `socket.io`; it must start with `/`"]),
+    ("socketio: { transports: [] }", &["`socketio.transports` is empty; name polling"]),
+    (
+        "socketio: { transports: [polling, polling] }",
+        &["`socketio.transports[1]` names polling again"],
+    ),
+    ("socketio: { pingInterval: 0s }", &["`socketio.pingInterval` must be more than 0s"]),
+    ("socketio: { connectTimeout: 100years }", &["`socketio.connectTimeout` must be at most"]),
+    ("socketio: { maxPayload: 0 }", &["`socketio.maxPayload` must be more than 0 bytes"]),
+    (
+        "socketio: { cors: { credentials: true } }",
+        &["`socketio.cors.credentials` needs `socketio.cors.origins` named", "https://"],
+    ),
+    (
+        "socketio: { cors: { origins: [\"a.example\"] } }",
+        &["`socketio.cors.origins[0]` is `a.example`", "https://app.example.com"],
+    ),
+    ("namespaces: []", &["`namespaces` is empty; name at least `/`"]),
+    ("namespaces: [chat]", &["`namespaces[0]` is `chat`", "starts with `/`"]),
+    ("namespaces: [/, /a, /]", &["`namespaces[2]` names `/` again"]),
+    ("redis: { url: \"http://h\" }", &["`redis.url` must begin with redis:// or rediss://"]),
+    ("redis: { url: \"unix:///run/redis.sock\" }", &["`redis.url` must begin with redis://"]),
+    ("redis: { url: \"redis://\" }", &["`redis.url` is no URL of a server"]),
+    (
+        "redis: { url: \"redis://h\", bridge: [{ channel: c, namespace: /x, room: r, event: e, args: [] }] }",
+        &["`redis.bridge[0].namespace` is `/x`", "`namespaces`"],
+    ),
+    (
+        "redis: { url: \"redis://h\", bridge: [{ channel: c, room: r, event: connect, args: [] }] }",
+        &["`redis.bridge[0].event` is `connect`", "another name"],
+    ),
+    ("auth: { jwt: {} }", &["`auth.jwt` has no key; write one of `secretFile`"]),
+    (
+        "auth: { jwt: { secretFile: a, jwksUrl: \"https://x\" } }",
+        &["`auth.jwt` has secretFile and jwksUrl; keep exactly one"],
+    ),
+    ("auth: { jwt: { secretFile: a } }", &["`auth.jwt.algorithms` has RS256", "write HS256"]),
+    (
+        "auth: { jwt: { jwksUrl: \"https://x\", algorithms: [ES256, HS256] } }",
+        &["`auth.jwt.algorithms` has HS256", "`auth.jwt.secretFile`"],
+    ),
+    (
+        "auth: { jwt: { jwksUrl: \"https://x\", algorithms: [] } }",
+        &["`auth.jwt.algorithms` is empty"],
+    ),
+    (
+        "auth: { jwt: { jwksUrl: \"ftp://x\" } }",
+        &["`auth.jwt.jwksUrl` is `ftp://x`; expected an http:// or https:// URL"],
+    ),
+    (
+        "auth: { jwt: { secretFile: /nowhere/secret, algorithms: [HS256] } }",
+        &["`auth.jwt.secretFile` names /nowhere/secret", "check the path"],
+    ),
+    (
+        "auth: { apiKeysFile: /nowhere/keys }",
+        &["`auth.apiKeysFile` is refused: cannot read /nowhere/keys"],
+    ),
+    ("auth: { queryParam: sid }", &["`auth.queryParam` is `sid`", "another name"]),
+    (
+        "events:\n- { on: a, operation: byField, room: r }\n",
+        &[":2: `events[0].byField` is missing", "byField: {"],
+    ),
+    (
+        "events: [{ on: a, operation: byField, byField: { name: f }, room: r }]",
+        &["`events[0].byField` does nothing; write at least one"],
+    ),
+    (
+        "events: [{ on: a, operation: byField, byField: { name: f, join: X, leave: X }, room: r }]",
+        &["`events[0].byField.leave` is `X` like `join`"],
+    ),
+    (
+        "events: [{ on: a, operation: publish, room: r }]",
+        &["`events[0].event` is missing", "`events[0].args` is missing", "args: [\"{data}\"]"],
+    ),
+    (
+        "events: [{ on: a, operation: byField, byField: { name: f, publish: P }, room: r, event: e }]",
+        &["`events[0].args` is missing"],
+    ),
+    (
+        "events: [{ on: a, operation: join, room: r, except: sender }]",
+        &["`events[0].except` is only for rules that publish; remove it"],
+    ),
+    ("events: [{ on: disconnect, operation: join, room: r }]", &["`events[0].on` is `disconnect`"]),
+    ("rooms: [{ match: \"\" }]", &["`rooms[0].match` is empty"]),
+    ("limits: { connections: 0 }", &["`limits.connections` must be at least 1"]),
+    ("limits: { perIp: {} }", &["`limits.perIp` limits nothing; write `connections`"]),
+    ("latency: { sampleEvery: 0 }", &["`latency.sampleEvery` must be at least 1"]),
+    ("drain: { stickyCookie: \"a=b\" }", &["`drain.stickyCookie` is `a=b`", "the name alone"]),
+];

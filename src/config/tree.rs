@@ -1,0 +1,271 @@
+//! [`Node`]: a YAML document as a tree that remembers its lines.
+//!
+//! Typed parsing stops at the first mistake and knows lines but not keys; this tree is what lets
+//! a refusal name every mistake by key and line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+
+use super::error::Problem;
+
+/// A value and the line that it starts on.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Counted from 1; 0 where it is not known.
+    pub line: u64,
+    /// The value itself.
+    pub value: Value,
+}
+
+/// What YAML can say.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Nothing: `~`, `null` or no value at all.
+    Null,
+    /// `true` or `false`; `yes` and `on` are text.
+    Bool(bool),
+    /// A whole number.
+    Int(i128),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in its own order, repeated keys included.
+    Map(Vec<Entry>),
+}
+
+/// A key of a mapping and its value.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The key, as it is written.
+    pub key: String,
+    /// The key's line.
+    pub line: u64,
+    /// Its value.
+    pub node: Node,
+}
+
+impl Node {
+    /// Reads one YAML document; an empty one is [`Value::Null`].
+    ///
+    /// # Errors
+    /// What is no YAML, or more than one document, with its line.
+    pub fn parse(text: &str) -> Result<Node, Problem> {
+        let options = serde_saphyr::options! {
+            // Repeated keys are found in the tree, with their paths.
+            duplicate_keys: DuplicateKeyPolicy::PassThrough,
+            // `on` and `no` are words, as in YAML 1.2.
+            strict_booleans: true,
+            with_snippet: false,
+        };
+        serde_saphyr::from_str_with_options::<Node>(text, options).map_err(|error| {
+            let line = error.location().map(|at| at.line()).filter(|line| *line > 0);
+            Problem { key: None, line, text: format!("this is not readable as YAML: {error}") }
+        })
+    }
+
+    /// The line of every key that is written, by its path.
+    pub fn lines(&self) -> BTreeMap<String, u64> {
+        let mut lines = BTreeMap::new();
+        self.visit("", &mut |path, line, _| {
+            lines.entry(path.to_owned()).or_insert(line);
+        });
+        lines
+    }
+
+    /// Every key that is written twice in one mapping.
+    pub fn duplicates(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.visit("", &mut |path, line, first| {
+            if let Some(first) = first {
+                problems.push(Problem {
+                    key: Some(path.to_owned()),
+                    line: Some(line),
+                    text: format!("`{path}` is written twice, first on line {first}; keep one"),
+                });
+            }
+        });
+        problems
+    }
+
+    /// Calls `seen` with the path and line of each key and item and, for a repeated key, the
+    /// line of the first one.
+    fn visit(&self, path: &str, seen: &mut dyn FnMut(&str, u64, Option<u64>)) {
+        match &self.value {
+            Value::Map(entries) => {
+                for (i, entry) in entries.iter().enumerate() {
+                    let path = key_path(path, &entry.key);
+                    let first = entries[..i].iter().find(|e| e.key == entry.key).map(|e| e.line);
+                    seen(&path, entry.line, first);
+                    entry.node.visit(&path, seen);
+                }
+            }
+            Value::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    let path = item_path(path, i);
+                    seen(&path, item.line, None);
+                    item.visit(&path, seen);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The path of a key: `limits.connections`.
+pub fn key_path(parent: &str, key: &str) -> String {
+    if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
+}
+
+/// The path of an item, counted from 0: `events[2]`.
+pub fn item_path(parent: &str, index: usize) -> String {
+    format!("{parent}[{index}]")
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("nothing"),
+            Value::Bool(b) => write!(f, "`{b}`"),
+            Value::Int(n) => write!(f, "the number `{n}`"),
+            Value::Float(n) => write!(f, "the number `{n}`"),
+            Value::Text(s) => write!(f, "`{s}`"),
+            Value::List(_) => f.write_str("a list"),
+            Value::Map(_) => f.write_str("a section"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Value>::deserialize(d)?;
+        Ok(Node { line: spanned.referenced.line(), value: spanned.value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        Value::deserialize(d)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Int(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Int(value))
+    }
+
+    fn visit_u128<E: Error>(self, value: u128) -> Result<Value, E> {
+        i128::try_from(value).map(Value::Int).map_err(|_| E::custom("a number is too large"))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some((key, node)) = map.next_entry::<Spanned<String>, Node>()? {
+            entries.push(Entry { key: key.value, line: key.referenced.line(), node });
+        }
+        Ok(Value::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_text_is_nothing() {
+        for text in ["", "\n\n", "# only a comment\n", "---\n", "~\n"] {
+            let node = Node::parse(text).unwrap();
+            assert!(matches!(node.value, Value::Null), "{text:?}: {node:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_known_by_path() {
+        let node = Node::parse("listen: a\nlimits:\n  queue: 1\nevents:\n- on: join\n  room: x\n")
+            .unwrap();
+        let lines = node.lines();
+        assert_eq!(lines["listen"], 1);
+        assert_eq!(lines["limits.queue"], 3);
+        assert_eq!(lines["events[0].on"], 5);
+        assert_eq!(lines["events[0].room"], 6);
+    }
+
+    #[test]
+    fn every_repeated_key_is_found_with_both_lines() {
+        let node = Node::parse("a: 1\nb:\n  c: 1\n  c: 2\na: 2\n").unwrap();
+        let problems = node.duplicates();
+        assert_eq!(problems.len(), 2);
+        assert_eq!(problems[0].key.as_deref(), Some("b.c"));
+        assert_eq!(problems[0].line, Some(4));
+        assert!(problems[1].text.contains("first on line 1"), "{:?}", problems[1]);
+    }
+
+    #[test]
+    fn words_that_yaml_1_1_took_for_booleans_are_text() {
+        let node = Node::parse("on: off\nyes: no\n").unwrap();
+        let Value::Map(entries) = node.value else { panic!("no mapping") };
+        assert!(matches!(&entries[0], Entry { key, node: Node { value: Value::Text(v), .. }, .. }
+            if key == "on" && v == "off"));
+    }
+
+    #[test]
+    fn what_is_no_yaml_says_where() {
+        let problem = Node::parse("listen: [1\nb: {").unwrap_err();
+        assert!(problem.text.contains("YAML"), "{problem:?}");
+        assert!(problem.line.is_some());
+        assert!(Node::parse("a: 1\n---\nb: 2\n").is_err());
+    }
+}

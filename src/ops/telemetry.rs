@@ -1,0 +1,143 @@
+//! The log: text on a terminal, JSON elsewhere.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::config::LogFormat;
+
+/// What is logged where `RUST_LOG` does not say: ourselves, and the libraries' warnings where
+/// their information is about single connections.
+const DEFAULT_FILTER: &str = "info,socketioxide=warn,engineioxide=warn,hyper=warn";
+
+/// Why the log could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The environment variable cannot be read.
+    #[error("`RUST_LOG` is not understood: {0}; write for example info or rookery=debug")]
+    Filter(#[from] ParseError),
+    /// There is a log already.
+    #[error("the log was started twice")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Starts the process's log on stdout. Panics are logged too, so that every line has the one
+/// form. Called once, by the command that serves.
+///
+/// # Errors
+/// When `RUST_LOG` makes no sense, or when called twice.
+pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
+    let filter = filter(std::env::var("RUST_LOG").ok().as_deref())?;
+    let terminal = io::stdout().is_terminal();
+    let colours = terminal && colours_wanted();
+    let lines = lines(is_json(format, terminal), colours, io::stdout);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
+    std::panic::set_hook(Box::new(|panic| tracing::error!(target: "rookery", "{panic}")));
+    Ok(())
+}
+
+/// Whether lines are JSON: as `format` says, else where they do not go to a terminal.
+pub fn is_json(format: LogFormat, terminal: bool) -> bool {
+    match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    }
+}
+
+/// Whether a terminal may be written to in colour: not with a `NO_COLOR` that is not empty
+/// (no-color.org).
+pub fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The layer that writes lines to `out`.
+fn lines<W>(json: bool, colours: bool, out: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(out);
+    if json {
+        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+    } else {
+        layer.with_ansi(colours).boxed()
+    }
+}
+
+fn filter(rust_log: Option<&str>) -> Result<EnvFilter, ParseError> {
+    match rust_log.map(str::trim) {
+        None | Some("") => EnvFilter::try_new(DEFAULT_FILTER),
+        Some(written) => EnvFilter::try_new(written),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn logged(json: bool, rust_log: Option<&str>) -> String {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let layer = lines(json, false, Shared(out.clone())).with_filter(filter(rust_log).unwrap());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let _span = tracing::info_span!("session", sid = "a").entered();
+            tracing::info!(target: "rookery", rooms = 2, "first\nline \"quoted\"");
+            tracing::info!(target: "hyper", "chatter");
+            tracing::warn!(target: "hyper", "trouble");
+            tracing::debug!(target: "rookery", "detail");
+        });
+        String::from_utf8(out.lock().unwrap().clone()).unwrap()
+    }
+
+    #[derive(Clone)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Shared {
+        type Writer = Shared;
+
+        fn make_writer(&self) -> Shared {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn every_json_line_is_an_object_with_the_message_and_its_fields() {
+        let text = logged(true, None);
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines[0]["message"], "first\nline \"quoted\"");
+        assert_eq!(lines[0]["rooms"], 2);
+        assert_eq!(lines[1]["level"], "WARN");
+    }
+
+    #[test]
+    fn rust_log_replaces_the_default() {
+        assert!(!logged(false, None).contains("detail"));
+        assert!(logged(false, Some(" ")).contains("trouble"));
+        let text = logged(false, Some("rookery=debug"));
+        assert!(text.contains("detail") && !text.contains("trouble"), "{text}");
+        assert!(filter(Some("a=b=c")).is_err());
+    }
+
+    #[test]
+    fn the_form_follows_the_terminal_unless_it_is_written() {
+        assert!(is_json(LogFormat::Auto, false) && !is_json(LogFormat::Auto, true));
+        assert!(is_json(LogFormat::Json, true) && !is_json(LogFormat::Text, false));
+    }
+}
