@@ -9,4 +9,5 @@ pub mod config;
 pub mod data;
 pub mod fanout;
 pub mod ops;
+pub mod policy;
 pub mod publication;

@@ -1,0 +1,190 @@
+//! [`Expression`]: a CEL expression, compiled once and evaluated many times.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::common::types::{CelNull, CelString};
+use cel::common::value::{CowVal, Val};
+use cel::context::VariableResolver;
+use cel::{Context, Env, ParseErrors, Program, Value};
+
+use super::pattern::Captures;
+use super::subject::Subject;
+
+/// The longest expression, in bytes.
+const MAX_BYTES: usize = 4096;
+
+/// The longest account of why an evaluation failed, in bytes; CEL quotes whole values.
+const MAX_WHY_BYTES: usize = 300;
+
+/// The variables that every expression has besides the captures, which come before them.
+const VARIABLES: [&str; 4] = ["claims", "user", "room", "captures"];
+
+/// Names that CEL knows as types.
+const TYPES: [&str; 12] = [
+    "bool",
+    "bytes",
+    "double",
+    "dyn",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "optional_type",
+    "string",
+    "type",
+    "uint",
+];
+
+/// A boolean CEL expression over captures and claims.
+#[derive(Debug)]
+pub(super) struct Expression {
+    text: String,
+    program: Program,
+}
+
+/// What an expression's variables stand for.
+pub(super) struct Scope<'a> {
+    pub(super) captures: &'a Captures<'a>,
+    pub(super) room: &'a str,
+    pub(super) subject: &'a Subject,
+}
+
+impl Expression {
+    /// Compiles `text`, in which `captures` are variables.
+    ///
+    /// # Errors
+    /// A sentence: it is too long, does not parse, or uses a variable that does not exist.
+    pub(super) fn compile(text: &str, captures: &[String]) -> Result<Self, String> {
+        if text.len() > MAX_BYTES {
+            return Err(format!("it has {} bytes; at most {MAX_BYTES} are allowed", text.len()));
+        }
+        let program = catch_unwind(|| Program::compile(text))
+            .map_err(|_| "it is no CEL expression that can be read".to_owned())?
+            .map_err(|errors| first_error(&errors))?;
+        let mut known: Vec<&str> = captures.iter().map(String::as_str).collect();
+        known.extend(VARIABLES);
+        if let Some(unknown) = unknown_variable(program.expression(), &mut known) {
+            let unknown = unknown.to_owned();
+            return Err(format!("there is no variable `{unknown}`; known: {}", known.join(", ")));
+        }
+        Ok(Expression { text: text.to_owned(), program })
+    }
+
+    /// The expression as it was written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What the expression says.
+    ///
+    /// # Errors
+    /// Why it says nothing: CEL's own error, or a value that is neither true nor false.
+    pub(super) fn evaluate(&self, env: &Arc<Env>, scope: &Scope) -> Result<bool, String> {
+        let run = || {
+            let mut context = Context::with_env(env.clone());
+            context.set_variable_resolver(scope);
+            match self.program.execute(&context) {
+                Ok(Value::Bool(answer)) => Ok(answer),
+                Ok(other) => Err(format!("it gives {}, not true or false", other.type_of())),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| Err("its evaluation was broken off".to_owned()))
+            .map_err(shortened)
+    }
+}
+
+impl VariableResolver for Scope<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        if let Some(value) = self.captures.get(variable) {
+            return Some(CowVal::owned(CelString::from(value)));
+        }
+        match variable {
+            "claims" => Some(CowVal::Borrowed(self.subject.cel_claims())),
+            "user" => Some(match self.subject.user() {
+                Some(user) => CowVal::owned(CelString::from(user)),
+                None => CowVal::owned(CelNull),
+            }),
+            "room" => Some(CowVal::owned(CelString::from(self.room))),
+            "captures" => {
+                let captures: HashMap<String, Value> =
+                    self.captures.iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+                let map: Box<dyn Val> = Value::from(captures).try_into().ok()?;
+                Some(CowVal::Owned(map))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The first parse error with its place; the crate's own form of it draws an arrow of a width
+/// that may be out of range.
+fn first_error(errors: &ParseErrors) -> String {
+    match errors.errors.first() {
+        Some(error) => {
+            let (line, column) = (error.pos.0.max(1), error.pos.1.max(0) + 1);
+            shortened(format!("line {line}, column {column}: {}", error.msg))
+        }
+        None => "it is no CEL expression".to_owned(),
+    }
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_WHY_BYTES {
+        let end = (0..=MAX_WHY_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// The first identifier that is neither in `known`, a type, nor a comprehension's own variable.
+fn unknown_variable<'e>(at: &'e IdedExpr, known: &mut Vec<&'e str>) -> Option<&'e str> {
+    match &at.expr {
+        Expr::Unspecified | Expr::Literal(_) => None,
+        Expr::Ident(name) => {
+            let bare = name.strip_prefix('.').unwrap_or(name);
+            let found = known.contains(&bare) || TYPES.contains(&bare);
+            (!found).then_some(bare)
+        }
+        Expr::Select(select) => unknown_variable(&select.operand, known),
+        Expr::Call(call) => {
+            let operands = call.target.iter().map(|target| &**target).chain(&call.args);
+            first_unknown(operands, known)
+        }
+        Expr::List(list) => first_unknown(&list.elements, known),
+        Expr::Map(map) => first_unknown(map.entries.iter().flat_map(|e| operands(&e.expr)), known),
+        Expr::Struct(fields) => {
+            first_unknown(fields.entries.iter().flat_map(|e| operands(&e.expr)), known)
+        }
+        Expr::Comprehension(inner) => {
+            let outside = known.len();
+            if let Some(unknown) = first_unknown([&inner.iter_range, &inner.accu_init], known) {
+                return Some(unknown);
+            }
+            known.extend([inner.iter_var.as_str(), inner.accu_var.as_str()]);
+            known.extend(inner.iter_var2.as_deref());
+            let unknown = first_unknown([&inner.loop_cond, &inner.loop_step, &inner.result], known);
+            known.truncate(outside);
+            unknown
+        }
+    }
+}
+
+fn first_unknown<'e>(
+    all: impl IntoIterator<Item = &'e IdedExpr>,
+    known: &mut Vec<&'e str>,
+) -> Option<&'e str> {
+    all.into_iter().find_map(|operand| unknown_variable(operand, known))
+}
+
+fn operands(entry: &EntryExpr) -> Vec<&IdedExpr> {
+    match entry {
+        EntryExpr::StructField(field) => vec![&field.value],
+        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+    }
+}

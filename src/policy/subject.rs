@@ -1,0 +1,68 @@
+//! [`Subject`]: whom a rule decides about.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cel::Value;
+use cel::common::value::Val;
+use serde_json::{Map, Value as Json};
+
+/// A client as rules see it: its user and what its token claims.
+///
+/// Cloning is shallow. The claims are converted for CEL once, when the subject is made.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    user: Option<String>,
+    claims: Arc<Map<String, Json>>,
+    cel_claims: Arc<dyn Val>,
+}
+
+impl Subject {
+    /// A client with a token.
+    pub fn new(user: Option<String>, claims: Arc<Map<String, Json>>) -> Self {
+        let entries = claims.iter().map(|(key, claim)| (key.clone(), cel_value(claim)));
+        let value = Value::from(entries.collect::<HashMap<_, _>>());
+        let cel_claims: Box<dyn Val> =
+            value.try_into().expect("JSON holds no functions, all else converts");
+        Subject { user, claims, cel_claims: cel_claims.into() }
+    }
+
+    /// A client without a token: no user, no claims.
+    pub fn anonymous() -> Self {
+        Subject::new(None, Arc::default())
+    }
+
+    /// The user that the token names.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// What the token claims; empty without one.
+    pub fn claims(&self) -> &Arc<Map<String, Json>> {
+        &self.claims
+    }
+
+    /// The variable `claims`.
+    pub(super) fn cel_claims(&self) -> &dyn Val {
+        &*self.cel_claims
+    }
+}
+
+/// JSON as CEL sees it: whole numbers are `int` (`uint` above its range), others `double`.
+fn cel_value(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(int), _, _) => Value::Int(int),
+            (_, Some(uint), _) => Value::UInt(uint),
+            (_, _, double) => double.map_or(Value::Null, Value::Float),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => Value::from(items.iter().map(cel_value).collect::<Vec<_>>()),
+        Json::Object(fields) => {
+            let entries = fields.iter().map(|(key, value)| (key.clone(), cel_value(value)));
+            Value::from(entries.collect::<HashMap<_, _>>())
+        }
+    }
+}
