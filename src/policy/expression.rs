@@ -16,6 +16,13 @@ use super::subject::Subject;
 /// The longest expression, in bytes.
 const MAX_BYTES: usize = 4096;
 
+/// The deepest nesting. CEL evaluates by recursion, and an unoptimised build takes about 32 KiB of
+/// stack for a level, so this fits a thread of 2 MiB twice.
+const MAX_DEPTH: usize = 32;
+
+/// The stack on which expressions are parsed: enough for the deepest that fits [`MAX_BYTES`].
+const PARSER_STACK_BYTES: usize = 64 << 20;
+
 /// The longest account of why an evaluation failed, in bytes; CEL quotes whole values.
 const MAX_WHY_BYTES: usize = 300;
 
@@ -56,20 +63,20 @@ impl Expression {
     /// Compiles `text`, in which `captures` are variables.
     ///
     /// # Errors
-    /// A sentence: it is too long, does not parse, or uses a variable that does not exist.
+    /// A sentence: it is too long or too deep, does not parse, or uses a variable that does not
+    /// exist.
     pub(super) fn compile(text: &str, captures: &[String]) -> Result<Self, String> {
         if text.len() > MAX_BYTES {
             return Err(format!("it has {} bytes; at most {MAX_BYTES} are allowed", text.len()));
         }
-        let program = catch_unwind(|| Program::compile(text))
-            .map_err(|_| "it is no CEL expression that can be read".to_owned())?
-            .map_err(|errors| first_error(&errors))?;
-        let mut known: Vec<&str> = captures.iter().map(String::as_str).collect();
-        known.extend(VARIABLES);
-        if let Some(unknown) = unknown_variable(program.expression(), &mut known) {
-            let unknown = unknown.to_owned();
-            return Err(format!("there is no variable `{unknown}`; known: {}", known.join(", ")));
-        }
+        let program = std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .stack_size(PARSER_STACK_BYTES)
+                .spawn_scoped(scope, || parse(text, captures))
+                .map_err(|error| format!("no thread could be started to read it: {error}"))?
+                .join()
+                .unwrap_or_else(|_| Err("it is no CEL expression that can be read".to_owned()))
+        })?;
         Ok(Expression { text: text.to_owned(), program })
     }
 
@@ -121,6 +128,21 @@ impl VariableResolver for Scope<'_> {
     }
 }
 
+/// Parses and checks, both by recursion as deep as `text` nests.
+fn parse(text: &str, captures: &[String]) -> Result<Program, String> {
+    let program = Program::compile(text).map_err(|errors| first_error(&errors))?;
+    if depth(program.expression()) > MAX_DEPTH {
+        return Err(format!("it nests or chains more than {MAX_DEPTH} deep; write a simpler one"));
+    }
+    let mut known: Vec<&str> = captures.iter().map(String::as_str).collect();
+    known.extend(VARIABLES);
+    if let Some(unknown) = unknown_variable(program.expression(), &mut known) {
+        let unknown = unknown.to_owned();
+        return Err(format!("there is no variable `{unknown}`; known: {}", known.join(", ")));
+    }
+    Ok(program)
+}
+
 /// The first parse error with its place; the crate's own form of it draws an arrow of a width
 /// that may be out of range.
 fn first_error(errors: &ParseErrors) -> String {
@@ -142,47 +164,55 @@ fn shortened(mut text: String) -> String {
     text
 }
 
+/// How many levels of operands an expression has.
+fn depth(at: &IdedExpr) -> usize {
+    1 + operands(at).into_iter().map(depth).max().unwrap_or(0)
+}
+
 /// The first identifier that is neither in `known`, a type, nor a comprehension's own variable.
 fn unknown_variable<'e>(at: &'e IdedExpr, known: &mut Vec<&'e str>) -> Option<&'e str> {
+    let outside = known.len();
     match &at.expr {
-        Expr::Unspecified | Expr::Literal(_) => None,
         Expr::Ident(name) => {
             let bare = name.strip_prefix('.').unwrap_or(name);
             let found = known.contains(&bare) || TYPES.contains(&bare);
             (!found).then_some(bare)
         }
-        Expr::Select(select) => unknown_variable(&select.operand, known),
-        Expr::Call(call) => {
-            let operands = call.target.iter().map(|target| &**target).chain(&call.args);
-            first_unknown(operands, known)
-        }
-        Expr::List(list) => first_unknown(&list.elements, known),
-        Expr::Map(map) => first_unknown(map.entries.iter().flat_map(|e| operands(&e.expr)), known),
-        Expr::Struct(fields) => {
-            first_unknown(fields.entries.iter().flat_map(|e| operands(&e.expr)), known)
-        }
         Expr::Comprehension(inner) => {
-            let outside = known.len();
-            if let Some(unknown) = first_unknown([&inner.iter_range, &inner.accu_init], known) {
+            let outer = [&inner.iter_range, &inner.accu_init];
+            if let Some(unknown) = outer.into_iter().find_map(|o| unknown_variable(o, known)) {
                 return Some(unknown);
             }
             known.extend([inner.iter_var.as_str(), inner.accu_var.as_str()]);
             known.extend(inner.iter_var2.as_deref());
-            let unknown = first_unknown([&inner.loop_cond, &inner.loop_step, &inner.result], known);
+            let mut own = [&inner.loop_cond, &inner.loop_step, &inner.result].into_iter();
+            let unknown = own.find_map(|operand| unknown_variable(operand, known));
             known.truncate(outside);
             unknown
         }
+        _ => operands(at).into_iter().find_map(|operand| unknown_variable(operand, known)),
     }
 }
 
-fn first_unknown<'e>(
-    all: impl IntoIterator<Item = &'e IdedExpr>,
-    known: &mut Vec<&'e str>,
-) -> Option<&'e str> {
-    all.into_iter().find_map(|operand| unknown_variable(operand, known))
+fn operands(at: &IdedExpr) -> Vec<&IdedExpr> {
+    match &at.expr {
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => Vec::new(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::Call(call) => call.target.iter().map(|target| &**target).chain(&call.args).collect(),
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Map(map) => map.entries.iter().flat_map(|entry| values(&entry.expr)).collect(),
+        Expr::Struct(made) => made.entries.iter().flat_map(|entry| values(&entry.expr)).collect(),
+        Expr::Comprehension(inner) => vec![
+            &inner.iter_range,
+            &inner.accu_init,
+            &inner.loop_cond,
+            &inner.loop_step,
+            &inner.result,
+        ],
+    }
 }
 
-fn operands(entry: &EntryExpr) -> Vec<&IdedExpr> {
+fn values(entry: &EntryExpr) -> Vec<&IdedExpr> {
     match entry {
         EntryExpr::StructField(field) => vec![&field.value],
         EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],

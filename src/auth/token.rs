@@ -1,0 +1,196 @@
+//! What a token must hold, and what it says: pure, with the time passed in.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Validation, decode, decode_header};
+use serde_json::{Map, Value};
+
+use crate::config::{Algorithm, Jwt};
+use crate::policy::Subject;
+
+use super::AuthError;
+use super::keys::KeySet;
+
+/// How far this clock may be behind the issuer's for `nbf`.
+const NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(5);
+
+/// What a valid token says.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// All of it.
+    pub map: Arc<Map<String, Value>>,
+    /// The value of `userClaim`, where it is text or a number.
+    pub user: Option<String>,
+    /// When the token ends. This may be so far away that adding to it overflows.
+    pub expires: SystemTime,
+}
+
+impl Claims {
+    /// The client that presented the token, as rules see it.
+    pub fn subject(&self) -> Subject {
+        Subject::new(self.user.clone(), self.map.clone())
+    }
+}
+
+/// What `auth.jwt` asks of a token.
+pub(super) struct Expected {
+    algorithms: Vec<jsonwebtoken::Algorithm>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    user_claim: String,
+}
+
+impl Expected {
+    pub(super) fn new(config: &Jwt) -> Self {
+        Expected {
+            algorithms: config.algorithms.iter().map(|a| library_name(*a)).collect(),
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            user_claim: config.user_claim.clone(),
+        }
+    }
+}
+
+/// Why a token could not be verified.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It was signed with a key that is not here; another may have come meanwhile.
+    UnknownKey,
+    /// It is not accepted.
+    Refused(AuthError),
+}
+
+impl Failure {
+    /// The error that the client sees.
+    pub(super) fn into_error(self) -> AuthError {
+        match self {
+            Failure::UnknownKey => {
+                AuthError::Unauthenticated("the token's signature is of no known key".to_owned())
+            }
+            Failure::Refused(error) => error,
+        }
+    }
+}
+
+/// Verifies the signature with any key that fits, then the claims.
+pub(super) fn verify(
+    token: &str,
+    keys: &[Arc<KeySet>],
+    expected: &Expected,
+    now: SystemTime,
+) -> Result<Claims, Failure> {
+    let header = decode_header(token).map_err(|_| {
+        refused("the token is no JWT that is signed with a known algorithm (RFC 7519)")
+    })?;
+    if !expected.algorithms.contains(&header.alg) {
+        return Err(refused(format!("the token's algorithm {:?} is not accepted", header.alg)));
+    }
+    // RFC 7515, section 4.1.11: extensions that must be understood and are not.
+    if header.crit.is_some() {
+        return Err(refused("the token's header has `crit`, which is not supported"));
+    }
+    let id = header.kid.as_deref();
+    let mut validation = Validation::new(header.alg);
+    (validation.validate_exp, validation.validate_aud) = (false, false);
+    validation.required_spec_claims.clear();
+    let mut tried = 0;
+    for key in keys.iter().flat_map(|set| set.candidates(header.alg, id)) {
+        tried += 1;
+        match decode::<Map<String, Value>>(token, key, &validation) {
+            Ok(token) => return accept(token.claims, expected, now).map_err(Failure::Refused),
+            Err(error) => match error.kind() {
+                ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => {
+                    return Err(refused("the token cannot be decoded"));
+                }
+                _ => {}
+            },
+        }
+    }
+    match id {
+        Some(id) if !keys.iter().any(|set| set.has(id)) => Err(Failure::UnknownKey),
+        None if tried == 0 => Err(Failure::UnknownKey),
+        _ => Err(refused("the token's signature is not valid")),
+    }
+}
+
+/// The claims of a token whose signature is valid (RFC 7519, section 4.1).
+fn accept(
+    claims: Map<String, Value>,
+    expected: &Expected,
+    now: SystemTime,
+) -> Result<Claims, AuthError> {
+    let unauthenticated = |message: &str| Err(AuthError::Unauthenticated(message.to_owned()));
+    if let Some(issuer) = &expected.issuer
+        && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+    {
+        return unauthenticated("the token's `iss` is not the configured issuer");
+    }
+    if let Some(audience) = &expected.audience
+        && !names(claims.get("aud"), audience)
+    {
+        return unauthenticated("the token's `aud` does not name the configured audience");
+    }
+    match claims.get("nbf").map(numeric_date) {
+        Some(None) => return unauthenticated("the token's `nbf` is no time"),
+        Some(Some(start)) if start > now + NOT_BEFORE_LEEWAY => {
+            return unauthenticated("the token is not valid yet");
+        }
+        _ => {}
+    }
+    let expires = match claims.get("exp").map(numeric_date) {
+        None => return unauthenticated("the token has no `exp`"),
+        Some(None) => return unauthenticated("the token's `exp` is no time"),
+        Some(Some(end)) if now >= end => return Err(AuthError::Expired),
+        Some(Some(end)) => end,
+    };
+    let user = match claims.get(&expected.user_claim) {
+        Some(Value::String(user)) if !user.is_empty() => Some(user.clone()),
+        Some(Value::Number(user)) => Some(user.to_string()),
+        _ => None,
+    };
+    Ok(Claims { map: Arc::new(claims), user, expires })
+}
+
+fn names(claim: Option<&Value>, audience: &str) -> bool {
+    match claim {
+        Some(Value::String(one)) => one == audience,
+        Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(audience)),
+        _ => false,
+    }
+}
+
+/// A time in seconds since 1970, which may be a fraction (RFC 7519, section 2, NumericDate).
+/// Times before that are 1970.
+fn numeric_date(value: &Value) -> Option<SystemTime> {
+    let since = match (value.as_u64(), value.as_f64()) {
+        (Some(seconds), _) => Duration::from_secs(seconds),
+        (None, Some(seconds)) if seconds < 0.0 => Duration::ZERO,
+        (None, Some(seconds)) => Duration::try_from_secs_f64(seconds).ok()?,
+        (None, None) => return None,
+    };
+    UNIX_EPOCH.checked_add(since)
+}
+
+fn refused(message: impl Into<String>) -> Failure {
+    Failure::Refused(AuthError::Unauthenticated(message.into()))
+}
+
+fn library_name(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+    use jsonwebtoken::Algorithm as Library;
+    match algorithm {
+        Algorithm::HS256 => Library::HS256,
+        Algorithm::HS384 => Library::HS384,
+        Algorithm::HS512 => Library::HS512,
+        Algorithm::RS256 => Library::RS256,
+        Algorithm::RS384 => Library::RS384,
+        Algorithm::RS512 => Library::RS512,
+        Algorithm::PS256 => Library::PS256,
+        Algorithm::PS384 => Library::PS384,
+        Algorithm::PS512 => Library::PS512,
+        Algorithm::ES256 => Library::ES256,
+        Algorithm::ES384 => Library::ES384,
+        Algorithm::EdDSA => Library::EdDSA,
+    }
+}
