@@ -1,5 +1,8 @@
 //! Fan-out: from a publication to the members of its rooms, on this instance and the others.
 
+pub mod cluster;
+pub mod redis;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
