@@ -1,6 +1,7 @@
 //! [`Data`]: an argument of an event, JSON with binary values anywhere in it.
 
 pub mod packet;
+pub mod json;
 
 use bytes::Bytes;
 

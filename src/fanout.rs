@@ -7,6 +7,8 @@ pub mod member;
 pub mod membership;
 pub mod router;
 pub mod shard;
+pub mod cluster;
+pub mod redis;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,104 @@
+//! Connections to Redis, and how long to wait between two attempts.
+
+use std::time::Duration;
+
+use redis::aio::{AsyncPushSender, MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, RedisResult};
+
+/// How long a connection may take to be made, greeting included.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Time between two heartbeats on a connection.
+pub const HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// How long a heartbeat's answer may take. With [`HEARTBEAT`]: a silent link is noticed within
+/// 7 seconds.
+pub const HEARTBEAT_ANSWER: Duration = Duration::from_secs(4);
+
+/// The redis URL of the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("redis.url: {0}; expected redis://HOST:PORT or, for TLS, rediss://HOST:PORT")]
+pub struct BadUrl(redis::RedisError);
+
+/// Reads the URL; connects to nothing.
+///
+/// # Errors
+/// Where it is no URL of Redis.
+pub fn client(url: &str) -> Result<Client, BadUrl> {
+    let info = url.into_connection_info().map_err(BadUrl)?;
+    // RESP3, because there messages are handed over while the socket is read: no queue between.
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    Client::open(info.set_redis_settings(settings).set_tcp_settings(tcp)).map_err(BadUrl)
+}
+
+/// Makes a connection whose messages, and whose end, `push` gets. `answer`: how long an answer to
+/// a command may take.
+///
+/// # Errors
+/// When Redis does not answer in time, refuses, or is older than version 6.
+pub async fn connect(
+    client: &Client,
+    answer: Option<Duration>,
+    push: impl AsyncPushSender,
+) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(answer)
+        .set_push_sender(push);
+    let connected = client.get_multiplexed_async_connection_with_config(&config);
+    tokio::time::timeout(CONNECT, connected).await.unwrap_or_else(|_| {
+        let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 2 s");
+        Err(error.into())
+    })
+}
+
+/// The wait before the next attempt: twice the last one, between 50 ms and 2 s, of which a random
+/// half is left out, so that pods do not come back all at once.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LAST: Duration = Duration::from_secs(2);
+
+    /// The next wait.
+    pub fn next(&mut self) -> Duration {
+        let longest = Self::FIRST.saturating_mul(1 << self.attempts.min(16)).min(Self::LAST);
+        self.attempts += 1;
+        // Without randomness the wait is only less spread.
+        let random = getrandom::u32().unwrap_or(0);
+        longest.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0)
+    }
+
+    /// It worked: begin anew.
+    pub fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_stay_below_two_seconds() {
+        let mut backoff = Backoff::default();
+        let first = backoff.next();
+        assert!((Duration::from_millis(25)..=Duration::from_millis(50)).contains(&first));
+        for _ in 0..100 {
+            backoff.next();
+        }
+        assert!((Duration::from_secs(1)..=Duration::from_secs(2)).contains(&backoff.next()));
+        backoff.reset();
+        assert!(backoff.next() <= Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_bad_url_names_the_key() {
+        assert!(client("http://x").unwrap_err().to_string().starts_with("redis.url: "));
+        assert!(client("redis://:secret@localhost:1/2").is_ok());
+    }
+}
