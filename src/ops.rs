@@ -1,3 +1,6 @@
 //! What operators see: metrics, probes, logs, shutdown.
 
+pub mod admin;
+pub mod listener;
 pub mod metrics;
+pub mod readiness;
