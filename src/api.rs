@@ -106,6 +106,7 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next
         StatusCode::UNAUTHORIZED => metrics.rejected(Rejected::Unauthenticated),
         StatusCode::FORBIDDEN => metrics.rejected(Rejected::Forbidden),
         StatusCode::PAYLOAD_TOO_LARGE => metrics.rejected(Rejected::Payload),
+        StatusCode::TOO_MANY_REQUESTS => metrics.api_overloaded.inc(),
         _ => {}
     }
     debug!(status = response.status().as_u16(), "API answer");

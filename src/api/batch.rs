@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use http::HeaderMap;
@@ -18,6 +19,9 @@ use super::publish::{PublishAnswer, PublishRequest, accept, traceparent};
 
 /// The most publications in one batch.
 const MAX_ITEMS: usize = 1000;
+
+/// How long a batch may take: its items may each have to wait for another's answer.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The items of a batch, each still unread: a bad one must not spoil the others.
 pub(super) struct Batch(Vec<Box<RawValue>>);
@@ -62,12 +66,17 @@ pub(super) async fn publish_batch(
     headers: HeaderMap,
     body: Json<Batch>,
 ) -> axum::Json<BatchAnswer> {
+    let start = Instant::now();
     let traceparent = traceparent(&headers);
     let mut results = Vec::with_capacity(body.value.0.len());
     for item in &body.value.0 {
-        let result = match body::parse::<PublishRequest>(item.get(), '{') {
-            Ok(request) => accept(&shared, request, &query, traceparent.clone()).await,
-            Err(problem) => Err(problem),
+        let result = if start.elapsed() > DEADLINE {
+            Err(Problem::unavailable("The items before this one took too long: send it again"))
+        } else {
+            match body::parse::<PublishRequest>(item.get(), '{') {
+                Ok(request) => accept(&shared, request, &query, traceparent.clone()).await,
+                Err(problem) => Err(problem),
+            }
         };
         results.push(match result {
             Ok(answer) => BatchResult::Answer(answer),

@@ -121,9 +121,13 @@ fn rejected(path: &str, error: &serde_json::Error) -> Problem {
     if !error.is_data() {
         return malformed(format!("The body is not JSON: {error}"));
     }
-    match path {
-        "." => malformed(error.to_string()),
-        path => Problem::invalid(path, error.to_string()),
+    let message = error.to_string();
+    // Of a repeated key, serde names no path.
+    let repeated =
+        message.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next());
+    match repeated.unwrap_or(path) {
+        "." => malformed(message),
+        field => Problem::invalid(field.to_owned(), message),
     }
 }
 

@@ -1,7 +1,5 @@
 //! [`Problem`]: how the HTTP API says no.
 
-use std::borrow::Cow;
-
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::{Serialize, Serializer};
@@ -35,7 +33,7 @@ pub struct Problem {
     #[schema(value_type = Option<String>, example = "room_invalid")]
     code: Option<&'static str>,
     #[serde(skip)]
-    header: Option<(HeaderName, Cow<'static, str>)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -80,8 +78,8 @@ impl Problem {
     }
 
     /// Sets the header that the answer has besides; the last one counts.
-    pub fn header(mut self, name: HeaderName, value: impl Into<Cow<'static, str>>) -> Self {
-        self.header = Some((name, value.into()));
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some(Box::new((name, HeaderValue::from_static(value))));
         self
     }
 
@@ -97,9 +95,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        if let Some((name, value)) = self.header
-            && let Ok(value) = HeaderValue::from_str(&value)
-        {
+        if let Some((name, value)) = self.header.map(|header| *header) {
             headers.insert(name, value);
         }
         response

@@ -10,7 +10,6 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::body::{Json, RequestBody};
 use super::idempotency::{Begin, Claim, MAX_ID_BYTES};
@@ -38,7 +37,6 @@ pub(super) struct PublishRequest {
     #[schema(min_items = 1, max_items = 1000)]
     rooms: Option<Vec<String>>,
     /// A room, or up to 1,000, whose members do not get it; members' public ids too.
-    #[schema(schema_with = one_or_many)]
     except: Option<OneOrMany>,
     /// The event's name; those that Socket.IO reserves cannot be published.
     #[schema(required, nullable = false, example = "application_event")]
@@ -57,10 +55,13 @@ pub(super) struct PublishRequest {
     id: Option<String>,
 }
 
-/// A text, or a list of texts.
-#[derive(Debug)]
-enum OneOrMany {
+/// A room, or up to 1,000.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    /// One.
     One(String),
+    /// Several, at most 1,000.
     Many(Vec<String>),
 }
 
@@ -68,7 +69,8 @@ enum OneOrMany {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PublishAnswer {
     /// The id that the request gave, or one made for it.
-    pub id: String,
+    #[schema(value_type = String)]
+    pub id: Arc<str>,
     /// Whether other instances were told too.
     pub scope: Scope,
     /// How many members on this instance it was addressed to.
@@ -167,7 +169,7 @@ async fn once(shared: Arc<Shared>, publication: Publication) -> Result<PublishAn
 }
 
 async fn deliver(shared: &Shared, publication: Publication) -> Result<PublishAnswer, Problem> {
-    let id = publication.id.to_string();
+    let id = publication.id.clone();
     match shared.api.publisher.publish(publication).await {
         Ok(receipt) => Ok(PublishAnswer { id, scope: receipt.scope, members: receipt.members }),
         Err(error @ PublishError::RedisDown) => {
@@ -284,18 +286,6 @@ impl<'de> Deserialize<'de> for OneOrMany {
 
         d.deserialize_any(Texts)
     }
-}
-
-fn one_or_many() -> Schema {
-    let text = || ObjectBuilder::new().schema_type(Type::String);
-    let texts = ArrayBuilder::new().items(text()).max_items(Some(MAX_ROOMS));
-    OneOfBuilder::new()
-        .item(text())
-        .item(texts)
-        .description(Some(
-            "A room, or up to 1,000, whose members do not get it; members' public ids too.",
-        ))
-        .into()
 }
 
 #[cfg(test)]

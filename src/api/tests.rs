@@ -34,6 +34,9 @@ use crate::publication::{Publication, Room};
 /// The largest packet in these tests.
 const MAX_PAYLOAD: usize = 64 << 10;
 
+/// What was asked of the members: what, in which namespace, of whom, with which rooms.
+type Order = (&'static str, String, Selector, Vec<Room>);
+
 /// Everything that the API talks to, and what it said.
 struct World {
     published: Mutex<Vec<Publication>>,
@@ -42,7 +45,7 @@ struct World {
     gate: Semaphore,
     /// How many publications came to the gate.
     arrived: AtomicUsize,
-    orders: Mutex<Vec<(&'static str, String, Selector, Vec<Room>)>>,
+    orders: Mutex<Vec<Order>>,
 }
 
 impl World {

@@ -58,7 +58,7 @@ pub async fn serve(
         let (router, shutdown, abort) = (router.clone(), shutdown.clone(), abort.clone());
         tasks.spawn(async move {
             tokio::select! {
-                () = connection(stream, peer, router, shutdown) => {}
+                () = connection(stream, peer, router, shutdown, HEADER_READ) => {}
                 () = abort.cancelled() => {}
             }
             drop(place);
@@ -87,6 +87,7 @@ async fn connection(
     peer: SocketAddr,
     router: Router,
     shutdown: CancellationToken,
+    header_read: Duration,
 ) {
     // Without this, answers on a kept-alive connection may wait for the peer's delayed ACK.
     if let Err(error) = stream.set_nodelay(true) {
@@ -100,7 +101,7 @@ async fn connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ)
+        .header_read_timeout(header_read)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let result = tokio::select! {
@@ -112,5 +113,75 @@ async fn connection(
     };
     if let Err(error) = result {
         debug!(%error, %peer, "a connection of the internal listener ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    async fn bound() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_closes_the_connection() {
+        let (listener, address) = bound().await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let soon = Duration::from_millis(50);
+        connection(stream, peer, Router::new(), CancellationToken::new(), soon).await;
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty());
+    }
+
+    #[tokio::test]
+    async fn handlers_know_the_peer_and_an_idle_connection_does_not_hold_up_the_shutdown() {
+        let (listener, address) = bound().await;
+        let router = Router::new().route(
+            "/",
+            get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }),
+        );
+        let stop = CancellationToken::new();
+        let grace = Duration::from_secs(3600);
+        let server = tokio::spawn(serve(listener, router, stop.clone(), grace));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut start = [0; 15];
+        client.read_exact(&mut start).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200 OK");
+        stop.cancel();
+        server.await.unwrap();
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.ends_with(&client.local_addr().unwrap().to_string()), "{rest}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_answered_within_the_grace_is_closed() {
+        let (listener, address) = bound().await;
+        let asked = Arc::new(Notify::new());
+        let asking = asked.clone();
+        let never = move || async move {
+            asking.notify_one();
+            std::future::pending::<()>().await;
+        };
+        let router = Router::new().route("/", get(never));
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, router, stop.clone(), Duration::ZERO));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        asked.notified().await;
+        stop.cancel();
+        server.await.unwrap();
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
     }
 }

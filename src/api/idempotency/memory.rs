@@ -43,7 +43,7 @@ enum Claimed {
 
 impl Memory {
     /// Keeps at most `capacity` answers; when there are more, the oldest goes before its time and
-    /// `evicted` counts it.
+    /// `evicted` counts it (`Metrics::api_ids_evicted`).
     pub fn new(capacity: usize, evicted: IntCounter) -> Self {
         Memory { entries: Arc::default(), capacity, evicted }
     }
