@@ -1,7 +1,7 @@
 //! [`Data`]: an argument of an event, JSON with binary values anywhere in it.
 
-pub mod packet;
 pub mod json;
+pub mod packet;
 
 use bytes::Bytes;
 

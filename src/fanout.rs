@@ -1,14 +1,15 @@
 //! Fan-out: from a publication to the members of its rooms, on this instance and the others.
 
 pub mod batch;
+pub mod cluster;
 pub mod envelope;
 pub mod index;
 pub mod member;
 pub mod membership;
+pub mod redis;
+pub mod remote;
 pub mod router;
 pub mod shard;
-pub mod cluster;
-pub mod redis;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

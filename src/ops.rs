@@ -1,4 +1,7 @@
 //! What operators see: metrics, probes, logs, shutdown.
 
+pub mod admin;
+pub mod listener;
 pub mod metrics;
+pub mod readiness;
 pub mod telemetry;

@@ -1,27 +1,49 @@
 //! The server's wiring: which parts there are, and how they start and stop.
 
+mod seams;
 mod shards;
+mod signals;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::auth::Access;
+use crate::api::idempotency::{IdempotencyStore, Memory, RedisStore};
+use crate::api::{self, ApiState};
 use crate::auth::Verifier;
+use crate::config::api_keys::ApiKeys;
 use crate::config::load::Sources;
-use crate::config::{Config, WhenDown, watch};
+use crate::config::{Config, Redis, WhenDown};
 use crate::delivery::outbox::Bounds;
+use crate::fanout::cluster::Cluster;
 use crate::fanout::index::MAX_SHARDS;
 use crate::fanout::member::{POD_LENGTH, random_id};
+use crate::fanout::redis::link::{LINGER, Link, LinkParts};
 use crate::gateway::{self, Authenticator, Drain, Engine, Gateway, Limits, Sessions};
 use crate::latency::Latency;
 use crate::ops::metrics::Metrics;
+use crate::ops::readiness::Readiness;
+use crate::ops::{admin, listener};
 use crate::policy::{EventRules, Rules};
-use shards::Shards;
+use shards::{Plan, Shards};
+
+/// How long what is being answered may take at the end, and tasks to see that it is over.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Answers to publications with an id that are remembered on this instance.
+const REMEMBERED: usize = 100_000;
+
+/// How often readiness is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Serves with `config` until told to stop; `sources` is where it is read again when it changes.
 ///
@@ -32,78 +54,266 @@ pub fn run(sources: Sources, config: Config, shards: NonZeroUsize) -> anyhow::Re
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
-    runtime.block_on(serve(sources, config, shards))
-}
-
-async fn serve(sources: Sources, config: Config, count: NonZeroUsize) -> anyhow::Result<()> {
-    let config = Arc::new(config);
-    let clients = bind(config.listen, "listen").await?;
-    let pod: Arc<str> = random_id(POD_LENGTH).into();
-    let metrics = Arc::new(Metrics::new()?);
-    let tracker = TaskTracker::new();
-    let stop = CancellationToken::new();
-
-    let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
-    let bounds = Arc::new(Bounds::new(
-        config.limits.queue.bytes(),
-        config.limits.write_stall.0,
-        config.socketio.max_payload.bytes(),
-    ));
-    let shards = Shards::start(shards::Plan {
-        count: count.get().min(MAX_SHARDS),
-        pod: pod.clone(),
-        config: config.clone(),
-        rules: rules.clone(),
-        bounds: bounds.clone(),
-        metrics: metrics.clone(),
-        tracker: tracker.clone(),
-    })?;
-    metrics.registry().register(Box::new(Latency::new(shards.recorders.clone())?))?;
-
-    let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
-    if let Some(verifier) = &verifier {
-        tracker.spawn(verifier.clone().run(stop.clone()));
-    }
-    let gateway = Arc::new(Gateway {
-        pod,
-        rules: rules.clone(),
-        events: EventRules::compile(&config.events)?,
-        router: shards.router.clone(),
-        limits: Limits::new(config.limits.clone()),
-        bounds,
-        authenticator: Authenticator { verifier, anonymous: config.anonymous() },
-        sessions: Sessions::default(),
-        drain: Drain::default(),
-        shards: shards.seats(),
-        metrics: metrics.clone(),
-        config: config.clone(),
-    });
-    let engine = Engine::new(&gateway);
-    let accepting = CancellationToken::new();
-    tracker.spawn(gateway::accept(clients, gateway.clone(), engine, accepting.clone()));
-    let reloads = watch::follow(sources, config.clone(), metrics, &tracker, stop.clone());
-    tracker.spawn(apply(reloads, gateway.clone(), shards.rooms_per_client.clone(), stop.clone()));
-    tracing::info!(listen = %config.listen, shards = count.get(), "ready");
-
-    let abort = signals()?;
-    gateway.drain.run(&gateway, &abort).await;
-    accepting.cancel();
-    stop.cancel();
-    shards.stop();
-    tracker.close();
-    let _ = abort
-        .run_until_cancelled(tokio::time::timeout(std::time::Duration::from_secs(5), tracker.wait()))
-        .await;
-    tracing::info!("stopped");
-    Ok(())
-}
-
-async fn bind(address: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{address} is in use by another process; stop it, or choose another address with `{key}`"
-        ),
-        _ => anyhow::anyhow!("cannot listen on {address} (`{key}`): {error}"),
+    runtime.block_on(async {
+        let signals = signals::listen()?;
+        let server = Server::start(sources, Arc::new(config), shards.get()).await?;
+        server.serve(signals).await;
+        Ok(())
     })
+}
+
+/// Everything that runs.
+struct Server {
+    config: Arc<Config>,
+    gateway: Arc<Gateway>,
+    link: Option<Link>,
+    shards: Shards,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    tracker: TaskTracker,
+    /// Ends the clients' listener.
+    accepting: CancellationToken,
+    /// Ends everything else.
+    stop: CancellationToken,
+}
+
+impl Server {
+    async fn start(sources: Sources, config: Arc<Config>, count: usize) -> anyhow::Result<Self> {
+        let clients = bind(&config, "listen", config.listen).await?;
+        let internal = bind(&config, "internal", config.internal).await?;
+        let metrics = Arc::new(Metrics::new()?);
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let pod: Arc<str> = random_id(POD_LENGTH).into();
+        let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
+        let limits = &config.limits;
+        let bounds = Arc::new(Bounds::new(
+            limits.queue.bytes(),
+            limits.write_stall.0,
+            config.socketio.max_payload.bytes(),
+        ));
+        let shards = Shards::start(Plan {
+            count: count.min(MAX_SHARDS),
+            pod: pod.clone(),
+            config: config.clone(),
+            rules: rules.clone(),
+            bounds: bounds.clone(),
+            metrics: metrics.clone(),
+            tracker: tracker.clone(),
+        })?;
+        let latency = Latency::new(shards.recorders.clone())?;
+        metrics.registry().register(Box::new(latency.clone()))?;
+        let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
+        let gateway = Arc::new(Gateway {
+            pod,
+            rules,
+            events: EventRules::compile(&config.events)?,
+            router: shards.router.clone(),
+            limits: Limits::new(limits.clone()),
+            bounds,
+            authenticator: Authenticator { verifier, anonymous: config.anonymous() },
+            sessions: Sessions::default(),
+            drain: Drain::default(),
+            shards: shards.seats(),
+            metrics: metrics.clone(),
+            config: config.clone(),
+        });
+        let mut server = Server {
+            config,
+            gateway,
+            link: None,
+            shards,
+            metrics,
+            readiness: Readiness::default(),
+            tracker,
+            accepting: CancellationToken::new(),
+            stop,
+        };
+        server.connect_redis()?;
+        server.spawn_all(sources, clients, internal, latency)?;
+        server.announce();
+        Ok(server)
+    }
+
+    fn connect_redis(&mut self) -> anyhow::Result<()> {
+        let Some(redis) = &self.config.redis else { return Ok(()) };
+        self.metrics.with_redis()?;
+        let bridge = redis.bridge.iter().map(seams::bridge).collect::<Result<_, _>>()?;
+        let parts = LinkParts {
+            config: redis.clone(),
+            pod: self.gateway.pod.clone(),
+            namespaces: self.namespaces(),
+            local: Arc::new(self.shards.router.clone()),
+            metrics: self.metrics.clone(),
+            bridge,
+            linger: LINGER,
+        };
+        let link = Link::start(parts, &self.tracker, self.stop.clone())?;
+        self.shards.router.connect(Arc::new(link.clone()));
+        self.link = Some(link);
+        Ok(())
+    }
+
+    fn namespaces(&self) -> Vec<Arc<str>> {
+        self.config.namespaces.iter().map(|n| n.as_str().into()).collect()
+    }
+
+    fn spawn_all(
+        &self,
+        sources: Sources,
+        clients: TcpListener,
+        internal: TcpListener,
+        latency: Latency,
+    ) -> anyhow::Result<()> {
+        if let Some(verifier) = &self.gateway.authenticator.verifier {
+            self.tracker.spawn(verifier.clone().run(self.stop.clone()));
+        }
+        self.tracker.spawn(watch_readiness(
+            self.readiness.clone(),
+            self.gateway.clone(),
+            self.link.clone(),
+            self.stop.clone(),
+        ));
+        let router = api::router(self.api(latency)?)
+            .merge(admin::router(self.metrics.clone(), self.readiness.clone()));
+        self.tracker.spawn(listener::serve(internal, router, self.stop.clone(), GRACE));
+        let reloads = crate::config::watch::follow(
+            sources,
+            self.config.clone(),
+            self.metrics.clone(),
+            &self.tracker,
+            self.stop.clone(),
+        );
+        let rooms = self.shards.rooms_per_client.clone();
+        self.tracker.spawn(apply(reloads, self.gateway.clone(), rooms, self.stop.clone()));
+        let engine = Engine::new(&self.gateway);
+        let accepting = self.accepting.clone();
+        self.tracker.spawn(gateway::accept(clients, self.gateway.clone(), engine, accepting));
+        Ok(())
+    }
+
+    fn api(&self, latency: Latency) -> anyhow::Result<ApiState> {
+        let config = &self.config;
+        let keys = config.auth.api_keys_file.as_deref().map(ApiKeys::load).transpose()?;
+        let keys = keys.map(|keys| Arc::new(keys) as Arc<dyn api::auth::ApiKeyCheck>);
+        let local = Arc::new(self.shards.router.clone());
+        let user_claim = config.auth.jwt.as_ref().map_or("sub", |jwt| &jwt.user_claim);
+        Ok(ApiState {
+            publisher: local.clone(),
+            cluster: Arc::new(Cluster::new(local, self.gateway.pod.clone(), self.link.clone())),
+            policy: Arc::new(seams::Explainer(self.gateway.rules.clone())),
+            latency: Arc::new(latency),
+            idempotency: self.idempotency()?,
+            access: Access::new(keys, config.internal),
+            namespaces: self.namespaces(),
+            user_claim: user_claim.into(),
+            max_payload: config.socketio.max_payload.bytes(),
+            metrics: self.metrics.clone(),
+            tasks: self.tracker.clone(),
+        })
+    }
+
+    fn idempotency(&self) -> anyhow::Result<Arc<dyn IdempotencyStore>> {
+        let memory = Memory::new(REMEMBERED, self.metrics.idempotency_evicted.clone());
+        Ok(match (&self.link, &self.config.redis) {
+            (Some(link), Some(Redis { prefix, .. })) => {
+                let link = link.clone();
+                Arc::new(RedisStore::new(Arc::new(move || link.commands()), prefix, memory))
+            }
+            _ => Arc::new(memory),
+        })
+    }
+
+    fn announce(&self) {
+        let Config { listen, internal, .. } = &*self.config;
+        tracing::info!(
+            clients = %format!("http://{listen}{}/", self.config.socketio.path),
+            api = %format!("http://{internal}/api"),
+            metrics = %format!("http://{internal}/metrics"),
+            redis = self.config.redis.as_ref().map(Redis::redacted_url),
+            shards = self.gateway.shards.len(),
+            pod = &*self.gateway.pod,
+            "serving; try `rookery sub ROOM` and `rookery pub ROOM EVENT '{{\"hello\":1}}'`"
+        );
+    }
+
+    /// Serves until a signal, then drains. A second signal ends it at once.
+    async fn serve(self, mut signals: signals::Signals) {
+        signals.first().await;
+        let abort = CancellationToken::new();
+        let ready = self.readiness.condition("draining", "this instance is about to stop");
+        ready.set(self.config.drain.keep_ready);
+        let drained = self.gateway.drain.run(&self.gateway, &abort);
+        tokio::select! {
+            () = drained => {}
+            () = signals.first() => {
+                abort.cancel();
+                tracing::warn!("told to stop again: ending at once");
+            }
+        }
+        self.accepting.cancel();
+        self.stop.cancel();
+        self.tracker.close();
+        let ended = tokio::time::timeout(GRACE, self.tracker.wait());
+        tokio::select! {
+            _ = ended => {}
+            () = signals.first() => {}
+        }
+        self.shards.stop();
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(
+    config: &Config,
+    key: &str,
+    address: std::net::SocketAddr,
+) -> anyhow::Result<TcpListener> {
+    let _ = config;
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{address} is in use by another process: stop it, or choose another address with \
+             --{key}"
+        ),
+        _ => anyhow::anyhow!("cannot listen on {address} (--{key}): {error}"),
+    })
+}
+
+/// Keeps the conditions of `/readyz` in step.
+async fn watch_readiness(
+    readiness: Readiness,
+    gateway: Arc<Gateway>,
+    link: Option<Link>,
+    stop: CancellationToken,
+) {
+    let keys = readiness.condition("auth", "no key set was fetched from auth.jwt.jwksUrl yet");
+    let redis = readiness.condition("redis", "not connected to Redis (redis.whenDown: refuse)");
+    let refuse = gateway.config.redis.as_ref().is_some_and(|r| r.when_down == WhenDown::Refuse);
+    loop {
+        keys.set(gateway.authenticator.verifier.as_ref().is_none_or(|v| v.is_ready()));
+        redis.set(!refuse || link.as_ref().is_none_or(Link::is_up));
+        if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Applies new `rooms` and `limits`.
+async fn apply(
+    mut reloads: watch::Receiver<Arc<Config>>,
+    gateway: Arc<Gateway>,
+    rooms_per_client: Arc<AtomicUsize>,
+    stop: CancellationToken,
+) {
+    while let Some(Ok(())) = stop.run_until_cancelled(reloads.changed()).await {
+        let config = reloads.borrow_and_update().clone();
+        match Rules::compile(&config.rooms) {
+            Ok(rules) => gateway.rules.store(Arc::new(rules)),
+            // The watcher has checked the file; this cannot differ.
+            Err(problem) => tracing::error!(%problem, "rooms not applied"),
+        }
+        let limits = &config.limits;
+        gateway.limits.set(limits.clone());
+        gateway.bounds.set(limits.queue.bytes(), limits.write_stall.0);
+        rooms_per_client.store(limits.rooms_per_client as usize, Ordering::Relaxed);
+    }
 }

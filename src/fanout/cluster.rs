@@ -21,34 +21,6 @@ const NODE: &str = "node";
 /// How Redis is called among those that did not answer: nobody could be asked.
 const REDIS: &str = "redis";
 
-/// Occupied rooms.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rooms {
-    /// How many members each has in the cluster.
-    pub rooms: BTreeMap<Room, usize>,
-    /// Who did not answer in time: pods by their 8 characters, `node` for each Node server,
-    /// `redis` where nobody could be asked.
-    pub unanswered: Vec<String>,
-}
-
-/// Members of a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Members {
-    /// Each with its pod's 8 characters, or `node`.
-    pub members: Vec<(MemberInfo, String)>,
-    /// See [`Rooms::unanswered`].
-    pub unanswered: Vec<String>,
-}
-
-/// What a change reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Matched {
-    /// Members that were selected.
-    pub matched: usize,
-    /// See [`Rooms::unanswered`].
-    pub unanswered: Vec<String>,
-}
-
 /// Asks all servers. Cloning is shallow.
 #[derive(Clone)]
 pub struct Cluster {

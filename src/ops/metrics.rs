@@ -129,6 +129,12 @@ pub struct Metrics {
     pub reloads_applied: IntCounter,
     /// `rookery_config_reloads_total{outcome="refused"}`.
     pub reloads_refused: IntCounter,
+    /// `rookery_api_overloaded_total`: requests of the HTTP API that were answered 429, because
+    /// the memory for the bodies of requests was taken.
+    pub api_overloaded: IntCounter,
+    /// `rookery_api_ids_evicted_total`: answers that were forgotten before their time; the same
+    /// id would be published again.
+    pub api_ids_evicted: IntCounter,
     /// `rookery_api_request_seconds`: time to answer requests of the HTTP API.
     pub api_seconds: Histogram,
 }
@@ -225,6 +231,16 @@ impl Metrics {
             )?,
             reloads_applied: reloads.with_label_values(&["applied"]),
             reloads_refused: reloads.with_label_values(&["refused"]),
+            api_overloaded: counter(
+                &registry,
+                "rookery_api_overloaded_total",
+                "Requests of the HTTP API refused because too many were being answered",
+            )?,
+            api_ids_evicted: counter(
+                &registry,
+                "rookery_api_ids_evicted_total",
+                "Answers to publications with an id forgotten before their time",
+            )?,
             api_seconds,
             registry,
         })

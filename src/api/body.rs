@@ -1,0 +1,179 @@
+//! Request bodies: read within bounds, as JSON, with errors that name the field.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequest, Request};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Shared;
+use super::problem::Problem;
+
+/// How long a request's body may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of a body that is too large is read and thrown away. A connection that is closed on
+/// unread bytes is reset, and the peer may then never see the answer (RFC 9112, section 9.6).
+const DISCARD: usize = 32 << 20;
+
+/// The body of a request of the HTTP API, and its share of the memory for bodies, which it holds
+/// until the request is answered.
+pub(super) struct Json<T> {
+    pub(super) value: T,
+    _share: OwnedSemaphorePermit,
+}
+
+/// A type that a request's body is read into.
+pub(super) trait RequestBody: DeserializeOwned {
+    /// What the body must be: `{` for an object, `[` for an array.
+    const OPENS_WITH: char = '{';
+
+    /// The most bytes that it may have.
+    fn limit(shared: &Shared) -> usize {
+        let _ = shared;
+        1 << 20
+    }
+}
+
+impl<T: RequestBody> FromRequest<Arc<Shared>> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        check_media_type(request.headers())?;
+        let limit = T::limit(shared);
+        let body = request.into_body();
+        let hint = body.size_hint();
+        if hint.lower() > limit as u64 {
+            discard(body).await;
+            return Err(Problem::too_large("The body", limit));
+        }
+        let share = shared.bodies.take(hint.upper().map_or(limit, |n| n as usize))?;
+        let bytes =
+            tokio::time::timeout(READ_TIMEOUT, read(body, limit)).await.map_err(|_| {
+                Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    format!("The body did not arrive within {} s", READ_TIMEOUT.as_secs()),
+                )
+            })??;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let at = error.valid_up_to();
+            malformed(format!("The body is not UTF-8: the byte at offset {at} does not belong"))
+        })?;
+        Ok(Json { value: parse(text, T::OPENS_WITH)?, _share: share })
+    }
+}
+
+/// Memory for the bodies of all requests that are being answered.
+pub(super) struct BodyBudget {
+    kibibytes: Arc<Semaphore>,
+    total: u32,
+}
+
+impl BodyBudget {
+    /// A budget of `total` KiB.
+    pub(super) fn new(total: u32) -> Self {
+        BodyBudget { kibibytes: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let share = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.total);
+        self.kibibytes.clone().try_acquire_many_owned(share).map_err(|_| {
+            Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests are being answered at once: send fewer in parallel, or \
+                 smaller ones",
+            )
+            .code("rate_limited")
+            .header(header::RETRY_AFTER, "1")
+        })
+    }
+}
+
+/// Reads one JSON text that opens with `opening`.
+///
+/// # Errors
+/// 400 with line and column where it is no JSON, and with the field where a value is wrong.
+pub(super) fn parse<T: DeserializeOwned>(text: &str, opening: char) -> Result<T, Problem> {
+    match text.trim_start_matches([' ', '\t', '\r', '\n']).chars().next() {
+        None => return Err(malformed("The body is empty: send a JSON document".to_owned())),
+        // serde would read a struct from an array too, by position.
+        Some(first @ ('{' | '[' | '"' | '0'..='9' | '-' | 't' | 'f' | 'n')) if first != opening => {
+            let wanted = if opening == '{' { "an object" } else { "an array" };
+            return Err(malformed(format!("Expected {wanted} at the top")));
+        }
+        Some(_) => {}
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        rejected(&path, error.inner())
+    })?;
+    json.end().map_err(|error| rejected(".", &error))?;
+    Ok(value)
+}
+
+fn rejected(path: &str, error: &serde_json::Error) -> Problem {
+    if !error.is_data() {
+        return malformed(format!("The body is not JSON: {error}"));
+    }
+    let message = error.to_string();
+    // Of a repeated key, serde names no path.
+    let repeated =
+        message.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next());
+    match repeated.unwrap_or(path) {
+        "." => malformed(message),
+        field => Problem::invalid(field.to_owned(), message),
+    }
+}
+
+fn malformed(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail).code("bad_request")
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = media_type.and_then(|value| value.split(';').next()).map(str::trim);
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Send the body as JSON, with `Content-Type: application/json`",
+        ));
+    }
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Send the body without a content coding",
+        )
+        .header(header::ACCEPT_ENCODING, "identity")),
+        _ => Ok(()),
+    }
+}
+
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| malformed(format!("The body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            drop(bytes);
+            discard(body).await;
+            return Err(Problem::too_large("The body", limit));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}
+
+async fn discard(body: Body) {
+    if body.size_hint().lower() <= DISCARD as u64 {
+        let mut body = Limited::new(body, DISCARD);
+        let all = async { while let Some(Ok(_)) = body.frame().await {} };
+        // Whether it arrives in time or not, the answer is the same.
+        let _ = tokio::time::timeout(READ_TIMEOUT, all).await;
+    }
+}

@@ -1,0 +1,133 @@
+//! `POST /api/rooms/{room}/join`, `/api/rooms/{room}/leave` and `/api/disconnect`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::body::{Json, RequestBody};
+use super::input::{self, InNamespace, RoomInPath};
+use super::problem::Problem;
+use crate::fanout::{Matched, Selector};
+
+/// Chooses members: exactly one of `user` and `member`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct MembershipRequest {
+    /// Every connected client of this user.
+    user: Option<String>,
+    /// The member with this public id.
+    member: Option<String>,
+    /// A namespace of the configuration; `/` where it is absent.
+    namespace: Option<String>,
+}
+
+/// Chooses members: exactly one of `user`, `member` and `room`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct DisconnectRequest {
+    /// Every connected client of this user.
+    user: Option<String>,
+    /// The member with this public id.
+    member: Option<String>,
+    /// Every member of this room.
+    room: Option<String>,
+    /// A namespace of the configuration; `/` where it is absent.
+    namespace: Option<String>,
+}
+
+impl RequestBody for MembershipRequest {}
+
+impl RequestBody for DisconnectRequest {}
+
+/// Make members join a room
+///
+/// The room's rules are not asked: the backend decides. Nobody selected is no error.
+#[utoipa::path(
+    post, path = "/api/rooms/{room}/join", tag = "members", request_body = MembershipRequest,
+    params(
+        ("room" = String, Path, description = "The room, percent-encoded"),
+        ("namespace" = Option<String>, Query, description = "Instead of `namespace` in the body"),
+    ),
+    responses((status = 200, description = "How many were selected", body = Matched)),
+)]
+pub(super) async fn join_room(
+    State(shared): State<Arc<Shared>>,
+    RoomInPath(room): RoomInPath,
+    InNamespace(query): InNamespace,
+    body: Json<MembershipRequest>,
+) -> Result<axum::Json<Matched>, Problem> {
+    let request = body.value;
+    let namespace = input::namespace(&shared, request.namespace.as_deref(), &query)?;
+    let of = selector([("user", request.user), ("member", request.member)])?;
+    Ok(axum::Json(shared.api.cluster.join(&namespace, &of, &[room]).await))
+}
+
+/// Make members leave a room
+///
+/// Nobody selected is no error; nor is a member that is not in the room.
+#[utoipa::path(
+    post, path = "/api/rooms/{room}/leave", tag = "members", request_body = MembershipRequest,
+    params(
+        ("room" = String, Path, description = "The room, percent-encoded"),
+        ("namespace" = Option<String>, Query, description = "Instead of `namespace` in the body"),
+    ),
+    responses((status = 200, description = "How many were selected", body = Matched)),
+)]
+pub(super) async fn leave_room(
+    State(shared): State<Arc<Shared>>,
+    RoomInPath(room): RoomInPath,
+    InNamespace(query): InNamespace,
+    body: Json<MembershipRequest>,
+) -> Result<axum::Json<Matched>, Problem> {
+    let request = body.value;
+    let namespace = input::namespace(&shared, request.namespace.as_deref(), &query)?;
+    let of = selector([("user", request.user), ("member", request.member)])?;
+    Ok(axum::Json(shared.api.cluster.leave(&namespace, &of, &[room]).await))
+}
+
+/// Dismiss members
+///
+/// Their clients are told so, and do not come back by themselves. Nobody selected is no error.
+#[utoipa::path(
+    post, path = "/api/disconnect", tag = "members", request_body = DisconnectRequest,
+    params(
+        ("namespace" = Option<String>, Query, description = "Instead of `namespace` in the body"),
+    ),
+    responses((status = 200, description = "How many were selected", body = Matched)),
+)]
+pub(super) async fn disconnect(
+    State(shared): State<Arc<Shared>>,
+    InNamespace(query): InNamespace,
+    body: Json<DisconnectRequest>,
+) -> Result<axum::Json<Matched>, Problem> {
+    let request = body.value;
+    let namespace = input::namespace(&shared, request.namespace.as_deref(), &query)?;
+    let of =
+        selector([("user", request.user), ("member", request.member), ("room", request.room)])?;
+    Ok(axum::Json(shared.api.cluster.disconnect(&namespace, &of).await))
+}
+
+/// The one that is given, of `user`, `member` and `room`.
+fn selector<const N: usize>(
+    candidates: [(&'static str, Option<String>); N],
+) -> Result<Selector, Problem> {
+    let names = candidates.each_ref().map(|(name, _)| format!("`{name}`")).join(", ");
+    let mut given = candidates.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let (name, value) = given.next().ok_or_else(|| {
+        Problem::new(http::StatusCode::BAD_REQUEST, format!("One of {names} is required"))
+            .field("user")
+            .code("bad_request")
+    })?;
+    if let Some((second, _)) = given.next() {
+        let detail = format!("Give one of {names}, not both `{name}` and `{second}`");
+        return Err(Problem::invalid(second, detail));
+    }
+    match name {
+        "room" => input::room("room", &value).map(Selector::room),
+        "user" => input::not_empty("user", value).map(Selector::User),
+        _ => input::not_empty("member", value).map(Selector::Member),
+    }
+}

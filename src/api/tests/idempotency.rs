@@ -1,0 +1,203 @@
+//! An id is published once: on one instance, and on two with a real Redis between them.
+
+use std::process::{Child, Command, Stdio};
+
+use redis::aio::MultiplexedConnection;
+use serde_json::json;
+
+use super::*;
+use crate::api::idempotency::RedisStore;
+use crate::api::idempotency::redis::Connection;
+
+fn body(id: &str) -> Value {
+    json!({"room": "r", "event": "e", "id": id})
+}
+
+fn setup(store: impl IdempotencyStore) -> Setup {
+    Setup { idempotency: Arc::new(store), ..Setup::default() }
+}
+
+/// A Redis of this test's own; killed when dropped.
+struct Redis {
+    child: Child,
+    client: redis::Client,
+}
+
+impl Redis {
+    async fn start() -> Self {
+        for _ in 0..5 {
+            let port =
+                std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let child = Command::new("redis-server")
+                .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("redis-server is installed");
+            let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+            let mut redis = Redis { child, client };
+            while redis.child.try_wait().unwrap().is_none() {
+                if redis.client.get_multiplexed_async_connection().await.is_ok() {
+                    return redis;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    async fn connection(&self) -> MultiplexedConnection {
+        self.client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    async fn store(&self) -> RedisStore {
+        let connection = self.connection().await;
+        RedisStore::new(Arc::new(move || Some(connection.clone())), "test", memory())
+    }
+
+    async fn get(&self, key: &str) -> Option<String> {
+        let mut connection = self.connection().await;
+        redis::cmd("GET").arg(key).query_async(&mut connection).await.unwrap()
+    }
+
+    async fn set(&self, key: &str, value: &str, milliseconds: u64) {
+        let mut connection = self.connection().await;
+        let mut set = redis::cmd("SET");
+        set.arg(key).arg(value).arg("PX").arg(milliseconds);
+        let () = set.query_async(&mut connection).await.unwrap();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends `n` requests with the same id to each server at once.
+async fn at_once<const N: usize>(servers: [&Server; N], n: usize) -> Vec<Value> {
+    let requests = servers.iter().flat_map(|server| {
+        (0..n).map(|_| server.post("/api/publish", body("same").to_string()).send())
+    });
+    let responses = futures_util::future::join_all(requests).await;
+    let answers = responses.into_iter().map(|response| answer(response.unwrap(), 200));
+    futures_util::future::join_all(answers).await
+}
+
+#[tokio::test]
+async fn repeats_on_one_instance_are_answered_the_same() {
+    let world = World::new();
+    let server = Server::start(&world).await;
+    let first = server.ok("/api/publish", body("a")).await;
+    let other = json!({"room": "elsewhere", "event": "f", "id": "a"});
+    assert_eq!(server.ok("/api/publish", other).await, first);
+    assert_eq!(world.published.lock().len(), 1);
+    // Another id, and another namespace, are other publications.
+    server.ok("/api/publish", body("b")).await;
+    server.ok("/api/publish?namespace=/chat", body("a")).await;
+    assert_eq!(world.published.lock().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_repeats_on_one_instance_deliver_once() {
+    let world = World::held_up();
+    let server = Server::start(&world).await;
+    let (answers, ()) = tokio::join!(at_once([&server], 20), async {
+        until("the first waits", || world.arrived.load(Ordering::Acquire) > 0).await;
+        world.gate.add_permits(20);
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!(world.arrived.load(Ordering::Acquire), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_still_ends_with_its_answer() {
+    let world = World::held_up();
+    let server = Server::start(&world).await;
+    let request = tokio::spawn(server.post("/api/publish", body("cut").to_string()).send());
+    until("the publication waits", || world.arrived.load(Ordering::Acquire) == 1).await;
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    world.gate.add_permits(5);
+    assert_eq!(server.ok("/api/publish", body("cut")).await["members"], 1);
+    assert_eq!(world.published.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_memory_forgets_the_oldest_and_counts_it() {
+    let evicted = IntCounter::new("evicted", "evicted").unwrap();
+    let world = World::new();
+    let server = Server::with(&world, setup(Memory::new(2, evicted.clone()))).await;
+    for id in ["a", "b", "c", "c", "b"] {
+        server.ok("/api/publish", body(id)).await;
+    }
+    assert_eq!((world.published.lock().len(), evicted.get()), (3, 1));
+    server.ok("/api/publish", body("a")).await;
+    assert_eq!((world.published.lock().len(), evicted.get()), (4, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_instances_deliver_once() {
+    let redis = Redis::start().await;
+    let world = World::held_up();
+    let a = Server::with(&world, setup(redis.store().await)).await;
+    let b = Server::with(&world, setup(redis.store().await)).await;
+    let (answers, ()) = tokio::join!(at_once([&a, &b], 10), async {
+        until("the first waits", || world.arrived.load(Ordering::Acquire) > 0).await;
+        world.gate.add_permits(20);
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!(world.arrived.load(Ordering::Acquire), 1);
+    let kept = redis.get("test:rookery:idem:/:same").await.unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), answers[0]);
+
+    let first = a.ok("/api/publish", body("later")).await;
+    assert_eq!(b.ok("/api/publish", body("later")).await, first);
+    assert_eq!(world.published.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn a_refused_publication_frees_the_id_for_the_other_instance() {
+    let redis = Redis::start().await;
+    let world = World::new();
+    let a = Server::with(&world, setup(redis.store().await)).await;
+    let b = Server::with(&world, setup(redis.store().await)).await;
+    *world.redis_down.lock() = true;
+    let refused = a.post("/api/publish", body("x").to_string()).send().await.unwrap();
+    answer(refused, 503).await;
+    assert_eq!(redis.get("test:rookery:idem:/:x").await, None);
+    *world.redis_down.lock() = false;
+    assert_eq!(b.ok("/api/publish", body("x")).await["members"], 1);
+}
+
+#[tokio::test]
+async fn the_claim_of_a_killed_instance_is_waited_for_until_it_expires() {
+    let redis = Redis::start().await;
+    let world = World::new();
+    let server = Server::with(&world, setup(redis.store().await)).await;
+    redis.set("test:rookery:idem:/:stuck", "open:of-a-dead-pod", 600).await;
+    assert_eq!(server.ok("/api/publish", body("stuck")).await["members"], 1);
+    // One that stays open for longer than the patience.
+    redis.set("test:rookery:idem:/:open", "open:of-a-slow-pod", 60_000).await;
+    let busy = server.post("/api/publish", body("open").to_string()).send().await.unwrap();
+    assert_eq!(busy.headers()["retry-after"], "1");
+    assert_eq!(answer(busy, 503).await["field"], "id");
+    assert_eq!(world.published.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn without_redis_an_id_holds_on_its_instance() {
+    let redis = Redis::start().await;
+    let world = World::new();
+    let away: Connection = Arc::new(|| None);
+    let unconnected = RedisStore::new(away, "test", memory());
+    let broken = redis.store().await;
+    drop(redis);
+    for store in [unconnected, broken] {
+        let before = world.published.lock().len();
+        let server = Server::with(&world, setup(store)).await;
+        let first = server.ok("/api/publish", body("same")).await;
+        assert_eq!(server.ok("/api/publish", body("same")).await, first);
+        assert_eq!(world.published.lock().len(), before + 1);
+    }
+}

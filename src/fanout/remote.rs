@@ -1,0 +1,42 @@
+//! The other instances, reached over Redis, as the router and the shards see them.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::redis::link::Link;
+use super::redis::subscriptions::Hold;
+use super::router::Remote;
+use super::shard::Occupation;
+use crate::publication::{Publication, Room};
+
+impl Occupation for Link {
+    fn occupied(&self, namespace: &Arc<str>, room: &Room) {
+        // The members' answer has waited for the confirmation already, or need not.
+        drop(self.hold(namespace, room));
+    }
+
+    fn vacated(&self, namespace: &Arc<str>, room: &Room) {
+        self.release(namespace, room);
+    }
+}
+
+impl Remote for Link {
+    fn is_up(&self) -> bool {
+        Link::is_up(self)
+    }
+
+    fn publish(&self, publication: &Publication) -> bool {
+        Link::publish(self, publication)
+    }
+
+    fn subscribed(&self, namespace: &Arc<str>, room: &Room) -> Option<BoxFuture<'static, ()>> {
+        let hold = self.hold(namespace, room);
+        // The channel lingers after a release, longer than a member takes to join.
+        self.release(namespace, room);
+        match hold {
+            Hold::Ready => None,
+            Hold::Pending(confirmed) => Some(confirmed),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Readiness: the conditions under which an instance wants new traffic.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+/// Named conditions; the instance is ready while all of them hold. Cloning is shallow.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    conditions: Arc<Mutex<Vec<Condition>>>,
+}
+
+impl Readiness {
+    /// Adds a condition that does not hold yet. `reason` says, while it does not, why the
+    /// instance is not ready.
+    pub fn condition(&self, name: &'static str, reason: impl Into<Arc<str>>) -> Condition {
+        let condition =
+            Condition { name, reason: reason.into(), holds: Arc::new(AtomicBool::new(false)) };
+        self.conditions.lock().push(condition.clone());
+        condition
+    }
+
+    /// A line `name: reason` for each condition that does not hold; none when ready.
+    pub fn reasons(&self) -> Vec<String> {
+        let conditions = self.conditions.lock();
+        let missing = conditions.iter().filter(|condition| !condition.holds());
+        missing.map(|condition| format!("{}: {}", condition.name, condition.reason)).collect()
+    }
+}
+
+/// One condition of readiness. Cloning is shallow.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    name: &'static str,
+    reason: Arc<str>,
+    holds: Arc<AtomicBool>,
+}
+
+impl Condition {
+    /// Says whether it holds from now on.
+    pub fn set(&self, holds: bool) {
+        self.holds.store(holds, Ordering::Release);
+    }
+
+    /// Whether it holds.
+    pub fn holds(&self) -> bool {
+        self.holds.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_condition_must_hold() {
+        let readiness = Readiness::default();
+        assert!(readiness.reasons().is_empty());
+        let keys = readiness.condition("jwks", "the key set has not been fetched yet");
+        let redis = readiness.condition("redis", "not connected");
+        assert_eq!(
+            readiness.reasons(),
+            ["jwks: the key set has not been fetched yet", "redis: not connected"]
+        );
+        keys.set(true);
+        assert_eq!(readiness.clone().reasons(), ["redis: not connected"]);
+        redis.set(true);
+        assert!(readiness.reasons().is_empty());
+        keys.set(false);
+        assert_eq!(readiness.reasons().len(), 1);
+    }
+}

@@ -1,0 +1,82 @@
+//! Where parts that do not know each other meet.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde_json::{Map, Value};
+
+use crate::api::auth::ApiKeyCheck;
+use crate::api::explain::{Explain, Explanation};
+use crate::api::rooms::{LatencySummary, RoomLatency};
+use crate::config::BridgeRule;
+use crate::config::api_keys::ApiKeys;
+use crate::data::Data;
+use crate::fanout::redis::bridge::CompiledBridge;
+use crate::latency::Latency;
+use crate::policy::{
+    ArgTemplate, Permission, Rules, Subject, Template, TemplateError, TextTemplate,
+};
+
+/// The room rules, as the HTTP API asks them.
+pub struct Explainer(pub Arc<ArcSwap<Rules>>);
+
+impl Explain for Explainer {
+    fn explain(
+        &self,
+        action: &str,
+        room: &str,
+        claims: Map<String, Value>,
+        user: Option<String>,
+    ) -> Explanation {
+        let permission = match action {
+            "publish" => Permission::Publish,
+            _ => Permission::Join,
+        };
+        let subject = Subject::new(user, Arc::new(claims));
+        let decision = self.0.load().decide(permission, room, &subject);
+        Explanation {
+            allowed: decision.allowed,
+            rule: decision.rule.as_deref().map(str::to_owned),
+            why: decision.why,
+        }
+    }
+}
+
+impl RoomLatency for Latency {
+    fn of(&self, namespace: &str, room: &str) -> Option<LatencySummary> {
+        let summary = self.of_room(namespace, room)?;
+        Some(LatencySummary {
+            p50: summary.p50.as_secs_f64(),
+            p99: summary.p99.as_secs_f64(),
+            max: summary.max.as_secs_f64(),
+            count: summary.count,
+        })
+    }
+}
+
+impl ApiKeyCheck for ApiKeys {
+    fn name_of(&self, key: &str) -> Option<String> {
+        ApiKeys::name_of(self, key).map(str::to_owned)
+    }
+}
+
+/// Compiles an entry of `redis.bridge`.
+///
+/// # Errors
+/// A template that cannot be understood.
+pub fn bridge(rule: &BridgeRule) -> Result<CompiledBridge, TemplateError> {
+    let room = Template::parse(&rule.room)?;
+    let event = TextTemplate::parse(&rule.event)?;
+    let args: Vec<_> =
+        rule.args.iter().map(|arg| ArgTemplate::parse(arg)).collect::<Result<_, _>>()?;
+    let route = move |message: Data| {
+        let room = room.room(&message).map_err(|refusal| refusal.message)?;
+        let event = event.text(&message).map_err(|refusal| refusal.message)?;
+        Ok((room, event, args.iter().map(|arg| arg.value(&message)).collect()))
+    };
+    Ok(CompiledBridge {
+        channel: rule.channel.clone(),
+        namespace: rule.namespace.as_str().into(),
+        route: Arc::new(route),
+    })
+}

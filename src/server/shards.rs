@@ -1,0 +1,143 @@
+//! The shards: a thread, a runtime, a queue and an account for each.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, WhenDown};
+use crate::delivery::outbox::{Bounds, Surroundings};
+use crate::fanout::index::Index;
+use crate::fanout::router::Router;
+use crate::fanout::shard::{Occupation, QUEUE, Rooms, Shard};
+use crate::gateway::ShardSeat;
+use crate::latency::Recorder;
+use crate::ops::metrics::Metrics;
+use crate::policy::Rules;
+use crate::publication::Room;
+
+/// What shards are made of.
+pub struct Plan {
+    /// How many.
+    pub count: usize,
+    /// The pod's 8 characters.
+    pub pod: Arc<str>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Gives the rooms' latency classes.
+    pub rules: Arc<ArcSwap<Rules>>,
+    /// Bounds of outboxes.
+    pub bounds: Arc<Bounds>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// Owns the tasks of all shards.
+    pub tracker: TaskTracker,
+}
+
+/// The running shards.
+pub struct Shards {
+    /// Where publications go.
+    pub router: Router,
+    /// Their accounts.
+    pub recorders: Vec<Arc<Recorder>>,
+    /// `limits.roomsPerClient`.
+    pub rooms_per_client: Arc<AtomicUsize>,
+    runtimes: Vec<(Handle, Arc<Surroundings>)>,
+    stop: CancellationToken,
+}
+
+/// Passes occupation on to the other instances, which are connected after the shards started.
+struct ToRemote(Router);
+
+impl Occupation for ToRemote {
+    fn occupied(&self, namespace: &Arc<str>, room: &Room) {
+        if let Some(remote) = self.0.remote() {
+            remote.occupied(namespace, room);
+        }
+    }
+
+    fn vacated(&self, namespace: &Arc<str>, room: &Room) {
+        if let Some(remote) = self.0.remote() {
+            remote.vacated(namespace, room);
+        }
+    }
+}
+
+impl Shards {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// When a thread or runtime cannot be made.
+    pub fn start(plan: Plan) -> anyhow::Result<Self> {
+        let index = Arc::new(Index::new(plan.count, plan.pod.clone(), plan.metrics.clone()));
+        let (queues, receivers): (Vec<_>, Vec<_>) =
+            (0..plan.count).map(|_| mpsc::channel(QUEUE)).unzip();
+        let rules = plan.rules.clone();
+        let refuse = plan.config.redis.as_ref().is_some_and(|r| r.when_down == WhenDown::Refuse);
+        let router = Router::new(
+            queues,
+            index.clone(),
+            Arc::new(move |room: &str| rules.load().class_of(room).into()),
+            refuse,
+            plan.metrics.clone(),
+        );
+        let mut shards = Shards {
+            router,
+            recorders: Vec::new(),
+            rooms_per_client: Arc::new(AtomicUsize::new(
+                plan.config.limits.rooms_per_client as usize,
+            )),
+            runtimes: Vec::new(),
+            stop: CancellationToken::new(),
+        };
+        for (at, queue) in receivers.into_iter().enumerate() {
+            let recorder =
+                Arc::new(Recorder::new(plan.config.latency.sample_every, plan.metrics.clone()));
+            let occupation = Arc::new(ToRemote(shards.router.clone()));
+            let limit = shards.rooms_per_client.clone();
+            let rooms = Rooms::new(at, index.clone(), occupation, limit);
+            let runtime = shards.spawn(at, Shard::new(rooms, recorder.clone(), queue))?;
+            let around = Arc::new(Surroundings {
+                bounds: plan.bounds.clone(),
+                ledger: recorder.clone(),
+                runtime: runtime.clone(),
+                tracker: plan.tracker.clone(),
+            });
+            shards.runtimes.push((runtime, around));
+            shards.recorders.push(recorder);
+        }
+        Ok(shards)
+    }
+
+    fn spawn(&self, at: usize, shard: Shard) -> anyhow::Result<Handle> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("a shard's runtime cannot start")?;
+        let handle = runtime.handle().clone();
+        let stop = self.stop.clone();
+        std::thread::Builder::new()
+            .name(format!("shard-{at}"))
+            .spawn(move || runtime.block_on(stop.run_until_cancelled(shard.run())))
+            .context("a shard's thread cannot start")?;
+        Ok(handle)
+    }
+
+    /// Where the gateway puts sessions.
+    pub fn seats(&self) -> Vec<ShardSeat> {
+        let seats = self.runtimes.iter();
+        seats
+            .map(|(runtime, around)| ShardSeat { runtime: runtime.clone(), around: around.clone() })
+            .collect()
+    }
+
+    /// Ends their threads, and whatever still runs there.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
