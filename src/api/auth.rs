@@ -11,8 +11,8 @@ use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
 use tracing::{debug, warn};
 
-use super::Shared;
 use super::problem::Problem;
+use super::{Shared, body};
 
 /// Knows the API keys.
 pub trait ApiKeyCheck: Send + Sync + 'static {
@@ -85,6 +85,8 @@ pub(super) async fn check(
                 let status = problem.status().as_u16();
                 warn!(refused, status, ?peer, path, "API requests without a valid key");
             }
+            let (head, body) = request.into_parts();
+            body::discard(&head.headers, body).await;
             problem.into_response()
         }
     }

@@ -44,22 +44,17 @@ impl<T: RequestBody> FromRequest<Arc<Shared>> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        check_media_type(request.headers())?;
         let limit = T::limit(shared);
-        let body = request.into_body();
-        let hint = body.size_hint();
-        if hint.lower() > limit as u64 {
-            discard(body).await;
-            return Err(Problem::too_large("The body", limit));
-        }
-        let share = shared.bodies.take(hint.upper().map_or(limit, |n| n as usize))?;
-        let bytes =
-            tokio::time::timeout(READ_TIMEOUT, read(body, limit)).await.map_err(|_| {
-                Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    format!("The body did not arrive within {} s", READ_TIMEOUT.as_secs()),
-                )
-            })??;
+        let (head, body) = request.into_parts();
+        let share = match admit(&head.headers, &body, limit, &shared.bodies) {
+            Ok(share) => share,
+            Err(problem) => {
+                discard(&head.headers, body).await;
+                return Err(problem);
+            }
+        };
+        let bytes = tokio::time::timeout(READ_TIMEOUT, read(body, limit)).await;
+        let bytes = bytes.unwrap_or_else(|_| Err(too_slow()))?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let at = error.valid_up_to();
             malformed(format!("The body is not UTF-8: the byte at offset {at} does not belong"))
@@ -135,6 +130,26 @@ fn malformed(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail).code("bad_request")
 }
 
+fn too_slow() -> Problem {
+    let detail = format!("The body did not arrive within {} s", READ_TIMEOUT.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+}
+
+/// A share of the memory for bodies, where this body may be read.
+fn admit(
+    headers: &HeaderMap,
+    body: &Body,
+    limit: usize,
+    memory: &BodyBudget,
+) -> Result<OwnedSemaphorePermit, Problem> {
+    check_media_type(headers)?;
+    let hint = body.size_hint();
+    if hint.lower() > limit as u64 {
+        return Err(Problem::too_large("The body", limit));
+    }
+    memory.take(hint.upper().map_or(limit, |n| n as usize))
+}
+
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = media_type.and_then(|value| value.split(';').next()).map(str::trim);
@@ -161,7 +176,7 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
             drop(bytes);
-            discard(body).await;
+            drain(body).await;
             return Err(Problem::too_large("The body", limit));
         }
         bytes.extend_from_slice(&data);
@@ -169,11 +184,17 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     Ok(bytes.freeze())
 }
 
-async fn discard(body: Body) {
-    if body.size_hint().lower() <= DISCARD as u64 {
-        let mut body = Limited::new(body, DISCARD);
-        let all = async { while let Some(Ok(_)) = body.frame().await {} };
-        // Whether it arrives in time or not, the answer is the same.
-        let _ = tokio::time::timeout(READ_TIMEOUT, all).await;
+/// Throws away the body of a request that is refused unread.
+pub(super) async fn discard(headers: &HeaderMap, body: Body) {
+    // Who expects `100 Continue` has not sent it yet (RFC 9110, section 10.1.1).
+    if !headers.contains_key(header::EXPECT) && body.size_hint().lower() <= DISCARD as u64 {
+        drain(body).await;
     }
+}
+
+async fn drain(body: Body) {
+    let mut body = Limited::new(body, DISCARD);
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whether it arrives in time or not, the answer is the same.
+    let _ = tokio::time::timeout(READ_TIMEOUT, all).await;
 }

@@ -206,6 +206,8 @@ async fn other_media_types_are_refused_and_parameters_allowed() {
         assert_eq!(response.headers()["content-type"], "application/problem+json", "{bad:?}");
         assert_eq!(answer(response, 415).await["title"], "Unsupported Media Type", "{bad:?}");
     }
+    let large = server.client.post(server.url("/api/publish")).body(" ".repeat(8 << 20));
+    answer(large.send().await.unwrap(), 415).await;
     answer(send(Some("application/json"), Some("gzip")).await, 415).await;
     answer(send(Some("Application/JSON; charset=utf-8"), Some("identity")).await, 200).await;
 }

@@ -184,8 +184,10 @@ async fn keys_are_asked_for_under_api_only() {
         let known = server.get(path).bearer_auth("sesame").send().await.unwrap();
         assert_ne!(known.status(), 401, "{path}");
     }
+    let large = server.post("/api/publish", " ".repeat(8 << 20)).bearer_auth("open");
+    answer(large.send().await.unwrap(), 401).await;
     let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
-    assert!(text.contains("rookery_rejected_total{reason=\"unauthenticated\"} 8"), "{text}");
+    assert!(text.contains("rookery_rejected_total{reason=\"unauthenticated\"} 9"), "{text}");
     assert!(server.metrics.api_seconds.get_sample_count() >= 12);
 }
 
