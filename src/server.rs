@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::auth::Access;
-use crate::api::idempotency::{IdempotencyStore, Memory, RedisStore};
+use crate::api::idempotency::{IdempotencyStore, Memory, RedisStore, memory};
 use crate::api::{self, ApiState};
 use crate::auth::Verifier;
 use crate::config::api_keys::ApiKeys;
@@ -38,9 +38,6 @@ use shards::{Plan, Shards};
 
 /// How long what is being answered may take at the end, and tasks to see that it is over.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Answers to publications with an id that are remembered on this instance.
-const REMEMBERED: usize = 100_000;
 
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -213,7 +210,7 @@ impl Server {
     }
 
     fn idempotency(&self) -> anyhow::Result<Arc<dyn IdempotencyStore>> {
-        let memory = Memory::new(REMEMBERED, self.metrics.idempotency_evicted.clone());
+        let memory = Memory::new(memory::CAPACITY, self.metrics.api_ids_evicted.clone());
         Ok(match (&self.link, &self.config.redis) {
             (Some(link), Some(Redis { prefix, .. })) => {
                 let link = link.clone();

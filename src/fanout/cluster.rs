@@ -1,15 +1,19 @@
 //! Questions about the members of the whole cluster: this pod, the other pods and Node servers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::time::timeout_at;
 
 use super::redis::Link;
 use super::redis::peers::{self, Answer, Ask, Message};
 use super::redis::requests;
-use super::{LocalMembers, MemberInfo, Selector};
+use super::{
+    ClusterQueries, LocalMembers, Matched, MemberInfo, MembersAnswer, RoomsAnswer, Selector,
+};
 use crate::publication::Room;
 
 /// How long other servers may take to answer.
@@ -42,7 +46,7 @@ impl Cluster {
     }
 
     /// The occupied rooms whose names start with `prefix`.
-    pub async fn rooms(&self, namespace: &str, prefix: &str) -> Rooms {
+    pub async fn rooms(&self, namespace: &str, prefix: &str) -> RoomsAnswer {
         let everybody = Selector::Rooms { rooms: Vec::new(), except: Vec::new() };
         let question =
             Question { namespace, ask: Ask::Rooms(prefix.to_owned()), of: &everybody, node: None };
@@ -59,23 +63,22 @@ impl Cluster {
                 add(room, 1);
             }
         }
-        Rooms { rooms, unanswered: heard.unanswered }
+        RoomsAnswer { rooms, unanswered: heard.unanswered }
     }
 
     /// The members of a room.
-    pub async fn members(&self, namespace: &str, room: &str) -> Members {
+    pub async fn members(&self, namespace: &str, room: &str) -> MembersAnswer {
         let of = Selector::room(room);
         let question = Question { namespace, ask: Ask::Members((&of).into()), of: &of, node: None };
         let (local, heard) = tokio::join!(self.local.members(namespace, &of), self.ask(question));
-        let mut members: Vec<_> =
-            local.into_iter().map(|member| (member, self.pod.to_string())).collect();
-        for (pod, answer) in heard.answers {
+        let mut members = local;
+        for (_, answer) in heard.answers {
             if let Answer::Members(theirs) = answer {
-                members.extend(theirs.into_iter().map(|member| (member.into(), pod.clone())));
+                members.extend(theirs.into_iter().map(MemberInfo::from));
             }
         }
-        members.extend(heard.node_members.into_iter().map(|member| (member, NODE.to_owned())));
-        Members { members, unanswered: heard.unanswered }
+        members.extend(heard.node_members);
+        MembersAnswer { members, unanswered: heard.unanswered }
     }
 
     /// Makes the selected members join rooms.
@@ -238,4 +241,36 @@ async fn audience(link: &Link, namespace: &str, until: Instant) -> Option<(usize
     let count = |at: usize| ::redis::from_redis_value_ref::<usize>(counted.get(at)?).ok();
     let (all, pods) = (count(1)?, count(3)?);
     Some((pods, all.saturating_sub(pods)))
+}
+
+impl ClusterQueries for Cluster {
+    fn rooms<'a>(&'a self, namespace: &'a str, prefix: &'a str) -> BoxFuture<'a, RoomsAnswer> {
+        Cluster::rooms(self, namespace, prefix).boxed()
+    }
+
+    fn members<'a>(&'a self, namespace: &'a str, room: &'a str) -> BoxFuture<'a, MembersAnswer> {
+        Cluster::members(self, namespace, room).boxed()
+    }
+
+    fn join<'a>(
+        &'a self,
+        namespace: &'a str,
+        of: &'a Selector,
+        rooms: &'a [Room],
+    ) -> BoxFuture<'a, Matched> {
+        Cluster::join(self, namespace, of, rooms).boxed()
+    }
+
+    fn leave<'a>(
+        &'a self,
+        namespace: &'a str,
+        of: &'a Selector,
+        rooms: &'a [Room],
+    ) -> BoxFuture<'a, Matched> {
+        Cluster::leave(self, namespace, of, rooms).boxed()
+    }
+
+    fn disconnect<'a>(&'a self, namespace: &'a str, of: &'a Selector) -> BoxFuture<'a, Matched> {
+        Cluster::disconnect(self, namespace, of).boxed()
+    }
 }
