@@ -1,5 +1,7 @@
 //! [`Data`]: an argument of an event, JSON with binary values anywhere in it.
 
+pub mod packet;
+
 use bytes::Bytes;
 
 /// A value as Socket.IO events carry it: JSON, and binary at any depth.

@@ -1,0 +1,169 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn object(entries: &[(&str, Data)]) -> Data {
+    Data::Object(entries.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
+}
+
+fn binary(bytes: &'static [u8]) -> Data {
+    Data::Binary(Bytes::from_static(bytes))
+}
+
+#[test]
+fn events_are_written_as_the_protocol_says() {
+    let one = [Data::from("a\"\\\n\u{1}б")];
+    assert_eq!(encode_event("/", None, "hi", &one).0, "2[\"hi\",\"a\\\"\\\\\\n\\u0001б\"]");
+    assert_eq!(encode_event("/admin", Some(12), "hi", &[]).0, "2/admin,12[\"hi\"]");
+    assert_eq!(encode_ack("/", 7, &[]).0, "37[]");
+    assert_eq!(encode_connect("/", None), "0");
+    assert_eq!(
+        encode_connect("/a", Some(&object(&[("token", "t".into())]))),
+        r#"0/a,{"token":"t"}"#
+    );
+    assert_eq!(encode_disconnect("/a"), "1/a,");
+    assert_eq!(
+        encode_connect_error("/", &object(&[("message", "no".into())])),
+        r#"4{"message":"no"}"#
+    );
+}
+
+#[test]
+fn binary_values_become_placeholders_in_order() {
+    let args = [object(&[("z", binary(b"1")), ("a", Data::Array(vec![binary(b"2")]))])];
+    let (text, attachments) = encode_event("/n", Some(3), "e", &args);
+    assert_eq!(
+        text,
+        r#"52-/n,3["e",{"z":{"_placeholder":true,"num":0},"a":[{"_placeholder":true,"num":1}]}]"#
+    );
+    assert_eq!(attachments, [Bytes::from_static(b"1"), Bytes::from_static(b"2")]);
+    assert_eq!(announced_attachments(&text), Ok(2));
+    let packet = decode(&text, &attachments).unwrap();
+    assert_eq!(packet.body, Body::Event { event: "e".into(), args: args.to_vec() });
+    assert_eq!((packet.namespace.as_str(), packet.id), ("/n", Some(3)));
+}
+
+#[test]
+fn placeholders_must_point_at_an_attachment() {
+    let one = [Bytes::from_static(b"x")];
+    for num in ["1", "-1", "0.5", "\"0\"", "null"] {
+        let text = format!(r#"51-["e",{{"_placeholder":true,"num":{num}}}]"#);
+        assert_eq!(decode(&text, &one), Err(PacketError::Placeholder), "{num}");
+    }
+    assert_eq!(decode(r#"51-["e",{"_placeholder":true}]"#, &one), Err(PacketError::Placeholder));
+}
+
+#[test]
+fn placeholders_mean_nothing_in_a_plain_event() {
+    let packet = decode(r#"2["e",{"_placeholder":true,"num":0}]"#, &[]).unwrap();
+    let Body::Event { args, .. } = packet.body else { panic!("an event") };
+    assert!(matches!(args.as_slice(), [Data::Object(_)]));
+}
+
+#[test]
+fn a_query_stays_with_the_namespace_of_old_clients() {
+    assert_eq!(decode("0/admin?token=x", &[]).unwrap().namespace, "/admin?token=x");
+    assert_eq!(decode("0/admin?token=x,", &[]).unwrap().namespace, "/admin?token=x");
+}
+
+#[test]
+fn keys_keep_their_order_and_their_duplicates() {
+    let Body::Ack(args) = decode(r#"31[{"b":1,"a":2,"b":3}]"#, &[]).unwrap().body else {
+        panic!("an answer")
+    };
+    let Data::Object(entries) = &args[0] else { panic!("an object") };
+    assert_eq!(entries.iter().map(|(k, _)| k.as_str()).collect::<Vec<_>>(), ["b", "a", "b"]);
+}
+
+#[test]
+fn what_is_no_packet_is_refused() {
+    let payload = |text: &str| decode(text, &[]).unwrap_err().label();
+    assert_eq!(payload(""), "unknown_type");
+    assert_eq!(payload("7"), "unknown_type");
+    assert_eq!(payload("я"), "unknown_type");
+    assert_eq!(payload("5[\"e\"]"), "header");
+    assert_eq!(payload("5-[\"e\"]"), "header");
+    assert_eq!(payload("511-[\"e\"]"), "attachments");
+    assert_eq!(payload("51-[\"e\"]"), "attachments");
+    assert_eq!(payload("299999999999999999999[\"e\"]"), "header");
+    assert_eq!(payload("2"), "payload");
+    assert_eq!(payload("2{}"), "payload");
+    assert_eq!(payload("2[]"), "payload");
+    assert_eq!(payload("2[null]"), "payload");
+    assert_eq!(payload("2[\"e\""), "json");
+    assert_eq!(payload("2[\"e\"]x"), "json");
+    assert_eq!(payload("2[\"connect\"]"), "reserved");
+    assert_eq!(payload("1{}"), "payload");
+    assert_eq!(payload("0[]"), "payload");
+    assert_eq!(payload("4"), "payload");
+    assert_eq!(payload(&format!("2[\"e\",{}", "[".repeat(100_000))), "json");
+    assert_eq!(decode("2[5]", &[]).unwrap().body, Body::Event { event: "5".into(), args: vec![] });
+}
+
+fn data() -> impl Strategy<Value = Data> {
+    let leaf = prop_oneof![
+        Just(Data::Null),
+        any::<bool>().prop_map(Data::Bool),
+        any::<u64>().prop_map(|n| Data::Number(n.into())),
+        any::<i64>().prop_map(|n| Data::Number(n.into())),
+        any::<f64>().prop_filter_map("finite", serde_json::Number::from_f64).prop_map(Data::Number),
+        any::<String>().prop_map(Data::String),
+        any::<Vec<u8>>().prop_map(|bytes| Data::Binary(bytes.into())),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Data::Array),
+            prop::collection::vec((any::<String>(), inner), 0..4).prop_map(Data::Object),
+        ]
+    })
+}
+
+fn binaries(data: &Data) -> usize {
+    match data {
+        Data::Binary(_) => 1,
+        Data::Array(items) => items.iter().map(binaries).sum(),
+        Data::Object(entries) => entries.iter().map(|(_, v)| binaries(v)).sum(),
+        _ => 0,
+    }
+}
+
+proptest! {
+    #[test]
+    fn events_and_answers_come_back_as_they_were(
+        namespace in "/([a-z/]{0,8})",
+        id in any::<Option<u64>>(),
+        event in any::<String>(),
+        args in prop::collection::vec(data(), 0..4),
+    ) {
+        prop_assume!(args.iter().map(binaries).sum::<usize>() <= MAX_ATTACHMENTS);
+        prop_assume!(!RESERVED_EVENTS.contains(&event.as_str()));
+        let (text, attachments) = encode_event(&namespace, id, &event, &args);
+        prop_assert_eq!(announced_attachments(&text), Ok(attachments.len()));
+        let packet = Packet {
+            namespace: namespace.clone(),
+            id,
+            body: Body::Event { event, args: args.clone() },
+        };
+        prop_assert_eq!(decode(&text, &attachments), Ok(packet));
+
+        let (text, attachments) = encode_ack(&namespace, 5, &args);
+        let packet = Packet { namespace, id: Some(5), body: Body::Ack(args) };
+        prop_assert_eq!(decode(&text, &attachments), Ok(packet));
+    }
+
+    #[test]
+    fn other_parsers_read_the_same_json(text in any::<String>()) {
+        let (packet, _) = encode_event("/", None, &text, &[]);
+        let parsed: Vec<String> = serde_json::from_str(&packet[1..]).unwrap();
+        prop_assert_eq!(parsed, vec![text]);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(
+        text in "[0-9]{0,2}(-|/|,|\\[|\\{|\"|[0-9]|e|:|_placeholder|true|\\PC){0,24}",
+        attachments in prop::collection::vec(any::<Vec<u8>>(), 0..3),
+    ) {
+        let attachments: Vec<Bytes> = attachments.into_iter().map(Bytes::from).collect();
+        let _ = decode(&text, &attachments);
+    }
+}
