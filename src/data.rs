@@ -1,5 +1,6 @@
 //! [`Data`]: an argument of an event, JSON with binary values anywhere in it.
 
+pub mod json;
 pub mod packet;
 
 use bytes::Bytes;

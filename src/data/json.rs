@@ -1,0 +1,225 @@
+//! [`Data`] as JSON, where binary is written `{"$binary": "<base64>"}`, at any depth.
+//!
+//! Reading keeps the order of keys; an object whose only key is `$binary` is binary, and its
+//! value must be base64 (RFC 4648, section 4; padding may be left out). serde_json bounds the
+//! depth at 128.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_PAD_INDIFFERENT};
+use bytes::Bytes;
+use serde::de::{self, MapAccess, SeqAccess};
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Data;
+
+/// The key that marks binary in JSON.
+pub const BINARY_KEY: &str = "$binary";
+
+/// Reads one JSON text.
+///
+/// # Errors
+/// Where it is no JSON, is nested deeper than 128, has text after its end, or where a `$binary`
+/// is not base64.
+pub fn parse_json(text: &[u8]) -> Result<Data, serde_json::Error> {
+    serde_json::from_slice(text)
+}
+
+impl Data {
+    /// Converts a parsed JSON value, whose `$binary` markers become binary.
+    ///
+    /// # Errors
+    /// Where a `$binary` is not base64.
+    pub fn from_json(value: serde_json::Value) -> Result<Data, serde_json::Error> {
+        Data::deserialize(value)
+    }
+
+    /// The JSON value, binary as `{"$binary": "<base64>"}`. Serializing the `Data` itself keeps
+    /// the order of keys, which a `serde_json::Value` does not.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value;
+        match self {
+            Data::Null => Value::Null,
+            Data::Bool(b) => Value::Bool(*b),
+            Data::Number(n) => Value::Number(n.clone()),
+            Data::String(s) => Value::String(s.clone()),
+            Data::Binary(bytes) => serde_json::json!({ BINARY_KEY: STANDARD.encode(bytes) }),
+            Data::Array(items) => items.iter().map(Data::to_json).collect(),
+            Data::Object(entries) => {
+                entries.iter().map(|(k, v)| (k.clone(), v.to_json())).collect()
+            }
+        }
+    }
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Data::Null => s.serialize_unit(),
+            Data::Bool(b) => s.serialize_bool(*b),
+            Data::Number(n) => n.serialize(s),
+            Data::String(text) => s.serialize_str(text),
+            Data::Binary(bytes) => {
+                let mut map = s.serialize_map(Some(1))?;
+                map.serialize_entry(BINARY_KEY, &STANDARD.encode(bytes))?;
+                map.end()
+            }
+            Data::Array(items) => {
+                let mut seq = s.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    seq.serialize_element(item)?;
+                }
+                seq.end()
+            }
+            Data::Object(entries) => {
+                let mut map = s.serialize_map(Some(entries.len()))?;
+                for (key, value) in entries {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(DataVisitor)
+    }
+}
+
+struct DataVisitor;
+
+impl<'de> de::Visitor<'de> for DataVisitor {
+    type Value = Data;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Data, E> {
+        Ok(Data::Null)
+    }
+
+    fn visit_bool<E>(self, b: bool) -> Result<Data, E> {
+        Ok(Data::Bool(b))
+    }
+
+    fn visit_u64<E>(self, n: u64) -> Result<Data, E> {
+        Ok(Data::Number(n.into()))
+    }
+
+    fn visit_i64<E>(self, n: i64) -> Result<Data, E> {
+        Ok(Data::Number(n.into()))
+    }
+
+    fn visit_f64<E>(self, n: f64) -> Result<Data, E> {
+        Ok(serde_json::Number::from_f64(n).map_or(Data::Null, Data::Number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Data, E> {
+        Ok(Data::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Data, E> {
+        Ok(Data::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Data, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Data::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
+        let mut entries: Vec<(String, Data)> = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        match entries.as_slice() {
+            [(key, value)] if key == BINARY_KEY => binary(value).map(Data::Binary),
+            _ => Ok(Data::Object(entries)),
+        }
+    }
+}
+
+fn binary<E: de::Error>(value: &Data) -> Result<Bytes, E> {
+    value
+        .as_str()
+        .and_then(|text| STANDARD_PAD_INDIFFERENT.decode(text).ok())
+        .map(Bytes::from)
+        .ok_or_else(|| E::custom("the value of `$binary` must be text in base64"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any value that JSON can carry; an object with the one key `$binary` cannot be.
+    fn any_data() -> impl Strategy<Value = Data> {
+        let leaf = prop_oneof![
+            Just(Data::Null),
+            any::<bool>().prop_map(Data::Bool),
+            any::<i64>().prop_map(|n| Data::Number(n.into())),
+            any::<u64>().prop_map(|n| Data::Number(n.into())),
+            any::<String>().prop_map(Data::String),
+            any::<Vec<u8>>().prop_map(|b| Data::Binary(b.into())),
+        ];
+        leaf.prop_recursive(6, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Data::Array),
+                prop::collection::vec((any::<String>(), inner), 0..8).prop_map(Data::Object),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(data in any_data()) {
+            let text = serde_json::to_vec(&data).unwrap();
+            prop_assert_eq!(parse_json(&text).unwrap(), data);
+        }
+
+        #[test]
+        fn any_bytes_give_an_answer(bytes in any::<Vec<u8>>()) {
+            let _ = parse_json(&bytes);
+        }
+    }
+
+    #[test]
+    fn binary_is_understood_at_any_depth_and_keys_keep_their_order() {
+        let data = parse_json(br#"{"z": [{"$binary": "AQI="}], "a": {"$binary": "AQ"}}"#).unwrap();
+        let expected = Data::Object(vec![
+            ("z".into(), Data::Array(vec![Data::Binary(Bytes::from_static(&[1, 2]))])),
+            ("a".into(), Data::Binary(Bytes::from_static(&[1]))),
+        ]);
+        assert_eq!(data, expected);
+        let text = r#"{"z":[{"$binary":"AQI="}],"a":{"$binary":"AQ=="}}"#;
+        assert_eq!(serde_json::to_string(&data).unwrap(), text);
+        assert_eq!(Data::from_json(data.to_json()).unwrap().get("z"), data.get("z"));
+    }
+
+    #[test]
+    fn a_broken_marker_is_an_error_and_a_second_key_makes_it_an_object() {
+        for bad in [r#"[{"$binary": "?"}]"#, r#"{"$binary": 1}"#] {
+            assert!(
+                parse_json(bad.as_bytes()).unwrap_err().to_string().contains("base64"),
+                "{bad}"
+            );
+        }
+        let object = parse_json(br#"{"$binary": "AQI=", "more": 1}"#).unwrap();
+        assert_eq!(object.get("$binary"), Some(&Data::from("AQI=")));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = "[".repeat(200_000);
+        assert!(parse_json(deep.as_bytes()).is_err());
+    }
+}
