@@ -11,10 +11,12 @@ use tokio::time::Instant;
 use crate::data::Data;
 use crate::data::packet::{self, Body, Packet};
 
+mod backoff;
 mod error;
 mod target;
 mod transport;
 
+pub use backoff::Backoff;
 pub use error::ClientError;
 pub use target::Target;
 use transport::Transport;

@@ -1,0 +1,8 @@
+//! `rookery bench`.
+/// A.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+/// R.
+pub fn run(_: Args) -> anyhow::Result<()> {
+    Ok(())
+}
