@@ -57,11 +57,7 @@ impl Client {
 
     async fn open(target: &Target) -> Result<Client, ClientError> {
         let mut transport = Transport::open(target).await?;
-        let auth = target
-            .token
-            .as_ref()
-            .map(|token| Data::Object(vec![("token".to_owned(), Data::from(token.as_str()))]));
-        let connect = packet::encode_connect(&target.namespace, auth.as_ref());
+        let connect = packet::encode_connect(&target.namespace, target.auth().as_ref());
         transport.send(&connect, Vec::new()).await?;
         loop {
             let packet = receive(&mut transport).await?;

@@ -39,16 +39,10 @@ pub struct Args {
     #[command(flatten)]
     pub server: ServerArgs,
     /// The server's internal address: publish by the HTTP API.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["token", "url", "path"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["url", "path"])]
     pub api: Option<String>,
     /// The API key.
-    #[arg(
-        long,
-        value_name = "KEY",
-        requires = "api",
-        env = "ROOKERY_API_KEY",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "KEY", requires = "api")]
     pub key: Option<String>,
 }
 
@@ -110,7 +104,7 @@ async fn by_api(api: &str, args: &Args) -> anyhow::Result<()> {
         .and_then(|url| url.join("/api/publish").ok())
         .with_context(|| format!("expected a URL such as http://127.0.0.1:9090, found `{api}`"))?;
     let body = Publish {
-        namespace: &args.server.namespace,
+        namespace: &format!("/{}", args.server.namespace.trim_start_matches('/')),
         room: &args.room,
         event: &args.event,
         args: &args.args,

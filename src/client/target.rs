@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::ClientError;
+use crate::data::Data;
 
 /// Where a client connects to, and as whom.
 #[derive(Clone)]
@@ -85,6 +86,22 @@ impl Target {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// The WebSocket's URL, query included: `ws` or `wss`.
+    pub fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
+    /// The namespace, with its leading slash.
+    pub fn namespace_name(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The auth object that goes with the CONNECT.
+    pub fn auth(&self) -> Option<Data> {
+        let token = self.token.as_deref()?;
+        Some(Data::Object(vec![("token".to_owned(), Data::from(token))]))
     }
 
     /// The server's URL as it was given.

@@ -1,5 +1,6 @@
 //! The Engine.IO session over one WebSocket: handshake, heartbeat, packets with attachments.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -171,6 +172,19 @@ fn handshake_error(target: &Target, error: WsError) -> ClientError {
             }
         }
         WsError::Url(error) => ClientError::Target(format!("`{}`: {error}", target.url)),
-        error => ClientError::Unreachable { url: target.url.clone(), reason: error.to_string() },
+        WsError::Io(error) => unreachable(target, io_reason(&error)),
+        error => unreachable(target, error.to_string()),
+    }
+}
+
+fn unreachable(target: &Target, reason: String) -> ClientError {
+    ClientError::Unreachable { url: target.url.clone(), reason }
+}
+
+/// The operating system's words, without its number.
+fn io_reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => error.to_string(),
     }
 }
