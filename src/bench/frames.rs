@@ -158,7 +158,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_followed_is_said() {
-        let next = |bytes: &[u8]| Frames::new(bytes, 100).next();
+        fn next(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
+            Frames::new(bytes, 100).next()
+        }
         assert_eq!(next(&[0x01, 0]), Err(FrameError::Fragmented));
         assert_eq!(next(&[0x81, 0x80]), Err(FrameError::Masked));
         assert_eq!(next(&[0x81, 101]), Err(FrameError::TooLarge(101)));
