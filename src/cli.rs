@@ -1,10 +1,14 @@
 //! The command line: one file and one `Args` for each command.
 
+pub mod bench;
 pub mod check;
 pub mod later;
+pub mod pub_;
 pub mod report;
 pub mod schema;
 pub mod serve;
+pub mod server;
+pub mod sub;
 pub mod token;
 
 use std::process::ExitCode;
@@ -32,9 +36,12 @@ Exit codes: 0 fine, 1 failed while running, 2 bad usage or bad configuration.";
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Sub(sub::Args),
+    Pub(pub_::Args),
     Check(check::Args),
     Schema(schema::Args),
     Token(token::Args),
+    Bench(bench::Args),
     #[command(about = "Show rooms by latency, rate and members (not in this version yet)")]
     #[command(after_help = "Example:\n  rookery top")]
     Top(later::Args),
@@ -66,6 +73,9 @@ impl Cli {
     fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Serve(args) => return serve::run(args),
+            Command::Sub(args) => sub::run(args),
+            Command::Pub(args) => pub_::run(args),
+            Command::Bench(args) => bench::run(args),
             Command::Check(args) => check::run(&args),
             Command::Schema(args) => schema::run(&args),
             Command::Token(args) => token::run(&args),

@@ -7,7 +7,9 @@
 
 pub mod api;
 pub mod auth;
+pub mod bench;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod data;
 pub mod delivery;

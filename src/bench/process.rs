@@ -1,0 +1,95 @@
+//! CPU time and memory of processes, from /proc.
+
+use std::fs;
+use std::ops::Add;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+
+/// What some processes have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time since their start, in user and kernel mode, of all threads.
+    pub cpu: Duration,
+    /// Resident memory, in bytes.
+    pub memory: u64,
+}
+
+impl Usage {
+    /// The sum over `pids`.
+    ///
+    /// # Errors
+    /// When one does not run, or there is no /proc.
+    pub fn of(pids: &[u32]) -> anyhow::Result<Usage> {
+        pids.iter().try_fold(Usage::default(), |sum, pid| {
+            let usage = read(&pid.to_string())
+                .with_context(|| format!("process {pid} of --pids cannot be read"))?;
+            Ok(sum + usage)
+        })
+    }
+
+    /// Of this process.
+    ///
+    /// # Errors
+    /// When there is no /proc.
+    pub fn own() -> anyhow::Result<Usage> {
+        read("self").context("this process cannot be read")
+    }
+}
+
+impl Add for Usage {
+    type Output = Usage;
+
+    fn add(self, other: Usage) -> Usage {
+        Usage { cpu: self.cpu + other.cpu, memory: self.memory + other.memory }
+    }
+}
+
+fn read(process: &str) -> anyhow::Result<Usage> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let ticks = cpu_ticks(&stat).ok_or_else(|| anyhow!("/proc/{process}/stat is unreadable"))?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    Ok(Usage {
+        cpu: Duration::from_secs_f64(ticks as f64 / per_second as f64),
+        memory: resident(&status).ok_or_else(|| anyhow!("/proc/{process}/status has no VmRSS"))?,
+    })
+}
+
+/// `utime` and `stime`: the 14th and 15th fields of proc_pid_stat(5). The second field is the
+/// program's name in brackets, which may hold spaces and brackets itself.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_counted_after_the_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 9 9 20 0 1 0 5 6 7";
+        assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!(cpu_ticks("7 (a) S 1"), None);
+        assert_eq!(resident("Name:\tx\nVmRSS:\t  2048 kB\n"), Some(2 << 20));
+        assert_eq!(resident("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn this_process_uses_memory_and_no_process_is_an_error() {
+        let own = Usage::own().unwrap();
+        assert!(own.memory > 0);
+        assert_eq!(Usage::of(&[]).unwrap(), Usage::default());
+        assert!(Usage::of(&[std::process::id()]).unwrap().cpu >= own.cpu);
+        assert!(Usage::of(&[u32::MAX]).unwrap_err().to_string().contains("4294967295"));
+    }
+}

@@ -1,0 +1,203 @@
+//! `rookery bench`: measure a server with a swarm of clients.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::bench::{self, Api, Pace, Plan, Stage};
+use crate::client::Target;
+use crate::config::units::Period;
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PublishVia {
+    /// The members of each room, in turn.
+    Client,
+    /// A backend, by the HTTP API at --api.
+    Api,
+}
+
+/// Measure a server with a swarm of clients.
+///
+/// Clients connect over WebSocket, join their room, and count and time what arrives. The server
+/// needs the events `join {room}` and `publish {room, event, data}`: `rookery serve` has them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  rookery bench                                         # 1,000 clients in one room, ten seconds
+  rookery bench --clients 5000 --rooms 500 --inflight 1 --pids \"$(pidof rookery)\"
+  rookery bench --rate 20 --duration 30s --json report.json
+  rookery bench --idle --clients 10000 --connect-rate 400 --pids 4711
+  rookery bench --url http://10.0.0.1:3000 --url http://10.0.0.2:3000 --publish-via api --api http://10.0.0.1:9090
+
+The default limits of `rookery serve` allow 500 connections and 100 events a second and client.")]
+pub struct Args {
+    /// A server; given twice, the clients are spread over both.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
+    pub url: Vec<String>,
+    /// The token that every client presents.
+    #[arg(long, value_name = "TOKEN", env = "ROOKERY_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// The namespace.
+    #[arg(long, value_name = "NAME", default_value = "/")]
+    pub namespace: String,
+    /// Where the servers have their Socket.IO endpoint.
+    #[arg(long, value_name = "PATH", default_value = "/socket.io")]
+    pub path: String,
+    /// How many clients.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub clients: usize,
+    /// How many rooms; the clients are divided evenly.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub rooms: usize,
+    /// Rooms are named NAME-0, NAME-1, …
+    #[arg(long, value_name = "NAME", default_value = "bench")]
+    pub room: String,
+    /// The size of each publication's argument.
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
+    pub payload: usize,
+    /// Publish so many in each room, wait until every member has them, and again [default: 4].
+    #[arg(long, value_name = "K", group = "pace", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub inflight: Option<u32>,
+    /// Publish so many a second, in all rooms together.
+    #[arg(long, value_name = "R", group = "pace", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Publish nothing: measure the memory of idle connections. Needs --pids.
+    #[arg(long, group = "pace", requires = "pids")]
+    pub idle: bool,
+    /// Who publishes.
+    #[arg(long, value_enum, default_value = "client")]
+    pub publish_via: PublishVia,
+    /// The HTTP API, for --publish-via api.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090", value_parser = url)]
+    pub api: reqwest::Url,
+    /// The API key.
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// How long to measure.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
+    pub duration: Duration,
+    /// How long the load runs before anything is counted.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = period)]
+    pub warmup: Duration,
+    /// The most connections opened in a second.
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connect_rate: u32,
+    /// The server's processes, to read their CPU time and memory.
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub pids: Vec<u32>,
+    /// Write the report to a file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// Runs the load and prints the report.
+///
+/// # Errors
+/// When the plan cannot be carried out, the server cannot be reached, refuses a client or a
+/// publication, or deliveries stop.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let plan = plan(&args)?;
+    let bar = Progress::new(&plan);
+    let report = bench::run(&plan, |stage| bar.show(stage));
+    bar.bar.finish_and_clear();
+    let report = report?;
+    if let Some(path) = &args.json {
+        let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
+        serde_json::to_writer_pretty(file, &report)?;
+    }
+    match write!(io::stdout(), "{report}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+fn plan(args: &Args) -> anyhow::Result<Plan> {
+    let target = |url: &String| {
+        let token = args.token.as_deref();
+        Target::new(url)?.path(&args.path).token(token).namespace(&args.namespace)
+    };
+    let pace = match (args.inflight, args.rate, args.idle) {
+        (_, _, true) => None,
+        (_, Some(rate), _) => Some(Pace::Rate(rate)),
+        (inflight, _, _) => Some(Pace::InFlight(inflight.unwrap_or(4) as usize)),
+    };
+    Ok(Plan {
+        targets: args.url.iter().map(target).collect::<Result<_, _>>()?,
+        api: (args.publish_via == PublishVia::Api)
+            .then(|| Api { url: args.api.clone(), key: args.key.clone() }),
+        clients: args.clients,
+        rooms: args.rooms,
+        room_prefix: args.room.clone(),
+        payload: args.payload,
+        pace,
+        warmup: args.warmup,
+        duration: args.duration,
+        connect_rate: args.connect_rate,
+        pids: args.pids.clone(),
+    })
+}
+
+/// The bar on a terminal; elsewhere, nothing.
+struct Progress {
+    bar: ProgressBar,
+    clients: u64,
+    warmup: Duration,
+    duration: Duration,
+}
+
+impl Progress {
+    fn new(plan: &Plan) -> Self {
+        let bar = match io::stderr().is_terminal() {
+            true => ProgressBar::new(plan.clients as u64),
+            false => ProgressBar::hidden(),
+        };
+        let style = ProgressStyle::with_template("{prefix:12} {wide_bar:.cyan/dim} {msg}")
+            .expect("the template is well-formed");
+        bar.set_style(style.progress_chars("━╸─"));
+        Progress { bar, clients: plan.clients as u64, warmup: plan.warmup, duration: plan.duration }
+    }
+
+    fn show(&self, stage: Stage) {
+        let (name, position, length, message) = match stage {
+            Stage::Connecting(done) => {
+                ("connecting", done as u64, self.clients, format!("{done} clients"))
+            }
+            Stage::WarmingUp(elapsed) => {
+                ("warming up", millis(elapsed), millis(self.warmup), String::new())
+            }
+            Stage::Measuring(elapsed, deliveries) => {
+                let rate = deliveries as f64 / elapsed.as_secs_f64().max(f64::EPSILON);
+                let message = format!("{rate:.0} deliveries/s");
+                ("measuring", millis(elapsed), millis(self.duration), message)
+            }
+        };
+        self.bar.set_prefix(name);
+        self.bar.set_length(length);
+        self.bar.set_position(position.min(length));
+        self.bar.set_message(message);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    Period::parse(text).map(|period| period.0)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "expected publications a second, such as 20".to_owned())
+}
+
+fn url(text: &str) -> Result<reqwest::Url, String> {
+    reqwest::Url::parse(text)
+        .ok()
+        .filter(|url| url.scheme() == "http" && url.has_host())
+        .ok_or_else(|| "expected a URL such as http://127.0.0.1:9090".to_owned())
+}

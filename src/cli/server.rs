@@ -1,0 +1,64 @@
+//! The flags that name a server, for the commands that are its clients.
+
+use crate::client::{ClientError, Target};
+use crate::data::Data;
+
+/// Which server, and as whom.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServerArgs {
+    /// The server's URL.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
+    pub url: String,
+    /// The token that the client presents.
+    #[arg(long, value_name = "TOKEN", env = "ROOKERY_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// The namespace.
+    #[arg(long, value_name = "NAME", default_value = "/")]
+    pub namespace: String,
+    /// Where the server has its Socket.IO endpoint.
+    #[arg(long, value_name = "PATH", default_value = "/socket.io")]
+    pub path: String,
+}
+
+impl ServerArgs {
+    /// Where a client connects to.
+    ///
+    /// # Errors
+    /// When the URL or the namespace cannot be used.
+    pub fn target(&self) -> Result<Target, ClientError> {
+        let token = self.token.as_deref();
+        Target::new(&self.url)?.path(&self.path).token(token).namespace(&self.namespace)
+    }
+}
+
+/// The refusal in an answer `{status: "ERROR", error: {code, message}}`, as one sentence.
+pub(super) fn refusal(answer: &[Data]) -> Option<String> {
+    let body = answer.first()?;
+    if body.get("status")?.as_str()? != "ERROR" {
+        return None;
+    }
+    let text = |key| body.get("error").and_then(|error| error.get(key)?.as_str());
+    let message = text("message").unwrap_or("no reason given");
+    Some(match text("code") {
+        Some(code) => format!("{message} ({code})"),
+        None => message.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_is_a_refusal() {
+        let answer = |json: &str| vec![serde_json::from_str::<Data>(json).unwrap()];
+        assert_eq!(refusal(&answer(r#"{"status":"SUCCESS"}"#)), None);
+        assert_eq!(refusal(&answer("true")), None);
+        assert_eq!(refusal(&[]), None);
+        assert_eq!(
+            refusal(&answer(r#"{"status":"ERROR","error":{"code":"forbidden","message":"no"}}"#)),
+            Some("no (forbidden)".to_owned())
+        );
+        assert_eq!(refusal(&answer(r#"{"status":"ERROR"}"#)), Some("no reason given".to_owned()));
+    }
+}
