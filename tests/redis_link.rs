@@ -1,5 +1,7 @@
 //! The link between pods, over a real Redis.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "redis_link/members.rs"]
 mod members;
 #[path = "redis_link/server.rs"]
@@ -501,4 +503,45 @@ async fn every_request_of_a_node_server_is_answered() {
     }
     assert_eq!(a.members.events(), ["wants acks"]);
     assert_eq!(a.members.rooms_of(id), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_servers_are_asked_and_named_when_they_are_silent() {
+    let server = Server::start().await;
+    let a = Pod::up("pod-aaaa", &server).await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let (mut sink, mut requests) = client.get_async_pubsub().await.unwrap().split();
+    sink.subscribe("socket.io-request#/#").await.unwrap();
+    let silent = a.cluster.clone().with_deadline(Duration::from_millis(300));
+    assert_eq!(silent.members("/", "room").await.unanswered, ["node"]);
+    // Node servers know no users: nobody is waited for.
+    let nobody = a.cluster.disconnect("/", &Selector::User("ann".into())).await;
+    assert_eq!((nobody.matched, nobody.unanswered.len()), (0, 0));
+
+    let mut redis = server.connection().await;
+    let answering = tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            let request: serde_json::Value =
+                serde_json::from_slice(request.get_payload_bytes()).unwrap();
+            if request["type"] != 5 {
+                return request;
+            }
+            let answer = serde_json::json!({
+                "requestId": request["requestId"],
+                "sockets": [{ "id": "n1", "handshake": {}, "rooms": ["n1", "room"], "data": {} }],
+            });
+            let channel = "socket.io-response#/#";
+            let publish = redis::cmd("PUBLISH").arg(channel).arg(answer.to_string()).to_owned();
+            publish.query_async::<()>(&mut redis).await.unwrap();
+        }
+        panic!("no order came");
+    });
+    let members = a.cluster.members("/", "room").await;
+    assert_eq!((members.members[0].0.id.as_str(), &*members.members[0].1), ("n1", "node"));
+    assert_eq!(a.cluster.rooms("/", "").await.rooms, [("room".into(), 1)].into());
+    let joined = a.cluster.join("/", &Selector::room("room"), &["new".into()]).await;
+    assert_eq!((joined.matched, joined.unanswered.len()), (1, 0));
+    let order = answering.await.unwrap();
+    assert_eq!((&order["type"], &order["rooms"][0]), (&2.into(), &"new".into()));
+    assert_eq!(order["opts"]["rooms"][0], "room");
 }
