@@ -477,7 +477,7 @@ async fn every_request_of_a_node_server_is_answered() {
     let mut redis = server.connection().await;
     let everybody = r#""opts":{"rooms":["room"],"except":[]}"#;
     let requests = [
-        (format!(r#"{{"requestId":"q","uid":"u","type":0,"rooms":["room"]}}"#), "sockets"),
+        (r#"{"requestId":"q","uid":"u","type":0,"rooms":["room"]}"#.to_owned(), "sockets"),
         (r#"{"requestId":"q","uid":"u","type":1}"#.to_owned(), "rooms"),
         (format!(r#"{{"requestId":"q","type":2,"sid":"{id}","room":"new"}}"#), "requestId"),
         (format!(r#"{{"requestId":"q","type":3,"sid":"{id}","room":"new"}}"#), "requestId"),
