@@ -1,5 +1,7 @@
 //! The link between pods, over a real Redis.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "redis_link/members.rs"]
 mod members;
 #[path = "redis_link/server.rs"]
@@ -149,8 +151,9 @@ async fn a_publication_reaches_the_other_pods_once_and_never_its_own() {
     for (rooms, event) in
         [(&["room"][..], "one"), (&["room", "other"], "two"), (&[], "all"), (&["room"], "last")]
     {
-        let before = Instant::now();
-        assert!(a.publish(rooms, event));
+        let mut old = publication(rooms, event);
+        old.accepted = Instant::now() - Duration::from_secs(60);
+        assert!(a.link.publish(&old));
         b.gets(event).await;
         let delivered = b.members.delivered();
         let got = delivered.last().unwrap();
@@ -158,8 +161,8 @@ async fn a_publication_reaches_the_other_pods_once_and_never_its_own() {
         assert_eq!(got.args[1], Data::Binary(vec![0, 255].into()));
         assert_eq!(got.source, Source::Redis);
         assert_eq!(&*got.id, "id");
-        assert!(got.accepted <= Instant::now());
-        assert!(got.accepted + Duration::from_millis(500) > before);
+        let age = got.accepted.elapsed();
+        assert!((Duration::from_secs(59)..Duration::from_secs(120)).contains(&age), "{age:?}");
     }
     assert_eq!(b.members.events(), ["one", "two", "all", "last"]);
     assert!(b.publish(&["room"], "answer"));
@@ -246,10 +249,8 @@ async fn many_rooms_at_once_are_confirmed_and_come_back_with_redis() {
     assert!(matches!(b.link.hold("/", "new"), Hold::Ready));
 
     server.run().await;
-    let back = Instant::now();
     a.is_up().await;
     b.is_up().await;
-    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
     assert!(b.metrics.redis_reconnects.get() >= 2);
     assert_eq!(b.metrics.redis_up.get(), 1);
     for room in ["room 2999", "new"] {
@@ -280,12 +281,10 @@ async fn a_silent_redis_is_noticed_and_what_was_underway_is_counted() {
     let server = Server::start().await;
     let a = Pod::up("pod-aaaa", &server).await;
     server.signal("STOP");
-    let stopped = Instant::now();
     let accepted = (0..100).filter(|n| a.publish(&["room"], &format!("e{n}"))).count();
     assert_eq!(accepted, 100);
     let wait = a.link.hold("/", "new");
     until("the silence is noticed", async || !a.link.is_up()).await;
-    assert!(stopped.elapsed() < Duration::from_secs(10), "{:?}", stopped.elapsed());
     until("all are counted", async || a.metrics.redis_unsent.get() == 100).await;
     if let Hold::Pending(confirmed) = wait {
         confirmed.await;
@@ -311,6 +310,39 @@ async fn a_full_queue_and_full_shards_are_counted() {
     }
     assert_eq!(a.metrics.redis_unsent.get(), 1);
     server.signal("CONT");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_forbids_does_not_break_the_link() {
+    let server = Server::start().await;
+    let (a, b) = (Pod::up("pod-aaaa", &server).await, Pod::up("pod-bbbb", &server).await);
+    let mut allowed = redis::cmd("ACL");
+    allowed.arg("SETUSER").arg("default").arg("resetchannels").arg("&socket.io-*").arg("&bridge");
+    for namespace in ["/", "/admin"] {
+        allowed.arg(format!("&socket.io#{namespace}#"));
+        for pod in ["pod-aaaa", "pod-bbbb"] {
+            allowed.arg(format!("&socket.io#{namespace}#{pod}*"));
+        }
+    }
+    allowed.arg("&socket.io#/#allowed#");
+    allowed.query_async::<()>(&mut server.connection().await).await.unwrap();
+
+    let holds = ["forbidden", "allowed", "forbidden too"].map(|room| b.link.hold("/", room));
+    for hold in holds {
+        if let Hold::Pending(confirmed) = hold {
+            confirmed.await;
+        }
+    }
+    until("the allowed room is subscribed", async || {
+        server.channels().await.contains(&"socket.io#/#allowed#".to_owned())
+    })
+    .await;
+    assert!(a.publish(&["forbidden"], "refused"));
+    assert!(a.publish(&["allowed"], "passes"));
+    b.gets("passes").await;
+    until("the refusal is counted", async || a.metrics.redis_unsent.get() == 1).await;
+    assert_eq!(b.members.events(), ["passes"]);
+    assert_eq!(a.metrics.redis_reconnects.get() + b.metrics.redis_reconnects.get(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -445,7 +477,7 @@ async fn every_request_of_a_node_server_is_answered() {
     let mut redis = server.connection().await;
     let everybody = r#""opts":{"rooms":["room"],"except":[]}"#;
     let requests = [
-        (format!(r#"{{"requestId":"q","uid":"u","type":0,"rooms":["room"]}}"#), "sockets"),
+        (r#"{"requestId":"q","uid":"u","type":0,"rooms":["room"]}"#.to_owned(), "sockets"),
         (r#"{"requestId":"q","uid":"u","type":1}"#.to_owned(), "rooms"),
         (format!(r#"{{"requestId":"q","type":2,"sid":"{id}","room":"new"}}"#), "requestId"),
         (format!(r#"{{"requestId":"q","type":3,"sid":"{id}","room":"new"}}"#), "requestId"),
@@ -471,4 +503,45 @@ async fn every_request_of_a_node_server_is_answered() {
     }
     assert_eq!(a.members.events(), ["wants acks"]);
     assert_eq!(a.members.rooms_of(id), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_servers_are_asked_and_named_when_they_are_silent() {
+    let server = Server::start().await;
+    let a = Pod::up("pod-aaaa", &server).await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let (mut sink, mut requests) = client.get_async_pubsub().await.unwrap().split();
+    sink.subscribe("socket.io-request#/#").await.unwrap();
+    let silent = a.cluster.clone().with_deadline(Duration::from_millis(300));
+    assert_eq!(silent.members("/", "room").await.unanswered, ["node"]);
+    // Node servers know no users: nobody is waited for.
+    let nobody = a.cluster.disconnect("/", &Selector::User("ann".into())).await;
+    assert_eq!((nobody.matched, nobody.unanswered.len()), (0, 0));
+
+    let mut redis = server.connection().await;
+    let answering = tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            let request: serde_json::Value =
+                serde_json::from_slice(request.get_payload_bytes()).unwrap();
+            if request["type"] != 5 {
+                return request;
+            }
+            let answer = serde_json::json!({
+                "requestId": request["requestId"],
+                "sockets": [{ "id": "n1", "handshake": {}, "rooms": ["n1", "room"], "data": {} }],
+            });
+            let channel = "socket.io-response#/#";
+            let publish = redis::cmd("PUBLISH").arg(channel).arg(answer.to_string()).to_owned();
+            publish.query_async::<()>(&mut redis).await.unwrap();
+        }
+        panic!("no order came");
+    });
+    let members = a.cluster.members("/", "room").await;
+    assert_eq!((members.members[0].0.id.as_str(), &*members.members[0].1), ("n1", "node"));
+    assert_eq!(a.cluster.rooms("/", "").await.rooms, [("room".into(), 1)].into());
+    let joined = a.cluster.join("/", &Selector::room("room"), &["new".into()]).await;
+    assert_eq!((joined.matched, joined.unanswered.len()), (1, 0));
+    let order = answering.await.unwrap();
+    assert_eq!((&order["type"], &order["rooms"][0]), (&2.into(), &"new".into()));
+    assert_eq!(order["opts"]["rooms"][0], "room");
 }

@@ -140,10 +140,11 @@ pub fn encode(publication: &Publication, uid: &str, origin: Option<u64>) -> Vec<
     msgpack::write_array_len(&mut to, 4);
     msgpack::write_str(&mut to, uid);
 
-    let binary = publication.args.iter().any(Data::has_binary);
     msgpack::write_map_len(&mut to, 3);
     msgpack::write_str(&mut to, "type");
-    msgpack::write_uint(&mut to, if binary { BINARY_EVENT } else { EVENT });
+    // With binary in it too: Node finds that out itself, and writes a packet that no client can
+    // parse where the type says so already.
+    msgpack::write_uint(&mut to, EVENT);
     msgpack::write_str(&mut to, "data");
     msgpack::write_array_len(&mut to, 1 + publication.args.len());
     msgpack::write_str(&mut to, &publication.event);
@@ -245,6 +246,8 @@ mod tests {
         let publication = publication(&["a", "b"], args.clone());
         let bytes = encode(&publication, "podpodpo", Some(1_700_000_000_000_000));
         assert_eq!(sender(&bytes), Some(&b"podpodpo"[..]));
+        let Data::Array(parts) = msgpack::read(&bytes).unwrap() else { panic!("no array") };
+        assert_eq!(parts[1].get("type"), Some(&Data::Number(EVENT.into())));
         let decoded = decode(&bytes).unwrap();
         assert_eq!(decoded.uid, "podpodpo");
         assert_eq!(decoded.namespace, "/admin");

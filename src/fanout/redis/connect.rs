@@ -63,6 +63,7 @@ pub struct Backoff {
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(50);
     const LAST: Duration = Duration::from_secs(2);
+    const SETTLED: Duration = Duration::from_secs(5);
 
     /// The next wait.
     pub fn next(&mut self) -> Duration {
@@ -73,9 +74,12 @@ impl Backoff {
         longest.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0)
     }
 
-    /// It worked: begin anew.
-    pub fn reset(&mut self) {
-        self.attempts = 0;
+    /// A link lasted that long. One that lasted begins anew; one that broke at once does not, so
+    /// that a server which accepts and closes is not stormed.
+    pub fn lasted(&mut self, time: Duration) {
+        if time >= Self::SETTLED {
+            self.attempts = 0;
+        }
     }
 }
 
@@ -92,8 +96,15 @@ mod tests {
             backoff.next();
         }
         assert!((Duration::from_secs(1)..=Duration::from_secs(2)).contains(&backoff.next()));
-        backoff.reset();
+        backoff.lasted(Duration::from_secs(1));
+        assert!(backoff.next() >= Duration::from_secs(1));
+        backoff.lasted(Duration::from_secs(60));
         assert!(backoff.next() <= Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_silent_link_is_noticed_within_ten_seconds() {
+        assert!(HEARTBEAT + HEARTBEAT_ANSWER < Duration::from_secs(10));
     }
 
     #[test]

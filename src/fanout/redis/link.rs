@@ -141,7 +141,7 @@ impl Link {
     /// was not and never will be, and is counted as unsent. Never waits.
     pub fn publish(&self, publication: &Publication) -> bool {
         let Inner { queue, clock, channels, pod, metrics, .. } = &*self.inner;
-        let sent = self.inner.half(Half::Commands) && {
+        let sent = queue.is_open() && {
             let origin = clock.to_redis(publication.accepted);
             let payload = classic::encode(publication, pod, origin);
             queue.push(channels.of(publication), payload, Kind::Publication)
@@ -211,11 +211,6 @@ impl Inner {
         if changed && both {
             self.hello(true);
         }
-    }
-
-    /// Whether one of the connections is up.
-    pub fn half(&self, half: Half) -> bool {
-        self.halves.lock()[half as usize]
     }
 
     /// Sends a message that is no publication.

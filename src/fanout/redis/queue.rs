@@ -75,6 +75,11 @@ impl Queue {
         true
     }
 
+    /// Whether a link is up.
+    pub fn is_open(&self) -> bool {
+        self.epoch.load(Ordering::Acquire) != 0
+    }
+
     /// A message was taken out. False: it was meant for a link that is gone, and must not be
     /// sent any more.
     pub fn taken(&self, outgoing: &Outgoing) -> bool {

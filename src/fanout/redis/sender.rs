@@ -52,8 +52,9 @@ pub(crate) async fn run(inner: Arc<Inner>, queue: mpsc::Receiver<Outgoing>) {
             Ok((connection, lost)) => {
                 sender.inner.metrics.redis_reconnects.inc_by(u64::from(links > 0));
                 links += 1;
-                backoff.reset();
+                let since = Instant::now();
                 let why = sender.session(connection, lost).await;
+                backoff.lasted(since.elapsed());
                 sender.ended(&why);
             }
             Err(error) => {

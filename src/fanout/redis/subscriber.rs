@@ -32,8 +32,9 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             Ok(mut session) => {
                 inner.metrics.redis_reconnects.inc_by(u64::from(links > 0));
                 links += 1;
-                backoff.reset();
+                let since = Instant::now();
                 let why = session.run().await;
+                backoff.lasted(since.elapsed());
                 inner.set(Half::Subscriber, false);
                 inner.subscriptions.disconnected();
                 if !inner.shutdown.is_cancelled() {
