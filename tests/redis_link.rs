@@ -537,7 +537,7 @@ async fn node_servers_are_asked_and_named_when_they_are_silent() {
         panic!("no order came");
     });
     let members = a.cluster.members("/", "room").await;
-    assert_eq!((members.members[0].0.id.as_str(), &*members.members[0].1), ("n1", "node"));
+    assert_eq!(members.members[0].id.as_str(), "n1");
     assert_eq!(a.cluster.rooms("/", "").await.rooms, [("room".into(), 1)].into());
     let joined = a.cluster.join("/", &Selector::room("room"), &["new".into()]).await;
     assert_eq!((joined.matched, joined.unanswered.len()), (1, 0));

@@ -30,6 +30,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     }
     rules::check_events(&config.events, &mut problems);
     rules::check_rooms(&config.rooms, &mut problems);
+    rules::check_texts(config, &mut problems);
     check_limits(&config.limits, &mut problems);
     check_latency(&config.latency, &mut problems);
     check_drain(&config.drain, &mut problems);

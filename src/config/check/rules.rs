@@ -1,47 +1,51 @@
-//! Checks of `events` and `rooms`, and the texts in them that the policy parses.
+//! Checks of `events`, `rooms` and `redis.bridge`, and of the templates and expressions in them.
 
 use super::Problems;
 use crate::config::{ByField, Config, EventRule, Except, Operation, RoomRule};
+use crate::policy::{ArgTemplate, Rules, Template, TemplateError, TextTemplate};
 use crate::publication::RESERVED_EVENTS;
 
-/// Every template that `config` holds: its key, its text, and whether it is a pattern (`match`,
-/// whose placeholders capture) rather than a template that is filled in.
-pub fn check_templates(config: &Config) -> Vec<(String, &str, bool)> {
-    let mut texts = Vec::new();
+/// Compiles every template and expression of `events`, `rooms` and `redis.bridge`.
+pub(super) fn check_texts(config: &Config, problems: &mut Problems) {
     for (i, rule) in config.events.iter().enumerate() {
-        let key = format!("events[{i}]");
-        texts.push((format!("{key}.room"), rule.room.as_str(), false));
-        if let Some(event) = &rule.event {
-            texts.push((format!("{key}.event"), event.as_str(), false));
-        }
-        push_args(&key, rule.args.as_deref().unwrap_or_default(), &mut texts);
+        let args = rule.args.as_deref().unwrap_or_default();
+        check_templates(&format!("events[{i}]"), &rule.room, rule.event.as_deref(), args, problems);
     }
-    for (i, rule) in config.rooms.iter().enumerate() {
-        texts.push((format!("rooms[{i}].match"), rule.pattern.as_str(), true));
-    }
-    for (i, rule) in config.redis.iter().flat_map(|redis| &redis.bridge).enumerate() {
+    let bridge = config.redis.iter().flat_map(|redis| &redis.bridge);
+    for (i, rule) in bridge.enumerate() {
         let key = format!("redis.bridge[{i}]");
-        texts.push((format!("{key}.room"), rule.room.as_str(), false));
-        texts.push((format!("{key}.event"), rule.event.as_str(), false));
-        push_args(&key, &rule.args, &mut texts);
+        check_templates(&key, &rule.room, Some(&rule.event), &rule.args, problems);
     }
-    texts
-}
-
-fn push_args<'c>(key: &str, args: &'c [String], texts: &mut Vec<(String, &'c str, bool)>) {
-    let args = args.iter().enumerate();
-    texts.extend(args.map(|(j, arg)| (format!("{key}.args[{j}]"), arg.as_str(), false)));
-}
-
-/// Every CEL expression that `config` holds: its key and its text.
-pub fn check_expressions(config: &Config) -> Vec<(String, &str)> {
-    let mut texts = Vec::new();
-    for (i, rule) in config.rooms.iter().enumerate() {
-        for (name, text) in [("join", &rule.join), ("publish", &rule.publish)] {
-            texts.extend(text.as_deref().map(|text| (format!("rooms[{i}].{name}"), text)));
+    for i in 0..config.rooms.len() {
+        if let Err(error) = Rules::compile(&config.rooms[i..=i]) {
+            problems.say(&format!("rooms[{i}].{}", error.key), error.message);
+            return;
         }
     }
-    texts
+    if let Err(error) = Rules::compile(&config.rooms) {
+        problems.say(&format!("rooms[{}].{}", error.index, error.key), error.message);
+    }
+}
+
+fn check_templates(
+    key: &str,
+    room: &str,
+    event: Option<&str>,
+    args: &[String],
+    problems: &mut Problems,
+) {
+    let mut told = |key: String, error: Option<TemplateError>| {
+        if let Some(error) = error {
+            problems.say(&key, error);
+        }
+    };
+    told(format!("{key}.room"), Template::parse(room).err());
+    if let Some(event) = event {
+        told(format!("{key}.event"), TextTemplate::parse(event).err());
+    }
+    for (j, arg) in args.iter().enumerate() {
+        told(format!("{key}.args[{j}]"), ArgTemplate::parse(arg).err());
+    }
 }
 
 pub(super) fn check_events(events: &[EventRule], problems: &mut Problems) {

@@ -210,38 +210,6 @@ fn a_missing_file_is_named() {
     assert!(message.starts_with("/nowhere/rookery.yaml: cannot read"), "{message}");
 }
 
-#[test]
-fn every_template_and_expression_has_its_key() {
-    let mut config = Config {
-        redis: Some(Redis::at("redis://h".to_owned())),
-        rooms: vec![RoomRule {
-            pattern: "{a}".to_owned(),
-            join: Some("true".to_owned()),
-            publish: None,
-        }],
-        ..Config::default()
-    };
-    config.events.retain(|rule: &EventRule| rule.operation == Operation::Publish);
-    let templates = check::rules::check_templates(&config);
-    let keys: Vec<&str> = templates.iter().map(|(key, ..)| key.as_str()).collect();
-    assert_eq!(
-        keys,
-        [
-            "events[0].room",
-            "events[0].event",
-            "events[0].args[0]",
-            "rooms[0].match",
-            "redis.bridge[0].room",
-            "redis.bridge[0].event",
-            "redis.bridge[0].args[0]",
-        ]
-    );
-    let patterns: Vec<&str> =
-        templates.iter().filter(|(.., is)| *is).map(|(_, text, _)| *text).collect();
-    assert_eq!(patterns, ["{a}"]);
-    assert_eq!(check::rules::check_expressions(&config), [("rooms[0].join".to_owned(), "true")]);
-}
-
 proptest! {
     /// What is written out is read back as the same.
     #[test]
