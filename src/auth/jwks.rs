@@ -335,6 +335,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_fetch_under_way_is_waited_for_and_not_repeated() {
+        let setup = Setup::new(Timing { retry: Duration::ZERO, ..once() }).await;
+        setup.issuer.serve(&[("one", testing::RSA)]);
+        let gate = setup.issuer.gate.lock().await;
+        setup.run();
+        setup.until(|state| state.open).await;
+        let mut verified = Box::pin(setup.verify(Some("one"), testing::RSA));
+        assert!(futures_util::poll!(&mut verified).is_pending());
+        assert!(setup.jwks().wanted.notified().now_or_never().is_none(), "no other is asked for");
+        drop(gate);
+        assert_eq!(verified.await, Ok(()));
+        assert_eq!(setup.issuer.hits(), 1);
+        setup.end().await;
+    }
+
+    #[tokio::test]
     async fn after_the_period_it_is_fetched_again() {
         let setup = Setup::new(Timing { retry: Duration::ZERO, fetch: PATIENCE, ..once() }).await;
         setup.issuer.serve(&[("one", testing::RSA)]);
