@@ -6,6 +6,8 @@
 mod jwks;
 mod keyfile;
 mod keys;
+#[cfg(test)]
+mod testing;
 mod token;
 
 use std::sync::Arc;
@@ -189,5 +191,179 @@ fn require_use(kind: Kind, algorithms: &[Algorithm]) -> Result<(), String> {
         false => Err(format!(
             "no algorithm in auth.jwt.algorithms uses it; add the one of your tokens, such as {suited}"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use jsonwebtoken::EncodingKey;
+    use serde_json::json;
+
+    use super::testing::{self, ada, sign, signing_key};
+    use super::*;
+
+    fn config(algorithms: &[Algorithm]) -> Jwt {
+        Jwt {
+            algorithms: algorithms.to_vec(),
+            secret_file: None,
+            public_key_file: None,
+            jwks_url: None,
+            issuer: None,
+            audience: None,
+            user_claim: "sub".to_owned(),
+        }
+    }
+
+    fn eager() -> Timing {
+        Timing { file: Duration::ZERO, ..Timing::default() }
+    }
+
+    fn file(directory: &Path, content: &[u8]) -> PathBuf {
+        let path = directory.join("key");
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn hs256(secret: &[u8]) -> String {
+        sign(jsonwebtoken::Algorithm::HS256, &EncodingKey::from_secret(secret), None, &ada())
+    }
+
+    fn problem(config: &Jwt) -> SetupError {
+        Verifier::new(config).map(|_| ()).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn one_trailing_newline_of_a_secret_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        for (content, secret) in [
+            (&b"s3cret"[..], &b"s3cret"[..]),
+            (b"s3cret\n", b"s3cret"),
+            (b"s3cret\r\n", b"s3cret"),
+            (b"s3cret\r", b"s3cret\r"),
+            (b"s3cret\n\n", b"s3cret\n"),
+            (b" s3cret \n", b" s3cret "),
+        ] {
+            let path = file(directory.path(), content);
+            let config = Jwt { secret_file: Some(path), ..config(&[Algorithm::HS256]) };
+            let verifier = Verifier::new(&config).unwrap();
+            let claims = verifier.verify(&hs256(secret)).await.unwrap();
+            assert_eq!(claims.user.as_deref(), Some("ada"));
+            assert!(verifier.verify(&hs256(b"other")).await.is_err());
+            assert!(verifier.is_ready());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_public_key_file_verifies() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), testing::RSA_PUBLIC.as_bytes());
+        let config = Jwt { public_key_file: Some(path), ..config(&[Algorithm::RS256]) };
+        let verifier = Verifier::new(&config).unwrap();
+        let token =
+            |pem| sign(jsonwebtoken::Algorithm::RS256, &signing_key(pem), Some("any"), &ada());
+        assert!(verifier.verify(&token(testing::RSA)).await.is_ok());
+        let error = verifier.verify(&token(testing::RSA2)).await.unwrap_err();
+        assert_eq!(error.code().as_str(), "unauthenticated");
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_read_again_and_a_bad_one_is_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), b"first");
+        let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
+        let verifier = Verifier::with_timing(&config, eager()).unwrap();
+        let accepts = async |secret: &[u8]| verifier.verify(&hs256(secret)).await.is_ok();
+        assert!(accepts(b"first").await);
+        std::fs::write(&path, "second\n").unwrap();
+        assert!(!accepts(b"first").await);
+        assert!(accepts(b"second").await);
+        std::fs::write(&path, "\n").unwrap();
+        assert!(accepts(b"second").await);
+        std::fs::remove_file(&path).unwrap();
+        assert!(accepts(b"second").await);
+        std::fs::write(&path, "third").unwrap();
+        assert!(accepts(b"third").await);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_not_read_again_within_the_period() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), b"first");
+        let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
+        let timing = Timing { file: Duration::from_secs(3600), ..Timing::default() };
+        let verifier = Verifier::with_timing(&config, timing).unwrap();
+        std::fs::write(&path, "second").unwrap();
+        assert!(verifier.verify(&hs256(b"first")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn several_sources_are_used_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret_file = Some(file(directory.path(), b"secret"));
+        let public = directory.path().join("public");
+        std::fs::write(&public, testing::ED_PUBLIC).unwrap();
+        let config = Jwt {
+            secret_file,
+            public_key_file: Some(public),
+            ..config(&[Algorithm::HS256, Algorithm::EdDSA])
+        };
+        let verifier = Verifier::new(&config).unwrap();
+        assert!(verifier.verify(&hs256(b"secret")).await.is_ok());
+        let token = sign(jsonwebtoken::Algorithm::EdDSA, &signing_key(testing::ED), None, &ada());
+        assert!(verifier.verify(&token).await.is_ok());
+        let forged = hs256(testing::ED_PUBLIC.as_bytes());
+        assert!(verifier.verify(&forged).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_ended_token_has_its_own_code() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), b"secret");
+        let config = Jwt { secret_file: Some(path), ..config(&[Algorithm::HS256]) };
+        let verifier = Verifier::new(&config).unwrap();
+        let key = EncodingKey::from_secret(b"secret");
+        let token = sign(jsonwebtoken::Algorithm::HS256, &key, None, &json!({"exp": 1}));
+        assert_eq!(verifier.verify(&token).await.unwrap_err(), AuthError::Expired);
+    }
+
+    #[test]
+    fn a_setup_that_cannot_work_names_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret_file = Some(file(directory.path(), b"secret"));
+        let missing = Some(directory.path().join("missing"));
+        let empty = directory.path().join("empty");
+        std::fs::write(&empty, "").unwrap();
+        let cases = [
+            (config(&[]), "algorithms", "[RS256]"),
+            (config(&[Algorithm::RS256]), "jwksUrl", "write secretFile, publicKeyFile or jwksUrl"),
+            (Jwt { secret_file, ..config(&[Algorithm::RS256]) }, "secretFile", "HS256"),
+            (
+                Jwt { public_key_file: missing.clone(), ..config(&[Algorithm::HS256]) },
+                "publicKeyFile",
+                "RS256",
+            ),
+            (Jwt { secret_file: missing, ..config(&[Algorithm::HS256]) }, "secretFile", "missing"),
+            (
+                Jwt { secret_file: Some(empty.clone()), ..config(&[Algorithm::HS256]) },
+                "secretFile",
+                "empty",
+            ),
+            (
+                Jwt { public_key_file: Some(empty), ..config(&[Algorithm::RS256]) },
+                "publicKeyFile",
+                "BEGIN PUBLIC KEY",
+            ),
+        ];
+        for (config, key, message) in cases {
+            let error = problem(&config);
+            assert_eq!(error.key, key);
+            assert!(error.to_string().contains(message), "{error}");
+        }
+        for url in ["", "issuer.example", "ftp://issuer.example/keys", "file:///etc/keys"] {
+            let config = Jwt { jwks_url: Some(url.to_owned()), ..config(&[Algorithm::RS256]) };
+            assert_eq!(problem(&config).key, "jwksUrl", "{url}");
+        }
     }
 }

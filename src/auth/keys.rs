@@ -177,3 +177,113 @@ fn rsa_bits(key: &DecodingKey) -> Result<usize, String> {
     let bytes = &modulus[zeros..];
     Ok(bytes.first().map_or(0, |first| 8 * bytes.len() - first.leading_zeros() as usize))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::testing::{self, jwk};
+    use super::*;
+
+    fn jwks(keys: &[Value]) -> KeySet {
+        KeySet::jwks(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+    }
+
+    fn pem_error(text: &str) -> String {
+        KeySet::pem(text).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn pem_files_hold_rsa_ec_and_ed25519_keys_and_several_of_them() {
+        let pkcs1 = include_str!("../../tests/keys/rsa.pkcs1.pub.pem");
+        let all = [
+            testing::RSA_PUBLIC,
+            testing::RSA2_PUBLIC,
+            pkcs1,
+            testing::EC256_PUBLIC,
+            testing::EC384_PUBLIC,
+            testing::ED_PUBLIC,
+        ];
+        for pem in all {
+            assert_eq!(KeySet::pem(pem).unwrap().len(), 1);
+        }
+        let set = KeySet::pem(&format!("# comment\n{}", all.concat())).unwrap();
+        assert_eq!(set.len(), 6);
+        let count = |algorithm| set.candidates(algorithm, None).count();
+        assert_eq!(count(Algorithm::RS256), 3);
+        assert_eq!(count(Algorithm::PS512), 3);
+        assert_eq!(count(Algorithm::ES256), 1);
+        assert_eq!(count(Algorithm::ES384), 1);
+        assert_eq!(count(Algorithm::EdDSA), 1);
+        assert_eq!(count(Algorithm::HS256), 0);
+    }
+
+    #[test]
+    fn what_is_no_public_key_is_refused_with_a_remedy() {
+        assert!(pem_error(testing::RSA).contains("private key"));
+        assert!(pem_error(testing::ED).contains("private key"));
+        assert!(pem_error(include_str!("../../tests/keys/rsa.cert.pem")).contains("x509 -pubkey"));
+        assert!(pem_error(include_str!("../../tests/keys/rsa1024.pub.pem")).contains("1024 bits"));
+        assert!(pem_error("").contains("BEGIN PUBLIC KEY"));
+        assert!(
+            pem_error("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----")
+                .contains("no RSA")
+        );
+        assert!(pem_error("-----BEGIN ").contains("not a"));
+        assert!(KeySet::secret(b"").is_err());
+    }
+
+    #[test]
+    fn key_sets_are_chosen_from_by_id_and_family() {
+        let set = jwks(&[
+            jwk(testing::RSA, Algorithm::RS256, Some("one")),
+            jwk(testing::EC256, Algorithm::ES256, Some("two")),
+            jwk(testing::RSA2, Algorithm::RS256, None),
+        ]);
+        assert_eq!(set.len(), 3);
+        assert!(set.has("one") && !set.has("three"));
+        let count = |algorithm, id| set.candidates(algorithm, id).count();
+        assert_eq!(count(Algorithm::RS256, None), 2);
+        assert_eq!(count(Algorithm::RS256, Some("one")), 2, "the key, and the one without id");
+        assert_eq!(count(Algorithm::RS256, Some("two")), 1, "never a key of another family");
+        assert_eq!(count(Algorithm::ES256, Some("one")), 0);
+        assert_eq!(count(Algorithm::RS384, None), 0, "a key's own `alg` is kept to");
+    }
+
+    #[test]
+    fn keys_that_are_not_for_this_are_left_out() {
+        let rsa = || jwk(testing::RSA, Algorithm::RS256, None);
+        let with = |mut key: Value, field: &str, value: Value| {
+            key[field] = value;
+            key
+        };
+        let set = jwks(&[
+            with(rsa(), "use", json!("enc")),
+            with(rsa(), "key_ops", json!(["sign"])),
+            with(rsa(), "alg", json!("RSA-OAEP")),
+            with(rsa(), "kty", json!("AKP")),
+            with(rsa(), "n", json!("AQAB")),
+            with(rsa(), "n", json!("!")),
+            with(jwk(testing::ED, Algorithm::EdDSA, None), "x", json!("AAAA")),
+            with(jwk(testing::EC256, Algorithm::ES256, None), "alg", json!("ES384")),
+            with(jwk(testing::EC256, Algorithm::ES256, None), "x", json!("AAAA")),
+            json!({"kty": "oct", "k": ""}),
+            json!({}),
+            json!("text"),
+        ]);
+        assert_eq!(set.len(), 0);
+        let uses = [json!("sig"), json!("enc")].map(|value| with(rsa(), "use", value));
+        assert_eq!(jwks(&uses).len(), 1);
+        assert_eq!(jwks(&[with(rsa(), "key_ops", json!(["verify"]))]).len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_key_set_is_an_error() {
+        for text in ["", "[]", "{}", "{\"keys\": {}}", "<html>", "\u{0}"] {
+            assert!(KeySet::jwks(text.as_bytes()).is_err(), "{text}");
+        }
+        assert_eq!(jwks(&[]).len(), 0);
+        let many = vec![jwk(testing::ED, Algorithm::EdDSA, None); MAX_KEYS + 1];
+        assert_eq!(jwks(&many).len(), MAX_KEYS);
+    }
+}

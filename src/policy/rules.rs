@@ -46,6 +46,11 @@ impl Permission {
             Permission::Publish => "publish",
         }
     }
+
+    /// The permission with this key.
+    pub fn from_key(key: &str) -> Option<Self> {
+        [Permission::Join, Permission::Publish].into_iter().find(|p| p.key() == key)
+    }
 }
 
 /// Whether something is allowed, and why.
@@ -131,12 +136,12 @@ impl Rules {
         let Some((rule, captures)) = matched else {
             return decided(false, "no rule matches this room");
         };
-        let (key, expression) = match permission {
-            Permission::Join => ("join", &rule.join),
-            Permission::Publish => ("publish", &rule.publish),
+        let expression = match permission {
+            Permission::Join => &rule.join,
+            Permission::Publish => &rule.publish,
         };
         let (allowed, why) = match expression {
-            None => (true, format!("the rule has no `{key}`, so it allows it")),
+            None => (true, format!("the rule has no `{}`, so it allows it", permission.key())),
             Some(expression) => {
                 let scope = Scope { captures: &captures, room, subject };
                 let text = expression.as_str();
@@ -377,6 +382,17 @@ mod tests {
         let names = "w == 'x' || ".repeat(300) + "w == 'w'";
         let rules = Rules::compile(&[rule("{w}:{a}", Some(&names), None)]).unwrap();
         assert!(rules.decide(Permission::Join, "w:a", &Subject::anonymous()).allowed);
+    }
+
+    #[test]
+    fn a_subject_of_claims_has_the_user_that_they_name() {
+        let claims = |id: Value| json!({"id": id}).as_object().cloned().map(Arc::new).unwrap();
+        let user = |id| Subject::from_claims(claims(id), "id").user().map(str::to_owned);
+        assert_eq!(user(json!("ada")).as_deref(), Some("ada"));
+        assert_eq!(user(json!(7)).as_deref(), Some("7"));
+        assert_eq!(user(json!(["ada"])), None);
+        assert_eq!(Permission::from_key("publish"), Some(Permission::Publish));
+        assert_eq!(Permission::from_key("leave"), None);
     }
 
     #[test]

@@ -27,6 +27,20 @@ impl Subject {
         Subject { user, claims, cel_claims: cel_claims.into() }
     }
 
+    /// A client whose token claims this; its user is the value of `user_claim`.
+    pub fn from_claims(claims: Arc<Map<String, Json>>, user_claim: &str) -> Self {
+        Subject::new(Self::user_of(&claims, user_claim), claims)
+    }
+
+    /// The user that claims name: the value of `user_claim`, where it is text or a number.
+    pub fn user_of(claims: &Map<String, Json>, user_claim: &str) -> Option<String> {
+        match claims.get(user_claim)? {
+            Json::String(user) if !user.is_empty() => Some(user.clone()),
+            Json::Number(user) => Some(user.to_string()),
+            _ => None,
+        }
+    }
+
     /// A client without a token: no user, no claims.
     pub fn anonymous() -> Self {
         Subject::new(None, Arc::default())
