@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use malformed::MALFORMED;
 
-use crate::config::{EventRule, Operation, RoomRule, Transport};
+use crate::config::Transport;
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     Sources::file("rookery.yaml").load_text(text)
