@@ -47,6 +47,13 @@ impl Problems {
         self.0.push(Problem::new(key, format!("`{key}` {text}")));
     }
 
+    /// Says of `key` why it cannot be understood, unless something was said of it already.
+    pub(super) fn explain(&mut self, key: &str, why: impl std::fmt::Display) {
+        if !self.0.iter().any(|problem| problem.key == key) {
+            self.0.push(Problem::new(key, format!("`{key}`: {why}")));
+        }
+    }
+
     fn say_if(&mut self, wrong: bool, key: &str, text: &str) {
         if wrong {
             self.say(key, text);

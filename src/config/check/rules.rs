@@ -18,12 +18,12 @@ pub(super) fn check_texts(config: &Config, problems: &mut Problems) {
     }
     for i in 0..config.rooms.len() {
         if let Err(error) = Rules::compile(&config.rooms[i..=i]) {
-            problems.say(&format!("rooms[{i}].{}", error.key), error.message);
+            problems.explain(&format!("rooms[{i}].{}", error.key), error.message);
             return;
         }
     }
     if let Err(error) = Rules::compile(&config.rooms) {
-        problems.say(&format!("rooms[{}].{}", error.index, error.key), error.message);
+        problems.explain(&format!("rooms[{}].{}", error.index, error.key), error.message);
     }
 }
 
@@ -36,7 +36,7 @@ fn check_templates(
 ) {
     let mut told = |key: String, error: Option<TemplateError>| {
         if let Some(error) = error {
-            problems.say(&key, error);
+            problems.explain(&key, error);
         }
     };
     told(format!("{key}.room"), Template::parse(room).err());
