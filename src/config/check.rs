@@ -49,7 +49,7 @@ impl Problems {
 
     /// Says of `key` why it cannot be understood, unless something was said of it already.
     pub(super) fn explain(&mut self, key: &str, why: impl std::fmt::Display) {
-        if !self.0.iter().any(|problem| problem.key == key) {
+        if !self.0.iter().any(|problem| problem.key.as_deref() == Some(key)) {
             self.0.push(Problem::new(key, format!("`{key}`: {why}")));
         }
     }
