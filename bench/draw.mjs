@@ -1,0 +1,109 @@
+// The table and the picture.
+
+import { SYSTEMS } from "./rows.mjs";
+
+export function median(numbers) {
+  const sorted = numbers.filter(Number.isFinite).sort((a, b) => a - b);
+  if (sorted.length === 0) return NaN;
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+const count = (number) =>
+  Number.isFinite(number) ? Math.round(number).toLocaleString("en-US") : "";
+const shown = (number, row) =>
+  !Number.isFinite(number) ? "" : row.unit ? `${number.toFixed(1)} ${row.unit}` : count(number);
+
+// From rounds of reports to one line: medians, and the median of the rounds' ratios to Node.
+export function summarise(row, rounds) {
+  const of = (system, number) => median(rounds.map((round) => round[system] && number(round[system])));
+  const values = Object.fromEntries(row.systems.map((system) => [system, of(system, row.metric)]));
+  const ratio = median(rounds.map((round) => row.metric(round.rookery) / row.metric(round.node)));
+  const line = { row, values, ratio, met: true, wanted: "" };
+  if (typeof row.target === "number") {
+    line.wanted = `${row.target}×`;
+    line.met = ratio >= row.target;
+  } else if (row.target) {
+    line.wanted = `≤ ${row.target.most} ${row.unit}, below Node`;
+    line.met = values.rookery <= row.target.most && ratio < 1;
+  }
+  if (row.latency) {
+    line.p99 = Object.fromEntries(row.systems.map((system) => [system, of(system, (r) => r.latency.p99Ms)]));
+    const p99Ratio = median(rounds.map((r) => r.rookery.latency.p99Ms / r.node.latency.p99Ms));
+    line.wanted += ", p99 not above Node's";
+    line.met &&= p99Ratio <= 1;
+  }
+  return line;
+}
+
+export function table(lines, facts) {
+  const out = [
+    "# Measurements",
+    "",
+    `${facts.date}. ${facts.versions}. ${facts.machine}. ${facts.method}`,
+    "",
+    "Deliveries for each second of the server's CPU time (user and kernel), unless said otherwise.",
+    "",
+    "| What | Rookery | Node socket.io | bare loop | Rookery / Node | wanted | |",
+    "|---|--:|--:|--:|--:|---|---|",
+  ];
+  for (const line of lines) {
+    const { row, values } = line;
+    const cells = Object.keys(SYSTEMS).map((system) => shown(values[system], row));
+    const ratio = Number.isFinite(line.ratio) ? `${line.ratio.toFixed(2)}×` : "";
+    out.push(`| ${[row.name, ...cells, ratio, line.wanted, line.met ? "yes" : "**no**"].join(" | ")} |`);
+    if (line.p99) {
+      const p99 = Object.keys(SYSTEMS).map((system) =>
+        Number.isFinite(line.p99[system]) ? `${line.p99[system].toFixed(2)} ms` : "",
+      );
+      out.push(`| ${["… p99, publication to receipt", ...p99, "", "", ""].join(" | ")} |`);
+    }
+  }
+  out.push("", ...facts.notes.flatMap((note) => [note, ""]));
+  out.push("The bare loop is one epoll loop that does nothing but one send(2) for each delivery.", "");
+  out.push("![Deliveries per CPU second](deliveries.svg)", "");
+  return out.join("\n");
+}
+
+const COLOURS = { rookery: "#0f766e", node: "#94a3b8", bare: "#d97706" };
+const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
+
+// Bars of deliveries per CPU second, a group for each row that counts them.
+export function picture(lines, facts) {
+  const groups = lines.filter((line) => !line.row.unit && line.row.key !== "shards");
+  const most = Math.max(...groups.flatMap((line) => Object.values(line.values).filter(Number.isFinite)));
+  const [left, width, bar] = [20, 860, 16];
+  const scale = (number) => (number / most) * (width - left - 200);
+  const parts = [];
+  let y = 62;
+  for (const { row, values, ratio } of groups) {
+    parts.push(`<text x="${left}" y="${y}" font-weight="600">${escape(row.name)}</text>`);
+    y += 8;
+    for (const system of row.systems) {
+      if (!Number.isFinite(values[system])) continue;
+      const length = Math.max(scale(values[system]), 1).toFixed(1);
+      const note = system === "rookery" ? `  ${ratio.toFixed(1)}× Node` : "";
+      parts.push(
+        `<rect x="${left}" y="${y}" width="${length}" height="${bar - 3}" rx="2" fill="${COLOURS[system]}"/>`,
+        `<text x="${left + Number(length) + 6}" y="${y + bar - 6}" font-size="11">${count(values[system])}${note}</text>`,
+      );
+      y += bar;
+    }
+    y += 24;
+  }
+  const key = Object.entries(SYSTEMS).map(
+    ([system, name], i) =>
+      `<rect x="${left + i * 150}" y="${y - 8}" width="12" height="12" rx="2" fill="${COLOURS[system]}"/>` +
+      `<text x="${left + i * 150 + 18}" y="${y + 2}" font-size="11">${escape(name)}</text>`,
+  );
+  const caption = `${facts.date} · ${facts.versions} · ${facts.machine}`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y + 50}" viewBox="0 0 ${width} ${y + 50}" font-family="system-ui, sans-serif" font-size="13" fill="#0f172a">
+<title>Deliveries per second of server CPU time</title>
+<rect width="100%" height="100%" fill="#ffffff"/>
+<text x="${left}" y="30" font-size="17" font-weight="700">Deliveries per second of server CPU time</text>
+${parts.join("\n")}
+${key.join("\n")}
+<text x="${left}" y="${y + 30}" font-size="10" fill="#64748b">${escape(caption)}</text>
+</svg>
+`;
+}

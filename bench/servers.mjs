@@ -1,0 +1,116 @@
+// Starting and stopping what is measured.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const START_MS = 20_000;
+
+// As many open files as the system allows; the cores; then the program.
+function pinned(cores, program, args) {
+  const script = 'ulimit -n "$(ulimit -Hn)"; exec taskset -c "$0" "$@"';
+  const child = spawn("sh", ["-c", script, cores, program, ...args], {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  child.said = "";
+  child.stdout.on("data", (data) => (child.said = (child.said + data).slice(-10_000)));
+  child.stderr.on("data", (data) => (child.said = (child.said + data).slice(-10_000)));
+  return child;
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+async function until(what, child, ready) {
+  const deadline = Date.now() + START_MS;
+  while (!(await ready())) {
+    if (child.exitCode !== null) throw new Error(`${what} ended: ${child.said}`);
+    if (Date.now() > deadline) throw new Error(`${what} did not start: ${child.said}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function stop(child) {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill("SIGKILL");
+  await once(child, "exit");
+}
+
+// The limits are far away: the generator's clients all have one address and publish all they can.
+const config = (port, internal, redis) => `
+listen: 127.0.0.1:${port}
+internal: 127.0.0.1:${internal}
+limits: { connections: 50000, connectRate: 100000/s, eventsPerSecond: 1000000 }
+${redis ? `redis: { url: "${redis}" }` : ""}
+`;
+
+async function startRookery({ cores, shards = 1, redis }) {
+  const [port, internal] = [await freePort(), await freePort()];
+  const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
+  const file = join(folder, "rookery.yaml");
+  writeFileSync(file, config(port, internal, redis));
+  const child = pinned(cores, "target/release/rookery", ["serve", "--config", file, "--shards", `${shards}`]);
+  child.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  await until("rookery", child, () =>
+    fetch(`http://127.0.0.1:${internal}/readyz`).then((answer) => answer.ok, () => false),
+  );
+  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
+}
+
+async function startNode({ cores, redis }) {
+  const port = await freePort();
+  const args = ["bench/node-server.mjs", "--port", `${port}`];
+  if (redis) args.push("--redis", redis);
+  const child = pinned(cores, process.execPath, args);
+  await until("the Node server", child, () => child.said.includes("listening"));
+  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
+}
+
+async function startBare({ cores }) {
+  const port = await freePort();
+  const child = pinned(cores, "target/release/examples/bare_loop", [`127.0.0.1:${port}`]);
+  await until("the bare loop", child, () => child.said.includes("listening"));
+  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
+}
+
+export const start = { rookery: startRookery, node: startNode, bare: startBare };
+
+export async function startRedis(cores) {
+  const port = await freePort();
+  const child = pinned(cores, "redis-server", ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+  await until("redis-server", child, () => child.said.includes("Ready to accept connections"));
+  return { url: `redis://127.0.0.1:${port}`, stop: () => stop(child) };
+}
+
+// Runs the generator; its report.
+export async function generate(cores, servers, args) {
+  const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
+  const file = join(folder, "report.json");
+  const child = pinned(cores, "target/release/rookery", [
+    "bench",
+    ...servers.flatMap((server) => ["--url", server.url]),
+    ...["--pids", servers.map((server) => server.pid).join(",")],
+    ...["--connect-rate", "2000", "--json", file],
+    ...args,
+  ]);
+  await once(child, "exit");
+  try {
+    if (child.exitCode !== 0) throw new Error(`the generator failed: ${child.said}`);
+    const { default: report } = await import(file, { with: { type: "json" } });
+    return report;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
