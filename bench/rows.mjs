@@ -58,7 +58,7 @@ export const ROWS = [
   {
     key: "idle",
     name: "memory of an idle WebSocket connection",
-    args: ["--clients", "10000", "--idle", "--connect-rate", "2000"],
+    args: ["--clients", "10000", "--idle"],
     systems: ["rookery", "node"],
     metric: (report) => report.memory.perConnection / 1024,
     unit: "KiB",

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -108,8 +108,7 @@ export async function generate(cores, servers, args) {
   await once(child, "exit");
   try {
     if (child.exitCode !== 0) throw new Error(`the generator failed: ${child.said}`);
-    const { default: report } = await import(file, { with: { type: "json" } });
-    return report;
+    return JSON.parse(readFileSync(file, "utf8"));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -19,6 +19,7 @@ mod load;
 mod peer;
 mod process;
 mod report;
+mod script;
 mod swarm;
 
 pub use load::Pace;

@@ -6,6 +6,7 @@ use mio::net::TcpStream;
 use thiserror::Error;
 
 use super::frames::{self, FrameError};
+use super::script::Script;
 
 /// How much of a refusal is shown.
 const SHOWN: usize = 300;
@@ -49,16 +50,6 @@ pub(super) enum PeerError {
     Handshake(String),
     #[error("expected {expected}, the server sent: {found}")]
     Unexpected { expected: &'static str, found: String },
-}
-
-/// What each client says on its way, ready-made.
-pub(super) struct Script {
-    /// The HTTP request of the handshake.
-    pub(super) handshake: Vec<u8>,
-    /// The frame that asks for the namespace.
-    pub(super) connect: Vec<u8>,
-    /// What the answers of the namespace start with: after the packet's type, as in `40/n,`.
-    pub(super) address: String,
 }
 
 /// One client.

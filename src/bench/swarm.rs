@@ -1,7 +1,6 @@
 //! [`Swarm`]: all clients on one epoll loop.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
@@ -9,14 +8,14 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::api::{Publisher, resolve};
+use super::api::Publisher;
 use super::frames::{self, Frames};
 use super::load::{self, Clock, Counts, Load, Shape, room_name};
-use super::peer::{Peer, PeerError, Phase, Script};
+use super::peer::{Peer, PeerError, Phase};
+use super::script::{Server, join, server};
 use super::{MAX_PAYLOAD, Pace, Plan};
-use crate::client::Target;
-use crate::data::Data;
-use crate::data::packet;
+
+mod publish;
 
 /// The shared read buffer, in bytes: several of the largest frames.
 const BUFFER: usize = 8 * MAX_PAYLOAD;
@@ -53,12 +52,6 @@ pub(super) struct Swarm {
     ready: usize,
     lost: u64,
     last_progress: Instant,
-}
-
-struct Server {
-    url: String,
-    address: SocketAddr,
-    script: Script,
 }
 
 impl Swarm {
@@ -190,81 +183,6 @@ impl Swarm {
     /// What was counted.
     pub(super) fn into_counts(self) -> (Counts, u64) {
         (self.load.counts, self.lost)
-    }
-
-    /// The first publications.
-    fn begin(&mut self) -> anyhow::Result<()> {
-        self.clock = Some(match self.pace {
-            Some(Pace::Rate(rate)) => Clock::new(rate),
-            _ => Clock::new(1.0),
-        });
-        if let Some(Pace::InFlight(_)) = self.pace {
-            for room in 0..self.rooms {
-                self.publish_in_flight(room)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn publish_on_time(&mut self, now: Instant) -> anyhow::Result<Instant> {
-        while let Some(position) = self.clock.as_mut().and_then(|clock| clock.take(now)) {
-            self.publish((position % self.rooms as u64) as usize, 1)?;
-        }
-        Ok(self.clock.as_ref().map_or(now, Clock::next))
-    }
-
-    fn publish_in_flight(&mut self, room: usize) -> anyhow::Result<()> {
-        match self.pace {
-            Some(Pace::InFlight(count)) => self.publish(room, count),
-            _ => Ok(()),
-        }
-    }
-
-    fn publish(&mut self, room: usize, count: usize) -> anyhow::Result<()> {
-        let now = Instant::now();
-        if !self.publishers.is_empty() {
-            return self.publish_by_api(room, count, now);
-        }
-        let publisher = self.live_publisher(room)?;
-        let mut out = std::mem::take(&mut self.scratch);
-        let mut text = Vec::new();
-        out.clear();
-        for _ in 0..count {
-            text.clear();
-            self.load.publish(room, now, &mut text);
-            frames::write(&mut out, frames::TEXT, &text);
-        }
-        let sent = self.peers[publisher].send(&out);
-        self.scratch = out;
-        match sent {
-            Ok(waits) => self.watch(publisher, waits),
-            Err(error) => self.lose(publisher, error),
-        }
-    }
-
-    fn publish_by_api(&mut self, room: usize, count: usize, now: Instant) -> anyhow::Result<()> {
-        for _ in 0..count {
-            self.scratch.clear();
-            self.load.publish(room, now, &mut self.scratch);
-            let index = self.next_publisher;
-            self.next_publisher = (index + 1) % self.publishers.len();
-            let publisher = &mut self.publishers[index];
-            let waits = publisher.send(&self.scratch).context("the HTTP API is gone")?;
-            let token = Token(self.clients + index);
-            self.poll.registry().reregister(&mut publisher.stream, token, interest(waits))?;
-        }
-        Ok(())
-    }
-
-    /// The next member of a room that is still connected.
-    fn live_publisher(&mut self, room: usize) -> anyhow::Result<usize> {
-        for _ in 0..self.clients {
-            let publisher = self.load.publisher(room);
-            if self.peers[publisher].phase == Phase::Ready {
-                return Ok(publisher);
-            }
-        }
-        bail!("no member of {} is connected any more", room_name(&self.room_prefix, room))
     }
 
     fn dial(&mut self) -> anyhow::Result<()> {
@@ -435,35 +353,4 @@ impl Swarm {
 
 fn interest(waits: bool) -> Interest {
     if waits { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
-}
-
-fn server(target: &Target) -> anyhow::Result<Server> {
-    let endpoint = target.endpoint();
-    let (authority, address) = resolve(endpoint)?;
-    let namespace = target.namespace_name();
-    let connect = format!("4{}", packet::encode_connect(namespace, target.auth().as_ref()));
-    let mut frame = Vec::new();
-    frames::write(&mut frame, frames::TEXT, connect.as_bytes());
-    let script = Script {
-        handshake: format!(
-            "GET {}?{} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Key: cm9va2VyeS1iZW5jaC0tMQ==\r\n\
-             Sec-WebSocket-Version: 13\r\n\r\n",
-            endpoint.path(),
-            endpoint.query().unwrap_or_default(),
-        )
-        .into_bytes(),
-        connect: frame,
-        address: if namespace == "/" { String::new() } else { format!("{namespace},") },
-    };
-    Ok(Server { url: target.url().to_owned(), address, script })
-}
-
-/// The frame that joins a room and asks for an answer.
-fn join(namespace: &str, room: &str) -> Vec<u8> {
-    let request = Data::Object(vec![("room".to_owned(), Data::from(room))]);
-    let (text, _) = packet::encode_event(namespace, Some(0), "join", &[request]);
-    let mut frame = Vec::new();
-    frames::write(&mut frame, frames::TEXT, format!("4{text}").as_bytes());
-    frame
 }

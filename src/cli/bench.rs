@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::server;
 use crate::bench::{self, Api, Pace, Plan, Stage};
 use crate::client::Target;
 use crate::config::units::Period;
@@ -36,13 +37,13 @@ pub enum PublishVia {
 The default limits of `rookery serve` allow 500 connections and 100 events a second and client.")]
 pub struct Args {
     /// A server; given twice, the clients are spread over both.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = server::url)]
     pub url: Vec<String>,
     /// The token that every client presents.
     #[arg(long, value_name = "TOKEN", env = "ROOKERY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// The namespace.
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = server::namespace)]
     pub namespace: String,
     /// Where the servers have their Socket.IO endpoint.
     #[arg(long, value_name = "PATH", default_value = "/socket.io")]
@@ -72,7 +73,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "client")]
     pub publish_via: PublishVia,
     /// The HTTP API, for --publish-via api.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090", value_parser = url)]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090", value_parser = api_url)]
     pub api: reqwest::Url,
     /// The API key.
     #[arg(long, value_name = "KEY")]
@@ -195,9 +196,50 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "expected publications a second, such as 20".to_owned())
 }
 
-fn url(text: &str) -> Result<reqwest::Url, String> {
+fn api_url(text: &str) -> Result<reqwest::Url, String> {
     reqwest::Url::parse(text)
         .ok()
         .filter(|url| url.scheme() == "http" && url.has_host())
         .ok_or_else(|| "expected a URL such as http://127.0.0.1:9090".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(words: &[&str]) -> Result<Plan, clap::Error> {
+        Cli::try_parse_from([&["bench"], words].concat()).map(|cli| plan(&cli.args).unwrap())
+    }
+
+    #[test]
+    fn four_are_in_flight_unless_something_else_is_said() {
+        assert_eq!(parse(&[]).unwrap().pace, Some(Pace::InFlight(4)));
+        assert_eq!(parse(&["--rate", "2.5"]).unwrap().pace, Some(Pace::Rate(2.5)));
+        assert_eq!(parse(&["--idle", "--pids", "1,2"]).unwrap().pace, None);
+        assert!(parse(&["--idle"]).is_err());
+        assert!(parse(&["--rate", "2", "--inflight", "3"]).is_err());
+        for refused in ["0", "-1", "inf", "x"] {
+            assert!(parse(&["--rate", refused]).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn two_urls_are_two_servers() {
+        let plan = parse(&["--url", "http://a", "--url", "http://b"]).unwrap();
+        assert_eq!(
+            plan.targets.iter().map(Target::url).collect::<Vec<_>>(),
+            ["http://a", "http://b"]
+        );
+        assert!(plan.api.is_none());
+        assert!(parse(&["--publish-via", "api"]).unwrap().api.is_some());
+        assert!(parse(&["--url", "a"]).is_err());
+    }
 }

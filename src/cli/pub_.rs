@@ -104,7 +104,7 @@ async fn by_api(api: &str, args: &Args) -> anyhow::Result<()> {
         .and_then(|url| url.join("/api/publish").ok())
         .with_context(|| format!("expected a URL such as http://127.0.0.1:9090, found `{api}`"))?;
     let body = Publish {
-        namespace: &format!("/{}", args.server.namespace.trim_start_matches('/')),
+        namespace: &args.server.namespace,
         room: &args.room,
         event: &args.event,
         args: &args.args,

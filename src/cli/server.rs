@@ -7,13 +7,13 @@ use crate::data::Data;
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServerArgs {
     /// The server's URL.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = url)]
     pub url: String,
     /// The token that the client presents.
     #[arg(long, value_name = "TOKEN", env = "ROOKERY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// The namespace.
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = namespace)]
     pub namespace: String,
     /// Where the server has its Socket.IO endpoint.
     #[arg(long, value_name = "PATH", default_value = "/socket.io")]
@@ -29,6 +29,17 @@ impl ServerArgs {
         let token = self.token.as_deref();
         Target::new(&self.url)?.path(&self.path).token(token).namespace(&self.namespace)
     }
+}
+
+/// A server's URL, checked; as it was written.
+pub(super) fn url(text: &str) -> Result<String, ClientError> {
+    Target::new(text).map(|target| target.url().to_owned())
+}
+
+/// A namespace's name, with its leading slash.
+pub(super) fn namespace(text: &str) -> Result<String, ClientError> {
+    let anywhere = Target::new("http://127.0.0.1")?;
+    anywhere.namespace(text).map(|target| target.namespace_name().to_owned())
 }
 
 /// The refusal in an answer `{status: "ERROR", error: {code, message}}`, as one sentence.
@@ -48,6 +59,14 @@ pub(super) fn refusal(answer: &[Data]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_and_namespaces_are_checked_as_they_are_read() {
+        assert_eq!(url("http://h/x").unwrap(), "http://h/x");
+        assert!(url("127.0.0.1:3000").unwrap_err().to_string().contains("expected a URL"));
+        assert_eq!(namespace("a").unwrap(), "/a");
+        assert!(namespace("a,b").is_err());
+    }
 
     #[test]
     fn only_an_error_is_a_refusal() {
