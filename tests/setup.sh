@@ -47,8 +47,8 @@ if [ -n "$wanted" ]; then
     without_services apt-get install -q -y --no-install-recommends $wanted
 fi
 
-if ! node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)'; then
-    say "Node $(node --version) is too old: the tests need 20 or later"
+if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 18 ]; then
+    say "Node $(node --version) is too old: the tests need 18 or later"
     exit 1
 fi
 
