@@ -48,6 +48,20 @@ export async function within(what, promise, patience = PATIENCE) {
   }
 }
 
+const ends = new WeakMap();
+
+/** Does something when the test ends, before what was to be done that was asked for earlier. */
+export function atEnd(t, action) {
+  if (!ends.has(t)) {
+    const actions = [];
+    ends.set(t, actions);
+    t.after(async () => {
+      while (actions.length > 0) await actions.pop()();
+    });
+  }
+  ends.get(t).push(action);
+}
+
 /** A port that was free a moment ago. */
 export function freePort() {
   return new Promise((resolve, reject) => {
@@ -63,7 +77,7 @@ export function freePort() {
 /** An empty directory that the test's end removes. */
 export async function directory(t) {
   const made = await mkdtemp(path.join(tmpdir(), "rookery-"));
-  t.after(() => rm(made, { recursive: true, force: true }));
+  atEnd(t, () => rm(made, { recursive: true, force: true }));
   return made;
 }
 
@@ -94,7 +108,7 @@ export class Redis {
         if (tries === 5) throw error;
       }
     }
-    t.after(() => kill(redis.child));
+    atEnd(t, () => kill(redis.child));
     return redis;
   }
 
@@ -141,7 +155,7 @@ export class Instance {
     const child = spawn(binary, args, { env, stdio: ["ignore", "pipe", "pipe"] });
     instance.child = child;
     instance.lines = [];
-    t.after(() => kill(child));
+    atEnd(t, () => kill(child));
     const announced = new Promise((resolve, reject) => {
       const read = (line) => {
         instance.lines.push(line);
@@ -237,7 +251,7 @@ export function kind(version, ...transports) {
 /** A stock client that is connecting; it is closed when the test ends. */
 export function connecting(t, { io, transports }, url, options = {}) {
   const socket = io(url, { transports, forceNew: true, ...options });
-  t.after(() => socket.close());
+  atEnd(t, () => socket.close());
   return socket;
 }
 
