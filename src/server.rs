@@ -4,6 +4,7 @@ mod seams;
 mod shards;
 mod signals;
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,6 +79,8 @@ impl Server {
     async fn start(sources: Sources, config: Arc<Config>, count: usize) -> anyhow::Result<Self> {
         let clients = bind(&config, "listen", config.listen).await?;
         let internal = bind(&config, "internal", config.internal).await?;
+        // Port 0 is one that the system chooses.
+        let (listens, answers) = (clients.local_addr()?, internal.local_addr()?);
         let metrics = Arc::new(Metrics::new()?);
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let pod: Arc<str> = random_id(POD_LENGTH).into();
@@ -127,7 +130,7 @@ impl Server {
         };
         server.connect_redis()?;
         server.spawn_all(sources, clients, internal, latency)?;
-        server.announce();
+        server.announce(listens, answers);
         Ok(server)
     }
 
@@ -220,8 +223,7 @@ impl Server {
         })
     }
 
-    fn announce(&self) {
-        let Config { listen, internal, .. } = &*self.config;
+    fn announce(&self, listen: SocketAddr, internal: SocketAddr) {
         tracing::info!(
             clients = %format!("http://{listen}{}/", self.config.socketio.path),
             api = %format!("http://{internal}/api"),
@@ -260,11 +262,7 @@ impl Server {
     }
 }
 
-async fn bind(
-    config: &Config,
-    key: &str,
-    address: std::net::SocketAddr,
-) -> anyhow::Result<TcpListener> {
+async fn bind(config: &Config, key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     let _ = config;
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => anyhow::anyhow!(

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Installs what the tests need and this machine lacks, and says what that is: Debian packages
+# (as root only), Node packages in tests/clients, Python packages in tests/.venv.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { printf '== %s\n' "$*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+has cargo || {
+    say "Rust is missing: install rustup, which reads rust-toolchain.toml"
+    exit 1
+}
+
+wanted=
+has redis-server || wanted="$wanted redis-server"
+has node || wanted="$wanted nodejs"
+has npm || wanted="$wanted npm"
+has python3 || wanted="$wanted python3"
+python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || wanted="$wanted python3-venv"
+
+# A policy that starts no service: the tests start their own servers.
+without_services() {
+    policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then
+        "$@"
+        return
+    fi
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    "$@"
+    rm -f "$policy"
+    trap - EXIT
+}
+
+if [ -n "$wanted" ]; then
+    if ! has apt-get || [ "$(id -u)" -ne 0 ]; then
+        say "the tests need these Debian packages:$wanted"
+        say "install them (as root: apt-get install$wanted), then run this again"
+        exit 1
+    fi
+    say "installing Debian packages:$wanted"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    # shellcheck disable=SC2086 # a list of words
+    without_services apt-get install -q -y --no-install-recommends $wanted
+fi
+
+if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 18 ]; then
+    say "Node $(node --version) is too old: the tests need 18 or later"
+    exit 1
+fi
+
+lock=tests/clients/package-lock.json
+stamp=tests/clients/node_modules/.installed
+if ! cmp -s "$lock" "$stamp"; then
+    say "installing Node packages into tests/clients: $(node -p \
+        'Object.keys(require("./tests/clients/package.json").dependencies).join(", ")')"
+    (cd tests/clients && npm ci)
+    cp "$lock" "$stamp"
+fi
+
+requirements=tests/clients/requirements.txt
+stamp=tests/.venv/installed
+if ! cmp -s "$requirements" "$stamp"; then
+    say "installing Python packages into tests/.venv: $(grep -v '^#' "$requirements" | tr '\n' ' ')"
+    python3 -m venv --clear tests/.venv
+    tests/.venv/bin/pip install --quiet --disable-pip-version-check -r "$requirements"
+    cp "$requirements" "$stamp"
+fi
