@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -20,6 +20,9 @@ const PING: &[u8] = b"2";
 
 /// A client's answer to it.
 const PONG: &[u8] = b"3";
+
+/// Bytes that are read of a socket at once.
+const READ_AHEAD: usize = 4 << 10;
 
 /// The session above a stream: sees the engine's packets pass, and the stream's end.
 pub trait Above: Send + Sync {
@@ -45,9 +48,15 @@ pub enum Passage {
 /// outbox, packet by packet. Writes are taken whole and at once: bounds and stalls are the
 /// outbox's matter.
 pub struct SessionStream {
+    /// Boxed, because the engine's futures hold several places for the stream.
+    inner: Box<Inner>,
+}
+
+struct Inner {
     outbox: Arc<Outbox>,
     above: Arc<dyn Above>,
-    socket: Option<Arc<TcpStream>>,
+    /// What was read of the socket and did not fit into the engine's buffer, which is small.
+    ahead: BytesMut,
     written: FrameReader,
     group: Option<Group>,
     /// The engine wrote a Close frame.
@@ -71,18 +80,21 @@ impl SessionStream {
     /// In revision 4 the first heartbeat is due after `pingInterval` (Engine.IO protocol,
     /// "Heartbeat"), but the engine sends one at once: that one is answered here.
     pub fn new(outbox: Arc<Outbox>, above: Arc<dyn Above>) -> Self {
-        SessionStream {
+        let inner = Inner {
             held: outbox.revision() == Revision::V4,
             outbox,
             above,
-            socket: None,
+            ahead: BytesMut::new(),
             written: FrameReader::default(),
             group: None,
             closed: false,
             ended: false,
-        }
+        };
+        SessionStream { inner: Box::new(inner) }
     }
+}
 
+impl Inner {
     fn frame(&mut self, frame: Frame) {
         match (frame.opcode, self.group.take()) {
             (Opcode::Text, None) => match announced(&frame.payload) {
@@ -138,29 +150,22 @@ fn announced(text: &[u8]) -> usize {
     std::str::from_utf8(&rest[..dash]).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-impl AsyncRead for SessionStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl Inner {
+    fn read_socket(
+        &mut self,
+        socket: &TcpStream,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let mut read = [0; READ_AHEAD];
         loop {
-            match self.outbox.read_from(cx.waker(), self.held, buf) {
-                ReadFrom::Taken => return Poll::Ready(Ok(())),
-                ReadFrom::End => {
-                    self.ended = true;
-                    return Poll::Ready(Ok(()));
-                }
-                ReadFrom::Wait => return Poll::Pending,
-                ReadFrom::Socket(socket) => self.socket = Some(socket),
-            }
-            let Some(socket) = &self.socket else { return Poll::Pending };
             std::task::ready!(socket.poll_read_ready(cx))?;
-            // `ReadBuf` is a `BufMut` only by reference, and its spare room is uninitialised.
-            match socket.try_read(buf.initialize_unfilled()) {
+            match socket.try_read(&mut read) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(n) if n > 0 => {
-                    buf.advance(n);
+                    let fits = n.min(buf.remaining());
+                    buf.put_slice(&read[..fits]);
+                    self.ahead.extend_from_slice(&read[fits..n]);
                     return Poll::Ready(Ok(()));
                 }
                 end => {
@@ -172,13 +177,41 @@ impl AsyncRead for SessionStream {
     }
 }
 
+impl AsyncRead for SessionStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let inner = &mut *self.get_mut().inner;
+        if !inner.ahead.is_empty() && inner.outbox.ending().is_none() {
+            let fits = inner.ahead.len().min(buf.remaining());
+            buf.put_slice(&inner.ahead[..fits]);
+            inner.ahead.advance(fits);
+            if inner.ahead.is_empty() {
+                inner.ahead = BytesMut::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        match inner.outbox.read_from(cx.waker(), inner.held, buf) {
+            ReadFrom::Taken => Poll::Ready(Ok(())),
+            ReadFrom::Wait => Poll::Pending,
+            ReadFrom::Socket(socket) => inner.read_socket(&socket, cx, buf),
+            ReadFrom::End => {
+                inner.ended = true;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
 impl AsyncWrite for SessionStream {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().inner;
         if this.closed || this.outbox.ending().is_some() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -203,7 +236,8 @@ impl AsyncWrite for SessionStream {
 
 impl Drop for SessionStream {
     fn drop(&mut self) {
-        self.above.departed(!self.ended && !self.closed && self.outbox.ending().is_none());
-        self.outbox.close(Disconnected::TransportError, Ending::Finish);
+        let Inner { outbox, above, ended, closed, .. } = &*self.inner;
+        above.departed(!ended && !closed && outbox.ending().is_none());
+        outbox.close(Disconnected::TransportError, Ending::Finish);
     }
 }

@@ -32,9 +32,9 @@ const ATTACHMENTS: usize = 10;
 /// Packets of the engine's own that may wait for its writer task: a session has few.
 const BUFFER: usize = 16;
 
-/// The size of a session's read buffer: most packets of clients are small, and a larger one is
-/// read in parts.
-const READ_BUFFER: usize = 1024;
+/// The size of the engine's read buffer, which every idle session keeps. The stream below reads
+/// ahead, so that a small one costs no system calls.
+const READ_BUFFER: usize = 128;
 
 /// The protocol engine. Cloning is shallow.
 #[derive(Clone)]
