@@ -4,6 +4,7 @@ mod seams;
 mod shards;
 mod signals;
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -126,8 +127,9 @@ impl Server {
             stop,
         };
         server.connect_redis()?;
+        let bound = (clients.local_addr()?, internal.local_addr()?);
         server.spawn_all(sources, clients, internal, latency)?;
-        server.announce();
+        server.announce(bound);
         Ok(server)
     }
 
@@ -220,8 +222,8 @@ impl Server {
         })
     }
 
-    fn announce(&self) {
-        let Config { listen, internal, .. } = &*self.config;
+    /// Says where it serves: the addresses as bound, also where port 0 was configured.
+    fn announce(&self, (listen, internal): (SocketAddr, SocketAddr)) {
         tracing::info!(
             clients = %format!("http://{listen}{}/", self.config.socketio.path),
             api = %format!("http://{internal}/api"),
