@@ -21,6 +21,10 @@ const PING: &[u8] = b"2";
 /// A client's answer to it.
 const PONG: &[u8] = b"3";
 
+/// What the engine writes before it ends a session by its own will, for instance without a
+/// heartbeat. The outbox has its own words for the end.
+const RESIGNED: &[u8] = b"1";
+
 /// The session above a stream: sees the engine's packets pass, and the stream's end.
 pub trait Above: Send + Sync {
     /// A packet in text that the engine writes for the client, with its attachments.
@@ -54,6 +58,8 @@ pub struct SessionStream {
     closed: bool,
     /// There is nothing more to read.
     ended: bool,
+    /// What was read last ended with the client's goodbye.
+    goodbye: bool,
     /// Reads wait until the engine's first heartbeat was answered in the client's stead.
     held: bool,
 }
@@ -80,6 +86,7 @@ impl SessionStream {
             group: None,
             closed: false,
             ended: false,
+            goodbye: false,
         }
     }
 
@@ -103,7 +110,9 @@ impl SessionStream {
             }
             (Opcode::Close, _) => {
                 self.closed = true;
-                self.outbox.close(Disconnected::Client, Ending::Finish);
+                if self.goodbye {
+                    self.outbox.close(Disconnected::Client, Ending::Finish);
+                }
             }
             // Pings and pongs of WebSocket itself: browsers send none, and a server need not.
             (_, group) => self.group = group,
@@ -114,6 +123,9 @@ impl SessionStream {
         if self.held && text == PING {
             self.held = false;
             self.outbox.answer_engine(PONG);
+            return;
+        }
+        if text == RESIGNED {
             return;
         }
         match self.above.passes(text, attachments) {
@@ -138,15 +150,33 @@ fn announced(text: &[u8]) -> usize {
     std::str::from_utf8(&rest[..dash]).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
+/// Whether bytes of a client end with its goodbye: a Close frame, or Engine.IO's `1` in a frame.
+/// It decides only what the end is counted as.
+fn is_goodbye(bytes: &[u8]) -> bool {
+    let close = |n: usize| {
+        let head = bytes.len().checked_sub(6 + n).map(|at| &bytes[at..at + 2]);
+        head == Some(&[0x88, 0x80 | n as u8])
+    };
+    let packet = match bytes.last_chunk::<7>() {
+        Some([0x81, 0x81, key, _, _, _, masked]) => key ^ masked == b'1',
+        _ => false,
+    };
+    packet || (0..=125).any(close)
+}
+
 impl AsyncRead for SessionStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         loop {
             match self.outbox.read_from(cx.waker(), self.held, buf) {
-                ReadFrom::Taken => return Poll::Ready(Ok(())),
+                ReadFrom::Taken => {
+                    self.goodbye = is_goodbye(&buf.filled()[before..]);
+                    return Poll::Ready(Ok(()));
+                }
                 ReadFrom::End => {
                     self.ended = true;
                     return Poll::Ready(Ok(()));
@@ -161,6 +191,7 @@ impl AsyncRead for SessionStream {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(n) if n > 0 => {
                     buf.advance(n);
+                    self.goodbye = is_goodbye(&buf.filled()[before..]);
                     return Poll::Ready(Ok(()));
                 }
                 end => {
@@ -203,7 +234,33 @@ impl AsyncWrite for SessionStream {
 
 impl Drop for SessionStream {
     fn drop(&mut self) {
-        self.above.departed(!self.ended && !self.closed && self.outbox.ending().is_none());
-        self.outbox.close(Disconnected::TransportError, Ending::Finish);
+        let gave_up = !self.ended && self.outbox.ending().is_none();
+        self.above.departed(gave_up);
+        if gave_up {
+            self.outbox.close_soon(Disconnected::TransportError);
+        } else {
+            self.outbox.close(Disconnected::TransportError, Ending::Finish);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::frames::put_client_frame;
+
+    #[test]
+    fn a_goodbye_is_known_by_its_end() {
+        let ends = |opcode, payload: &[u8]| {
+            let mut bytes = Vec::new();
+            put_client_frame(&mut bytes, Opcode::Text, b"42[\"e\"]");
+            put_client_frame(&mut bytes, opcode, payload);
+            is_goodbye(&bytes)
+        };
+        assert!(ends(Opcode::Close, b"") && ends(Opcode::Close, &[3, 232]));
+        assert!(ends(Opcode::Text, b"1"));
+        assert!(!ends(Opcode::Text, b"3") && !ends(Opcode::Text, b"41") && !is_goodbye(b""));
+        // The example of RFC 6455, section 5.7, with Engine.IO's `1` for a payload.
+        assert!(is_goodbye(&[0x81, 0x81, 0x37, 0xfa, 0x21, 0x3d, 0x37 ^ b'1']));
     }
 }

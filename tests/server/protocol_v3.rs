@@ -20,7 +20,7 @@ async fn lengths_are_utf16_units() {
     server.publish("r", "e", json!("€𝄞")).await;
     let answer = poller.get().await;
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
-    assert_eq!(answer.text(), "12:42[\"e\",\"€𝄞\"]");
+    assert_eq!(answer.text(), "13:42[\"e\",\"€𝄞\"]");
     assert_eq!(packets(&answer, 3), ["42[\"e\",\"€𝄞\"]"]);
     // And in the other direction, two in one payload.
     let ask = r#"421["join",{"room":"€𝄞"}]"#;
