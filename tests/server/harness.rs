@@ -35,7 +35,7 @@ pub async fn alone() -> Turn {
 }
 
 /// Waits for a condition; panics, with its name, when it does not come.
-pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -5,7 +5,12 @@
 mod client;
 mod harness;
 mod http;
+mod ledger;
+mod limits;
 mod protocol;
 mod protocol_v3;
+mod racing;
+mod redis;
+mod reload;
 mod transport;
 mod websocket;
