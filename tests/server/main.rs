@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod broken_upgrades;
 mod client;
 mod harness;
 mod http;
@@ -12,5 +13,6 @@ mod protocol_v3;
 mod racing;
 mod redis;
 mod reload;
+mod stalled;
 mod transport;
 mod websocket;
