@@ -112,11 +112,20 @@ impl ConnectHandler<LocalAdapter, ()> for Door {
                 let refusal = Refusal::new(Code::Unauthenticated, "the session is gone");
                 return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
             };
+            let gateway = session.gateway();
             let auth = match auth {
-                Some(Value::Str(json, _)) => packet::decode_value(json).ok(),
+                Some(Value::Str(json, _)) => match packet::decode_value(json) {
+                    Ok(auth) => Some(auth),
+                    Err(error) => {
+                        gateway.metrics.rejected(Rejected::BadPacket);
+                        tracing::debug!(%error, "bad auth payload");
+                        session.outbox.close(Disconnected::TransportError, Ending::Finish);
+                        let refusal = Refusal::new(Code::BadRequest, "the auth payload is no JSON");
+                        return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
+                    }
+                },
                 _ => None,
             };
-            let gateway = session.gateway();
             let admitted = gateway.authenticator.admit(auth.as_ref(), &session.credentials).await;
             let admitted = admitted.map_err(|refusal| {
                 count(gateway, &refusal);
@@ -184,6 +193,13 @@ impl DisconnectHandler<LocalAdapter, ()> for Gone {
                 outbox.close(Disconnected::TransportError, Ending::Finish);
             }
             DisconnectReason::TransportClose => outbox.close(Disconnected::Client, Ending::Finish),
+            // Not the connection's error but its bytes': no WebSocket frames.
+            DisconnectReason::TransportError
+                if session_of(&socket).is_some_and(|session| session.gave_up()) =>
+            {
+                self.client.gateway().metrics.rejected(Rejected::BadPacket);
+                outbox.close(Disconnected::TransportError, Ending::Finish);
+            }
             _ => outbox.close(Disconnected::TransportError, Ending::Finish),
         }
         if let Some(session) = session_of(&socket) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -50,6 +50,7 @@ pub struct Session {
     clients: Mutex<Vec<Arc<Client>>>,
     transport: Mutex<Option<Transport>>,
     slot: Mutex<Option<Slot>>,
+    gave_up: AtomicBool,
 }
 
 impl Session {
@@ -74,6 +75,7 @@ impl Session {
             clients: Mutex::default(),
             transport: Mutex::new(Some(transport)),
             slot: Mutex::new(Some(slot)),
+            gave_up: AtomicBool::new(false),
         });
         let on_end: Weak<Session> = Arc::downgrade(&session);
         session.outbox.on_end(on_end);
@@ -85,6 +87,11 @@ impl Session {
     /// The gateway that it belongs to.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
+    }
+
+    /// Whether the engine let go of it by its own will, while its client was there.
+    pub fn gave_up(&self) -> bool {
+        self.gave_up.load(Ordering::Relaxed)
     }
 
     /// A WebSocket carries it from now on.
@@ -156,6 +163,7 @@ impl Above for Session {
     }
 
     fn departed(&self, gave_up: bool) {
+        self.gave_up.store(gave_up, Ordering::Relaxed);
         let clients = std::mem::take(&mut *self.clients.lock());
         let young = self.opened.elapsed() < self.gateway.config.socketio.connect_timeout.0;
         if gave_up && clients.is_empty() && young {

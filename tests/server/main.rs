@@ -8,6 +8,7 @@ mod harness;
 mod http;
 mod ledger;
 mod limits;
+mod malformed;
 mod protocol;
 mod protocol_v3;
 mod racing;
