@@ -80,7 +80,6 @@ impl Server {
         let clients = bind(&config, "listen", config.listen).await?;
         let internal = bind(&config, "internal", config.internal).await?;
         // Port 0 is one that the system chooses.
-        let (listens, answers) = (clients.local_addr()?, internal.local_addr()?);
         let metrics = Arc::new(Metrics::new()?);
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let pod: Arc<str> = random_id(POD_LENGTH).into();
@@ -129,8 +128,9 @@ impl Server {
             stop,
         };
         server.connect_redis()?;
+        let bound = (clients.local_addr()?, internal.local_addr()?);
         server.spawn_all(sources, clients, internal, latency)?;
-        server.announce(listens, answers);
+        server.announce(bound);
         Ok(server)
     }
 
@@ -223,7 +223,8 @@ impl Server {
         })
     }
 
-    fn announce(&self, listen: SocketAddr, internal: SocketAddr) {
+    /// Says where it serves: the addresses as bound, also where port 0 was configured.
+    fn announce(&self, (listen, internal): (SocketAddr, SocketAddr)) {
         tracing::info!(
             clients = %format!("http://{listen}{}/", self.config.socketio.path),
             api = %format!("http://{internal}/api"),

@@ -206,10 +206,103 @@ impl FrameReader {
     }
 }
 
+/// Follows a client's frames through its byte stream, however reads split it, without keeping
+/// any of it: what the engine will refuse is known here with its reason, and so is a goodbye.
+pub struct ClientFrames {
+    head: [u8; MAX_CLIENT_HEAD],
+    have: usize,
+    /// Payload bytes of the current frame that are still to come.
+    left: usize,
+    /// The key of a frame whose one byte may be Engine.IO's `1`.
+    single: Option<u8>,
+    /// Bytes of the current message so far.
+    message: usize,
+    max: usize,
+    goodbye: bool,
+    broken: bool,
+}
+
+/// The longest head of a masked frame.
+const MAX_CLIENT_HEAD: usize = 14;
+
+impl ClientFrames {
+    /// Follows a client that may send messages of `max` bytes.
+    pub fn new(max: usize) -> Self {
+        ClientFrames {
+            head: [0; MAX_CLIENT_HEAD],
+            have: 0,
+            left: 0,
+            single: None,
+            message: 0,
+            max,
+            goodbye: false,
+            broken: false,
+        }
+    }
+
+    /// Whether the client said that it leaves: by a Close frame, or by Engine.IO's `1`.
+    pub fn said_goodbye(&self) -> bool {
+        self.goodbye
+    }
+
+    /// Takes the stream's next bytes.
+    ///
+    /// # Errors
+    /// At the first frame that the client may not send; after it nothing is followed.
+    pub fn pass(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
+        while !bytes.is_empty() && !self.broken {
+            if self.left > 0 {
+                let n = self.left.min(bytes.len());
+                if let Some(key) = self.single.take() {
+                    self.goodbye |= key ^ bytes[0] == b'1';
+                }
+                self.left -= n;
+                bytes = &bytes[n..];
+                continue;
+            }
+            self.head[self.have] = bytes[0];
+            self.have += 1;
+            bytes = &bytes[1..];
+            let parsed = parse_head(&self.head[..self.have], true, self.max);
+            let Some(head) = parsed.inspect_err(|_| self.broken = true)? else { continue };
+            self.have = 0;
+            self.begin(&head).inspect_err(|_| self.broken = true)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, head: &Head) -> Result<(), FrameError> {
+        self.left = head.payload;
+        self.goodbye |= head.opcode == Opcode::Close;
+        if head.opcode.is_control() {
+            return Ok(());
+        }
+        let single = head.opcode == Opcode::Text && head.fin && head.payload == 1;
+        self.single = head.mask.filter(|_| single).map(|key| key[0]);
+        self.message = self.message.saturating_add(head.payload);
+        if self.message > self.max {
+            return Err(FrameError::TooLong);
+        }
+        if head.fin {
+            self.message = 0;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn follow(bytes: &[u8], cut: usize, max: usize) -> (Result<(), FrameError>, bool) {
+        let mut frames = ClientFrames::new(max);
+        let mut result = Ok(());
+        for part in bytes.chunks(cut.max(1)) {
+            result = result.and(frames.pass(part));
+        }
+        (result, frames.said_goodbye())
+    }
 
     fn opcode() -> impl Strategy<Value = Opcode> {
         prop_oneof![Just(Opcode::Text), Just(Opcode::Binary)]
@@ -250,10 +343,43 @@ mod tests {
         }
 
         #[test]
+        fn a_client_is_followed_however_reads_split_its_bytes(
+            messages in prop::collection::vec((opcode(), prop::collection::vec(any::<u8>(), 0..300)), 0..6),
+            close: bool,
+            cut in 1usize..400,
+        ) {
+            let mut bytes = Vec::new();
+            for (opcode, payload) in &messages {
+                put_client_frame(&mut bytes, *opcode, payload);
+            }
+            if close {
+                put_client_frame(&mut bytes, Opcode::Close, b"");
+            }
+            let left = messages.iter().any(|(o, p)| *o == Opcode::Text && p == b"1");
+            prop_assert_eq!(follow(&bytes, cut, 300), (Ok(()), close || left));
+            let longest = messages.iter().map(|(_, p)| p.len()).max().unwrap_or(0);
+            if longest > 0 {
+                prop_assert_eq!(follow(&bytes, cut, longest - 1).0, Err(FrameError::TooLong));
+            }
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = follow(&bytes, 3, 100);
             let _ = parse_client_frame(&bytes, 1 << 16);
             let _ = FrameReader::default().push(&bytes, |_| ());
         }
+    }
+
+    #[test]
+    fn the_frames_of_one_message_count_together() {
+        let (part, end) = ([0x01, 0x82, 0, 0, 0, 0, 7, 7], [0x80, 0x82, 0, 0, 0, 0, 7, 7]);
+        let bytes = [&part[..], &end, &part, &end].concat();
+        assert_eq!(follow(&bytes, 5, 4), (Ok(()), false));
+        assert_eq!(follow(&bytes, 5, 3).0, Err(FrameError::TooLong));
+        assert_eq!(follow(b"\x81\x01x", 1, 9).0, Err(FrameError::Masking));
+        // The example of RFC 6455, section 5.7, with Engine.IO's `1` for a payload.
+        assert!(follow(&[0x81, 0x81, 0x37, 0xfa, 0x21, 0x3d, 0x37 ^ b'1'], 1, 9).1);
     }
 
     #[test]

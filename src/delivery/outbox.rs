@@ -297,6 +297,17 @@ impl Outbox {
         }
     }
 
+    /// Ends the session, what waits first, unless a task that is ready to run on the shard's
+    /// runtime names a better reason.
+    pub fn close_soon(self: &Arc<Self>, reason: Disconnected) {
+        let outbox = self.clone();
+        let close = async move {
+            tokio::task::yield_now().await;
+            outbox.close(reason, Ending::Finish);
+        };
+        self.around.tracker.spawn_on(close, &self.around.runtime);
+    }
+
     fn keep(&self, state: &mut State, bundle: &Bundle, empty: bool) {
         if bundle.volatile && !empty {
             let dropped = bundle.items.iter().filter(|i| i.volatile).count();

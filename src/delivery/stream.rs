@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::Revision;
 use super::encode::Encoded;
-use super::frames::{Frame, FrameReader, Opcode};
+use super::frames::{ClientFrames, Frame, FrameError, FrameReader, Opcode};
 use super::outbox::{Ending, Outbox, ReadFrom};
 use crate::ops::metrics::Disconnected;
 
@@ -21,6 +21,10 @@ const PING: &[u8] = b"2";
 /// A client's answer to it.
 const PONG: &[u8] = b"3";
 
+/// What the engine writes before it ends a session by its own will, for instance without a
+/// heartbeat. The outbox has its own words for the end.
+const RESIGNED: &[u8] = b"1";
+
 /// Bytes that are read of a socket at once.
 const READ_AHEAD: usize = 4 << 10;
 
@@ -28,6 +32,9 @@ const READ_AHEAD: usize = 4 << 10;
 pub trait Above: Send + Sync {
     /// A packet in text that the engine writes for the client, with its attachments.
     fn passes(&self, text: &[u8], attachments: Vec<Bytes>) -> Passage;
+
+    /// The client sent what is no frame that it may send. The engine will end the session.
+    fn violated(&self, error: FrameError);
 
     /// The engine has let go of the stream: its session is over. `gave_up`: by its own will,
     /// neither because the client closed nor because the outbox ended.
@@ -58,6 +65,7 @@ struct Inner {
     /// What was read of the socket and did not fit into the engine's buffer, which is small.
     ahead: BytesMut,
     written: FrameReader,
+    client: ClientFrames,
     group: Option<Group>,
     /// The engine wrote a Close frame.
     closed: bool,
@@ -75,11 +83,11 @@ struct Group {
 }
 
 impl SessionStream {
-    /// The stream of a session.
+    /// The stream of a session, whose client may send messages of `max_message` bytes.
     ///
     /// In revision 4 the first heartbeat is due after `pingInterval` (Engine.IO protocol,
     /// "Heartbeat"), but the engine sends one at once: that one is answered here.
-    pub fn new(outbox: Arc<Outbox>, above: Arc<dyn Above>) -> Self {
+    pub fn new(outbox: Arc<Outbox>, above: Arc<dyn Above>, max_message: usize) -> Self {
         let inner = Inner {
             held: outbox.revision() == Revision::V4,
             outbox,
@@ -87,6 +95,7 @@ impl SessionStream {
             ahead: BytesMut::new(),
             written: FrameReader::default(),
             group: None,
+            client: ClientFrames::new(max_message),
             closed: false,
             ended: false,
         };
@@ -115,7 +124,9 @@ impl Inner {
             }
             (Opcode::Close, _) => {
                 self.closed = true;
-                self.outbox.close(Disconnected::Client, Ending::Finish);
+                if self.client.said_goodbye() {
+                    self.outbox.close(Disconnected::Client, Ending::Finish);
+                }
             }
             // Pings and pongs of WebSocket itself: browsers send none, and a server need not.
             (_, group) => self.group = group,
@@ -126,6 +137,9 @@ impl Inner {
         if self.held && text == PING {
             self.held = false;
             self.outbox.answer_engine(PONG);
+            return;
+        }
+        if text == RESIGNED {
             return;
         }
         match self.above.passes(text, attachments) {
@@ -151,6 +165,13 @@ fn announced(text: &[u8]) -> usize {
 }
 
 impl Inner {
+    /// Looks at what the engine is about to read.
+    fn watch(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.client.pass(bytes) {
+            self.above.violated(error);
+        }
+    }
+
     fn read_socket(
         &mut self,
         socket: &TcpStream,
@@ -164,6 +185,7 @@ impl Inner {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(n) if n > 0 => {
                     let fits = n.min(buf.remaining());
+                    self.watch(&read[..n]);
                     buf.put_slice(&read[..fits]);
                     self.ahead.extend_from_slice(&read[fits..n]);
                     return Poll::Ready(Ok(()));
@@ -184,6 +206,7 @@ impl AsyncRead for SessionStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let inner = &mut *self.get_mut().inner;
+        let before = buf.filled().len();
         if !inner.ahead.is_empty() && inner.outbox.ending().is_none() {
             let fits = inner.ahead.len().min(buf.remaining());
             buf.put_slice(&inner.ahead[..fits]);
@@ -194,7 +217,10 @@ impl AsyncRead for SessionStream {
             return Poll::Ready(Ok(()));
         }
         match inner.outbox.read_from(cx.waker(), inner.held, buf) {
-            ReadFrom::Taken => Poll::Ready(Ok(())),
+            ReadFrom::Taken => {
+                inner.watch(&buf.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
             ReadFrom::Wait => Poll::Pending,
             ReadFrom::Socket(socket) => inner.read_socket(&socket, cx, buf),
             ReadFrom::End => {
@@ -236,8 +262,13 @@ impl AsyncWrite for SessionStream {
 
 impl Drop for SessionStream {
     fn drop(&mut self) {
-        let Inner { outbox, above, ended, closed, .. } = &*self.inner;
-        above.departed(!ended && !closed && outbox.ending().is_none());
-        outbox.close(Disconnected::TransportError, Ending::Finish);
+        let Inner { outbox, above, ended, .. } = &*self.inner;
+        let gave_up = !ended && outbox.ending().is_none();
+        above.departed(gave_up);
+        if gave_up {
+            outbox.close_soon(Disconnected::TransportError);
+        } else {
+            outbox.close(Disconnected::TransportError, Ending::Finish);
+        }
     }
 }

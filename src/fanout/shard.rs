@@ -230,8 +230,8 @@ impl Shard {
     fn chunk(&mut self, job: &mut Job) -> usize {
         let p = job.first.publication.clone();
         let end = job.recipients.members.len().min(job.served + CHUNK);
-        let check = job.served > 0
-            && self.rooms.membership.changed(&p.namespace, &p.rooms, &job.recipients);
+        // Also before the first chunk: a leave may have been answered since the job began.
+        let check = self.rooms.membership.changed(&p.namespace, &p.rooms, &job.recipients);
         let members = job.recipients.members.clone();
         let start = job.served;
         let mut at = start;

@@ -75,7 +75,8 @@ impl Engine {
         let mut request = Request::new(());
         *request.uri_mut() = http::Uri::from_static(uri);
         request.extensions_mut().insert(session.clone());
-        let stream = SessionStream::new(session.outbox.clone(), session.clone());
+        let max = session.gateway().config.socketio.max_payload.bytes();
+        let stream = SessionStream::new(session.outbox.clone(), session.clone(), max);
         // The query above is one that the engine accepts, so its answer is always Ok.
         drop(self.service.clone().call((stream, request)));
     }
@@ -112,11 +113,20 @@ impl ConnectHandler<LocalAdapter, ()> for Door {
                 let refusal = Refusal::new(Code::Unauthenticated, "the session is gone");
                 return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
             };
+            let gateway = session.gateway();
             let auth = match auth {
-                Some(Value::Str(json, _)) => packet::decode_value(json).ok(),
+                Some(Value::Str(json, _)) => match packet::decode_value(json) {
+                    Ok(auth) => Some(auth),
+                    Err(error) => {
+                        gateway.metrics.rejected(Rejected::BadPacket);
+                        tracing::debug!(%error, "bad auth payload");
+                        session.outbox.close(Disconnected::TransportError, Ending::Finish);
+                        let refusal = Refusal::new(Code::BadRequest, "the auth payload is no JSON");
+                        return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
+                    }
+                },
                 _ => None,
             };
-            let gateway = session.gateway();
             let admitted = gateway.authenticator.admit(auth.as_ref(), &session.credentials).await;
             let admitted = admitted.map_err(|refusal| {
                 count(gateway, &refusal);

@@ -16,6 +16,7 @@ use crate::config::Transport;
 use crate::data::{Data, packet};
 use crate::delivery::Revision;
 use crate::delivery::encode::Encoded;
+use crate::delivery::frames::FrameError;
 use crate::delivery::outbox::{Ending, OnEnd, Outbox};
 use crate::delivery::stream::{Above, Passage};
 use crate::fanout::member::random_id;
@@ -153,6 +154,15 @@ impl Above for Session {
             }
             _ => Passage::Send(Encoded::new(text, attachments)),
         }
+    }
+
+    fn violated(&self, error: FrameError) {
+        self.gateway.metrics.rejected(match error {
+            FrameError::TooLong => Rejected::Payload,
+            _ => Rejected::BadPacket,
+        });
+        tracing::debug!(%error, "bad frame");
+        self.outbox.close(Disconnected::TransportError, Ending::Finish);
     }
 
     fn departed(&self, gave_up: bool) {

@@ -1,0 +1,34 @@
+//! WebSocket frames: a client's, and the engine's however its writes split them.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rookery::delivery::frames::{Frame, FrameReader, parse_client_frame};
+
+/// As `socketio.maxPayload` might be.
+const MAX: usize = 1 << 16;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&cut, bytes)) = input.split_first() else { return };
+    let mut rest = bytes;
+    while let Ok(Some((frame, used))) = parse_client_frame(rest, MAX) {
+        assert!(frame.payload.len() <= MAX && used > frame.payload.len() && used <= rest.len());
+        rest = &rest[used..];
+    }
+    let whole = frames(&[bytes]);
+    let pieces: Vec<&[u8]> = bytes.chunks(usize::from(cut).max(1)).collect();
+    let split = frames(&pieces);
+    match (whole, split) {
+        (Some(whole), Some(split)) => assert_eq!(whole, split),
+        (None, None) => {}
+        (whole, split) => panic!("whole {whole:?}, split {split:?}"),
+    }
+});
+
+fn frames(writes: &[&[u8]]) -> Option<Vec<Frame>> {
+    let mut reader = FrameReader::default();
+    let mut frames = Vec::new();
+    for write in writes {
+        reader.push(write, |frame| frames.push(frame)).ok()?;
+    }
+    Some(frames)
+}

@@ -1,0 +1,46 @@
+//! Room templates: from values to a room's name, and back.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rookery::data::Data;
+use rookery::policy::{ArgTemplate, Pattern, Template, TextTemplate};
+use rookery::publication::MAX_ROOM_BYTES;
+
+/// The template of the first example, whose values must never meet.
+const PAIR: &str = "{a}:{b}";
+
+fuzz_target!(|input: (String, String, String, String, String)| {
+    let (template, a, b, c, d) = input;
+    let body = body(&a, &b);
+    if let Ok(template) = Template::parse(&template)
+        && let Ok(room) = template.room(&body)
+    {
+        assert!(room.len() <= MAX_ROOM_BYTES && !room.contains('\0'));
+    }
+    if let Ok(template) = TextTemplate::parse(&template) {
+        let _ = template.text(&body);
+    }
+    if let Ok(template) = ArgTemplate::parse(&template) {
+        let _ = template.value(&body);
+    }
+    if let Ok(pattern) = Pattern::parse(&template) {
+        assert_eq!(pattern.is_match(&c), pattern.matches(&c).is_some());
+    }
+    pairs(&body, (&a, &b), (&c, &d));
+});
+
+fn body(a: &str, b: &str) -> Data {
+    Data::Object(vec![("a".to_owned(), Data::from(a)), ("b".to_owned(), Data::from(b))])
+}
+
+/// Two different pairs have two different rooms, and a pattern gives the pair back.
+fn pairs(first: &Data, (a, b): (&str, &str), (c, d): (&str, &str)) {
+    let template = Template::parse(PAIR).expect("the example is a template");
+    let pattern = Pattern::parse(PAIR).expect("the example is a pattern");
+    let Ok(room) = template.room(first) else { return };
+    let captures = pattern.matches(&room).expect("a pattern matches its template's rooms");
+    assert_eq!((captures.get("a"), captures.get("b")), (Some(a), Some(b)));
+    if let Ok(other) = template.room(&body(c, d)) {
+        assert_eq!(room == other, (a, b) == (c, d));
+    }
+}

@@ -1,0 +1,153 @@
+//! `limits`: what is over a limit is refused with a clear answer, and counted.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::client::{Member, Poller};
+use crate::harness::{Rookery, turn, until, within};
+use crate::http::{Request, Response};
+use crate::websocket::{WebSocket, handshake};
+
+const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+fn assert_full(answer: &Response) {
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds));
+}
+
+#[tokio::test]
+async fn connections() {
+    let _turn = turn().await;
+    let server = Rookery::start("limits: { connections: 3 }\n").await;
+    let poller = Poller::connect(&server, 4).await;
+    let first = Member::connect(&server).await;
+    let _second = Member::connect(&server).await;
+    assert_full(&Request::get(POLLING).send(server.clients).await.unwrap());
+    assert_full(&WebSocket::open(server.clients, WEBSOCKET).await.err().unwrap());
+    assert_eq!(server.rejected("connections").await, 2.0);
+    // An upgrade needs no further place.
+    let mut socket = poller.upgrade().await.unwrap();
+    socket.send("2probe").await;
+    assert_eq!(socket.text().await, "3probe");
+    socket.send("5").await;
+    // A place that is free again can be taken.
+    drop(first);
+    until("a place is free", async || server.connections().await == 2.0).await;
+    until("it can be taken", async || {
+        let answer = Request::get(POLLING).send(server.clients).await.unwrap();
+        answer.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connect_rate() {
+    let _turn = turn().await;
+    let server = Rookery::start("limits: { connectRate: 3/s }\n").await;
+    let mut answers = Vec::new();
+    for _ in 0..30 {
+        answers.push(Request::get(POLLING).send(server.clients).await.unwrap());
+    }
+    let (opened, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 200);
+    assert!(opened.len() >= 3 && !refused.is_empty(), "{}", opened.len());
+    refused.iter().for_each(|answer| assert_full(answer));
+    assert_eq!(server.rejected("connect_rate").await, refused.len() as f64);
+    // It is a rate: after a while there is room again.
+    until("a handshake is let in", async || {
+        Request::get(POLLING).send(server.clients).await.unwrap().status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn per_address_behind_a_trusted_proxy() {
+    let _turn = turn().await;
+    let server =
+        Rookery::start("trustedProxies: [127.0.0.0/8]\nlimits: { perIp: { connections: 2 } }\n")
+            .await;
+    let from = |address: &str| Request::get(POLLING).header("x-forwarded-for", address);
+    for chain in ["9.9.9.9", "1.1.1.1, 9.9.9.9", "8.8.8.8", "9.9.9.9, 8.8.8.8, 127.0.0.2"] {
+        assert_eq!(from(chain).send(server.clients).await.unwrap().status, 200, "{chain}");
+    }
+    for chain in ["9.9.9.9", "8.8.8.8", "7.7.7.7, 9.9.9.9, 127.0.0.1"] {
+        assert_full(&from(chain).send(server.clients).await.unwrap());
+    }
+    let socket = handshake(WEBSOCKET).header("x-forwarded-for", "9.9.9.9");
+    assert_full(&WebSocket::request(server.clients, &socket).await.err().unwrap());
+    assert_eq!(server.rejected("per_ip").await, 4.0);
+    assert_eq!(from("7.7.7.7").send(server.clients).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_forwarded_address_of_a_stranger_is_not_believed() {
+    let _turn = turn().await;
+    let server = Rookery::start("limits: { perIp: { connections: 1 } }\n").await;
+    let from = |address: &str| Request::get(POLLING).header("x-forwarded-for", address);
+    assert_eq!(from("9.9.9.9").send(server.clients).await.unwrap().status, 200);
+    assert_full(&from("8.8.8.8").send(server.clients).await.unwrap());
+}
+
+#[tokio::test]
+async fn slow_headers() {
+    let _turn = turn().await;
+    let server = Rookery::start("limits: { headerRead: 300ms }\n").await;
+    for start in [&b""[..], b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: x\r\n"] {
+        let mut slow = TcpStream::connect(server.clients).await.unwrap();
+        slow.write_all(start).await.unwrap();
+        let mut answer = Vec::new();
+        within("the end of the connection", async {
+            let _ = slow.read_to_end(&mut answer).await;
+        })
+        .await;
+    }
+    until("both are counted", async || server.rejected("header_timeout").await == 2.0).await;
+}
+
+#[tokio::test]
+async fn rooms_per_client() {
+    let _turn = turn().await;
+    let server = Rookery::start("limits: { roomsPerClient: 2 }\n").await;
+    let mut member = Member::connect(&server).await;
+    member.join("a").await;
+    member.join("b").await;
+    member.join("b").await;
+    let (_, answer) = member.ask("join", json!({ "room": "c" })).await;
+    assert_eq!(answer["status"], "ERROR");
+    assert_eq!(answer["error"]["code"], "too_many_rooms");
+    assert_eq!(server.rejected("rooms").await, 1.0);
+    assert_eq!(server.publish("c", "e", json!(0)).await, 0);
+    member.ask("leave", json!({ "room": "a" })).await;
+    member.join("c").await;
+}
+
+#[tokio::test]
+async fn events_per_second() {
+    let _turn = turn().await;
+    let server = Rookery::start("limits: { eventsPerSecond: 5 }\n").await;
+    let mut member = Member::connect(&server).await;
+    for n in 0..50 {
+        member.socket.send(&format!("42{n}[\"join\",{{\"room\":\"r{n}\"}}]")).await;
+    }
+    let mut limited = 0;
+    let mut joined = 0;
+    for _ in 0..50 {
+        let answer = member.packet().await.unwrap();
+        match answer.contains("\"rate_limited\"") {
+            true => limited += 1,
+            false => joined += 1,
+        }
+    }
+    assert!(joined >= 5 && limited > 0, "{joined} joined, {limited} limited");
+    assert_eq!(server.rejected("events").await, f64::from(limited));
+    // Not handled means not handled.
+    assert_eq!(server.metric("rookery_rooms").await, f64::from(joined));
+    // Without a callback it is told by an event.
+    for _ in 0..20 {
+        member.emit("leave", json!({ "room": "none" })).await;
+    }
+    let (name, body) = member.event().await;
+    assert_eq!((&*name, &body["error"]["code"]), ("rookery:error", &json!("rate_limited")));
+}

@@ -1,0 +1,282 @@
+//! Engine.IO 4 packet by packet, after the public protocol document.
+
+use serde_json::json;
+
+use crate::client::{Member, Poller, packets};
+use crate::harness::{Rookery, turn, until, within};
+use crate::http::Request;
+use crate::websocket::{Frame, WebSocket};
+
+const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+
+#[tokio::test]
+async fn a_handshake_names_the_session_and_the_server_s_terms() {
+    let _turn = turn().await;
+    let server = Rookery::start(
+        "socketio: { pingInterval: 11s, pingTimeout: 7s, maxPayload: 5000 }\nlimits: {}\n",
+    )
+    .await;
+    let answer = Request::get(POLLING).send(server.clients).await.unwrap();
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
+    let polling = Poller::open(&server, 4).await;
+    let mut expected = json!({
+        "sid": polling.sid, "upgrades": ["websocket"],
+        "pingInterval": 11_000, "pingTimeout": 7_000, "maxPayload": 5_000,
+    });
+    assert_eq!(polling.open, expected);
+    assert!(polling.sid.len() >= 20);
+
+    let mut socket =
+        WebSocket::open(server.clients, "/socket.io/?EIO=4&transport=websocket").await.unwrap();
+    let open: serde_json::Value =
+        serde_json::from_str(socket.text().await.strip_prefix('0').unwrap()).unwrap();
+    expected["sid"] = open["sid"].clone();
+    expected["upgrades"] = json!([]);
+    assert_eq!(open, expected);
+    assert_ne!(open["sid"], polling.sid);
+}
+
+#[tokio::test]
+async fn requests_that_cannot_be_served_say_why_as_node_does() {
+    let _turn = turn().await;
+    let server = Rookery::start("socketio: { cors: { origins: [https://a.example] } }\n").await;
+    let known = Poller::open(&server, 4).await;
+    let get = |target: &str| Request::get(target);
+    let foreign = get(POLLING).header("origin", "https://b.example");
+    let cases = [
+        (get("/socket.io/?EIO=4&transport=pigeon"), 400, 0, "Transport unknown"),
+        (get("/socket.io/?EIO=4"), 400, 0, "Transport unknown"),
+        (get(&format!("{POLLING}&sid=unknown")), 400, 1, "Session ID unknown"),
+        (Request::post(POLLING, "40"), 400, 2, "Bad handshake method"),
+        (get("/socket.io/?EIO=4&transport=websocket"), 400, 3, "Bad request"),
+        (get(&known.target("websocket")), 400, 3, "Bad request"),
+        (foreign, 403, 4, "Forbidden"),
+        (get("/socket.io/?EIO=2&transport=polling"), 400, 5, "Unsupported protocol version"),
+        (get("/socket.io/?transport=polling"), 400, 5, "Unsupported protocol version"),
+    ];
+    for (request, status, code, message) in cases {
+        let answer = request.send(server.clients).await.unwrap();
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        let body = answer.json();
+        assert_eq!((&body["code"], &body["message"]), (&json!(code), &json!(message)));
+    }
+    let elsewhere = get("/elsewhere").send(server.clients).await.unwrap();
+    assert_eq!(elsewhere.status, 404);
+    assert!(elsewhere.text().contains("/socket.io/"), "{}", elsewhere.text());
+    // None of them left a session behind.
+    assert_eq!(server.connections().await, 1.0);
+}
+
+#[tokio::test]
+async fn packets_go_both_ways_by_polling() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    // Three packets in one payload; their answers come in their order.
+    let asks = [0, 1, 2].map(|n| format!("42{n}[\"join\",{{\"room\":\"r{n}\"}}]")).join("\u{1e}");
+    let answer = poller.post(asks).await;
+    assert_eq!((answer.status, &*answer.text()), (200, "ok"));
+    let mut acks = Vec::new();
+    while acks.len() < 3 {
+        acks.extend(poller.packets().await);
+    }
+    for (n, ack) in acks.iter().enumerate() {
+        assert!(ack.starts_with(&format!("43{n}[{{\"status\":\"SUCCESS\"")), "{ack}");
+    }
+    // A GET that waits is answered when something comes.
+    let waiting = async { poller.packets().await };
+    let publish = async {
+        until("the publication finds its member", async || {
+            server.publish("r1", "news", json!({ "n": 1 })).await == 1
+        })
+        .await;
+    };
+    let (got, ()) = tokio::join!(waiting, publish);
+    assert_eq!(got, ["42[\"news\",{\"n\":1}]"]);
+}
+
+#[tokio::test]
+async fn binary_is_base64_by_polling_and_bytes_by_websocket() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    poller.join("r").await;
+    let mut member = Member::connect(&server).await;
+    member.join("r").await;
+    let event =
+        r#"451-["publish",{"room":"r","event":"blob","data":{"_placeholder":true,"num":0}}]"#;
+    assert_eq!(poller.post(format!("{event}\u{1e}bAP8H")).await.text(), "ok");
+    let header = r#"451-["blob",{"_placeholder":true,"num":0}]"#;
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        got.extend(poller.packets().await);
+    }
+    assert_eq!(got, [header, "bAP8H"]);
+    assert_eq!(member.packet().await.as_deref(), Some(header));
+    assert_eq!(member.socket.next().await, Some(Frame::Binary(vec![0, 255, 7])));
+
+    member.socket.send(event).await;
+    member.socket.send_binary(&[1, 2]).await;
+    assert_eq!(member.packet().await.as_deref(), Some(header));
+    assert_eq!(member.socket.next().await, Some(Frame::Binary(vec![1, 2])));
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        got.extend(poller.packets().await);
+    }
+    assert_eq!(got, [header, "bAQI="]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_payload_closes_the_session() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    for body in ["abc", "", "40\u{1e}", "b!", "9"] {
+        let poller = Poller::open(&server, 4).await;
+        let answer = poller.post(body).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(3)), "{body:?}");
+        // A GET may still fetch the `1` that ends it.
+        let end = poller.get().await;
+        assert!(end.text() == "1" || end.status == 400, "{}", end.text());
+        until("the session is gone", async || !poller.is_known().await).await;
+    }
+    assert_eq!(server.rejected("bad_packet").await, 5.0);
+    assert_eq!(server.connections().await, 0.0);
+}
+
+#[tokio::test]
+async fn a_second_get_ends_the_session() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    // Which of the two is first, the server says: one is closed, the other refused.
+    let (a, b) = tokio::join!(poller.get(), poller.get());
+    let mut answers = [(a.status, a.text()), (b.status, b.text())];
+    answers.sort();
+    assert_eq!(answers[0], (200, "1".to_owned()));
+    assert_eq!(answers[1].0, 400);
+    until("the session is gone", async || !poller.is_known().await).await;
+    assert_eq!(server.connections().await, 0.0);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_has_its_get_answered() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    let (got, answer) = tokio::join!(poller.get(), async {
+        // The GET waits when the server has counted its request; `1` may come before it too.
+        poller.post("1").await
+    });
+    assert_eq!((answer.status, &*answer.text()), (200, "ok"));
+    assert!(got.text() == "6" || got.status == 400, "{}", got.text());
+    until("the session is gone", async || !poller.is_known().await).await;
+    assert_eq!(server.disconnects("client").await, 1.0);
+}
+
+#[tokio::test]
+async fn heartbeats_keep_a_session_and_their_lack_ends_it() {
+    let _turn = turn().await;
+    let server = Rookery::start("socketio: { pingInterval: 300ms, pingTimeout: 5s }\n").await;
+    let poller = Poller::connect(&server, 4).await;
+    let mut member = Member::connect(&server).await;
+    for _ in 0..3 {
+        assert_eq!(poller.packets().await, ["2"]);
+        poller.send("3").await;
+        assert_eq!(member.socket.text().await, "2");
+        member.socket.send("3").await;
+    }
+    // From now on neither answers.
+    let end = within("the poller's end", async {
+        loop {
+            match poller.get().await {
+                answer if answer.status == 200 && answer.text() == "2" => {}
+                end => return (end.status, end.text()),
+            }
+        }
+    })
+    .await;
+    assert!(end == (200, "1".to_owned()) || end.0 == 400, "{end:?}");
+    let before = member.socket.closed().await;
+    assert!(before.iter().all(|f| *f == Frame::Text("2".into()) || *f == Frame::Close));
+    until("both are counted", async || server.disconnects("ping_timeout").await == 2.0).await;
+    assert_eq!(server.connections().await, 0.0);
+}
+
+#[tokio::test]
+async fn too_much_in_one_message_is_refused() {
+    let _turn = turn().await;
+    let server = Rookery::start("socketio: { maxPayload: 1000 }\n").await;
+    let poller = Poller::connect(&server, 4).await;
+    let answer = poller.post("4".repeat(1001)).await;
+    assert_eq!(answer.status, 413);
+    assert!(answer.text().contains("1000"), "{}", answer.text());
+    assert_eq!(server.rejected("payload").await, 1.0);
+
+    let mut member = Member::connect(&server).await;
+    member.emit("join", json!({ "room": "r".repeat(1000) })).await;
+    member.socket.closed().await;
+    until("it is gone", async || {
+        server.metric("rookery_connections{transport=\"websocket\"}").await == 0.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_get_takes_no_more_than_max_payload() {
+    let _turn = turn().await;
+    let server = Rookery::start("socketio: { maxPayload: 1000 }\n").await;
+    let poller = Poller::connect(&server, 4).await;
+    poller.join("r").await;
+    for n in 0..20 {
+        server.publish("r", "e", json!(format!("{n}{}", "x".repeat(280)))).await;
+    }
+    let mut next = 0;
+    let mut largest = 0;
+    while next < 20 {
+        let answer = poller.get().await;
+        assert!(answer.body.len() <= 1000, "{}", answer.body.len());
+        largest = largest.max(answer.body.len());
+        for packet in packets(&answer, 4) {
+            assert!(packet.starts_with(&format!("42[\"e\",\"{next}x")), "{packet}");
+            next += 1;
+        }
+    }
+    assert!(largest > 500, "several packets in one answer");
+}
+
+#[tokio::test]
+async fn origins_are_told_what_they_may() {
+    let _turn = turn().await;
+    let open = Rookery::start("").await;
+    let request = Request::get(POLLING).header("origin", "https://a.example");
+    let answer = request.send(open.clients).await.unwrap();
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+
+    let named =
+        Rookery::start("socketio: { cors: { origins: [https://a.example], credentials: true } }\n")
+            .await;
+    let answer = request.send(named.clients).await.unwrap();
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
+    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(answer.header("vary"), Some("Origin"));
+
+    let preflight = Request::new("OPTIONS", POLLING)
+        .header("origin", "https://a.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "x-mine");
+    let answer = preflight.send(named.clients).await.unwrap();
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.header("access-control-allow-headers"), Some("x-mine"));
+    assert!(answer.header("access-control-allow-methods").unwrap().contains("POST"));
+
+    let foreign = Request::get(POLLING).header("origin", "https://b.example");
+    let answer = foreign.send(named.clients).await.unwrap();
+    assert_eq!(answer.status, 403);
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let socket = crate::websocket::handshake("/socket.io/?EIO=4&transport=websocket")
+        .header("origin", "https://b.example");
+    assert_eq!(WebSocket::request(named.clients, &socket).await.err().unwrap().status, 403);
+    assert_eq!(named.rejected("forbidden").await, 2.0);
+}

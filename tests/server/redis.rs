@@ -1,0 +1,49 @@
+//! A real Redis for one test.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::until;
+
+/// `redis-server` on a free port; killed when dropped.
+pub struct Redis {
+    port: u16,
+    child: Child,
+}
+
+impl Redis {
+    pub async fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("these tests need redis-server in the PATH");
+        let redis = Redis { port, child };
+        until("redis-server answers", async || redis.answers().await.is_some()).await;
+        redis
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    async fn answers(&self) -> Option<()> {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        socket.write_all(b"PING\r\n").await.ok()?;
+        let mut answer = [0; 5];
+        socket.read_exact(&mut answer).await.ok()?;
+        (&answer == b"+PONG").then_some(())
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,135 @@
+//! The upgrade from polling to a WebSocket (Engine.IO protocol, "Upgrade").
+
+use serde_json::json;
+
+use crate::client::{Member, Poller};
+use crate::harness::{Rookery, turn, until};
+use crate::http::Request;
+use crate::websocket::{Frame, WebSocket};
+
+#[tokio::test]
+async fn an_upgrade_takes_the_session_along() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    for eio in [4, 3] {
+        let poller = Poller::connect(&server, eio).await;
+        poller.join("r").await;
+        let mut socket = poller.upgrade().await.unwrap();
+        // The GET that waits is answered by the probe; one that comes later at once.
+        let (noop, ()) = tokio::join!(poller.packets(), async {
+            socket.send("2probe").await;
+            assert_eq!(socket.text().await, "3probe");
+        });
+        assert_eq!(noop, ["6"]);
+        assert_eq!(poller.packets().await, ["6"]);
+        // What is published meanwhile waits for the client's `5`.
+        server.publish("r", "e", json!(1)).await;
+        socket.send("5").await;
+        assert_eq!(socket.text().await, "42[\"e\",1]");
+        server.publish("r", "e", json!(2)).await;
+        assert_eq!(socket.text().await, "42[\"e\",2]");
+
+        // Polling is over for this session, and so is another WebSocket.
+        assert_eq!(poller.get().await.status, 400);
+        assert_eq!(poller.post("3").await.status, 400);
+        let refused = poller.upgrade().await.err().unwrap();
+        assert_eq!((refused.status, &refused.json()["code"]), (400, &json!(3)));
+        assert_eq!(server.metric("rookery_connections{transport=\"websocket\"}").await, 1.0);
+        assert_eq!(server.metric("rookery_connections{transport=\"polling\"}").await, 0.0);
+        // The session is alive.
+        server.publish("r", "e", json!(3)).await;
+        assert_eq!(socket.text().await, "42[\"e\",3]");
+        drop(socket);
+        until("the session is gone", async || server.connections().await == 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn what_comes_right_behind_the_5_is_not_lost() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    let mut socket = poller.upgrade().await.unwrap();
+    socket.send("2probe").await;
+    assert_eq!(socket.text().await, "3probe");
+    let mut burst = crate::websocket::frame(0x81, b"5");
+    for n in 0..5 {
+        let ask = format!("42{n}[\"join\",{{\"room\":\"r{n}\"}}]");
+        burst.extend(crate::websocket::frame(0x81, ask.as_bytes()));
+    }
+    socket.write(&burst).await.unwrap();
+    for n in 0..5 {
+        assert!(socket.text().await.starts_with(&format!("43{n}[")));
+    }
+}
+
+#[tokio::test]
+async fn a_whole_probe_in_one_write_is_understood() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    let mut socket = poller.upgrade().await.unwrap();
+    let burst: Vec<u8> = ["2probe", "5", r#"421["join",{"room":"r"}]"#]
+        .iter()
+        .flat_map(|text| crate::websocket::frame(0x81, text.as_bytes()))
+        .collect();
+    socket.write(&burst).await.unwrap();
+    assert_eq!(socket.text().await, "3probe");
+    assert!(socket.text().await.starts_with("431["));
+}
+
+#[tokio::test]
+async fn only_one_websocket_is_tried_at_a_time() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    let first = poller.upgrade().await.unwrap();
+    assert_eq!(poller.upgrade().await.err().unwrap().status, 400);
+    drop(first);
+    until("another may be tried", async || match poller.upgrade().await {
+        Ok(mut socket) => {
+            socket.send("2probe").await;
+            socket.next().await == Some(Frame::Text("3probe".into()))
+        }
+        Err(_) => false,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_probe_is_closed_and_polling_goes_on() {
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    for wrong in ["2", "3probe", "5", "40", "2probe2"] {
+        let mut socket = loop {
+            // The try before may be closing still.
+            match poller.upgrade().await {
+                Ok(socket) => break socket,
+                Err(refused) => assert_eq!(refused.status, 400),
+            }
+        };
+        socket.send(wrong).await;
+        assert_eq!(socket.closed().await, [], "{wrong}");
+    }
+    poller.join("r").await;
+    server.publish("r", "e", json!(1)).await;
+    assert_eq!(poller.events().await, [("e".to_owned(), json!(1))]);
+}
+
+#[tokio::test]
+async fn transports_may_be_named() {
+    let _turn = turn().await;
+    let server = Rookery::start("socketio: { transports: [websocket] }\n").await;
+    let polling = "/socket.io/?EIO=4&transport=polling";
+    let answer = Request::get(polling).send(server.clients).await.unwrap();
+    assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(0)));
+    Member::connect(&server).await;
+
+    let server = Rookery::start("socketio: { transports: [polling] }\n").await;
+    let poller = Poller::connect(&server, 4).await;
+    assert_eq!(poller.open["upgrades"], json!([]));
+    assert_eq!(poller.upgrade().await.err().unwrap().json()["code"], json!(0));
+    let fresh = WebSocket::open(server.clients, "/socket.io/?EIO=4&transport=websocket").await;
+    assert_eq!(fresh.err().unwrap().json()["code"], json!(0));
+}
