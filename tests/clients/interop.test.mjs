@@ -7,7 +7,7 @@ import { Emitter } from "@socket.io/redis-emitter";
 import { createClient } from "redis";
 import { Server } from "socket.io";
 import {
-  Instance, KINDS, PATIENCE, Redis, ask, atEnd, collect, connected, join, kind, until, within,
+  Instance, KINDS, Redis, ask, atEnd, collect, connected, join, kind, until, within,
 } from "./harness.mjs";
 
 const v4 = kind(4, "websocket");
@@ -222,7 +222,7 @@ test("emitWithAck to a room reaches all its members and ends without a time-out"
   for (const socket of [...here, there]) await join(socket, "room");
   const asked = here.map((socket) => collect(socket, "question"));
   there.on("question", (text, answer) => answer(`${text}? me`));
-  const ask = (room) => within("emitWithAck", io.to(room).timeout(PATIENCE).emitWithAck("question", "who"));
+  const ask = (room) => within("emitWithAck", io.to(room).timeout(5_000).emitWithAck("question", "who"));
   assert.deepEqual(await ask("room"), ["who? me"]);
   for (const arrived of asked) {
     await until("it is asked", () => arrived.length > 0);
