@@ -255,7 +255,11 @@ impl Server {
         self.tracker.close();
         let ended = tokio::time::timeout(GRACE, self.tracker.wait());
         tokio::select! {
-            _ = ended => {}
+            ended = ended => {
+                if ended.is_err() {
+                    tracing::warn!(tasks = self.tracker.len(), "ending what does not end by itself");
+                }
+            }
             () = signals.first() => {}
         }
         self.shards.stop();

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Revision;
@@ -167,6 +168,8 @@ struct State {
     inbound: BytesMut,
     reader: Option<Waker>,
     feeder: Option<Waker>,
+    /// Cancels the deadline of a polling client that is to come for its last packets.
+    deadline: Option<CancellationToken>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +226,7 @@ impl Outbox {
                 inbound: BytesMut::new(),
                 reader: None,
                 feeder: None,
+                deadline: None,
             }),
         })
     }
@@ -369,18 +373,21 @@ impl Outbox {
             if let Carrier::Polling(polling) = &mut state.carrier {
                 polling.wake();
             }
-            self.end_later(reason);
+            self.end_later(state, reason);
         }
     }
 
     /// Ends a session whose client does not come for what waits.
-    fn end_later(self: &Arc<Self>, reason: Disconnected) {
+    fn end_later(self: &Arc<Self>, state: &mut State, reason: Disconnected) {
         let outbox = Arc::downgrade(self);
         let stall = self.around.bounds.write_stall();
+        let over = CancellationToken::new();
+        state.deadline = Some(over.clone());
         self.around.tracker.spawn_on(
             async move {
-                tokio::time::sleep(stall).await;
-                if let Some(outbox) = outbox.upgrade() {
+                if over.run_until_cancelled(tokio::time::sleep(stall)).await.is_some()
+                    && let Some(outbox) = outbox.upgrade()
+                {
                     outbox.end(&mut outbox.state.lock(), reason);
                 }
             },
@@ -409,6 +416,9 @@ impl Outbox {
             Carrier::Closed => {}
         }
         state.wake_reader();
+        if let Some(deadline) = state.deadline.take() {
+            deadline.cancel();
+        }
         if let Some(hears) = self.on_end.get().and_then(Weak::upgrade) {
             self.around.tracker.spawn_on(async move { hears.ended(reason) }, &self.around.runtime);
         }

@@ -135,7 +135,7 @@ fn polled_answer(session: &Session, polled: Polled) -> Answer {
 }
 
 async fn post(call: Call, session: &Arc<Session>) -> Answer {
-    if !session.outbox.is_polling() {
+    if !session.outbox.takes_posts() {
         return error(EngineError::BadRequest);
     }
     let gateway = &call.gateway;

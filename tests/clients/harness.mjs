@@ -255,8 +255,11 @@ export function connecting(t, { io, transports }, url, options = {}) {
   return socket;
 }
 
-/** A stock client that is connected (and upgraded, if it is of the kind that upgrades). */
-export async function connected(t, which, url, options = {}) {
+/**
+ * A stock client that is connected, and upgraded if it is of the kind that upgrades, unless
+ * `awaitUpgrade` is false.
+ */
+export async function connected(t, which, url, { awaitUpgrade = true, ...options } = {}) {
   const socket = connecting(t, which, url, options);
   await within(
     `${which.name} connects`,
@@ -267,7 +270,7 @@ export async function connected(t, which, url, options = {}) {
       });
     }),
   );
-  if (which.transports.length > 1 && options.upgrade !== false) await upgraded(socket);
+  if (which.transports.length > 1 && awaitUpgrade) await upgraded(socket);
   return socket;
 }
 

@@ -95,7 +95,9 @@ impl Outbox {
         Poll::Ready(self.take(&mut state, base64))
     }
 
-    /// Takes what fits into one answer; the last one of a session ends with `1`.
+    /// Takes what fits into one answer. The last answer of a session is `1` alone: stock clients
+    /// of version 4 handle a `1` before the messages that came in the same answer, and lose those;
+    /// Node never sends both in one.
     fn take(&self, state: &mut State, base64: bool) -> Polled {
         let max = self.around.bounds.max_payload;
         let form = Form::of(self.revision, base64, state.queue.iter().any(Entry::has_binary));
@@ -115,7 +117,7 @@ impl Outbox {
         }
         let mut last = None;
         if let Phase::Finishing(reason) = state.phase
-            && state.queue.is_empty()
+            && body.is_empty()
         {
             form.put(&mut body, Part::Text(b"1"));
             last = Some(reason);
@@ -125,7 +127,8 @@ impl Outbox {
     }
 
     /// Hands the packets of a POST to the protocol engine, as frames of a client. Waits while
-    /// much of earlier ones is unread. A `close` among them ends the session.
+    /// much of earlier ones is unread. A `close` among them ends the session. While what is left
+    /// for the client is on its way, they are ignored.
     ///
     /// # Errors
     /// When the session is not polling.
@@ -146,8 +149,11 @@ impl Outbox {
 
     fn poll_feed(&self, frames: &mut Vec<u8>, waker: &Waker) -> Poll<Result<(), NotPolling>> {
         let mut state = self.state.lock();
-        if state.phase != Phase::Open || !matches!(state.carrier, Carrier::Polling(_)) {
+        if !matches!(state.carrier, Carrier::Polling(_)) {
             return Poll::Ready(Err(NotPolling::Elsewhere));
+        }
+        if state.phase != Phase::Open {
+            return Poll::Ready(Ok(()));
         }
         if state.inbound.len() > INBOUND {
             state.feeder = Some(waker.clone());
@@ -158,6 +164,11 @@ impl Outbox {
             reader.wake();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether POSTs are for it: long-polling carries it, also while it takes its last packets.
+    pub fn takes_posts(&self) -> bool {
+        matches!(self.state.lock().carrier, Carrier::Polling(_))
     }
 
     /// Whether long-polling carries the session and it goes on.
