@@ -17,11 +17,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::auth::Access;
+use crate::api::auth::{Access, ApiKeyCheck};
 use crate::api::idempotency::{IdempotencyStore, Memory, RedisStore, memory};
 use crate::api::{self, ApiState};
 use crate::auth::Verifier;
-use crate::config::api_keys::ApiKeys;
+use crate::config::api_keys::{self, ApiKeys};
 use crate::config::load::Sources;
 use crate::config::{Config, Redis, WhenDown};
 use crate::delivery::outbox::Bounds;
@@ -193,8 +193,7 @@ impl Server {
 
     fn api(&self, latency: Latency) -> anyhow::Result<ApiState> {
         let config = &self.config;
-        let keys = config.auth.api_keys_file.as_deref().map(ApiKeys::load).transpose()?;
-        let keys = keys.map(|keys| Arc::new(keys) as Arc<dyn api::auth::ApiKeyCheck>);
+        let keys = self.api_keys()?;
         let local = Arc::new(self.shards.router.clone());
         let user_claim = config.auth.jwt.as_ref().map_or("sub", |jwt| &jwt.user_claim);
         Ok(ApiState {
@@ -210,6 +209,13 @@ impl Server {
             metrics: self.metrics.clone(),
             tasks: self.tracker.clone(),
         })
+    }
+
+    fn api_keys(&self) -> anyhow::Result<Option<Arc<dyn ApiKeyCheck>>> {
+        let Some(file) = &self.config.auth.api_keys_file else { return Ok(None) };
+        let keys = Arc::new(ArcSwap::from_pointee(ApiKeys::load(file)?));
+        self.tracker.spawn(api_keys::follow(file.clone(), keys.clone(), self.stop.clone()));
+        Ok(Some(Arc::new(seams::CurrentKeys(keys))))
     }
 
     fn idempotency(&self) -> anyhow::Result<Arc<dyn IdempotencyStore>> {

@@ -83,7 +83,13 @@ pub(super) async fn check(
             if let Some(refused) = shared.refusals.admit(Instant::now()) {
                 let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0);
                 let status = problem.status().as_u16();
-                warn!(refused, status, ?peer, path, "API requests without a valid key");
+                warn!(
+                    refused,
+                    status,
+                    peer = peer.map(tracing::field::display),
+                    path,
+                    "API requests without a valid key"
+                );
             }
             let (head, body) = request.into_parts();
             body::discard(&head.headers, body).await;

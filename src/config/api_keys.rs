@@ -1,9 +1,13 @@
 //! [`ApiKeys`]: who may use the HTTP API.
 
+mod follow;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+pub use follow::follow;
 
 /// The keys of an API keys file: one `name:key` a line; blank lines and lines that begin with
 /// `#` are passed over. Two keys may share a name, so that a key can be replaced without a gap.

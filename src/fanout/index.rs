@@ -81,7 +81,8 @@ impl Index {
         })
     }
 
-    fn names_a_member(&self, room: &str) -> bool {
+    /// Whether a room's name may be the public id of a member of this pod.
+    pub fn names_a_member(&self, room: &str) -> bool {
         room.len() == ID_LENGTH && room.as_bytes()[..POD_LENGTH] == *self.pod.as_bytes()
     }
 

@@ -26,6 +26,10 @@ impl Remote for Link {
         Link::is_up(self)
     }
 
+    fn is_pod(&self, name: &str) -> bool {
+        self.peers().iter().any(|peer| peer == name)
+    }
+
     fn publish(&self, publication: &Publication) -> bool {
         Link::publish(self, publication)
     }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::envelope::Envelope;
 use super::index::Index;
-use super::member::Member;
+use super::member::{ID_LENGTH, Member, POD_LENGTH};
 use super::shard::{Message, Occupation, Rooms};
 use super::{LocalMembers, MemberInfo, PublishError, Publisher, Receipt, Scope, Selector};
 use crate::ops::metrics::Metrics;
@@ -19,6 +19,9 @@ use crate::publication::{Publication, Room};
 pub trait Remote: Occupation {
     /// Whether they can be reached now.
     fn is_up(&self) -> bool;
+
+    /// Whether this is another pod's name, the first 8 characters of its members' ids.
+    fn is_pod(&self, name: &str) -> bool;
 
     /// Hands a publication over without waiting; false: it will not reach them.
     fn publish(&self, publication: &Publication) -> bool;
@@ -89,6 +92,15 @@ impl Router {
     /// The other instances.
     pub fn remote(&self) -> Option<&Arc<dyn Remote>> {
         self.inner.remote.get()
+    }
+
+    /// Whether a room's name is, or may be, a member's public id: what is sent there is for that
+    /// member alone, so nobody else may join it.
+    pub fn is_private(&self, room: &str) -> bool {
+        self.inner.index.names_a_member(room)
+            || room.len() == ID_LENGTH
+                && room.is_char_boundary(POD_LENGTH)
+                && self.inner.remote.get().is_some_and(|r| r.is_pod(&room[..POD_LENGTH]))
     }
 
     /// The queue of a shard.

@@ -103,6 +103,10 @@ fn allowed(client: &Client, permission: Permission, room: &str) -> Result<(), Re
 
 fn join(reply: Reply, room: Room) -> Wait {
     let client = reply.client.clone();
+    if client.gateway().router.is_private(&room) {
+        reply.refuse(&Refusal::new(Code::RoomInvalid, "a member's id is no room that others join"));
+        return None;
+    }
     if let Err(refusal) = allowed(&client, Permission::Join, &room) {
         reply.refuse(&refusal);
         return None;
