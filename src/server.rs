@@ -109,7 +109,7 @@ impl Server {
             router: shards.router.clone(),
             limits: Limits::new(limits.clone()),
             bounds,
-            authenticator: Authenticator { verifier, anonymous: config.anonymous() },
+            authenticator: Authenticator::new(verifier, config.anonymous()),
             sessions: Sessions::default(),
             drain: Drain::default(),
             shards: shards.seats(),

@@ -282,9 +282,20 @@ impl Outbox {
         if state.phase != Phase::Open {
             return false;
         }
-        state.push(Entry::Whole(packet, None));
-        if !state.flushing {
-            self.flush(&mut state);
+        if let Carrier::WebSocket(socket) = &state.carrier
+            && state.queue.is_empty()
+        {
+            let bytes = packet.websocket(self.revision);
+            match socket.try_write(bytes) {
+                Ok(n) if n == bytes.len() => return true,
+                Ok(n) => state.push(Entry::Rest(bytes.slice(n..), None)),
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                    state.push(Entry::Whole(packet, None));
+                }
+                Err(_) => self.end(&mut state, Disconnected::TransportError),
+            }
+        } else {
+            state.push(Entry::Whole(packet, None));
         }
         self.after_push(&mut state);
         matches!(state.phase, Phase::Open)

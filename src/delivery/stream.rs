@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Revision;
@@ -181,7 +182,7 @@ impl Inner {
         let mut read = [0; READ_AHEAD];
         loop {
             std::task::ready!(socket.poll_read_ready(cx))?;
-            match socket.try_read(&mut read) {
+            match read_some(socket, &mut read) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(n) if n > 0 => {
                     let fits = n.min(buf.remaining());
@@ -197,6 +198,18 @@ impl Inner {
             }
         }
     }
+}
+
+/// Reads what is there. Where that is less than there was room for, the socket is known to be
+/// empty until the kernel says otherwise, which saves a call that would only say so.
+fn read_some(socket: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    let mut read = None;
+    let tried = socket.try_io(Interest::READABLE, || {
+        let (n, _) = rustix::net::recv(socket, &mut *room, RecvFlags::empty())?;
+        read = Some(n);
+        if n > 0 && n < room.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+    });
+    read.map_or(tried, Ok)
 }
 
 impl AsyncRead for SessionStream {

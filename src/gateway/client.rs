@@ -73,7 +73,7 @@ impl Client {
     pub fn new(
         session: &Arc<Session>,
         namespace: Arc<str>,
-        subject: Subject,
+        subject: Arc<Subject>,
         leave_namespace: Box<dyn Fn() + Send + Sync>,
     ) -> Arc<Self> {
         let gateway = session.gateway().clone();
@@ -89,7 +89,7 @@ impl Client {
                 key: Member::next_key(),
             }),
             session: Arc::downgrade(session),
-            subject: ArcSwap::from_pointee(subject),
+            subject: ArcSwap::new(subject),
             gateway,
             shard: session.shard,
             lane: Mutex::new(Lane { waiting: VecDeque::new(), busy: true }),

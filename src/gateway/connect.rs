@@ -17,19 +17,25 @@ use crate::policy::{Code, Permission, Refusal, Subject};
 pub struct Authenticator {
     /// Verifies tokens, where `auth.jwt` is configured.
     pub verifier: Option<Arc<Verifier>>,
-    /// Whether clients without a token may connect.
-    pub anonymous: bool,
+    /// Who clients without a token are, where they may connect; shared by all of them.
+    pub anonymous: Option<Arc<Subject>>,
 }
 
 /// A client that may connect.
 pub struct Admitted {
     /// Its user and claims.
-    pub subject: Subject,
+    pub subject: Arc<Subject>,
     /// When its token ends.
     pub expires: Option<SystemTime>,
 }
 
 impl Authenticator {
+    /// Verifies tokens by `verifier`; `anonymous` says whether clients without one may connect.
+    pub fn new(verifier: Option<Arc<Verifier>>, anonymous: bool) -> Self {
+        let anonymous = anonymous.then(|| Arc::new(Subject::anonymous()));
+        Authenticator { verifier, anonymous }
+    }
+
     /// Admits a client by the first token that it brought: of its auth payload, of the
     /// `Authorization` header, of the query.
     ///
@@ -45,9 +51,11 @@ impl Authenticator {
             .or(credentials.header.as_deref())
             .or(credentials.query.as_deref())
             .filter(|token| !token.is_empty());
-        match (token, &self.verifier) {
-            (Some(token), Some(verifier)) => self.verified(verifier, token).await,
-            _ if self.anonymous => Ok(Admitted { subject: Subject::anonymous(), expires: None }),
+        if let (Some(token), Some(verifier)) = (token, &self.verifier) {
+            return self.verified(verifier, token).await;
+        }
+        match (token, &self.anonymous) {
+            (_, Some(anonymous)) => Ok(Admitted { subject: anonymous.clone(), expires: None }),
             (None, _) => {
                 let message = "a token is needed: auth: { token }, or an Authorization header";
                 Err(Refusal::new(Code::Unauthenticated, message))
@@ -61,7 +69,7 @@ impl Authenticator {
 
     async fn verified(&self, verifier: &Verifier, token: &str) -> Result<Admitted, Refusal> {
         let claims = verifier.verify(token).await.map_err(|e| refused(&e))?;
-        Ok(Admitted { subject: claims.subject(), expires: Some(claims.expires) })
+        Ok(Admitted { subject: Arc::new(claims.subject()), expires: Some(claims.expires) })
     }
 }
 
