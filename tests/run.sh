@@ -60,7 +60,9 @@ if [ "$status" -ne 0 ]; then
     finish
 fi
 
-step node --test --test-concurrency=2 --test-reporter=spec tests/clients/
+ROOKERY_BIN=${CARGO_TARGET_DIR:-$PWD/target}/debug/rookery
+export ROOKERY_BIN
+step node --test --test-concurrency=2 --test-reporter=spec tests/clients/*.test.mjs
 count "$(sed -n 's/^[^a-z]*pass \([0-9]*\)$/\1/p' "$log/out" | tail -n 1)" \
     "$(sed -n 's/^[^a-z]*fail \([0-9]*\)$/\1/p' "$log/out" | tail -n 1)"
 

@@ -380,6 +380,9 @@ impl Outbox {
             } else {
                 self.spawn_flush(state);
             }
+        } else if matches!(reason, Disconnected::TransportError | Disconnected::PingTimeout) {
+            // It sent what is no packet, or nothing at all: it is not to be waited for.
+            self.end(state, reason);
         } else {
             if let Carrier::Polling(polling) = &mut state.carrier {
                 polling.wake();
