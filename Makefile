@@ -19,7 +19,7 @@ test:
 	@tests/run.sh
 
 bench:
-	@bench/run.sh
+	@node bench/run.mjs $(ARGS)
 
 fuzz:
 	@fuzz/run.sh
