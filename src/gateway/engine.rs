@@ -193,6 +193,13 @@ impl DisconnectHandler<LocalAdapter, ()> for Gone {
                 self.client.gateway().metrics.rejected(Rejected::BadPacket);
                 outbox.close(Disconnected::TransportError, Ending::Finish);
             }
+            // Not the connection's error but its bytes': no text, or no messages.
+            DisconnectReason::TransportError
+                if session_of(&socket).is_some_and(|session| session.gave_up()) =>
+            {
+                self.client.gateway().metrics.rejected(Rejected::BadPacket);
+                outbox.close(Disconnected::TransportError, Ending::Finish);
+            }
             DisconnectReason::TransportClose => outbox.close(Disconnected::Client, Ending::Finish),
             _ => outbox.close(Disconnected::TransportError, Ending::Finish),
         }

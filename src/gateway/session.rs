@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -48,6 +48,7 @@ pub struct Session {
     pub upgrading: AtomicBool,
     gateway: Arc<Gateway>,
     opened: Instant,
+    gave_up: AtomicBool,
     clients: Mutex<Vec<Arc<Client>>>,
     transport: Mutex<Option<Transport>>,
     slot: Mutex<Option<Slot>>,
@@ -72,6 +73,7 @@ impl Session {
             upgrading: AtomicBool::new(false),
             gateway: gateway.clone(),
             opened: Instant::now(),
+            gave_up: AtomicBool::new(false),
             clients: Mutex::default(),
             transport: Mutex::new(Some(transport)),
             slot: Mutex::new(Some(slot)),
@@ -96,6 +98,11 @@ impl Session {
             self.gateway.metrics.connections(Transport::Polling).dec();
             self.gateway.metrics.connections(Transport::Websocket).inc();
         }
+    }
+
+    /// Whether the engine let go of it by its own will, while its client was there.
+    pub fn gave_up(&self) -> bool {
+        self.gave_up.load(Ordering::Relaxed)
     }
 
     /// The client in a namespace, also while it is being accepted.
@@ -166,6 +173,7 @@ impl Above for Session {
     }
 
     fn departed(&self, gave_up: bool) {
+        self.gave_up.store(gave_up, Ordering::Relaxed);
         let clients = std::mem::take(&mut *self.clients.lock());
         let young = self.opened.elapsed() < self.gateway.config.socketio.connect_timeout.0;
         if gave_up && clients.is_empty() && young {
