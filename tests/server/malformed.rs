@@ -1,6 +1,8 @@
 //! Bytes that are no protocol: each gets a clear error or a closed connection, is counted, and
 //! nobody else notices.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -37,7 +39,7 @@ impl Witness {
     }
 
     /// Nobody but the member is left, and nothing was said to it that it did not hear.
-    async fn is_alone(self) {
+    async fn stays_alone(self) {
         until("the sessions are gone", async || self.server.connections().await == 1.0).await;
         assert_eq!(self.server.deliveries("written").await, self.told as f64);
     }
@@ -268,25 +270,30 @@ async fn packets_close_their_connection() {
         witness.is_rejected("bad_packet", counted, packet).await;
         witness.hears(packet).await;
     }
-    witness.is_alone().await;
+    witness.stays_alone().await;
 }
 
 #[tokio::test]
 async fn frames_close_their_connection() {
     let _turn = turn().await;
     let mut witness = Witness::new().await;
-    let mut counted = 0.0;
+    let mut counted = HashMap::new();
     for (what, bytes) in frames() {
         let mut bad = Member::connect(&witness.server).await;
         // The server may close before all is written.
         let _ = bad.socket.write(&bytes).await;
         ends(&mut bad.socket, what).await;
         // A Close frame ends a connection whatever is in it.
-        counted += if what.starts_with("a close") { 0.0 } else { 1.0 };
-        witness.is_rejected("bad_packet", counted, what).await;
+        if !what.starts_with("a close") {
+            let size = what.contains("maxPayload") || what.contains("memory");
+            let reason = if size { "payload" } else { "bad_packet" };
+            let n = counted.entry(reason).or_insert(0.0);
+            *n += 1.0;
+            witness.is_rejected(reason, *n, what).await;
+        }
         witness.hears(what).await;
     }
-    witness.is_alone().await;
+    witness.stays_alone().await;
 }
 
 #[tokio::test]
@@ -306,7 +313,7 @@ async fn bodies_are_refused_and_close_their_session() {
         .await;
         witness.hears(body).await;
     }
-    witness.is_alone().await;
+    witness.stays_alone().await;
 }
 
 #[tokio::test]
@@ -318,7 +325,7 @@ async fn requests_get_a_clear_error() {
         assert!(statuses.contains(&status), "{what}: {status}");
         witness.hears(what).await;
     }
-    witness.is_alone().await;
+    witness.stays_alone().await;
 }
 
 /// The connection ends; what came before is heartbeat, a namespace's end or a Close frame.
