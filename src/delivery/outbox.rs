@@ -463,3 +463,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

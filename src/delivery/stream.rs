@@ -115,7 +115,10 @@ impl Inner {
                 }
             },
             (Opcode::Binary, Some(mut group)) => {
-                group.attachments.push(frame.payload);
+                // In revision 3 the engine has put the type before it (Engine.IO protocol,
+                // revision 3, "Binary packets"); an attachment is kept without.
+                let typed = usize::from(self.outbox.revision() == Revision::V3);
+                group.attachments.push(frame.payload.slice(typed.min(frame.payload.len())..));
                 group.missing -= 1;
                 if group.missing == 0 {
                     self.packet(&group.text, group.attachments);
