@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::client::{Numbered, Received};
 use super::*;
-use crate::delivery::frames::{Opcode, parse_client_frame, put_client_frame};
+use crate::delivery::frames::{FrameError, Opcode, parse_client_frame, put_client_frame};
 use crate::delivery::payload::Packet;
 use crate::delivery::stream::{Above, Passage, SessionStream};
 
@@ -119,6 +119,10 @@ impl Above for Open {
         Passage::Send(Encoded::new(text, attachments))
     }
 
+    fn violated(&self, error: FrameError) {
+        panic!("the client here breaks no rule: {error}");
+    }
+
     fn departed(&self, _: bool) {}
 }
 
@@ -161,7 +165,7 @@ async fn tell(story: Story) {
 impl World {
     fn new(revision: Revision, queue: usize) -> Self {
         let fixture = Fixture::new(revision, queue, PATIENCE);
-        let stream = SessionStream::new(fixture.outbox.clone(), Arc::new(Open));
+        let stream = SessionStream::new(fixture.outbox.clone(), Arc::new(Open), 1 << 20);
         let mut world = World {
             fixture,
             revision,
