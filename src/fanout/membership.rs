@@ -35,7 +35,6 @@ struct Resident {
 struct Occupants {
     members: Arc<Vec<Arc<Member>>>,
     positions: Option<HashMap<u64, usize>>,
-    changes: u64,
 }
 
 /// A change of which the index of rooms has to hear.
@@ -65,7 +64,6 @@ pub struct Recipients {
     pub members: Arc<Vec<Arc<Member>>>,
     /// For each, the position of the first target room it is in; empty: the first for all.
     pub rooms: Vec<u16>,
-    changes: u64,
 }
 
 impl Membership {
@@ -178,15 +176,18 @@ impl Membership {
         for (position, room) in rooms.iter().enumerate() {
             namespace.of(room).for_each(|m| take(m, position));
         }
-        Recipients { members: Arc::new(members), rooms: positions, changes: 0 }
+        Recipients { members: Arc::new(members), rooms: positions }
     }
 
-    /// Whether members may have left the room since `recipients` was taken of it.
+    /// Whether members may have left the room since `recipients` was taken of it. While it is
+    /// held, a change of the room makes a new list; a room that was vacated and is occupied again
+    /// has a new one too.
     pub fn changed(&self, namespace: &str, rooms: &[Room], recipients: &Recipients) -> bool {
         let Some(namespace) = self.namespaces.get(namespace) else { return true };
         match rooms {
             [room] if recipients.rooms.is_empty() => {
-                namespace.rooms.get(room).is_none_or(|o| o.changes != recipients.changes)
+                let now = namespace.rooms.get(room);
+                now.is_none_or(|now| !Arc::ptr_eq(&now.members, &recipients.members))
             }
             _ => true,
         }
@@ -269,7 +270,7 @@ impl Namespace {
 
 impl Occupants {
     fn snapshot(&self) -> Recipients {
-        Recipients { members: self.members.clone(), rooms: Vec::new(), changes: self.changes }
+        Recipients { members: self.members.clone(), rooms: Vec::new() }
     }
 
     fn add(&mut self, member: Arc<Member>) {
@@ -289,7 +290,6 @@ impl Occupants {
             None => self.members.iter().position(|m| m.key == key),
         };
         let Some(at) = at else { return };
-        self.changes += 1;
         let members = Arc::make_mut(&mut self.members);
         members.swap_remove(at);
         if let (Some(positions), Some(moved)) = (&mut self.positions, members.get(at)) {
@@ -303,6 +303,6 @@ impl Occupants {
 
 impl Recipients {
     fn none() -> Self {
-        Recipients { members: Arc::default(), rooms: Vec::new(), changes: 0 }
+        Recipients { members: Arc::default(), rooms: Vec::new() }
     }
 }

@@ -11,8 +11,6 @@ use crate::websocket::{Frame, WebSocket};
 /// A client of Engine.IO 4 over a WebSocket, in the namespace `/`.
 pub struct Member {
     pub socket: WebSocket,
-    /// Its public id.
-    pub id: String,
     asked: u64,
 }
 
@@ -23,8 +21,8 @@ impl Member {
         assert!(socket.text().await.starts_with("0{"));
         socket.send("40").await;
         let connected = socket.text().await;
-        let answer: Value = serde_json::from_str(connected.strip_prefix("40").unwrap()).unwrap();
-        Member { socket, id: answer["sid"].as_str().unwrap().into(), asked: 0 }
+        assert!(connected.starts_with("40{\"sid\":\""), "{connected}");
+        Member { socket, asked: 0 }
     }
 
     /// The next Socket.IO packet, in text; heartbeats are answered. `None`: the connection ended.

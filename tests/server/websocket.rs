@@ -121,11 +121,6 @@ impl WebSocket {
             other => Frame::Other(other),
         })
     }
-
-    /// The socket, for its options.
-    pub fn socket(&self) -> &TcpStream {
-        &self.stream
-    }
 }
 
 /// A masked frame with this first byte.
