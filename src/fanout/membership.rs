@@ -306,3 +306,64 @@ impl Recipients {
         Recipients { members: Arc::default(), rooms: Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant, SystemTime};
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::delivery::Revision;
+    use crate::delivery::ledger::{Ledger, Stamp};
+    use crate::delivery::outbox::{Bounds, Outbox, Surroundings};
+    use crate::fanout::member::Dismiss;
+    use crate::ops::metrics::Outcome;
+
+    struct Nobody;
+
+    impl Dismiss for Nobody {
+        fn dismiss(&self, _: bool) {}
+    }
+
+    impl Ledger for Nobody {
+        fn written(&self, _: &Stamp, _: &[Instant]) {}
+
+        fn dropped(&self, _: Outcome, _: u64) {}
+    }
+
+    fn member(membership: &mut Membership, id: &str) -> Arc<Member> {
+        let around = Arc::new(Surroundings {
+            bounds: Arc::new(Bounds::new(1 << 20, Duration::from_secs(1), 1 << 20)),
+            ledger: Arc::new(Nobody),
+            runtime: tokio::runtime::Handle::current(),
+            tracker: TaskTracker::new(),
+        });
+        let member = Arc::new(Member {
+            id: id.into(),
+            namespace: "/".into(),
+            user: None,
+            connected_at: SystemTime::now(),
+            outbox: Outbox::new(Revision::V4, around),
+            client: Arc::new(Nobody),
+            key: Member::next_key(),
+        });
+        membership.arrive(member.clone());
+        member
+    }
+
+    #[tokio::test]
+    async fn a_leave_is_noticed_also_where_the_room_is_occupied_again() {
+        let mut membership = Membership::default();
+        let (a, b) = (member(&mut membership, "a"), member(&mut membership, "b"));
+        let room: [Room; 1] = ["room".into()];
+        membership.join(&a, &room, 10);
+        let recipients = membership.recipients("/", &room, &[]);
+        assert!(!membership.changed("/", &room, &recipients));
+        membership.leave(&a, &room);
+        assert!(membership.changed("/", &room, &recipients), "vacated");
+        membership.join(&b, &room, 10);
+        assert!(membership.changed("/", &room, &recipients), "occupied again");
+        assert!(!membership.is_in(&a, &room) && membership.is_in(&b, &room));
+    }
+}
