@@ -37,7 +37,7 @@ impl Witness {
     }
 
     /// Nobody but the member is left, and nothing was said to it that it did not hear.
-    async fn is_alone(&self) {
+    async fn is_alone(self) {
         until("the sessions are gone", async || self.server.connections().await == 1.0).await;
         assert_eq!(self.server.deliveries("written").await, self.told as f64);
     }
