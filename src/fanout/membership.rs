@@ -35,7 +35,6 @@ struct Resident {
 struct Occupants {
     members: Arc<Vec<Arc<Member>>>,
     positions: Option<HashMap<u64, usize>>,
-    changes: u64,
 }
 
 /// A change of which the index of rooms has to hear.
@@ -65,7 +64,6 @@ pub struct Recipients {
     pub members: Arc<Vec<Arc<Member>>>,
     /// For each, the position of the first target room it is in; empty: the first for all.
     pub rooms: Vec<u16>,
-    changes: u64,
 }
 
 impl Membership {
@@ -178,15 +176,18 @@ impl Membership {
         for (position, room) in rooms.iter().enumerate() {
             namespace.of(room).for_each(|m| take(m, position));
         }
-        Recipients { members: Arc::new(members), rooms: positions, changes: 0 }
+        Recipients { members: Arc::new(members), rooms: positions }
     }
 
-    /// Whether members may have left the room since `recipients` was taken of it.
+    /// Whether members may have left the room since `recipients` was taken of it. While it is
+    /// held, a change of the room makes a new list; a room that was vacated and is occupied again
+    /// has a new one too.
     pub fn changed(&self, namespace: &str, rooms: &[Room], recipients: &Recipients) -> bool {
         let Some(namespace) = self.namespaces.get(namespace) else { return true };
         match rooms {
             [room] if recipients.rooms.is_empty() => {
-                namespace.rooms.get(room).is_none_or(|o| o.changes != recipients.changes)
+                let now = namespace.rooms.get(room);
+                now.is_none_or(|now| !Arc::ptr_eq(&now.members, &recipients.members))
             }
             _ => true,
         }
@@ -269,7 +270,7 @@ impl Namespace {
 
 impl Occupants {
     fn snapshot(&self) -> Recipients {
-        Recipients { members: self.members.clone(), rooms: Vec::new(), changes: self.changes }
+        Recipients { members: self.members.clone(), rooms: Vec::new() }
     }
 
     fn add(&mut self, member: Arc<Member>) {
@@ -289,7 +290,6 @@ impl Occupants {
             None => self.members.iter().position(|m| m.key == key),
         };
         let Some(at) = at else { return };
-        self.changes += 1;
         let members = Arc::make_mut(&mut self.members);
         members.swap_remove(at);
         if let (Some(positions), Some(moved)) = (&mut self.positions, members.get(at)) {
@@ -303,6 +303,67 @@ impl Occupants {
 
 impl Recipients {
     fn none() -> Self {
-        Recipients { members: Arc::default(), rooms: Vec::new(), changes: 0 }
+        Recipients { members: Arc::default(), rooms: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant, SystemTime};
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::delivery::Revision;
+    use crate::delivery::ledger::{Ledger, Stamp};
+    use crate::delivery::outbox::{Bounds, Outbox, Surroundings};
+    use crate::fanout::member::Dismiss;
+    use crate::ops::metrics::Outcome;
+
+    struct Nobody;
+
+    impl Dismiss for Nobody {
+        fn dismiss(&self, _: bool) {}
+    }
+
+    impl Ledger for Nobody {
+        fn written(&self, _: &Stamp, _: &[Instant]) {}
+
+        fn dropped(&self, _: Outcome, _: u64) {}
+    }
+
+    fn member(membership: &mut Membership, id: &str) -> Arc<Member> {
+        let around = Arc::new(Surroundings {
+            bounds: Arc::new(Bounds::new(1 << 20, Duration::from_secs(1), 1 << 20)),
+            ledger: Arc::new(Nobody),
+            runtime: tokio::runtime::Handle::current(),
+            tracker: TaskTracker::new(),
+        });
+        let member = Arc::new(Member {
+            id: id.into(),
+            namespace: "/".into(),
+            user: None,
+            connected_at: SystemTime::now(),
+            outbox: Outbox::new(Revision::V4, around),
+            client: Arc::new(Nobody),
+            key: Member::next_key(),
+        });
+        membership.arrive(member.clone());
+        member
+    }
+
+    #[tokio::test]
+    async fn a_leave_is_noticed_also_where_the_room_is_occupied_again() {
+        let mut membership = Membership::default();
+        let (a, b) = (member(&mut membership, "a"), member(&mut membership, "b"));
+        let room: [Room; 1] = ["room".into()];
+        membership.join(&a, &room, 10);
+        let recipients = membership.recipients("/", &room, &[]);
+        assert!(!membership.changed("/", &room, &recipients));
+        membership.leave(&a, &room);
+        assert!(membership.changed("/", &room, &recipients), "vacated");
+        membership.join(&b, &room, 10);
+        assert!(membership.changed("/", &room, &recipients), "occupied again");
+        assert!(!membership.is_in(&a, &room) && membership.is_in(&b, &room));
     }
 }
