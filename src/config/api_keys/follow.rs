@@ -16,19 +16,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Reads the file again when it changes, until `stop`. A bad file is logged once, and the keys
 /// that were there stay.
 pub async fn follow(path: PathBuf, keys: Arc<ArcSwap<ApiKeys>>, stop: CancellationToken) {
-    let mut judged = tokio::fs::read(&path).await.ok();
+    // The first settled text is judged too: the file may have changed since it was loaded.
+    let mut judged = None;
     let mut candidate = None;
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        let text = tokio::fs::read(&path).await.ok();
-        let settled = candidate.as_ref() == Some(&text);
+        let text = Some(tokio::fs::read(&path).await.ok());
+        let settled = candidate == text;
         if text == judged || !settled {
-            candidate = Some(text);
+            candidate = text;
             continue;
         }
         judged = text;
         match ApiKeys::load(&path) {
             Ok(new) => {
-                tracing::info!(file = %path.display(), keys = new.count(), "API keys read again");
+                tracing::debug!(file = %path.display(), keys = new.count(), "API keys read");
                 keys.store(Arc::new(new));
             }
             Err(error) => {
