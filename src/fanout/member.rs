@@ -1,7 +1,7 @@
 //! A [`Member`]: one client in one namespace.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use crate::delivery::outbox::Outbox;
@@ -31,7 +31,7 @@ pub struct Member {
     /// What is for it.
     pub outbox: Arc<Outbox>,
     /// How it is dismissed.
-    pub client: Arc<dyn Dismiss>,
+    pub client: Weak<dyn Dismiss>,
     /// Unique in this process.
     pub key: u64,
 }

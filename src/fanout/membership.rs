@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::member::Member;
 use super::{MemberInfo, Selector};
 use crate::publication::Room;
@@ -27,7 +29,7 @@ struct Namespace {
 
 struct Resident {
     member: Arc<Member>,
-    rooms: Vec<Room>,
+    rooms: SmallVec<[Room; 2]>,
 }
 
 /// The members of one room. Snapshots are shared: a change while one is out copies the list.
@@ -75,7 +77,7 @@ impl Membership {
             namespace.by_user.entry(user.clone()).or_default().insert(member.key);
         }
         namespace.everybody.add(member.clone());
-        namespace.residents.insert(member.key, Resident { member, rooms: Vec::new() });
+        namespace.residents.insert(member.key, Resident { member, rooms: SmallVec::new() });
     }
 
     /// Removes a member from everything; gives the rooms that this vacated.
@@ -144,7 +146,7 @@ impl Membership {
         self.namespaces
             .get(&member.namespace)
             .and_then(|n| n.residents.get(&member.key))
-            .map_or_else(Vec::new, |r| r.rooms.clone())
+            .map_or_else(Vec::new, |r| r.rooms.to_vec())
     }
 
     /// Who gets a publication to `rooms` (empty: everybody), but not those in `except`.
@@ -345,7 +347,7 @@ mod tests {
             user: None,
             connected_at: SystemTime::now(),
             outbox: Outbox::new(Revision::V4, around),
-            client: Arc::new(Nobody),
+            client: std::sync::Weak::<Nobody>::new(),
             key: Member::next_key(),
         });
         membership.arrive(member.clone());

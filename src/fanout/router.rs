@@ -324,7 +324,11 @@ impl LocalMembers for Router {
         of: &'a Selector,
         close: bool,
     ) -> BoxFuture<'a, usize> {
-        let dismiss = move |_: &mut Rooms, member: &Arc<Member>| member.client.dismiss(close);
+        let dismiss = move |_: &mut Rooms, member: &Arc<Member>| {
+            if let Some(client) = member.client.upgrade() {
+                client.dismiss(close);
+            }
+        };
         async move { self.for_each(namespace, of, dismiss).await }.boxed()
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use socketioxide::socket::Socket;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
@@ -46,7 +47,7 @@ pub struct Client {
     lane: Mutex<Lane>,
     bucket: Mutex<Bucket>,
     expiry: Mutex<Option<(SystemTime, CancellationToken)>>,
-    leave_namespace: Box<dyn Fn() + Send + Sync>,
+    socket: Weak<Socket>,
 }
 
 /// One client's events are handled in the order in which they were sent.
@@ -56,36 +57,30 @@ struct Lane {
     busy: bool,
 }
 
-/// Dismisses a client that may be gone.
-struct DismissClient(Weak<Client>);
-
-impl Dismiss for DismissClient {
+impl Dismiss for Client {
     fn dismiss(&self, close: bool) {
-        if let Some(client) = self.0.upgrade() {
-            client.dismiss(close, Disconnected::Dismissed);
-        }
+        self.end(close, Disconnected::Dismissed);
     }
 }
 
 impl Client {
-    /// A client that its namespace is about to accept. `leave_namespace` ends its stay there by
-    /// the engine's own means, which sends DISCONNECT.
+    /// A client that its namespace is about to accept, with the engine's view of it.
     pub fn new(
         session: &Arc<Session>,
         namespace: Arc<str>,
         subject: Arc<Subject>,
-        leave_namespace: Box<dyn Fn() + Send + Sync>,
+        socket: &Arc<Socket>,
     ) -> Arc<Self> {
         let gateway = session.gateway().clone();
         let rate = gateway.limits.config().events_per_second;
-        Arc::new_cyclic(|this| Client {
+        Arc::new_cyclic(|this: &Weak<Client>| Client {
             member: Arc::new(Member {
                 id: format!("{}{}", gateway.pod, random_id(ID_LENGTH - POD_LENGTH)).into(),
                 namespace,
                 user: subject.user().map(Into::into),
                 connected_at: SystemTime::now(),
                 outbox: session.outbox.clone(),
-                client: Arc::new(DismissClient(this.clone())),
+                client: this.clone(),
                 key: Member::next_key(),
             }),
             session: Arc::downgrade(session),
@@ -95,7 +90,7 @@ impl Client {
             lane: Mutex::new(Lane { waiting: VecDeque::new(), busy: true }),
             bucket: Mutex::new(Bucket::full(rate, Instant::now())),
             expiry: Mutex::default(),
-            leave_namespace,
+            socket: Arc::downgrade(socket),
         })
     }
 
@@ -199,10 +194,15 @@ impl Client {
     }
 
     /// Sends DISCONNECT, so that the client stays away; with `close` the transport ends too.
-    pub fn dismiss(&self, close: bool, reason: Disconnected) {
+    fn end(&self, close: bool, reason: Disconnected) {
         match self.session.upgrade() {
             Some(session) if close => session.dismiss(reason),
-            Some(_) => (self.leave_namespace)(),
+            Some(_) => {
+                if let Some(socket) = self.socket.upgrade() {
+                    // A full or closed channel means that the session is ending anyway.
+                    let _ = socket.disconnect();
+                }
+            }
             None => {}
         }
     }

@@ -44,12 +44,12 @@ impl Authenticator {
     pub async fn admit(
         &self,
         auth: Option<&Data>,
-        credentials: &Credentials,
+        credentials: Option<&Credentials>,
     ) -> Result<Admitted, Refusal> {
         let of_payload = auth.and_then(|a| a.get("token")).and_then(Data::as_str);
         let token = of_payload
-            .or(credentials.header.as_deref())
-            .or(credentials.query.as_deref())
+            .or(credentials.and_then(|c| c.header.as_deref()))
+            .or(credentials.and_then(|c| c.query.as_deref()))
             .filter(|token| !token.is_empty());
         if let (Some(token), Some(verifier)) = (token, &self.verifier) {
             return self.verified(verifier, token).await;

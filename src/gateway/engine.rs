@@ -32,9 +32,12 @@ const ATTACHMENTS: usize = 10;
 /// Packets of the engine's own that may wait for its writer task: a session has few.
 const BUFFER: usize = 16;
 
+/// The parameter of the engine's requests that names the session. It is the last one.
+const SESSION: &str = "session";
+
 /// The size of the engine's read buffer, which every idle session keeps. The stream below reads
 /// ahead, so that a small one costs no system calls.
-const READ_BUFFER: usize = 128;
+const READ_BUFFER: usize = 64;
 
 /// The protocol engine. Cloning is shallow.
 #[derive(Clone)]
@@ -61,20 +64,21 @@ impl Engine {
             .with_parser(parser)
             .build_svc();
         for namespace in &gateway.config.namespaces {
-            io.ns(namespace.clone(), Door { namespace: namespace.as_str().into() });
+            let door = Door { gateway: gateway.clone(), namespace: namespace.as_str().into() };
+            io.ns(namespace.clone(), door);
         }
         Engine { service }
     }
 
     /// Starts a session on the runtime of the caller, which must be its shard's.
     pub fn start(&self, session: &Arc<Session>) {
-        let uri = match session.outbox.revision() {
-            Revision::V4 => "/?EIO=4&transport=websocket",
-            Revision::V3 => "/?EIO=3&transport=websocket",
+        let eio = match session.outbox.revision() {
+            Revision::V4 => 4,
+            Revision::V3 => 3,
         };
+        let uri = format!("/?EIO={eio}&transport=websocket&{SESSION}={}", session.sid);
         let mut request = Request::new(());
-        *request.uri_mut() = http::Uri::from_static(uri);
-        request.extensions_mut().insert(session.clone());
+        *request.uri_mut() = uri.parse().expect("ids have letters, digits, - and _ only");
         let max = session.gateway().config.socketio.max_payload.bytes();
         let stream = SessionStream::new(session.outbox.clone(), session.clone(), max);
         // The query above is one that the engine accepts, so its answer is always Ok.
@@ -82,13 +86,16 @@ impl Engine {
     }
 }
 
-fn session_of(socket: &Socket) -> Option<Arc<Session>> {
-    socket.req_parts().extensions.get::<Arc<Session>>().cloned()
+fn session_of(gateway: &Gateway, socket: &Socket) -> Option<Arc<Session>> {
+    let query = socket.req_parts().uri.query()?;
+    let (_, sid) = query.rsplit_once(['&', '='])?;
+    gateway.sessions.get(sid)
 }
 
 /// The way into one namespace.
 #[derive(Clone)]
 struct Door {
+    gateway: Arc<Gateway>,
     namespace: Arc<str>,
 }
 
@@ -96,7 +103,8 @@ type Admission = Result<(), Box<dyn Display + Send>>;
 
 impl ConnectHandler<LocalAdapter, ()> for Door {
     fn call(&self, socket: Arc<Socket>, _: Option<Value>) {
-        let Some(client) = session_of(&socket).and_then(|s| s.client(&self.namespace)) else {
+        let session = session_of(&self.gateway, &socket);
+        let Some(client) = session.and_then(|s| s.client(&self.namespace)) else {
             return;
         };
         socket.on_fallback(Events { client: client.clone() });
@@ -109,7 +117,7 @@ impl ConnectHandler<LocalAdapter, ()> for Door {
         auth: &'a Option<Value>,
     ) -> Pin<Box<dyn Future<Output = Admission> + Send + 'a>> {
         Box::pin(async move {
-            let Some(session) = session_of(&socket) else {
+            let Some(session) = session_of(&self.gateway, &socket) else {
                 let refusal = Refusal::new(Code::Unauthenticated, "the session is gone");
                 return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
             };
@@ -127,20 +135,15 @@ impl ConnectHandler<LocalAdapter, ()> for Door {
                 },
                 _ => None,
             };
-            let admitted = gateway.authenticator.admit(auth.as_ref(), &session.credentials).await;
+            let admitted =
+                gateway.authenticator.admit(auth.as_ref(), session.credentials.as_deref()).await;
             let admitted = admitted.map_err(|refusal| {
                 count(gateway, &refusal);
                 tracing::debug!(code = refusal.code.as_str(), "connect refused");
                 Box::new(InTransit(refusal)) as Box<dyn Display + Send>
             })?;
-            let weak = Arc::downgrade(&socket);
-            let leave = Box::new(move || {
-                if let Some(socket) = weak.upgrade() {
-                    // A full or closed channel means that the session is ending anyway.
-                    let _ = socket.disconnect();
-                }
-            });
-            let client = Client::new(&session, self.namespace.clone(), admitted.subject, leave);
+            let namespace = self.namespace.clone();
+            let client = Client::new(&session, namespace, admitted.subject, &socket);
             client.set_expiry(admitted.expires);
             session.accept(client);
             Ok(())
@@ -195,7 +198,7 @@ impl DisconnectHandler<LocalAdapter, ()> for Gone {
             }
             // Not the connection's error but its bytes': no text, or no messages.
             DisconnectReason::TransportError
-                if session_of(&socket).is_some_and(|session| session.gave_up()) =>
+                if self.client.session.upgrade().is_some_and(|session| session.gave_up()) =>
             {
                 self.client.gateway().metrics.rejected(Rejected::BadPacket);
                 outbox.close(Disconnected::TransportError, Ending::Finish);
@@ -203,7 +206,7 @@ impl DisconnectHandler<LocalAdapter, ()> for Gone {
             DisconnectReason::TransportClose => outbox.close(Disconnected::Client, Ending::Finish),
             _ => outbox.close(Disconnected::TransportError, Ending::Finish),
         }
-        if let Some(session) = session_of(&socket) {
+        if let Some(session) = self.client.session.upgrade() {
             session.leave(&self.client);
         }
         tracing::debug!(member = &*self.client.member.id, %reason, "disconnected");

@@ -52,16 +52,16 @@ pub fn open_packet(gateway: &Gateway, session: &Session, transport: Transport) -
     format!("0{open}")
 }
 
-/// What a request brings for authentication.
-pub fn credentials(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Credentials {
+/// What a request brings for authentication, where it brings something.
+pub fn credentials(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<Box<Credentials>> {
     let header = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let bearer = header.and_then(|v| v.split_once(' '));
     let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let name = gateway.config.auth.query_param.as_deref();
-    Credentials {
-        header: bearer.map(|(_, token)| token.trim().to_owned()),
-        query: name.and_then(|name| parameter(uri.query().unwrap_or_default(), name)),
-    }
+    let header = bearer.map(|(_, token)| token.trim().to_owned());
+    let query = name.and_then(|name| parameter(uri.query().unwrap_or_default(), name));
+    let some = header.is_some() || query.is_some();
+    some.then(|| Box::new(Credentials { header, query }))
 }
 
 /// The client's address, behind trusted proxies.

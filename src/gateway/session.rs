@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use super::Gateway;
 use super::client::Client;
@@ -34,22 +35,25 @@ pub struct Credentials {
     pub query: Option<String>,
 }
 
+/// Most sessions are in one namespace.
+type Clients = SmallVec<[Arc<Client>; 1]>;
+
 /// One Engine.IO session.
 pub struct Session {
     /// Its id.
-    pub sid: Box<str>,
+    pub sid: Arc<str>,
     /// What is for its client.
     pub outbox: Arc<Outbox>,
     /// The shard that it lives on.
     pub shard: usize,
     /// What its first request brought.
-    pub credentials: Credentials,
+    pub credentials: Option<Box<Credentials>>,
     /// Whether a WebSocket is being tried.
     pub upgrading: AtomicBool,
     gateway: Arc<Gateway>,
     opened: Instant,
     gave_up: AtomicBool,
-    clients: Mutex<Vec<Arc<Client>>>,
+    clients: Mutex<Clients>,
     transport: Mutex<Option<Transport>>,
     slot: Mutex<Option<Slot>>,
 }
@@ -61,7 +65,7 @@ impl Session {
         shard: usize,
         revision: Revision,
         transport: Transport,
-        credentials: Credentials,
+        credentials: Option<Box<Credentials>>,
         slot: Slot,
     ) -> Arc<Self> {
         let outbox = Outbox::new(revision, gateway.shards[shard].around.clone());
@@ -200,7 +204,7 @@ impl OnEnd for Session {
 /// The sessions of all shards, by id.
 #[derive(Default)]
 pub struct Sessions {
-    by_sid: Mutex<HashMap<Box<str>, Arc<Session>>>,
+    by_sid: Mutex<HashMap<Arc<str>, Arc<Session>>>,
 }
 
 impl Sessions {
