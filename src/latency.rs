@@ -17,7 +17,7 @@ use prometheus::proto::{self, MetricFamily};
 use crate::delivery::ledger::{Ledger, Stamp};
 use crate::ops::metrics::{Metrics, Outcome};
 use crate::publication::Hop;
-use histogram::{BOUNDS, Histogram};
+use histogram::{BOUNDS, Histogram, Waited};
 pub use rooms::Summary;
 use rooms::Windows;
 
@@ -56,7 +56,7 @@ impl Ledger for Recorder {
             *skipped += 1;
             if *skipped >= self.sample_every {
                 *skipped = 0;
-                let waited = at.saturating_duration_since(stamp.accepted);
+                let waited = Waited::from(at.saturating_duration_since(stamp.accepted));
                 class.record(waited);
                 if let Some(window) = &mut window {
                     window.record(waited);

@@ -210,14 +210,14 @@ impl FrameReader {
 /// any of it: what the engine will refuse is known here with its reason, and so is a goodbye.
 pub struct ClientFrames {
     head: [u8; MAX_CLIENT_HEAD],
-    have: usize,
+    have: u8,
     /// Payload bytes of the current frame that are still to come.
-    left: usize,
+    left: u32,
     /// The key of a frame whose one byte may be Engine.IO's `1`.
     single: Option<u8>,
     /// Bytes of the current message so far.
-    message: usize,
-    max: usize,
+    message: u32,
+    max: u32,
     goodbye: bool,
     broken: bool,
 }
@@ -226,7 +226,7 @@ pub struct ClientFrames {
 const MAX_CLIENT_HEAD: usize = 14;
 
 impl ClientFrames {
-    /// Follows a client that may send messages of `max` bytes.
+    /// Follows a client that may send messages of `max` bytes, which is less than 4 GiB.
     pub fn new(max: usize) -> Self {
         ClientFrames {
             head: [0; MAX_CLIENT_HEAD],
@@ -234,7 +234,7 @@ impl ClientFrames {
             left: 0,
             single: None,
             message: 0,
-            max,
+            max: u32::try_from(max).unwrap_or(u32::MAX),
             goodbye: false,
             broken: false,
         }
@@ -252,18 +252,18 @@ impl ClientFrames {
     pub fn pass(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
         while !bytes.is_empty() && !self.broken {
             if self.left > 0 {
-                let n = self.left.min(bytes.len());
+                let n = (self.left as usize).min(bytes.len());
                 if let Some(key) = self.single.take() {
                     self.goodbye |= key ^ bytes[0] == b'1';
                 }
-                self.left -= n;
+                self.left -= n as u32;
                 bytes = &bytes[n..];
                 continue;
             }
-            self.head[self.have] = bytes[0];
+            self.head[usize::from(self.have)] = bytes[0];
             self.have += 1;
             bytes = &bytes[1..];
-            let parsed = parse_head(&self.head[..self.have], true, self.max);
+            let parsed = parse_head(&self.head[..usize::from(self.have)], true, self.max as usize);
             let Some(head) = parsed.inspect_err(|_| self.broken = true)? else { continue };
             self.have = 0;
             self.begin(&head).inspect_err(|_| self.broken = true)?;
@@ -272,14 +272,16 @@ impl ClientFrames {
     }
 
     fn begin(&mut self, head: &Head) -> Result<(), FrameError> {
-        self.left = head.payload;
+        // A head whose payload is longer than `max` was not parsed.
+        let payload = head.payload as u32;
+        self.left = payload;
         self.goodbye |= head.opcode == Opcode::Close;
         if head.opcode.is_control() {
             return Ok(());
         }
         let single = head.opcode == Opcode::Text && head.fin && head.payload == 1;
         self.single = head.mask.filter(|_| single).map(|key| key[0]);
-        self.message = self.message.saturating_add(head.payload);
+        self.message = self.message.saturating_add(payload);
         if self.message > self.max {
             return Err(FrameError::TooLong);
         }

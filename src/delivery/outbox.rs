@@ -257,7 +257,7 @@ impl Outbox {
         let empty = state.queue.is_empty();
         if empty && let Carrier::WebSocket(socket) = &state.carrier {
             let bytes = bundle.websocket(self.revision);
-            match socket.try_write(bytes) {
+            match carrier::send(socket, bytes) {
                 Ok(n) if n == bytes.len() => return Delivered::Written,
                 Ok(n) => self.keep_rest(&mut state, bundle, n),
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
@@ -286,7 +286,7 @@ impl Outbox {
             && state.queue.is_empty()
         {
             let bytes = packet.websocket(self.revision);
-            match socket.try_write(bytes) {
+            match carrier::send(socket, bytes) {
                 Ok(n) if n == bytes.len() => return true,
                 Ok(n) => state.push(Entry::Rest(bytes.slice(n..), None)),
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {

@@ -67,7 +67,7 @@ struct Inner {
     ahead: BytesMut,
     written: FrameReader,
     client: ClientFrames,
-    group: Option<Group>,
+    group: Option<Box<Group>>,
     /// The engine wrote a Close frame.
     closed: bool,
     /// There is nothing more to read.
@@ -111,7 +111,8 @@ impl Inner {
                 0 => self.packet(&frame.payload, Vec::new()),
                 missing => {
                     let text = frame.payload;
-                    self.group = Some(Group { text, attachments: Vec::new(), missing });
+                    let group = Group { text, attachments: Vec::new(), missing };
+                    self.group = Some(Box::new(group));
                 }
             },
             (Opcode::Binary, Some(mut group)) => {

@@ -36,12 +36,10 @@ pub struct Member {
     pub key: u64,
 }
 
-impl Member {
-    /// A number that no other member of this process has had.
-    pub fn next_key() -> u64 {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    }
+/// A number that this process has not given before.
+pub fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Random text of letters, digits, `-` and `_` (6 bits a character), from the system's source.

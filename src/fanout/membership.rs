@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::member::Member;
 use super::{MemberInfo, Selector};
+use crate::delivery::outbox::Outbox;
 use crate::publication::Room;
 
 /// From this many members on, a room keeps an index of their positions.
@@ -24,7 +25,6 @@ struct Namespace {
     by_id: HashMap<Arc<str>, u64>,
     by_user: HashMap<Arc<str>, HashSet<u64>>,
     rooms: HashMap<Room, Occupants>,
-    everybody: Occupants,
 }
 
 struct Resident {
@@ -35,7 +35,7 @@ struct Resident {
 /// The members of one room. Snapshots are shared: a change while one is out copies the list.
 #[derive(Default)]
 struct Occupants {
-    members: Arc<Vec<Arc<Member>>>,
+    members: Arc<Vec<Seat>>,
     positions: Option<HashMap<u64, usize>>,
 }
 
@@ -59,11 +59,26 @@ pub enum Joined {
     Gone,
 }
 
+/// A member in a list of recipients, with its outbox at hand: a delivery needs no more of it.
+#[derive(Clone)]
+pub struct Seat {
+    /// What is for the member.
+    pub outbox: Arc<Outbox>,
+    /// The member.
+    pub member: Arc<Member>,
+}
+
+impl From<&Arc<Member>> for Seat {
+    fn from(member: &Arc<Member>) -> Self {
+        Seat { outbox: member.outbox.clone(), member: member.clone() }
+    }
+}
+
 /// The recipients of a publication, as they were when it was its turn.
 #[derive(Clone)]
 pub struct Recipients {
     /// Each once.
-    pub members: Arc<Vec<Arc<Member>>>,
+    pub members: Arc<Vec<Seat>>,
     /// For each, the position of the first target room it is in; empty: the first for all.
     pub rooms: Vec<u16>,
 }
@@ -76,7 +91,6 @@ impl Membership {
         if let Some(user) = &member.user {
             namespace.by_user.entry(user.clone()).or_default().insert(member.key);
         }
-        namespace.everybody.add(member.clone());
         namespace.residents.insert(member.key, Resident { member, rooms: SmallVec::new() });
     }
 
@@ -85,7 +99,6 @@ impl Membership {
         let Some(namespace) = self.namespaces.get_mut(&member.namespace) else { return Vec::new() };
         let Some(resident) = namespace.residents.remove(&member.key) else { return Vec::new() };
         namespace.by_id.remove(&member.id);
-        namespace.everybody.remove(member.key);
         if let Some(user) = &member.user
             && let Some(keys) = namespace.by_user.get_mut(user)
         {
@@ -154,7 +167,6 @@ impl Membership {
         let Some(namespace) = self.namespaces.get(namespace) else { return Recipients::none() };
         if except.is_empty() {
             match rooms {
-                [] => return namespace.everybody.snapshot(),
                 [room] if let Some(occupants) = namespace.rooms.get(room) => {
                     return occupants.snapshot();
                 }
@@ -168,12 +180,12 @@ impl Membership {
         let mut positions = Vec::new();
         let mut take = |member: &Arc<Member>, position: usize| {
             if !excepted.contains(&member.key) && seen.insert(member.key) {
-                members.push(member.clone());
+                members.push(Seat::from(member));
                 positions.push(position.min(usize::from(u16::MAX)) as u16);
             }
         };
         if rooms.is_empty() {
-            namespace.everybody.members.iter().for_each(|m| take(m, 0));
+            namespace.residents.values().for_each(|r| take(&r.member, 0));
         }
         for (position, room) in rooms.iter().enumerate() {
             namespace.of(room).for_each(|m| take(m, position));
@@ -220,7 +232,8 @@ impl Membership {
                 .map(|resident| resident.member.clone())
                 .collect(),
             Selector::Rooms { rooms, except } => {
-                self.recipients(namespace, rooms, except).members.to_vec()
+                let recipients = self.recipients(namespace, rooms, except);
+                recipients.members.iter().map(|seat| seat.member.clone()).collect()
             }
         }
     }
@@ -265,7 +278,7 @@ impl Namespace {
 
     /// The members of a room; a public id is a room that holds just that member.
     fn of<'a>(&'a self, room: &str) -> impl Iterator<Item = &'a Arc<Member>> {
-        let members = self.rooms.get(room).map(|o| o.members.iter());
+        let members = self.rooms.get(room).map(|o| o.members.iter().map(|seat| &seat.member));
         members.into_iter().flatten().chain(self.by_id(room))
     }
 }
@@ -280,22 +293,23 @@ impl Occupants {
         if let Some(positions) = &mut self.positions {
             positions.insert(member.key, members.len());
         }
-        members.push(member);
+        members.push(Seat::from(&member));
         if self.positions.is_none() && members.len() > INDEXED {
-            self.positions = Some(members.iter().enumerate().map(|(i, m)| (m.key, i)).collect());
+            self.positions =
+                Some(members.iter().enumerate().map(|(i, seat)| (seat.member.key, i)).collect());
         }
     }
 
     fn remove(&mut self, key: u64) {
         let at = match &mut self.positions {
             Some(positions) => positions.remove(&key),
-            None => self.members.iter().position(|m| m.key == key),
+            None => self.members.iter().position(|seat| seat.member.key == key),
         };
         let Some(at) = at else { return };
         let members = Arc::make_mut(&mut self.members);
         members.swap_remove(at);
         if let (Some(positions), Some(moved)) = (&mut self.positions, members.get(at)) {
-            positions.insert(moved.key, at);
+            positions.insert(moved.member.key, at);
         }
         if members.len() <= INDEXED / 2 {
             self.positions = None;
@@ -348,7 +362,7 @@ mod tests {
             connected_at: SystemTime::now(),
             outbox: Outbox::new(Revision::V4, around),
             client: std::sync::Weak::<Nobody>::new(),
-            key: Member::next_key(),
+            key: crate::fanout::member::next_number(),
         });
         membership.arrive(member.clone());
         member

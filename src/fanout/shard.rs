@@ -241,12 +241,12 @@ impl Shard {
             let mut gone = 0;
             self.times.clear();
             while at < end && job.recipients.rooms.get(at).copied() == position {
-                let member = &members[at];
+                let seat = &members[at];
                 at += 1;
-                if check && !self.rooms.membership.is_in(member, &p.rooms) {
+                if check && !self.rooms.membership.is_in(&seat.member, &p.rooms) {
                     continue;
                 }
-                match member.outbox.deliver(&bundle) {
+                match seat.outbox.deliver(&bundle) {
                     Delivered::Written => self.times.push(Instant::now()),
                     Delivered::Kept => {}
                     Delivered::Gone => gone += 1,

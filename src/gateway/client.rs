@@ -16,7 +16,7 @@ use super::session::Session;
 use crate::data::{Data, packet};
 use crate::delivery::encode::Encoded;
 use crate::delivery::outbox::{Ending, Outbox};
-use crate::fanout::member::{Dismiss, ID_LENGTH, Member, POD_LENGTH, random_id};
+use crate::fanout::member::{Dismiss, ID_LENGTH, Member, POD_LENGTH, next_number, random_id};
 use crate::fanout::shard::Message;
 use crate::ops::metrics::Disconnected;
 use crate::policy::Subject;
@@ -46,7 +46,8 @@ pub struct Client {
     shard: usize,
     lane: Mutex<Lane>,
     bucket: Mutex<Bucket>,
-    expiry: Mutex<Option<(SystemTime, CancellationToken)>>,
+    /// Cancelled when the token's end is another one, or the client is gone.
+    expiry: Mutex<Option<CancellationToken>>,
     socket: Weak<Socket>,
 }
 
@@ -81,7 +82,7 @@ impl Client {
                 connected_at: SystemTime::now(),
                 outbox: session.outbox.clone(),
                 client: this.clone(),
-                key: Member::next_key(),
+                key: next_number(),
             }),
             session: Arc::downgrade(session),
             subject: ArcSwap::new(subject),
@@ -217,12 +218,12 @@ impl Client {
     /// earlier one.
     pub fn set_expiry(&self, at: Option<SystemTime>) {
         let mut expiry = self.expiry.lock();
-        if let Some((_, timer)) = expiry.take() {
+        if let Some(timer) = expiry.take() {
             timer.cancel();
         }
         let Some(at) = at else { return };
         let timer = CancellationToken::new();
-        *expiry = Some((at, timer.clone()));
+        *expiry = Some(timer.clone());
         let (outbox, namespace) = (self.outbox().clone(), self.member.namespace.clone());
         let session = self.session.clone();
         let expire = async move {

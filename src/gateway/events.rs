@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::client::{Client, Event};
 use crate::data::{Data, packet};
 use crate::delivery::encode::Encoded;
-use crate::fanout::member::random_id;
+use crate::fanout::member::next_number;
 use crate::fanout::router::NotNow;
 use crate::fanout::shard;
 use crate::fanout::shard::Message;
@@ -136,7 +136,7 @@ fn publish(reply: Reply, room: Room, event: String, args: Vec<Data>, except_send
         return None;
     }
     let publication = Publication {
-        id: random_id(22).into(),
+        id: format!("{}-{:x}", client.member.id, next_number()).into(),
         namespace: client.member.namespace.clone(),
         rooms: vec![room],
         except: if except_sender { vec![client.member.id.clone()] } else { Vec::new() },

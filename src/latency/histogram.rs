@@ -2,29 +2,64 @@
 
 use std::time::Duration;
 
-/// Upper bounds of the buckets, in microseconds: they resolve 50 us and 30 s.
+const US: u64 = 1_000;
+const MS: u64 = 1_000_000;
+
+/// Upper bounds of the buckets, in nanoseconds: they resolve 50 us and 30 s.
 pub const BOUNDS: [u64; 20] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
-    1_000_000, 2_500_000, 5_000_000, 10_000_000, 15_000_000, 20_000_000, 30_000_000,
+    50 * US,
+    100 * US,
+    250 * US,
+    500 * US,
+    MS,
+    2_500 * US,
+    5 * MS,
+    10 * MS,
+    25 * MS,
+    50 * MS,
+    100 * MS,
+    250 * MS,
+    500 * MS,
+    1_000 * MS,
+    2_500 * MS,
+    5_000 * MS,
+    10_000 * MS,
+    15_000 * MS,
+    20_000 * MS,
+    30_000 * MS,
 ];
+
+/// A waiting time, with the bucket that it falls into.
+#[derive(Clone, Copy, Debug)]
+pub struct Waited {
+    nanos: u64,
+    bucket: u8,
+}
+
+impl From<Duration> for Waited {
+    fn from(waited: Duration) -> Self {
+        let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.iter().take_while(|bound| **bound < nanos).count() as u8;
+        Waited { nanos, bucket }
+    }
+}
 
 /// Counts of waiting times by bucket, their number, sum and maximum.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
     counts: [u64; BOUNDS.len() + 1],
     count: u64,
-    nanos: u128,
-    max: Duration,
+    nanos: u64,
+    max: u64,
 }
 
 impl Histogram {
     /// Counts one.
-    pub fn record(&mut self, waited: Duration) {
-        let micros = waited.as_nanos().div_ceil(1_000);
-        self.counts[BOUNDS.partition_point(|bound| u128::from(*bound) < micros)] += 1;
+    pub fn record(&mut self, waited: Waited) {
+        self.counts[usize::from(waited.bucket)] += 1;
         self.count += 1;
-        self.nanos += waited.as_nanos();
-        self.max = self.max.max(waited);
+        self.nanos = self.nanos.saturating_add(waited.nanos);
+        self.max = self.max.max(waited.nanos);
     }
 
     /// Adds another's counts.
@@ -33,7 +68,7 @@ impl Histogram {
             *mine += other;
         }
         self.count += other.count;
-        self.nanos += other.nanos;
+        self.nanos = self.nanos.saturating_add(other.nanos);
         self.max = self.max.max(other.max);
     }
 
@@ -44,17 +79,17 @@ impl Histogram {
 
     /// Their sum.
     pub fn sum(&self) -> Duration {
-        Duration::from_nanos(u64::try_from(self.nanos).unwrap_or(u64::MAX))
+        Duration::from_nanos(self.nanos)
     }
 
     /// The longest.
     pub fn max(&self) -> Duration {
-        self.max
+        Duration::from_nanos(self.max)
     }
 
     /// Every bucket with an upper bound, and its own count.
     pub fn exposed(&self) -> impl Iterator<Item = (Duration, u64)> {
-        BOUNDS.iter().zip(self.counts).map(|(bound, count)| (Duration::from_micros(*bound), count))
+        BOUNDS.iter().zip(self.counts).map(|(bound, count)| (Duration::from_nanos(*bound), count))
     }
 
     /// The waiting time that the part `q` (0 to 1) of all did not exceed, interpolated within
@@ -67,12 +102,12 @@ impl Histogram {
             let count = count as f64;
             if count > 0.0 && below + count >= rank {
                 let part = ((rank - below) / count).clamp(0.0, 1.0);
-                return (lower + (upper - lower).mul_f64(part)).min(self.max);
+                return (lower + (upper - lower).mul_f64(part)).min(self.max());
             }
             below += count;
             lower = upper;
         }
-        self.max
+        self.max()
     }
 }
 
@@ -84,7 +119,7 @@ mod tests {
     fn a_time_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
         let mut histogram = Histogram::default();
         for micros in [1, 50, 51, 100, 30_000_000, 30_000_001] {
-            histogram.record(Duration::from_micros(micros));
+            histogram.record(Duration::from_micros(micros).into());
         }
         let counts: Vec<u64> = histogram.exposed().map(|(_, n)| n).collect();
         assert_eq!((counts[0], counts[1], counts[19]), (2, 2, 1));
@@ -95,9 +130,9 @@ mod tests {
     fn quantiles_lie_within_their_bucket_and_below_the_maximum() {
         let mut histogram = Histogram::default();
         for _ in 0..99 {
-            histogram.record(Duration::from_micros(80));
+            histogram.record(Duration::from_micros(80).into());
         }
-        histogram.record(Duration::from_millis(700));
+        histogram.record(Duration::from_millis(700).into());
         assert!(histogram.quantile(0.5) <= Duration::from_micros(100));
         assert!(histogram.quantile(0.5) > Duration::from_micros(50));
         assert_eq!(histogram.quantile(1.0), Duration::from_millis(700));

@@ -145,7 +145,7 @@ mod tests {
     fn record(windows: &mut Windows, room: &str, now: Instant) -> bool {
         let room: Room = room.into();
         let slot = windows.of(&"/".into(), Some(&room), now);
-        slot.map(|h| h.record(Duration::from_millis(1))).is_some()
+        slot.map(|h| h.record(Duration::from_millis(1).into())).is_some()
     }
 
     fn count(windows: &mut Windows, room: &str, now: Instant) -> u64 {

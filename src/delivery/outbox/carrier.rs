@@ -1,8 +1,10 @@
 //! What carries a session at the moment.
 
+use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
+use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 
 /// What carries a session.
@@ -39,4 +41,10 @@ impl Polling {
             waker.wake();
         }
     }
+}
+
+/// Hands bytes to the kernel, as many as it takes now. Unlike the runtime's own call this asks the
+/// kernel alone, and needs nothing of the runtime's state of the socket.
+pub(super) fn send(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
 }
