@@ -1,5 +1,6 @@
 //! The [`Outbox`]: everything that is for one client, in order, bounded in bytes.
 
+mod bundle;
 mod carrier;
 mod inbound;
 mod polling;
@@ -21,6 +22,7 @@ use super::Revision;
 use super::encode::Encoded;
 use super::ledger::{Ledger, Stamp};
 use crate::ops::metrics::{Disconnected, Outcome};
+pub use bundle::{Bundle, Item};
 use carrier::Carrier;
 pub use inbound::ReadFrom;
 pub use polling::{NotPolling, Polled};
@@ -74,56 +76,6 @@ pub struct Surroundings {
     pub runtime: Handle,
     /// The tracker of those tasks.
     pub tracker: TaskTracker,
-}
-
-/// A publication for some members: encoded once, with the stamp it counts under.
-#[derive(Clone, Debug)]
-pub struct Item {
-    /// Its forms.
-    pub encoded: Arc<Encoded>,
-    /// Its account.
-    pub stamp: Arc<Stamp>,
-    /// Written only where the outbox is empty.
-    pub volatile: bool,
-}
-
-/// Publications that go to the same members: their bytes are joined once for all of them.
-#[derive(Debug)]
-pub struct Bundle {
-    items: Vec<Item>,
-    joined: [OnceLock<Bytes>; 2],
-    size: usize,
-    volatile: bool,
-}
-
-impl Bundle {
-    /// At least one publication, in order.
-    pub fn new(items: Vec<Item>) -> Self {
-        Bundle {
-            size: items.iter().map(|i| i.encoded.size()).sum(),
-            volatile: items.iter().any(|i| i.volatile),
-            items,
-            joined: Default::default(),
-        }
-    }
-
-    /// The publications.
-    pub fn items(&self) -> &[Item] {
-        &self.items
-    }
-
-    fn websocket(&self, revision: Revision) -> &Bytes {
-        if let [item] = &self.items[..] {
-            return item.encoded.websocket(revision);
-        }
-        self.joined[revision as usize].get_or_init(|| {
-            let mut out = Vec::with_capacity(self.size);
-            for item in &self.items {
-                out.extend_from_slice(item.encoded.websocket(revision));
-            }
-            out.into()
-        })
-    }
 }
 
 /// What became of a bundle at one member.
