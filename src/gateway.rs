@@ -31,7 +31,7 @@ pub use drain::{Drain, Phase};
 pub use engine::Engine;
 pub use limits::Limits;
 pub use listener::accept;
-pub use session::Sessions;
+pub use session::{Sessions, sweep};
 
 /// One core's sessions: the runtime that they live on.
 pub struct ShardSeat {

@@ -77,8 +77,8 @@ struct Server {
 
 impl Server {
     async fn start(sources: Sources, config: Arc<Config>, count: usize) -> anyhow::Result<Self> {
-        let clients = bind(&config, "listen", config.listen).await?;
-        let internal = bind(&config, "internal", config.internal).await?;
+        let clients = bind("listen", config.listen).await?;
+        let internal = bind("internal", config.internal).await?;
         // Port 0 is one that the system chooses.
         let metrics = Arc::new(Metrics::new()?);
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -186,6 +186,7 @@ impl Server {
         let rooms = self.shards.rooms_per_client.clone();
         self.tracker.spawn(apply(reloads, self.gateway.clone(), rooms, self.stop.clone()));
         let engine = Engine::new(&self.gateway);
+        self.tracker.spawn(gateway::sweep(self.gateway.clone(), self.stop.clone()));
         let accepting = self.accepting.clone();
         self.tracker.spawn(gateway::accept(clients, self.gateway.clone(), engine, accepting));
         Ok(())
@@ -266,6 +267,7 @@ impl Server {
                     tracing::warn!(tasks = self.tracker.len(), "ending what does not end by itself");
                 }
             }
+            () = abort.cancelled() => {}
             () = signals.first() => {}
         }
         self.shards.stop();
@@ -273,8 +275,7 @@ impl Server {
     }
 }
 
-async fn bind(config: &Config, key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let _ = config;
+async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
             "{address} is in use by another process: stop it, or choose another address with \

@@ -206,7 +206,7 @@ impl Outbox {
         if state.phase != Phase::Open {
             return Delivered::Gone;
         }
-        let empty = state.queue.is_empty();
+        let (empty, before) = (state.queue.is_empty(), state.queued);
         if empty && let Carrier::WebSocket(socket) = &state.carrier {
             let bytes = bundle.websocket(self.revision);
             match carrier::send(socket, bytes) {
@@ -223,7 +223,7 @@ impl Outbox {
         } else {
             self.keep(&mut state, bundle, empty);
         }
-        self.after_push(&mut state);
+        self.after_push(&mut state, before);
         Delivered::Kept
     }
 
@@ -234,6 +234,7 @@ impl Outbox {
         if state.phase != Phase::Open {
             return false;
         }
+        let before = state.queued;
         if let Carrier::WebSocket(socket) = &state.carrier
             && state.queue.is_empty()
         {
@@ -249,7 +250,7 @@ impl Outbox {
         } else {
             state.push(Entry::Whole(packet, None));
         }
-        self.after_push(&mut state);
+        self.after_push(&mut state, before);
         matches!(state.phase, Phase::Open)
     }
 
@@ -303,12 +304,14 @@ impl Outbox {
         }
     }
 
-    /// Sheds a client whose queue is full; else sees to it that somebody writes.
-    fn after_push(self: &Arc<Self>, state: &mut State) {
+    /// Sheds a client whose queue was over its bound with `before` bytes already: a push that goes
+    /// beyond it is kept, so that no size of a publication sheds a client that had read all.
+    /// Else sees to it that somebody writes.
+    fn after_push(self: &Arc<Self>, state: &mut State, before: usize) {
         if state.queue.is_empty() || matches!(state.phase, Phase::Ended(_)) {
             return;
         }
-        if state.queued > self.around.bounds.queue() {
+        if before > self.around.bounds.queue() {
             self.end(state, Disconnected::Slow);
             return;
         }
@@ -366,11 +369,13 @@ impl Outbox {
         if let Phase::Ended(_) = state.phase {
             return;
         }
-        state.phase = Phase::Ended(reason);
+        // The first reason is what the end is counted as; how the socket is closed is this one's.
+        let counted = state.phase.reason().unwrap_or(reason);
+        state.phase = Phase::Ended(counted);
         let unsent = state.queue.drain(..).filter(|e| e.stamp().is_some()).count();
         state.queued = 0;
         if unsent > 0 {
-            let outcome = match reason {
+            let outcome = match counted {
                 Disconnected::Slow => Outcome::DroppedSlow,
                 _ => Outcome::Gone,
             };
@@ -386,7 +391,7 @@ impl Outbox {
             deadline.cancel();
         }
         if let Some(hears) = self.on_end.get().and_then(Weak::upgrade) {
-            self.around.tracker.spawn_on(async move { hears.ended(reason) }, &self.around.runtime);
+            self.around.tracker.spawn_on(async move { hears.ended(counted) }, &self.around.runtime);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Batches: neighbours with the same target become one write per member, big rooms are worked
 //! off in chunks, and between chunks other targets have their turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::envelope::Envelope;
@@ -9,22 +9,28 @@ use super::membership::Recipients;
 use crate::delivery::outbox::Bundle;
 use crate::publication::Room;
 
+/// Bytes of publications that are joined into one write per member.
+const JOINED: usize = 256 << 10;
+
+/// A room, or with `None` a whole namespace, in which publications keep their order.
+type Key = (Arc<str>, Option<Room>);
+
 /// Publications with one target, in order.
 pub struct Group {
+    number: u64,
     envelopes: Vec<Arc<Envelope>>,
+    size: usize,
 }
 
 /// A group being worked off.
 pub struct Job {
-    /// Its first publication; all have the same target.
-    pub first: Arc<Envelope>,
     /// Who gets it.
     pub recipients: Recipients,
     /// How many of them have been served.
     pub served: usize,
+    group: Group,
     /// What they get, for each position of a target room that occurs.
     bundles: Vec<Option<Arc<Bundle>>>,
-    envelopes: Vec<Arc<Envelope>>,
 }
 
 /// Publications that wait for their turn, and those whose turn is under way.
@@ -33,38 +39,38 @@ pub struct Job {
 /// order; groups that share none overtake each other.
 #[derive(Default)]
 pub struct Batches {
-    collecting: Vec<Group>,
-    mergeable: HashMap<(Arc<str>, Room), usize>,
+    /// Not yet looked at.
+    collected: Vec<Group>,
+    /// Behind a group with a room of theirs, in order.
     waiting: VecDeque<Group>,
+    /// How many waiting groups there are for a key.
+    held: HashMap<Key, usize>,
+    /// The latest group that is for one room alone and may take more.
+    open: HashMap<Key, u64>,
+    running: HashSet<Key>,
     under_way: VecDeque<Job>,
+    /// A job ended since the waiting groups were looked at.
+    ended: bool,
+    backlog: usize,
+    numbers: u64,
 }
 
 impl Group {
-    /// The publications.
-    pub fn envelopes(&self) -> &[Arc<Envelope>] {
-        &self.envelopes
+    /// The first of its publications; all have the same target.
+    pub fn first(&self) -> &Arc<Envelope> {
+        &self.envelopes[0]
     }
 
-    fn rooms(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Room>)> {
-        rooms(&self.envelopes[0])
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        let p = &self.first().publication;
+        let whole = p.rooms.is_empty().then(|| (p.namespace.clone(), None));
+        p.rooms.iter().map(|room| (p.namespace.clone(), Some(room.clone()))).chain(whole)
     }
 
-    /// Makes it a job.
-    pub fn start(self, recipients: Recipients) -> Job {
-        Job {
-            first: self.envelopes[0].clone(),
-            recipients,
-            served: 0,
-            bundles: Vec::new(),
-            envelopes: self.envelopes,
-        }
+    fn add(&mut self, envelope: Arc<Envelope>) {
+        self.size += envelope.size();
+        self.envelopes.push(envelope);
     }
-}
-
-fn rooms(envelope: &Envelope) -> impl Iterator<Item = (&Arc<str>, Option<&Room>)> {
-    let p = &envelope.publication;
-    let whole = p.rooms.is_empty().then_some((&p.namespace, None));
-    p.rooms.iter().map(|room| (&p.namespace, Some(room))).chain(whole)
 }
 
 impl Job {
@@ -74,12 +80,13 @@ impl Job {
         if self.bundles.len() <= position {
             self.bundles.resize(position + 1, None);
         }
-        self.bundles[position]
-            .get_or_insert_with(|| {
-                let items = self.envelopes.iter().map(|e| e.item(position)).collect();
-                Arc::new(Bundle::new(items))
-            })
-            .clone()
+        let items = || self.group.envelopes.iter().map(|e| e.item(position)).collect();
+        self.bundles[position].get_or_insert_with(|| Arc::new(Bundle::new(items()))).clone()
+    }
+
+    /// The first of its publications; all have the same target.
+    pub fn first(&self) -> &Arc<Envelope> {
+        self.group.first()
     }
 
     /// Whether all recipients were served.
@@ -89,62 +96,113 @@ impl Job {
 }
 
 impl Batches {
-    /// Takes a publication, joining it to its neighbours with the same target.
+    /// Takes a publication, joining it to an earlier one with the same target where that changes
+    /// no room's order.
     pub fn collect(&mut self, envelope: Arc<Envelope>) {
+        self.backlog += 1;
         let p = &envelope.publication;
         let single = match &p.rooms[..] {
-            [room] if p.except.is_empty() => Some((p.namespace.clone(), room.clone())),
+            [room] if p.except.is_empty() => Some((p.namespace.clone(), Some(room.clone()))),
             _ => None,
         };
-        let last = self.collecting.len().checked_sub(1);
-        let at = match last {
-            Some(last) if self.collecting[last].envelopes[0].same_target(&envelope) => Some(last),
-            _ => single.as_ref().and_then(|key| self.mergeable.get(key).copied()),
+        let number = match &single {
+            Some(key) => self.open.get(key).copied(),
+            None => {
+                self.collected.last().filter(|g| g.first().same_target(&envelope)).map(|g| g.number)
+            }
         };
-        if let Some(at) = at {
-            self.collecting[at].envelopes.push(envelope);
+        if let Some(group) = number.and_then(|number| self.group(number))
+            && group.size + envelope.size() <= JOINED
+        {
+            group.add(envelope);
             return;
         }
-        match single {
-            Some(key) => {
-                self.mergeable.insert(key, self.collecting.len());
-            }
-            // Joining an earlier group from beyond this one would change a shared room's order.
-            None => self.mergeable.clear(),
+        self.numbers += 1;
+        let mut group = Group { number: self.numbers, envelopes: Vec::new(), size: 0 };
+        group.add(envelope);
+        // An earlier group takes nothing any more that would overtake this one.
+        for key in group.keys() {
+            self.open.remove(&key);
         }
-        self.collecting.push(Group { envelopes: vec![envelope] });
+        if let Some(key) = single {
+            self.open.insert(key, group.number);
+        }
+        self.collected.push(group);
+    }
+
+    fn group(&mut self, number: u64) -> Option<&mut Group> {
+        if let Ok(at) = self.collected.binary_search_by_key(&number, |g| g.number) {
+            return self.collected.get_mut(at);
+        }
+        let at = self.waiting.binary_search_by_key(&number, |g| g.number).ok()?;
+        self.waiting.get_mut(at)
     }
 
     /// Gives the groups whose turn can begin: those that share no room with one under way, nor
-    /// with an earlier one that waits.
+    /// with an earlier one that waits. Each must be begun.
     pub fn ready(&mut self) -> Vec<Group> {
-        self.mergeable.clear();
-        if self.under_way.is_empty() && self.waiting.is_empty() {
-            return std::mem::take(&mut self.collecting);
-        }
-        self.waiting.extend(self.collecting.drain(..));
-        let mut blocked: Vec<(Arc<str>, Option<Room>)> =
-            self.under_way.iter().flat_map(|job| owned(&job.first)).collect();
         let mut ready = Vec::new();
-        let mut still = VecDeque::new();
-        for group in self.waiting.drain(..) {
-            let free = group
-                .rooms()
-                .all(|(ns, room)| !blocked.iter().any(|(n, r)| n == ns && r.as_ref() == room));
-            if free {
-                ready.push(group);
-            } else {
-                blocked.extend(owned(&group.envelopes[0]));
-                still.push_back(group);
+        if std::mem::take(&mut self.ended) && !self.waiting.is_empty() {
+            let mut blocked = HashSet::new();
+            for group in std::mem::take(&mut self.waiting) {
+                if group.keys().any(|k| self.running.contains(&k) || blocked.contains(&k)) {
+                    blocked.extend(group.keys());
+                    self.waiting.push_back(group);
+                } else {
+                    group.keys().for_each(|key| self.let_go(&key));
+                    self.run(&group);
+                    ready.push(group);
+                }
             }
         }
-        self.waiting = still;
+        for group in std::mem::take(&mut self.collected) {
+            if group.keys().any(|k| self.running.contains(&k) || self.held.contains_key(&k)) {
+                for key in group.keys() {
+                    *self.held.entry(key).or_default() += 1;
+                }
+                self.waiting.push_back(group);
+            } else {
+                self.run(&group);
+                ready.push(group);
+            }
+        }
         ready
     }
 
-    /// Puts a job behind the others, to go on at its next turn.
+    fn let_go(&mut self, key: &Key) {
+        if let Some(held) = self.held.get_mut(key) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(key);
+            }
+        }
+    }
+
+    fn run(&mut self, group: &Group) {
+        for key in group.keys() {
+            if self.open.get(&key) == Some(&group.number) {
+                self.open.remove(&key);
+            }
+            self.running.insert(key);
+        }
+    }
+
+    /// Begins a group's turn.
+    pub fn begin(&mut self, group: Group, recipients: Recipients) {
+        self.put_back(Job { recipients, served: 0, group, bundles: Vec::new() });
+    }
+
+    /// Puts a job behind the others, to go on at its next turn, or ends it where it is done.
     pub fn put_back(&mut self, job: Job) {
-        self.under_way.push_back(job);
+        if job.done() {
+            for key in job.group.keys() {
+                self.running.remove(&key);
+            }
+            self.backlog -= job.group.envelopes.len();
+            self.ended = true;
+        } else {
+            self.under_way.push_back(job);
+        }
     }
 
     /// The job whose turn it is.
@@ -152,17 +210,8 @@ impl Batches {
         self.under_way.pop_front()
     }
 
-    /// How many jobs are under way.
-    pub fn len(&self) -> usize {
-        self.under_way.len()
+    /// Publications that are not delivered to all their recipients yet.
+    pub fn backlog(&self) -> usize {
+        self.backlog
     }
-
-    /// Whether nothing is collected, waits, or is under way.
-    pub fn is_empty(&self) -> bool {
-        self.under_way.is_empty() && self.waiting.is_empty() && self.collecting.is_empty()
-    }
-}
-
-fn owned(envelope: &Envelope) -> Vec<(Arc<str>, Option<Room>)> {
-    rooms(envelope).map(|(ns, room)| (ns.clone(), room.cloned())).collect()
 }

@@ -38,6 +38,11 @@ impl Envelope {
         Envelope { encoded: Arc::new(Encoded::message(&text, attachments)), stamps, publication }
     }
 
+    /// Bytes of its text form.
+    pub fn size(&self) -> usize {
+        self.encoded.size()
+    }
+
     /// What is delivered to a member whose first target room is at `position`.
     pub fn item(&self, position: usize) -> Item {
         Item {

@@ -122,8 +122,12 @@ impl Membership {
             return Joined::Gone;
         };
         let Some(resident) = namespace.residents.get_mut(&member.key) else { return Joined::Gone };
-        let mut new: Vec<&Room> = rooms.iter().filter(|r| !resident.rooms.contains(r)).collect();
-        new.dedup();
+        let mut new: Vec<&Room> = Vec::new();
+        for room in rooms {
+            if !resident.rooms.contains(room) && !new.contains(&room) {
+                new.push(room);
+            }
+        }
         if !new.is_empty() && resident.rooms.len() + new.len() > limit {
             return Joined::TooMany;
         }

@@ -23,6 +23,9 @@ pub const QUEUE: usize = 16 << 10;
 /// Messages taken at once, which become one batch.
 const BATCH: usize = 1024;
 
+/// Publications being worked off beyond which nothing more is taken from the queue.
+const BACKLOG: usize = 4 * BATCH;
+
 /// Deliveries of one target in one turn.
 const CHUNK: usize = 512;
 
@@ -150,11 +153,11 @@ impl Shard {
     pub async fn run(mut self) {
         let mut inbox = Vec::with_capacity(BATCH);
         loop {
-            if self.batches.is_empty() {
+            if self.batches.backlog() == 0 {
                 if self.queue.recv_many(&mut inbox, BATCH).await == 0 {
                     return;
                 }
-            } else {
+            } else if self.batches.backlog() < BACKLOG {
                 while inbox.len() < BATCH
                     && let Ok(message) = self.queue.try_recv()
                 {
@@ -204,31 +207,25 @@ impl Shard {
 
     fn start_jobs(&mut self) {
         for group in self.batches.ready() {
-            let p = group.envelopes()[0].publication.clone();
+            let p = &group.first().publication;
             let recipients = self.rooms.membership.recipients(&p.namespace, &p.rooms, &p.except);
-            if !recipients.members.is_empty() {
-                self.batches.put_back(group.start(recipients));
-            }
+            self.batches.begin(group, recipients);
         }
     }
 
     fn turn(&mut self) {
         let mut delivered = 0;
-        let mut jobs = self.batches.len();
-        while delivered < TURN && jobs > 0 {
-            let Some(mut job) = self.batches.take_turn() else { return };
+        while delivered < TURN
+            && let Some(mut job) = self.batches.take_turn()
+        {
             delivered += self.chunk(&mut job);
-            if job.done() {
-                jobs -= 1;
-            } else {
-                self.batches.put_back(job);
-            }
+            self.batches.put_back(job);
         }
     }
 
     /// Serves the next recipients of a job; gives how many.
     fn chunk(&mut self, job: &mut Job) -> usize {
-        let p = job.first.publication.clone();
+        let p = job.first().publication.clone();
         let end = job.recipients.members.len().min(job.served + CHUNK);
         // Also before the first chunk: a leave may have been answered since the job began.
         let check = self.rooms.membership.changed(&p.namespace, &p.rooms, &job.recipients);
@@ -244,6 +241,8 @@ impl Shard {
                 let seat = &members[at];
                 at += 1;
                 if check && !self.rooms.membership.is_in(&seat.member, &p.rooms) {
+                    // It left and was answered, or it is gone.
+                    gone += u64::from(seat.outbox.ending().is_some());
                     continue;
                 }
                 match seat.outbox.deliver(&bundle) {
@@ -269,3 +268,6 @@ fn send(member: &Member, packet: Option<Encoded>) {
         member.outbox.send(Arc::new(packet));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,9 +46,16 @@ pub struct Client {
     shard: usize,
     lane: Mutex<Lane>,
     bucket: Mutex<Bucket>,
-    /// Cancelled when the token's end is another one, or the client is gone.
-    expiry: Mutex<Option<CancellationToken>>,
+    expiry: Mutex<Expiry>,
     socket: Weak<Socket>,
+}
+
+/// What happens at the end of a client's token.
+#[derive(Default)]
+struct Expiry {
+    /// Cancelled when the token's end is another one, or the client is gone.
+    timer: Option<CancellationToken>,
+    departed: bool,
 }
 
 /// One client's events are handled in the order in which they were sent.
@@ -122,6 +129,7 @@ impl Client {
 
     /// It is gone from its namespace.
     pub fn depart(&self) {
+        self.expiry.lock().departed = true;
         self.set_expiry(None);
         let depart = self.tell(Message::Depart(self.member.clone()));
         if let Some(depart) = depart {
@@ -218,12 +226,12 @@ impl Client {
     /// earlier one.
     pub fn set_expiry(&self, at: Option<SystemTime>) {
         let mut expiry = self.expiry.lock();
-        if let Some(timer) = expiry.take() {
+        if let Some(timer) = expiry.timer.take() {
             timer.cancel();
         }
-        let Some(at) = at else { return };
+        let Some(at) = at.filter(|_| !expiry.departed) else { return };
         let timer = CancellationToken::new();
-        *expiry = Some(timer.clone());
+        expiry.timer = Some(timer.clone());
         let (outbox, namespace) = (self.outbox().clone(), self.member.namespace.clone());
         let session = self.session.clone();
         let expire = async move {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::client::{Client, Event};
+use super::events::Reply;
 use super::session::Credentials;
 use crate::auth::{AuthError, Verifier};
 use crate::data::{Data, packet};
@@ -140,7 +141,7 @@ pub fn count(gateway: &super::Gateway, refusal: &Refusal) {
 pub async fn refresh(client: Arc<Client>, event: Event) {
     let token = event.args.first().and_then(|a| a.get("token")).and_then(Data::as_str);
     let refreshed = match (token, &client.gateway().authenticator.verifier) {
-        (Some(token), Some(verifier)) => renew(&client, verifier, token).await,
+        (Some(token), Some(verifier)) => fresh(&client, verifier, token).await,
         (None, _) => Err(Refusal::new(Code::BadRequest, "auth:refresh expects { token: \"…\" }")),
         (_, None) => {
             let message = "tokens cannot be verified here: auth.jwt is not configured";
@@ -149,30 +150,36 @@ pub async fn refresh(client: Arc<Client>, event: Event) {
     };
     let reply = super::events::refresh_reply(&client, event);
     match refreshed {
-        Ok(()) => reply.succeed(),
+        Ok(subject) => renew(&client, subject, reply).await,
         Err(refusal) => reply.refuse(&refusal),
     }
 }
 
-async fn renew(client: &Arc<Client>, verifier: &Verifier, token: &str) -> Result<(), Refusal> {
+/// Verifies a fresh token of the same user.
+async fn fresh(client: &Client, verifier: &Verifier, token: &str) -> Result<Subject, Refusal> {
     let claims = verifier.verify(token).await.map_err(|e| refused(&e))?;
     let subject = claims.subject();
     if subject.user() != client.member.user.as_deref() {
         return Err(Refusal::new(Code::Forbidden, "the token is of another user"));
     }
-    client.subject.store(Arc::new(subject.clone()));
     client.set_expiry(Some(claims.expires));
+    Ok(subject)
+}
+
+/// The answer is written in the step that ends the memberships which the claims do not allow.
+async fn renew(client: &Arc<Client>, subject: Subject, reply: Reply) {
+    client.subject.store(Arc::new(subject.clone()));
     let rules = client.gateway().rules.load_full();
     let member = client.member.clone();
     let leave = client.tell(Message::Ask(Box::new(move |rooms| {
         let mut lost = rooms.membership().rooms_of(&member);
         lost.retain(|room| !rules.decide(Permission::Join, room, &subject).allowed);
         rooms.leave(&member, &lost);
+        reply.succeed();
     })));
     if let Some(wait) = leave {
         wait.await;
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -29,8 +29,9 @@ use crate::policy::{Code, Refusal};
 /// Attachments that one packet of a client may have.
 const ATTACHMENTS: usize = 10;
 
-/// Packets of the engine's own that may wait for its writer task: a session has few.
-const BUFFER: usize = 16;
+/// Packets of the engine's own that may wait for its writer task: a session has few beside the
+/// answers to its connects.
+const BUFFER: usize = 128;
 
 /// The parameter of the engine's requests that names the session. It is the last one.
 const SESSION: &str = "session";
@@ -122,6 +123,12 @@ impl ConnectHandler<LocalAdapter, ()> for Door {
                 return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
             };
             let gateway = session.gateway();
+            if !session.may_connect() {
+                gateway.metrics.connects_refused.inc();
+                gateway.metrics.rejected(Rejected::Events);
+                let refusal = Refusal::new(Code::RateLimited, "too many namespaces at once");
+                return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
+            }
             let auth = match auth {
                 Some(Value::Str(json, _)) => match packet::decode_value(json) {
                     Ok(auth) => Some(auth),
@@ -144,8 +151,9 @@ impl ConnectHandler<LocalAdapter, ()> for Door {
             })?;
             let namespace = self.namespace.clone();
             let client = Client::new(&session, namespace, admitted.subject, &socket);
-            client.set_expiry(admitted.expires);
-            session.accept(client);
+            if session.accept(client.clone()) {
+                client.set_expiry(admitted.expires);
+            }
             Ok(())
         })
     }

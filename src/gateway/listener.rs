@@ -76,6 +76,9 @@ async fn serve_connection(
 ) {
     // Without it a poll's answer may wait for the client's delayed acknowledgement.
     let _ = socket.set_nodelay(true);
+    // What does not read its answers does not keep its connection.
+    let stall = gateway.limits.config().write_stall.0;
+    let _ = socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(stall));
     let served = AtomicBool::new(false);
     let service = service_fn(|request| {
         served.store(true, Ordering::Relaxed);

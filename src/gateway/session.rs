@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::client::Client;
-use super::limits::Slot;
+use super::limits::{Bucket, Slot};
 use crate::config::Transport;
 use crate::data::{Data, packet};
 use crate::delivery::Revision;
@@ -26,6 +27,9 @@ use crate::ops::metrics::{Disconnected, Rejected};
 /// Length of a session's id. It is a secret between the client and this instance.
 const SID_LENGTH: usize = 24;
 
+/// Namespaces that one session may ask for in a second, and at once.
+const CONNECTS: u32 = 50;
+
 /// What a request brought for authentication.
 #[derive(Clone, Default)]
 pub struct Credentials {
@@ -35,8 +39,16 @@ pub struct Credentials {
     pub query: Option<String>,
 }
 
-/// Most sessions are in one namespace.
-type Clients = SmallVec<[Arc<Client>; 1]>;
+/// The namespaces that a session is in.
+struct Namespaces {
+    /// Most sessions are in one.
+    clients: SmallVec<[Arc<Client>; 1]>,
+    /// Since when it is in none.
+    alone: Option<Instant>,
+    /// The engine has let go of it: it enters none any more.
+    departed: bool,
+    connects: Bucket,
+}
 
 /// One Engine.IO session.
 pub struct Session {
@@ -53,7 +65,7 @@ pub struct Session {
     gateway: Arc<Gateway>,
     opened: Instant,
     gave_up: AtomicBool,
-    clients: Mutex<Clients>,
+    namespaces: Mutex<Namespaces>,
     transport: Mutex<Option<Transport>>,
     slot: Mutex<Option<Slot>>,
 }
@@ -68,6 +80,7 @@ impl Session {
         credentials: Option<Box<Credentials>>,
         slot: Slot,
     ) -> Arc<Self> {
+        let now = Instant::now();
         let outbox = Outbox::new(revision, gateway.shards[shard].around.clone());
         let session = Arc::new(Session {
             sid: random_id(SID_LENGTH).into(),
@@ -76,9 +89,14 @@ impl Session {
             credentials,
             upgrading: AtomicBool::new(false),
             gateway: gateway.clone(),
-            opened: Instant::now(),
+            opened: now,
             gave_up: AtomicBool::new(false),
-            clients: Mutex::default(),
+            namespaces: Mutex::new(Namespaces {
+                clients: SmallVec::new(),
+                alone: Some(now),
+                departed: false,
+                connects: Bucket::full(CONNECTS, now),
+            }),
             transport: Mutex::new(Some(transport)),
             slot: Mutex::new(Some(slot)),
         });
@@ -111,23 +129,45 @@ impl Session {
 
     /// The client in a namespace, also while it is being accepted.
     pub fn client(&self, namespace: &str) -> Option<Arc<Client>> {
-        self.clients.lock().iter().find(|c| *c.member.namespace == *namespace).cloned()
+        self.namespaces.lock().clients.iter().find(|c| *c.member.namespace == *namespace).cloned()
     }
 
-    /// Keeps a client that the namespace is about to accept.
-    pub fn accept(&self, client: Arc<Client>) {
-        self.clients.lock().push(client);
+    /// Whether it may ask for a namespace now: each is a token to verify, so there is a rate.
+    pub fn may_connect(&self) -> bool {
+        self.namespaces.lock().connects.take(CONNECTS, Instant::now())
+    }
+
+    /// Keeps a client that the namespace is about to accept. False: the session is over.
+    pub fn accept(&self, client: Arc<Client>) -> bool {
+        let mut namespaces = self.namespaces.lock();
+        if namespaces.departed {
+            return false;
+        }
+        namespaces.alone = None;
+        namespaces.clients.push(client);
+        true
     }
 
     /// Lets go of a client that left its namespace.
     pub fn leave(&self, client: &Client) {
-        self.clients.lock().retain(|c| c.member.key != client.member.key);
+        {
+            let mut namespaces = self.namespaces.lock();
+            namespaces.clients.retain(|c| c.member.key != client.member.key);
+            if namespaces.clients.is_empty() {
+                namespaces.alone = Some(Instant::now());
+            }
+        }
         client.depart();
+    }
+
+    /// Whether it has been in no namespace for so long.
+    fn is_alone_for(&self, time: Duration) -> bool {
+        self.namespaces.lock().alone.is_some_and(|since| since.elapsed() >= time)
     }
 
     /// Sends DISCONNECT in every namespace, then ends the session: the client stays away.
     pub fn dismiss(&self, reason: Disconnected) {
-        for client in self.clients.lock().iter() {
+        for client in &self.namespaces.lock().clients {
             let text = packet::encode_disconnect(&client.member.namespace);
             self.outbox.send(Arc::new(Encoded::message(&text, Vec::new())));
         }
@@ -178,7 +218,11 @@ impl Above for Session {
 
     fn departed(&self, gave_up: bool) {
         self.gave_up.store(gave_up, Ordering::Relaxed);
-        let clients = std::mem::take(&mut *self.clients.lock());
+        let clients = {
+            let mut namespaces = self.namespaces.lock();
+            namespaces.departed = true;
+            std::mem::take(&mut namespaces.clients)
+        };
         let young = self.opened.elapsed() < self.gateway.config.socketio.connect_timeout.0;
         if gave_up && clients.is_empty() && young {
             self.gateway.metrics.rejected(Rejected::BadPacket);
@@ -234,6 +278,20 @@ impl Sessions {
     /// All of them, in no order.
     pub fn all(&self) -> Vec<Arc<Session>> {
         self.by_sid.lock().values().cloned().collect()
+    }
+}
+
+/// Closes sessions that are in no namespace for `connectTimeout`, until `stop`: the engine itself
+/// waits for a first one only, and in revision 3 not even for that.
+pub async fn sweep(gateway: Arc<Gateway>, stop: CancellationToken) {
+    let timeout = gateway.config.socketio.connect_timeout.0;
+    let pause = (timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
+    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        for session in gateway.sessions.all() {
+            if session.is_alone_for(timeout) {
+                session.outbox.close(Disconnected::Client, Ending::Finish);
+            }
+        }
     }
 }
 

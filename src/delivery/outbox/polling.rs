@@ -33,8 +33,8 @@ pub enum NotPolling {
     /// It has ended, or a WebSocket carries it.
     #[error("the session is not on long-polling any more")]
     Elsewhere,
-    /// A GET waits already; the session ends (one GET at a time).
-    #[error("a poll of this session is already waiting")]
+    /// A GET, or a POST, waits already; the session ends (one of each at a time).
+    #[error("a request of this kind is already waiting")]
     Overlap,
 }
 
@@ -156,6 +156,11 @@ impl Outbox {
             return Poll::Ready(Ok(()));
         }
         if state.inbound.len() > INBOUND {
+            if state.feeder.as_ref().is_some_and(|feeder| !feeder.will_wake(waker)) {
+                // As in Node: a client sends one POST after the other.
+                self.end(&mut state, Disconnected::TransportError);
+                return Poll::Ready(Err(NotPolling::Overlap));
+            }
             state.feeder = Some(waker.clone());
             return Poll::Pending;
         }

@@ -43,6 +43,8 @@ impl Outbox {
         let _ = options.set_tcp_nodelay(true);
         let _ = options.set_send_buffer_size(SEND_BUFFER);
         let _ = options.set_tcp_notsent_lowat(NOTSENT_LOWAT);
+        // The listener's, for HTTP; from here the outbox sees to stalls.
+        let _ = options.set_tcp_user_timeout(None);
 
         let mut state = self.state.lock();
         if state.phase != Phase::Open {
@@ -56,7 +58,7 @@ impl Outbox {
         state.inbound.extend_from_slice(read);
         state.wake_reader();
         self.flush(&mut state);
-        self.after_push(&mut state);
+        self.after_push(&mut state, 0);
         true
     }
 
