@@ -11,10 +11,12 @@ pub mod server;
 pub mod sub;
 pub mod token;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::LogFormat;
 use report::Failure;
 
 /// A ready-made Socket.IO server whose rooms work across instances.
@@ -60,13 +62,27 @@ enum Command {
 ///
 /// Bad usage ends the process at once, with 2.
 pub fn main() -> ExitCode {
-    match Cli::parse().run() {
+    let ran = match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        // Whoever collects the server's output reads one form of line.
+        Err(usage) if usage.use_stderr() && is_serve() && !std::io::stderr().is_terminal() => {
+            let text = usage.render().to_string();
+            let text = text.trim_start_matches("error: ").lines().collect::<Vec<_>>().join(" ");
+            Err(Failure::logged(report::Usage(text).into(), LogFormat::Auto))
+        }
+        Err(usage) => usage.exit(),
+    };
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+fn is_serve() -> bool {
+    std::env::args().nth(1).is_some_and(|command| command == "serve")
 }
 
 impl Cli {

@@ -44,6 +44,16 @@ impl Data {
         }
     }
 
+    /// How many binary values it holds, at any depth.
+    pub fn binaries(&self) -> usize {
+        match self {
+            Data::Binary(_) => 1,
+            Data::Array(items) => items.iter().map(Data::binaries).sum(),
+            Data::Object(entries) => entries.iter().map(|(_, v)| v.binaries()).sum(),
+            _ => 0,
+        }
+    }
+
     /// Whether a binary value occurs anywhere in it.
     pub fn has_binary(&self) -> bool {
         match self {

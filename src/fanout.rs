@@ -83,7 +83,8 @@ pub trait LocalMembers: Send + Sync + 'static {
         prefix: &'a str,
     ) -> BoxFuture<'a, BTreeMap<Room, usize>>;
 
-    /// Makes the selected members join `rooms`; gives how many were selected.
+    /// Makes the selected members join `rooms`; gives how many are in them now. A member that
+    /// would be in more rooms than allowed joins none.
     fn join<'a>(
         &'a self,
         namespace: &'a str,

@@ -110,7 +110,10 @@ impl Collector for Latency {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut merged: HashMap<(Arc<str>, Hop), Histogram> = HashMap::new();
+        // There from the start, at zero.
+        let none = |hop| (("default".into(), hop), Histogram::default());
+        let mut merged: HashMap<(Arc<str>, Hop), Histogram> =
+            [none(Hop::Local), none(Hop::Remote)].into();
         for recorder in self.recorders.iter() {
             for (key, histogram) in &recorder.books.lock().classes {
                 merged.entry(key.clone()).or_default().merge(histogram);
@@ -132,10 +135,7 @@ impl Collector for Latency {
             metric.set_histogram(exposition(&histogram));
             family.mut_metric().push(metric);
         }
-        match family.get_metric().is_empty() {
-            true => Vec::new(),
-            false => vec![family],
-        }
+        vec![family]
     }
 }
 

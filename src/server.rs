@@ -137,7 +137,11 @@ impl Server {
     fn connect_redis(&mut self) -> anyhow::Result<()> {
         let Some(redis) = &self.config.redis else { return Ok(()) };
         self.metrics.with_redis()?;
-        let bridge = redis.bridge.iter().map(seams::bridge).collect::<Result<_, _>>()?;
+        let bridge = redis
+            .bridge_in(&self.config.namespaces)
+            .iter()
+            .map(seams::bridge)
+            .collect::<Result<_, _>>()?;
         let parts = LinkParts {
             config: redis.clone(),
             pod: self.gateway.pod.clone(),

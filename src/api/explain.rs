@@ -11,6 +11,7 @@ use super::Shared;
 use super::body::{Json, RequestBody};
 use super::input::{self, InNamespace};
 use super::problem::Problem;
+use crate::policy::Subject;
 
 /// Decides by the rules of the configuration, as for a client.
 pub trait Explain: Send + Sync + 'static {
@@ -102,7 +103,7 @@ fn who(
 ) -> Result<(Map<String, Value>, Option<String>), Problem> {
     match (claims, user) {
         (Some(claims), None) => {
-            let user = claims.get(user_claim).and_then(Value::as_str).map(str::to_owned);
+            let user = Subject::user_of(&claims, user_claim);
             Ok((claims, user))
         }
         (None, Some(user)) => {

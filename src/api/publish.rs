@@ -17,6 +17,7 @@ use super::input::{self, InNamespace, Params};
 use super::problem::Problem;
 use super::{Shared, payload};
 use crate::data::Data;
+use crate::data::packet::{MAX_ATTACHMENTS, too_many_binaries};
 use crate::fanout::{PublishError, Scope};
 use crate::publication::{Publication, RESERVED_EVENTS, Room, Source};
 
@@ -197,6 +198,10 @@ fn check(
         let detail = "Beside binary, an object cannot have `_placeholder: true`: Socket.IO \
                       marks binary with it";
         return Err(Problem::invalid(path, detail));
+    }
+    if too_many_binaries(&request.args) {
+        let detail = format!("More than {MAX_ATTACHMENTS} binary values: clients refuse those");
+        return Err(Problem::invalid("args", detail));
     }
     if payload::wire_size(&namespace, &event, &request.args) > shared.api.max_payload {
         let limit = shared.api.max_payload;

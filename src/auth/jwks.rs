@@ -1,6 +1,7 @@
 //! [`Jwks`]: the issuer's key set, fetched and kept fresh.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use reqwest::{Client, StatusCode, Url, redirect};
@@ -38,6 +39,9 @@ struct State {
     asked: Option<Instant>,
 }
 
+/// How often the first key set is asked for until it is there.
+const FIRST: Duration = Duration::from_secs(1);
+
 impl Jwks {
     /// Prepares to fetch from `url`; `run` does it.
     ///
@@ -69,7 +73,11 @@ impl Jwks {
                 let _ = self.wanted.notified().now_or_never();
                 let fetched = self.fetch().await;
                 self.state.send_modify(|state| state.end(fetched));
-                let pause = if self.is_ready() { self.timing.refresh } else { self.timing.retry };
+                let pause = if self.is_ready() {
+                    self.timing.refresh
+                } else {
+                    self.timing.retry.min(FIRST)
+                };
                 tokio::select! {
                     () = sleep(pause) => {}
                     () = self.wanted.notified() => {}

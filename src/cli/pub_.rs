@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::error::ErrorKind;
 use reqwest::Url;
 use serde::Serialize;
 
+use super::report::Usage;
 use super::server::{ServerArgs, refusal};
 use crate::client::Client;
 use crate::data::Data;
@@ -39,8 +39,8 @@ pub struct Args {
     #[command(flatten)]
     pub server: ServerArgs,
     /// The server's internal address: publish by the HTTP API.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["url", "path"])]
-    pub api: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = api_url, conflicts_with_all = ["url", "path"])]
+    pub api: Option<Url>,
     /// The API key.
     #[arg(long, value_name = "KEY", requires = "api")]
     pub key: Option<String>,
@@ -50,13 +50,13 @@ pub struct Args {
 ///
 /// # Errors
 /// When nobody answers, or the server refuses. Several arguments without `--api` are a usage
-/// error: a [`clap::Error`] inside.
+/// error.
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.api.is_none() && args.args.len() > 1 {
-        return Err(clap::Error::raw(
-            ErrorKind::TooManyValues,
+        return Err(Usage(
             "a client publishes one JSON argument; wrap several in an array, or publish as a \
-             backend with --api http://127.0.0.1:9090\n",
+             backend with --api http://127.0.0.1:9090"
+                .to_owned(),
         )
         .into());
     }
@@ -97,12 +97,15 @@ struct Publish<'a> {
     args: &'a [Data],
 }
 
-async fn by_api(api: &str, args: &Args) -> anyhow::Result<()> {
-    let url = Url::parse(api)
+fn api_url(text: &str) -> Result<Url, String> {
+    Url::parse(text)
         .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .and_then(|url| url.join("/api/publish").ok())
-        .with_context(|| format!("expected a URL such as http://127.0.0.1:9090, found `{api}`"))?;
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| "expected a URL such as http://127.0.0.1:9090".to_owned())
+}
+
+async fn by_api(api: &Url, args: &Args) -> anyhow::Result<()> {
+    let url = api.join("/api/publish").context("the API's path fits no such URL")?;
     let body = Publish {
         namespace: &args.server.namespace,
         room: &args.room,
@@ -186,7 +189,7 @@ mod tests {
     #[test]
     fn several_arguments_are_for_backends() {
         let error = run(parse(&["r", "e", "1", "2"]).unwrap()).unwrap_err();
-        assert_eq!(error.downcast_ref::<clap::Error>().unwrap().exit_code(), 2);
+        assert!(error.is::<Usage>());
         assert!(error.to_string().contains("--api"), "{error}");
         assert!(parse(&["r", "e", "--key", "k"]).is_err());
         assert!(parse(&["r", "e", "1", "2", "--api", "http://h"]).is_ok());

@@ -24,16 +24,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "ROOKERY_CONFIG")]
     config: Option<PathBuf>,
     /// Where clients connect [default: the file's `listen`, or 127.0.0.1:3000]
-    #[arg(long, value_name = "ADDR", env = "ROOKERY_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "ROOKERY_LISTEN", value_parser = address)]
     listen: Option<SocketAddr>,
     /// Where the HTTP API, metrics and probes answer [default: the file's, or 127.0.0.1:9090]
-    #[arg(long, value_name = "ADDR", env = "ROOKERY_INTERNAL")]
+    #[arg(long, value_name = "ADDR", env = "ROOKERY_INTERNAL", value_parser = address)]
     internal: Option<SocketAddr>,
     /// The Redis server that instances share [default: the file's `redis.url`, or none]
     #[arg(long, value_name = "URL", env = "ROOKERY_REDIS", hide_env_values = true)]
     redis: Option<String>,
     /// How many shards hold the clients [default: one per core of the CPU quota]
-    #[arg(long, value_name = "N", env = "ROOKERY_SHARDS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", env = "ROOKERY_SHARDS", value_parser = clap::value_parser!(u16).range(1..=64))]
     shards: Option<u16>,
 }
 
@@ -81,6 +81,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     telemetry::init(format)
         .map_err(|error| Failure::logged(Usage(error.to_string()).into(), format))?;
     crate::server::run(sources, config, shards).map_err(|error| Failure::logged(error, format))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected = "expected an address and a port such as 127.0.0.1:3000 or [::1]:3000";
+    text.parse().map_err(|_| expected.to_owned())
 }
 
 /// The cores that this process may use: its CPU quota in a container, else the machine's.

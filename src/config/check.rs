@@ -205,12 +205,12 @@ fn check_latency(latency: &Latency, problems: &mut Problems) {
         "latency.sampleEvery",
         "must be at least 1, which measures every delivery",
     );
-    for (i, room) in latency.track_rooms.iter().enumerate() {
-        problems.say_if(
-            room.is_empty() || room.len() > crate::publication::MAX_ROOM_BYTES,
-            &format!("latency.trackRooms[{i}]"),
-            "is no room; a room's name has 1 to 255 bytes",
-        );
+    let instead = "leave the key out; GET /api/rooms/{room}/latency tells of any room";
+    if !latency.track_rooms.is_empty() {
+        problems.not_yet("latency.trackRooms", "latency.trackRooms", instead);
+    }
+    if latency.top_rooms != Latency::default().top_rooms {
+        problems.not_yet("latency.topRooms", "latency.topRooms", instead);
     }
 }
 

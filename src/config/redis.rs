@@ -39,6 +39,14 @@ impl Redis {
         }
     }
 
+    /// The bridge as it holds with these namespaces: the default one is for `/`, and without it
+    /// there is none.
+    pub fn bridge_in(&self, namespaces: &[String]) -> &[BridgeRule] {
+        let default = self.bridge == BridgeRule::defaults();
+        let configured = self.bridge.iter().all(|rule| namespaces.contains(&rule.namespace));
+        if default && !configured { &[] } else { &self.bridge }
+    }
+
     /// The URL with its password hidden, for logs.
     pub fn redacted_url(&self) -> String {
         match (self.url.find("://"), self.url.rfind('@')) {
@@ -85,7 +93,7 @@ pub enum WhenDown {
 }
 
 /// A Redis channel on which plain JSON becomes a publication.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BridgeRule {
     /// The channel.

@@ -145,6 +145,12 @@ pub fn encode_connect_error(namespace: &str, payload: &Data) -> String {
     write::control('4', namespace, Some(payload))
 }
 
+/// Whether these arguments have more binary values than a packet may have attachments: stock
+/// clients close their connection on such a packet.
+pub fn too_many_binaries(args: &[Data]) -> bool {
+    args.iter().map(Data::binaries).sum::<usize>() > MAX_ATTACHMENTS
+}
+
 /// A DISCONNECT.
 pub fn encode_disconnect(namespace: &str) -> String {
     write::control('1', namespace, None)

@@ -12,7 +12,7 @@ use super::index::Index;
 use super::member::{ID_LENGTH, Member, POD_LENGTH};
 use super::shard::{Message, Occupation, Rooms};
 use super::{LocalMembers, MemberInfo, PublishError, Publisher, Receipt, Scope, Selector};
-use crate::ops::metrics::Metrics;
+use crate::ops::metrics::{Metrics, Rejected};
 use crate::publication::{Publication, Room};
 
 /// The other instances, as the router reaches them.
@@ -198,13 +198,12 @@ impl Router {
         &self,
         namespace: &str,
         of: &Selector,
-        order: impl Fn(&mut Rooms, &Arc<Member>) + Clone + Send + 'static,
+        order: impl Fn(&mut Rooms, &Arc<Member>) -> bool + Clone + Send + 'static,
     ) -> usize {
         let (namespace, of) = (namespace.to_owned(), of.clone());
         let matched = self.ask(move |rooms| {
             let members = rooms.membership().select(&namespace, &of);
-            members.iter().for_each(|member| order(rooms, member));
-            members.len()
+            members.iter().filter(|member| order(rooms, member)).count()
         });
         matched.await.into_iter().sum()
     }
@@ -299,8 +298,13 @@ impl LocalMembers for Router {
         async move {
             self.await_subscriptions(namespace, rooms).await;
             let joined = rooms.to_vec();
+            let metrics = self.inner.metrics.clone();
             let join = move |rooms: &mut Rooms, member: &Arc<Member>| {
-                rooms.join(member, &joined);
+                let is_in = rooms.join(member, &joined);
+                if !is_in {
+                    metrics.rejected(Rejected::Rooms);
+                }
+                is_in
             };
             self.for_each(namespace, of, join).await
         }
@@ -314,7 +318,10 @@ impl LocalMembers for Router {
         rooms: &'a [Room],
     ) -> BoxFuture<'a, usize> {
         let left = rooms.to_vec();
-        let leave = move |rooms: &mut Rooms, member: &Arc<Member>| rooms.leave(member, &left);
+        let leave = move |rooms: &mut Rooms, member: &Arc<Member>| {
+            rooms.leave(member, &left);
+            true
+        };
         async move { self.for_each(namespace, of, leave).await }.boxed()
     }
 
@@ -328,6 +335,7 @@ impl LocalMembers for Router {
             if let Some(client) = member.client.upgrade() {
                 client.dismiss(close);
             }
+            true
         };
         async move { self.for_each(namespace, of, dismiss).await }.boxed()
     }

@@ -47,7 +47,15 @@ impl Authenticator {
         auth: Option<&Data>,
         credentials: Option<&Credentials>,
     ) -> Result<Admitted, Refusal> {
-        let of_payload = auth.and_then(|a| a.get("token")).and_then(Data::as_str);
+        let of_payload = match auth.and_then(|a| a.get("token")) {
+            None | Some(Data::Null) => None,
+            Some(Data::String(token)) if !token.is_empty() => Some(token.as_str()),
+            Some(_) if self.verifier.is_none() => None,
+            Some(_) => {
+                let refusal = Refusal::new(Code::Unauthenticated, "auth.token is no text");
+                return Err(refusal);
+            }
+        };
         let token = of_payload
             .or(credentials.and_then(|c| c.header.as_deref()))
             .or(credentials.and_then(|c| c.query.as_deref()))

@@ -135,6 +135,11 @@ fn publish(reply: Reply, room: Room, event: String, args: Vec<Data>, except_send
         reply.refuse(&refusal);
         return None;
     }
+    if packet::too_many_binaries(&args) {
+        let message = format!("more than {} binary values", packet::MAX_ATTACHMENTS);
+        reply.refuse(&Refusal::new(Code::BadRequest, message));
+        return None;
+    }
     let publication = Publication {
         id: format!("{}-{:x}", client.member.id, next_number()).into(),
         namespace: client.member.namespace.clone(),

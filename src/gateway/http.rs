@@ -214,10 +214,14 @@ fn draining(gateway: &Gateway) -> Answer {
 /// the ingress's sticky cookie.
 fn send_elsewhere(gateway: &Gateway, headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    if let Some(cookie) = &gateway.config.drain.sticky_cookie
-        && let Ok(expired) = HeaderValue::from_str(&format!("{cookie}=; Path=/; Max-Age=0"))
-    {
-        headers.insert(header::SET_COOKIE, expired);
+    let Some(cookie) = &gateway.config.drain.sticky_cookie else { return };
+    // Browsers take a cookie from another site's answer only with these.
+    let other_sites = gateway.config.socketio.cors.credentials.then_some("; SameSite=None; Secure");
+    for attributes in std::iter::once("").chain(other_sites) {
+        let expired = format!("{cookie}=; Path=/; Max-Age=0{attributes}");
+        if let Ok(expired) = HeaderValue::from_str(&expired) {
+            headers.append(header::SET_COOKIE, expired);
+        }
     }
 }
 

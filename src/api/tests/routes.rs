@@ -163,7 +163,7 @@ async fn the_rules_are_asked_with_claims_or_a_user() {
     );
     let body = json!({"claims": {"sub": 7}, "room": "a:b", "action": "publish"});
     let got = server.ok("/api/explain", body).await;
-    assert_eq!(got["why"], r#"publish a:b {"sub":7} None"#);
+    assert_eq!(got["why"], r#"publish a:b {"sub":7} Some("7")"#);
     assert_eq!(got["allowed"], false);
 }
 

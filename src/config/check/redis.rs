@@ -11,7 +11,7 @@ pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problem
         problems.not_yet("redis.wire", "redis.wire: sharded", "use `classic`");
     }
     problems.not_blank("redis.prefix", &redis.prefix);
-    for (i, rule) in redis.bridge.iter().enumerate() {
+    for (i, rule) in redis.bridge_in(namespaces).iter().enumerate() {
         check_bridge(&format!("redis.bridge[{i}]"), rule, namespaces, problems);
     }
 }

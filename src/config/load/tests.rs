@@ -218,14 +218,14 @@ proptest! {
         queue in 1u64..1 << 40,
         stall in 1u64..1_000_000,
         rate in 1u32..,
-        rooms in proptest::collection::vec("[a-z{}:#'\"\\\\ \u{e4}]{1,12}x", 0..4),
+        text in proptest::option::of("[a-z{}:#'\"\\\\ \u{e4}]{1,12}x"),
     ) {
         let mut config = Config::default();
         config.limits.connections = connections;
         config.limits.queue.0 = queue;
         config.limits.write_stall.0 = Duration::from_millis(stall);
         config.limits.connect_rate.0 = rate;
-        config.latency.track_rooms = rooms;
+        config.events[1].reply = text.map(|event| crate::config::Reply { event });
         let text = serde_saphyr::to_string(&config).unwrap();
         let read = load(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         prop_assert_eq!(as_json(&read), as_json(&config));

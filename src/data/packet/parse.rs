@@ -79,6 +79,51 @@ fn digits(text: &str) -> (&str, &str) {
 
 /// Parses JSON; with `attachments`, objects that are placeholders become binary values.
 pub(super) fn json(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
+    match strict(text, attachments) {
+        // JavaScript writes half of a cut emoji as an escape, and reads it; text here is UTF-8.
+        Err(PacketError::Json(error)) => match repaired(text) {
+            Some(text) => strict(&text, attachments),
+            None => Err(PacketError::Json(error)),
+        },
+        result => result,
+    }
+}
+
+/// The text with every escape of an unpaired surrogate replaced by U+FFFD; `None` where there is
+/// none.
+fn repaired(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut found = false;
+    while let Some(at) = rest.find('\\') {
+        let escape = |text: &str| -> Option<u16> {
+            let digits = text.strip_prefix("\\u")?.get(..4)?;
+            u16::from_str_radix(digits, 16).ok()
+        };
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let unit = escape(from);
+        let pair = || escape(&from[6..]).is_some_and(|low| (0xDC00..0xE000).contains(&low));
+        let taken = match unit {
+            Some(0xD800..0xDC00) if pair() => 12,
+            Some(0xD800..0xE000) => {
+                found = true;
+                out.push_str("\\ufffd");
+                rest = &from[6..];
+                continue;
+            }
+            Some(_) => 6,
+            // The backslash and what it escapes, which is ASCII in valid JSON.
+            None => 1 + from[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        out.push_str(&from[..taken]);
+        rest = &from[taken..];
+    }
+    out.push_str(rest);
+    found.then_some(out)
+}
+
+fn strict(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
     let lost = Cell::new(false);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let seed = Values { attachments, lost: &lost };

@@ -167,3 +167,20 @@ proptest! {
         let _ = decode(&text, &attachments);
     }
 }
+
+#[test]
+fn half_of_an_emoji_is_replaced() {
+    let read = |json: &str| decode_event(json, None).map(|(_, args)| args);
+    let text = |text: &str| Ok(vec![Data::from(text)]);
+    assert_eq!(read(r#"["e","cut \ud83d"]"#), text("cut \u{fffd}"));
+    assert_eq!(read(r#"["e","\ude00 \uD83D\uDE00 \\ud83d"]"#), text("\u{fffd} 😀 \\ud83d"));
+    assert_eq!(read(r#"["e","\ud83d\ud83d\ude00\n"]"#), text("\u{fffd}😀\n"));
+    assert!(read(r#"["e","\ud83d"#).is_err() && read(r#"["e","\ud8"]"#).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_escapes_make_it_panic(text in "[\\\\uUdD8cCeE0fF\"a€]{0,40}") {
+        let _ = decode_event(&format!("[\"e\",\"{text}\"]"), None);
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::data::Data;
 use crate::data::json::parse_json;
+use crate::data::packet::{MAX_ATTACHMENTS, too_many_binaries};
 use crate::publication::{Publication, RESERVED_EVENTS, Room, Source};
 
 /// What a message says: room, event and arguments; or why it cannot be used, as a sentence.
@@ -48,6 +49,9 @@ impl CompiledBridge {
         let (room, event, args) = (self.route)(message)?;
         if RESERVED_EVENTS.contains(&event.as_str()) {
             return Err(format!("`{event}` is an event that Socket.IO keeps for itself"));
+        }
+        if too_many_binaries(&args) {
+            return Err(format!("more than {MAX_ATTACHMENTS} binary values; clients refuse those"));
         }
         Ok(Publication {
             id,
