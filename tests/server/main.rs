@@ -4,6 +4,7 @@
 
 mod broken_upgrades;
 mod client;
+mod endings;
 mod harness;
 mod http;
 mod ledger;
