@@ -1,6 +1,8 @@
 # What one types here. `make` alone lists it.
 
-SERVER = target/release/rookery
+# `make run PROFILE=release` builds the fast server, which takes some minutes the first time.
+PROFILE = dev
+SERVER = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/rookery
 ARGS =
 
 .PHONY: help run test bench fuzz
@@ -12,7 +14,7 @@ help:
 	@echo 'make fuzz    fuzz what reads bytes from outside'
 
 run:
-	@cargo build --release
+	@cargo build --locked --profile $(PROFILE) --bin rookery
 	@SERVER=$(SERVER) scripts/run.sh $(ARGS)
 
 test:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Serves with the release binary, $SERVER; arguments go to `rookery serve`. Without arguments, on
+# Serves with the binary $SERVER; arguments go to `rookery serve`. Without arguments, on
 # a terminal, it says first where everything is and what to try.
 set -eu
 
