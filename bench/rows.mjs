@@ -20,6 +20,7 @@ export const ROWS = [
     systems: ["rookery", "node", "bare"],
     metric: perCpu,
     target: 4,
+    latency: true,
   },
   {
     key: "hot-16",
@@ -28,6 +29,7 @@ export const ROWS = [
     systems: ["rookery", "node", "bare"],
     metric: perCpu,
     target: 10,
+    latency: true,
   },
   {
     key: "steady",
@@ -45,6 +47,7 @@ export const ROWS = [
     systems: ["rookery", "node", "bare"],
     metric: perCpu,
     target: 2,
+    latency: true,
   },
   {
     key: "redis",
@@ -54,6 +57,7 @@ export const ROWS = [
     instances: 2,
     metric: perCpu,
     target: 3,
+    latency: true,
   },
   {
     key: "idle",

@@ -40,11 +40,12 @@ pub struct Args {
 impl Args {
     /// Where the configuration comes from, for reading it now and again later.
     pub fn sources(&self) -> Sources {
+        // A deployment that leaves a variable empty means that it is not set.
         Sources {
-            file: self.config.clone(),
+            file: self.config.clone().filter(|file| !file.as_os_str().is_empty()),
             listen: self.listen,
             internal: self.internal,
-            redis: self.redis.clone(),
+            redis: self.redis.clone().filter(|url| !url.is_empty()),
         }
     }
 
