@@ -51,7 +51,7 @@ impl RequestBody for DisconnectRequest {}
         ("room" = String, Path, description = "The room, percent-encoded"),
         ("namespace" = Option<String>, Query, description = "Instead of `namespace` in the body"),
     ),
-    responses((status = 200, description = "How many were selected", body = Matched)),
+    responses((status = 200, description = "How many are in the room now", body = Matched)),
 )]
 pub(super) async fn join_room(
     State(shared): State<Arc<Shared>>,

@@ -39,15 +39,6 @@ struct Occupants {
     positions: Option<HashMap<u64, usize>>,
 }
 
-/// A change of which the index of rooms has to hear.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Occupancy {
-    /// The room has its first member on this shard.
-    Occupied(Room),
-    /// The room's last member on this shard left.
-    Vacated(Room),
-}
-
 /// What a join came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Joined {

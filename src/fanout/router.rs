@@ -114,23 +114,29 @@ impl Router {
     /// When a shard's queue is full, or it is refused; nothing was delivered then.
     pub fn publish_now(&self, publication: Publication) -> Result<(), NotNow> {
         self.admit().map_err(NotNow::Refused)?;
-        let targets = self.inner.index.shards(&publication);
-        let mut permits = Vec::new();
-        for shard in bits(targets) {
-            match self.inner.shards[shard].try_reserve() {
-                Ok(permit) => permits.push(permit),
-                Err(_) => return Err(NotNow::Busy(Busy(Box::new(publication)))),
-            }
-        }
+        let Some(permits) = self.reserve(&publication) else {
+            return Err(NotNow::Busy(Busy(Box::new(publication))));
+        };
         self.inner.metrics.published(publication.source);
         self.send_out(&publication);
-        if !permits.is_empty() {
-            let envelope = self.seal(Arc::new(publication));
-            for permit in permits {
-                permit.send(Message::Publish(envelope.clone(), None));
-            }
-        }
+        self.hand_over(permits, Arc::new(publication));
         Ok(())
+    }
+
+    /// A place in the queue of every shard that it goes to; `None` where one is full.
+    fn reserve(&self, publication: &Publication) -> Option<Vec<mpsc::Permit<'_, Message>>> {
+        let targets = bits(self.inner.index.shards(publication));
+        targets.map(|shard| self.inner.shards[shard].try_reserve().ok()).collect()
+    }
+
+    fn hand_over(&self, places: Vec<mpsc::Permit<'_, Message>>, publication: Arc<Publication>) {
+        if places.is_empty() {
+            return;
+        }
+        let envelope = self.seal(publication);
+        for place in places {
+            place.send(Message::Publish(envelope.clone(), None));
+        }
     }
 
     fn admit(&self) -> Result<(), PublishError> {
@@ -240,21 +246,9 @@ impl LocalMembers for Router {
     }
 
     fn try_deliver(&self, publication: Arc<Publication>) -> bool {
-        let targets = self.inner.index.shards(&publication);
-        let mut permits = Vec::new();
-        for shard in bits(targets) {
-            match self.inner.shards[shard].try_reserve() {
-                Ok(permit) => permits.push(permit),
-                Err(_) => return false,
-            }
-        }
+        let Some(permits) = self.reserve(&publication) else { return false };
         self.inner.metrics.published(publication.source);
-        if !permits.is_empty() {
-            let envelope = self.seal(publication);
-            for permit in permits {
-                permit.send(Message::Publish(envelope.clone(), None));
-            }
-        }
+        self.hand_over(permits, publication);
         true
     }
 

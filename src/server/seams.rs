@@ -28,10 +28,7 @@ impl Explain for Explainer {
         claims: Map<String, Value>,
         user: Option<String>,
     ) -> Explanation {
-        let permission = match action {
-            "publish" => Permission::Publish,
-            _ => Permission::Join,
-        };
+        let permission = Permission::from_key(action).unwrap_or(Permission::Join);
         let subject = Subject::new(user, Arc::new(claims));
         let decision = self.0.load().decide(permission, room, &subject);
         Explanation {

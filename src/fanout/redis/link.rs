@@ -175,13 +175,6 @@ impl Link {
         *self.inner.up.borrow()
     }
 
-    /// Waits until [`Link::is_up`], at most that long; gives whether it is.
-    pub async fn wait_up(&self, at_most: Duration) -> bool {
-        let mut up = self.inner.up.subscribe();
-        let waited = tokio::time::timeout(at_most, up.wait_for(|up| *up)).await;
-        matches!(waited, Ok(Ok(_)))
-    }
-
     /// A connection for commands, while one is up. Its answers are waited for at most 5 s.
     pub fn commands(&self) -> Option<MultiplexedConnection> {
         self.inner.commands.lock().clone()
