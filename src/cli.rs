@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod crd;
 pub mod later;
 pub mod pub_;
 pub mod report;
@@ -53,9 +54,7 @@ enum Command {
     #[command(about = "Print what the operator would apply (not in this version yet)")]
     #[command(after_help = "Example:\n  rookery render rookery.yaml")]
     Render(later::Args),
-    #[command(about = "Print the custom resource definition (not in this version yet)")]
-    #[command(after_help = "Example:\n  rookery crd --apply")]
-    Crd(later::Args),
+    Crd(crd::Args),
 }
 
 /// Reads the command line, runs one command, and says what went wrong.
@@ -98,7 +97,7 @@ impl Cli {
             Command::Top(_) => later::refuse("top", "read /metrics of the internal listener"),
             Command::Operator(_) => later::refuse("operator", "deploy `rookery serve` yourself"),
             Command::Render(_) => later::refuse("render", "deploy `rookery serve` yourself"),
-            Command::Crd(_) => later::refuse("crd", "deploy `rookery serve` yourself"),
+            Command::Crd(args) => crd::run(&args),
         }
         .map_err(Failure::from)
     }

@@ -16,6 +16,7 @@ pub mod delivery;
 pub mod fanout;
 pub mod gateway;
 pub mod latency;
+pub mod operator;
 pub mod ops;
 pub mod policy;
 pub mod publication;

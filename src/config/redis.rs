@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Redis {
-    /// `redis://` or `rediss://` (TLS), with user and password where needed.
+    /// `redis://` or `rediss://` (TLS), with user and password where needed. `--redis` beats it.
+    #[serde(default)]
     pub url: String,
     /// The wire between instances.
     #[serde(default)]
     pub wire: Wire,
     /// Channel prefix, as Node's adapter uses it.
     #[serde(default = "Redis::default_prefix")]
+    #[schemars(length(min = 1, max = 200))]
     pub prefix: String,
     /// What happens to publications while Redis is away.
     #[serde(default)]

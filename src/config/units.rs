@@ -196,6 +196,7 @@ impl JsonSchema for Period {
         json_schema!({
             "description": "A length of time such as 25s, 500ms or 1m 30s.",
             "type": "string",
+            "pattern": "^([0-9]+ *[A-Za-z]+ *)+$",
             "examples": ["25s", "500ms"],
         })
     }

@@ -11,6 +11,7 @@ pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problem
         problems.not_yet("redis.wire", "redis.wire: sharded", "use `classic`");
     }
     problems.not_blank("redis.prefix", &redis.prefix);
+    problems.say_if(redis.prefix.len() > 200, "redis.prefix", "is longer than 200 bytes");
     for (i, rule) in redis.bridge_in(namespaces).iter().enumerate() {
         check_bridge(&format!("redis.bridge[{i}]"), rule, namespaces, problems);
     }
@@ -21,7 +22,9 @@ fn check_url(url: &str, problems: &mut Problems) {
     let key = "redis.url";
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let seeds = rest.rsplit('@').next().unwrap_or(rest).split('/').next().unwrap_or(rest);
-    if scheme.contains("sentinel") {
+    if url.is_empty() {
+        problems.say(key, "is missing; write it here, or give `--redis` or ROOKERY_REDIS");
+    } else if scheme.contains("sentinel") {
         let written = format!("redis.url: {scheme}://");
         problems.not_yet(key, &written, "use the `redis://` or `rediss://` URL of one server");
     } else if scheme.contains("cluster") || (is_redis(scheme) && seeds.contains(',')) {

@@ -1,0 +1,71 @@
+use serde_json::json;
+
+use super::*;
+
+fn schema() -> Value {
+    let definition = serde_json::to_value(definition()).unwrap();
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
+
+/// Every schema in `schema`, with its path.
+fn each(path: &str, schema: &Value, look: &mut impl FnMut(&str, &Value)) {
+    look(path, schema);
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        each(&format!("{path}.{name}"), inner, look);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if schema[inner].is_object() {
+            each(&format!("{path}[]"), &schema[inner], look);
+        }
+    }
+}
+
+#[test]
+fn the_schema_is_structural() {
+    each("", &schema(), &mut |path, schema| {
+        let free = schema["x-kubernetes-int-or-string"] == true
+            || schema["x-kubernetes-preserve-unknown-fields"] == true;
+        assert!(schema["type"].is_string() || free, "{path} has no type: {schema}");
+        assert_ne!(schema["additionalProperties"], false, "{path}");
+        assert!(schema.get("$ref").is_none(), "{path}");
+    });
+}
+
+#[test]
+fn every_field_of_ours_is_described() {
+    let ours = schema();
+    let spec = &ours["properties"]["spec"]["properties"];
+    for (name, field) in spec.as_object().unwrap() {
+        assert!(field["description"].is_string(), "{name}");
+    }
+    each("config", &spec["config"], &mut |path, schema| {
+        assert!(path.ends_with("[]") || schema["description"].is_string(), "{path}");
+        assert!(schema.get("default").is_none(), "{path}: the servers know their own defaults");
+    });
+}
+
+#[test]
+fn sizes_are_numbers_or_text() {
+    let queue = schema()
+        .pointer("/properties/spec/properties/config/properties/limits/properties/queue")
+        .cloned()
+        .unwrap();
+    assert_eq!(queue["x-kubernetes-int-or-string"], true);
+    assert!(queue["pattern"].is_string());
+}
+
+#[test]
+fn an_empty_spec_has_the_defaults_of_the_schema() {
+    let spec: RookerySpec = serde_json::from_value(json!({})).unwrap();
+    assert_eq!(spec, RookerySpec::default());
+    let autoscaling = schema()["properties"]["spec"]["properties"]["autoscaling"].clone();
+    assert_eq!(autoscaling["default"], serde_json::to_value(&spec.autoscaling).unwrap());
+    assert_eq!(autoscaling["properties"]["connectionsPerPod"]["default"], 10_000);
+}
+
+#[test]
+fn a_configuration_keeps_what_was_written_and_no_more() {
+    let written = json!({"config": {"limits": {"connections": 7}}});
+    let spec: RookerySpec = serde_json::from_value(written.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&spec).unwrap()["config"], written["config"]);
+}
