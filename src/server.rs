@@ -2,7 +2,7 @@
 
 mod seams;
 mod shards;
-mod signals;
+pub mod signals;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -178,7 +178,7 @@ impl Server {
             self.stop.clone(),
         ));
         let router = api::router(self.api(latency)?)
-            .merge(admin::router(self.metrics.clone(), self.readiness.clone()));
+            .merge(admin::router(self.metrics.registry().clone(), self.readiness.clone()));
         self.tracker.spawn(listener::serve(internal, router, self.stop.clone(), GRACE));
         let reloads = crate::config::watch::follow(
             sources,

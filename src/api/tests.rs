@@ -218,7 +218,7 @@ impl Server {
             metrics: metrics.clone(),
             tasks: TaskTracker::new(),
         };
-        let router = admin::router(metrics.clone(), readiness.clone())
+        let router = admin::router(metrics.registry().clone(), readiness.clone())
             .merge(limited(state, setup.body_budget));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,8 +1,6 @@
 //! The routes for machines that look after an instance: `/metrics`, `/livez`, `/readyz`.
 //! They need no API key.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,25 +8,24 @@ use axum::routing::get;
 use http::{StatusCode, header};
 use prometheus::{Encoder, TextEncoder};
 
-use super::metrics::Metrics;
 use super::readiness::Readiness;
 
 /// The routes, to be merged with the HTTP API's on the internal listener.
 ///
 /// `/livez` is 200 as long as requests are answered at all; `/readyz` is 200, or 503 with a line
 /// for each reason; `/metrics` is the Prometheus text format, version 0.0.4.
-pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
+pub fn router(registry: prometheus::Registry, readiness: Readiness) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
-        .with_state(metrics)
+        .with_state(registry)
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(readiness)
 }
 
-async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
+async fn scrape(State(registry): State<prometheus::Registry>) -> Response {
     let mut text = Vec::new();
-    match TextEncoder::new().encode(&metrics.registry().gather(), &mut text) {
+    match TextEncoder::new().encode(&registry.gather(), &mut text) {
         Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
