@@ -4,4 +4,7 @@
 //! `validate` and `build` are pure and need no cluster, which is how `rookery render` uses them.
 
 pub mod crd;
+pub mod custom_metrics;
+pub mod deletion_cost;
 pub mod names;
+pub mod pods;
