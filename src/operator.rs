@@ -40,7 +40,7 @@ use control::Leader;
 use custom_metrics::CustomMetrics;
 use metrics::OperatorMetrics;
 use observe::Scope;
-use pods::Pods;
+use pods::{Pods, Scopes};
 use validate::Defaults;
 
 /// How long a stop may take before what is left is given up.
@@ -85,11 +85,16 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     let metrics_api = bind(options.metrics_api, "--metrics-api").await?;
     let owner = owner(&client, &options).await?;
 
-    let admin = admin::router(registry.clone(), readiness.clone());
+    let gather = registry.clone();
+    let admin = admin::router(move |_| gather.gather(), readiness.clone());
     tracker.spawn(listener::serve(internal, admin, stop.clone(), Duration::from_secs(1)));
 
     let scopes = Scope::of(&options.watch_namespaces);
-    let pods = Pods::start(&client, &scopes, &registry, &tracker, stop.clone())?;
+    let followed = match options.watch_namespaces.as_slice() {
+        [] => Scopes::All,
+        named => Scopes::Namespaces(named.to_vec()),
+    };
+    let pods = Pods::start(&client, followed, &registry, &tracker, stop.clone())?;
     let names = custom_metrics::Names {
         namespace: options.namespace.clone(),
         service: options.service.clone(),

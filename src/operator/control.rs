@@ -88,9 +88,10 @@ impl Leader {
         while !stop.is_cancelled() {
             let capabilities = look_for_kinds(&self.client).await;
             let round = stop.child_token();
-            let controllers = self.scopes.iter().map(|scope| {
-                self.clone().control(scope.clone(), capabilities, round.clone())
-            });
+            let controllers = self
+                .scopes
+                .iter()
+                .map(|scope| self.clone().control(scope.clone(), capabilities, round.clone()));
             let controllers = futures_util::future::join_all(controllers);
             let changed = async {
                 kinds_change(&self.client, &capabilities, &round).await;

@@ -48,3 +48,6 @@ pub const DEFAULT_CLIENT_PORT: u16 = 3000;
 
 /// Port of the internal listener, where the configuration names no other.
 pub const DEFAULT_INTERNAL_PORT: u16 = 9090;
+
+/// The Secret with the certificates of the metrics API, in the operator's namespace.
+pub const METRICS_SECRET: &str = "rookery-operator-metrics-api";

@@ -14,7 +14,17 @@ fn deployment(wanted: i32, ready: i32, updated: i32, available: i32) -> DynamicO
 }
 
 fn pod(name: &str, connections: Option<u64>, redis_up: Option<bool>) -> PodCount {
-    PodCount { name: name.to_owned(), connections, redis_up, ..PodCount::default() }
+    PodCount {
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        instance: "chat".to_owned(),
+        ready: true,
+        terminating: false,
+        connections,
+        redis_up,
+        read_at: None,
+        deletion_cost: None,
+    }
 }
 
 fn seen<'a>(deployment: Option<&'a DynamicObject>, pods: &'a [PodCount]) -> Seen<'a> {
