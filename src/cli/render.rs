@@ -17,6 +17,7 @@ use crate::config::typed;
 use crate::operator::build::{Capabilities, build};
 use crate::operator::crd::{Rookery, RookerySpec};
 use crate::operator::validate::{Defaults, validate};
+use crate::operator::yaml;
 
 /// Print the Kubernetes objects of a `Rookery` resource, for a cluster without the operator.
 #[derive(Debug, clap::Args)]
@@ -58,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let capabilities =
         Capabilities { service_monitor: args.monitoring, prometheus_rule: args.monitoring };
-    report::print(&yaml(&build(&validated, &capabilities))?)
+    report::print(&documents(&build(&validated, &capabilities))?)
 }
 
 /// The file's name, for messages, and its text.
@@ -129,12 +130,12 @@ fn wrong_type(document: &Document) -> impl Iterator<Item = Problem> {
         })
 }
 
-fn yaml(objects: &[DynamicObject]) -> anyhow::Result<String> {
+fn documents(objects: &[DynamicObject]) -> anyhow::Result<String> {
     let mut text = String::new();
     for object in objects {
         let kind = object.types.as_ref().map_or("", |types| &types.kind);
         // Through JSON, whose keys are in order.
-        let object_text = serde_saphyr::to_string(&serde_json::to_value(object)?)?;
+        let object_text = yaml::text(&serde_json::to_value(object)?);
         // Writing to a String cannot fail.
         let _ = write!(text, "---\n# {kind} {}\n{object_text}", object.name_any());
     }
