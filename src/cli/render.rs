@@ -1,5 +1,6 @@
 //! `rookery render`: what the operator would apply, without an operator.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _, core::DynamicObject};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 
 use super::report;
 use crate::config::error::{ConfigError, Problem};
-use crate::config::tree::Node;
+use crate::config::tree::{self, Node};
 use crate::config::typed;
 use crate::operator::build::{Capabilities, build};
 use crate::operator::crd::{Rookery, RookerySpec};
@@ -92,7 +94,8 @@ struct Document {
     _status: IgnoredAny,
 }
 
-type Lines = std::collections::BTreeMap<String, u64>;
+/// The line of each key, by its path.
+type Lines = BTreeMap<String, u64>;
 
 fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
     let node = Node::parse(text)
@@ -108,6 +111,9 @@ fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
     };
     if let Some(document) = &document {
         problems.extend(wrong_type(document));
+        let written: Value = typed::read(&node).unwrap_or_default();
+        find_unread("metadata", &written["metadata"], &json!(document.metadata), &mut problems);
+        find_unread("spec", &written["spec"], &json!(document.spec), &mut problems);
     }
     match document {
         Some(document) if problems.is_empty() => {
@@ -128,6 +134,42 @@ fn wrong_type(document: &Document) -> impl Iterator<Item = Problem> {
         .map(|(key, found, wanted)| {
             Problem::new(key, format!("`{key}` is `{found}`; expected {wanted}"))
         })
+}
+
+/// Kubernetes's own types pass over keys that they do not know, so such a key shows only by not
+/// being there afterwards.
+fn find_unread(path: &str, written: &Value, read: &Value, problems: &mut Vec<Problem>) {
+    match (written, read) {
+        (Value::Object(written), Value::Object(read)) => {
+            for (key, value) in written {
+                let path = tree::key_path(path, key);
+                match read.get(key) {
+                    Some(read) => find_unread(&path, value, read, problems),
+                    None if says_nothing(value) => {}
+                    None => {
+                        let text = format!("`{path}` is not a known key; leave it out");
+                        problems.push(Problem::new(path, text));
+                    }
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(read)) => {
+            for (i, (written, read)) in written.iter().zip(read).enumerate() {
+                find_unread(&tree::item_path(path, i), written, read, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a value is the same as none.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(keys) => keys.is_empty(),
+        _ => false,
+    }
 }
 
 fn documents(objects: &[DynamicObject]) -> anyhow::Result<String> {
