@@ -32,7 +32,11 @@ fn tighten(schema: &mut Value) {
             for (key, inner) in map.iter_mut() {
                 match key.as_str() {
                     "properties" | "definitions" => {
-                        inner.as_object_mut().into_iter().flatten().for_each(|(_, one)| tighten(one));
+                        inner
+                            .as_object_mut()
+                            .into_iter()
+                            .flatten()
+                            .for_each(|(_, one)| tighten(one));
                     }
                     _ => tighten(inner),
                 }
