@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod check;
 pub mod crd;
+pub mod doctor;
 pub mod later;
 pub mod pub_;
 pub mod report;
@@ -55,6 +56,7 @@ enum Command {
     #[command(after_help = "Example:\n  rookery render rookery.yaml")]
     Render(later::Args),
     Crd(crd::Args),
+    Doctor(doctor::Args),
 }
 
 /// Reads the command line, runs one command, and says what went wrong.
@@ -98,6 +100,7 @@ impl Cli {
             Command::Operator(_) => later::refuse("operator", "deploy `rookery serve` yourself"),
             Command::Render(_) => later::refuse("render", "deploy `rookery serve` yourself"),
             Command::Crd(args) => crd::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
         }
         .map_err(Failure::from)
     }
