@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod check;
 pub mod crd;
+pub mod doctor;
 pub mod later;
 pub mod operator;
 pub mod pub_;
@@ -53,6 +54,7 @@ enum Command {
     Operator(operator::Args),
     Render(render::Args),
     Crd(crd::Args),
+    Doctor(doctor::Args),
 }
 
 /// Reads the command line, runs one command, and says what went wrong.
@@ -96,6 +98,7 @@ impl Cli {
             Command::Top(_) => later::refuse("top", "read /metrics of the internal listener"),
             Command::Render(args) => render::run(&args),
             Command::Crd(args) => crd::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
         }
         .map_err(Failure::from)
     }

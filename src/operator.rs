@@ -18,6 +18,7 @@ pub mod pods;
 pub mod reconcile;
 pub mod status;
 pub mod validate;
+pub mod values;
 pub mod yaml;
 
 use std::net::SocketAddr;
