@@ -64,6 +64,8 @@ make_image() {
         E2E_BINARY=${CARGO_TARGET_DIR:-target}/$target/e2e/rookery
     fi
     IMAGE=$E2E_IMAGE BINARY=${E2E_BINARY:-} scripts/image.sh
+    E2E_IMAGE_ID=$(docker image inspect --format '{{.Id}}' "$E2E_IMAGE" | sed 's/^sha256://')
+    export E2E_IMAGE_ID
     docker save --output "$work/image.tar" "$E2E_IMAGE"
 }
 

@@ -2,6 +2,7 @@
 // others are not tried, and what the cluster looked like is kept.
 import { test } from "node:test";
 import { collect } from "./evidence.mjs";
+import * as operator from "./operator.mjs";
 
 /** How long a whole scenario may take, in milliseconds. */
 const LIMIT = 15 * 60_000;
@@ -66,7 +67,7 @@ class Scenario {
       if (!this.#kept) {
         this.#kept = true;
         console.log(`--- failed: ${name}: ${error.stack}`);
-        await collect(name, [...this.#namespaces, "traefik"]).catch((e) => console.log(`no evidence: ${e.message}`));
+        await collect(name, [...this.#namespaces, operator.NAMESPACE, "traefik"]).catch((e) => console.log(`no evidence: ${e.message}`));
       }
       throw error;
     }
