@@ -17,8 +17,8 @@ USER 65532:65532
 ENTRYPOINT ["/rookery"]
 
 FROM base AS prebuilt
-COPY target/image/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY target/image/rookery /rookery
+COPY target/image-context/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY target/image-context/rookery /rookery
 
 # Linked against glibc, statically: an idle connection takes less memory with its allocator than
 # with others (docs/architecture.md), and getaddrinfo asks DNS without an nsswitch.conf.

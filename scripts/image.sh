@@ -27,9 +27,9 @@ else
         fail "$binary is linked dynamically: build it with RUSTFLAGS='-C target-feature=+crt-static' and --target"
     [ -r "$bundle" ] || fail "no certificate authorities at $bundle: install ca-certificates, or name a file in CA_BUNDLE"
     say "making $image of $binary and the certificate authorities of $bundle"
-    mkdir -p target/image
-    cp "$binary" target/image/rookery
-    cp "$bundle" target/image/ca-certificates.crt
+    mkdir -p target/image-context
+    cp "$binary" target/image-context/rookery
+    cp "$bundle" target/image-context/ca-certificates.crt
     docker build --quiet --target prebuilt --tag "$image" --build-arg "VERSION=$version" . >/dev/null
 fi
 
