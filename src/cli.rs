@@ -5,6 +5,7 @@ pub mod check;
 pub mod crd;
 pub mod later;
 pub mod pub_;
+pub mod render;
 pub mod report;
 pub mod schema;
 pub mod serve;
@@ -51,9 +52,7 @@ enum Command {
     #[command(about = "Run the Kubernetes operator (not in this version yet)")]
     #[command(after_help = "Example:\n  rookery operator")]
     Operator(later::Args),
-    #[command(about = "Print what the operator would apply (not in this version yet)")]
-    #[command(after_help = "Example:\n  rookery render rookery.yaml")]
-    Render(later::Args),
+    Render(render::Args),
     Crd(crd::Args),
 }
 
@@ -96,7 +95,7 @@ impl Cli {
             Command::Token(args) => token::run(&args),
             Command::Top(_) => later::refuse("top", "read /metrics of the internal listener"),
             Command::Operator(_) => later::refuse("operator", "deploy `rookery serve` yourself"),
-            Command::Render(_) => later::refuse("render", "deploy `rookery serve` yourself"),
+            Command::Render(args) => render::run(&args),
             Command::Crd(args) => crd::run(&args),
         }
         .map_err(Failure::from)
