@@ -3,6 +3,7 @@
 
 mod effective;
 mod rules;
+mod syntax;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,6 +107,7 @@ pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, In
     let name = resource.name_any();
     rules::check_name(&name, &mut problems);
     rules::check_spec(spec, &mut problems);
+    syntax::check(spec, &mut problems);
     let (min_replicas, max_replicas) = rules::replicas(spec);
     let Some(effective) = effective::read(spec, &mut problems) else {
         return Err(Invalid(problems.0));

@@ -322,11 +322,11 @@ fn servers_reach_what_their_configuration_names() {
     assert_eq!(egress("{}").len(), 1, "DNS alone");
     let block = |cidr: &str| json!([{ "ipBlock": { "cidr": cidr } }]);
     for (spec, port, to) in [
-        ("redis: { url: 'redis://redis' }", 6379, Value::Null),
         ("redis: { url: 'rediss://u:p@10.1.2.3:6380/2' }", 6380, block("10.1.2.3/32")),
         ("redis: { url: 'redis://[fd00::1]:6381' }", 6381, block("fd00::1/128")),
-        ("config: { auth: { jwt: { jwksUrl: 'https://id.example/k' } } }", 443, Value::Null),
-        ("config: { auth: { jwt: { jwksUrl: 'http://id.example:8080' } } }", 8080, Value::Null),
+        ("redis: { url: 'redis://redis.example.com' }", 6379, Value::Null),
+        ("config: { auth: { jwt: { jwksUrl: 'https://id.a.example/k' } } }", 443, Value::Null),
+        ("config: { auth: { jwt: { jwksUrl: 'http://id.a.example:8080' } } }", 8080, Value::Null),
     ] {
         let rules = egress(spec);
         assert_eq!(rules.len(), 2, "{spec}");
@@ -335,6 +335,26 @@ fn servers_reach_what_their_configuration_names() {
     }
     let extra = "networkPolicy: { extraEgress: [{ ports: [{ port: 1 }] }] }";
     assert_eq!(egress(extra)[1], json!({ "ports": [{ "port": 1 }] }));
+}
+
+/// A Service's port may be another than its pods'.
+#[test]
+fn servers_reach_the_pods_behind_a_service() {
+    let of = |namespace: &str| {
+        let labels = json!({ "kubernetes.io/metadata.name": namespace });
+        json!({ "podSelector": {}, "namespaceSelector": { "matchLabels": labels } })
+    };
+    for (host, peer) in [
+        ("redis", json!({ "podSelector": {} })),
+        ("redis.data", of("data")),
+        ("redis.data.svc", of("data")),
+        ("redis.data.svc.cluster.local", of("data")),
+    ] {
+        let rules = egress(&format!("redis: {{ url: 'redis://{host}' }}"));
+        assert_eq!(rules.len(), 3, "{host}");
+        assert_eq!(rules[1], json!({ "ports": [{ "port": 6379, "protocol": "TCP" }] }));
+        assert_eq!(rules[2], json!({ "to": [peer] }), "{host}");
+    }
 }
 
 #[test]
