@@ -3,6 +3,8 @@
 //!
 //! The tests that need Helm run `$HELM`, or `helm`; where there is none they say so and pass.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -203,7 +205,7 @@ fn golden(path: &Path, found: &str) {
         "{} is out of date at line {}; write it anew with UPDATE_GOLDEN=1 cargo test --test chart, \
          and look at what changed",
         path.display(),
-        differs.map_or_else(|| expected.lines().count().min(found.lines().count()), |n| n) + 1,
+        differs.unwrap_or_else(|| expected.lines().count().min(found.lines().count())) + 1,
     );
 }
 
