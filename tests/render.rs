@@ -113,6 +113,14 @@ fn what_is_wrong_is_said_with_its_line_and_exits_with_2() {
                `limits.connections`?"],
         ),
         (
+            "apiVersion: rookery.dev/v1alpha1\nkind: Rookery\nmetadata: { name: a, nmae: b }\n\
+             spec:\n  podTemplate:\n    labels: {}\n    tolerations:\n    - efect: x\n",
+            &[
+                "stdin:3: `metadata.nmae` is not a known key",
+                "stdin:8: `spec.podTemplate.tolerations[0].efect` is not a known key",
+            ],
+        ),
+        (
             "apiVersion: rookery.dev/v1alpha1\nkind: Rookery\nmetadata: { name: a }\n\
              spec:\n  config:\n    limits:\n      queue: 0\n",
             &[

@@ -1,5 +1,6 @@
 //! `rookery render`: what the operator would apply, without an operator.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,14 +10,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _, core::DynamicObject};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 
 use super::report;
 use crate::config::error::{ConfigError, Problem};
-use crate::config::tree::Node;
+use crate::config::tree::{self, Node};
 use crate::config::typed;
 use crate::operator::build::{Capabilities, build};
 use crate::operator::crd::{Rookery, RookerySpec};
 use crate::operator::validate::{Defaults, validate};
+use crate::operator::yaml;
 
 /// Print the Kubernetes objects of a `Rookery` resource, for a cluster without the operator.
 #[derive(Debug, clap::Args)]
@@ -58,7 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let capabilities =
         Capabilities { service_monitor: args.monitoring, prometheus_rule: args.monitoring };
-    report::print(&yaml(&build(&validated, &capabilities))?)
+    report::print(&documents(&build(&validated, &capabilities))?)
 }
 
 /// The file's name, for messages, and its text.
@@ -91,7 +94,8 @@ struct Document {
     _status: IgnoredAny,
 }
 
-type Lines = std::collections::BTreeMap<String, u64>;
+/// The line of each key, by its path.
+type Lines = BTreeMap<String, u64>;
 
 fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
     let node = Node::parse(text)
@@ -107,6 +111,9 @@ fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
     };
     if let Some(document) = &document {
         problems.extend(wrong_type(document));
+        let written: Value = typed::read(&node).unwrap_or_default();
+        find_unread("metadata", &written["metadata"], &json!(document.metadata), &mut problems);
+        find_unread("spec", &written["spec"], &json!(document.spec), &mut problems);
     }
     match document {
         Some(document) if problems.is_empty() => {
@@ -129,12 +136,48 @@ fn wrong_type(document: &Document) -> impl Iterator<Item = Problem> {
         })
 }
 
-fn yaml(objects: &[DynamicObject]) -> anyhow::Result<String> {
+/// Kubernetes's own types pass over keys that they do not know, so such a key shows only by not
+/// being there afterwards.
+fn find_unread(path: &str, written: &Value, read: &Value, problems: &mut Vec<Problem>) {
+    match (written, read) {
+        (Value::Object(written), Value::Object(read)) => {
+            for (key, value) in written {
+                let path = tree::key_path(path, key);
+                match read.get(key) {
+                    Some(read) => find_unread(&path, value, read, problems),
+                    None if says_nothing(value) => {}
+                    None => {
+                        let text = format!("`{path}` is not a known key; leave it out");
+                        problems.push(Problem::new(path, text));
+                    }
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(read)) => {
+            for (i, (written, read)) in written.iter().zip(read).enumerate() {
+                find_unread(&tree::item_path(path, i), written, read, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a value is the same as none.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(keys) => keys.is_empty(),
+        _ => false,
+    }
+}
+
+fn documents(objects: &[DynamicObject]) -> anyhow::Result<String> {
     let mut text = String::new();
     for object in objects {
         let kind = object.types.as_ref().map_or("", |types| &types.kind);
         // Through JSON, whose keys are in order.
-        let object_text = serde_saphyr::to_string(&serde_json::to_value(object)?)?;
+        let object_text = yaml::text(&serde_json::to_value(object)?);
         // Writing to a String cannot fail.
         let _ = write!(text, "---\n# {kind} {}\n{object_text}", object.name_any());
     }

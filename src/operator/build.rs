@@ -1,5 +1,6 @@
 //! The objects of a `Rookery`. Pure: the same resource gives the same objects, byte for byte.
 
+mod alerts;
 mod autoscaler;
 mod config_map;
 mod deployment;

@@ -7,6 +7,9 @@ pub const MANAGER: &str = "rookery-operator";
 /// the field afterwards, and what [`MANAGER`] applies never holds it.
 pub const REPLICAS_MANAGER: &str = "rookery-operator-replicas";
 
+/// The Lease of the operator that reconciles, in the operator's namespace.
+pub const LEASE: &str = "rookery-operator";
+
 /// The label by which the operator finds what it made, with [`MANAGER`] as its value.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
@@ -45,3 +48,6 @@ pub const DEFAULT_CLIENT_PORT: u16 = 3000;
 
 /// Port of the internal listener, where the configuration names no other.
 pub const DEFAULT_INTERNAL_PORT: u16 = 9090;
+
+/// The Secret with the certificates of the metrics API, in the operator's namespace.
+pub const METRICS_SECRET: &str = "rookery-operator-metrics-api";

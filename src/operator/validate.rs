@@ -3,6 +3,7 @@
 
 mod effective;
 mod rules;
+mod syntax;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,6 +107,7 @@ pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, In
     let name = resource.name_any();
     rules::check_name(&name, &mut problems);
     rules::check_spec(spec, &mut problems);
+    syntax::check(spec, &mut problems);
     let (min_replicas, max_replicas) = rules::replicas(spec);
     let Some(effective) = effective::read(spec, &mut problems) else {
         return Err(Invalid(problems.0));
@@ -118,7 +120,7 @@ pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, In
     Ok(Validated {
         name,
         namespace: resource.namespace(),
-        owner: resource.controller_owner_ref(&()),
+        owner: owner(resource),
         image: spec.image.clone().unwrap_or_else(|| defaults.image.clone()),
         min_replicas,
         max_replicas,
@@ -170,6 +172,13 @@ impl fmt::Debug for Validated {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Validated").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Deleting the resource deletes what it owns, which goes first where that is waited for
+/// (Kubernetes documentation, "Garbage Collection", section "Foreground cascading deletion").
+fn owner(resource: &Rookery) -> Option<OwnerReference> {
+    let owner = resource.controller_owner_ref(&())?;
+    Some(OwnerReference { block_owner_deletion: Some(true), ..owner })
 }
 
 /// Collects problems.

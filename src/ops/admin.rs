@@ -1,37 +1,51 @@
 //! The routes for machines that look after an instance: `/metrics`, `/livez`, `/readyz`.
 //! They need no API key.
 
-use std::sync::Arc;
-
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
+use percent_encoding::percent_decode_str;
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TextEncoder};
 
-use super::metrics::Metrics;
 use super::readiness::Readiness;
 
 /// The routes, to be merged with the HTTP API's on the internal listener.
 ///
 /// `/livez` is 200 as long as requests are answered at all; `/readyz` is 200, or 503 with a line
-/// for each reason; `/metrics` is the Prometheus text format, version 0.0.4.
-pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
+/// for each reason; `/metrics` is the Prometheus text format, version 0.0.4, of every family or,
+/// with `?name[]=FAMILY` (more than once for several), of those alone.
+///
+/// `gather` gives the families of these names, or all where none is named.
+pub fn router(
+    gather: impl Fn(&[String]) -> Vec<MetricFamily> + Clone + Send + Sync + 'static,
+    readiness: Readiness,
+) -> Router {
+    let scrape = move |RawQuery(query): RawQuery| async move {
+        encode(&gather(&names(query.as_deref().unwrap_or_default())))
+    };
     Router::new()
         .route("/metrics", get(scrape))
-        .with_state(metrics)
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(readiness)
 }
 
-async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
+fn encode(families: &[MetricFamily]) -> Response {
     let mut text = Vec::new();
-    match TextEncoder::new().encode(&metrics.registry().gather(), &mut text) {
+    match TextEncoder::new().encode(families, &mut text) {
         Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
+}
+
+/// The values of `name[]`, whose brackets may be percent-encoded.
+fn names(query: &str) -> Vec<String> {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| decoded(key) == "name[]").map(|(_, value)| decoded(value)).collect()
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response {
@@ -40,4 +54,48 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
         return "ready\n".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use http::Request;
+    use tower::ServiceExt as _;
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ops::metrics::Metrics;
+
+    async fn scraped(metrics: &Arc<Metrics>, query: &str) -> String {
+        let gather = metrics.clone();
+        let router = router(move |names| gather.gather(names), Readiness::default());
+        let request = Request::get(format!("/metrics{query}")).body(Body::empty()).unwrap();
+        let answer = router.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    fn families(text: &str) -> Vec<&str> {
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_scrape_may_name_what_it_wants() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let all = scraped(&metrics, "").await;
+        assert!(families(&all).len() > 10, "{all}");
+        let both = "?name[]=rookery_connections&name%5B%5D=rookery_redis_up";
+        assert_eq!(families(&scraped(&metrics, both).await), ["rookery_connections"]);
+        metrics.with_redis().unwrap();
+        metrics.redis_up.set(1);
+        let text = scraped(&metrics, both).await;
+        assert_eq!(families(&text), ["rookery_connections", "rookery_redis_up"]);
+        assert!(text.contains("rookery_redis_up 1\n"), "{text}");
+        let mixed = "?name[]=rookery_rooms&name[]=rookery_connections&name[]=nothing";
+        let text = scraped(&metrics, mixed).await;
+        assert_eq!(families(&text), ["rookery_connections", "rookery_rooms"]);
+        assert_eq!(families(&scraped(&metrics, "?name[]=nothing").await), Vec::<&str>::new());
+    }
 }

@@ -1,5 +1,6 @@
 //! The counters and gauges of `/metrics`, by their names in the contract.
 
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -55,6 +56,9 @@ pub enum Direction {
     Out,
 }
 
+/// The families that the operator reads from every server every few seconds.
+const CHEAP: [&str; 2] = ["rookery_connections", "rookery_redis_up"];
+
 macro_rules! labels {
     ($kind:ident { $($variant:ident => $label:literal),* $(,)? }) => {
         impl $kind {
@@ -103,6 +107,9 @@ labels!(Direction { In => "in", Out => "out" });
 /// an `Arc`. All label values exist from the start, at zero.
 pub struct Metrics {
     registry: Registry,
+    /// The families of [`CHEAP`], again: gathering these costs nothing, where gathering all of
+    /// `registry` merges histograms over the shards.
+    cheap: Registry,
     connections: [IntGauge; 2],
     /// `rookery_connects_total{outcome="accepted"}`: clients accepted in a namespace.
     pub connects_accepted: IntCounter,
@@ -146,12 +153,14 @@ impl Metrics {
     /// Only when a name were registered twice, a mistake in this file.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
+        let cheap = Registry::new();
         let connections = gauges(
             &registry,
             "rookery_connections",
             "Sessions, by what carries them",
             "transport",
         )?;
+        cheap.register(Box::new(connections.clone()))?;
         let connects = counters(
             &registry,
             "rookery_connects_total",
@@ -243,6 +252,7 @@ impl Metrics {
             )?,
             api_seconds,
             registry,
+            cheap,
         })
     }
 
@@ -256,7 +266,20 @@ impl Metrics {
     /// # Errors
     /// When called twice.
     pub fn with_redis(&self) -> prometheus::Result<()> {
+        self.cheap.register(Box::new(self.redis_up.clone()))?;
         self.registry.register(Box::new(self.redis_up.clone()))
+    }
+
+    /// The families with these names, or every family when there are none. Names that no family
+    /// has are passed over.
+    pub fn gather(&self, names: &[String]) -> Vec<MetricFamily> {
+        if names.is_empty() {
+            return self.registry.gather();
+        }
+        let cheap = names.iter().all(|name| CHEAP.contains(&name.as_str()));
+        let mut families = if cheap { &self.cheap } else { &self.registry }.gather();
+        families.retain(|family| names.iter().any(|name| name == family.name()));
+        families
     }
 
     /// `rookery_connections{transport}`.

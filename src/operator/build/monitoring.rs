@@ -3,6 +3,7 @@
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
+use super::alerts::{self, Alert};
 use super::metadata;
 use crate::operator::names;
 use crate::operator::validate::Validated;
@@ -39,20 +40,19 @@ pub(super) fn service_monitor(v: &Validated) -> Value {
 
 /// What somebody should look at.
 pub(super) fn prometheus_rule(v: &Validated) -> Value {
-    let rules: Vec<Value> = alerts(v)
-        .into_iter()
-        .map(|alert| {
-            json!({
-                "alert": alert.name,
-                "expr": alert.expr,
-                "for": alert.lasting,
-                "labels": { "severity": alert.severity },
-                "annotations": { "summary": alert.summary, "description": alert.description },
-            })
-        })
-        .collect();
+    let rules: Vec<Value> = alerts::all(v).iter().map(rule).collect();
     let groups = json!([{ "name": format!("rookery-{}", v.name), "rules": rules }]);
     object(v, &prometheus_rule_kind(), json!({ "groups": groups }))
+}
+
+fn rule(alert: &Alert) -> Value {
+    json!({
+        "alert": alert.name,
+        "expr": alert.expr,
+        "for": alert.lasting,
+        "labels": { "severity": alert.severity },
+        "annotations": { "summary": alert.summary, "description": alert.description },
+    })
 }
 
 fn kind(kind: &str, plural: &str) -> ApiResource {
@@ -76,93 +76,4 @@ fn object(v: &Validated, kind: &ApiResource, spec: Value) -> Value {
 /// Prometheus knows whole units only.
 fn prometheus_time(millis: u128) -> String {
     if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
-}
-
-struct Alert {
-    name: &'static str,
-    expr: String,
-    lasting: &'static str,
-    severity: &'static str,
-    summary: String,
-    description: &'static str,
-}
-
-fn alerts(v: &Validated) -> Vec<Alert> {
-    let who = &v.name;
-    let pods = pods(v);
-    let limit = v.config.limits.connections;
-    let mut alerts = vec![
-        Alert {
-            name: "RookeryAbsent",
-            expr: format!("absent(rookery_connections{{{pods}}})"),
-            lasting: "5m",
-            severity: "critical",
-            summary: format!("No server of {who} is scraped"),
-            description: "No server runs, or Prometheus does not reach the internal port: look at \
-                          the pods, and at networkPolicy.prometheus.",
-        },
-        Alert {
-            name: "RookerySlowDelivery",
-            expr: format!(
-                "histogram_quantile(0.99, sum by (class, hop, le) \
-                 (rate(rookery_delivery_latency_seconds_bucket{{{pods}}}[5m]))) > 0.5"
-            ),
-            lasting: "10m",
-            severity: "warning",
-            summary: format!("Deliveries of {who} are slow: one in a hundred takes over 500 ms"),
-            description: "Of this class of rooms. With hop remote alone, look at Redis; else at \
-                          the servers' CPU, and at autoscaling.connectionsPerPod.",
-        },
-        Alert {
-            name: "RookerySlowClients",
-            expr: format!(
-                "sum(rate(rookery_deliveries_total{{{pods},outcome=\"dropped_slow\"}}[5m])) / \
-                 sum(rate(rookery_deliveries_total{{{pods}}}[5m])) > 0.01"
-            ),
-            lasting: "10m",
-            severity: "warning",
-            summary: format!("More than 1 % of the deliveries of {who} are dropped"),
-            description: "Clients that read too slowly are closed with what waited for them. Many \
-                          at once: too much is sent to them, or limits.queue is too small for it.",
-        },
-        Alert {
-            name: "RookeryConnectionsNearLimit",
-            expr: format!("max(sum by (pod) (rookery_connections{{{pods}}})) > 0.9 * {limit}"),
-            lasting: "5m",
-            severity: "warning",
-            summary: format!("A server of {who} has over 90 % of the connections that it takes"),
-            description: "Beyond limits.connections clients are refused: raise replicas.max, or \
-                          see why the autoscaler adds no server.",
-        },
-        Alert {
-            name: "RookeryConfigRefused",
-            expr: format!(
-                "increase(rookery_config_reloads_total{{{pods},outcome=\"refused\"}}[15m]) > 0"
-            ),
-            lasting: "0m",
-            severity: "warning",
-            summary: format!("A server of {who} refused a changed configuration"),
-            description: "It goes on with the one before. Its log says what is wrong.",
-        },
-    ];
-    if v.config.redis.is_some() {
-        alerts.push(Alert {
-            name: "RookeryRedisDown",
-            expr: format!("min(rookery_redis_up{{{pods}}}) == 0"),
-            lasting: "1m",
-            severity: "critical",
-            summary: format!("A server of {who} has no connection to Redis"),
-            description: "What is published on it reaches its own clients only.",
-        });
-    }
-    alerts
-}
-
-/// The servers' pods by their names, which every way to scrape pods gives as the label `pod`.
-fn pods(v: &Validated) -> String {
-    let pod = format!("pod=~\"{}-[a-z0-9]+-[a-z0-9]{{5}}\"", v.name);
-    match &v.namespace {
-        Some(namespace) => format!("namespace=\"{namespace}\",{pod}"),
-        None => pod,
-    }
 }

@@ -9,7 +9,7 @@ use crate::config::load::Sources;
 use crate::config::units::Period;
 use crate::config::{Config, Drain};
 use crate::operator::crd::RookerySpec;
-use crate::operator::names;
+use crate::operator::{names, yaml};
 
 /// Where the servers find their configuration.
 pub(in crate::operator) const CONFIG_DIR: &str = "/etc/rookery";
@@ -31,7 +31,7 @@ pub(super) struct Effective {
 /// of one.
 pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effective> {
     let tree = tree(spec);
-    let text = yaml(&tree);
+    let text = yaml::text(&tree);
     let mut rest = tree;
     rest.retain(|section, _| !RELOADED.contains(&section.as_str()));
     // Only its being there matters; the real one is not known.
@@ -49,7 +49,7 @@ pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effect
             // Of `listen` nothing can be wrong besides what was just checked.
             let found = found.iter().filter(|problem| problem.key.as_deref() != Some("listen"));
             found.for_each(|problem| say(spec, problem, problems));
-            Some(Effective { config, text, restart_text: yaml(&rest) })
+            Some(Effective { config, text, restart_text: yaml::text(&rest) })
         }
     }
 }
@@ -104,10 +104,6 @@ fn default(section: &mut Map<String, Value>, key: &str, value: Value) {
 fn section<'t>(tree: &'t mut Map<String, Value>, key: &str) -> Option<&'t mut Map<String, Value>> {
     default(tree, key, Value::Object(Map::new()));
     tree.get_mut(key)?.as_object_mut()
-}
-
-fn yaml(tree: &Map<String, Value>) -> String {
-    serde_saphyr::to_string(tree).expect("JSON has nothing that YAML cannot say")
 }
 
 /// A problem of the configuration, in terms of the resource.

@@ -1,0 +1,180 @@
+//! Serves `custom.metrics.k8s.io` from the pods' own connection counts, so that autoscalers
+//! follow connections in a cluster that has no other metrics server.
+
+mod api_service;
+mod authorize;
+mod certificates;
+mod documents;
+mod front_proxy;
+mod listener;
+mod presence;
+mod routes;
+mod selector;
+mod tls;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, Client};
+use prometheus::{IntCounterVec, Opts, Registry};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::authorize::Authorizer;
+use self::certificates::Issued;
+use self::front_proxy::FrontProxy;
+use self::tls::Tls;
+use super::pods::Pods;
+
+/// What the operator's own objects are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The operator's namespace.
+    pub namespace: String,
+    /// The Service in front of the API, whose port is 443.
+    pub service: String,
+    /// The Deployment that owns the Secret.
+    pub deployment: String,
+    /// The ClusterRole that owns the APIService.
+    pub cluster_role: String,
+}
+
+impl Names {
+    /// What the API server calls the Service by.
+    fn dns_names(&self) -> Vec<String> {
+        vec![format!("{}.{}.svc", self.service, self.namespace)]
+    }
+
+    async fn deployment(&self, client: &Client) -> kube::Result<Option<Deployment>> {
+        let api: Api<Deployment> = Api::namespaced(client.clone(), &self.namespace);
+        api.get_opt(&self.deployment).await
+    }
+}
+
+/// Who serves the cluster's custom metrics, as the leader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// This operator.
+    Ours,
+    /// This operator, but the API server does not get through to it.
+    Unreachable {
+        /// What the API server says.
+        message: String,
+    },
+    /// Somebody else, who is left alone.
+    Foreign {
+        /// The other's service, `namespace/name`.
+        service: String,
+    },
+    /// Nobody: this replica does not lead, has not looked yet, or is being taken down.
+    Off {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The API, its certificates and its APIService. Cloning is shallow.
+#[derive(Clone)]
+pub struct CustomMetrics {
+    client: Client,
+    names: Arc<Names>,
+    routes: Arc<routes::Api>,
+    issued: watch::Sender<Option<Arc<Issued>>>,
+    front_proxy: watch::Sender<Option<Arc<FrontProxy>>>,
+    tls: watch::Sender<Option<Tls>>,
+    serving: watch::Sender<Serving>,
+    leaving: CancellationToken,
+}
+
+impl CustomMetrics {
+    /// One that does nothing yet.
+    ///
+    /// # Errors
+    /// When `registry` has a metric of the same name already.
+    pub fn new(
+        client: Client,
+        pods: Pods,
+        registry: &Registry,
+        names: Names,
+    ) -> prometheus::Result<Self> {
+        let requests = IntCounterVec::new(
+            Opts::new(
+                "rookery_operator_metrics_api_requests_total",
+                "Requests of the custom metrics API, by the answer's code",
+            ),
+            &["code"],
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        let front_proxy = watch::Sender::new(None);
+        let routes = routes::Api {
+            pods,
+            authorizer: Authorizer::new(client.clone()),
+            front_proxy: front_proxy.subscribe(),
+            requests,
+        };
+        let reason = "this replica does not lead".to_owned();
+        Ok(CustomMetrics {
+            client,
+            names: Arc::new(names),
+            routes: Arc::new(routes),
+            issued: watch::Sender::new(None),
+            front_proxy,
+            tls: watch::Sender::new(None),
+            serving: watch::Sender::new(Serving::Off { reason }),
+            leaving: CancellationToken::new(),
+        })
+    }
+
+    /// Serves the API on `listener` until `stop`, on every replica: keeps the certificates,
+    /// follows how the API server presents itself, and watches whether the operator's namespace
+    /// is being deleted.
+    pub fn start(&self, listener: TcpListener, tracker: &TaskTracker, stop: &CancellationToken) {
+        let client = || self.client.clone();
+        let stop = || stop.clone();
+        let names = || self.names.clone();
+        tracker.spawn(certificates::keep(client(), names(), self.issued.clone(), stop()));
+        tracker.spawn(front_proxy::keep(client(), self.front_proxy.clone(), stop()));
+        let (issued, front_proxy) = (self.issued.subscribe(), self.front_proxy.subscribe());
+        tracker.spawn(tls::keep(issued, front_proxy, self.tls.clone(), stop()));
+        tracker.spawn(presence::keep(client(), names(), self.leaving.clone(), stop()));
+        let router = routes::router(self.routes.clone());
+        tracker.spawn(listener::serve(listener, router, self.tls.subscribe(), stop()));
+    }
+
+    /// Keeps the APIService until `stop`, by the leader only. Afterwards
+    /// [`serving`](Self::serving) is [`Serving::Off`].
+    pub async fn keep(&self, stop: CancellationToken) {
+        let keep = api_service::keep(
+            self.client.clone(),
+            self.names.clone(),
+            self.issued.subscribe(),
+            self.serving.clone(),
+            stop,
+        );
+        let reason = match self.leaving.run_until_cancelled(keep).await {
+            Some(()) => "this replica does not lead",
+            None => "the operator's namespace is being deleted",
+        };
+        self.serving.send_replace(Serving::Off { reason: reason.to_owned() });
+    }
+
+    /// Who serves, and every change of it.
+    pub fn serving(&self) -> watch::Receiver<Serving> {
+        self.serving.subscribe()
+    }
+
+    /// Whether requests can be answered: there is a certificate, and it is known how the API
+    /// server presents itself.
+    pub fn is_ready(&self) -> bool {
+        self.tls.borrow().is_some() && self.front_proxy.borrow().is_some()
+    }
+
+    /// What every replica does last, after [`keep`](Self::keep) has ended: if the operator's
+    /// Deployment is gone, is being deleted or is scaled to 0, if its ClusterRole is gone, or if
+    /// its namespace is being deleted, the APIService is removed. Takes at most 5 s.
+    pub async fn farewell(&self) {
+        presence::farewell(&self.client, &self.names).await;
+    }
+}

@@ -1,0 +1,228 @@
+//! Whether a user may read a metric: the cluster is asked, and its answer kept for a while.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::documents::{GROUP, VERSION};
+use super::front_proxy::User;
+
+/// How long a yes holds.
+const ALLOWED_FOR: Duration = Duration::from_secs(300);
+
+/// How long a no holds.
+const DENIED_FOR: Duration = Duration::from_secs(30);
+
+/// Most answers that are kept. Beyond it the one that would expire first goes.
+const MAX_ANSWERS: usize = 1024;
+
+/// Longest time to wait for the cluster's answer.
+const DEADLINE: Duration = Duration::from_secs(4);
+
+/// What is to be read: the path's parts (Kubernetes, "Authorization", section "Request verbs and
+/// authorization attributes": `pods/NAME/METRIC` is a resource, a name and a subresource).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reading {
+    /// The pods' namespace.
+    pub namespace: String,
+    /// One pod, or `*`.
+    pub name: String,
+    /// The metric.
+    pub metric: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum AuthorizeError {
+    /// The cluster refused the question, or could not be reached.
+    #[error("cannot ask the cluster whether the user may: {0}")]
+    Cluster(#[from] Box<kube::Error>),
+    /// It took longer than [`DEADLINE`].
+    #[error("the cluster does not say in time whether the user may")]
+    Deadline,
+}
+
+/// Asks the cluster.
+pub struct Authorizer {
+    reviews: Api<SubjectAccessReview>,
+    answers: Mutex<Answers>,
+}
+
+impl Authorizer {
+    /// One that has no answers yet.
+    pub fn new(client: Client) -> Self {
+        Authorizer { reviews: Api::all(client), answers: Mutex::default() }
+    }
+
+    /// Whether `user` may read it.
+    ///
+    /// # Errors
+    /// When there is no answer, kept or new. Nothing is kept of that.
+    pub async fn allows(&self, user: &User, reading: &Reading) -> Result<bool, AuthorizeError> {
+        let question = (user.clone(), reading.clone());
+        if let Some(answer) = self.answers.lock().get(&question, Instant::now()) {
+            return Ok(answer);
+        }
+        let review = review(user, reading);
+        let params = PostParams::default();
+        let request = self.reviews.create(&params, &review);
+        let answer = tokio::time::timeout(DEADLINE, request).await;
+        let answer = answer.map_err(|_| AuthorizeError::Deadline)?.map_err(Box::new)?;
+        let allowed = answer.status.is_some_and(|status| status.allowed);
+        self.answers.lock().keep(question, allowed, Instant::now());
+        Ok(allowed)
+    }
+}
+
+fn review(user: &User, reading: &Reading) -> SubjectAccessReview {
+    SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(user.name.clone()),
+            uid: user.uid.clone(),
+            groups: Some(user.groups.clone()),
+            extra: Some(user.extra.clone()),
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(reading.namespace.clone()),
+                verb: Some("get".into()),
+                group: Some(GROUP.into()),
+                version: Some(VERSION.into()),
+                resource: Some("pods".into()),
+                subresource: Some(reading.metric.clone()),
+                name: Some(reading.name.clone()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    }
+}
+
+type Question = (User, Reading);
+
+/// Answers with the time from which each counts no more.
+#[derive(Default)]
+struct Answers(HashMap<Question, (bool, Instant)>);
+
+impl Answers {
+    fn get(&self, question: &Question, now: Instant) -> Option<bool> {
+        self.0.get(question).filter(|(_, until)| *until > now).map(|(allowed, _)| *allowed)
+    }
+
+    fn keep(&mut self, question: Question, allowed: bool, now: Instant) {
+        if self.0.len() >= MAX_ANSWERS {
+            self.0.retain(|_, (_, until)| *until > now);
+        }
+        if self.0.len() >= MAX_ANSWERS {
+            let first = self.0.iter().min_by_key(|(_, (_, until))| *until);
+            if let Some(first) = first.map(|(question, _)| question.clone()) {
+                self.0.remove(&first);
+            }
+        }
+        let life = if allowed { ALLOWED_FOR } else { DENIED_FOR };
+        self.0.insert(question, (allowed, now + life));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use http_body_util::BodyExt as _;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn question(name: &str) -> Question {
+        let user = User { name: name.into(), groups: vec!["devs".into()], ..User::default() };
+        let reading = Reading {
+            namespace: "apps".into(),
+            name: "*".into(),
+            metric: "rookery_connections".into(),
+        };
+        (user, reading)
+    }
+
+    #[test]
+    fn a_yes_holds_five_minutes_and_a_no_half_of_one() {
+        let now = Instant::now();
+        let mut answers = Answers::default();
+        answers.keep(question("ann"), true, now);
+        answers.keep(question("bob"), false, now);
+        assert_eq!(answers.get(&question("ann"), now + 299 * S), Some(true));
+        assert_eq!(answers.get(&question("ann"), now + 300 * S), None);
+        assert_eq!(answers.get(&question("bob"), now + 29 * S), Some(false));
+        assert_eq!(answers.get(&question("bob"), now + 30 * S), None);
+        let mut other = question("ann");
+        other.0.groups.clear();
+        assert_eq!(answers.get(&other, now), None);
+    }
+
+    #[test]
+    fn the_answers_are_bounded_and_the_shortest_lived_goes() {
+        let now = Instant::now();
+        let mut answers = Answers::default();
+        answers.keep(question("denied"), false, now);
+        for n in 1..MAX_ANSWERS {
+            answers.keep(question(&n.to_string()), true, now);
+        }
+        answers.keep(question("one more"), true, now);
+        assert_eq!(answers.0.len(), MAX_ANSWERS);
+        assert_eq!(answers.get(&question("denied"), now), None);
+        answers.keep(question("later"), true, now + 300 * S);
+        assert_eq!(answers.0.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_cluster_is_asked_once_with_the_attributes_of_the_path() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let count = count.clone();
+            async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                let path = request.uri().path().to_owned();
+                assert_eq!(path, "/apis/authorization.k8s.io/v1/subjectaccessreviews");
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                let mut review: Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(
+                    review["spec"],
+                    json!({
+                        "user": "ann",
+                        "groups": ["devs"],
+                        "extra": {},
+                        "resourceAttributes": {
+                            "namespace": "apps",
+                            "verb": "get",
+                            "group": "custom.metrics.k8s.io",
+                            "version": "v1beta2",
+                            "resource": "pods",
+                            "subresource": "rookery_connections",
+                            "name": "*",
+                        },
+                    })
+                );
+                review["status"] = json!({"allowed": true});
+                let body = Body::from(serde_json::to_vec(&review).unwrap());
+                Ok::<_, std::convert::Infallible>(Response::new(body))
+            }
+        });
+        let authorizer = Authorizer::new(Client::new(service, "default"));
+        let (user, reading) = question("ann");
+        assert!(authorizer.allows(&user, &reading).await.unwrap());
+        assert!(authorizer.allows(&user, &reading).await.unwrap());
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+}

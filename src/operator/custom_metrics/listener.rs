@@ -1,0 +1,180 @@
+//! The API's listener: HTTP/2 and HTTP/1.1 over TLS.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
+
+use super::front_proxy::common_name;
+use super::routes::ClientName;
+use super::tls::Tls;
+
+/// How long a TLS handshake or a request's head may take, and how long an idle HTTP/1.1
+/// connection is kept.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/2 connection may be silent before it is asked for a sign of life, and how
+/// long that may take.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// Requests at once on an HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
+
+/// Longest head of a request, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Connections at once: each API server has a few. Beyond it, connections wait in the kernel's
+/// backlog.
+const MAX_CONNECTIONS: usize = 256;
+
+/// How long `accept` rests after an error such as a lack of file descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Longest time that requests which are being answered at the end have.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Answers requests with `router` until `stop`, with the newest of `tls`; connections that come
+/// before there is any are closed. A connection whose client was checked against authorities
+/// that are trusted no more is closed after what it is answering.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: watch::Receiver<Option<Tls>>,
+    stop: CancellationToken,
+) {
+    let tasks = TaskTracker::new();
+    let abort = CancellationToken::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Some(next) = stop.run_until_cancelled(accept(&listener, &places)).await {
+        let (stream, peer, place) = match next {
+            Ok(next) => next,
+            Err(error) => {
+                warn!(%error, "cannot accept connections of the metrics API");
+                tokio::time::sleep(ACCEPT_REST).await;
+                continue;
+            }
+        };
+        let Some(tls) = tls.borrow().clone() else { continue };
+        let (router, stop, abort) = (router.clone(), stop.clone(), abort.clone());
+        let executor = Tracked(tasks.clone());
+        tasks.spawn(async move {
+            let run = connection(stream, peer, router, tls, executor, stop);
+            if let Some(Err(error)) = abort.run_until_cancelled(run).await {
+                debug!(%error, %peer, "a connection of the metrics API ended");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+        abort.cancel();
+        tasks.wait().await;
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place =
+        places.clone().acquire_owned().await.expect("this semaphore is never closed: nobody asks");
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Tls,
+    executor: Tracked,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    let handshake = TlsAcceptor::from(tls.config).accept(stream);
+    let stream = tokio::time::timeout(HEAD_WITHIN, handshake).await??;
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let client = client(&stream);
+    debug!(%peer, ?client, is_http2, "a connection of the metrics API");
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client.clone());
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|e| match e {})) }
+    });
+    let ended = async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tls.outdated.cancelled() => {}
+        }
+    };
+    tokio::pin!(ended);
+    if is_http2 {
+        let connection = http2::Builder::new(executor)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PONG_WITHIN)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD as u32)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => return Ok(result?),
+            () = ended => connection.as_mut().graceful_shutdown(),
+        }
+        return Ok(connection.await?);
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        result = connection.as_mut() => return Ok(result?),
+        () = ended => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
+}
+
+/// Whom the handshake has shown the client to be.
+fn client(stream: &TlsStream<TcpStream>) -> ClientName {
+    let certificates = stream.get_ref().1.peer_certificates();
+    let first = certificates.and_then(|certificates| certificates.first());
+    ClientName(first.and_then(common_name).map(Into::into))
+}
+
+/// HTTP/2's streams run as tasks of the listener's.
+#[derive(Clone)]
+struct Tracked(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Tracked
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+#[cfg(test)]
+mod tests;

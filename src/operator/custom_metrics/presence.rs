@@ -1,0 +1,127 @@
+//! Whether the operator is here to stay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::watch_object;
+use kube::{Api, Client, Resource as _};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Names, api_service};
+
+/// Longest time for the last look, and what follows from it, when a replica stops.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a failed request rests.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// What the cluster says of the operator's installation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Presence {
+    /// It stays. Cluster-scoped objects are owned by this, its ClusterRole: once that is deleted,
+    /// so are they, whether an operator runs or not.
+    Staying(OwnerReference),
+    /// It is being taken down, or cannot be taken down properly; with the reason.
+    Leaving(String),
+}
+
+/// Looks at the operator's Deployment, ClusterRole and namespace.
+///
+/// # Errors
+/// When the cluster refuses or cannot be reached.
+pub async fn presence(client: &Client, names: &Names) -> kube::Result<Presence> {
+    let leaving = |kind: &str, name: &str, how: &str| {
+        Ok(Presence::Leaving(format!("the operator's {kind} {name} {how}")))
+    };
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    match namespaces.get_opt(&names.namespace).await? {
+        Some(found) if found.metadata.deletion_timestamp.is_none() => {}
+        _ => return leaving("namespace", &names.namespace, "is being deleted"),
+    }
+    match names.deployment(client).await? {
+        None => return leaving("Deployment", &names.deployment, "does not exist"),
+        Some(found) if found.metadata.deletion_timestamp.is_some() => {
+            return leaving("Deployment", &names.deployment, "is being deleted");
+        }
+        Some(found) if found.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0)) => {
+            return leaving("Deployment", &names.deployment, "is scaled to 0");
+        }
+        Some(_) => {}
+    }
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let role = roles.get_opt(&names.cluster_role).await?;
+    let role = role.filter(|role| role.metadata.deletion_timestamp.is_none());
+    match role.and_then(|role| role.owner_ref(&())) {
+        Some(owner) => Ok(Presence::Staying(owner)),
+        None => leaving(
+            "ClusterRole",
+            &names.cluster_role,
+            "does not exist: name the right one with --cluster-role",
+        ),
+    }
+}
+
+/// Watches the operator's namespace until `stop`, and removes the APIService as soon as it is
+/// being deleted. Every replica does so: the leader may be the first to go. `leaving` is
+/// cancelled then.
+pub async fn keep(
+    client: Client,
+    names: Arc<Names>,
+    leaving: CancellationToken,
+    stop: CancellationToken,
+) {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let namespaces = watch_object(api, &names.namespace).default_backoff();
+    let mut namespaces = std::pin::pin!(namespaces);
+    while let Some(Some(event)) = stop.run_until_cancelled(namespaces.next()).await {
+        match event {
+            Ok(Some(found)) if found.metadata.deletion_timestamp.is_none() => {}
+            Ok(_) => {
+                info!(namespace = names.namespace, "the operator's namespace is being deleted");
+                leaving.cancel();
+                let _ = stop.run_until_cancelled(remove(&client, &names)).await;
+            }
+            Err(error) => warn!(%error, "cannot watch the operator's namespace; trying again"),
+        }
+    }
+}
+
+/// What a replica does last: if the operator is being taken down, not just this replica, the
+/// APIService goes with it. Takes at most 5 s; what cannot be done by then is logged, with what is
+/// left to do by hand.
+pub async fn farewell(client: &Client, names: &Names) {
+    let last_look = async {
+        let leaving = loop {
+            match presence(client, names).await {
+                Ok(presence) => break matches!(presence, Presence::Leaving(_)),
+                Err(error) => {
+                    warn!(%error, "cannot look whether the operator is being taken down");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        };
+        if leaving {
+            remove(client, names).await;
+        }
+    };
+    if tokio::time::timeout(FAREWELL_WITHIN, last_look).await.is_err() {
+        warn!(
+            "the APIService may be left behind. If the operator is gone for good, delete it: \
+             kubectl delete apiservice v1beta2.custom.metrics.k8s.io"
+        );
+    }
+}
+
+/// Removes the APIService, however often it takes.
+async fn remove(client: &Client, names: &Names) {
+    while let Err(error) = api_service::remove(client, names).await {
+        warn!(%error, "cannot remove the APIService; trying again");
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+}

@@ -1,0 +1,257 @@
+//! Keeps each pod's deletion cost near its connections, so that a scale-down takes the emptiest.
+//!
+//! A ReplicaSet that has one pod too many takes the ready pod with the lowest cost. By the time
+//! that a Deployment shows fewer replicas it has chosen already, so costs are made exact before:
+//! as soon as the connections need fewer pods than there are, which is what makes an autoscaler
+//! shrink.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::names;
+use super::pods::{PodCount, Pods};
+
+/// How often costs are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A pod's cost is written at most this often.
+const WRITE_EVERY: Duration = Duration::from_secs(30);
+
+/// The same, while a scale-down is to be expected.
+const WRITE_SHRINKING_EVERY: Duration = Duration::from_secs(5);
+
+/// A tenth: smaller changes of a cost are not worth a write.
+const WORTH_WRITING: u64 = 10;
+
+/// Writes at once.
+const WRITES_AT_ONCE: usize = 8;
+
+/// Longest time that one may take.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Field manager of the annotation, and of nothing else.
+const MANAGER: &str = "rookery-operator-deletion-cost";
+
+/// How a `Rookery` scales.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scaling {
+    /// Connections that one pod is meant to hold; 0 for a resource that does not scale.
+    pub connections_per_pod: u64,
+    /// Pods that stay in any case.
+    pub min: usize,
+}
+
+/// Writes the annotation [`names::DELETION_COST`] of every server's pod until `stop`, from one
+/// replica of the operator only. `scaling` tells how the `Rookery` (namespace, name) scales, from
+/// memory: it is called for each of them every second; none: it is not known, or does not scale.
+///
+/// A write that fails is logged and tried again when the pod's next write is due.
+pub async fn keep(
+    client: Client,
+    pods: Pods,
+    scaling: impl Fn(&str, &str) -> Option<Scaling>,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut written = Written::default();
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let due = written.due(&pods.all(), &scaling, Instant::now());
+        let writes = stream::iter(due).for_each_concurrent(WRITES_AT_ONCE, |(pod, cost)| {
+            let client = client.clone();
+            async move { write(client, &pod.namespace, &pod.name, cost).await }
+        });
+        if stop.run_until_cancelled(writes).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn write(client: Client, namespace: &str, name: &str, cost: i32) {
+    let api: Api<Pod> = Api::namespaced(client, namespace);
+    // Only this field: applied with it alone, a pod that is gone would be created anew.
+    let patch = json!({"metadata": {"annotations": {names::DELETION_COST: cost.to_string()}}});
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    let patch = Patch::Merge(&patch);
+    let request = api.patch_metadata(name, &params, &patch);
+    match tokio::time::timeout(WRITE_DEADLINE, request).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+            debug!(namespace, pod = name, "a pod went before its deletion cost was written");
+        }
+        Ok(Err(error)) => {
+            warn!(namespace, pod = name, %error, "cannot write a pod's deletion cost");
+        }
+        Err(_) => warn!(namespace, pod = name, "writing a pod's deletion cost took too long"),
+    }
+}
+
+/// When each pod's cost was written last.
+#[derive(Default)]
+struct Written(HashMap<(String, String), Instant>);
+
+impl Written {
+    /// The costs to write now. They count as written; pods that are gone are forgotten.
+    fn due(
+        &mut self,
+        pods: &[PodCount],
+        scaling: impl Fn(&str, &str) -> Option<Scaling>,
+        now: Instant,
+    ) -> Vec<(PodCount, i32)> {
+        let shrinking = shrinking(pods, scaling);
+        let mut due = Vec::new();
+        let mut here = HashSet::new();
+        for pod in pods.iter().filter(|pod| !pod.terminating) {
+            let key = (pod.namespace.clone(), pod.name.clone());
+            here.insert(key.clone());
+            let Some(count) = pod.connections else { continue };
+            let written_at = self.0.get(&key).copied();
+            let shrinks = shrinking.contains(&(pod.namespace.as_str(), pod.instance.as_str()));
+            if let Some(cost) = decide(pod.deletion_cost, written_at, count, now, shrinks) {
+                self.0.insert(key, now);
+                due.push((pod.clone(), cost));
+            }
+        }
+        self.0.retain(|key, _| here.contains(key));
+        due
+    }
+}
+
+/// The instances whose connections need fewer pods than they have, and may have.
+fn shrinking(
+    pods: &[PodCount],
+    scaling: impl Fn(&str, &str) -> Option<Scaling>,
+) -> HashSet<(&str, &str)> {
+    let mut totals: BTreeMap<(&str, &str), (usize, Option<u64>)> = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| !pod.terminating) {
+        let total = totals.entry((&pod.namespace, &pod.instance)).or_insert((0, Some(0)));
+        total.0 += 1;
+        // An instance of which a part is not known is not judged.
+        total.1 = total.1.zip(pod.connections).map(|(sum, count)| sum.saturating_add(count));
+    }
+    let shrinks = |key: &(&str, &str), have: usize, connections: u64| {
+        let Some(scaling) = scaling(key.0, key.1) else { return false };
+        let per_pod = scaling.connections_per_pod;
+        per_pod > 0 && have > scaling.min.max(1) && connections.div_ceil(per_pod) < have as u64
+    };
+    totals
+        .into_iter()
+        .filter(|(key, (have, total))| total.is_some_and(|total| shrinks(key, *have, total)))
+        .map(|(key, _)| key)
+        .collect()
+}
+
+/// The cost to write for a pod with `count` connections, if one is to be written now. `known` is
+/// what the pod has; a pod without counts as 0, as for the ReplicaSet. Otherwise a change of a
+/// tenth (and of 1 at least) is written, at most every 30 s; while the pods are `shrinking` any
+/// change, at most every 5 s.
+fn decide(
+    known: Option<i32>,
+    written_at: Option<Instant>,
+    count: u64,
+    now: Instant,
+    shrinking: bool,
+) -> Option<i32> {
+    let cost = i32::try_from(count).unwrap_or(i32::MAX);
+    let known = known.unwrap_or(0);
+    let change = u64::from(cost.abs_diff(known));
+    let every = if shrinking { WRITE_SHRINKING_EVERY } else { WRITE_EVERY };
+    let rested = written_at.is_none_or(|at| now.duration_since(at) >= every);
+    let enough = shrinking || change * WORTH_WRITING >= u64::from(known.unsigned_abs());
+    (change > 0 && rested && enough).then_some(cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn pod(name: &str, connections: Option<u64>) -> PodCount {
+        PodCount {
+            namespace: "apps".into(),
+            name: name.into(),
+            instance: "chat".into(),
+            ready: true,
+            terminating: false,
+            connections,
+            redis_up: None,
+            read_at: None,
+            deletion_cost: None,
+        }
+    }
+
+    #[test]
+    fn a_first_cost_is_written_at_once_and_none_for_an_empty_pod() {
+        let now = Instant::now();
+        assert_eq!(decide(None, None, 1, now, false), Some(1));
+        assert_eq!(decide(None, None, 0, now, false), None);
+        assert_eq!(decide(None, None, 0, now, true), None);
+        assert_eq!(decide(Some(7), None, 0, now, false), Some(0));
+        assert_eq!(decide(None, None, u64::MAX, now, false), Some(i32::MAX));
+    }
+
+    #[test]
+    fn a_tenth_is_written_and_at_most_every_thirty_seconds() {
+        let at = Instant::now();
+        assert_eq!(decide(Some(100), Some(at), 109, at + 60 * S, false), None);
+        assert_eq!(decide(Some(100), Some(at), 110, at + 60 * S, false), Some(110));
+        assert_eq!(decide(Some(100), Some(at), 90, at + 30 * S, false), Some(90));
+        assert_eq!(decide(Some(100), Some(at), 500, at + 29 * S, false), None);
+        assert_eq!(decide(Some(3), Some(at), 4, at + 30 * S, false), Some(4));
+    }
+
+    #[test]
+    fn before_a_scale_down_every_change_is_written_within_five_seconds() {
+        let at = Instant::now();
+        assert_eq!(decide(Some(100), Some(at), 101, at + 5 * S, true), Some(101));
+        assert_eq!(decide(Some(100), Some(at), 101, at + 4 * S, true), None);
+        assert_eq!(decide(Some(100), Some(at), 100, at + 60 * S, true), None);
+    }
+
+    #[test]
+    fn pods_shrink_when_fewer_would_do_and_the_least_allows_it() {
+        let of = |per_pod, min| {
+            move |_: &str, _: &str| Some(Scaling { connections_per_pod: per_pod, min })
+        };
+        let pods = [pod("a", Some(30)), pod("b", Some(20)), pod("c", Some(51))];
+        assert!(shrinking(&pods, of(50, 1)).is_empty());
+        assert_eq!(shrinking(&pods, of(51, 1)).len(), 1);
+        assert!(shrinking(&pods, of(51, 3)).is_empty());
+        assert!(shrinking(&pods, of(0, 1)).is_empty());
+        assert!(shrinking(&pods, |_: &str, _: &str| None).is_empty());
+        assert!(shrinking(&[pod("a", Some(1)), pod("b", None)], of(50, 1)).is_empty());
+    }
+
+    #[test]
+    fn the_last_pod_of_all_is_never_shrunk() {
+        let empty = [pod("a", Some(0))];
+        let scaling = |_: &str, _: &str| Some(Scaling { connections_per_pod: 50, min: 0 });
+        assert!(shrinking(&empty, scaling).is_empty());
+    }
+
+    #[test]
+    fn what_was_written_is_not_written_again_and_what_went_is_forgotten() {
+        let mut written = Written::default();
+        let none = |_: &str, _: &str| None;
+        let now = Instant::now();
+        let mut going = pod("c", Some(4));
+        going.terminating = true;
+        let pods = [pod("a", Some(10)), pod("b", None), going];
+        let due = written.due(&pods, none, now);
+        assert_eq!(due, [(pods[0].clone(), 10)]);
+        assert!(written.due(&pods, none, now + S).is_empty());
+        assert_eq!(written.due(&pods, none, now + 30 * S).len(), 1);
+        assert!(written.due(&[], none, now).is_empty());
+        assert!(written.0.is_empty());
+    }
+}

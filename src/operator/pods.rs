@@ -1,0 +1,279 @@
+//! The servers' pods and how many connections each holds, read from the pods themselves.
+
+mod book;
+mod changes;
+mod reader;
+mod sample;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::Selector;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use self::book::{Book, Facts};
+use self::changes::Boards;
+use self::reader::Reader;
+use self::sample::Sample;
+use super::names;
+
+/// How often a pod is read whose count changes, and one that could not be read.
+const READ_EVERY: Duration = Duration::from_secs(2);
+
+/// How often a pod is read whose count has long been the same. Two of these and a read's
+/// deadline are within [`STALE_AFTER`].
+const READ_QUIET_EVERY: Duration = Duration::from_secs(4);
+
+/// Longest time that a read may take.
+const READ_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Age from which a count is not served.
+pub const STALE_AFTER: Duration = Duration::from_secs(10);
+
+/// Reads at once. Further ones wait for a place; each place is free again within a deadline.
+const READS_AT_ONCE: usize = 32;
+
+/// Where servers are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scopes {
+    /// Every namespace, by one watch.
+    All,
+    /// These, by a watch each.
+    Namespaces(Vec<String>),
+}
+
+/// One server's pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodCount {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// The name of the `Rookery` that it belongs to.
+    pub instance: String,
+    /// Whether its condition `Ready` is true.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Its connections; none while it has not been read, or not within [`STALE_AFTER`].
+    pub connections: Option<u64>,
+    /// Whether its links to Redis are up; none where it has no Redis, or was not read.
+    pub redis_up: Option<bool>,
+    /// When `connections` was read.
+    pub read_at: Option<Timestamp>,
+    /// The annotation [`names::DELETION_COST`], where it is a number.
+    pub deletion_cost: Option<i32>,
+}
+
+/// The servers' pods, followed by watches and read every few seconds. Cloning is shallow.
+#[derive(Clone)]
+pub struct Pods {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    book: Mutex<Book>,
+    boards: Boards,
+    places: Semaphore,
+    read: IntCounter,
+    failed: IntCounter,
+    timed_out: IntCounter,
+    followed: IntGauge,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Pods {
+    /// Follows the servers of `scopes` and reads them, until `stop`. A watch that fails is logged
+    /// and begun again after a growing pause; what was known stays meanwhile.
+    ///
+    /// # Errors
+    /// When `registry` has metrics of these names already.
+    pub fn start(
+        client: &Client,
+        scopes: Scopes,
+        registry: &Registry,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> prometheus::Result<Self> {
+        let apis = match scopes {
+            Scopes::All => vec![(None, Api::all(client.clone()))],
+            Scopes::Namespaces(namespaces) => {
+                let api = |namespace: String| {
+                    let api = Api::namespaced(client.clone(), &namespace);
+                    (Some(namespace), api)
+                };
+                namespaces.into_iter().map(api).collect()
+            }
+        };
+        let pods = Self::new(apis.len(), registry, tracker, stop.clone())?;
+        for (scope, api) in apis {
+            let (shared, stop) = (pods.shared.clone(), stop.clone());
+            tracker.spawn(async move {
+                let _ = stop.run_until_cancelled(shared.watch(scope, api)).await;
+            });
+        }
+        Ok(pods)
+    }
+
+    fn new(
+        scopes: usize,
+        registry: &Registry,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> prometheus::Result<Self> {
+        let scrapes = IntCounterVec::new(
+            Opts::new("rookery_operator_scrapes_total", "Reads of servers' connection counts"),
+            &["outcome"],
+        )?;
+        let followed = IntGauge::new("rookery_operator_pods", "Servers' pods that are followed")?;
+        registry.register(Box::new(scrapes.clone()))?;
+        registry.register(Box::new(followed.clone()))?;
+        let shared = Shared {
+            book: Mutex::new(Book::new(scopes)),
+            boards: Boards::default(),
+            places: Semaphore::new(READS_AT_ONCE),
+            read: scrapes.with_label_values(&["ok"]),
+            failed: scrapes.with_label_values(&["error"]),
+            timed_out: scrapes.with_label_values(&["timeout"]),
+            followed,
+            tracker: tracker.clone(),
+            stop,
+        };
+        Ok(Pods { shared: Arc::new(shared) })
+    }
+
+    /// The pods of the `Rookery` called `name`, in the order of their names.
+    pub fn of(&self, namespace: &str, name: &str) -> Vec<PodCount> {
+        self.shared.book.lock().of(namespace, name, Instant::now())
+    }
+
+    /// The servers' pods of a namespace whose labels `selector` matches, in the order of their
+    /// names.
+    pub fn matching(&self, namespace: &str, selector: &Selector) -> Vec<PodCount> {
+        self.shared.book.lock().matching(namespace, selector, Instant::now())
+    }
+
+    /// Every server's pod, in the order of namespaces and names.
+    pub fn all(&self) -> Vec<PodCount> {
+        self.shared.book.lock().all(Instant::now())
+    }
+
+    /// Whether every scope has been listed and every pod of those lists has been tried once.
+    /// Once true, it stays so.
+    pub fn is_synced(&self) -> bool {
+        self.shared.book.lock().is_synced()
+    }
+
+    /// Instances, as (namespace, name), one of whose pods has another count or another state of
+    /// Redis than before, or none any more. The first change is told at once, and an instance at
+    /// most once in [`changes::TELL_EVERY`]; what changes in between is one item. So a slow reader
+    /// has at most one item waiting for each instance. Each call gives a stream of its own, which
+    /// never ends.
+    pub fn changes(&self) -> impl Stream<Item = (String, String)> + Send + use<> {
+        self.shared.boards.subscribe()
+    }
+}
+
+impl Shared {
+    async fn watch(self: Arc<Self>, scope: Option<String>, api: Api<Pod>) {
+        let labels =
+            format!("{}={},{}=server", names::MANAGED_BY, names::MANAGER, names::COMPONENT);
+        let events = watcher(api, watcher::Config::default().labels(&labels)).default_backoff();
+        let mut events = std::pin::pin!(events);
+        let mut listed = HashSet::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(pod)) => {
+                    if let Some(facts) = Facts::of(&pod) {
+                        listed.insert(facts.key());
+                        self.follow(facts);
+                    }
+                }
+                Ok(Event::InitDone) => {
+                    let gone = self.book.lock().listed(scope.as_deref(), &listed);
+                    gone.into_iter().for_each(|instance| self.boards.mark(instance));
+                    listed.clear();
+                }
+                Ok(Event::Apply(pod)) => {
+                    if let Some(facts) = Facts::of(&pod) {
+                        self.follow(facts);
+                    }
+                }
+                Ok(Event::Delete(pod)) => {
+                    let gone = Facts::of(&pod).and_then(|facts| self.book.lock().remove(&facts));
+                    gone.into_iter().for_each(|instance| self.boards.mark(instance));
+                }
+                Err(error) => warn!(%error, "cannot watch the servers' pods; trying again"),
+            }
+            self.followed.set(self.book.lock().len() as i64);
+        }
+    }
+
+    /// Takes down what a pod is now, and reads it from now on if it can be read.
+    fn follow(self: &Arc<Self>, facts: Facts) {
+        let key = facts.key();
+        let offset = facts.offset(READ_EVERY);
+        let Some((address, reading)) = self.book.lock().apply(facts, &self.stop) else { return };
+        let shared = self.clone();
+        self.tracker.spawn(async move {
+            let run = shared.read_for_ever(&key, address, reading.id, offset);
+            let _ = reading.stop.run_until_cancelled(run).await;
+        });
+    }
+
+    async fn read_for_ever(
+        &self,
+        key: &(String, String),
+        address: SocketAddr,
+        reading: u64,
+        offset: Duration,
+    ) {
+        let mut reader = Reader::new(address);
+        // After the first read, so that pods which were found together are not read together.
+        let mut pause = Some(offset);
+        loop {
+            let sample = self.read(&mut reader).await;
+            let (instance, pace) = self.book.lock().note(key, reading, sample, Instant::now());
+            if let Some(instance) = instance {
+                self.boards.mark(instance);
+            }
+            tokio::time::sleep(pause.take().unwrap_or(pace)).await;
+        }
+    }
+
+    async fn read(&self, reader: &mut Reader) -> Option<Sample> {
+        let _place = self.places.acquire().await.ok()?;
+        let (outcome, sample) = match tokio::time::timeout(READ_DEADLINE, reader.read()).await {
+            Ok(Ok(sample)) => (&self.read, Some(sample)),
+            Ok(Err(error)) => {
+                debug!(%error, address = %reader.address(), "cannot read a pod's connections");
+                (&self.failed, None)
+            }
+            Err(_) => {
+                reader.close();
+                (&self.timed_out, None)
+            }
+        };
+        outcome.inc();
+        sample
+    }
+}
+
+#[cfg(test)]
+mod tests;
