@@ -128,6 +128,26 @@ fn a_deployment_never_says_how_many_and_waits_for_drains() {
     assert_eq!(spec["strategy"]["rollingUpdate"], json!({ "maxSurge": 1, "maxUnavailable": 0 }));
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever the drain takes, a rollout and a scale-down wait for it, and nothing cuts it off.
+    #[test]
+    fn figures_follow_the_drain(lead in 0_u64..4_000_000, window in 0_u64..4_000_000) {
+        let objects = built(&format!("drain: {{ lead: {lead}ms, window: {window}ms }}"));
+        let spec = find(&objects, "Deployment", "chat")["spec"].take();
+        let hpa = find(&objects, "HorizontalPodAutoscaler", "chat")["spec"].take();
+        let number = |value: &Value| value.as_u64().unwrap();
+        let ready = number(&spec["minReadySeconds"]);
+        let grace = number(&spec["template"]["spec"]["terminationGracePeriodSeconds"]);
+        let period = number(&hpa["behavior"]["scaleDown"]["policies"][0]["periodSeconds"]);
+        assert!(ready * 1000 >= lead + window && (lead + window) + 1000 > ready * 1000);
+        assert!(number(&spec["progressDeadlineSeconds"]) > ready && grace > ready);
+        assert!((1..=1800).contains(&period) && (period >= ready || period == 1800));
+        assert!(spec.get("replicas").is_none());
+    }
+}
+
 /// Pod Security Standards, profile "Restricted", for what these pods could have.
 #[test]
 fn pods_are_restricted() {
