@@ -120,7 +120,8 @@ fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
     match document {
         Some(document) if problems.is_empty() => {
             let mut resource = Rookery::new("", document.spec);
-            resource.metadata = document.metadata;
+            // What is printed belongs to nobody: a resource that is gone would take it along.
+            resource.metadata = ObjectMeta { uid: None, ..document.metadata };
             Ok((resource, lines))
         }
         _ => Err(ConfigError::located(name, problems, &lines)),
