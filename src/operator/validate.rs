@@ -18,6 +18,10 @@ use super::crd::{Rookery, RookerySpec, SecretKey};
 use super::names;
 use crate::config::Config;
 
+/// The servers' image where nobody names one: this version's, from wherever the cluster's nodes
+/// have it.
+pub const DEFAULT_IMAGE: &str = concat!("rookery:", env!("CARGO_PKG_VERSION"));
+
 /// What a resource may leave to the operator.
 #[derive(Clone, Debug)]
 pub struct Defaults {
