@@ -99,7 +99,7 @@ fn render(resource: &str) -> Output {
 #[test]
 fn every_block_of_yaml_can_be_read() {
     let blocks = all_blocks();
-    assert!(blocks.len() > 20, "only {} blocks", blocks.len());
+    assert!(blocks.len() > 12, "only {} blocks", blocks.len());
     blocks.iter().for_each(|block| drop(block.value()));
 }
 
@@ -261,4 +261,21 @@ fn every_alert_is_named_and_every_named_one_exists() {
         assert!(rules.contains(&format!("{alert}\n")), "no rule has `{alert}`");
     }
     assert_eq!(named.len(), made, "docs/production.md names {named:?}");
+}
+
+#[test]
+fn the_figures_that_scaling_starts_from_are_the_measured_ones() {
+    let document = read("docs/scaling.md");
+    let section = document.split_once("\n## The figures they start from\n").expect("it is there").1;
+    let section = section.split("\n## ").next().expect("there is a first part");
+    let results = read("bench/results/README.md");
+    let measured: Vec<_> = results.split('|').map(str::trim).collect();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(1));
+    let figures: Vec<_> = rows.map(|cell| cell.trim_end_matches('|').trim()).collect();
+    let figures = figures.iter().map(|figure| figure.trim_end_matches(" deliveries"));
+    let figures: Vec<_> = figures.filter(|f| f.starts_with(|c: char| c.is_ascii_digit())).collect();
+    assert!(figures.len() >= 6, "{figures:?}");
+    for figure in figures {
+        assert!(measured.contains(&figure), "docs/scaling.md has {figure}, which was not measured");
+    }
 }
