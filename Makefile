@@ -5,11 +5,13 @@ PROFILE = dev
 SERVER = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/rookery
 ARGS =
 
-.PHONY: help run test bench fuzz
+.PHONY: help run test e2e image bench fuzz
 
 help:
 	@echo 'make run     build Rookery and serve on this machine (ARGS="--config FILE" and the like)'
 	@echo 'make test    install what the tests need, say what that is, and run them all'
+	@echo 'make e2e     run the tests that need a cluster: on a kind cluster of their own, or on yours'
+	@echo 'make image   make the container image rookery:dev (IMAGE=name, BINARY=static binary built outside)'
 	@echo 'make bench   measure Rookery and a Node Socket.IO server with the same clients'
 	@echo 'make fuzz    fuzz what reads bytes from outside'
 
@@ -19,6 +21,12 @@ run:
 
 test:
 	@tests/run.sh
+
+e2e:
+	@tests/e2e/run.sh $(ARGS)
+
+image:
+	@IMAGE='$(or $(IMAGE),rookery:dev)' BINARY='$(BINARY)' scripts/image.sh
 
 bench:
 	@node bench/run.mjs $(ARGS)

@@ -3,8 +3,11 @@
 pub mod bench;
 pub mod check;
 pub mod crd;
+pub mod doctor;
 pub mod later;
+pub mod operator;
 pub mod pub_;
+pub mod render;
 pub mod report;
 pub mod schema;
 pub mod serve;
@@ -48,13 +51,10 @@ enum Command {
     #[command(about = "Show rooms by latency, rate and members (not in this version yet)")]
     #[command(after_help = "Example:\n  rookery top")]
     Top(later::Args),
-    #[command(about = "Run the Kubernetes operator (not in this version yet)")]
-    #[command(after_help = "Example:\n  rookery operator")]
-    Operator(later::Args),
-    #[command(about = "Print what the operator would apply (not in this version yet)")]
-    #[command(after_help = "Example:\n  rookery render rookery.yaml")]
-    Render(later::Args),
+    Operator(operator::Args),
+    Render(render::Args),
     Crd(crd::Args),
+    Doctor(doctor::Args),
 }
 
 /// Reads the command line, runs one command, and says what went wrong.
@@ -88,6 +88,7 @@ impl Cli {
     fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Serve(args) => return serve::run(args),
+            Command::Operator(args) => return operator::run(args),
             Command::Sub(args) => sub::run(args),
             Command::Pub(args) => pub_::run(args),
             Command::Bench(args) => bench::run(args),
@@ -95,9 +96,9 @@ impl Cli {
             Command::Schema(args) => schema::run(&args),
             Command::Token(args) => token::run(&args),
             Command::Top(_) => later::refuse("top", "read /metrics of the internal listener"),
-            Command::Operator(_) => later::refuse("operator", "deploy `rookery serve` yourself"),
-            Command::Render(_) => later::refuse("render", "deploy `rookery serve` yourself"),
+            Command::Render(args) => render::run(&args),
             Command::Crd(args) => crd::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
         }
         .map_err(Failure::from)
     }

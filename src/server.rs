@@ -2,7 +2,7 @@
 
 mod seams;
 mod shards;
-mod signals;
+pub mod signals;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -177,8 +177,9 @@ impl Server {
             self.link.clone(),
             self.stop.clone(),
         ));
-        let router = api::router(self.api(latency)?)
-            .merge(admin::router(self.metrics.clone(), self.readiness.clone()));
+        let metrics = self.metrics.clone();
+        let admin = admin::router(move |names| metrics.gather(names), self.readiness.clone());
+        let router = api::router(self.api(latency)?).merge(admin);
         self.tracker.spawn(listener::serve(internal, router, self.stop.clone(), GRACE));
         let reloads = crate::config::watch::follow(
             sources,

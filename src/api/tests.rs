@@ -218,7 +218,8 @@ impl Server {
             metrics: metrics.clone(),
             tasks: TaskTracker::new(),
         };
-        let router = admin::router(metrics.clone(), readiness.clone())
+        let gather = metrics.clone();
+        let router = admin::router(move |names| gather.gather(names), readiness.clone())
             .merge(limited(state, setup.body_budget));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::report;
 use crate::config::Config;
+use crate::operator::values;
 
 /// Print the JSON Schema of the configuration, with its defaults.
 #[derive(Debug, clap::Args)]
@@ -13,14 +14,19 @@ Example: completion and checks in editors that know the YAML language server
   rookery schema > rookery.schema.json
   # then, as the first line of rookery.yaml:
   # yaml-language-server: $schema=rookery.schema.json")]
-pub struct Args {}
+pub struct Args {
+    /// The schema of the Helm chart's values instead.
+    #[arg(long)]
+    values: bool,
+}
 
 /// Prints it.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub fn run(_: &Args) -> anyhow::Result<()> {
-    report::print(&format!("{:#}\n", schema()))
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let schema = if args.values { values::schema() } else { schema() };
+    report::print(&format!("{schema:#}\n"))
 }
 
 /// JSON Schema 2020-12 of a configuration file.

@@ -84,7 +84,7 @@ impl ClientError {
     }
 
     /// From the payload of a CONNECT_ERROR: `{message, data: {code}}`, or a text.
-    pub(super) fn refused(payload: &Data) -> ClientError {
+    pub(crate) fn refused(payload: &Data) -> ClientError {
         let text = |data: Option<&Data>| data.and_then(Data::as_str).map(str::to_owned);
         ClientError::Refused {
             message: text(payload.get("message"))

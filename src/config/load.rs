@@ -57,6 +57,17 @@ impl Sources {
         read.finish(problems)
     }
 
+    /// As [`Sources::load_text`], but files that the configuration names are not opened, and a
+    /// configuration of the right shape is given with everything that is wrong with it.
+    ///
+    /// # Errors
+    /// What is no configuration: no YAML, an unknown key, a value of another type.
+    pub fn judge_text(&self, text: &str) -> Result<(Config, Vec<Problem>), ConfigError> {
+        let read = self.read_text(text)?;
+        let problems = check::check(&read.config);
+        Ok((read.config, problems))
+    }
+
     fn read(&self) -> Result<Read, ConfigError> {
         match &self.file {
             None => self.read_text(""),

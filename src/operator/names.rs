@@ -7,6 +7,9 @@ pub const MANAGER: &str = "rookery-operator";
 /// the field afterwards, and what [`MANAGER`] applies never holds it.
 pub const REPLICAS_MANAGER: &str = "rookery-operator-replicas";
 
+/// The Lease of the operator that reconciles, in the operator's namespace.
+pub const LEASE: &str = "rookery-operator";
+
 /// The label by which the operator finds what it made, with [`MANAGER`] as its value.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 

@@ -1,17 +1,15 @@
 //! The routes for machines that look after an instance: `/metrics`, `/livez`, `/readyz`.
 //! They need no API key.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
 use percent_encoding::percent_decode_str;
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TextEncoder};
 
-use super::metrics::Metrics;
 use super::readiness::Readiness;
 
 /// The routes, to be merged with the HTTP API's on the internal listener.
@@ -19,19 +17,25 @@ use super::readiness::Readiness;
 /// `/livez` is 200 as long as requests are answered at all; `/readyz` is 200, or 503 with a line
 /// for each reason; `/metrics` is the Prometheus text format, version 0.0.4, of every family or,
 /// with `?name[]=FAMILY` (more than once for several), of those alone.
-pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
+///
+/// `gather` gives the families of these names, or all where none is named.
+pub fn router(
+    gather: impl Fn(&[String]) -> Vec<MetricFamily> + Clone + Send + Sync + 'static,
+    readiness: Readiness,
+) -> Router {
+    let scrape = move |RawQuery(query): RawQuery| async move {
+        encode(&gather(&names(query.as_deref().unwrap_or_default())))
+    };
     Router::new()
         .route("/metrics", get(scrape))
-        .with_state(metrics)
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(readiness)
 }
 
-async fn scrape(State(metrics): State<Arc<Metrics>>, RawQuery(query): RawQuery) -> Response {
-    let families = metrics.gather(&names(query.as_deref().unwrap_or_default()));
+fn encode(families: &[MetricFamily]) -> Response {
     let mut text = Vec::new();
-    match TextEncoder::new().encode(&families, &mut text) {
+    match TextEncoder::new().encode(families, &mut text) {
         Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
@@ -58,10 +62,14 @@ mod tests {
     use http::Request;
     use tower::ServiceExt as _;
 
+    use std::sync::Arc;
+
     use super::*;
+    use crate::ops::metrics::Metrics;
 
     async fn scraped(metrics: &Arc<Metrics>, query: &str) -> String {
-        let router = router(metrics.clone(), Readiness::default());
+        let gather = metrics.clone();
+        let router = router(move |names| gather.gather(names), Readiness::default());
         let request = Request::get(format!("/metrics{query}")).body(Body::empty()).unwrap();
         let answer = router.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);

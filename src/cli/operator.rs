@@ -1,0 +1,118 @@
+//! `rookery operator`: the Kubernetes operator.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::report::{Failure, Usage};
+use crate::config::LogFormat;
+use crate::operator::{self, Options};
+use crate::ops::telemetry;
+use crate::server::signals;
+
+/// Run the Kubernetes operator: make and keep what `Rookery` resources ask for.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+In a pod it finds the cluster by its service account, elsewhere by your kubeconfig.
+The chart in charts/rookery runs it with the rights that it needs.
+
+Examples:
+  rookery operator
+  rookery operator --watch-namespaces chat,games --image rookery:0.1.0")]
+pub struct Args {
+    /// The namespaces whose resources it looks after [default: all]
+    #[arg(long, value_name = "NAMES", env = "ROOKERY_WATCH_NAMESPACES", value_delimiter = ',')]
+    watch_namespaces: Vec<String>,
+    /// Where /metrics, /livez and /readyz answer
+    #[arg(long, value_name = "ADDR", env = "ROOKERY_INTERNAL", default_value = "0.0.0.0:9090")]
+    internal: SocketAddr,
+    /// Where custom.metrics.k8s.io answers, with TLS
+    #[arg(long, value_name = "ADDR", env = "ROOKERY_METRICS_API", default_value = "0.0.0.0:6443")]
+    metrics_api: SocketAddr,
+    /// The image of resources that name none
+    #[arg(long, value_name = "IMAGE", env = "ROOKERY_IMAGE", default_value = concat!("rookery:", env!("CARGO_PKG_VERSION")))]
+    image: String,
+    /// The Service in front of the metrics API, on port 443
+    #[arg(long, value_name = "NAME", env = "ROOKERY_SERVICE", default_value = "rookery-operator")]
+    service: String,
+    /// The ClusterRole that the APIService goes with
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "ROOKERY_CLUSTER_ROLE",
+        default_value = "rookery-operator"
+    )]
+    cluster_role: String,
+    /// The operator's Deployment, which its Lease and its Secret go with
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "ROOKERY_DEPLOYMENT",
+        default_value = "rookery-operator"
+    )]
+    deployment: String,
+    /// This pod's name: who holds the Lease
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "rookery-operator")]
+    pod: String,
+    /// The operator's own namespace
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "default")]
+    namespace: String,
+}
+
+impl From<Args> for Options {
+    fn from(args: Args) -> Self {
+        let mut watch_namespaces = args.watch_namespaces;
+        // A deployment that leaves a variable empty means that it is not set.
+        watch_namespaces.retain(|name| !name.trim().is_empty());
+        Options {
+            watch_namespaces,
+            internal: args.internal,
+            metrics_api: args.metrics_api,
+            image: args.image,
+            service: args.service,
+            cluster_role: args.cluster_role,
+            deployment: args.deployment,
+            pod: args.pod,
+            namespace: args.namespace,
+        }
+    }
+}
+
+/// Starts the log and runs the operator until told to stop.
+///
+/// # Errors
+/// When there is no cluster, or an address is taken; told in the form of the log's lines.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let format = LogFormat::Auto;
+    telemetry::init(format)
+        .map_err(|error| Failure::logged(Usage(error.to_string()).into(), format))?;
+    serve(args.into()).map_err(|error| Failure::logged(error, format))
+}
+
+fn serve(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime")?;
+    runtime.block_on(async {
+        let mut signals = signals::listen()?;
+        let client = Client::try_default()
+            .await
+            .context("no cluster: there is neither a kubeconfig nor a pod's service account")?;
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(operator::run(options, client, stop.clone()));
+        tokio::pin!(running);
+        tokio::select! {
+            () = signals.first() => {}
+            ended = &mut running => return ended.context("the operator")?,
+        }
+        stop.cancel();
+        tokio::select! {
+            () = signals.first() => anyhow::bail!("stopped at once by a second signal"),
+            ended = &mut running => ended.context("the operator")?,
+        }
+    })
+}

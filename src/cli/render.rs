@@ -1,0 +1,185 @@
+//! `rookery render`: what the operator would apply, without an operator.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource as _, ResourceExt as _, core::DynamicObject};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+use super::report;
+use crate::config::error::{ConfigError, Problem};
+use crate::config::tree::{self, Node};
+use crate::config::typed;
+use crate::operator::build::{Capabilities, build};
+use crate::operator::crd::{Rookery, RookerySpec};
+use crate::operator::validate::{Defaults, validate};
+use crate::operator::yaml;
+
+/// Print the Kubernetes objects of a `Rookery` resource, for a cluster without the operator.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rookery render chat.yaml --image registry.example.com/rookery:0.1 | kubectl apply -f -
+  rookery render - < chat.yaml
+
+Without the operator nobody serves the metric `rookery_connections` to the autoscaler: write
+`autoscaling.metrics: external` in the resource and let another server of custom metrics, such as
+prometheus-adapter, serve it. Until one does there are `replicas.min` servers.")]
+pub struct Args {
+    /// The resource, in YAML; `-` is stdin
+    file: PathBuf,
+    /// The image of a resource that names none
+    #[arg(long, env = "ROOKERY_IMAGE", default_value = concat!("rookery:", env!("CARGO_PKG_VERSION")))]
+    image: String,
+    /// Also print the ServiceMonitor and the PrometheusRule, for the Prometheus operator
+    #[arg(long)]
+    monitoring: bool,
+}
+
+/// Prints them, in the order in which they are to be applied.
+///
+/// # Errors
+/// When the file cannot be read, is no `Rookery`, or asks for what cannot be had.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let (name, text) = read(&args.file)?;
+    let (resource, lines) = parse(&name, &text)?;
+    let defaults = Defaults { image: args.image.clone(), operator_namespace: None };
+    let validated = validate(&resource, &defaults).map_err(|invalid| {
+        let problems = invalid.0.into_iter();
+        let problems =
+            problems.map(|p| Problem::new(&p.field, format!("`{}` {}", p.field, p.text)));
+        ConfigError::located(&name, problems.collect(), &lines)
+    })?;
+    for warning in &validated.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let capabilities =
+        Capabilities { service_monitor: args.monitoring, prometheus_rule: args.monitoring };
+    report::print(&documents(&build(&validated, &capabilities))?)
+}
+
+/// The file's name, for messages, and its text.
+fn read(path: &Path) -> anyhow::Result<(String, String)> {
+    if path.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
+        return Ok(("stdin".to_owned(), text));
+    }
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => {
+            let text = format!("cannot read the file: {error}; check the path and its mode");
+            Err(ConfigError::whole(name, text).into())
+        }
+    }
+}
+
+/// A `Rookery` as a file holds it. Without `status`, which is the operator's, it is refused for
+/// no key that a cluster would give.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Document {
+    api_version: String,
+    kind: String,
+    metadata: ObjectMeta,
+    spec: RookerySpec,
+    #[serde(default, rename = "status")]
+    _status: IgnoredAny,
+}
+
+/// The line of each key, by its path.
+type Lines = BTreeMap<String, u64>;
+
+fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
+    let node = Node::parse(text)
+        .map_err(|problem| ConfigError { source_name: name.to_owned(), problems: vec![problem] })?;
+    let lines = node.lines();
+    let mut problems = node.duplicates();
+    let document = match typed::read::<Document>(&node) {
+        Ok(document) => Some(document),
+        Err(more) => {
+            problems.extend(more);
+            None
+        }
+    };
+    if let Some(document) = &document {
+        problems.extend(wrong_type(document));
+        let written: Value = typed::read(&node).unwrap_or_default();
+        find_unread("metadata", &written["metadata"], &json!(document.metadata), &mut problems);
+        find_unread("spec", &written["spec"], &json!(document.spec), &mut problems);
+    }
+    match document {
+        Some(document) if problems.is_empty() => {
+            let mut resource = Rookery::new("", document.spec);
+            resource.metadata = document.metadata;
+            Ok((resource, lines))
+        }
+        _ => Err(ConfigError::located(name, problems, &lines)),
+    }
+}
+
+fn wrong_type(document: &Document) -> impl Iterator<Item = Problem> {
+    let api_version = Rookery::api_version(&()).into_owned();
+    let kind = Rookery::kind(&()).into_owned();
+    [("apiVersion", &document.api_version, api_version), ("kind", &document.kind, kind)]
+        .into_iter()
+        .filter(|(_, found, wanted)| *found != wanted)
+        .map(|(key, found, wanted)| {
+            Problem::new(key, format!("`{key}` is `{found}`; expected {wanted}"))
+        })
+}
+
+/// Kubernetes's own types pass over keys that they do not know, so such a key shows only by not
+/// being there afterwards.
+fn find_unread(path: &str, written: &Value, read: &Value, problems: &mut Vec<Problem>) {
+    match (written, read) {
+        (Value::Object(written), Value::Object(read)) => {
+            for (key, value) in written {
+                let path = tree::key_path(path, key);
+                match read.get(key) {
+                    Some(read) => find_unread(&path, value, read, problems),
+                    None if says_nothing(value) => {}
+                    None => {
+                        let text = format!("`{path}` is not a known key; leave it out");
+                        problems.push(Problem::new(path, text));
+                    }
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(read)) => {
+            for (i, (written, read)) in written.iter().zip(read).enumerate() {
+                find_unread(&tree::item_path(path, i), written, read, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a value is the same as none.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(keys) => keys.is_empty(),
+        _ => false,
+    }
+}
+
+fn documents(objects: &[DynamicObject]) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for object in objects {
+        let kind = object.types.as_ref().map_or("", |types| &types.kind);
+        // Through JSON, whose keys are in order.
+        let object_text = yaml::text(&serde_json::to_value(object)?);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "---\n# {kind} {}\n{object_text}", object.name_any());
+    }
+    Ok(text)
+}

@@ -1,0 +1,374 @@
+//! What was built, brought into the cluster by server-side apply.
+//!
+//! Needs the cluster. An object that is as it should be is left alone, so that a quiet resource
+//! costs nothing.
+
+use std::sync::Arc;
+
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::names;
+use super::observe::Owned;
+
+/// Why an object could not be brought into the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It is there already, and nobody said that it is ours.
+    #[error(
+        "{kind} {name} exists and is not this resource's; delete it, or choose another name for \
+         the Rookery"
+    )]
+    Foreign {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The cluster does not take it.
+    #[error("the cluster refuses {kind} {name}: {message}")]
+    Refused {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What the cluster says.
+        message: String,
+    },
+    /// The cluster does not answer.
+    #[error("the cluster does not answer: {0}")]
+    Cluster(#[from] kube::Error),
+}
+
+/// What became of it.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Every object as the cluster has it now.
+    pub objects: Vec<Arc<DynamicObject>>,
+    /// What was created, changed or deleted: `Deployment chat`.
+    pub changed: Vec<String>,
+}
+
+impl Applied {
+    /// The object of this kind.
+    pub fn get(&self, kind: &str) -> Option<&DynamicObject> {
+        let of_kind = |object: &&Arc<DynamicObject>| {
+            object.types.as_ref().is_some_and(|types| types.kind == kind)
+        };
+        self.objects.iter().find(of_kind).map(|object| &**object)
+    }
+}
+
+/// Applies `desired`, and deletes what the resource `uid` owns besides. A Deployment gets
+/// `replicas` when it is created, and never again.
+///
+/// # Errors
+/// See [`ApplyError`]; what came before the failure stays applied.
+pub async fn apply(
+    client: &Client,
+    owned: &Owned,
+    desired: &[DynamicObject],
+    uid: &str,
+    replicas: i32,
+) -> Result<Applied, ApplyError> {
+    let mut applied = Applied::default();
+    for object in desired {
+        let target = Target::of(client, object);
+        let before = owned.get(&target.kind, &target.namespace, &target.name);
+        let after = match before {
+            Some(before) if is_as_desired(object, &before) => before,
+            before => {
+                if before.is_none() {
+                    target.refuse_a_stranger(uid).await?;
+                }
+                let mut after = target.apply(names::MANAGER, &json!(object)).await?;
+                if let Some(lists) = lists_that_differ(&object.data, &after.data) {
+                    after = target.merge(&lists).await?;
+                }
+                let after = Arc::new(after);
+                if before.is_none_or(|b| b.resource_version() != after.resource_version()) {
+                    applied.changed.push(target.title());
+                }
+                after
+            }
+        };
+        let after = match target.kind == "Deployment" && wants_first_replicas(&after) {
+            true => Arc::new(target.apply(names::REPLICAS_MANAGER, &target.first(replicas)).await?),
+            false => after,
+        };
+        applied.objects.push(after);
+    }
+    prune(client, owned, desired, uid, &mut applied).await?;
+    Ok(applied)
+}
+
+/// Deletes what is owned and not desired, such as the Ingress of a resource that has none now.
+async fn prune(
+    client: &Client,
+    owned: &Owned,
+    desired: &[DynamicObject],
+    uid: &str,
+    applied: &mut Applied,
+) -> Result<(), ApplyError> {
+    let Some(namespace) = desired.iter().find_map(ResourceExt::namespace) else { return Ok(()) };
+    for (kind, object) in owned.of(&namespace, uid) {
+        let wanted = desired.iter().any(|wanted| {
+            wanted.name_any() == object.name_any()
+                && wanted.types.as_ref().is_some_and(|types| types.kind == kind.kind)
+        });
+        if wanted || object.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let preconditions = Preconditions { uid: object.uid(), resource_version: None };
+        let params = DeleteParams::background().preconditions(preconditions);
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &kind);
+        match api.delete(&object.name_any(), &params).await {
+            Ok(_) => applied.changed.push(format!("{} {}", kind.kind, object.name_any())),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Field manager of lists that were put right: see [`lists_that_differ`].
+const LISTS_MANAGER: &str = "rookery-operator-lists";
+
+/// A merge patch of the lists in which somebody has added an item: server-side apply leaves
+/// others' items where they are (Kubernetes documentation, "Server-Side Apply", section "Merge
+/// strategy"), so a port or a container that was put in by hand would stay.
+fn lists_that_differ(desired: &Value, there: &Value) -> Option<Value> {
+    let (Value::Object(desired), Value::Object(there)) = (desired, there) else { return None };
+    let parts: serde_json::Map<String, Value> = desired
+        .iter()
+        .filter_map(|(key, value)| {
+            let found = there.get(key)?;
+            let patch = match value {
+                Value::Array(_) => has_other_length(value, found).then(|| value.clone()),
+                _ => lists_that_differ(value, found),
+            };
+            Some((key.clone(), patch?))
+        })
+        .collect();
+    (!parts.is_empty()).then_some(Value::Object(parts))
+}
+
+/// Whether a list, or one inside it, has another number of items.
+fn has_other_length(desired: &Value, there: &Value) -> bool {
+    match (desired, there) {
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() != b.len() || a.iter().zip(b).any(|(a, b)| has_other_length(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.iter().any(|(key, a)| b.get(key).is_some_and(|b| has_other_length(a, b)))
+        }
+        _ => false,
+    }
+}
+
+/// Where one object goes.
+struct Target {
+    api: Api<DynamicObject>,
+    kind: String,
+    api_version: String,
+    namespace: String,
+    name: String,
+}
+
+impl Target {
+    fn of(client: &Client, object: &DynamicObject) -> Self {
+        let types = object.types.clone().expect("what is built says its kind");
+        let namespace = object.namespace().expect("what is built is in a namespace");
+        let gvk = kube::core::GroupVersionKind::try_from(&types)
+            .expect("what is built has a valid apiVersion");
+        let resource = ApiResource::from_gvk(&gvk);
+        Target {
+            api: Api::namespaced_with(client.clone(), &namespace, &resource),
+            kind: types.kind,
+            api_version: types.api_version,
+            name: object.name_any(),
+            namespace,
+        }
+    }
+
+    fn title(&self) -> String {
+        format!("{} {}", self.kind, self.name)
+    }
+
+    /// Nothing is taken from somebody else: an object of the name, if there is one, must be ours.
+    async fn refuse_a_stranger(&self, uid: &str) -> Result<(), ApplyError> {
+        let Some(found) = self.api.get_metadata_opt(&self.name).await? else { return Ok(()) };
+        match found.owner_references().iter().any(|owner| owner.uid == uid) {
+            true => Ok(()),
+            false => Err(ApplyError::Foreign { kind: self.kind.clone(), name: self.name.clone() }),
+        }
+    }
+
+    async fn apply(&self, manager: &str, object: &Value) -> Result<DynamicObject, ApplyError> {
+        let params = PatchParams::apply(manager).force();
+        self.judge(self.api.patch(&self.name, &params, &Patch::Apply(object)).await)
+    }
+
+    async fn merge(&self, part: &Value) -> Result<DynamicObject, ApplyError> {
+        let params =
+            PatchParams { field_manager: Some(LISTS_MANAGER.to_owned()), ..PatchParams::default() };
+        self.judge(self.api.patch(&self.name, &params, &Patch::Merge(part)).await)
+    }
+
+    fn judge(&self, answer: kube::Result<DynamicObject>) -> Result<DynamicObject, ApplyError> {
+        match answer {
+            Ok(applied) => Ok(applied),
+            Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
+                Err(ApplyError::Refused {
+                    kind: self.kind.clone(),
+                    name: self.name.clone(),
+                    message: status.message.clone(),
+                })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The part of a Deployment that is applied once.
+    fn first(&self, replicas: i32) -> Value {
+        json!({
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "annotations": { names::INITIAL_REPLICAS: replicas.to_string() },
+            },
+            "spec": { "replicas": replicas },
+        })
+    }
+}
+
+/// Whether a Deployment was just created: it says nowhere that it got its first replicas, and
+/// has the one that Kubernetes gives where none are written. One that was scaled is left alone,
+/// whatever became of the annotation.
+fn wants_first_replicas(deployment: &DynamicObject) -> bool {
+    !deployment.annotations().contains_key(names::INITIAL_REPLICAS)
+        && deployment.data.pointer("/spec/replicas") == Some(&json!(1))
+}
+
+/// Whether `there` was applied from `desired`, and nobody has changed it since.
+fn is_as_desired(desired: &DynamicObject, there: &DynamicObject) -> bool {
+    let (wanted, found) = (json!(desired.metadata), json!(there.metadata));
+    there.metadata.deletion_timestamp.is_none()
+        && ["labels", "annotations", "ownerReferences"]
+            .iter()
+            .all(|part| is_part(&wanted[part], &found[part]))
+        && is_part(&desired.data, &there.data)
+}
+
+/// Whether all that `part` says is in `whole` too, which may say more (what the cluster adds).
+fn is_part(part: &Value, whole: &Value) -> bool {
+    match (part, whole) {
+        (Value::Null, _) => true,
+        (Value::Object(part), Value::Object(whole)) => part.iter().all(|(key, value)| {
+            whole.get(key).map_or(is_nothing(value), |found| {
+                is_part(value, found) && (!is_selector(key) || is_part(found, value))
+            })
+        }),
+        (Value::Array(part), Value::Array(whole)) => {
+            part.len() == whole.len() && part.iter().zip(whole).all(|(a, b)| is_part(a, b))
+        }
+        (part, whole) => part == whole,
+    }
+}
+
+/// Whether a map of this name is one whole: a label that was added to a selector is a difference.
+fn is_selector(key: &str) -> bool {
+    key.ends_with("elector") || key == "matchLabels"
+}
+
+/// Whether the cluster leaves such a value out.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_nothing),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn service(hash: &str, port: u16) -> DynamicObject {
+        object(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": "chat", "annotations": { names::APPLIED: hash } },
+            "spec": { "ports": [{ "port": port }], "selector": { "a": "b" } },
+        }))
+    }
+
+    #[test]
+    fn what_the_cluster_adds_is_no_difference() {
+        let mut there = service("1", 80);
+        there.data["spec"]["clusterIP"] = json!("10.0.0.1");
+        there.data["spec"]["ports"][0]["protocol"] = json!("TCP");
+        there.annotations_mut().insert("other".to_owned(), "x".to_owned());
+        assert!(is_as_desired(&service("1", 80), &there));
+    }
+
+    #[test]
+    fn every_hand_edit_is_a_difference() {
+        let edits: [fn(&mut DynamicObject); 6] = [
+            |o| o.data["spec"]["selector"]["c"] = json!("d"),
+            |o| o.data["spec"]["ports"][0]["port"] = json!(81),
+            |o| o.data["spec"]["ports"] = json!([{ "port": 80 }, { "port": 81 }]),
+            |o| o.data["spec"]["selector"] = json!({}),
+            |o| o.metadata.annotations = None,
+            |o| o.data["spec"] = Value::Null,
+        ];
+        for edit in edits {
+            let mut there = service("1", 80);
+            edit(&mut there);
+            assert!(!is_as_desired(&service("1", 80), &there), "{there:?}");
+        }
+        assert!(!is_as_desired(&service("2", 80), &service("1", 80)), "applied from another");
+    }
+
+    #[test]
+    fn an_item_that_somebody_added_is_taken_out_of_its_list() {
+        let desired = service("1", 80).data;
+        let mut there = desired.clone();
+        there["spec"]["ports"][0]["protocol"] = json!("TCP");
+        assert_eq!(lists_that_differ(&desired, &there), None);
+        there["spec"]["ports"].as_array_mut().unwrap().push(json!({ "port": 81 }));
+        let patch = json!({ "spec": { "ports": [{ "port": 80 }] } });
+        assert_eq!(lists_that_differ(&desired, &there), Some(patch));
+    }
+
+    #[test]
+    fn what_is_being_deleted_is_applied_again() {
+        let mut there = service("1", 80);
+        let long_ago = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+        there.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(long_ago));
+        assert!(!is_as_desired(&service("1", 80), &there));
+    }
+
+    #[test]
+    fn replicas_are_first_given_to_a_new_deployment_alone() {
+        let deployment = |replicas: i32, annotations: Value| {
+            object(json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": { "name": "chat", "annotations": annotations },
+                "spec": { "replicas": replicas },
+            }))
+        };
+        assert!(wants_first_replicas(&deployment(1, json!({}))));
+        assert!(!wants_first_replicas(&deployment(5, json!({}))));
+        let given = json!({ names::INITIAL_REPLICAS: "2" });
+        assert!(!wants_first_replicas(&deployment(1, given)));
+    }
+}

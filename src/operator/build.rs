@@ -1,0 +1,117 @@
+//! The objects of a `Rookery`. Pure: the same resource gives the same objects, byte for byte.
+
+mod alerts;
+mod autoscaler;
+mod config_map;
+mod deployment;
+mod disruption_budget;
+mod ingress;
+mod monitoring;
+mod network_policy;
+mod pod_template;
+mod service_account;
+mod services;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::core::{ApiResource, DynamicObject};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::names;
+use super::validate::Validated;
+
+/// What the cluster has besides Kubernetes's own kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether `ServiceMonitor` of `monitoring.coreos.com/v1` is known.
+    pub service_monitor: bool,
+    /// Whether `PrometheusRule` of `monitoring.coreos.com/v1` is known.
+    pub prometheus_rule: bool,
+}
+
+/// Everything that the resource asks for and the cluster can have, in the order in which it is
+/// to be applied. The Deployment has no `replicas`: see [`names::REPLICAS_MANAGER`].
+pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
+    let mut objects = vec![
+        object(service_account::build(v)),
+        object(config_map::build(v)),
+        object(services::clients(v)),
+        object(services::internal(v)),
+    ];
+    objects.extend(network_policy::build(v).map(object));
+    objects.push(object(disruption_budget::build(v)));
+    objects.push(object(deployment::build(v)));
+    objects.push(object(autoscaler::build(v)));
+    objects.extend(ingress::build(v).map(object));
+    if capabilities.service_monitor && v.spec.monitoring.service_monitor {
+        objects.push(object(monitoring::service_monitor(v)));
+    }
+    if capabilities.prometheus_rule && v.spec.monitoring.prometheus_rule {
+        objects.push(object(monitoring::prometheus_rule(v)));
+    }
+    objects
+}
+
+/// Every kind that [`build`] may make: what is watched, and pruned where it is no longer asked
+/// for. The last two are there only where their definitions are.
+pub fn kinds() -> Vec<ApiResource> {
+    vec![
+        ApiResource::erase::<ServiceAccount>(&()),
+        ApiResource::erase::<ConfigMap>(&()),
+        ApiResource::erase::<Service>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
+        ApiResource::erase::<PodDisruptionBudget>(&()),
+        ApiResource::erase::<Deployment>(&()),
+        ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+        ApiResource::erase::<Ingress>(&()),
+        monitoring::service_monitor_kind(),
+        monitoring::prometheus_rule_kind(),
+    ]
+}
+
+/// The object as it is applied, with the hash of itself.
+fn object(built: impl Serialize) -> DynamicObject {
+    let value = serde_json::to_value(built).expect("what is built is plain data");
+    let hash = hash(&value.to_string());
+    let mut object: DynamicObject =
+        serde_json::from_value(value).expect("what is built has a kind and metadata");
+    let annotations = object.metadata.annotations.get_or_insert_default();
+    annotations.insert(names::APPLIED.to_owned(), hash);
+    object
+}
+
+/// 32 hexadecimal digits, the same for the same text.
+fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Metadata of an object that is named as the resource.
+fn metadata(v: &Validated) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(v.name.clone()),
+        namespace: v.namespace.clone(),
+        labels: Some(v.labels()),
+        owner_references: v.owner.clone().map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// A map, or nothing where it is empty.
+fn filled(map: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    Some(map).filter(|map| !map.is_empty())
+}
+
+/// Selects the servers' pods.
+fn pods(v: &Validated) -> LabelSelector {
+    LabelSelector { match_labels: Some(v.selector()), ..LabelSelector::default() }
+}
+
+#[cfg(test)]
+mod tests;

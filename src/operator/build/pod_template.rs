@@ -1,0 +1,226 @@
+//! A server's pod, at the level "restricted" of the Pod Security Standards.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+    HTTPGetAction, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+    SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext,
+    TopologySpreadConstraint, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{config_map, filled, hash, pods};
+use crate::operator::crd::ImagePullPolicy;
+use crate::operator::names;
+use crate::operator::validate::{CONFIG_DIR, Validated};
+
+/// User and group of the image.
+const USER: i64 = 65532;
+
+/// Owner and group may read: [`USER`] is the group of what is mounted.
+const READ_ONLY: i32 = 0o440;
+
+/// What the drain may take beyond lead and window: the last write of a client that has stalled
+/// (`limits.writeStall`, 10 s) and the process's own end.
+const ENDING_SECONDS: u32 = 15;
+
+pub(super) fn build(v: &Validated) -> PodTemplateSpec {
+    let mut labels = v.spec.pod_template.labels.clone();
+    labels.extend(v.labels());
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(annotations(v)),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod(v)),
+    }
+}
+
+/// What is applied to a running server is not in the checksum, so that it replaces no pod.
+fn annotations(v: &Validated) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::from([
+        ("prometheus.io/scrape".to_owned(), "true".to_owned()),
+        ("prometheus.io/port".to_owned(), v.internal_port.to_string()),
+        ("prometheus.io/path".to_owned(), "/metrics".to_owned()),
+    ]);
+    annotations.extend(v.spec.pod_template.annotations.clone());
+    annotations.insert(names::CONFIG_CHECKSUM.to_owned(), hash(&v.restart_text));
+    annotations
+}
+
+fn pod(v: &Validated) -> PodSpec {
+    let more = &v.spec.pod_template;
+    let spread = more.topology_spread_constraints.clone();
+    PodSpec {
+        affinity: more.affinity.clone(),
+        automount_service_account_token: Some(false),
+        containers: vec![container(v)],
+        // Variables such as ROOKERY_PORT, for a Service named rookery, would be taken for flags.
+        enable_service_links: Some(false),
+        image_pull_secrets: Some(more.image_pull_secrets.clone()).filter(|all| !all.is_empty()),
+        node_selector: filled(more.node_selector.clone()),
+        priority_class_name: more.priority_class_name.clone(),
+        security_context: Some(PodSecurityContext {
+            fs_group: Some(USER),
+            run_as_group: Some(USER),
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
+            ..PodSecurityContext::default()
+        }),
+        service_account_name: Some(v.name.clone()),
+        termination_grace_period_seconds: Some(
+            v.drain_seconds().saturating_add(ENDING_SECONDS).into(),
+        ),
+        tolerations: Some(more.tolerations.clone()).filter(|all| !all.is_empty()),
+        topology_spread_constraints: Some(spread.unwrap_or_else(|| {
+            ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| over(v, key)).into()
+        })),
+        volumes: Some(volumes(v)),
+        ..PodSpec::default()
+    }
+}
+
+/// Spreads each generation of pods evenly, where possible.
+fn over(v: &Validated, topology_key: &str) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        label_selector: Some(pods(v)),
+        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        max_skew: 1,
+        topology_key: topology_key.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        ..TopologySpreadConstraint::default()
+    }
+}
+
+fn container(v: &Validated) -> Container {
+    let policy = v.spec.pod_template.image_pull_policy.map(|policy| match policy {
+        ImagePullPolicy::Always => "Always",
+        ImagePullPolicy::IfNotPresent => "IfNotPresent",
+        ImagePullPolicy::Never => "Never",
+    });
+    let port = |name: &str, port: u16| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port.into(),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    let file = format!("{CONFIG_DIR}/{}", config_map::FILE);
+    Container {
+        name: "rookery".to_owned(),
+        image: Some(v.image.clone()),
+        image_pull_policy: policy.map(str::to_owned),
+        args: Some(vec!["serve".to_owned(), "--config".to_owned(), file]),
+        env: Some(env(v)).filter(|all| !all.is_empty()),
+        ports: Some(vec![
+            port(names::CLIENT_PORT, v.client_port),
+            port(names::INTERNAL_PORT, v.internal_port),
+        ]),
+        startup_probe: Some(probe("/livez", 1, 60)),
+        // A server that is only busy must not be killed with all its clients.
+        liveness_probe: Some(probe("/livez", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 2, 3)),
+        resources: Some(v.spec.resources.clone().unwrap_or_else(resources)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
+            read_only_root_filesystem: Some(true),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(mounts(v)),
+        ..Container::default()
+    }
+}
+
+fn env(v: &Validated) -> Vec<EnvVar> {
+    let redis = v.redis_secret.as_ref().map(|secret| EnvVar {
+        name: "ROOKERY_REDIS".to_owned(),
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.name.clone(),
+                key: secret.key.clone(),
+                optional: Some(false),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    });
+    let written = v.spec.pod_template.env.iter().map(|(name, value)| EnvVar {
+        name: name.clone(),
+        value: Some(value.clone()),
+        ..EnvVar::default()
+    });
+    written.chain(redis).collect()
+}
+
+fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(names::INTERNAL_PORT.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failure_threshold),
+        timeout_seconds: Some(3),
+        ..Probe::default()
+    }
+}
+
+fn resources() -> ResourceRequirements {
+    let requests = [("cpu", "100m"), ("memory", "128Mi")];
+    ResourceRequirements {
+        requests: Some(requests.map(|(k, v)| (k.to_owned(), Quantity(v.to_owned()))).into()),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn volumes(v: &Validated) -> Vec<Volume> {
+    let config = Volume {
+        name: "config".to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: v.name.clone(),
+            default_mode: Some(READ_ONLY),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let secrets = v.spec.secrets.iter().enumerate().map(|(i, mount)| Volume {
+        name: secret_volume(i),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(mount.secret_name.clone()),
+            default_mode: Some(READ_ONLY),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    });
+    std::iter::once(config).chain(secrets).collect()
+}
+
+/// Folders are mounted whole, never single files: only so do changes arrive in a running pod.
+fn mounts(v: &Validated) -> Vec<VolumeMount> {
+    let mount = |name: String, path: &str| VolumeMount {
+        name,
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    let secrets = v.spec.secrets.iter().enumerate();
+    std::iter::once(mount("config".to_owned(), CONFIG_DIR))
+        .chain(secrets.map(|(i, secret)| mount(secret_volume(i), &secret.mount_path)))
+        .collect()
+}
+
+fn secret_volume(index: usize) -> String {
+    format!("secret-{index}")
+}

@@ -1,0 +1,68 @@
+//! The operator's own metrics.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramTimer, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+/// What the operator counts of its own work. Cloning is shallow.
+#[derive(Clone, Debug)]
+pub struct OperatorMetrics {
+    /// Reconciliations by outcome: `done`, `invalid`, `failed`.
+    pub reconciles: IntCounterVec,
+    /// How long a reconciliation took, in seconds.
+    pub reconcile_seconds: Histogram,
+    /// Objects that were created, changed or deleted.
+    pub changes: IntCounter,
+    /// Statuses that were written.
+    pub status_writes: IntCounter,
+    /// 1 while this process leads.
+    pub leader: IntGauge,
+}
+
+impl OperatorMetrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When one is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = OperatorMetrics {
+            reconciles: IntCounterVec::new(
+                Opts::new(
+                    "rookery_operator_reconciles_total",
+                    "Reconciliations of Rookery resources, by outcome.",
+                ),
+                &["outcome"],
+            )?,
+            reconcile_seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "rookery_operator_reconcile_seconds",
+                    "How long a reconciliation took.",
+                )
+                .buckets(vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]),
+            )?,
+            changes: IntCounter::new(
+                "rookery_operator_changes_total",
+                "Objects that the operator created, changed or deleted.",
+            )?,
+            status_writes: IntCounter::new(
+                "rookery_operator_status_writes_total",
+                "Statuses of Rookery resources that the operator wrote.",
+            )?,
+            leader: IntGauge::new(
+                "rookery_operator_leader",
+                "1 while this operator is the one that reconciles.",
+            )?,
+        };
+        registry.register(Box::new(metrics.reconciles.clone()))?;
+        registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
+        registry.register(Box::new(metrics.changes.clone()))?;
+        registry.register(Box::new(metrics.status_writes.clone()))?;
+        registry.register(Box::new(metrics.leader.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Times one reconciliation, until it is dropped.
+    pub fn time(&self) -> HistogramTimer {
+        self.reconcile_seconds.start_timer()
+    }
+}

@@ -1,0 +1,101 @@
+//! What there is: the objects that the operator made, as the cluster's watches tell of them.
+//!
+//! Needs the cluster. Reads come from memory; a change is seen a moment after it was made.
+
+use std::sync::Arc;
+
+use futures_util::stream::{BoxStream, StreamExt as _};
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Client, ResourceExt as _};
+
+use super::names;
+
+/// A namespace, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The whole cluster.
+    All,
+    /// One namespace.
+    Namespace(String),
+}
+
+impl Scope {
+    /// The scopes that these namespaces are; none is all.
+    pub fn of(namespaces: &[String]) -> Vec<Scope> {
+        match namespaces {
+            [] => vec![Scope::All],
+            named => named.iter().cloned().map(Scope::Namespace).collect(),
+        }
+    }
+
+    /// The API of a kind in this scope.
+    pub fn api(&self, client: Client, kind: &ApiResource) -> Api<DynamicObject> {
+        match self {
+            Scope::All => Api::all_with(client, kind),
+            Scope::Namespace(name) => Api::namespaced_with(client, name, kind),
+        }
+    }
+}
+
+/// The objects of one scope that carry [`names::MANAGED_BY`]. Cloning is shallow.
+#[derive(Clone, Default)]
+pub struct Owned {
+    kinds: Arc<Vec<(ApiResource, Store<DynamicObject>)>>,
+}
+
+/// A kind, and its objects as they change or go.
+pub type Changes = (ApiResource, BoxStream<'static, Result<DynamicObject, watcher::Error>>);
+
+impl Owned {
+    /// Watches `kinds` in `scope`. The streams fill the store as they are polled.
+    pub fn watch(client: &Client, scope: &Scope, kinds: Vec<ApiResource>) -> (Owned, Vec<Changes>) {
+        let label = format!("{}={}", names::MANAGED_BY, names::MANAGER);
+        let mut stores = Vec::new();
+        let mut changes = Vec::new();
+        for kind in kinds {
+            let writer = Writer::new(kind.clone());
+            stores.push((kind.clone(), writer.as_reader()));
+            let api = scope.api(client.clone(), &kind);
+            let stream = watcher(api, watcher::Config::default().labels(&label))
+                .default_backoff()
+                .modify(|object| object.managed_fields_mut().clear())
+                .reflect(writer)
+                .touched_objects()
+                .boxed();
+            changes.push((kind, stream));
+        }
+        (Owned { kinds: Arc::new(stores) }, changes)
+    }
+
+    /// Waits until every kind was listed once.
+    ///
+    /// # Errors
+    /// When the streams that fill it were dropped.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        for (kind, store) in self.kinds.iter() {
+            let ready = store.wait_until_ready().await;
+            ready.map_err(|_| anyhow::anyhow!("the watch of {} has ended", kind.kind))?;
+        }
+        Ok(())
+    }
+
+    /// One object.
+    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        let (kind, store) = self.kinds.iter().find(|(resource, _)| resource.kind == kind)?;
+        store.get(&ObjectRef::new_with(name, kind.clone()).within(namespace))
+    }
+
+    /// All that a resource with this `uid` owns, with its kind.
+    pub fn of(&self, namespace: &str, uid: &str) -> Vec<(ApiResource, Arc<DynamicObject>)> {
+        let owned = |object: &DynamicObject| {
+            object.namespace().as_deref() == Some(namespace)
+                && object.owner_references().iter().any(|owner| owner.uid == uid)
+        };
+        let all = self.kinds.iter().flat_map(|(kind, store)| {
+            store.state_filter(owned).into_iter().map(move |object| (kind.clone(), object))
+        });
+        all.collect()
+    }
+}

@@ -1,0 +1,273 @@
+//! The Helm chart: what it makes of values, what it refuses, and what in it is made of the
+//! program's own types. `UPDATE_GOLDEN=1` writes the expected files anew.
+//!
+//! The tests that need Helm run `$HELM`, or `helm`; where there is none they say so and pass.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Helm renders for some version of Kubernetes; its own guess depends on how it was built.
+const KUBERNETES: &str = "1.34.0";
+
+#[test]
+fn the_definition_is_the_program_s_own() {
+    golden(&chart("crds/rookeries.rookery.dev.yaml"), &rookery(&["crd"]));
+}
+
+#[test]
+fn the_values_schema_is_made_of_the_program_s_types() {
+    golden(&chart("values.schema.json"), &rookery(&["schema", "--values"]));
+}
+
+#[test]
+fn the_version_is_the_program_s() {
+    let text = fs::read_to_string(chart("Chart.yaml")).unwrap();
+    let about: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(about["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(about["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn every_value_is_in_the_readme() {
+    let readme = fs::read_to_string(chart("README.md")).unwrap();
+    let values = fs::read_to_string(chart("values.yaml")).unwrap();
+    let mut paths = BTreeSet::new();
+    leaves("", &serde_saphyr::from_str(&values).unwrap(), &mut paths);
+    assert!(paths.len() > 30, "{paths:?}");
+    for path in paths {
+        // The servers' and the operator's requests and limits are one row each.
+        let row = path.split_inclusive(".resources").next().unwrap_or(&path);
+        assert!(readme.contains(&format!("`{row}`")), "`{row}` is not in the chart's README");
+    }
+}
+
+#[test]
+fn every_value_of_the_schema_is_in_the_readme() {
+    let readme = fs::read_to_string(chart("README.md")).unwrap();
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string(chart("values.schema.json")).unwrap()).unwrap();
+    for (section, ours) in schema["properties"].as_object().unwrap() {
+        assert!(readme.contains(&format!("`{section}")), "{section} is not in the chart's README");
+        let ours = resolve(&schema, ours);
+        let Some(keys) = ours["properties"].as_object() else { continue };
+        // What is Kubernetes's own, or the configuration's, is described elsewhere.
+        if ["config", "resources"].contains(&section.as_str()) {
+            continue;
+        }
+        for key in keys.keys() {
+            let named =
+                [format!("`{section}.{key}`"), format!("`{key}`"), format!("`{section}.{key}.")];
+            assert!(
+                named.iter().any(|n| readme.contains(n)),
+                "{section}.{key} is not in the README"
+            );
+        }
+    }
+}
+
+#[test]
+fn values_make_these_objects() {
+    if helm_is_missing() {
+        return;
+    }
+    for values in sorted(&tests("values")) {
+        let name = values.file_stem().unwrap().to_str().unwrap();
+        let out = template(&["--namespace", "default", "--values", values.to_str().unwrap()]);
+        golden(&tests("golden").join(format!("{name}.yaml")), &succeeded(&out));
+    }
+}
+
+#[test]
+fn the_plain_manifest_is_the_operator_alone() {
+    if helm_is_missing() {
+        return;
+    }
+    let values = tests("values").join("operator.yaml");
+    let mut helm = helm(&["template", "rookery"]);
+    let out = helm
+        .arg(chart(""))
+        .args(["--namespace", "rookery", "--kube-version", KUBERNETES, "--include-crds"])
+        .args(["--skip-tests", "--values"])
+        .arg(values)
+        .output()
+        .unwrap();
+    golden(&root().join("manifests/operator.yaml"), &succeeded(&out));
+}
+
+#[test]
+fn helm_has_nothing_to_complain_about() {
+    if helm_is_missing() {
+        return;
+    }
+    for values in sorted(&tests("values")) {
+        let out = helm(&["lint", "--strict"])
+            .arg(chart(""))
+            .arg("--values")
+            .arg(&values)
+            .output()
+            .unwrap();
+        let said = succeeded(&out);
+        assert!(said.contains("0 chart(s) failed"), "{said}");
+    }
+}
+
+#[test]
+fn misspelt_values_are_refused() {
+    if helm_is_missing() {
+        return;
+    }
+    for (set, names) in [
+        ("ingres.host=chat.example.com", "ingres"),
+        ("ingress.hots=chat.example.com", "hots"),
+        ("config.limits.conections=5", "conections"),
+        ("config.auth.jwt.jwkUrl=https://id.example.com", "jwkUrl"),
+        ("redis.demos=true", "demos"),
+        ("redis.urlSecret.nam=x", "nam"),
+        ("resources.limit.cpu=1", "limit"),
+        ("operator.watchNamespace={a}", "watchNamespace"),
+        ("operator.networkPolicy.enable=true", "enable"),
+        ("tests.adress=x", "adress"),
+        ("ingress.controller=nginx", "controller"),
+        ("operator.replicas=0", "replicas"),
+        ("autoscaling.connectionsPerPod=many", "connectionsPerPod"),
+        ("image.digest=sha256:1", "digest"),
+        ("config.limits.queue=much", "queue"),
+    ] {
+        refused(&["--set", set], &["schema", names]);
+    }
+}
+
+#[test]
+fn what_the_schema_cannot_say_is_refused_with_a_sentence() {
+    if helm_is_missing() {
+        return;
+    }
+    let demo = "redis.demo=true";
+    for (sets, says) in [
+        (vec![demo, "redis.url=redis://r:6379"], "leave out redis.demo, or the URL"),
+        (vec![demo, "redis.urlSecret.name=r"], "leave out redis.demo, or the URL"),
+        (vec![demo, "config.redis.url=redis://r:6379"], "leave out redis.demo, or the URL"),
+        (vec!["redis.url=redis://r:6379", "redis.urlSecret.name=r"], "leave one out"),
+        (vec!["replicas.min=2"], "more than one replica needs Redis"),
+        (vec!["operator.watchNamespaces={games}"], "leaves out \"default\""),
+    ] {
+        let arguments: Vec<_> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        refused(&arguments, &[says]);
+    }
+}
+
+#[test]
+fn tokens_close_the_door() {
+    if helm_is_missing() {
+        return;
+    }
+    let config = |sets: &[&str]| {
+        let mut arguments = vec!["--show-only", "templates/rookery.yaml"];
+        arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+        let text = succeeded(&template(&arguments));
+        serde_saphyr::from_str::<Value>(&text).unwrap()["spec"]["config"].take()
+    };
+    let jwt = ["config.auth.jwt.algorithms={HS256}", "config.auth.jwt.secretFile=/k"];
+    assert_eq!(config(&[])["auth"]["anonymous"], true);
+    assert_eq!(config(&["config.limits.connections=5"])["auth"]["anonymous"], true);
+    assert_eq!(config(&jwt)["auth"].get("anonymous"), None);
+    assert_eq!(config(&[jwt[0], jwt[1], "config.auth.anonymous=true"])["auth"]["anonymous"], true);
+    assert_eq!(config(&["config.auth.anonymous=false"])["auth"]["anonymous"], false);
+    assert_eq!(config(&["anonymous=false"]), Value::Null);
+}
+
+fn refused(arguments: &[&str], says: &[&str]) {
+    let out = template(arguments);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success(), "{arguments:?} was taken");
+    for part in says {
+        assert!(said.contains(part), "{arguments:?}: no `{part}` in\n{said}");
+    }
+}
+
+/// Compares, or writes where `UPDATE_GOLDEN` is set.
+fn golden(path: &Path, found: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, found).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    let differs = expected.lines().zip(found.lines()).position(|(a, b)| a != b);
+    assert!(
+        expected == found,
+        "{} is out of date at line {}; write it anew with UPDATE_GOLDEN=1 cargo test --test chart, \
+         and look at what changed",
+        path.display(),
+        differs.map_or_else(|| expected.lines().count().min(found.lines().count()), |n| n) + 1,
+    );
+}
+
+/// The paths of all values that are no objects, or empty ones.
+fn leaves(at: &str, value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => map.iter().for_each(|(key, inner)| {
+            let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+            leaves(&path, inner, into);
+        }),
+        _ => drop(into.insert(at.to_owned())),
+    }
+}
+
+/// The schema behind a reference.
+fn resolve<'s>(root: &'s Value, at: &'s Value) -> &'s Value {
+    let reference = at["$ref"].as_str().or_else(|| at["allOf"][0]["$ref"].as_str());
+    reference.map_or(at, |path| root.pointer(path.trim_start_matches('#')).unwrap())
+}
+
+fn template(arguments: &[&str]) -> Output {
+    let mut helm = helm(&["template", "chat"]);
+    helm.arg(chart("")).args(["--kube-version", KUBERNETES]).args(arguments).output().unwrap()
+}
+
+fn helm(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("HELM").unwrap_or_else(|| "helm".into()));
+    command.args(arguments).env_remove("KUBECONFIG");
+    command
+}
+
+fn helm_is_missing() -> bool {
+    let missing = helm(&["version"]).output().is_err();
+    if missing {
+        println!("not run: helm is not on the PATH, and HELM names no other");
+    }
+    missing
+}
+
+fn rookery(arguments: &[&str]) -> String {
+    succeeded(&Command::new(env!("CARGO_BIN_EXE_rookery")).args(arguments).output().unwrap())
+}
+
+fn succeeded(out: &Output) -> String {
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout.clone()).unwrap()
+}
+
+fn sorted(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "nothing in {}", directory.display());
+    files
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn chart(path: &str) -> PathBuf {
+    root().join("charts/rookery").join(path)
+}
+
+fn tests(path: &str) -> PathBuf {
+    root().join("tests/chart").join(path)
+}

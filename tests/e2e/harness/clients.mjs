@@ -1,0 +1,70 @@
+// The stock JavaScript client, outside the cluster, through the ingress.
+import { createRequire } from "node:module";
+import { within } from "./until.mjs";
+
+const require = createRequire(new URL("../../clients/package.json", import.meta.url));
+const { io } = require("sio4");
+
+export const POLLING = ["polling"];
+export const WEBSOCKET = ["websocket"];
+export const UPGRADE = ["polling", "websocket"];
+
+/** A client that begins to connect. It keeps the ingress's cookie, as a browser would. */
+export function connecting(ingress, host, transports, options = {}) {
+  return io(ingress.url(host), {
+    transports,
+    forceNew: true,
+    withCredentials: true,
+    agent: ingress.agent(),
+    ...options,
+  });
+}
+
+/** A client that is connected, and on a WebSocket if it may be; its first refusal is an error. */
+export async function connected(ingress, host, transports, { patience, ...options } = {}) {
+  const socket = connecting(ingress, host, transports, options);
+  try {
+    await within(
+      `a client connects by ${transports.join(" then ")}`,
+      new Promise((resolve, reject) => {
+        socket.once("connect_error", (error) => reject(refusal(error)));
+        const upgrades = transports === UPGRADE;
+        socket.io.engine.once("upgrade", () => resolve());
+        socket.once("connect", () => upgrades || resolve());
+      }),
+      patience,
+    );
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+  return socket;
+}
+
+/** Emits and gives what the ack brings. */
+export function ask(socket, event, ...args) {
+  return within(`an ack of ${event}`, new Promise((resolve) => socket.emit(event, ...args, resolve)), 15_000);
+}
+
+/** Joins a room; fails unless the answer is a success. */
+export async function join(socket, room) {
+  const answer = await ask(socket, "join", { room });
+  if (answer.status !== "SUCCESS") throw new Error(JSON.stringify(answer));
+}
+
+/** Collects what arrives of an event: an array that grows. */
+export function collect(socket, event) {
+  const arrived = [];
+  socket.on(event, (...args) => arrived.push(args));
+  return arrived;
+}
+
+/** The first 8 characters of a member's id: the pod that holds it. */
+export function podOf(socket) {
+  return socket.id.slice(0, 8);
+}
+
+function refusal(error) {
+  const details = [error.message, error.description?.message ?? error.description, error.context?.responseText];
+  return new Error(`connect_error: ${details.filter((d) => d !== undefined).join(": ")}`);
+}

@@ -1,0 +1,83 @@
+// A test in steps on one cluster: each step is reported by its name; after one that failed, the
+// others are not tried, and what the cluster looked like is kept.
+import { test } from "node:test";
+import { collect } from "./evidence.mjs";
+import * as operator from "./operator.mjs";
+
+/** How long a whole scenario may take, in milliseconds. */
+const LIMIT = 15 * 60_000;
+
+/**
+ * Declares one. `run` gets it: `step(name, action)` does something, `watch(namespace)` adds a
+ * namespace to what is kept of a failure, and `atEnd(action)` asks for something to be done at the
+ * end, before what was asked for earlier.
+ */
+export function scenario(name, run, { limit = LIMIT } = {}) {
+  test(name, { timeout: limit }, async (t) => {
+    const running = new Scenario(t, name);
+    try {
+      await running.keeping(name, () => run(running));
+    } finally {
+      await running.end();
+    }
+  });
+}
+
+class Scenario {
+  #t;
+  #namespaces = [];
+  #endings = [];
+  #kept = false;
+
+  constructor(t, name) {
+    this.#t = t;
+    this.name = name;
+  }
+
+  watch(namespace) {
+    this.#namespaces.push(namespace);
+  }
+
+  atEnd(action) {
+    this.#endings.push(action);
+  }
+
+  /** Says something about a result: a figure that was measured. */
+  note(text) {
+    this.#t.diagnostic(text);
+  }
+
+  async step(name, action) {
+    let failure;
+    await this.#t.test(name, async () => {
+      try {
+        return await this.keeping(`${this.name} ${name}`, action);
+      } catch (error) {
+        failure = error;
+        throw error;
+      }
+    });
+    if (failure) throw new Error(`step failed: ${name}`);
+  }
+
+  async keeping(name, action) {
+    try {
+      return await action();
+    } catch (error) {
+      if (!this.#kept) {
+        this.#kept = true;
+        console.log(`--- failed: ${name}: ${error.stack}`);
+        await collect(name, [...this.#namespaces, operator.NAMESPACE, "traefik"]).catch((e) => console.log(`no evidence: ${e.message}`));
+      }
+      throw error;
+    }
+  }
+
+  async end() {
+    const problems = [];
+    while (this.#endings.length > 0) {
+      await this.#endings.pop()().catch((error) => problems.push(error));
+    }
+    if (problems.length > 0) throw new AggregateError(problems, problems.map(String).join("\n"));
+  }
+}
