@@ -26,8 +26,9 @@ use super::front_proxy::common_name;
 use super::routes::ClientName;
 use super::tls::Tls;
 
-/// How long a TLS handshake or a request's head may take, and how long an idle HTTP/1.1
-/// connection is kept.
+/// How long a TLS handshake or a request's head may take, how long an idle HTTP/1.1 connection is
+/// kept, and any connection whose client has no certificate: such clients only look whether
+/// somebody answers, and must not take the places of the API servers.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long an HTTP/2 connection may be silent before it is asked for a sign of life, and how
@@ -127,6 +128,7 @@ async fn connection(
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let client = client(&stream);
     debug!(%peer, ?client, is_http2, "a connection of the metrics API");
+    let is_unknown = client.0.is_none();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(client.clone());
         let router = router.clone();
@@ -135,6 +137,7 @@ async fn connection(
     let ended = async move {
         tokio::select! {
             () = closing.cancelled() => {}
+            () = tokio::time::sleep(HEAD_WITHIN), if is_unknown => {}
             () = tls.outdated.cancelled() => {}
         }
     };
