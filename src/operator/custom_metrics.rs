@@ -127,7 +127,7 @@ impl CustomMetrics {
         })
     }
 
-    /// Serves the API on `listener` until `stop`, on every replica: keeps the certificates,
+    /// Serves the API on `listener` until 2 s after `stop`, on every replica: keeps the certificates,
     /// follows how the API server presents itself, and watches whether the operator's namespace
     /// is being deleted.
     pub fn start(&self, listener: TcpListener, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -140,7 +140,8 @@ impl CustomMetrics {
         tracker.spawn(tls::keep(issued, front_proxy, self.tls.clone(), stop()));
         tracker.spawn(presence::keep(client(), names(), self.leaving.clone(), stop()));
         let router = routes::router(self.routes.clone());
-        tracker.spawn(listener::serve(listener, router, self.tls.subscribe(), stop()));
+        let tls = self.tls.subscribe();
+        tracker.spawn(listener::serve(listener, router, tls, stop(), listener::LINGER));
     }
 
     /// Keeps the APIService until `stop`, by the leader only. Afterwards

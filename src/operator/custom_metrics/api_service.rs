@@ -187,7 +187,7 @@ impl Keeper {
             }
             Verdict::StepBack { service, ours } => {
                 if let Some(ours) = ours {
-                    warn!(%service, "another metrics server came for {GROUP}: leaving it the group");
+                    warn!(%service, "another metrics server came for {GROUP}: it has the group");
                     delete(api, ours).await?;
                 }
                 Serving::Foreign { service }

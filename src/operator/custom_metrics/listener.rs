@@ -26,8 +26,9 @@ use super::front_proxy::common_name;
 use super::routes::ClientName;
 use super::tls::Tls;
 
-/// How long a TLS handshake or a request's head may take, and how long an idle HTTP/1.1
-/// connection is kept.
+/// How long a TLS handshake or a request's head may take, how long an idle HTTP/1.1 connection is
+/// kept, and any connection whose client has no certificate: such clients only look whether
+/// somebody answers, and must not take the places of the API servers.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long an HTTP/2 connection may be silent before it is asked for a sign of life, and how
@@ -48,22 +49,34 @@ const MAX_CONNECTIONS: usize = 256;
 /// How long `accept` rests after an error such as a lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+/// How long requests are still taken when it is time to stop: the API server needs a moment to
+/// see that this replica is no longer behind the Service.
+pub const LINGER: Duration = Duration::from_secs(2);
+
 /// Longest time that requests which are being answered at the end have.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Answers requests with `router` until `stop`, with the newest of `tls`; connections that come
-/// before there is any are closed. A connection whose client was checked against authorities
+/// Answers requests with `router` until `linger` after `stop`, with the newest of `tls`;
+/// connections that come before there is any are closed. A connection whose client was checked against authorities
 /// that are trusted no more is closed after what it is answering.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     tls: watch::Receiver<Option<Tls>>,
     stop: CancellationToken,
+    linger: Duration,
 ) {
     let tasks = TaskTracker::new();
+    let closing = CancellationToken::new();
+    let close = closing.clone();
+    tasks.spawn(async move {
+        stop.cancelled().await;
+        tokio::time::sleep(linger).await;
+        close.cancel();
+    });
     let abort = CancellationToken::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some(next) = stop.run_until_cancelled(accept(&listener, &places)).await {
+    while let Some(next) = closing.run_until_cancelled(accept(&listener, &places)).await {
         let (stream, peer, place) = match next {
             Ok(next) => next,
             Err(error) => {
@@ -73,10 +86,10 @@ pub async fn serve(
             }
         };
         let Some(tls) = tls.borrow().clone() else { continue };
-        let (router, stop, abort) = (router.clone(), stop.clone(), abort.clone());
+        let (router, closing, abort) = (router.clone(), closing.clone(), abort.clone());
         let executor = Tracked(tasks.clone());
         tasks.spawn(async move {
-            let run = connection(stream, peer, router, tls, executor, stop);
+            let run = connection(stream, peer, router, tls, executor, closing);
             if let Some(Err(error)) = abort.run_until_cancelled(run).await {
                 debug!(%error, %peer, "a connection of the metrics API ended");
             }
@@ -107,7 +120,7 @@ async fn connection(
     router: Router,
     tls: Tls,
     executor: Tracked,
-    stop: CancellationToken,
+    closing: CancellationToken,
 ) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let handshake = TlsAcceptor::from(tls.config).accept(stream);
@@ -115,6 +128,7 @@ async fn connection(
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let client = client(&stream);
     debug!(%peer, ?client, is_http2, "a connection of the metrics API");
+    let is_unknown = client.0.is_none();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(client.clone());
         let router = router.clone();
@@ -122,7 +136,8 @@ async fn connection(
     });
     let ended = async move {
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = closing.cancelled() => {}
+            () = tokio::time::sleep(HEAD_WITHIN), if is_unknown => {}
             () = tls.outdated.cancelled() => {}
         }
     };

@@ -96,21 +96,7 @@ pub async fn keep(
 /// APIService goes with it. Takes at most 5 s; what cannot be done by then is logged, with what is
 /// left to do by hand.
 pub async fn farewell(client: &Client, names: &Names) {
-    let last_look = async {
-        let leaving = loop {
-            match presence(client, names).await {
-                Ok(presence) => break matches!(presence, Presence::Leaving(_)),
-                Err(error) => {
-                    warn!(%error, "cannot look whether the operator is being taken down");
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
-            }
-        };
-        if leaving {
-            remove(client, names).await;
-        }
-    };
-    if tokio::time::timeout(FAREWELL_WITHIN, last_look).await.is_err() {
+    if tokio::time::timeout(FAREWELL_WITHIN, last_look(client, names)).await.is_err() {
         warn!(
             "the APIService may be left behind. If the operator is gone for good, delete it: \
              kubectl delete apiservice v1beta2.custom.metrics.k8s.io"
@@ -118,10 +104,42 @@ pub async fn farewell(client: &Client, names: &Names) {
     }
 }
 
+async fn last_look(client: &Client, names: &Names) {
+    loop {
+        match presence(client, names).await {
+            Ok(Presence::Staying(_)) => return,
+            Ok(Presence::Leaving(reason)) => {
+                info!(reason, "the APIService goes with this operator");
+                return remove(client, names).await;
+            }
+            Err(error) if has_no_rights(&error) => return tell_of_uninstall(),
+            Err(error) => {
+                warn!(%error, "cannot look whether the operator is being taken down");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+}
+
 /// Removes the APIService, however often it takes.
 async fn remove(client: &Client, names: &Names) {
     while let Err(error) = api_service::remove(client, names).await {
+        if has_no_rights(&error) {
+            return tell_of_uninstall();
+        }
         warn!(%error, "cannot remove the APIService; trying again");
         tokio::time::sleep(RETRY_AFTER).await;
     }
 }
+
+/// Whether the service account or its roles are gone.
+fn has_no_rights(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403))
+}
+
+fn tell_of_uninstall() {
+    info!("the operator's rights are gone already: the APIService goes with its ClusterRole");
+}
+
+#[cfg(test)]
+mod tests;

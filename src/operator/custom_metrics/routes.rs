@@ -164,8 +164,8 @@ impl Failure {
 
     fn forbidden(user: &User, reading: &Reading) -> Self {
         let message = format!(
-            "user {:?} may not get pods/{} named {:?} of {GROUP} in namespace {:?}: bind the user to \
-             a role that allows it",
+            "user {:?} may not get pods/{} named {:?} of {GROUP} in namespace {:?}: bind the user \
+             to a role that allows it",
             user.name, reading.metric, reading.name, reading.namespace
         );
         Self::new(StatusCode::FORBIDDEN, "Forbidden", &message)

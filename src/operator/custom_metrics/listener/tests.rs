@@ -87,7 +87,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = routes::router(Arc::new(api));
-        tracker.spawn(serve(listener, router, configured, stop.clone()));
+        tracker.spawn(serve(listener, router, configured, stop.clone(), Duration::ZERO));
         Served { address, issued, front_proxy, bundle, tracker, stop }
     }
 
