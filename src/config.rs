@@ -288,6 +288,9 @@ pub struct Drain {
     pub window: Period,
     /// Whether /readyz stays 200 meanwhile.
     pub keep_ready: bool,
+    /// In a rollout, how long this instance may wait for its turn to close its sessions; 0: not at
+    /// all. The operator sets it.
+    pub patience: Period,
     /// The ingress's sticky cookie, which refused and shed clients are told to drop.
     pub sticky_cookie: Option<String>,
 }
@@ -298,6 +301,7 @@ impl Default for Drain {
             lead: Period(Duration::from_secs(5)),
             window: Period(Duration::from_secs(30)),
             keep_ready: false,
+            patience: Period(Duration::ZERO),
             sticky_cookie: None,
         }
     }

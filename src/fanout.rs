@@ -10,6 +10,7 @@ pub mod redis;
 pub mod remote;
 pub mod router;
 pub mod shard;
+pub mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -29,6 +29,7 @@ use crate::fanout::cluster::Cluster;
 use crate::fanout::index::MAX_SHARDS;
 use crate::fanout::member::{POD_LENGTH, random_id};
 use crate::fanout::redis::link::{LINGER, Link, LinkParts};
+use crate::fanout::turn::{State, Turn};
 use crate::gateway::{self, Authenticator, Drain, Engine, Gateway, Limits, Sessions};
 use crate::latency::Latency;
 use crate::ops::metrics::Metrics;
@@ -150,6 +151,9 @@ impl Server {
             metrics: self.metrics.clone(),
             bridge,
             linger: LINGER,
+            state: std::env::var("ROOKERY_REVISION")
+                .ok()
+                .and_then(|revision| State::parse(&revision, millis(SystemTime::now()))),
         };
         let link = Link::start(parts, &self.tracker, self.stop.clone())?;
         self.shards.router.connect(Arc::new(link.clone()));
@@ -254,7 +258,12 @@ impl Server {
         let abort = CancellationToken::new();
         let ready = self.readiness.condition("draining", "this instance is about to stop");
         ready.set(self.config.drain.keep_ready);
-        let drained = self.gateway.drain.run(&self.gateway, &abort);
+        let link = self.link.clone();
+        if let Some(link) = &link {
+            link.tell_the_end(millis(SystemTime::now()));
+        }
+        let turn = move || link.as_ref().map_or(Turn::Now, Link::turn);
+        let drained = self.gateway.drain.run(&self.gateway, turn, &abort);
         tokio::select! {
             () = drained => {}
             () = signals.first() => {
@@ -278,6 +287,12 @@ impl Server {
         self.shards.stop();
         tracing::info!("stopped");
     }
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

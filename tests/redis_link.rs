@@ -70,6 +70,7 @@ impl Pod {
                 }),
             }],
             linger,
+            state: None,
         };
         let link = Link::start(parts, &tracker, shutdown.clone()).unwrap();
         let local: Arc<dyn LocalMembers> = members.clone();

@@ -82,7 +82,7 @@ mod tests {
         limits.roomsPerClient limits.eventsPerSecond limits.queue limits.writeStall \
         limits.headerRead backend.url backend.events backend.hooks backend.timeout \
         backend.signingKeyFile latency.sampleEvery latency.trackRooms latency.topRooms \
-        drain.lead drain.window drain.keepReady drain.stickyCookie telemetry.otlp \
+        drain.lead drain.window drain.keepReady drain.patience drain.stickyCookie telemetry.otlp \
         telemetry.logFormat";
 
     #[test]

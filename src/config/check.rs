@@ -217,6 +217,7 @@ fn check_latency(latency: &Latency, problems: &mut Problems) {
 fn check_drain(drain: &Drain, problems: &mut Problems) {
     problems.at_most_longest("drain.lead", drain.lead);
     problems.at_most_longest("drain.window", drain.window);
+    problems.at_most_longest("drain.patience", drain.patience);
     if let Some(cookie) = &drain.sticky_cookie
         && !is_token(cookie)
     {

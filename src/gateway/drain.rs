@@ -8,10 +8,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use crate::delivery::outbox::Ending;
+use crate::fanout::turn::Turn;
 use crate::ops::metrics::Disconnected;
 
 /// How often sessions are closed during the window.
 const STEP: Duration = Duration::from_millis(50);
+
+/// Time between two looks whose turn it is.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long turns may stay as they are, beside what the drains of two servers take: then a new
+/// server does not come up, perhaps for want of the place that this one takes.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// Where the process is on its way to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +48,16 @@ impl Drain {
         }
     }
 
-    /// Goes through lead and window; returns when no session is left, or at `abort`.
-    pub async fn run(&self, gateway: &Gateway, abort: &CancellationToken) {
+    /// Goes through lead and window; returns when no session is left, or at `abort`. `turn` says
+    /// between the two whether other servers come first.
+    pub async fn run(&self, gateway: &Gateway, turn: impl Fn() -> Turn, abort: &CancellationToken) {
         let (lead, window) = (gateway.config.drain.lead.0, gateway.config.drain.window.0);
         self.phase.store(1, Ordering::Relaxed);
         tracing::info!(lead = %humantime::format_duration(lead), "told to stop");
         if abort.run_until_cancelled(tokio::time::sleep(lead)).await.is_none() {
+            return;
+        }
+        if abort.run_until_cancelled(wait_for(turn, gateway)).await.is_none() {
             return;
         }
         self.phase.store(2, Ordering::Relaxed);
@@ -60,6 +72,35 @@ impl Drain {
         // What does not come for its last packets is not waited for longer than a write may stall.
         let last = window + gateway.limits.config().write_stall.0 + Duration::from_secs(1);
         let _ = abort.run_until_cancelled(tokio::time::timeout(last, shed)).await;
+    }
+}
+
+/// Waits for this server's turn in a rollout, at most for `drain.patience`, and no longer than
+/// there are sessions. After others' turns the lead is waited once more, so that the reconnects of
+/// two servers never come together.
+async fn wait_for(turn: impl Fn() -> Turn, gateway: &Gateway) {
+    let drain = &gateway.config.drain;
+    let stalled = 2 * (drain.lead.0 + drain.window.0) + STALLED;
+    let start = Instant::now();
+    let mut seen = (turn(), start);
+    if seen.0 == Turn::Now || drain.patience.0.is_zero() {
+        return;
+    }
+    tracing::info!(turn = ?seen.0, "waiting for this server's turn to close its sessions");
+    while seen.0 != Turn::Now && !gateway.sessions.is_empty() {
+        tokio::time::sleep(LOOK).await;
+        let now = turn();
+        if now != seen.0 {
+            tracing::info!(turn = ?now, "the turns have changed");
+            seen = (now, Instant::now());
+        }
+        if start.elapsed() > drain.patience.0 || seen.1.elapsed() > stalled {
+            tracing::warn!(turn = ?seen.0, "this server's turn did not come in time");
+            return;
+        }
+    }
+    if !gateway.sessions.is_empty() {
+        tokio::time::sleep(drain.lead.0).await;
     }
 }
 

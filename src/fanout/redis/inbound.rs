@@ -163,8 +163,8 @@ impl Inner {
             Err(why) => return self.dropped("a message between pods", &why),
         };
         match message {
-            Message::Hello { pod, greet } => {
-                if *pod != *self.pod && (self.peers.heard(&pod, received) | greet) {
+            Message::Hello { pod, greet, state } => {
+                if *pod != *self.pod && (self.peers.heard(&pod, state, received) | greet) {
                     self.hello_to(&pod);
                 }
             }

@@ -22,6 +22,7 @@ use super::seldom::Seldom;
 use super::subscriptions::{Hold, Subscriptions};
 use super::{classic, sender, subscriber};
 use crate::config;
+use crate::fanout::turn::{State, Turn};
 use crate::fanout::{LocalMembers, MemberInfo};
 use crate::ops::metrics::Metrics;
 use crate::publication::Publication;
@@ -48,6 +49,8 @@ pub struct LinkParts {
     pub bridge: Vec<CompiledBridge>,
     /// How long a room's channel stays subscribed after its last release: [`LINGER`].
     pub linger: Duration,
+    /// What this instance says of itself to the others; `None` where it is in no rollout.
+    pub state: Option<State>,
 }
 
 /// Connects this pod with the other pods and with Node servers. Cloning is shallow.
@@ -74,6 +77,8 @@ pub(crate) struct Inner {
     pub subscriptions: Subscriptions,
     pub commands: Mutex<Option<MultiplexedConnection>>,
     pub peers: Peers,
+    /// What this pod says of itself.
+    pub state: Mutex<Option<State>>,
     /// Questions to pods: who answered, and what.
     pub questions: Questions<(String, Answer)>,
     /// Questions to Node servers.
@@ -121,6 +126,7 @@ impl Link {
             subscriptions: Subscriptions::new(parts.linger),
             commands: Mutex::new(None),
             peers: Peers::default(),
+            state: Mutex::new(parts.state),
             questions: Questions::default(),
             node_questions: Questions::default(),
             busy: Arc::new(Semaphore::new(MAX_BUSY)),
@@ -184,6 +190,22 @@ impl Link {
     pub fn peers(&self) -> Vec<String> {
         self.inner.peers.alive(Instant::now())
     }
+
+    /// Tells the others that this instance was told to stop, at `when` (milliseconds since 1970).
+    pub fn tell_the_end(&self, when: u64) {
+        if let Some(state) = &mut *self.inner.state.lock() {
+            state.told_to_stop = Some(when);
+        }
+        self.inner.hello(false);
+    }
+
+    /// Whether this instance may close its sessions, as far as it knows: without Redis it may.
+    pub fn turn(&self) -> Turn {
+        match &*self.inner.state.lock() {
+            Some(me) if self.is_up() => self.inner.peers.turn(&self.inner.pod, me, Instant::now()),
+            _ => Turn::Now,
+        }
+    }
 }
 
 impl fmt::Debug for Link {
@@ -218,13 +240,15 @@ impl Inner {
 
     /// Beats once. `greet` asks the others to do so at once.
     pub fn hello(&self, greet: bool) {
-        let hello = Message::Hello { pod: self.pod.to_string(), greet };
+        let state = self.state.lock().clone();
+        let hello = Message::Hello { pod: self.pod.to_string(), greet, state };
         self.queue.push(self.channels.pods(), hello.encode(), Kind::Heartbeat);
     }
 
     /// Beats once, for one pod alone.
     pub fn hello_to(&self, pod: &str) {
-        let hello = Message::Hello { pod: self.pod.to_string(), greet: false };
+        let state = self.state.lock().clone();
+        let hello = Message::Hello { pod: self.pod.to_string(), greet: false, state };
         self.queue.push(self.channels.answers(pod), hello.encode(), Kind::Heartbeat);
     }
 

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::fanout::turn::{self, State, Turn};
 use crate::fanout::{MemberInfo, Selector};
 use crate::publication::Room;
 
@@ -35,6 +36,9 @@ pub enum Message {
         pod: String,
         /// Whether it has just come and wants to know the others at once.
         greet: bool,
+        /// What it says of itself, where it is one of a rollout.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<State>,
     },
     /// A pod goes.
     Bye {
@@ -180,21 +184,27 @@ pub fn rooms(texts: Vec<String>) -> Vec<Room> {
 /// The other pods, by when each was heard last.
 #[derive(Debug, Default)]
 pub struct Peers {
-    heard: Mutex<HashMap<String, Instant>>,
+    heard: Mutex<HashMap<String, Peer>>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    last: Instant,
+    state: Option<State>,
 }
 
 impl Peers {
-    /// A pod was heard. True: it was not known before.
-    pub fn heard(&self, pod: &str, now: Instant) -> bool {
+    /// A pod was heard, and said this of itself. True: it was not known before.
+    pub fn heard(&self, pod: &str, state: Option<State>, now: Instant) -> bool {
         let mut heard = self.heard.lock();
-        if let Some(last) = heard.get_mut(pod) {
-            let silent = now.saturating_duration_since(*last) > SILENCE;
-            *last = now;
+        if let Some(peer) = heard.get_mut(pod) {
+            let silent = now.saturating_duration_since(peer.last) > SILENCE;
+            *peer = Peer { last: now, state };
             return silent;
         }
         let new = heard.len() < MAX_PEERS;
         if new {
-            heard.insert(pod.to_owned(), now);
+            heard.insert(pod.to_owned(), Peer { last: now, state });
         }
         new
     }
@@ -207,8 +217,18 @@ impl Peers {
     /// The pods that are alive; forgets the others.
     pub fn alive(&self, now: Instant) -> Vec<String> {
         let mut heard = self.heard.lock();
-        heard.retain(|_, last| now.saturating_duration_since(*last) <= SILENCE);
+        heard.retain(|_, peer| now.saturating_duration_since(peer.last) <= SILENCE);
         heard.keys().cloned().collect()
+    }
+
+    /// Whether `pod`, which says `me` of itself, may close its sessions.
+    pub fn turn(&self, pod: &str, me: &State, now: Instant) -> Turn {
+        let heard = self.heard.lock();
+        let alive = heard
+            .iter()
+            .filter(|(_, peer)| now.saturating_duration_since(peer.last) <= SILENCE)
+            .filter_map(|(name, peer)| Some((name.as_str(), peer.state.as_ref()?)));
+        turn::turn(pod, me, alive)
     }
 }
 
@@ -307,14 +327,14 @@ mod tests {
     fn a_silent_pod_is_gone_and_new_again_when_it_speaks() {
         let peers = Peers::default();
         let now = Instant::now();
-        assert!(peers.heard("a", now));
-        assert!(!peers.heard("a", now + BEAT));
-        assert!(peers.heard("b", now + SILENCE));
+        assert!(peers.heard("a", None, now));
+        assert!(!peers.heard("a", None, now + BEAT));
+        assert!(peers.heard("b", None, now + SILENCE));
         assert_eq!(peers.alive(now + BEAT + SILENCE).len(), 2);
         assert_eq!(peers.alive(now + BEAT * 2 + SILENCE), ["b"]);
-        assert!(peers.heard("a", now + SILENCE * 2));
+        assert!(peers.heard("a", None, now + SILENCE * 2));
         peers.gone("a");
-        assert!(peers.heard("a", now + SILENCE * 2));
+        assert!(peers.heard("a", None, now + SILENCE * 2));
     }
 
     #[tokio::test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-    SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext,
+    HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext,
     TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -77,7 +77,7 @@ fn pod(v: &Validated) -> PodSpec {
         }),
         service_account_name: Some(v.name.clone()),
         termination_grace_period_seconds: Some(
-            v.drain_seconds().saturating_add(ENDING_SECONDS).into(),
+            i64::from(v.drain_seconds().saturating_add(ENDING_SECONDS)) + patience_seconds(v),
         ),
         tolerations: Some(more.tolerations.clone()).filter(|all| !all.is_empty()),
         topology_spread_constraints: Some(spread.unwrap_or_else(|| {
@@ -142,6 +142,35 @@ fn container(v: &Validated) -> Container {
     }
 }
 
+/// How long a server may wait for its turn in a rollout.
+fn patience_seconds(v: &Validated) -> i64 {
+    i64::try_from(v.config.drain.patience.0.as_secs()).unwrap_or(i64::MAX / 2)
+}
+
+/// What tells a server which rollout it is of: see [`crate::fanout::turn`].
+fn revision(v: &Validated) -> [EnvVar; 3] {
+    let field = |name: &str, path: &str| EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".to_owned()),
+                field_path: path.to_owned(),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    };
+    [
+        field("POD_NAMESPACE", "metadata.namespace"),
+        field("POD_TEMPLATE_HASH", "metadata.labels['pod-template-hash']"),
+        EnvVar {
+            name: "ROOKERY_REVISION".to_owned(),
+            value: Some(format!("$(POD_NAMESPACE)/{}/$(POD_TEMPLATE_HASH)", v.name)),
+            ..EnvVar::default()
+        },
+    ]
+}
+
 fn env(v: &Validated) -> Vec<EnvVar> {
     let redis = v.redis_secret.as_ref().map(|secret| EnvVar {
         name: "ROOKERY_REDIS".to_owned(),
@@ -160,7 +189,7 @@ fn env(v: &Validated) -> Vec<EnvVar> {
         value: Some(value.clone()),
         ..EnvVar::default()
     });
-    written.chain(redis).collect()
+    revision(v).into_iter().chain(written).chain(redis).collect()
 }
 
 fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {

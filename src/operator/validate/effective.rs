@@ -20,6 +20,11 @@ const RELOADED: [&str; 2] = ["rooms", "limits"];
 /// The cookie's name where the configuration names none.
 const STICKY_COOKIE: &str = "rookery";
 
+/// How long a server may wait for its turn in a rollout. Not by the number of servers: a change of
+/// `replicas` must not roll them out. Beyond some 25 servers at the default figures the first ones
+/// wait no longer, at the same distances.
+const PATIENCE: &str = "30m";
+
 /// The configuration in its forms.
 pub(super) struct Effective {
     pub(super) config: Config,
@@ -78,6 +83,9 @@ fn tree(spec: &RookerySpec) -> Map<String, Value> {
             default(drain, key, text(otherwise));
         }
         default(drain, "keepReady", Value::Bool(true));
+        if spec.redis.is_some() || spec.config.0.get("redis").is_some_and(Value::is_object) {
+            default(drain, "patience", PATIENCE.into());
+        }
         if is_sticky(spec) {
             default(drain, "stickyCookie", STICKY_COOKIE.into());
         }

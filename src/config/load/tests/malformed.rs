@@ -21,7 +21,7 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
         "drain: { stickiness: x }",
         &[
             "`drain.stickiness`",
-            "known under `drain`: `lead`, `window`, `keepReady` or `stickyCookie`",
+            "known under `drain`: `lead`, `window`, `keepReady`, `patience` or `stickyCookie`",
         ],
     ),
     ("clustering: true", &["`clustering`", "known here: `listen`, `internal`,"]),
