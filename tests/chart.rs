@@ -3,6 +3,8 @@
 //!
 //! The tests that need Helm run `$HELM`, or `helm`; where there is none they say so and pass.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -193,7 +195,10 @@ fn refused(arguments: &[&str], says: &[&str]) {
 fn golden(path: &Path, found: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, found).unwrap();
+        // Other tests read it meanwhile.
+        let new = path.with_extension("new");
+        fs::write(&new, found).unwrap();
+        fs::rename(&new, path).unwrap();
         return;
     }
     let expected = fs::read_to_string(path).unwrap_or_default();
@@ -203,7 +208,7 @@ fn golden(path: &Path, found: &str) {
         "{} is out of date at line {}; write it anew with UPDATE_GOLDEN=1 cargo test --test chart, \
          and look at what changed",
         path.display(),
-        differs.map_or_else(|| expected.lines().count().min(found.lines().count()), |n| n) + 1,
+        differs.unwrap_or_else(|| expected.lines().count().min(found.lines().count())) + 1,
     );
 }
 

@@ -91,6 +91,30 @@ fn it_reads_stdin_and_the_image_is_a_flag() {
 }
 
 #[test]
+fn what_a_cluster_prints_is_read_and_owns_nothing() {
+    let resource = r#"{
+        "apiVersion": "rookery.dev/v1alpha1", "kind": "Rookery",
+        "metadata": {
+            "name": "chat", "namespace": "team", "uid": "3f1c", "generation": 2,
+            "resourceVersion": "7", "creationTimestamp": "2026-11-24T15:00:00Z",
+            "managedFields": [{
+                "apiVersion": "rookery.dev/v1alpha1", "fieldsType": "FieldsV1",
+                "fieldsV1": { "f:spec": { "f:config": {} } }, "manager": "kubectl",
+                "operation": "Apply", "time": "2026-11-24T15:00:00Z"
+            }]
+        },
+        "spec": { "config": { "auth": { "anonymous": true } } },
+        "status": { "ready": "1/1", "conditions": [{ "type": "Available" }] }
+    }"#;
+    let run = rookery(&["render", "-"], resource);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.out.contains("namespace: team\n"), "{}", run.out);
+    for cluster in ["ownerReferences", "3f1c", "managedFields", "resourceVersion"] {
+        assert!(!run.out.contains(cluster), "{cluster} in {}", run.out);
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said_with_its_line_and_exits_with_2() {
     for (resource, said) in [
         (

@@ -2,6 +2,7 @@
 
 mod advice;
 mod checks;
+mod cors;
 mod dial;
 mod fault;
 mod hold;

@@ -18,7 +18,7 @@ use crate::config::tree::{self, Node};
 use crate::config::typed;
 use crate::operator::build::{Capabilities, build};
 use crate::operator::crd::{Rookery, RookerySpec};
-use crate::operator::validate::{Defaults, validate};
+use crate::operator::validate::{DEFAULT_IMAGE, Defaults, validate};
 use crate::operator::yaml;
 
 /// Print the Kubernetes objects of a `Rookery` resource, for a cluster without the operator.
@@ -34,9 +34,9 @@ prometheus-adapter, serve it. Until one does there are `replicas.min` servers.")
 pub struct Args {
     /// The resource, in YAML; `-` is stdin
     file: PathBuf,
-    /// The image of a resource that names none
-    #[arg(long, env = "ROOKERY_IMAGE", default_value = concat!("rookery:", env!("CARGO_PKG_VERSION")))]
-    image: String,
+    /// The image of a resource that names none [default: `rookery` of this version]
+    #[arg(long, env = "ROOKERY_IMAGE")]
+    image: Option<String>,
     /// Also print the ServiceMonitor and the PrometheusRule, for the Prometheus operator
     #[arg(long)]
     monitoring: bool,
@@ -49,7 +49,9 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (name, text) = read(&args.file)?;
     let (resource, lines) = parse(&name, &text)?;
-    let defaults = Defaults { image: args.image.clone(), operator_namespace: None };
+    let image = args.image.clone().filter(|image| !image.is_empty());
+    let image = image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
+    let defaults = Defaults { image, operator_namespace: None };
     let validated = validate(&resource, &defaults).map_err(|invalid| {
         let problems = invalid.0.into_iter();
         let problems =
@@ -118,7 +120,8 @@ fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
     match document {
         Some(document) if problems.is_empty() => {
             let mut resource = Rookery::new("", document.spec);
-            resource.metadata = document.metadata;
+            // What is printed belongs to nobody: a resource that is gone would take it along.
+            resource.metadata = ObjectMeta { uid: None, ..document.metadata };
             Ok((resource, lines))
         }
         _ => Err(ConfigError::located(name, problems, &lines)),

@@ -3,6 +3,7 @@
 
 mod effective;
 mod rules;
+mod syntax;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,10 @@ pub(super) use effective::CONFIG_DIR;
 use super::crd::{Rookery, RookerySpec, SecretKey};
 use super::names;
 use crate::config::Config;
+
+/// The servers' image where nobody names one: this version's, from wherever the cluster's nodes
+/// have it.
+pub const DEFAULT_IMAGE: &str = concat!("rookery:", env!("CARGO_PKG_VERSION"));
 
 /// What a resource may leave to the operator.
 #[derive(Clone, Debug)]
@@ -106,6 +111,7 @@ pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, In
     let name = resource.name_any();
     rules::check_name(&name, &mut problems);
     rules::check_spec(spec, &mut problems);
+    syntax::check(spec, &mut problems);
     let (min_replicas, max_replicas) = rules::replicas(spec);
     let Some(effective) = effective::read(spec, &mut problems) else {
         return Err(Invalid(problems.0));

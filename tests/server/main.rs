@@ -4,6 +4,7 @@
 
 mod broken_upgrades;
 mod client;
+mod doctor;
 mod endings;
 mod harness;
 mod http;
@@ -12,6 +13,7 @@ mod limits;
 mod malformed;
 mod protocol;
 mod protocol_v3;
+mod proxy;
 mod racing;
 mod redis;
 mod reload;

@@ -1,3 +1,18 @@
+{{/* A section that was left empty in a values file is null: it becomes what it was meant to be. Every
+     template starts with this. */}}
+{{- define "rookery.sections" -}}
+{{- range list "replicas" "autoscaling" "ingress" "redis" "config" "drain" "resources" "podTemplate" "monitoring" "networkPolicy" "tests" -}}
+{{- if kindIs "invalid" (index $.Values .) -}}
+{{- $_ := set $.Values . dict -}}
+{{- end -}}
+{{- end -}}
+{{- range list "image" "rookery" "operator" "crd" -}}
+{{- if kindIs "invalid" (index $.Values .) -}}
+{{- fail (printf "`%s` is empty: leave it out, or write what is to be under it" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The image, with its digest where there is one. */}}
 {{- define "rookery.image" -}}
 {{- if .Values.image.digest -}}
@@ -56,7 +71,7 @@ imagePullPolicy: {{ . }}
 
 {{/* Whether the release has an Ingress: "true" or nothing. */}}
 {{- define "rookery.hasIngress" -}}
-{{- if hasKey .Values.ingress "enabled" -}}
+{{- if kindIs "bool" .Values.ingress.enabled -}}
 {{- if .Values.ingress.enabled -}}true{{- end -}}
 {{- else if .Values.ingress.host -}}true
 {{- end -}}

@@ -45,6 +45,11 @@ impl Advisor {
                 self.url
             ),
             Fault::Refused(_, code) => refused(code.as_deref()),
+            Fault::UnknownSession { cookies, .. } if !cookies.is_empty() => "the cookie does not \
+                lead back to the server that it stands for: it is of something else than the \
+                ingress of this service, or a server went away meanwhile (run this again); \
+                whatever stands before the ingress must pass Cookie and Set-Cookie on unchanged"
+                .to_owned(),
             Fault::UnknownSession { .. } => self.sticky(),
             Fault::Ended => "a server stopped meanwhile, as in a rollout: run this again; if it \
                 stays, look at the servers' logs"
@@ -174,7 +179,7 @@ mod tests {
 
     #[test]
     fn each_controller_has_its_own_words() {
-        let lost = Fault::UnknownSession { what: "a poll" };
+        let lost = Fault::UnknownSession { what: "a poll", cookies: Vec::new() };
         let cut = Fault::Cut {
             what: "a poll",
             after: std::time::Duration::from_secs(10),

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use tokio::time::Instant;
 
 use super::advice::{Advisor, Step};
 use super::dial::{PATIENCE, Way};
-use super::fault::Fault;
-use super::hold;
-use super::polling::{Answer, Ask, Polling};
+use super::fault::{Fault, seconds};
+use super::polling::{Ask, Polling};
 use super::printer::{Mark, Printer};
 use super::websocket::Socket;
+use super::{cors, hold};
 use crate::client::{Backoff, Target};
 
 /// How many sessions must all keep their server. Four requests each: with two servers and
@@ -136,24 +136,25 @@ impl Doctor {
 
     /// A session by polling, into the namespace and out again.
     async fn polling(&mut self) -> anyhow::Result<bool> {
-        let connected = self.by_polling().await;
-        let connected = match connected {
-            Ok(polling) => {
-                let withheld = polling.jar.withheld.first().cloned();
-                polling.close().await;
-                Ok(withheld)
-            }
-            Err(fault) => Err(fault),
+        let Plan { way, target, .. } = &self.plan;
+        let mut withheld = None;
+        let connect = async {
+            let mut polling = Polling::open(way, target).await?;
+            withheld = polling.jar.withheld.first().cloned();
+            polling.connect(target).await?;
+            polling.close().await;
+            Ok(())
         };
-        if let Ok(Some(cookie)) = &connected {
+        let connected = connect.await;
+        if let Some(cookie) = withheld {
             self.wrong += 1;
             let text = format!("the cookie `{cookie}` is Secure, and the URL is not https");
             let fix = "use https, or make the sticky cookie one without Secure";
             self.printer.line(Mark::Wrong, "polling", &text, Some(fix))?;
-            return Ok(true);
+            return Ok(false);
         }
-        let namespace = self.plan.target.namespace_name().to_owned();
-        let text = |_| format!("connected to the namespace {namespace}");
+        let namespace = target.namespace_name().to_owned();
+        let text = |()| format!("connected to the namespace {namespace}");
         self.tell("polling", Step::Polling, connected, text).await
     }
 
@@ -270,7 +271,7 @@ impl Doctor {
             }
         };
         let asked = self.plan.origin.as_deref();
-        let (mark, text, fix) = judge_cors(&answer, asked, self.cookie_matters);
+        let (mark, text, fix) = cors::judge(&answer, asked, self.cookie_matters);
         self.wrong += usize::from(mark == Mark::Wrong);
         self.printer.line(mark, "cors", &text, fix)
     }
@@ -299,8 +300,10 @@ impl Doctor {
         {
             let Some(held) = held else { continue };
             let text = |held: Duration| {
-                let seconds = humantime::format_duration(Duration::from_secs(held.as_secs()));
-                format!("{kind} for {seconds}, heartbeats answered")
+                format!(
+                    "{kind} for {}, heartbeats answered",
+                    humantime::format_duration(seconds(held))
+                )
             };
             self.tell("hold", Step::Hold, held, text).await?;
         }
@@ -402,70 +405,4 @@ impl Doctor {
 
 async fn when<T>(yes: bool, future: impl Future<Output = T>) -> Option<T> {
     if yes { Some(future.await) } else { None }
-}
-
-const NAME_ORIGINS: &str = "name the pages' origins in socketio.cors.origins, set \
-    socketio.cors.credentials: true, and withCredentials: true in clients";
-
-/// What a browser makes of an answer to a page of `asked`, or of an unknown site.
-fn judge_cors(
-    answer: &Answer,
-    asked: Option<&str>,
-    cookie_matters: bool,
-) -> (Mark, String, Option<&'static str>) {
-    let all = |headers: &HeaderMap, name| headers.get_all(name).iter().count();
-    let allowed = answer.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
-    let allowed = allowed.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let credentials = answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
-    if all(&answer.headers, header::ACCESS_CONTROL_ALLOW_ORIGIN) > 1 {
-        let text = "Access-Control-Allow-Origin is there twice: browsers take neither".to_owned();
-        let fix = "Rookery answers for CORS (socketio.cors): remove it from the ingress";
-        return (Mark::Wrong, text, Some(fix));
-    }
-    match (allowed.as_deref(), asked) {
-        (None, Some(origin)) => {
-            (Mark::Wrong, format!("pages of {origin} are kept out"), Some(NAME_ORIGINS))
-        }
-        (None, None) => (Mark::Fine, "pages of other sites are kept out".to_owned(), None),
-        (Some(_), _) if credentials => {
-            (Mark::Fine, "pages of named origins may connect, with cookies".to_owned(), None)
-        }
-        (Some(who), _) if cookie_matters => {
-            let text = format!(
-                "browsers withhold the sticky cookie from pages of other sites ({who}): their \
-                 polling clients lose their sessions"
-            );
-            let mark = if asked.is_some() { Mark::Wrong } else { Mark::Warning };
-            (mark, text, Some(NAME_ORIGINS))
-        }
-        (Some(who), _) => (Mark::Fine, format!("pages of {who} may connect"), None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(headers: &[(&'static str, &'static str)]) -> Answer {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(*name, HeaderValue::from_static(value));
-        }
-        Answer { status: 400, headers: map, body: Default::default() }
-    }
-
-    #[test]
-    fn cors_is_judged_as_browsers_do() {
-        let star = ("access-control-allow-origin", "*");
-        let named = ("access-control-allow-origin", "https://a");
-        let credentials = ("access-control-allow-credentials", "true");
-        let mark = |headers: &[_], asked, matters| judge_cors(&answer(headers), asked, matters).0;
-        assert_eq!(mark(&[star], None, false), Mark::Fine);
-        assert_eq!(mark(&[star], None, true), Mark::Warning);
-        assert_eq!(mark(&[star], Some("https://a"), true), Mark::Wrong);
-        assert_eq!(mark(&[star, star], None, false), Mark::Wrong);
-        assert_eq!(mark(&[], None, true), Mark::Fine);
-        assert_eq!(mark(&[], Some("https://a"), false), Mark::Wrong);
-        assert_eq!(mark(&[named, credentials], Some("https://a"), true), Mark::Fine);
-    }
 }

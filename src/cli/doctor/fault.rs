@@ -44,10 +44,12 @@ pub(super) enum Fault {
         body: String,
     },
     /// Another server got the request.
-    #[error("{what} was answered with `Session ID unknown`")]
+    #[error("{what} was answered with `Session ID unknown`{}", although(cookies))]
     UnknownSession {
         /// What was asked.
         what: &'static str,
+        /// The names of the cookies that went with it.
+        cookies: Vec<String>,
     },
     /// An answer that is no Engine.IO.
     #[error("{what} was answered with what is no Engine.IO{}", body_in(body))]
@@ -86,11 +88,21 @@ pub(super) enum Fault {
 impl Fault {
     /// An answer of the wrong status, from its first bytes.
     pub(super) fn status(what: &'static str, status: u16, body: &[u8]) -> Fault {
-        let body = shown(body);
-        if status == 400 && body.contains("Session ID unknown") {
-            return Fault::UnknownSession { what };
+        if status == 400 && String::from_utf8_lossy(body).contains("Session ID unknown") {
+            return Fault::UnknownSession { what, cookies: Vec::new() };
         }
-        Fault::Status { what, status, body }
+        Fault::Status { what, status, body: shown(body) }
+    }
+
+    /// With the names of the cookies that were sent, where they should have helped.
+    pub(super) fn although_sent(self, names: Vec<&str>) -> Fault {
+        match self {
+            Fault::UnknownSession { what, .. } => {
+                let cookies = names.into_iter().map(str::to_owned).collect();
+                Fault::UnknownSession { what, cookies }
+            }
+            fault => fault,
+        }
     }
 
     /// An answer that cannot be read.
@@ -144,7 +156,14 @@ fn body_in(body: &str) -> String {
     if body.is_empty() { String::new() } else { format!(": {body}") }
 }
 
+fn although(cookies: &[String]) -> String {
+    match cookies {
+        [] => String::new(),
+        names => format!(", although the cookie `{}` was sent", names.join("`, `")),
+    }
+}
+
 /// Tenths of seconds are enough.
-fn seconds(exact: Duration) -> Duration {
+pub(super) fn seconds(exact: Duration) -> Duration {
     Duration::from_millis(u64::try_from(exact.as_millis()).unwrap_or(u64::MAX) / 100 * 100)
 }

@@ -151,8 +151,7 @@ impl Polling {
     /// The next packet, from a GET where none is left. `limit` bounds one GET.
     pub(super) async fn packet(&mut self, limit: Duration) -> Result<String, Fault> {
         while self.waiting.is_empty() {
-            let answer = self.get(limit).await?;
-            let body = readable("a poll", &answer)?;
+            let body = self.get(limit).await?;
             self.waiting.extend(body.split(SEPARATOR).map(str::to_owned));
         }
         match self.waiting.remove(0) {
@@ -161,12 +160,14 @@ impl Polling {
         }
     }
 
-    /// One GET.
-    pub(super) async fn get(&mut self, limit: Duration) -> Result<Answer, Fault> {
+    /// One GET, and the packets that it brings.
+    async fn get(&mut self, limit: Duration) -> Result<String, Fault> {
         let ask = Ask::get(self.address()).cookies(&self.jar);
         let answer = ask.send(&self.way, "a poll", limit).await?;
+        let read = readable("a poll", &answer).map(str::to_owned);
+        let read = read.map_err(|fault| fault.although_sent(self.jar.names()));
         self.jar.take(&answer.headers, self.way.is_tls());
-        Ok(answer)
+        read
     }
 
     /// One POST.
@@ -174,8 +175,10 @@ impl Polling {
         let what = "a POST";
         let ask = Ask { body: packet.to_owned(), method: Method::POST, ..Ask::get(self.address()) };
         let answer = ask.cookies(&self.jar).send(&self.way, what, PATIENCE).await?;
+        let read = readable(what, &answer).map(drop);
+        let read = read.map_err(|fault| fault.although_sent(self.jar.names()));
         self.jar.take(&answer.headers, self.way.is_tls());
-        readable(what, &answer).map(drop)
+        read
     }
 
     /// Ends the session; whether the server hears it matters to nobody.

@@ -18,6 +18,10 @@
 //!   turn comes at once. HAProxy removes a server's own cookie of that name (`cookie … insert
 //!   indirect`, without `preserve`), so the expired one never arrives; nor is it needed, as a
 //!   cookie of a server in maintenance counts for nothing and is replaced.
+//!
+//! A browser sends a cookie to another site only with `SameSite=None; Secure`. Traefik can be
+//! told so; HAProxy's cookie has no attribute at all and gets them by a rule on its way out, which
+//! needs a controller that has not turned configuration snippets off.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -72,7 +76,7 @@ pub(super) fn service_annotations(v: &Validated) -> BTreeMap<String, String> {
     let Some(ingress) = &v.spec.ingress else { return BTreeMap::new() };
     match ingress.controller {
         IngressController::Traefik => traefik(v, ingress),
-        IngressController::Haproxy => haproxy(v),
+        IngressController::Haproxy => haproxy(v, ingress),
     }
 }
 
@@ -90,8 +94,7 @@ fn own_annotations(ingress: &Ingress) -> BTreeMap<String, String> {
 fn traefik(v: &Validated, ingress: &Ingress) -> BTreeMap<String, String> {
     let Some(cookie) = &v.sticky_cookie else { return BTreeMap::new() };
     let tls = ingress.tls.is_some();
-    // Browsers send a cookie to another site only with `SameSite=None; Secure`.
-    let other_sites = tls && v.config.socketio.cors.credentials;
+    let other_sites = is_for_other_sites(v, ingress);
     annotations(
         "traefik.ingress.kubernetes.io/service.sticky.",
         [
@@ -104,9 +107,14 @@ fn traefik(v: &Validated, ingress: &Ingress) -> BTreeMap<String, String> {
     )
 }
 
+/// Whether pages of other sites use the service, so that the cookie must go there.
+fn is_for_other_sites(v: &Validated, ingress: &Ingress) -> bool {
+    ingress.tls.is_some() && v.config.socketio.cors.credentials
+}
+
 /// The tunnel's timeout, for WebSockets, can be set only for the whole controller; it is an hour
 /// without a byte, and heartbeats are more frequent.
-fn haproxy(v: &Validated) -> BTreeMap<String, String> {
+fn haproxy(v: &Validated, ingress: &Ingress) -> BTreeMap<String, String> {
     let socketio = &v.config.socketio;
     // A poll is answered with the next heartbeat at the latest.
     let poll = socketio.ping_interval.0 + socketio.ping_timeout.0 + Duration::from_secs(5);
@@ -120,8 +128,21 @@ fn haproxy(v: &Validated) -> BTreeMap<String, String> {
     );
     if let Some(cookie) = &v.sticky_cookie {
         all.insert("haproxy.org/cookie-persistence".to_owned(), cookie.clone());
+        // In a pattern and in quotes, these stand for themselves.
+        let plain = cookie.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        if plain && is_for_other_sites(v, ingress) {
+            all.insert("haproxy.org/backend-config-snippet".to_owned(), attributes(cookie));
+        }
     }
     all
+}
+
+/// Rules of `http-after-response` see the cookie that HAProxy itself has inserted.
+fn attributes(cookie: &str) -> String {
+    format!(
+        "http-after-response replace-header Set-Cookie '^({cookie}=.*)' \
+         '\\1; SameSite=None; Secure'\n"
+    )
 }
 
 fn annotations<const N: usize>(prefix: &str, all: [(&str, String); N]) -> BTreeMap<String, String> {

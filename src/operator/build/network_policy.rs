@@ -1,7 +1,9 @@
 //! Who may reach the servers, and whom they may reach: what the configuration says and no more.
 //!
 //! A policy knows addresses and pods, not host names: where a URL has a name, its port is open to
-//! every address.
+//! every address. Behind a Service a pod may listen on another port than the Service's, and it is
+//! the pod's that counts (Kubernetes documentation, "Network Policies", on rewritten addresses): where
+//! the name is one of the cluster's, every port of the pods in its namespace is open too.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -78,34 +80,56 @@ fn egress(v: &Validated) -> Vec<NetworkPolicyEgressRule> {
 fn targets(v: &Validated) -> impl Iterator<Item = NetworkPolicyEgressRule> {
     let config = &v.config;
     let redis = match (&v.redis_secret, &config.redis) {
-        (Some(secret), _) => {
-            Some(NetworkPolicyEgressRule { ports: Some(vec![port(secret.port, "TCP")]), to: None })
-        }
+        (Some(secret), _) => vec![to_port(secret.port)],
         (None, Some(redis)) => to_url(&redis.url),
-        (None, None) => None,
+        (None, None) => Vec::new(),
     };
     let urls = [
         config.backend.as_ref().map(|backend| &backend.url),
         config.auth.jwt.as_ref().and_then(|jwt| jwt.jwks_url.as_ref()),
         config.telemetry.otlp.as_ref(),
     ];
-    redis.into_iter().chain(urls.into_iter().flatten().filter_map(|url| to_url(url)))
+    redis.into_iter().chain(urls.into_iter().flatten().flat_map(|url| to_url(url)))
 }
 
-/// `None` where it is no URL of a host.
-fn to_url(url: &str) -> Option<NetworkPolicyEgressRule> {
-    let url = Url::parse(url).ok()?;
-    let number = url.port_or_known_default().unwrap_or(REDIS_PORT);
-    let host = url.host_str()?;
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
-    let to = address.map(|address| {
-        let whole = if address.is_ipv4() { 32 } else { 128 };
-        vec![NetworkPolicyPeer {
-            ip_block: Some(IPBlock { cidr: format!("{address}/{whole}"), except: None }),
-            ..NetworkPolicyPeer::default()
-        }]
-    });
-    Some(NetworkPolicyEgressRule { ports: Some(vec![port(number, "TCP")]), to })
+/// What a server that connects to `url` has to reach; nothing where it is no URL of a host.
+fn to_url(url: &str) -> Vec<NetworkPolicyEgressRule> {
+    let Ok(url) = Url::parse(url) else { return Vec::new() };
+    let Some(host) = url.host_str() else { return Vec::new() };
+    let rule = to_port(url.port_or_known_default().unwrap_or(REDIS_PORT));
+    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let to = Some(vec![block(address)]);
+        return vec![NetworkPolicyEgressRule { to, ..rule }];
+    }
+    let pods =
+        service_pods(host).map(|to| NetworkPolicyEgressRule { to: Some(vec![to]), ports: None });
+    std::iter::once(rule).chain(pods).collect()
+}
+
+/// The pods that may be behind a Service of this name; `None` where it is none of the cluster's.
+/// Two parts may be a Service and its namespace, or a host of the internet: then the namespace,
+/// such as `com`, is hardly there.
+fn service_pods(host: &str) -> Option<NetworkPolicyPeer> {
+    match host.split('.').collect::<Vec<_>>()[..] {
+        [_] => Some(peer(None, [])),
+        [_, namespace] | [_, namespace, "svc", ..] => {
+            let namespace = selector([("kubernetes.io/metadata.name", namespace)]);
+            Some(peer(Some(namespace), []))
+        }
+        _ => None,
+    }
+}
+
+fn block(address: IpAddr) -> NetworkPolicyPeer {
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: format!("{address}/{whole}"), except: None }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn to_port(number: u16) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { ports: Some(vec![port(number, "TCP")]), to: None }
 }
 
 fn port(number: u16, protocol: &str) -> NetworkPolicyPort {

@@ -11,6 +11,9 @@ use crate::operator::crd::Rookery;
 use crate::operator::validate::{Defaults, validate};
 use crate::ops::metrics::Metrics;
 
+mod ingress;
+mod network_policy;
+
 const ALL: Capabilities = Capabilities { service_monitor: true, prometheus_rule: true };
 
 /// With most of what can be asked for.
@@ -52,17 +55,6 @@ fn find(objects: &[DynamicObject], kind: &str, name: &str) -> Value {
 
 fn deployment(spec: &str) -> Value {
     find(&built(spec), "Deployment", "chat")
-}
-
-/// What the Service and the Ingress of clients are annotated with, besides our own hash.
-fn annotations(spec: &str) -> (Value, Value) {
-    let objects = built(spec);
-    let of = |kind| {
-        let mut all = find(&objects, kind, "chat")["metadata"]["annotations"].take();
-        all.as_object_mut().unwrap().remove(names::APPLIED);
-        all
-    };
-    (of("Service"), of("Ingress"))
 }
 
 #[test]
@@ -136,6 +128,26 @@ fn a_deployment_never_says_how_many_and_waits_for_drains() {
     assert_eq!(spec["strategy"]["rollingUpdate"], json!({ "maxSurge": 1, "maxUnavailable": 0 }));
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever the drain takes, a rollout and a scale-down wait for it, and nothing cuts it off.
+    #[test]
+    fn figures_follow_the_drain(lead in 0_u64..4_000_000, window in 0_u64..4_000_000) {
+        let objects = built(&format!("drain: {{ lead: {lead}ms, window: {window}ms }}"));
+        let spec = find(&objects, "Deployment", "chat")["spec"].take();
+        let hpa = find(&objects, "HorizontalPodAutoscaler", "chat")["spec"].take();
+        let number = |value: &Value| value.as_u64().unwrap();
+        let ready = number(&spec["minReadySeconds"]);
+        let grace = number(&spec["template"]["spec"]["terminationGracePeriodSeconds"]);
+        let period = number(&hpa["behavior"]["scaleDown"]["policies"][0]["periodSeconds"]);
+        assert!(ready * 1000 >= lead + window && (lead + window) + 1000 > ready * 1000);
+        assert!(number(&spec["progressDeadlineSeconds"]) > ready && grace > ready);
+        assert!((1..=1800).contains(&period) && (period >= ready || period == 1800));
+        assert!(spec.get("replicas").is_none());
+    }
+}
+
 /// Pod Security Standards, profile "Restricted", for what these pods could have.
 #[test]
 fn pods_are_restricted() {
@@ -199,7 +211,8 @@ fn a_url_in_a_secret_comes_by_the_environment() {
         json!([{ "name": "ROOKERY_REDIS", "valueFrom": { "secretKeyRef": secret } }])
     );
     assert!(!find(&objects, "ConfigMap", "chat").to_string().contains("redis"));
-    assert_eq!(egress(spec)[1]["ports"], json!([{ "port": 7000, "protocol": "TCP" }]));
+    let egress = &find(&objects, "NetworkPolicy", "chat")["spec"]["egress"];
+    assert_eq!(egress[1]["ports"], json!([{ "port": 7000, "protocol": "TCP" }]));
 }
 
 #[test]
@@ -209,61 +222,6 @@ fn the_pods_own_labels_and_annotations_are_added() {
     assert_eq!(metadata["labels"][names::INSTANCE], "chat");
     assert_eq!(metadata["annotations"]["prometheus.io/scrape"], "false");
     assert_eq!(metadata["annotations"]["prometheus.io/port"], "9090");
-}
-
-#[test]
-fn traefik_is_told_by_the_service() {
-    let cookie = "traefik.ingress.kubernetes.io/service.sticky.cookie";
-    let (service, ingress) = annotations("ingress: { host: a.example }");
-    assert_eq!(
-        service,
-        json!({
-            cookie: "true", format!("{cookie}.name"): "rookery", format!("{cookie}.httponly"): "true",
-            format!("{cookie}.samesite"): "lax", format!("{cookie}.secure"): "false",
-        })
-    );
-    assert_eq!(ingress, json!({}));
-
-    let (service, ingress) = annotations(
-        "ingress: { tls: {}, annotations: { a: b } }\n\
-         config: { socketio: { cors: { origins: ['https://a.example'], credentials: true } } }",
-    );
-    assert_eq!(service[format!("{cookie}.samesite")], "none");
-    assert_eq!(service[format!("{cookie}.secure")], "true");
-    assert_eq!(ingress, json!({ "a": "b", "traefik.ingress.kubernetes.io/router.tls": "true" }));
-    assert_eq!(annotations("ingress: { sticky: false }"), (json!({}), json!({})));
-}
-
-#[test]
-fn haproxy_is_told_by_the_service() {
-    let (service, ingress) = annotations(
-        "ingress: { controller: haproxy, tls: {} }\n\
-         config: { socketio: { pingInterval: 55s }, drain: { stickyCookie: mine } }",
-    );
-    assert_eq!(
-        service,
-        json!({
-            "haproxy.org/cookie-persistence": "mine", "haproxy.org/load-balance": "leastconn",
-            "haproxy.org/timeout-server": "80s",
-        })
-    );
-    assert_eq!(ingress, json!({}));
-    let (service, _) = annotations("ingress: { controller: haproxy, sticky: false }");
-    assert!(service.get("haproxy.org/cookie-persistence").is_none());
-}
-
-#[test]
-fn the_ingress_has_the_path_of_socketio() {
-    let spec = |spec: &str| find(&built(spec), "Ingress", "chat")["spec"].take();
-    let ingress = spec("ingress: {}\nconfig: { socketio: { path: /ws } }");
-    assert!(ingress["rules"][0].get("host").is_none() && ingress.get("tls").is_none());
-    assert!(ingress.get("ingressClassName").is_none());
-    let path = &ingress["rules"][0]["http"]["paths"][0];
-    assert_eq!((&path["path"], &path["pathType"]), (&json!("/ws"), &json!("Prefix")));
-    assert_eq!(path["backend"]["service"], json!({ "name": "chat", "port": { "number": 80 } }));
-    let ingress = spec(FULL);
-    assert_eq!(ingress["tls"], json!([{ "hosts": ["chat.example.com"], "secretName": "tls" }]));
-    assert_eq!(ingress["ingressClassName"], "traefik");
 }
 
 #[test]
@@ -285,56 +243,6 @@ fn the_autoscaler_goes_down_by_one_drain_at_a_time() {
         let policy = &hpa["behavior"]["scaleDown"]["policies"][0];
         assert_eq!(policy["periodSeconds"], period, "{drain}");
     }
-}
-
-fn policy(spec: &str) -> Value {
-    find(&built(spec), "NetworkPolicy", "chat")["spec"].take()
-}
-
-fn egress(spec: &str) -> Vec<Value> {
-    policy(spec)["egress"].as_array().unwrap().clone()
-}
-
-#[test]
-fn only_the_right_ones_reach_the_internal_port() {
-    let ingress = policy("{}")["ingress"].take();
-    let from = |i: usize| &ingress[i]["from"][0];
-    assert!(ingress[0].get("from").is_none(), "clients come from anywhere");
-    assert_eq!(ingress[0]["ports"][0]["port"], 3000);
-    assert_eq!(from(1), &json!({ "podSelector": {} }));
-    assert_eq!(from(2)["namespaceSelector"], json!({}));
-    assert_eq!(
-        from(3)["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"],
-        "operators"
-    );
-    assert_eq!(from(3)["podSelector"]["matchLabels"][names::COMPONENT], "operator");
-    for rule in &ingress.as_array().unwrap()[1..] {
-        assert_eq!(rule["ports"], json!([{ "port": 9090, "protocol": "TCP" }]));
-        assert!(!rule["from"].as_array().unwrap().is_empty());
-    }
-    // Nobody, not everybody.
-    let ingress = policy("networkPolicy: { publishers: [], prometheus: [] }")["ingress"].take();
-    assert_eq!(ingress.as_array().unwrap().len(), 2);
-}
-
-#[test]
-fn servers_reach_what_their_configuration_names() {
-    assert_eq!(egress("{}").len(), 1, "DNS alone");
-    let block = |cidr: &str| json!([{ "ipBlock": { "cidr": cidr } }]);
-    for (spec, port, to) in [
-        ("redis: { url: 'redis://redis' }", 6379, Value::Null),
-        ("redis: { url: 'rediss://u:p@10.1.2.3:6380/2' }", 6380, block("10.1.2.3/32")),
-        ("redis: { url: 'redis://[fd00::1]:6381' }", 6381, block("fd00::1/128")),
-        ("config: { auth: { jwt: { jwksUrl: 'https://id.example/k' } } }", 443, Value::Null),
-        ("config: { auth: { jwt: { jwksUrl: 'http://id.example:8080' } } }", 8080, Value::Null),
-    ] {
-        let rules = egress(spec);
-        assert_eq!(rules.len(), 2, "{spec}");
-        assert_eq!(rules[1]["ports"], json!([{ "port": port, "protocol": "TCP" }]), "{spec}");
-        assert_eq!(rules[1]["to"], to, "{spec}");
-    }
-    let extra = "networkPolicy: { extraEgress: [{ ports: [{ port: 1 }] }] }";
-    assert_eq!(egress(extra)[1], json!({ "ports": [{ "port": 1 }] }));
 }
 
 #[test]

@@ -67,9 +67,9 @@ pub(super) fn check_spec(spec: &RookerySpec, problems: &mut Problems) {
     check_pods(spec, problems);
     if let Some(image) = &spec.image {
         problems.say_if(
-            image.trim().is_empty(),
+            image.trim() != image || image.is_empty(),
             "spec.image",
-            "is empty; leave it out for the operator's own",
+            "is empty or has spaces around it; leave it out for the operator's own",
         );
     }
     let interval = spec.monitoring.interval.0;
@@ -128,6 +128,14 @@ pub(super) fn warnings(spec: &RookerySpec, config: &Config, max_replicas: i32) -
             "`ingress.sticky: false` with several servers: a polling client's requests would go \
              to servers that do not know it; leave only `websocket` in \
              `config.socketio.transports`, or write `sticky: true`"
+                .to_owned(),
+        );
+    }
+    if spec.ingress.is_some() && config.limits.per_ip.is_some() && config.trusted_proxies.is_empty()
+    {
+        found.push(
+            "`config.limits.perIp` behind an ingress counts all clients as one; name the \
+             ingress's pods in `config.trustedProxies`, such as 10.0.0.0/8"
                 .to_owned(),
         );
     }
@@ -196,9 +204,9 @@ fn check_redis(redis: &RedisSource, spec: &RookerySpec, problems: &mut Problems)
     );
     if let Some(secret) = &redis.url_secret {
         problems.say_if(
-            secret.name.is_empty() || secret.key.is_empty(),
-            "spec.redis.urlSecret",
-            "needs the `name` of a Secret and a `key` in it",
+            secret.key.is_empty(),
+            "spec.redis.urlSecret.key",
+            "is empty; name the key of the Secret that holds the URL",
         );
         problems.say_if(
             secret.port == 0,
@@ -212,11 +220,6 @@ fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
     for (i, mount) in mounts.iter().enumerate() {
         let field = format!("spec.secrets[{i}].mountPath");
         let path = &mount.mount_path;
-        problems.say_if(
-            mount.secret_name.is_empty(),
-            &format!("spec.secrets[{i}].secretName"),
-            "is empty; name a Secret of the namespace",
-        );
         let plain = path.starts_with('/') && path.len() > 1 && !path.contains(':');
         if !plain || Path::new(path).components().any(|part| part.as_os_str() == "..") {
             problems.say(

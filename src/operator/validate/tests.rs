@@ -165,9 +165,18 @@ fn files_may_be_anywhere_below_a_mounted_secret() {
 
 #[test]
 fn what_is_probably_not_meant_is_a_warning() {
-    let v = valid("redis: { url: 'redis://r' }\ningress: { sticky: false }\n");
+    let v = valid(
+        "redis: { url: 'redis://r' }\ningress: { sticky: false }\n\
+         config: { limits: { perIp: { connections: 5 } } }\n",
+    );
     let all = v.warnings.join("\n");
-    for part in ["ingress.sticky", "withCredentials", "auth.apiKeysFile", "auth.anonymous"] {
+    for part in [
+        "ingress.sticky",
+        "withCredentials",
+        "auth.apiKeysFile",
+        "auth.anonymous",
+        "trustedProxies",
+    ] {
         assert!(all.contains(part), "{part} in {all}");
     }
 }
@@ -215,10 +224,11 @@ const INVALID: &[(&str, &[&str])] = &[
         &["spec.config.redis.url: is also in `spec.redis`"],
     ),
     (
-        "redis: { urlSecret: { name: '', port: 0 } }",
+        "redis: { urlSecret: { name: '', key: '', port: 0 } }",
         &[
-            "spec.redis.urlSecret: needs the `name`",
+            "spec.redis.urlSecret.key: is empty",
             "spec.redis.urlSecret.port: must be from 1 to 65535",
+            "spec.redis.urlSecret.name: is ``; expected a name such as chat-redis",
         ],
     ),
     ("replicas: { min: 2 }", &["spec.replicas: more than one server needs Redis"]),
@@ -260,11 +270,11 @@ const INVALID: &[(&str, &[&str])] = &[
          { secretName: a, mountPath: etc }, { secretName: a, mountPath: / },\n\
          { secretName: a, mountPath: /a/../etc }]",
         &[
-            "spec.secrets[1].secretName: is empty",
             "spec.secrets[1].mountPath: is `/k/` again",
             "spec.secrets[2].mountPath: is `etc`; expected the full path",
             "spec.secrets[3].mountPath: is `/`; expected the full path",
             "spec.secrets[4].mountPath: is `/a/../etc`; expected the full path",
+            "spec.secrets[1].secretName: is ``; expected a name such as chat-keys",
         ],
     ),
     (
@@ -277,6 +287,26 @@ const INVALID: &[(&str, &[&str])] = &[
         ],
     ),
     ("image: ' '", &["spec.image: is empty"]),
+    (
+        "ingress: { host: 'https://a', className: A, tls: { secretName: a/b },\n\
+         annotations: { a/b/c: x } }",
+        &[
+            "spec.ingress.host: is `https://a`; expected a name such as chat.example.com",
+            "spec.ingress.className: is `A`",
+            "spec.ingress.tls.secretName: is `a/b`",
+            "spec.ingress.annotations: has `a/b/c`, which is no key",
+        ],
+    ),
+    (
+        "podTemplate: { labels: { a: 'b c' }, annotations: { 'a b': c }, env: { 'a=b': c } }\n\
+         monitoring: { labels: { '': a } }",
+        &[
+            "spec.podTemplate.labels: has `a: b c`, which is no value of a label",
+            "spec.monitoring.labels: has ``, which is no key",
+            "spec.podTemplate.annotations: has `a b`, which is no key",
+            "spec.podTemplate.env: has `a=b`",
+        ],
+    ),
     ("monitoring: { interval: 10ms }", &["spec.monitoring.interval: must be at least 1s"]),
     (
         "podTemplate: { labels: { app.kubernetes.io/name: x }, env: { ROOKERY_LISTEN: x },\n\

@@ -17,6 +17,8 @@ pub struct OperatorValues {
     pub replicas: i32,
     /// The namespaces whose `Rookery` resources it looks after. Empty: all. They must exist.
     pub watch_namespaces: Vec<String>,
+    /// Whether the ClusterRoles `view`, `edit` and `admin` cover `Rookery` resources.
+    pub aggregate_roles: bool,
     /// Requests and limits.
     pub resources: ResourceRequirements,
     /// Labels that a node must have.

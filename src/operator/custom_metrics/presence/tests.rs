@@ -120,7 +120,8 @@ async fn an_operator_that_stays_keeps_its_claim_and_owns_it_by_its_role() {
 
 #[tokio::test]
 async fn the_claim_goes_when_the_operator_is_taken_down() {
-    let ways: [(&str, fn(&Cluster)); 7] = [
+    type Change = fn(&Cluster);
+    let ways: [(&str, Change); 7] = [
         ("namespace", |c| {
             c.edit(NAMESPACE, |o| o["metadata"]["deletionTimestamp"] = DELETED.into());
         }),

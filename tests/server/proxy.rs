@@ -1,0 +1,157 @@
+//! Small ingresses, some of them broken: each request comes on a connection of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What an ingress does.
+#[derive(Clone, Default)]
+pub struct Ways {
+    /// The servers, in turn.
+    pub servers: Vec<SocketAddr>,
+    /// Keeps a client at its server by this cookie, with these attributes.
+    pub sticky: Option<(&'static str, &'static str)>,
+    /// Forwards no Upgrade header.
+    pub no_upgrade: bool,
+    /// Ends a connection on which nothing moved for so long.
+    pub idle: Option<Duration>,
+    /// Answers everything with this, by itself.
+    pub answer: Option<&'static str>,
+    /// Adds this line to every answer's head.
+    pub header: Option<&'static str>,
+    /// Speaks TLS, with this certificate.
+    pub tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+/// An ingress that runs until it is dropped.
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Proxy {
+    pub async fn start(ways: Ways) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (ways, turn) = (Arc::new(ways), Arc::new(AtomicUsize::new(0)));
+        let serve = async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (ways, turn) = (ways.clone(), turn.clone());
+                tokio::spawn(async move {
+                    match &ways.tls {
+                        None => forward(stream, &ways, &turn).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => forward(stream, &ways, &turn).await,
+                            Err(_) => None,
+                        },
+                    }
+                });
+            }
+        };
+        Proxy { address, _task: AbortOnDropHandle::new(tokio::spawn(serve)) }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+/// One connection; ends with whichever side ends first.
+async fn forward<S>(mut client: S, ways: &Ways, turn: &AtomicUsize) -> Option<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut head, rest) = read_head(&mut client).await?;
+    if let Some(answer) = ways.answer {
+        client.write_all(answer.as_bytes()).await.ok()?;
+        return client.shutdown().await.ok();
+    }
+    let kept = ways.sticky.and_then(|(name, _)| cookie(&head, name));
+    let next = kept.unwrap_or_else(|| turn.fetch_add(1, Ordering::Relaxed) % ways.servers.len());
+    let mut server = TcpStream::connect(ways.servers[next]).await.ok()?;
+    if ways.no_upgrade {
+        head = without(&head, &["upgrade:", "connection:"]);
+    }
+    server.write_all(head.as_bytes()).await.ok()?;
+    server.write_all(&rest).await.ok()?;
+    let answered = read_head(&mut server);
+    let (mut head, rest) = match ways.idle {
+        Some(limit) => timeout(limit, answered).await.ok()??,
+        None => answered.await?,
+    };
+    let mut add = String::new();
+    if let (Some((name, attributes)), None) = (ways.sticky, kept) {
+        add = format!("set-cookie: {name}={next}{attributes}\r\n");
+    }
+    if let Some(header) = ways.header {
+        add = format!("{add}{header}\r\n");
+    }
+    head.insert_str(head.find("\r\n")? + 2, &add);
+    client.write_all(head.as_bytes()).await.ok()?;
+    client.write_all(&rest).await.ok()?;
+    copy(&mut client, &mut server, ways.idle).await
+}
+
+async fn copy<S>(client: &mut S, server: &mut TcpStream, idle: Option<Duration>) -> Option<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut up, mut down) = ([0; 16384], [0; 16384]);
+    loop {
+        let moved = async {
+            tokio::select! {
+                read = client.read(&mut up) => match read.ok()? {
+                    0 => None,
+                    n => server.write_all(&up[..n]).await.ok(),
+                },
+                read = server.read(&mut down) => match read.ok()? {
+                    0 => None,
+                    n => client.write_all(&down[..n]).await.ok(),
+                },
+            }
+        };
+        match idle {
+            Some(limit) => timeout(limit, moved).await.ok()??,
+            None => moved.await?,
+        }
+    }
+}
+
+/// The head with its empty line, and what was read after it.
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
+    let mut read = Vec::new();
+    loop {
+        if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+            let rest = read.split_off(end + 4);
+            return Some((String::from_utf8(read).ok()?, rest));
+        }
+        let mut part = [0; 4096];
+        match stream.read(&mut part).await.ok()? {
+            0 => return None,
+            n => read.extend_from_slice(&part[..n]),
+        }
+    }
+}
+
+fn cookie(head: &str, name: &str) -> Option<usize> {
+    let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("cookie:"))?;
+    let pairs = line.split_once(':')?.1.split(';');
+    let mut values = pairs.filter_map(|pair| pair.trim().split_once('='));
+    values.find(|(n, _)| *n == name)?.1.parse().ok()
+}
+
+fn without(head: &str, names: &[&str]) -> String {
+    let kept = head.split_inclusive("\r\n").filter(|line| {
+        let line = line.to_ascii_lowercase();
+        !names.iter().any(|name| line.starts_with(name))
+    });
+    kept.collect()
+}
