@@ -57,8 +57,8 @@ pub const LINGER: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Answers requests with `router` until `linger` after `stop`, with the newest of `tls`;
-/// connections that come before there is any are closed. A connection whose client was checked against authorities
-/// that are trusted no more is closed after what it is answering.
+/// connections that come before there is any are closed. A connection whose client was checked
+/// against authorities that are trusted no more is closed after what it is answering.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::watch_object;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource as _};
 use tokio::sync::watch;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -137,12 +138,12 @@ impl Keeper {
                 tokio::time::timeout(DEADLINE, write).await?
             }
             None => {
-                // Without its Deployment the operator is being taken down, and the
-                // Secret went with it: a new one would stay behind, with nobody to own it.
-                let Some(owner) = tokio::time::timeout(DEADLINE, self.owner()).await?? else {
+                let deployment = self.names.deployment(&self.client);
+                let deployment = tokio::time::timeout(DEADLINE, deployment).await??;
+                let Some(owner) = owner(deployment.as_ref(), self.last.is_some()) else {
                     return Ok(());
                 };
-                let secret = kit.secret(Some(owner));
+                let secret = kit.secret(owner);
                 tokio::time::timeout(DEADLINE, api.create(&params, &secret)).await?
             }
         };
@@ -153,11 +154,18 @@ impl Keeper {
         }
         Ok(())
     }
+}
 
-    async fn owner(&self) -> kube::Result<Option<OwnerReference>> {
-        use kube::Resource as _;
-        let deployment = self.names.deployment(&self.client).await?;
-        Ok(deployment.and_then(|deployment| deployment.owner_ref(&())))
+/// Who is to own a new Secret; none if it is not to be made, since the operator is being taken
+/// down and this replica is only the last to go: what it made now would be left behind. That is
+/// so when its Deployment is going, or when it is gone and the Secret (that `was` there) with it.
+/// An operator that never ran in a Deployment has a Secret that nobody owns.
+fn owner(deployment: Option<&Deployment>, was: bool) -> Option<Option<OwnerReference>> {
+    match deployment {
+        Some(found) if found.metadata.deletion_timestamp.is_some() => None,
+        Some(found) => Some(found.owner_ref(&())),
+        None if was => None,
+        None => Some(None),
     }
 }
 
@@ -250,6 +258,20 @@ mod tests {
         damaged.data.as_mut().unwrap().remove("tls.key");
         let error = Kit::from_secret(&damaged).unwrap_err();
         assert_eq!(error.to_string(), "the Secret has no tls.key");
+    }
+
+    #[test]
+    fn no_secret_is_made_on_the_way_out() {
+        let metadata = serde_json::json!({"name": "operator", "uid": "1"});
+        let here = serde_json::json!({"metadata": metadata});
+        let mut going = here.clone();
+        going["metadata"]["deletionTimestamp"] = "2026-03-04T05:06:07Z".into();
+        let [here, going] = [here, going].map(|json| serde_json::from_value(json).unwrap());
+        let owned = owner(Some(&here), true).unwrap().unwrap();
+        assert_eq!((owned.kind.as_str(), owned.uid.as_str()), ("Deployment", "1"));
+        assert_eq!(owner(Some(&going), false), None);
+        assert_eq!(owner(None, true), None);
+        assert_eq!(owner(None, false), Some(None));
     }
 
     #[test]
