@@ -1,5 +1,6 @@
 //! The server's wiring: which parts there are, and how they start and stop.
 
+mod open_files;
 mod seams;
 mod shards;
 pub mod signals;
@@ -53,6 +54,7 @@ pub fn run(sources: Sources, config: Config, shards: NonZeroUsize) -> anyhow::Re
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
+    open_files::raise_limit(&config.limits);
     runtime.block_on(async {
         let signals = signals::listen()?;
         let server = Server::start(sources, Arc::new(config), shards.get()).await?;

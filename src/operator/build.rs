@@ -48,7 +48,9 @@ pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
     objects.extend(network_policy::build(v).map(object));
     objects.push(object(disruption_budget::build(v)));
     objects.push(object(deployment::build(v)));
-    objects.push(object(autoscaler::build(v)));
+    if v.spec.autoscaling.enabled {
+        objects.push(object(autoscaler::build(v)));
+    }
     objects.extend(ingress::build(v).map(object));
     if capabilities.service_monitor && v.spec.monitoring.service_monitor {
         objects.push(object(monitoring::service_monitor(v)));

@@ -7,6 +7,7 @@ mod certificates;
 mod documents;
 mod front_proxy;
 mod listener;
+mod moving;
 mod presence;
 mod routes;
 mod selector;

@@ -190,7 +190,8 @@ impl Reconciliation<'_> {
 
     /// Autoscaling that nobody feeds is said where people look.
     fn metrics_trouble(&self) -> Option<Trouble> {
-        if self.rookery.spec.autoscaling.metrics != MetricsSource::Builtin {
+        let autoscaling = &self.rookery.spec.autoscaling;
+        if !autoscaling.enabled || autoscaling.metrics != MetricsSource::Builtin {
             return None;
         }
         match &*self.context.serving.borrow() {

@@ -32,6 +32,9 @@ pub struct Replicas {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Autoscaling {
+    /// Whether a HorizontalPodAutoscaler is made. Without one the number of servers is whoever's
+    /// scales the Deployment, such as KEDA's, which makes its own.
+    pub enabled: bool,
     /// The autoscaler aims at this many connections in each pod.
     #[schemars(range(min = 1))]
     pub connections_per_pod: i32,
@@ -45,6 +48,7 @@ pub struct Autoscaling {
 impl Default for Autoscaling {
     fn default() -> Self {
         Autoscaling {
+            enabled: true,
             connections_per_pod: 10_000,
             metrics: MetricsSource::Builtin,
             stabilization: Period(Duration::from_secs(300)),

@@ -18,6 +18,7 @@ use tracing::warn;
 use super::authorize::{Authorizer, Reading};
 use super::documents::{self, GROUP, VERSION};
 use super::front_proxy::{FrontProxy, User};
+use super::moving::with_those_that_move;
 use super::selector;
 use crate::operator::names::CONNECTIONS_METRIC;
 use crate::operator::pods::Pods;
@@ -126,7 +127,10 @@ fn pods(
     selector: &Selector,
 ) -> Vec<crate::operator::pods::PodCount> {
     let mut found = pods.matching(&reading.namespace, selector);
-    found.retain(|pod| reading.name == "*" || reading.name == pod.name);
+    if reading.name == "*" {
+        return with_those_that_move(found);
+    }
+    found.retain(|pod| reading.name == pod.name);
     found
 }
 
