@@ -1,0 +1,116 @@
+// The chart and the plain manifests are what a strict cluster takes: every object by the API server,
+// every pod by the Pod Security Standard "restricted"; and `helm test` tells a good ingress from one
+// that keeps no client at its server.
+import assert from "node:assert/strict";
+import { readFile, readdir } from "node:fs/promises";
+import { CHART, helm } from "./harness/helm.mjs";
+import { ROOKERY } from "./harness/images.mjs";
+import { all, apply, get, kubectl } from "./harness/kubectl.mjs";
+import * as namespaces from "./harness/namespace.mjs";
+import * as operator from "./harness/operator.mjs";
+import { NAME, Release } from "./harness/release.mjs";
+import { scenario } from "./harness/scenario.mjs";
+import { until } from "./harness/until.mjs";
+
+const RESTRICTED = { "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted" };
+
+/** A file of this repository. */
+const repository = (path) => new URL(`../../${path}`, import.meta.url);
+
+scenario("what the chart and `rookery render` print", async (s) => {
+  await operator.ensure();
+  const namespace = await namespaces.create("printed", RESTRICTED);
+  s.watch(namespace);
+  s.atEnd(() => namespaces.remove(namespace));
+  const kinds = await readFile(repository("tests/e2e/fixtures/prometheus-operator.yaml"), "utf8");
+  await apply(kinds);
+  s.atEnd(() => kubectl("delete", "crd", "servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"));
+  await until("the cluster knows them", () => kubectl("get", "servicemonitors,prometheusrules", "-n", namespace, "-o", "name").then(() => true));
+  /** Has the API server judge objects, of which nothing is kept; its warnings are errors. */
+  const judge = async (yaml) => {
+    const printed = await apply(yaml, "--dry-run=server", "--warnings-as-errors", "-n", namespace);
+    const count = printed.split("\n").filter((line) => line.endsWith("(server dry run)")).length;
+    assert.equal(count, yaml.split("\n").filter((line) => line.startsWith("kind: ")).length, printed);
+  };
+
+  const sets = await readdir(repository("tests/chart/values"));
+  for (const file of sets.sort()) {
+    await s.step(`helm template with ${file}`, async () => {
+      const values = repository(`tests/chart/values/${file}`).pathname;
+      const args = ["template", NAME, CHART, "--namespace", namespace, "--values", values, "--include-crds"];
+      // The namespaces that it names are not those of this cluster.
+      if (file === "full.yaml") args.push("--set", `operator.watchNamespaces={default,${namespace}}`);
+      await judge(await helm(...args));
+    });
+  }
+
+  const rendered = await readdir(repository("manifests/rendered"));
+  const examples = await readdir(repository("manifests/examples"));
+  const manifests = ["crd.yaml", "operator.yaml", ...rendered.map((file) => `rendered/${file}`), ...examples.map((file) => `examples/${file}`)];
+  for (const file of manifests) {
+    await s.step(`manifests/${file}`, async () => {
+      const yaml = await readFile(repository(`manifests/${file}`), "utf8");
+      await judge(yaml.replace(/^( *namespace): (chat|rookery)$/gm, `$1: ${namespace}`));
+    });
+  }
+
+  await s.step("none of it is there", async () => {
+    assert.deepEqual(await all(namespace, "rookeries,deployments,services,pods"), []);
+  });
+});
+
+scenario("a release in a namespace that enforces the standard \"restricted\"", async (s) => {
+  // Its operator is to run there too.
+  await operator.remove();
+  const release = await Release.prepare(s, "restricted", RESTRICTED);
+
+  await s.step("the namespace refuses what is not restricted", async () => {
+    await assert.rejects(kubectl("run", "loose", "-n", release.namespace, `--image=${ROOKERY}`), /violates PodSecurity "restricted/);
+  });
+
+  await s.step("servers, operator and Redis are admitted, and run", async () => {
+    await release.install({ operator: { enabled: true }, tests: { ingressAddress: "traefik.traefik.svc" } });
+    await release.ready();
+    const pods = await until("all are ready", async () => {
+      const found = await all(release.namespace, "pods");
+      return found.every(({ status }) => status.containerStatuses?.every(({ ready }) => ready)) && found;
+    });
+    const parts = pods.map(({ metadata }) => metadata.labels["app.kubernetes.io/component"]);
+    assert.deepEqual(parts.sort(), ["operator", "operator", "redis-demo", "server", "server"]);
+  });
+
+  await s.step("helm test passes, through the ingress", async () => {
+    await helm("test", NAME, "--namespace", release.namespace, "--timeout", "150s");
+    const report = await doctor(release);
+    s.note(report.trim().split("\n").at(-1));
+    for (const word of [release.host, /polling/i, /websocket/i, /stick/i]) assert.match(report, new RegExp(word, "i"));
+  });
+
+  await s.step("without stickiness it fails, and names the fix", async () => {
+    await release.upgrade({ ingress: { sticky: false } });
+    await until("the ingress keeps no client at its server", async () => {
+      const { metadata } = await get(release.namespace, "service", NAME);
+      const { headers } = await release.request("/socket.io/?EIO=4&transport=polling");
+      return !JSON.stringify(metadata.annotations).includes("sticky") && headers["set-cookie"] === undefined;
+    });
+    await assert.rejects(helm("test", NAME, "--namespace", release.namespace, "--timeout", "150s"));
+    const report = await doctor(release);
+    assert.match(report, /set ingress\.sticky: true/);
+    assert.match(report, /traefik\.ingress\.kubernetes\.io\/service\.sticky\.cookie/);
+  });
+
+  await s.step("with it again, it passes again", async () => {
+    await release.upgrade({ ingress: { sticky: true } });
+    await until("the ingress gives its cookie", async () => {
+      const { headers } = await release.request("/socket.io/?EIO=4&transport=polling");
+      return String(headers["set-cookie"]).startsWith("rookery=");
+    });
+    await release.ready();
+    await helm("test", NAME, "--namespace", release.namespace, "--timeout", "150s");
+  });
+});
+
+/** What the last `helm test` said. */
+function doctor(release) {
+  return kubectl("logs", "-n", release.namespace, `${NAME}-doctor`);
+}
