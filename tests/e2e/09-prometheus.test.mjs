@@ -1,7 +1,6 @@
-// Prometheus finds servers and operator by their annotations; what it reads is what there is; and
+// Prometheus takes servers and operator by their annotations; what it reads is what there is; and
 // only a Prometheus is let in.
 import assert from "node:assert/strict";
-import { all } from "./harness/kubectl.mjs";
 import * as namespaces from "./harness/namespace.mjs";
 import * as operator from "./harness/operator.mjs";
 import { Prometheus } from "./harness/prometheus.mjs";
@@ -17,15 +16,15 @@ scenario("a Prometheus in the cluster", async (s) => {
   const namespace = await namespaces.create("prometheus");
   s.watch(namespace);
   s.atEnd(() => namespaces.remove(namespace));
+  const operators = await operator.pods();
   const seen = [release.namespace, operator.NAMESPACE];
   const [prometheus, stranger] = await Promise.all([
-    Prometheus.start(s, namespace, "prometheus", "prometheus", seen),
-    Prometheus.start(s, namespace, "stranger", "something-else", seen),
+    Prometheus.start(namespace, "prometheus", "prometheus", seen),
+    Prometheus.start(namespace, "stranger", "something-else", seen),
   ]);
-  const operators = await all(operator.NAMESPACE, "pods", "app.kubernetes.io/component=operator");
   const expected = [...(await release.pods()).map(({ name }) => name), ...operators.map(({ metadata }) => metadata.name)].sort();
 
-  await s.step("finds the servers and the operators, and no other pod", async () => {
+  await s.step("takes the servers and the operators by their annotations, and no other pod", async () => {
     await until("all four are up", async () => {
       const targets = await prometheus.targets();
       assert.deepEqual(targets.map(({ pod }) => pod).sort(), expected);

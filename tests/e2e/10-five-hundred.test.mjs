@@ -1,7 +1,7 @@
 // One operator and five hundred resources: all are reconciled; then there is silence, which costs
 // next to nothing; and a change costs one write of a status.
 import assert from "node:assert/strict";
-import { all, apply, get, kubectl, raw } from "./harness/kubectl.mjs";
+import { apply, get, kubectl, raw } from "./harness/kubectl.mjs";
 import * as namespaces from "./harness/namespace.mjs";
 import * as operator from "./harness/operator.mjs";
 import { Pod } from "./harness/pod.mjs";
@@ -112,8 +112,7 @@ async function removeAll(namespace) {
 class Operators {
   static async find() {
     const operators = new Operators();
-    const objects = await all(operator.NAMESPACE, "pods", "app.kubernetes.io/component=operator");
-    operators.pods = objects.map((object) => new Pod(object));
+    operators.pods = (await operator.pods()).map((object) => new Pod(object));
     operators.leader = await until("one leads", async () => {
       for (const pod of operators.pods) {
         if ((await pod.metric("rookery_operator_leader")) === 1) return pod;

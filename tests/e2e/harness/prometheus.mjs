@@ -1,26 +1,25 @@
-// A Prometheus in the cluster that finds pods by their annotations, as its own documentation has it
-// for a cluster without the Prometheus operator.
+// A Prometheus in the cluster that takes pods by their annotations. What there is to take it reads
+// from a file, with the labels that Kubernetes's discovery would give (Prometheus documentation,
+// "Configuration", section "kubernetes_sd_config", role `pod`): a build without it does too.
 import { PROMETHEUS } from "./images.mjs";
-import { apply, kubectl, raw } from "./kubectl.mjs";
+import { all, apply, raw } from "./kubectl.mjs";
 import { until } from "./until.mjs";
 
 /** Targets are the pods with `prometheus.io/scrape: "true"`, at the port and the path that they say. */
-const config = (namespaces) => ({
+const CONFIG = {
   global: { scrape_interval: "2s", scrape_timeout: "2s" },
   scrape_configs: [
     {
       job_name: "pods",
-      kubernetes_sd_configs: [{ role: "pod", namespaces: { names: namespaces } }],
+      file_sd_configs: [{ files: ["/etc/prometheus/pods.json"] }],
       relabel_configs: [
         { action: "keep", source_labels: ["__meta_kubernetes_pod_annotation_prometheus_io_scrape"], regex: "true" },
         {
-          action: "replace",
           source_labels: ["__meta_kubernetes_pod_annotation_prometheus_io_path"],
           regex: "(.+)",
           target_label: "__metrics_path__",
         },
         {
-          action: "replace",
           source_labels: ["__meta_kubernetes_pod_ip", "__meta_kubernetes_pod_annotation_prometheus_io_port"],
           regex: "(.+);(.+)",
           replacement: "$1:$2",
@@ -31,7 +30,21 @@ const config = (namespaces) => ({
       ],
     },
   ],
-});
+};
+
+/** A pod as discovery sees it: a target for each port that it declares. */
+function discovered({ metadata, spec, status }) {
+  const label = (key) => key.replace(/[^a-zA-Z0-9]/g, "_");
+  const annotations = Object.entries(metadata.annotations ?? {});
+  const labels = {
+    __meta_kubernetes_namespace: metadata.namespace,
+    __meta_kubernetes_pod_name: metadata.name,
+    __meta_kubernetes_pod_ip: status.podIP,
+    ...Object.fromEntries(annotations.map(([key, value]) => [`__meta_kubernetes_pod_annotation_${label(key)}`, value])),
+  };
+  const ports = spec.containers.flatMap((container) => container.ports ?? []);
+  return { targets: ports.map(({ containerPort }) => `${status.podIP}:${containerPort}`), labels };
+}
 
 export class Prometheus {
   constructor(namespace, name) {
@@ -40,14 +53,13 @@ export class Prometheus {
   }
 
   /**
-   * Starts one in a namespace, which is to be removed with it; it looks for pods in `seen`.
-   * `label` is its `app.kubernetes.io/name`.
+   * Starts one in a namespace, which is to be removed with it; it is shown the pods of `seen`,
+   * namespaces. `label` is its `app.kubernetes.io/name`.
    */
-  static async start(s, namespace, name, label, seen) {
+  static async start(namespace, name, label, seen) {
     const prometheus = new Prometheus(namespace, name);
-    await apply(prometheus.#objects(label, seen));
-    const cluster = `${namespace}-${name}`;
-    s.atEnd(() => kubectl("delete", "clusterrole,clusterrolebinding", cluster, "--ignore-not-found"));
+    const pods = (await Promise.all(seen.map((one) => all(one, "pods")))).flat();
+    await apply(prometheus.#objects(label, pods.map(discovered)));
     await until("Prometheus answers", () => prometheus.targets());
     return prometheus;
   }
@@ -70,38 +82,22 @@ export class Prometheus {
     return raw(`/api/v1/namespaces/${this.namespace}/pods/${this.name}:9090/proxy/api/v1/${path}`);
   }
 
-  #objects(label, seen) {
+  #objects(label, pods) {
     const { namespace, name } = this;
-    const cluster = `${namespace}-${name}`;
-    const rbac = "rbac.authorization.k8s.io";
     return [
-      { apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace, name } },
-      {
-        apiVersion: `${rbac}/v1`,
-        kind: "ClusterRole",
-        metadata: { name: cluster },
-        rules: [{ apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] }],
-      },
-      {
-        apiVersion: `${rbac}/v1`,
-        kind: "ClusterRoleBinding",
-        metadata: { name: cluster },
-        roleRef: { apiGroup: rbac, kind: "ClusterRole", name: cluster },
-        subjects: [{ kind: "ServiceAccount", namespace, name }],
-      },
       {
         apiVersion: "v1",
         kind: "ConfigMap",
         metadata: { namespace, name },
         // JSON is YAML.
-        data: { "prometheus.yml": JSON.stringify(config(seen)) },
+        data: { "prometheus.yml": JSON.stringify(CONFIG), "pods.json": JSON.stringify(pods) },
       },
       {
         apiVersion: "v1",
         kind: "Pod",
         metadata: { namespace, name, labels: { "app.kubernetes.io/name": label } },
         spec: {
-          serviceAccountName: name,
+          automountServiceAccountToken: false,
           terminationGracePeriodSeconds: 1,
           containers: [
             {
