@@ -57,7 +57,7 @@ scenario("two releases and one operator", async (s) => {
     for (const swarm of swarms) swarm.close();
     await second.uninstall();
     await first.uninstall();
-    await Promise.all([second, first].map(({ namespace }) => goes(namespace)));
+    await Promise.all([second, first].map(({ namespace }) => goes(s, namespace)));
     await nothingIsLeft();
   });
 });
@@ -74,7 +74,7 @@ scenario("the operator's release goes first", async (s) => {
   await s.step("the second goes on without it", async () => {
     await first.uninstall();
     await nothingIsLeft();
-    await goes(first.namespace);
+    await goes(s, first.namespace);
     assert.equal((await second.pods()).filter(({ ready }) => ready).length, 2);
     const socket = await second.client(s, ["polling", "websocket"]);
     socket.close();
@@ -82,7 +82,7 @@ scenario("the operator's release goes first", async (s) => {
 
   await s.step("uninstalled then, its namespace is gone within 60 s too", async () => {
     await second.uninstall();
-    await goes(second.namespace);
+    await goes(s, second.namespace);
   });
 });
 
@@ -94,7 +94,7 @@ scenario("the operator's namespace is deleted with the operator in it", async (s
 
   await s.step("it is gone within 60 s, and so is any other", async () => {
     const bystander = await namespaces.create("bystander");
-    await Promise.all([goes(operator.NAMESPACE), goes(bystander)]);
+    await Promise.all([goes(s, operator.NAMESPACE), goes(s, bystander)]);
     assert.equal(await get("default", "apiservice", OURS), undefined);
   });
 });
@@ -160,8 +160,10 @@ scenario("another owner's metrics server", async (s) => {
 });
 
 /** Deletes a namespace; fails unless it is gone in time. */
-function goes(namespace) {
-  return within(`the namespace ${namespace} is gone`, namespaces.remove(namespace), GONE);
+async function goes(s, namespace) {
+  const began = Date.now();
+  await within(`the namespace ${namespace} is gone`, namespaces.remove(namespace), GONE);
+  s.note(`${namespace} was gone after ${Math.round((Date.now() - began) / 1000)} s`);
 }
 
 /** Waits until the API server gets through to the operator's metrics. */
