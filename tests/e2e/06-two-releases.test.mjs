@@ -104,18 +104,17 @@ scenario("another owner's metrics server", async (s) => {
   const namespace = await namespaces.create("elsewhere");
   s.watch(namespace);
   s.atEnd(() => namespaces.remove(namespace));
-  const resource = (name, autoscaling) =>
-    rookery(namespace, name, {
-      // For no node: there is nothing to serve here but figures.
-      podTemplate: { nodeSelector: { none: "none" } },
-      replicas: { min: 2, max: 4 },
-      redis: { url: "redis://redis:6379" },
-      autoscaling: { connectionsPerPod: 10, ...autoscaling },
-    });
-  await apply([resource("builtin", {}), resource("external", { metrics: "external" })]);
+  // For no node: there is nothing to serve here but figures.
+  const builtin = (connectionsPerPod) =>
+    rookery(namespace, NAME, { podTemplate: { nodeSelector: { none: "none" } }, autoscaling: { connectionsPerPod } });
+  await apply(builtin(10));
+  const external = await Release.install(s, "external", {
+    replicas: { min: 2, max: 4 },
+    autoscaling: { connectionsPerPod: 10, metrics: "external" },
+  });
   await ours();
-  await until("nothing is degraded", async () => {
-    const found = await Promise.all(["builtin", "external"].map((name) => condition(namespace, name, "Degraded")));
+  await until("neither is degraded", async () => {
+    const found = await Promise.all([namespace, external.namespace].map((one) => condition(one, NAME, "Degraded")));
     return found.every(({ status }) => status === "False");
   });
   const other = await OtherMetrics.start(s);
@@ -124,7 +123,7 @@ scenario("another owner's metrics server", async (s) => {
   await s.step("gets the group, and the condition says who has it and what to do", async () => {
     await until("ours is gone", async () => (await get("default", "apiservice", OURS)) === undefined);
     const degraded = await until("it is degraded", async () => {
-      const found = await condition(namespace, "builtin", "Degraded");
+      const found = await condition(namespace, NAME, "Degraded");
       return found.status === "True" && found;
     });
     assert.equal(degraded.reason, "MetricsElsewhere");
@@ -132,17 +131,20 @@ scenario("another owner's metrics server", async (s) => {
     assert.match(degraded.message, /autoscaling\.metrics: external/);
   });
 
-  await s.step("a resource that leaves the metrics to it is not degraded", async () => {
-    assert.equal((await condition(namespace, "external", "Degraded")).status, "False");
+  await s.step("a resource that leaves the metrics to it is not degraded, and is scaled by it", async () => {
+    other.connections = 20;
+    await external.ready(4, { patience: 180_000 });
+    await until("its autoscaler has read it", async () => (await average(external)) === "20");
+    assert.equal((await condition(external.namespace, NAME, "Degraded")).status, "False");
   });
 
   await s.step("an operator that starts later leaves it the group too", async () => {
     await kubectl("rollout", "restart", "-n", operator.NAMESPACE, "deployment/rookery-operator");
     await kubectl("rollout", "status", "-n", operator.NAMESPACE, "deployment/rookery-operator", "--timeout=90s");
-    const { metadata } = await get(namespace, "rookery", "builtin");
-    await apply(resource("builtin", { connectionsPerPod: 11 }));
+    const { metadata } = await get(namespace, "rookery", NAME);
+    await apply(builtin(11));
     await until("the new leader has seen a change", async () => {
-      const found = await condition(namespace, "builtin", "Degraded");
+      const found = await condition(namespace, NAME, "Degraded");
       return found?.observedGeneration > metadata.generation && found.reason === "MetricsElsewhere";
     });
     assert.equal(await get("default", "apiservice", OURS), undefined);
@@ -155,7 +157,7 @@ scenario("another owner's metrics server", async (s) => {
   await s.step("once it is gone, ours comes, and nothing is degraded", async () => {
     await other.remove();
     await ours();
-    await until("nothing is degraded", async () => (await condition(namespace, "builtin", "Degraded"))?.status === "False");
+    await until("nothing is degraded", async () => (await condition(namespace, NAME, "Degraded"))?.status === "False");
   });
 });
 

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { CHART, helm } from "./harness/helm.mjs";
 import { ROOKERY } from "./harness/images.mjs";
-import { all, apply, get, kubectl } from "./harness/kubectl.mjs";
+import { all, apply, get, kubectl, raw } from "./harness/kubectl.mjs";
 import * as namespaces from "./harness/namespace.mjs";
 import * as operator from "./harness/operator.mjs";
 import { NAME, Release } from "./harness/release.mjs";
@@ -33,11 +33,12 @@ scenario("what the chart and `rookery render` print", async (s) => {
     assert.equal(count, yaml.split("\n").filter((line) => line.startsWith("kind: ")).length, printed);
   };
 
+  const { gitVersion } = await raw("/version");
   const sets = await readdir(repository("tests/chart/values"));
   for (const file of sets.sort()) {
     await s.step(`helm template with ${file}`, async () => {
       const values = repository(`tests/chart/values/${file}`).pathname;
-      const args = ["template", NAME, CHART, "--namespace", namespace, "--values", values, "--include-crds"];
+      const args = ["template", NAME, CHART, "--namespace", namespace, "--values", values, "--include-crds", "--kube-version", gitVersion];
       // The namespaces that it names are not those of this cluster.
       if (file === "full.yaml") args.push("--set", `operator.watchNamespaces={default,${namespace}}`);
       await judge(await helm(...args));
