@@ -80,6 +80,8 @@ pub struct Options {
 /// When an address is taken, or the cluster does not answer at the start.
 pub async fn run(options: Options, client: Client, stop: CancellationToken) -> anyhow::Result<()> {
     let registry = prometheus::Registry::new();
+    let process = prometheus::process_collector::ProcessCollector::for_self();
+    registry.register(Box::new(process)).context("metrics")?;
     let metrics = OperatorMetrics::register(&registry).context("metrics")?;
     let tracker = TaskTracker::new();
     let readiness = Readiness::default();

@@ -83,8 +83,8 @@ pub async fn apply(
                     target.refuse_a_stranger(uid).await?;
                 }
                 let mut after = target.apply(names::MANAGER, &json!(object)).await?;
-                if let Some(lists) = lists_that_differ(&object.data, &after.data) {
-                    after = target.merge(&lists).await?;
+                if let Some(rest) = what_was_added(&object.data, &after.data) {
+                    after = target.merge(&rest).await?;
                 }
                 let after = Arc::new(after);
                 if before.is_none_or(|b| b.resource_version() != after.resource_version()) {
@@ -132,27 +132,37 @@ async fn prune(
     Ok(())
 }
 
-/// Field manager of lists that were put right: see [`lists_that_differ`].
+/// Field manager of what was put right by a patch: see [`what_was_added`].
 const LISTS_MANAGER: &str = "rookery-operator-lists";
 
-/// A merge patch of the lists in which somebody has added an item: server-side apply leaves
-/// others' items where they are (Kubernetes documentation, "Server-Side Apply", section "Merge
-/// strategy"), so a port or a container that was put in by hand would stay.
-fn lists_that_differ(desired: &Value, there: &Value) -> Option<Value> {
+/// A merge patch of the lists in which somebody has added an item, and of the files that somebody
+/// has added to a ConfigMap: server-side apply leaves others' items where they are (Kubernetes
+/// documentation, "Server-Side Apply", section "Merge strategy"), so a port or a container that
+/// was put in by hand would stay.
+fn what_was_added(desired: &Value, there: &Value) -> Option<Value> {
     let (Value::Object(desired), Value::Object(there)) = (desired, there) else { return None };
     let parts: serde_json::Map<String, Value> = desired
         .iter()
         .filter_map(|(key, value)| {
             let found = there.get(key)?;
-            let patch = match value {
-                Value::Array(_) => has_other_length(value, found).then(|| value.clone()),
-                _ => lists_that_differ(value, found),
+            let patch = match (value, found) {
+                (Value::Array(_), _) => has_other_length(value, found).then(|| value.clone()),
+                (Value::Object(files), Value::Object(found)) if key == FILES => {
+                    let more = found.keys().filter(|name| !files.contains_key(*name));
+                    let gone: serde_json::Map<_, _> =
+                        more.map(|name| (name.clone(), Value::Null)).collect();
+                    (!gone.is_empty()).then_some(Value::Object(gone))
+                }
+                _ => what_was_added(value, found),
             };
             Some((key.clone(), patch?))
         })
         .collect();
     (!parts.is_empty()).then_some(Value::Object(parts))
 }
+
+/// What a ConfigMap holds.
+const FILES: &str = "data";
 
 /// Whether a list, or one inside it, has another number of items.
 fn has_other_length(desired: &Value, there: &Value) -> bool {
@@ -269,7 +279,7 @@ fn is_part(part: &Value, whole: &Value) -> bool {
         (Value::Null, _) => true,
         (Value::Object(part), Value::Object(whole)) => part.iter().all(|(key, value)| {
             whole.get(key).map_or(is_nothing(value), |found| {
-                is_part(value, found) && (!is_selector(key) || is_part(found, value))
+                is_part(value, found) && (!is_whole(key) || is_part(found, value))
             })
         }),
         (Value::Array(part), Value::Array(whole)) => {
@@ -280,8 +290,8 @@ fn is_part(part: &Value, whole: &Value) -> bool {
 }
 
 /// Whether a map of this name is one whole: a label that was added to a selector is a difference.
-fn is_selector(key: &str) -> bool {
-    key.ends_with("elector") || key == "matchLabels"
+fn is_whole(key: &str) -> bool {
+    key.ends_with("elector") || key == "matchLabels" || key == FILES
 }
 
 /// Whether the cluster leaves such a value out.
@@ -342,10 +352,27 @@ mod tests {
         let desired = service("1", 80).data;
         let mut there = desired.clone();
         there["spec"]["ports"][0]["protocol"] = json!("TCP");
-        assert_eq!(lists_that_differ(&desired, &there), None);
+        assert_eq!(what_was_added(&desired, &there), None);
         there["spec"]["ports"].as_array_mut().unwrap().push(json!({ "port": 81 }));
         let patch = json!({ "spec": { "ports": [{ "port": 80 }] } });
-        assert_eq!(lists_that_differ(&desired, &there), Some(patch));
+        assert_eq!(what_was_added(&desired, &there), Some(patch));
+    }
+
+    #[test]
+    fn a_file_that_somebody_added_is_taken_out_of_its_config_map() {
+        let config_map = |data: Value| {
+            object(json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": { "name": "chat" },
+                "data": data,
+            }))
+        };
+        let desired = config_map(json!({ "rookery.yaml": "a" }));
+        let there = config_map(json!({ "rookery.yaml": "a", "more": "b" }));
+        assert!(!is_as_desired(&desired, &there));
+        let patch = json!({ "data": { "more": null } });
+        assert_eq!(what_was_added(&desired.data, &there.data), Some(patch));
+        assert_eq!(what_was_added(&desired.data, &desired.data), None);
     }
 
     #[test]

@@ -1,84 +1,124 @@
-// The chart as a platform's engineer meets it: everything it makes is admitted where pods are
-// restricted, `helm test` tells a right ingress from a wrong one, an upgrade brings the definition
-// up to date, and whoever may edit a namespace may edit its Rookery.
+// The chart and the plain manifests are what a strict cluster takes: every object by the API server,
+// every pod by the Pod Security Standard "restricted"; and `helm test` tells a good ingress from one
+// that keeps no client at its server.
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
-import path from "node:path";
+import { readFile, readdir } from "node:fs/promises";
 import { CHART, helm } from "./harness/helm.mjs";
-import { apply, get, kubectl } from "./harness/kubectl.mjs";
-import { NAME, Release } from "./harness/release.mjs";
+import { ROOKERY } from "./harness/images.mjs";
+import { all, apply, get, kubectl, raw } from "./harness/kubectl.mjs";
+import * as namespaces from "./harness/namespace.mjs";
 import * as operator from "./harness/operator.mjs";
+import { NAME, Release } from "./harness/release.mjs";
 import { scenario } from "./harness/scenario.mjs";
 import { until } from "./harness/until.mjs";
 
-const VALUES = path.join(CHART, "../../tests/chart/values");
-const DEFINITION = "rookeries.rookery.dev";
+const RESTRICTED = { "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted" };
 
-scenario("the chart on a cluster", async (s) => {
+/** A file of this repository. */
+const repository = (path) => new URL(`../../${path}`, import.meta.url);
+
+scenario("what the chart and `rookery render` print", async (s) => {
   await operator.ensure();
-  const restricted = { "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted" };
-  const release = await Release.prepare(s, "chart", restricted);
-  const { namespace } = release;
+  const namespace = await namespaces.create("printed", RESTRICTED);
+  s.watch(namespace);
+  s.atEnd(() => namespaces.remove(namespace));
+  const kinds = await readFile(repository("tests/e2e/fixtures/prometheus-operator.yaml"), "utf8");
+  await apply(kinds);
+  s.atEnd(() => kubectl("delete", "crd", "servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"));
+  await until("the cluster knows them", () => kubectl("get", "servicemonitors,prometheusrules", "-n", namespace, "-o", "name").then(() => true));
+  /** Has the API server judge objects, of which nothing is kept; its warnings are errors. */
+  const judge = async (yaml) => {
+    const strictly = ["--server-side", "--force-conflicts", "--warnings-as-errors"];
+    // What says of itself where it belongs must be taken as it is.
+    const where = /^ {2}namespace: /m.test(yaml) ? [] : ["-n", namespace];
+    const printed = await apply(yaml, "--dry-run=server", ...strictly, ...where);
+    const count = printed.split("\n").filter((line) => line.endsWith("(server dry run)")).length;
+    assert.equal(count, yaml.split("\n").filter((line) => line.startsWith("kind: ")).length, printed);
+  };
 
-  await s.step("the API server takes all of it, without a warning", async () => {
-    for (const file of await readdir(VALUES)) {
-      const values = ["--values", path.join(VALUES, file)];
-      // Namespaces and definitions that this cluster has not.
-      const here = file === "full.yaml" ? ["operator.serviceMonitor.enabled=false", `operator.watchNamespaces={${namespace}}`] : [];
-      const sets = here.flatMap((set) => ["--set", set]);
-      const yaml = await helm("template", NAME, CHART, "--namespace", namespace, "--kube-version", "1.34.0", ...values, ...sets);
-      await apply(yaml, "--dry-run=server", "--server-side", "--force-conflicts", "--warnings-as-errors");
-    }
-  });
-
-  await s.step("helm test passes through the ingress, in a restricted namespace", async () => {
-    await release.install({
-      tests: { ingressAddress: "traefik.traefik.svc" },
-      config: { socketio: { pingInterval: "5s" } },
+  const { gitVersion } = await raw("/version");
+  const sets = await readdir(repository("tests/chart/values"));
+  for (const file of sets.sort()) {
+    await s.step(`helm template with ${file}`, async () => {
+      const values = repository(`tests/chart/values/${file}`).pathname;
+      const args = ["template", NAME, CHART, "--namespace", namespace, "--values", values, "--include-crds", "--kube-version", gitVersion];
+      // The namespaces that it names are not those of this cluster.
+      if (file === "full.yaml") args.push("--set", `operator.watchNamespaces={default,${namespace}}`);
+      await judge(await helm(...args));
     });
-    await release.ready();
-    const report = await helm("test", NAME, "--namespace", namespace, "--logs");
-    for (const line of [/✓ stickiness .*cookie `rookery`/, /✓ upgrade/, /✓ websocket/, /✓ hold +by polling/, /✓ reconnect/]) {
-      assert.match(report, line);
-    }
-    assert.doesNotMatch(report, /✗/);
-  });
+  }
 
-  await s.step("helm test names the annotation where stickiness is off", async () => {
-    await release.upgrade({ ingress: { sticky: false } });
-    await until("the ingress sets no cookie", async () => {
-      const { status, headers } = await release.request("/socket.io/?EIO=4&transport=polling");
-      return status === 200 && headers["set-cookie"] === undefined;
+  const rendered = await readdir(repository("manifests/rendered"));
+  const examples = await readdir(repository("manifests/examples"));
+  const manifests = ["crd.yaml", "operator.yaml", ...rendered.map((file) => `rendered/${file}`), ...examples.map((file) => `examples/${file}`)];
+  for (const file of manifests) {
+    await s.step(`manifests/${file}`, async () => {
+      const yaml = await readFile(repository(`manifests/${file}`), "utf8");
+      await judge(yaml.replace(/^( *namespace): (chat|rookery)$/gm, `$1: ${namespace}`));
     });
-    await assert.rejects(helm("test", NAME, "--namespace", namespace));
-    const report = await kubectl("logs", "--namespace", namespace, `${NAME}-doctor`);
-    assert.match(report, /✗ .*Session ID unknown/);
-    assert.match(report, /fix: .*ingress\.sticky: true.*service\.sticky\.cookie/);
-    assert.match(report, /✓ websocket/);
-  });
+  }
 
-  await s.step("an upgrade brings the definition up to date", async () => {
-    const columns = async () => (await get("default", "crd", DEFINITION)).spec.versions[0].additionalPrinterColumns;
-    const before = await columns();
-    const cut = [{ op: "remove", path: "/spec/versions/0/additionalPrinterColumns/0" }];
-    await kubectl("patch", "crd", DEFINITION, "--type=json", "--patch", JSON.stringify(cut));
-    assert.notDeepEqual(await columns(), before);
-    await operator.ensure();
-    assert.deepEqual(await columns(), before);
-    for (const kind of ["job", "serviceaccount"]) {
-      assert.equal(await get(operator.NAMESPACE, kind, "rookery-operator-crd"), undefined);
-    }
-    assert.equal(await get("default", "clusterrole", "rookery-operator-crd"), undefined);
-  });
-
-  await s.step("whoever may edit the namespace may edit its Rookery, and nobody else", async () => {
-    const developer = `system:serviceaccount:${namespace}:developer`;
-    const may = (verb) =>
-      kubectl("auth", "can-i", verb, DEFINITION, "--namespace", namespace, "--as", developer)
-        .then((answer) => answer.trim() === "yes", () => false);
-    assert.equal(await may("update"), false);
-    await kubectl("create", "rolebinding", "developer", "--clusterrole=edit", `--serviceaccount=${namespace}:developer`, "--namespace", namespace);
-    await until("the role edit covers it", () => may("update"));
-    assert.equal(await may("get"), true);
+  await s.step("none of it is there", async () => {
+    assert.deepEqual(await all(namespace, "rookeries,deployments,services,pods"), []);
   });
 });
+
+scenario("a release in a namespace that enforces the standard \"restricted\"", async (s) => {
+  // Its operator is to run there too.
+  await operator.remove();
+  const release = await Release.prepare(s, "restricted", RESTRICTED);
+
+  await s.step("the namespace refuses what is not restricted", async () => {
+    await assert.rejects(kubectl("run", "loose", "-n", release.namespace, `--image=${ROOKERY}`), /violates PodSecurity "restricted/);
+  });
+
+  await s.step("servers, operator and Redis are admitted, and run", async () => {
+    await release.install({ operator: { enabled: true }, tests: { ingressAddress: "traefik.traefik.svc" } });
+    await release.ready();
+    const pods = await until("all are ready", async () => {
+      const found = await all(release.namespace, "pods");
+      return found.every(({ status }) => status.containerStatuses?.every(({ ready }) => ready)) && found;
+    });
+    const parts = pods.map(({ metadata }) => metadata.labels["app.kubernetes.io/component"]);
+    assert.deepEqual(parts.sort(), ["operator", "operator", "redis-demo", "server", "server"]);
+  });
+
+  await s.step("helm test passes, through the ingress", async () => {
+    await helm("test", NAME, "--namespace", release.namespace, "--timeout", "150s");
+    const report = await doctor(release);
+    const { spec } = await get("traefik", "service", "traefik");
+    assert.ok(report.includes(`✓ reach      ${spec.clusterIP}:80`), report);
+    for (const check of ["handshake", "polling", "upgrade", "websocket", "hold", "reconnect"]) {
+      assert.match(report, new RegExp(`^✓ ${check} `, "m"));
+    }
+    assert.match(report, /^✓ stickiness .* kept their server by the cookie `rookery`/m);
+  });
+
+  await s.step("without stickiness it fails, and names the fix", async () => {
+    await release.upgrade({ ingress: { sticky: false }, tests: { hold: "1s" } });
+    await until("the ingress keeps no client at its server", async () => {
+      const { metadata } = await get(release.namespace, "service", NAME);
+      const { headers } = await release.request("/socket.io/?EIO=4&transport=polling");
+      return !JSON.stringify(metadata.annotations).includes("sticky") && headers["set-cookie"] === undefined;
+    });
+    await assert.rejects(helm("test", NAME, "--namespace", release.namespace, "--timeout", "150s"));
+    const report = await doctor(release);
+    assert.match(report, /set ingress\.sticky: true/);
+    assert.match(report, /traefik\.ingress\.kubernetes\.io\/service\.sticky\.cookie/);
+  });
+
+  await s.step("with it again, it passes again", async () => {
+    await release.upgrade({ ingress: { sticky: true } });
+    await until("the ingress gives its cookie", async () => {
+      const { headers } = await release.request("/socket.io/?EIO=4&transport=polling");
+      return String(headers["set-cookie"]).startsWith("rookery=");
+    });
+    await release.ready();
+    await helm("test", NAME, "--namespace", release.namespace, "--timeout", "150s");
+  });
+});
+
+/** What the last `helm test` said. */
+function doctor(release) {
+  return kubectl("logs", "-n", release.namespace, `${NAME}-doctor`);
+}

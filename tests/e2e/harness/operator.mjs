@@ -1,7 +1,8 @@
 // The operator that the tests share: a release of the chart with nothing but the operator.
 import { CHART, helm, helmWith } from "./helm.mjs";
 import { ROOKERY, parts } from "./images.mjs";
-import { get, kubectl } from "./kubectl.mjs";
+import { all, get, isReady, kubectl } from "./kubectl.mjs";
+import { until } from "./until.mjs";
 
 /** Its namespace. */
 export const NAMESPACE = process.env.E2E_OPERATOR_NAMESPACE ?? "rookery-system";
@@ -15,6 +16,11 @@ const BUILD = process.env.E2E_IMAGE_ID ?? "unknown";
 export async function ensure() {
   const there = await get(NAMESPACE, "deployment", "rookery-operator");
   if (there?.spec.template.metadata.annotations["e2e/image"] === BUILD && there.status.readyReplicas === 2) return;
+  await upgrade();
+}
+
+/** Installs it, or upgrades it to the chart and the image under test, and waits until it is ready. */
+export async function upgrade() {
   const values = {
     image: parts(ROOKERY),
     rookery: { enabled: false },
@@ -28,4 +34,13 @@ export async function ensure() {
 export async function remove() {
   await helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait");
   await kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s");
+}
+
+/** Its pods, once all are ready and none of before is left. */
+export function pods() {
+  return until("the operator's pods are ready and alone", async () => {
+    const { spec } = await get(NAMESPACE, "deployment", "rookery-operator");
+    const found = await all(NAMESPACE, "pods", "app.kubernetes.io/component=operator");
+    return found.length === spec.replicas && found.every(isReady) && found;
+  });
 }
