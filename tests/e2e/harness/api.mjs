@@ -5,7 +5,7 @@ import { Release } from "./release.mjs";
 import { merged } from "./helm.mjs";
 
 const KEY = "e2e-key-of-the-backend";
-const FOLDER = "/etc/rookery/keys";
+const FOLDER = "/etc/keys";
 
 /** Installs a release whose pods take requests with our key, and waits until it is ready. */
 export async function install(s, topic, values = {}) {
