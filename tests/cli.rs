@@ -219,7 +219,7 @@ fn a_token_needs_a_secret() {
 
 #[test]
 fn commands_of_a_later_version_say_so() {
-    for args in [&["operator"][..], &["top"]] {
+    for args in [&["top"][..], &["top", "--once"]] {
         let run = rookery(args);
         assert_eq!(run.code, 2, "{args:?}");
         let said = format!("`rookery {}` is not in this version yet", args[0]);

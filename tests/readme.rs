@@ -119,19 +119,35 @@ fn words(text: &str, start: &str, part: impl Fn(char) -> bool) -> BTreeSet<Strin
         .collect()
 }
 
+/// The help of every command that `rookery --help` lists.
+fn help_of_commands() -> String {
+    let overview = rookery(&["--help"]);
+    let list = overview.split_once("Commands:\n").expect("it lists them").1;
+    let lines = list.lines().take_while(|line| line.starts_with("  "));
+    let names: Vec<_> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains(&"serve") && names.contains(&"crd"), "{names:?}");
+    names.iter().filter(|name| **name != "help").map(|name| rookery(&[name, "--help"])).collect()
+}
+
+/// Other programs whose flags the documents show.
+const OTHERS: [&str; 5] = ["redis-server", "cargo", "helm ", "kubectl ", "docker "];
+
 #[test]
 fn every_flag_is_in_some_help() {
-    const COMMANDS: [&str; 7] = ["serve", "sub", "pub", "check", "schema", "token", "bench"];
-    let help: String = COMMANDS.iter().map(|command| rookery(&[command, "--help"])).collect();
+    let help = help_of_commands();
     let flag = |c: char| c.is_ascii_lowercase() || c == '-';
     let known = words(&help, "--", flag);
     assert!(known.contains("--listen") && known.contains("--api"), "{known:?}");
     for (name, text) in documents() {
         let lines = text.lines().filter(|line| line.contains("rookery ") || line.contains("`--"));
-        for line in lines.filter(|line| !line.contains("redis-server") && !line.contains("cargo")) {
+        // What is piped into another program is that program's.
+        for part in lines.flat_map(|line| line.split('|')) {
+            if OTHERS.iter().any(|program| part.contains(program)) {
+                continue;
+            }
             // A flag is a letter after two dashes; a table's rule is only dashes.
-            for word in words(line, "--", flag).iter().filter(|w| !w.trim_matches('-').is_empty()) {
-                assert!(known.contains(word), "{name} names {word}, which no command has: {line}");
+            for word in words(part, "--", flag).iter().filter(|w| !w.trim_matches('-').is_empty()) {
+                assert!(known.contains(word), "{name} names {word}, which no command has: {part}");
             }
         }
     }
@@ -249,13 +265,44 @@ fn every_metric_that_is_named_exists_and_every_one_that_exists_is_named() {
     let part = |c: char| c.is_ascii_lowercase() || c == '_';
     let readme = words(&read("README.md"), "rookery_", part);
     for (name, text) in documents() {
-        for word in words(&text, "rookery_", part) {
-            assert!(live.contains(&word), "{name} names {word}, which is not in /metrics");
+        let named = words(&text, "rookery_", part);
+        // The operator's are not a server's: see the test of their own.
+        for word in named.iter().filter(|word| !word.starts_with(OF_OPERATOR)) {
+            assert!(live.contains(word), "{name} names {word}, which is not in /metrics");
         }
     }
     let silent: Vec<_> = live.iter().filter(|name| !name.starts_with("process_")).collect();
     let silent: Vec<_> = silent.into_iter().filter(|name| !readme.contains(*name)).collect();
     assert!(silent.is_empty(), "in /metrics, but not in the README: {silent:?}");
+}
+
+/// How the operator's metrics begin.
+const OF_OPERATOR: &str = "rookery_operator_";
+
+/// The text of every file of Rust below `folder`.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            text.push_str(&read(&path));
+        }
+    }
+}
+
+#[test]
+fn the_operators_metrics_are_all_named_and_no_other() {
+    let part = |c: char| c.is_ascii_lowercase() || c == '_';
+    let mut code = String::new();
+    sources(&root().join("src/operator"), &mut code);
+    let quoted = code.split('"').filter(|text| text.starts_with(OF_OPERATOR));
+    let made: BTreeSet<_> = quoted.map(str::to_owned).collect();
+    let documents = documents();
+    let named: BTreeSet<_> =
+        documents.iter().flat_map(|(_, text)| words(text, OF_OPERATOR, part)).collect();
+    assert!(made.contains("rookery_operator_leader"), "{made:?}");
+    assert_eq!(named, made);
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub use spec::*;
 pub use status::*;
 
 /// What a `Rookery` asks for.
+#[allow(clippy::duplicated_attributes, reason = "a column has the attributes of a column")]
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "rookery.dev",

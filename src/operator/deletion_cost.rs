@@ -127,10 +127,10 @@ impl Written {
 }
 
 /// The instances whose connections need fewer pods than they have, and may have.
-fn shrinking<'a>(
-    pods: &'a [PodCount],
+fn shrinking(
+    pods: &[PodCount],
     scaling: impl Fn(&str, &str) -> Option<Scaling>,
-) -> HashSet<(&'a str, &'a str)> {
+) -> HashSet<(&str, &str)> {
     let mut totals: BTreeMap<(&str, &str), (usize, Option<u64>)> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| !pod.terminating) {
         let total = totals.entry((&pod.namespace, &pod.instance)).or_insert((0, Some(0)));

@@ -12,7 +12,8 @@ use crate::config::LogFormat;
 
 /// What is logged where `RUST_LOG` does not say: ourselves, and the libraries' warnings where
 /// their information is about single connections.
-const DEFAULT_FILTER: &str = "info,socketioxide=warn,engineioxide=warn,hyper=warn,kube=error,kube_runtime=error";
+const DEFAULT_FILTER: &str =
+    "info,socketioxide=warn,engineioxide=warn,hyper=warn,kube=error,kube_runtime=error";
 
 /// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -35,7 +35,7 @@ pub(super) fn build(v: &Validated) -> HorizontalPodAutoscaler {
                     },
                     target: MetricTarget {
                         type_: "AverageValue".to_owned(),
-                        average_value: Some(Quantity(autoscaling.connections_per_pod.to_string())),
+                        average_value: Some(quantity(autoscaling.connections_per_pod)),
                         ..MetricTarget::default()
                     },
                 }),
@@ -45,6 +45,16 @@ pub(super) fn build(v: &Validated) -> HorizontalPodAutoscaler {
         }),
         ..HorizontalPodAutoscaler::default()
     }
+}
+
+/// A number as the cluster hands it back: 10000 is `10k` (Kubernetes API reference, `Quantity`).
+fn quantity(number: i32) -> Quantity {
+    let units = [(1_000_000, "M"), (1_000, "k")];
+    let unit = units.into_iter().find(|(factor, _)| number >= *factor && number % factor == 0);
+    Quantity(match unit {
+        Some((factor, unit)) => format!("{}{unit}", number / factor),
+        None => number.to_string(),
+    })
 }
 
 /// Up at once and fast, as clients that come in a crowd wait; down by one server in the time that

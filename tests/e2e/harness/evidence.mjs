@@ -4,7 +4,8 @@ import path from "node:path";
 import { kubectl } from "./kubectl.mjs";
 
 const folder = process.env.E2E_EVIDENCE ?? "target/e2e-evidence";
-const LINES = 25;
+const LINES = 15;
+const WIDTH = 300;
 
 /** Collects what `namespaces` hold into a folder of its own, and prints the end of the most telling. */
 export async function collect(name, namespaces) {
@@ -34,5 +35,6 @@ export async function collect(name, namespaces) {
 }
 
 function tail(text) {
-  return text.trimEnd().split("\n").slice(-LINES).join("\n");
+  const lines = text.trimEnd().split("\n").slice(-LINES);
+  return lines.map((line) => line.slice(0, WIDTH)).join("\n");
 }

@@ -90,7 +90,10 @@ export class Release {
     });
   }
 
-  /** Waits until `count` servers are ready and no others are left, and gives them. */
+  /**
+   * Waits until `count` servers are ready, no others are left, and the ingress knows them; gives
+   * them.
+   */
   async ready(count = 2, options) {
     let pods = [];
     const what = () => `${count} servers are ready and alone; there are: ${pods.map(described).join(", ")}`;
@@ -102,7 +105,19 @@ export class Release {
       },
       { every: 500, ...options },
     );
+    await until(`the ingress goes to ${count} servers`, async () => (await this.#homes(2 * count)) === count);
     return pods;
+  }
+
+  /** To how many servers the ingress sends so many requests: it gives each a cookie of its own. */
+  async #homes(requests) {
+    const cookies = new Set();
+    for (let n = 0; n < requests; n++) {
+      // No handshake, so no session.
+      const { headers } = await this.request("/socket.io/?EIO=none");
+      cookies.add(String(headers["set-cookie"]));
+    }
+    return cookies.size;
   }
 
   /** A client from outside, connected. */

@@ -67,7 +67,7 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     ("socketio: { eio3: yes }", &["`socketio.eio3` expected true or false, found `yes`"]),
     ("socketio: { eio3: maybe }", &["`socketio.eio3` expected true or false, found `maybe`"]),
-    ("redis: { wire: classic }", &["`redis` needs the key `url`"]),
+    ("redis: { wire: classic }", &["`redis.url` is missing; write it here, or give `--redis`"]),
     ("events: [{ on: a, operation: join }]", &["`events[0]` needs the key `room`"]),
     (
         "telemetry: { logFormat: xml }",

@@ -137,8 +137,12 @@ impl Keeper {
                 tokio::time::timeout(DEADLINE, write).await?
             }
             None => {
-                let owner = tokio::time::timeout(DEADLINE, self.owner()).await??;
-                let secret = kit.secret(owner);
+                // Without its Deployment the operator is being taken down, and the
+                // Secret went with it: a new one would stay behind, with nobody to own it.
+                let Some(owner) = tokio::time::timeout(DEADLINE, self.owner()).await?? else {
+                    return Ok(());
+                };
+                let secret = kit.secret(Some(owner));
                 tokio::time::timeout(DEADLINE, api.create(&params, &secret)).await?
             }
         };
