@@ -99,7 +99,7 @@ scenario("Redis dies", async (s) => {
       s.note(`the pod is deleted by force, not killed: ${closed}`);
       await kubectl("delete", "pod", "-n", release.namespace, pod.metadata.name, "--force", "--grace-period=0");
     } else {
-      await nodes.signal(pod, "redis", "KILL");
+      await nodes.signal(pod, "redis-server", "KILL");
     }
     await until("both pods have connected again", async () => {
       const now = await Promise.all(pods.map((server) => server.metric("rookery_redis_reconnects_total")));

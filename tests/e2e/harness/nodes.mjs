@@ -25,13 +25,17 @@ export function inside(node, ...words) {
   return command("docker", ["exec", node, ...words]);
 }
 
-/** Sends a signal (`KILL`, `STOP`) to the process of a pod's container. */
-export async function signal(pod, container, name) {
-  const label = `io.kubernetes.pod.uid=${pod.metadata.uid}`;
-  const node = pod.spec.nodeName;
-  const id = (await inside(node, "crictl", "ps", "-q", "--label", label, "--name", `^${container}$`)).trim();
-  const { info } = JSON.parse(await inside(node, "crictl", "inspect", id));
-  await inside(node, "kill", `-${name}`, String(info.pid));
+/** Sends a signal (`KILL`, `STOP`) to a pod's process, by the name of its program. */
+export async function signal(pod, program, name) {
+  // The kubelet names a pod's control group by its uid, with _ for - where systemd makes them.
+  const uid = pod.metadata.uid.replaceAll("-", "[-_]");
+  const script = `
+    for group in $(grep -l "pod${uid}" /proc/[0-9]*/cgroup 2>/dev/null); do
+      process=\${group%/cgroup}
+      [ "$(cat $process/comm)" = ${program} ] && kill -${name} \${process#/proc/} && found=1
+    done
+    [ -n "$found" ]`;
+  await inside(pod.spec.nodeName, "sh", "-c", script);
 }
 
 /** The API server: kubeadm's, a static pod of the control plane's node. */
