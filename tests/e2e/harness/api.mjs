@@ -21,6 +21,7 @@ export async function install(s, topic, values = {}) {
     config: { auth: { apiKeysFile: `${FOLDER}/keys` } },
   };
   await release.install(merged(key, values));
+  await release.ready(values.replicas?.min);
   return release;
 }
 
