@@ -33,7 +33,7 @@ export class Release {
   static async install(s, topic, values = {}) {
     const release = await Release.prepare(s, topic);
     await release.install(values);
-    await release.ready();
+    await release.ready(values.replicas?.min);
     return release;
   }
 

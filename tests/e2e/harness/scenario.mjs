@@ -10,10 +10,10 @@ const LIMIT = 15 * 60_000;
 /**
  * Declares one. `run` gets it: `step(name, action)` does something, `watch(namespace)` adds a
  * namespace to what is kept of a failure, and `atEnd(action)` asks for something to be done at the
- * end, before what was asked for earlier.
+ * end, before what was asked for earlier. `skip`, a reason, leaves it out.
  */
-export function scenario(name, run, { limit = LIMIT } = {}) {
-  test(name, { timeout: limit }, async (t) => {
+export function scenario(name, run, { limit = LIMIT, skip = false } = {}) {
+  test(name, { timeout: limit, skip }, async (t) => {
     const running = new Scenario(t, name);
     try {
       await running.keeping(name, () => run(running));

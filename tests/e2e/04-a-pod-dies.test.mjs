@@ -1,0 +1,84 @@
+// A server that dies without a word: its clients come back by themselves, nobody else notices,
+// and requests that waited for it end.
+import assert from "node:assert/strict";
+import * as api from "./harness/api.mjs";
+import { kubectl } from "./harness/kubectl.mjs";
+import * as nodes from "./harness/nodes.mjs";
+import * as operator from "./harness/operator.mjs";
+import { scenario } from "./harness/scenario.mjs";
+import { ROOM } from "./harness/swarm.mjs";
+import { until, within } from "./harness/until.mjs";
+
+const CLIENTS = 90;
+
+scenario("a server's pod dies", async (s) => {
+  await operator.ensure();
+  const release = await api.install(s, "death", { replicas: { min: 3, max: 3 } });
+  const pods = await release.ready(3);
+  const swarm = release.swarm(s);
+  await swarm.grow(CLIENTS);
+
+  const [victim, witness] = pods;
+  const gone = await victim.id();
+  const orphans = swarm.members.filter((member) => member.pod === gone);
+  const others = swarm.members.filter((member) => member.pod !== gone);
+  assert.ok(orphans.length > 0 && others.length > 0, `the pods hold ${[...swarm.byPod().values()]}`);
+  const said = [];
+  const say = async () => {
+    said.push(said.length);
+    await api.ask(witness, "/api/publish", { room: ROOM, event: "tick", args: [said.at(-1)] });
+  };
+  const heardLast = (members) =>
+    until(`${members.length} clients hear what was said`, () => members.every(({ heard }) => heard.includes(said.at(-1))));
+
+  await s.step("what was said before reached all", async () => {
+    await say();
+    await heardLast(swarm.members);
+  });
+
+  await s.step("a request that waits for it ends at its deadline, and says who did not answer", async () => {
+    const closed = await nodes.closed();
+    if (closed) {
+      s.note(`the pod is deleted by force, not killed: ${closed}`);
+      await kubectl("delete", "pod", "-n", release.namespace, victim.name, "--force", "--grace-period=0");
+      await within("the members of a room", api.ask(witness, `/api/rooms/${ROOM}`), 15_000);
+      return;
+    }
+    // Stopped first, so that the request is asked of a process that will never answer it.
+    await nodes.signal(victim.object, "rookery", "STOP");
+    const waiting = api.ask(witness, `/api/rooms/${ROOM}`);
+    await nodes.signal(victim.object, "rookery", "KILL");
+    const answer = await within("the members of a room", waiting, 15_000);
+    assert.deepEqual(answer.unanswered, [gone]);
+    assert.deepEqual(answer.members.map(({ id }) => id).sort(), others.map(({ socket }) => socket.id).sort());
+  });
+
+  await s.step("the others hear what is said meanwhile", async () => {
+    await say();
+    await heardLast(others);
+  });
+
+  await s.step("its clients connect again by themselves, elsewhere", async () => {
+    await swarm.settled();
+    for (const { connects, disconnects } of orphans) {
+      assert.equal(disconnects.length, 1, JSON.stringify(disconnects));
+      assert.notEqual(connects.at(-1).pod, gone);
+    }
+  });
+
+  await s.step("messages to the room reach all again, each once", async () => {
+    await say();
+    await heardLast(swarm.members);
+    for (const { heard } of others) assert.deepEqual(heard, said);
+    for (const { heard } of orphans) assert.equal(new Set(heard).size, heard.length);
+  });
+
+  await s.step("a server is there in its place, and nobody else was disconnected", async () => {
+    await release.ready(3);
+    assert.deepEqual(others.filter(({ disconnects }) => disconnects.length > 0), []);
+    await until("the room's members are known by all", async () => {
+      const { members, unanswered } = await api.ask(witness, `/api/rooms/${ROOM}`);
+      return members.length === CLIENTS && unanswered.length === 0;
+    });
+  });
+});

@@ -1,0 +1,75 @@
+// The cluster's nodes from inside, for what kubectl cannot do. They are open where they are
+// containers of the Docker Engine that DOCKER_HOST names, as kind's are.
+import { command, kubectl } from "./kubectl.mjs";
+import { until } from "./until.mjs";
+
+const MANIFEST = "kube-apiserver.yaml";
+const MANIFESTS = "/etc/kubernetes/manifests";
+
+/** Where the manifest waits while the API server is stopped. */
+const ASIDE = "/root";
+
+/** Why the nodes cannot be entered; false where they can. */
+export async function closed() {
+  try {
+    await inside(await controlPlane(), "test", "-x", "/bin/sh");
+    return false;
+  } catch (error) {
+    const reason = error.message.split("\n")[0];
+    return `the nodes are no containers that this machine reaches by docker exec (${reason})`;
+  }
+}
+
+/** Runs a command on a node, gives what it prints. */
+export function inside(node, ...words) {
+  return command("docker", ["exec", node, ...words]);
+}
+
+/** Sends a signal (`KILL`, `STOP`) to a pod's process, by the name of its program. */
+export async function signal(pod, program, name) {
+  // The kubelet names a pod's control group by its uid, with _ for - where systemd makes them.
+  const uid = pod.metadata.uid.replaceAll("-", "[-_]");
+  const script = `
+    for group in $(grep -l "pod${uid}" /proc/[0-9]*/cgroup 2>/dev/null); do
+      process=\${group%/cgroup}
+      [ "$(cat $process/comm)" = ${program} ] && kill -${name} \${process#/proc/} && found=1
+    done
+    [ -n "$found" ]`;
+  await inside(pod.spec.nodeName, "sh", "-c", script);
+}
+
+/** The API server: kubeadm's, a static pod of the control plane's node. */
+export class ApiServer {
+  #node;
+
+  static async find() {
+    const server = new ApiServer();
+    server.#node = await controlPlane();
+    return server;
+  }
+
+  /** Stops it, and waits until it answers nobody. */
+  async stop() {
+    await inside(this.#node, "mv", `${MANIFESTS}/${MANIFEST}`, `${ASIDE}/${MANIFEST}`);
+    await until("the API server has stopped", async () => !(await this.#answers()));
+  }
+
+  /** Starts it again where it is stopped, and waits until it is ready. */
+  async start() {
+    const back = `test ! -e ${ASIDE}/${MANIFEST} || mv ${ASIDE}/${MANIFEST} ${MANIFESTS}/${MANIFEST}`;
+    await inside(this.#node, "sh", "-c", back);
+    await until("the API server is ready again", () => this.#answers(), { patience: 180_000, every: 1000 });
+  }
+
+  async #answers() {
+    return kubectl("get", "--raw", "/readyz", "--request-timeout=2s").then(
+      () => true,
+      () => false,
+    );
+  }
+}
+
+async function controlPlane() {
+  const path = "jsonpath={.items[0].metadata.name}";
+  return kubectl("get", "nodes", "-l", "node-role.kubernetes.io/control-plane", "-o", path);
+}
