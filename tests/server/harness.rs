@@ -67,6 +67,11 @@ impl Rookery {
     /// Starts one with a configuration in YAML, and waits until it is ready. Connections and
     /// events are not rated unless `config` says so.
     pub async fn start(config: &str) -> Self {
+        Self::start_with(config, &[]).await
+    }
+
+    /// Starts one with these environment variables besides.
+    pub async fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("rookery.yaml"), config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
@@ -77,7 +82,9 @@ impl Rookery {
             .args(["serve", "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"])
             .args(["--shards", "2", "--config"])
             .arg(directory.path().join("rookery.yaml"))
+            .env_remove("ROOKERY_REVISION")
             .env("RUST_LOG", "info")
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -106,6 +113,17 @@ impl Rookery {
     /// The process's id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Tells it to stop.
+    pub fn terminate(&self) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Whether its process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// What it has logged.

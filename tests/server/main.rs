@@ -19,4 +19,5 @@ mod redis;
 mod reload;
 mod stalled;
 mod transport;
+mod turns;
 mod websocket;
