@@ -1,5 +1,6 @@
 //! The custom resource `Rookery` (`rookery.dev/v1alpha1`) and its definition.
 
+mod resources;
 mod schema;
 mod spec;
 mod status;
@@ -70,7 +71,11 @@ pub struct RookerySpec {
     #[serde(default)]
     pub drain: DrainSpec,
     /// The servers' requests and limits. Absent: requests of 100m CPU and 128Mi memory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "resources::deserialize"
+    )]
     pub resources: Option<k8s_openapi::api::core::v1::ResourceRequirements>,
     /// What else the servers' pods have.
     #[serde(default)]

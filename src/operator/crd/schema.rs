@@ -18,6 +18,11 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
         }
         schema.format = schema.format.take().filter(|format| FORMATS.contains(&format.as_str()));
         schema.example = None;
+        if is_quantity(schema) {
+            schema.type_ = None;
+            schema.pattern = Some(QUANTITY.to_owned());
+            schema.x_kubernetes_int_or_string = Some(true);
+        }
         if let Some(all) = &schema.any_of
             && is_int_or_string(all)
         {
@@ -40,6 +45,17 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
 fn is_int_or_string(all: &[JSONSchemaProps]) -> bool {
     let [number, text] = all else { return false };
     number.minimum.is_some() && text.pattern.is_some()
+}
+
+/// A quantity as text (Kubernetes API reference, `Quantity`).
+const QUANTITY: &str =
+    r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?$";
+
+/// Whether this is Kubernetes's `Quantity`, which its own schema calls a text.
+fn is_quantity(schema: &JSONSchemaProps) -> bool {
+    let described = schema.description.as_deref().unwrap_or_default();
+    schema.type_.as_deref() == Some("string")
+        && described.starts_with("Quantity is a fixed-point representation")
 }
 
 /// Formats of the structural schema that validate something.

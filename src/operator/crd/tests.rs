@@ -69,3 +69,19 @@ fn a_configuration_keeps_what_was_written_and_no_more() {
     let spec: RookerySpec = serde_json::from_value(written.clone()).unwrap();
     assert_eq!(serde_json::to_value(&spec).unwrap()["config"], written["config"]);
 }
+
+#[test]
+fn a_quantity_may_be_a_number() {
+    let written =
+        json!({"resources": {"limits": {"cpu": 2, "memory": "1Gi"}, "requests": {"cpu": 0.5}}});
+    let spec: RookerySpec = serde_json::from_value(written).unwrap();
+    let read = serde_json::to_value(&spec).unwrap()["resources"].take();
+    assert_eq!(read["limits"], json!({"cpu": "2", "memory": "1Gi"}));
+    assert_eq!(read["requests"], json!({"cpu": "0.5"}));
+    let limits = schema()
+        .pointer("/properties/spec/properties/resources/properties/limits/additionalProperties")
+        .cloned()
+        .unwrap();
+    assert_eq!(limits["x-kubernetes-int-or-string"], true);
+    assert!(limits.get("type").is_none());
+}

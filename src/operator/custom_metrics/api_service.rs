@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
     APIService, APIServiceSpec, ServiceReference,
 };
@@ -175,7 +176,7 @@ impl Keeper {
         };
         let desired = desired(&self.names, owner, bundle);
         let told = match judge(&self.seen, &desired, &self.names) {
-            Verdict::InStep(found) => judge::availability(found),
+            Verdict::InStep(found) => judge::availability(found, Timestamp::now()),
             Verdict::Create => {
                 self.create(api, &desired).await?;
                 Serving::Ours

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::ResourceExt as _;
 
@@ -58,14 +59,20 @@ pub fn is_ours(found: &APIService, names: &Names) -> bool {
         && (leads_here || reason(found) == Some("ServiceNotFound"))
 }
 
+/// How long the API server may take to get through, after the APIService was made or a replica
+/// was replaced, before anybody is told.
+const GRACE: SignedDuration = SignedDuration::from_secs(15);
+
 /// How the API server gets on with ours.
-pub fn availability(ours: &APIService) -> Serving {
-    match available(ours) {
-        Some(condition) if condition.status == "False" => {
-            Serving::Unreachable { message: condition.message.clone().unwrap_or_default() }
-        }
-        _ => Serving::Ours,
+pub fn availability(ours: &APIService, now: Timestamp) -> Serving {
+    let Some(condition) = available(ours).filter(|condition| condition.status == "False") else {
+        return Serving::Ours;
+    };
+    let since = condition.last_transition_time.as_ref().map(|since| now.duration_since(since.0));
+    if since.is_some_and(|since| since < GRACE) {
+        return Serving::Off { reason: "the API server has not got through yet".to_owned() };
     }
+    Serving::Unreachable { message: condition.message.clone().unwrap_or_default() }
 }
 
 fn reason(found: &APIService) -> Option<&str> {
@@ -180,9 +187,15 @@ mod tests {
     #[test]
     fn an_api_server_that_cannot_get_here_is_told_of() {
         let mut ours = wanted();
-        assert_eq!(availability(&ours), Serving::Ours);
-        let conditions = json!([{"type": "Available", "status": "False", "message": "timeout"}]);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(availability(&ours, at(0)), Serving::Ours);
+        let conditions = json!([{
+            "type": "Available", "status": "False", "message": "timeout",
+            "lastTransitionTime": "1970-01-01T00:00:10Z",
+        }]);
         ours.status = Some(serde_json::from_value(json!({"conditions": conditions})).unwrap());
-        assert_eq!(availability(&ours), Serving::Unreachable { message: "timeout".into() });
+        assert!(matches!(availability(&ours, at(20)), Serving::Off { .. }), "it may take a while");
+        let told = Serving::Unreachable { message: "timeout".into() };
+        assert_eq!(availability(&ours, at(30)), told);
     }
 }

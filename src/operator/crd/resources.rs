@@ -1,0 +1,22 @@
+//! Requests and limits, whose quantities may be numbers: `cpu: 2`.
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer};
+use serde_json::Value;
+
+/// Reads requests and limits; a number becomes the text that Kubernetes takes.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ResourceRequirements>, D::Error> {
+    let Some(mut written) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+    for part in ["requests", "limits"] {
+        let amounts = written.get_mut(part).and_then(Value::as_object_mut);
+        for amount in amounts.into_iter().flat_map(|amounts| amounts.values_mut()) {
+            if let Value::Number(number) = amount {
+                *amount = Value::String(number.to_string());
+            }
+        }
+    }
+    serde_json::from_value(written).map(Some).map_err(D::Error::custom)
+}
