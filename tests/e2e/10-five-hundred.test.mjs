@@ -55,6 +55,7 @@ scenario("five hundred resources", async (s) => {
   await s.step("then it is quiet: no object is changed, no status is written", async () => {
     await operators.settled();
     const before = await operators.work();
+    s.note(`${before.objects} objects and ${before.statuses} statuses were written until then`);
     const cpuBefore = await operators.cpu();
     await pause(WINDOW);
     const cpuAfter = await operators.cpu();
