@@ -1,8 +1,9 @@
 // A deploy that nobody notices: every client moves once, spread over the window; messages go on;
 // new clients get in throughout, and never on a pod that is leaving.
 import assert from "node:assert/strict";
-import { UPGRADE, connected } from "./harness/clients.mjs";
+import { UPGRADE } from "./harness/clients.mjs";
 import { kubectl } from "./harness/kubectl.mjs";
+import { Newcomers } from "./harness/newcomers.mjs";
 import { NAME, Release } from "./harness/release.mjs";
 import * as operator from "./harness/operator.mjs";
 import { scenario } from "./harness/scenario.mjs";
@@ -125,35 +126,6 @@ class Publisher {
       const answer = await socket.timeout(2_000).emitWithAck("publish", said).catch(() => undefined);
       if (answer?.status === "SUCCESS") this.accepted.push(n);
       await pause(250);
-    }
-  }
-
-  stop() {
-    this.#on = false;
-    return this.running;
-  }
-}
-
-/** One new client after the other: connects as a browser does, and leaves. */
-class Newcomers {
-  came = [];
-  refused = [];
-  #on = true;
-
-  constructor(release) {
-    this.running = this.#run(release);
-  }
-
-  async #run(release) {
-    while (this.#on) {
-      try {
-        const socket = await connected(release.ingress, release.host, UPGRADE, { patience: 5_000 });
-        this.came.push({ at: Date.now(), pod: socket.id.slice(0, 8) });
-        socket.close();
-      } catch (error) {
-        this.refused.push(error.message);
-      }
-      await pause(200);
     }
   }
 

@@ -28,9 +28,11 @@ export async function connected(ingress, host, transports, { patience, ...option
       `a client connects by ${transports.join(" then ")}`,
       new Promise((resolve, reject) => {
         socket.once("connect_error", (error) => reject(refusal(error)));
-        const upgrades = transports === UPGRADE;
-        socket.io.engine.once("upgrade", () => resolve());
-        socket.once("connect", () => upgrades || resolve());
+        // Either may come first.
+        let missing = transports === UPGRADE ? 2 : 1;
+        const one = () => --missing === 0 && resolve();
+        socket.once("connect", one);
+        if (transports === UPGRADE) socket.io.engine.once("upgrade", one);
       }),
       patience,
     );

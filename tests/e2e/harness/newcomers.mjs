@@ -6,7 +6,7 @@ import { pause } from "./until.mjs";
 export class Newcomers {
   /** Who got in: {at, pod}. */
   came = [];
-  /** What those were told that did not, in whole. */
+  /** What went wrong for those that did not. */
   refused = [];
   #on = true;
 
@@ -17,7 +17,7 @@ export class Newcomers {
   async #run(release) {
     while (this.#on) {
       try {
-        const socket = await connected(release.ingress, release.host, UPGRADE, { patience: 5_000 });
+        const socket = await connected(release.ingress, release.host, UPGRADE, { patience: 10_000 });
         this.came.push({ at: Date.now(), pod: podOf(socket) });
         socket.close();
       } catch (error) {
