@@ -30,7 +30,7 @@ scenario("a node is drained", async (s) => {
 
   const node = crowded(before);
   const moving = before.filter((pod) => pod.node === node);
-  assert.ok(moving.length > 1 && moving.length < SERVERS, `${moving.length} of ${SERVERS} servers are on ${node}`);
+  assert.ok(moving.length > 1, `${moving.length} of ${SERVERS} servers are on ${node}`);
   const ids = new Map();
   for (const pod of moving) ids.set(pod.name, await pod.id());
   s.note(`${moving.length} of ${SERVERS} servers are on ${node}, which is drained`);

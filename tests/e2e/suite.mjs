@@ -12,7 +12,7 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 /** Runs one file: how many of its tests passed and failed. */
 function run(file) {
   return new Promise((resolve, reject) => {
-    const args = ["--test", "--test-reporter=spec", path.join(here, file)];
+    const args = ["--test", "--test-force-exit", "--test-reporter=spec", path.join(here, file)];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
     let text = "";
     child.stdout.on("data", (data) => {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext,
-    TopologySpreadConstraint, Volume, VolumeMount,
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+    HTTPGetAction, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector,
+    SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -55,8 +56,9 @@ fn annotations(v: &Validated) -> BTreeMap<String, String> {
 fn pod(v: &Validated) -> PodSpec {
     let more = &v.spec.pod_template;
     let spread = more.topology_spread_constraints.clone();
+    let affinity = more.affinity.clone();
     PodSpec {
-        affinity: more.affinity.clone(),
+        affinity: affinity.or_else(|| spread.is_none().then(|| apart_by_zone(v))),
         automount_service_account_token: Some(false),
         containers: vec![container(v)],
         // Variables such as ROOKERY_PORT, for a Service named rookery, would be taken for flags.
@@ -80,23 +82,43 @@ fn pod(v: &Validated) -> PodSpec {
             i64::from(v.drain_seconds().saturating_add(ENDING_SECONDS)) + patience_seconds(v),
         ),
         tolerations: Some(more.tolerations.clone()).filter(|all| !all.is_empty()),
-        topology_spread_constraints: Some(spread.unwrap_or_else(|| {
-            ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| over(v, key)).into()
-        })),
+        topology_spread_constraints: Some(spread.unwrap_or_else(|| vec![over_nodes(v)])),
         volumes: Some(volumes(v)),
         ..PodSpec::default()
     }
 }
 
-/// Spreads each generation of pods evenly, where possible.
-fn over(v: &Validated, topology_key: &str) -> TopologySpreadConstraint {
+/// Spreads each generation of pods evenly over nodes, where possible.
+fn over_nodes(v: &Validated) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         label_selector: Some(pods(v)),
         match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
         max_skew: 1,
-        topology_key: topology_key.to_owned(),
+        topology_key: "kubernetes.io/hostname".to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
         ..TopologySpreadConstraint::default()
+    }
+}
+
+/// Prefers zones with fewer pods. A second constraint would not do: where nodes have no zone, the
+/// scheduler passes over all constraints of the pod, that by node too (kube-scheduler, plugin
+/// PodTopologySpread, `requireAllTopologies`).
+fn apart_by_zone(v: &Validated) -> Affinity {
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![
+                WeightedPodAffinityTerm {
+                    pod_affinity_term: PodAffinityTerm {
+                        label_selector: Some(pods(v)),
+                        topology_key: "topology.kubernetes.io/zone".to_owned(),
+                        ..PodAffinityTerm::default()
+                    },
+                    weight: 100,
+                },
+            ]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
     }
 }
 
