@@ -264,7 +264,7 @@ impl Server {
         if let Some(link) = &link {
             link.tell_the_end(millis(SystemTime::now()));
         }
-        let turn = move || link.as_ref().map_or(Turn::Now, Link::turn);
+        let turn = move || link.as_ref().map_or(Some(Turn::Now), Link::turn);
         let drained = self.gateway.drain.run(&self.gateway, turn, &abort);
         tokio::select! {
             () = drained => {}

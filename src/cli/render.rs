@@ -17,7 +17,7 @@ use crate::config::error::{ConfigError, Problem};
 use crate::config::tree::{self, Node};
 use crate::config::typed;
 use crate::operator::build::{Capabilities, build};
-use crate::operator::crd::{Rookery, RookerySpec};
+use crate::operator::crd::{self, Rookery, RookerySpec};
 use crate::operator::validate::{DEFAULT_IMAGE, Defaults, validate};
 use crate::operator::yaml;
 
@@ -114,8 +114,14 @@ fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
     if let Some(document) = &document {
         problems.extend(wrong_type(document));
         let written: Value = typed::read(&node).unwrap_or_default();
-        find_unread("metadata", &written["metadata"], &json!(document.metadata), &mut problems);
-        find_unread("spec", &written["spec"], &json!(document.spec), &mut problems);
+        find_unread(
+            "metadata",
+            &written["metadata"],
+            &json!(document.metadata),
+            &Value::Null,
+            &mut problems,
+        );
+        find_unread("spec", &written["spec"], &json!(document.spec), &spec_schema(), &mut problems);
     }
     match document {
         Some(document) if problems.is_empty() => {
@@ -141,16 +147,30 @@ fn wrong_type(document: &Document) -> impl Iterator<Item = Problem> {
 
 /// Kubernetes's own types pass over keys that they do not know, so such a key shows only by not
 /// being there afterwards.
-fn find_unread(path: &str, written: &Value, read: &Value, problems: &mut Vec<Problem>) {
+/// `schema` tells which keys there are.
+fn find_unread(
+    path: &str,
+    written: &Value,
+    read: &Value,
+    schema: &Value,
+    problems: &mut Vec<Problem>,
+) {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => {
             for (key, value) in written {
+                let known = &schema["properties"];
                 let path = tree::key_path(path, key);
                 match read.get(key) {
-                    Some(read) => find_unread(&path, value, read, problems),
-                    None if says_nothing(value) => {}
+                    Some(read) => find_unread(&path, value, read, &known[key], problems),
+                    None if says_nothing(value) || known.get(key).is_some() => {}
                     None => {
-                        let text = format!("`{path}` is not a known key; leave it out");
+                        let instead = match nearest_of(key, known) {
+                            Some(nearest) => {
+                                format!("did you mean `{}`?", sibling(&path, key, nearest))
+                            }
+                            None => "leave it out".to_owned(),
+                        };
+                        let text = format!("`{path}` is not a known key; {instead}");
                         problems.push(Problem::new(path, text));
                     }
                 }
@@ -158,11 +178,28 @@ fn find_unread(path: &str, written: &Value, read: &Value, problems: &mut Vec<Pro
         }
         (Value::Array(written), Value::Array(read)) => {
             for (i, (written, read)) in written.iter().zip(read).enumerate() {
-                find_unread(&tree::item_path(path, i), written, read, problems);
+                find_unread(&tree::item_path(path, i), written, read, &schema["items"], problems);
             }
         }
         _ => {}
     }
+}
+
+/// The schema of `spec`.
+fn spec_schema() -> Value {
+    let definition = json!(crd::definition());
+    let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
+    schema.cloned().unwrap_or_default()
+}
+
+fn nearest_of<'k>(key: &str, known: &'k Value) -> Option<&'k str> {
+    let known: Vec<&str> = known.as_object()?.keys().map(String::as_str).collect();
+    typed::nearest(key, &known)
+}
+
+/// The path of `nearest` beside that of `key`.
+fn sibling(path: &str, key: &str, nearest: &str) -> String {
+    format!("{}{nearest}", path.strip_suffix(key).unwrap_or_default())
 }
 
 /// Whether a value is the same as none.

@@ -172,7 +172,7 @@ fn listed(known: &[&str]) -> String {
 }
 
 /// The known key that was probably meant: the same letters in another case, or few edits away.
-fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |s: &str| s.to_lowercase().replace(['_', '-'], "");
     let field = plain(field);
     known

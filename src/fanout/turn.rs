@@ -7,6 +7,8 @@
 //! to stop, and the ingress gives new sessions to the new revision alone; then one after the
 //! other closes its sessions. Pure: the caller says what is known.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What a server says of itself.
@@ -17,7 +19,8 @@ pub struct State {
     pub group: String,
     /// Its revision among these.
     pub revision: String,
-    /// When it started, in milliseconds since 1970: the revision of the youngest is the new one.
+    /// When it started, in milliseconds since 1970. The new revision is that whose eldest server
+    /// is the youngest: one of an old revision may have been started again.
     pub born: u64,
     /// When it was told to stop, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,8 +64,13 @@ pub fn turn<'a>(
     others: impl Iterator<Item = (&'a str, &'a State)> + Clone,
 ) -> Turn {
     let group = others.filter(|(_, other)| other.group == me.group);
-    let newest = group.clone().map(|(_, other)| other).chain([me]).max_by_key(|state| state.born);
-    if newest.is_none_or(|newest| newest.is_of(me)) {
+    let mut eldest: HashMap<&str, u64> = HashMap::new();
+    for state in group.clone().map(|(_, other)| other).chain([me]) {
+        let born = eldest.entry(&state.revision).or_insert(state.born);
+        *born = state.born.min(*born);
+    }
+    let newest = eldest.into_iter().max_by_key(|(_, born)| *born);
+    if newest.is_none_or(|(revision, _)| revision == me.revision) {
         return Turn::Now;
     }
     let same = group.filter(|(_, other)| other.is_of(me));
@@ -124,6 +132,13 @@ mod tests {
     fn the_new_wait_for_nobody() {
         let me = state("b", 9, Some(100));
         assert_eq!(of(&me, &[("x", state("a", 1, None)), ("y", state("b", 8, None))]), Turn::Now);
+    }
+
+    #[test]
+    fn an_old_server_that_was_started_again_makes_its_revision_no_newer() {
+        let me = state("a", 1, Some(100));
+        let (new, again) = (("n", state("b", 9, None)), ("x", state("a", 50, None)));
+        assert_eq!(of(&me, &[new, again]), Turn::OthersServe(1));
     }
 
     #[test]

@@ -17,6 +17,10 @@ const STEP: Duration = Duration::from_millis(50);
 /// Time between two looks whose turn it is.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How long it may take until the others were heard, before nobody is waited for: a little longer
+/// than a silent instance is taken for alive.
+const KNOWN_WITHIN: Duration = Duration::from_secs(6);
+
 /// How long turns may stay as they are, beside what the drains of two servers take: then a new
 /// server does not come up, perhaps for want of the place that this one takes.
 const STALLED: Duration = Duration::from_secs(60);
@@ -50,7 +54,12 @@ impl Drain {
 
     /// Goes through lead and window; returns when no session is left, or at `abort`. `turn` says
     /// between the two whether other servers come first.
-    pub async fn run(&self, gateway: &Gateway, turn: impl Fn() -> Turn, abort: &CancellationToken) {
+    pub async fn run(
+        &self,
+        gateway: &Gateway,
+        turn: impl Fn() -> Option<Turn>,
+        abort: &CancellationToken,
+    ) {
         let (lead, window) = (gateway.config.drain.lead.0, gateway.config.drain.window.0);
         self.phase.store(1, Ordering::Relaxed);
         tracing::info!(lead = %humantime::format_duration(lead), "told to stop");
@@ -78,30 +87,53 @@ impl Drain {
 /// Waits for this server's turn in a rollout, at most for `drain.patience`, and no longer than
 /// there are sessions. After others' turns the lead is waited once more, so that the reconnects of
 /// two servers never come together.
-async fn wait_for(turn: impl Fn() -> Turn, gateway: &Gateway) {
+async fn wait_for(turn: impl Fn() -> Option<Turn>, gateway: &Gateway) {
     let drain = &gateway.config.drain;
     let stalled = 2 * (drain.lead.0 + drain.window.0) + STALLED;
     let start = Instant::now();
-    let mut seen = (turn(), start);
-    if seen.0 == Turn::Now || drain.patience.0.is_zero() {
+    if drain.patience.0.is_zero() {
         return;
     }
-    tracing::info!(turn = ?seen.0, "waiting for this server's turn to close its sessions");
-    while seen.0 != Turn::Now && !gateway.sessions.is_empty() {
+    let mut known = turn();
+    while known.is_none() && start.elapsed() < KNOWN_WITHIN && !gateway.sessions.is_empty() {
         tokio::time::sleep(LOOK).await;
-        let now = turn();
-        if now != seen.0 {
-            tracing::info!(turn = ?now, "the turns have changed");
-            seen = (now, Instant::now());
-        }
-        if start.elapsed() > drain.patience.0 || seen.1.elapsed() > stalled {
+        known = turn();
+    }
+    // Where nothing is known, nobody is waited for.
+    let mut seen = (known.unwrap_or(Turn::Now), start);
+    while seen.0 != Turn::Now && !gateway.sessions.is_empty() {
+        tracing::info!(turn = ?seen.0, "waiting for this server's turn to close its sessions");
+        if !changes(&mut seen, &turn, gateway, start + drain.patience.0, stalled).await {
             tracing::warn!(turn = ?seen.0, "this server's turn did not come in time");
             return;
         }
+        if seen.0 == Turn::Now {
+            tokio::time::sleep(drain.lead.0).await;
+            seen = (turn().unwrap_or(Turn::Now), Instant::now());
+        }
     }
-    if !gateway.sessions.is_empty() {
-        tokio::time::sleep(drain.lead.0).await;
+}
+
+/// Waits until the turns are others, or no session is left; false when they were not in time. What
+/// was seen last holds while nothing is known.
+async fn changes(
+    seen: &mut (Turn, Instant),
+    turn: &impl Fn() -> Option<Turn>,
+    gateway: &Gateway,
+    until: Instant,
+    stalled: Duration,
+) -> bool {
+    while !gateway.sessions.is_empty() {
+        if Instant::now() > until || seen.1.elapsed() > stalled {
+            return false;
+        }
+        tokio::time::sleep(LOOK).await;
+        if let Some(now) = turn().filter(|now| *now != seen.0) {
+            *seen = (now, Instant::now());
+            return true;
+        }
     }
+    true
 }
 
 async fn shed(gateway: &Gateway, window: Duration) {

@@ -76,6 +76,11 @@ pub async fn apply(
     for object in desired {
         let target = Target::of(client, object);
         let before = owned.get(&target.kind, &target.namespace, &target.name);
+        if let Some(before) = &before
+            && is_anothers(before, uid)
+        {
+            return Err(target.foreign());
+        }
         let after = match before {
             Some(before) if is_as_desired(object, &before) => before,
             before => {
@@ -126,6 +131,13 @@ async fn prune(
         match api.delete(&object.name_any(), &params).await {
             Ok(_) => applied.changed.push(format!("{} {}", kind.kind, object.name_any())),
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                return Err(ApplyError::Refused {
+                    kind: kind.kind.clone(),
+                    name: object.name_any(),
+                    message: status.message.clone(),
+                });
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -141,24 +153,35 @@ const LISTS_MANAGER: &str = "rookery-operator-lists";
 /// was put in by hand would stay.
 fn what_was_added(desired: &Value, there: &Value) -> Option<Value> {
     let (Value::Object(desired), Value::Object(there)) = (desired, there) else { return None };
-    let parts: serde_json::Map<String, Value> = desired
-        .iter()
-        .filter_map(|(key, value)| {
-            let found = there.get(key)?;
-            let patch = match (value, found) {
-                (Value::Array(_), _) => has_other_length(value, found).then(|| value.clone()),
-                (Value::Object(files), Value::Object(found)) if key == FILES => {
-                    let more = found.keys().filter(|name| !files.contains_key(*name));
-                    let gone: serde_json::Map<_, _> =
-                        more.map(|name| (name.clone(), Value::Null)).collect();
-                    (!gone.is_empty()).then_some(Value::Object(gone))
-                }
-                _ => what_was_added(value, found),
-            };
-            Some((key.clone(), patch?))
-        })
-        .collect();
+    let stray = STRAY.iter().filter(|key| is_set(there.get(**key)) && !desired.contains_key(**key));
+    let mut parts: serde_json::Map<String, Value> =
+        stray.map(|key| ((*key).to_owned(), Value::Null)).collect();
+    let changed = desired.iter().filter_map(|(key, value)| {
+        let found = there.get(key)?;
+        let patch = match (value, found) {
+            (Value::Array(_), _) => has_other_length(value, found).then(|| value.clone()),
+            (Value::Object(files), Value::Object(found)) if key == FILES => {
+                let more = found.keys().filter(|name| !files.contains_key(*name));
+                let gone: serde_json::Map<_, _> =
+                    more.map(|name| (name.clone(), Value::Null)).collect();
+                (!gone.is_empty()).then_some(Value::Object(gone))
+            }
+            _ => what_was_added(value, found),
+        };
+        Some((key.clone(), patch?))
+    });
+    parts.extend(changed);
     (!parts.is_empty()).then_some(Value::Object(parts))
+}
+
+/// Fields that are never asked for, and change what runs or who gets in where somebody sets them:
+/// of a Deployment, of a pod, of a Service.
+const STRAY: [&str; 6] =
+    ["paused", "hostNetwork", "hostPID", "hostIPC", "externalIPs", "loadBalancerIP"];
+
+/// Whether a field says more than its default.
+fn is_set(found: Option<&Value>) -> bool {
+    found.is_some_and(|found| !is_nothing(found) && *found != Value::Bool(false))
 }
 
 /// What a ConfigMap holds.
@@ -175,6 +198,14 @@ fn has_other_length(desired: &Value, there: &Value) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether an object that carries our label is of another resource than `uid`: `chat` has a Service
+/// `chat-internal`, and so has a resource of that name. One whose owner somebody has taken away is
+/// ours again, if it was made of what is applied now.
+fn is_anothers(there: &DynamicObject, uid: &str) -> bool {
+    let owners = there.owner_references();
+    !owners.is_empty() && !owners.iter().any(|owner| owner.uid == uid)
 }
 
 /// Where one object goes.
@@ -211,8 +242,12 @@ impl Target {
         let Some(found) = self.api.get_metadata_opt(&self.name).await? else { return Ok(()) };
         match found.owner_references().iter().any(|owner| owner.uid == uid) {
             true => Ok(()),
-            false => Err(ApplyError::Foreign { kind: self.kind.clone(), name: self.name.clone() }),
+            false => Err(self.foreign()),
         }
+    }
+
+    fn foreign(&self) -> ApplyError {
+        ApplyError::Foreign { kind: self.kind.clone(), name: self.name.clone() }
     }
 
     async fn apply(&self, manager: &str, object: &Value) -> Result<DynamicObject, ApplyError> {
@@ -271,6 +306,7 @@ fn is_as_desired(desired: &DynamicObject, there: &DynamicObject) -> bool {
             .iter()
             .all(|part| is_part(&wanted[part], &found[part]))
         && is_part(&desired.data, &there.data)
+        && what_was_added(&desired.data, &there.data).is_none()
 }
 
 /// Whether all that `part` says is in `whole` too, which may say more (what the cluster adds).
@@ -306,6 +342,8 @@ fn is_nothing(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
     use super::*;
 
     fn object(value: Value) -> DynamicObject {
@@ -373,6 +411,35 @@ mod tests {
         let patch = json!({ "data": { "more": null } });
         assert_eq!(what_was_added(&desired.data, &there.data), Some(patch));
         assert_eq!(what_was_added(&desired.data, &desired.data), None);
+    }
+
+    #[test]
+    fn what_is_never_asked_for_is_taken_out() {
+        let desired = object(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "chat" },
+            "spec": { "template": { "spec": { "containers": [] } } },
+        }));
+        let mut there = desired.clone();
+        there.data["spec"]["paused"] = json!(false);
+        assert!(is_as_desired(&desired, &there));
+        there.data["spec"]["paused"] = json!(true);
+        there.data["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        assert!(!is_as_desired(&desired, &there));
+        let patch = json!({
+            "spec": { "paused": null, "template": { "spec": { "hostNetwork": null } } },
+        });
+        assert_eq!(what_was_added(&desired.data, &there.data), Some(patch));
+    }
+
+    #[test]
+    fn what_another_resource_owns_is_left_to_it() {
+        let mut there = service("1", 80);
+        assert!(!is_anothers(&there, "a"));
+        let owner = |uid: &str| OwnerReference { uid: uid.to_owned(), ..OwnerReference::default() };
+        there.metadata.owner_references = Some(vec![owner("b")]);
+        assert!(is_anothers(&there, "a"));
+        there.metadata.owner_references = Some(vec![owner("b"), owner("a")]);
+        assert!(!is_anothers(&there, "a"));
     }
 
     #[test]

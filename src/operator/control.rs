@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use kube::api::{Api, ApiResource};
 use kube::core::GroupVersionKind;
 use kube::runtime::controller::{Config, Controller};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::{PredicateConfig, WatchStreamExt as _, watcher};
 use kube::{Client, Resource as _, ResourceExt as _};
@@ -35,6 +35,9 @@ const CONCURRENCY: u16 = 8;
 
 /// Time between two looks for the Prometheus operator's kinds.
 const LOOK_FOR_KINDS: Duration = Duration::from_secs(60);
+
+/// How long one look may take.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the leader works with.
 #[derive(Clone)]
@@ -85,8 +88,9 @@ impl Leader {
 
     /// Reconciles every resource of the scopes until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        let mut capabilities = Capabilities::default();
         while !stop.is_cancelled() {
-            let capabilities = look_for_kinds(&self.client).await;
+            capabilities = look_for_kinds(&self.client, capabilities).await;
             let round = stop.child_token();
             let controllers = self
                 .scopes
@@ -125,7 +129,7 @@ impl Leader {
         let mut serving = self.serving.clone();
         serving.mark_unchanged();
         let served = tokio_stream_of(serving);
-        let context = Arc::new(self.context(owned, capabilities));
+        let context = Arc::new(self.context(owned, capabilities, stop.clone()));
         controller
             .reconcile_on(counted)
             .reconcile_all_on(served)
@@ -152,11 +156,12 @@ impl Leader {
         }
     }
 
-    fn context(self, owned: Owned, capabilities: Capabilities) -> Context {
+    fn context(self, owned: Owned, capabilities: Capabilities, stop: CancellationToken) -> Context {
         let reporter =
             Reporter { controller: names::MANAGER.to_owned(), instance: Some(self.identity) };
         Context {
-            recorder: Recorder::new(self.client.clone(), reporter),
+            reporter,
+            stop,
             client: self.client,
             owned,
             pods: self.pods,
@@ -205,7 +210,7 @@ async fn kinds_change(client: &Client, known: &Capabilities, stop: &Cancellation
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_FOR_KINDS) => {}
         }
-        let now = look_for_kinds(client).await;
+        let now = look_for_kinds(client, *known).await;
         if now != *known {
             info!(before = ?known, ?now, "the cluster's optional kinds have changed");
             return;
@@ -213,12 +218,21 @@ async fn kinds_change(client: &Client, known: &Capabilities, stop: &Cancellation
     }
 }
 
-async fn look_for_kinds(client: &Client) -> Capabilities {
-    let has = |kind: &'static str| async move {
+/// Which optional kinds there are; `known` stays where the cluster does not say.
+async fn look_for_kinds(client: &Client, known: Capabilities) -> Capabilities {
+    let has = |kind: &'static str, known: bool| async move {
         let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
-        kube::discovery::oneshot::pinned_kind(client, &kind).await.is_ok()
+        let look = kube::discovery::oneshot::pinned_kind(client, &kind);
+        match tokio::time::timeout(LOOK_WITHIN, look).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(kube::Error::Discovery(_))) => false,
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => false,
+            Ok(Err(_)) | Err(_) => known,
+        }
     };
-    let (service_monitor, prometheus_rule) =
-        tokio::join!(has("ServiceMonitor"), has("PrometheusRule"));
+    let (service_monitor, prometheus_rule) = tokio::join!(
+        has("ServiceMonitor", known.service_monitor),
+        has("PrometheusRule", known.prometheus_rule),
+    );
     Capabilities { service_monitor, prometheus_rule }
 }

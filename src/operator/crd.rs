@@ -44,7 +44,7 @@ pub use status::*;
     validation = (ONE_REDIS_URL, ONE_REDIS_URL_SAYS),
     validation = (WIRE_STAYS, WIRE_STAYS_SAYS)
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RookerySpec {
     /// The servers' image. Absent: the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -141,7 +141,13 @@ fn shrinking(
     let shrinks = |key: &(&str, &str), have: usize, connections: u64| {
         let Some(scaling) = scaling(key.0, key.1) else { return false };
         let per_pod = scaling.connections_per_pod;
-        per_pod > 0 && have > scaling.min.max(1) && connections.div_ceil(per_pod) < have as u64
+        // An autoscaler lets a tenth pass (Kubernetes documentation, "Horizontal Pod Autoscaling",
+        // section "Algorithm details").
+        let passes = connections.saturating_mul(10) >= per_pod.saturating_mul(9 * have as u64);
+        per_pod > 0
+            && have > scaling.min.max(1)
+            && connections.div_ceil(per_pod) < have as u64
+            && !passes
     };
     totals
         .into_iter()
@@ -227,6 +233,10 @@ mod tests {
         assert!(shrinking(&pods, of(50, 1)).is_empty());
         assert_eq!(shrinking(&pods, of(51, 1)).len(), 1);
         assert!(shrinking(&pods, of(51, 3)).is_empty());
+        let nearly = [pod("a", Some(46)), pod("b", Some(46)), pod("c", Some(0))];
+        assert_eq!(shrinking(&nearly, of(50, 1)).len(), 1);
+        let many: Vec<_> = (0..20).map(|_| pod("a", Some(46))).collect();
+        assert!(shrinking(&many, of(50, 1)).is_empty(), "an autoscaler lets a tenth pass");
         assert!(shrinking(&pods, of(0, 1)).is_empty());
         assert!(shrinking(&pods, |_: &str, _: &str| None).is_empty());
         assert!(shrinking(&[pod("a", Some(1)), pod("b", None)], of(50, 1)).is_empty());

@@ -200,7 +200,7 @@ impl Shared {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(pod)) => {
-                    if let Some(facts) = Facts::of(&pod) {
+                    if let Some(facts) = Facts::of(&pod).filter(|_| !has_ended(&pod)) {
                         listed.insert(facts.key());
                         self.follow(facts);
                     }
@@ -210,16 +210,21 @@ impl Shared {
                     gone.into_iter().for_each(|instance| self.boards.mark(instance));
                     listed.clear();
                 }
-                Ok(Event::Apply(pod)) => {
+                Ok(Event::Apply(pod)) if !has_ended(&pod) => {
                     if let Some(facts) = Facts::of(&pod) {
                         self.follow(facts);
                     }
                 }
-                Ok(Event::Delete(pod)) => {
+                Ok(Event::Apply(pod) | Event::Delete(pod)) => {
                     let gone = Facts::of(&pod).and_then(|facts| self.book.lock().remove(&facts));
                     gone.into_iter().for_each(|instance| self.boards.mark(instance));
                 }
-                Err(error) => warn!(%error, "cannot watch the servers' pods; trying again"),
+                Err(error) => {
+                    warn!(%error, "cannot watch the servers' pods; trying again");
+                    if is_refusal(&error) {
+                        self.book.lock().answered(scope.as_deref());
+                    }
+                }
             }
             self.followed.set(self.book.lock().len() as i64);
         }
@@ -273,6 +278,18 @@ impl Shared {
         outcome.inc();
         sample
     }
+}
+
+/// Whether a pod serves nobody any more, but is kept to be looked at: one that was evicted.
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+/// Whether the cluster answers, and does not let this operator look.
+fn is_refusal(error: &watcher::Error) -> bool {
+    let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return false };
+    matches!(status.code, 403 | 404)
 }
 
 #[cfg(test)]

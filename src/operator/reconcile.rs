@@ -9,10 +9,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _, ResourceExt as _};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::apply::{Applied, ApplyError, apply};
@@ -28,6 +29,9 @@ use super::validate::{Defaults, validate};
 /// A resource as it was read: one that does not have the shape of its definition must not stop
 /// the others from being read.
 pub type Read = DeserializeGuard<Rookery>;
+
+/// How long a reconciliation may take.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// When a resource is looked at again though nothing has changed.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -52,10 +56,12 @@ pub struct Context {
     pub capabilities: Capabilities,
     /// What resources have that name none.
     pub defaults: Defaults,
-    /// Tells of what happens, on the resource.
-    pub recorder: Recorder,
+    /// Who tells of what happens, on the resource.
+    pub reporter: Reporter,
     /// Counts it.
     pub metrics: OperatorMetrics,
+    /// Cancelled when this process stops to lead.
+    pub stop: CancellationToken,
     /// How often each resource has failed in a row.
     pub failures: Failures,
 }
@@ -66,6 +72,9 @@ pub enum ReconcileError {
     /// An object could not be brought into the cluster.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// It took too long; the cluster does not answer.
+    #[error("not done within a minute: the cluster does not answer, or is slow")]
+    Deadline,
     /// The status could not be written.
     #[error("the status cannot be written: {0}")]
     Status(kube::Error),
@@ -79,12 +88,23 @@ pub async fn reconcile(
     resource: Arc<Read>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
+    match tokio::time::timeout(DEADLINE, reconcile_for_long(&resource, &context)).await {
+        Ok(done) => done,
+        Err(_) => {
+            context.metrics.reconciles.with_label_values(&["failed"]).inc();
+            Err(ReconcileError::Deadline)
+        }
+    }
+}
+
+async fn reconcile_for_long(resource: &Read, context: &Context) -> Result<Action, ReconcileError> {
     let _timer = context.metrics.time();
     if resource.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    if context.owned.ready().await.is_err() {
-        // The watches end when this process stops to lead.
+    let listed = context.stop.run_until_cancelled(context.owned.ready()).await;
+    if !matches!(listed, Some(Ok(()))) {
+        // This process stops to lead.
         return Ok(Action::await_change());
     }
     let (outcome, result) = match &resource.0 {
@@ -92,14 +112,14 @@ pub async fn reconcile(
             let rookery = &nameplate(resource.meta());
             let message = format!("it cannot be read: {}", unreadable.error);
             let trouble = Trouble { reason: "Invalid", message };
-            let reconciliation = Reconciliation { rookery, context: &context };
+            let reconciliation = Reconciliation { rookery, context };
             ("invalid", reconciliation.say(&Applied::default(), Some(trouble), None).await)
         }
-        Ok(rookery) => Reconciliation { rookery, context: &context }.run().await,
+        Ok(rookery) => Reconciliation { rookery, context }.run().await,
     };
     context.metrics.reconciles.with_label_values(&[outcome]).inc();
     result?;
-    context.failures.forget(&resource);
+    context.failures.forget(resource);
     Ok(Action::requeue(AGAIN))
 }
 
@@ -179,8 +199,10 @@ impl Reconciliation<'_> {
                 (if written.is_ok() { "done" } else { "failed" }, written)
             }
             Err(error) => {
-                let trouble = trouble_of(&error);
-                if let Err(error) = self.say(&Applied::default(), trouble, redis).await {
+                // What a cluster that does not answer has of it is not known, so nothing is said.
+                if let Some(trouble) = trouble_of(&error)
+                    && let Err(error) = self.say(&Applied::default(), Some(trouble), redis).await
+                {
                     warn!(%error, "nor could its status be written");
                 }
                 ("failed", Err(error.into()))
@@ -264,15 +286,28 @@ impl Reconciliation<'_> {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(note),
+            note: Some(shortened(note)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
         let about = self.rookery.object_ref(&());
-        if let Err(error) = self.context.recorder.publish(&event, &about).await {
+        // A recorder of its own for each: one repeats the first note for all of a reason.
+        let context = self.context;
+        let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
+        if let Err(error) = recorder.publish(&event, &about).await {
             warn!(%error, reason, "an event could not be published");
         }
     }
+}
+
+/// A note of at most 1,024 bytes (Kubernetes API reference, events.k8s.io/v1, `note`).
+fn shortened(mut note: String) -> String {
+    const MOST: usize = 1024;
+    if note.len() > MOST {
+        note.truncate(note.floor_char_boundary(MOST - 3));
+        note.push('…');
+    }
+    note
 }
 
 /// What people must do about a failure; a cluster that does not answer is not theirs.

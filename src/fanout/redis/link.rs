@@ -16,7 +16,7 @@ use super::channels::Channels;
 use super::clock::Clock;
 use super::connect::{self, BadUrl};
 use super::inbound::Routes;
-use super::peers::{Answer, BEAT, Message, Peers, Questions};
+use super::peers::{Answer, BEAT, Message, Peers, Questions, SILENCE};
 use super::queue::{Kind, Queue};
 use super::seldom::Seldom;
 use super::subscriptions::{Hold, Subscriptions};
@@ -79,6 +79,8 @@ pub(crate) struct Inner {
     pub peers: Peers,
     /// What this pod says of itself.
     pub state: Mutex<Option<State>>,
+    /// Since when both connections are up.
+    pub up_since: Mutex<Option<Instant>>,
     /// Questions to pods: who answered, and what.
     pub questions: Questions<(String, Answer)>,
     /// Questions to Node servers.
@@ -127,6 +129,7 @@ impl Link {
             commands: Mutex::new(None),
             peers: Peers::default(),
             state: Mutex::new(parts.state),
+            up_since: Mutex::new(None),
             questions: Questions::default(),
             node_questions: Questions::default(),
             busy: Arc::new(Semaphore::new(MAX_BUSY)),
@@ -199,12 +202,14 @@ impl Link {
         self.inner.hello(false);
     }
 
-    /// Whether this instance may close its sessions, as far as it knows: without Redis it may.
-    pub fn turn(&self) -> Turn {
-        match &*self.inner.state.lock() {
-            Some(me) if self.is_up() => self.inner.peers.turn(&self.inner.pod, me, Instant::now()),
-            _ => Turn::Now,
-        }
+    /// Whether this instance may close its sessions. `None`: it is not known, as Redis is away, or
+    /// was until a moment ago and not every other instance was heard since.
+    pub fn turn(&self) -> Option<Turn> {
+        let state = self.inner.state.lock();
+        let Some(me) = &*state else { return Some(Turn::Now) };
+        let up_for = self.inner.up_since.lock().map(|since| since.elapsed());
+        let heard = up_for.is_some_and(|up_for| up_for > SILENCE);
+        heard.then(|| self.inner.peers.turn(&self.inner.pod, me, Instant::now()))
     }
 }
 
@@ -222,6 +227,9 @@ impl Inner {
         let both = halves.iter().all(|up| *up);
         self.metrics.redis_up.set(i64::from(both));
         let changed = self.up.send_replace(both) != both;
+        if changed {
+            *self.up_since.lock() = both.then(Instant::now);
+        }
         drop(halves);
         if changed && both {
             self.hello(true);

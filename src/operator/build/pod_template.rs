@@ -164,9 +164,22 @@ fn container(v: &Validated) -> Container {
     }
 }
 
-/// How long a server may wait for its turn in a rollout.
+/// How long a server may wait for its turn in a rollout, with the lead that follows.
 fn patience_seconds(v: &Validated) -> i64 {
-    i64::try_from(v.config.drain.patience.0.as_secs()).unwrap_or(i64::MAX / 2)
+    let drain = &v.config.drain;
+    if drain.patience.0.is_zero() {
+        return 0;
+    }
+    let whole = (drain.patience.0 + drain.lead.0).as_millis().div_ceil(1000);
+    i64::try_from(whole).unwrap_or(i64::MAX / 2)
+}
+
+/// The resource among all that share a Redis, in other clusters too.
+fn group(v: &Validated) -> String {
+    match &v.owner {
+        Some(owner) => format!("{}@{}", v.name, owner.uid),
+        None => v.name.clone(),
+    }
 }
 
 /// What tells a server which rollout it is of: see [`crate::fanout::turn`].
@@ -187,7 +200,7 @@ fn revision(v: &Validated) -> [EnvVar; 3] {
         field("POD_TEMPLATE_HASH", "metadata.labels['pod-template-hash']"),
         EnvVar {
             name: "ROOKERY_REVISION".to_owned(),
-            value: Some(format!("$(POD_NAMESPACE)/{}/$(POD_TEMPLATE_HASH)", v.name)),
+            value: Some(format!("$(POD_NAMESPACE)/{}/$(POD_TEMPLATE_HASH)", group(v))),
             ..EnvVar::default()
         },
     ]

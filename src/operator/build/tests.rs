@@ -196,7 +196,7 @@ fn the_configuration_is_mounted_where_serve_reads_it() {
     let container =
         find(&objects, "Deployment", "chat")["spec"]["template"]["spec"]["containers"][0].take();
     assert_eq!(container["args"], json!(["serve", "--config", "/etc/rookery/rookery.yaml"]));
-    assert_eq!(container["env"][2]["value"], "$(POD_NAMESPACE)/chat/$(POD_TEMPLATE_HASH)");
+    assert_eq!(container["env"][2]["value"], "$(POD_NAMESPACE)/chat@u/$(POD_TEMPLATE_HASH)");
     assert_eq!(container["volumeMounts"][2]["mountPath"], "/etc/more");
 }
 

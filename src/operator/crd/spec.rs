@@ -15,7 +15,7 @@ use crate::config::units::Period;
 
 /// How many servers there may be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.min) || !has(self.max) || self.min <= self.max", "min is above max"))]
 pub struct Replicas {
     /// At least this many. Absent: 2 (or `max`, where that is less).
@@ -30,7 +30,7 @@ pub struct Replicas {
 
 /// When there are more servers, and who counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Autoscaling {
     /// Whether a HorizontalPodAutoscaler is made. Without one the number of servers is whoever's
     /// scales the Deployment, such as KEDA's, which makes its own.
@@ -69,7 +69,7 @@ pub enum MetricsSource {
 
 /// How clients get in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Ingress {
     /// The IngressClass. Absent: the cluster's default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ pub enum IngressController {
 
 /// HTTPS at the ingress.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct IngressTls {
     /// The Secret that holds the certificate. Absent: the controller's default certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ pub struct IngressTls {
 
 /// The Redis between the servers: one of the two.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.url) != has(self.urlSecret)", "write url or urlSecret: exactly one"))]
 pub struct RedisSource {
     /// `redis://host:6379` or `rediss://…` (TLS). It shows in the ConfigMap: where it holds a
@@ -139,7 +139,7 @@ pub struct RedisSource {
 
 /// A key of a Secret.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SecretKey {
     /// The Secret's name.
     #[schemars(length(min = 1))]
@@ -165,7 +165,7 @@ impl SecretKey {
 
 /// A Secret that the servers mount.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SecretMount {
     /// The Secret's name, in the same namespace.
     #[schemars(length(min = 1))]
@@ -177,7 +177,7 @@ pub struct SecretMount {
 
 /// How sessions are closed when a server is told to stop.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DrainSpec {
     /// How long all goes on as before. Absent: 5s.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,7 +189,7 @@ pub struct DrainSpec {
 
 /// What else the servers' pods have.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PodTemplate {
     /// More labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -239,7 +239,7 @@ pub enum ImagePullPolicy {
 
 /// Prometheus objects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Monitoring {
     /// Whether a ServiceMonitor is made where its definition exists.
     pub service_monitor: bool,
@@ -265,7 +265,7 @@ impl Default for Monitoring {
 
 /// Who may reach the servers, and whom they may reach.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NetworkPolicySpec {
     /// Whether a NetworkPolicy is made.
     pub enabled: bool,

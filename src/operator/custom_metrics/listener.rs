@@ -155,7 +155,7 @@ async fn connection(
             result = connection.as_mut() => return Ok(result?),
             () = ended => connection.as_mut().graceful_shutdown(),
         }
-        return Ok(connection.await?);
+        return ended_within_grace(connection).await;
     }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -167,7 +167,20 @@ async fn connection(
         result = connection.as_mut() => return Ok(result?),
         () = ended => connection.as_mut().graceful_shutdown(),
     }
-    Ok(connection.await?)
+    ended_within_grace(connection).await
+}
+
+/// A connection that was told to end, and has [`GRACE`] for it.
+async fn ended_within_grace<E>(
+    connection: impl Future<Output = Result<(), E>>,
+) -> anyhow::Result<()>
+where
+    anyhow::Error: From<E>,
+{
+    match tokio::time::timeout(GRACE, connection).await {
+        Ok(ended) => Ok(ended?),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Whom the handshake has shown the client to be.

@@ -193,10 +193,16 @@ impl Book {
             }
             stays
         });
+        self.answered(scope);
+        gone
+    }
+
+    /// A scope was answered about, if only by a refusal: one whose namespace is gone, and with it
+    /// the right to look, must not keep this replica from being ready for the others.
+    pub fn answered(&mut self, scope: Option<&str>) {
         if self.listed.insert(scope.map(str::to_owned)) {
             self.unlisted = self.unlisted.saturating_sub(1);
         }
-        gone
     }
 
     /// Takes down the answer of a reading, none if it failed. Gives the instance, if that changed

@@ -23,8 +23,15 @@ const LONGEST_STABILIZATION: Duration = Duration::from_secs(3600);
 const MOST_REPLICAS: i32 = 1000;
 
 /// Variables that the operator sets, or that would contradict the mounted configuration.
-const OWN_VARIABLES: [&str; 4] =
-    ["ROOKERY_CONFIG", "ROOKERY_LISTEN", "ROOKERY_INTERNAL", "ROOKERY_REDIS"];
+const OWN_VARIABLES: [&str; 7] = [
+    "ROOKERY_CONFIG",
+    "ROOKERY_LISTEN",
+    "ROOKERY_INTERNAL",
+    "ROOKERY_REDIS",
+    "ROOKERY_REVISION",
+    "POD_NAMESPACE",
+    "POD_TEMPLATE_HASH",
+];
 
 /// The name must do for Services and label values that come of it.
 pub(super) fn check_name(name: &str, problems: &mut Problems) {
