@@ -9,11 +9,14 @@ import * as operator from "./harness/operator.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 
+/** How long one file may take, in milliseconds; then it is ended. */
+const LIMIT = 16 * 60_000;
+
 /** Runs one file: how many of its tests passed and failed. */
 function run(file) {
   return new Promise((resolve, reject) => {
     const args = ["--test", "--test-force-exit", "--test-reporter=spec", path.join(here, file)];
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], timeout: LIMIT, killSignal: "SIGKILL" });
     let text = "";
     child.stdout.on("data", (data) => {
       text += data;
