@@ -156,6 +156,7 @@ fn what_the_schema_cannot_say_is_refused_with_a_sentence() {
         (vec!["redis.url=redis://r:6379", "redis.urlSecret.name=r"], "leave one out"),
         (vec!["replicas.min=2"], "more than one replica needs Redis"),
         (vec!["operator.watchNamespaces={games}"], "leaves out \"default\""),
+        (vec!["operator.networkPolicy=null"], "`operator.networkPolicy` is empty"),
     ] {
         let arguments: Vec<_> = sets.iter().flat_map(|set| ["--set", set]).collect();
         refused(&arguments, &[says]);

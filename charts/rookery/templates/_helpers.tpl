@@ -11,6 +11,21 @@
 {{- fail (printf "`%s` is empty: leave it out, or write what is to be under it" .) -}}
 {{- end -}}
 {{- end -}}
+{{- if kindIs "invalid" .Values.operator.networkPolicy -}}
+{{- fail "`operator.networkPolicy` is empty: leave it out, or write what is to be under it" -}}
+{{- end -}}
+{{- if kindIs "invalid" .Values.operator.serviceMonitor -}}
+{{- $_ := set .Values.operator "serviceMonitor" dict -}}
+{{- end -}}
+{{- $_ := set .Values.operator "watchNamespaces" (.Values.operator.watchNamespaces | default list | uniq) -}}
+{{- /* What is null is not there. */ -}}
+{{- range $section := list .Values.ingress .Values.config (.Values.config.auth | default dict) -}}
+{{- range $key, $value := $section -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $section $key -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The image, with its digest where there is one. */}}
@@ -26,7 +41,7 @@
 {{- define "rookery.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/name: rookery
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
@@ -35,7 +50,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "rookery.operator.selector" -}}
 app.kubernetes.io/name: rookery
 app.kubernetes.io/component: operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of the operator's objects. */}}
@@ -117,9 +132,27 @@ http://{{ .Release.Name }}.{{ .Release.Namespace }}.svc
 {{- toYaml $resources -}}
 {{- end -}}
 
+{{/* How the API server is reached; without ports, it is not. */}}
+{{- define "rookery.operator.apiServerEgress" -}}
+{{- with .Values.operator.networkPolicy.apiServerPorts -}}
+# The API server.
+- ports:
+    {{- range . }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+{{ end -}}
+# DNS.
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end -}}
+
 {{/* The operator, as a subject of bindings. */}}
 {{- define "rookery.operator.subject" -}}
 - kind: ServiceAccount
   name: rookery-operator
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
