@@ -202,7 +202,7 @@ fn has_other_length(desired: &Value, there: &Value) -> bool {
 
 /// Whether an object that carries our label is of another resource than `uid`: `chat` has a Service
 /// `chat-internal`, and so has a resource of that name. One whose owner somebody has taken away is
-/// ours again, if it was made of what is applied now.
+/// taken for this resource's.
 fn is_anothers(there: &DynamicObject, uid: &str) -> bool {
     let owners = there.owner_references();
     !owners.is_empty() && !owners.iter().any(|owner| owner.uid == uid)

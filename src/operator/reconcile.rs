@@ -113,7 +113,7 @@ async fn reconcile_for_long(resource: &Read, context: &Context) -> Result<Action
             let message = format!("it cannot be read: {}", unreadable.error);
             let trouble = Trouble { reason: "Invalid", message };
             let reconciliation = Reconciliation { rookery, context };
-            ("invalid", reconciliation.say(&Applied::default(), Some(trouble), None).await)
+            ("invalid", reconciliation.say(&Applied::default(), Some(trouble), None, &[]).await)
         }
         Ok(rookery) => Reconciliation { rookery, context }.run().await,
     };
@@ -183,7 +183,7 @@ impl Reconciliation<'_> {
             Ok(validated) => validated,
             Err(invalid) => {
                 let trouble = Trouble { reason: "Invalid", message: invalid.to_string() };
-                let written = self.say(&Applied::default(), Some(trouble), None).await;
+                let written = self.say(&Applied::default(), Some(trouble), None, &[]).await;
                 return ("invalid", written);
             }
         };
@@ -195,13 +195,15 @@ impl Reconciliation<'_> {
         match done {
             Ok(applied) => {
                 self.tell_of(&applied).await;
-                let written = self.say(&applied, self.metrics_trouble(), redis).await;
+                let written =
+                    self.say(&applied, self.metrics_trouble(), redis, &validated.warnings).await;
                 (if written.is_ok() { "done" } else { "failed" }, written)
             }
             Err(error) => {
                 // What a cluster that does not answer has of it is not known, so nothing is said.
                 if let Some(trouble) = trouble_of(&error)
-                    && let Err(error) = self.say(&Applied::default(), Some(trouble), redis).await
+                    && let Err(error) =
+                        self.say(&Applied::default(), Some(trouble), redis, &[]).await
                 {
                     warn!(%error, "nor could its status be written");
                 }
@@ -241,6 +243,7 @@ impl Reconciliation<'_> {
         applied: &Applied,
         trouble: Option<Trouble>,
         redis: Option<bool>,
+        warnings: &[String],
     ) -> Result<(), ReconcileError> {
         let context = self.context;
         let name = self.rookery.name_any();
@@ -253,6 +256,7 @@ impl Reconciliation<'_> {
             deployment: applied.get("Deployment").or(there.as_deref()),
             pods: &context.pods.of(&namespace, &name),
             redis,
+            warnings,
             trouble: trouble.clone(),
             now: Timestamp::now(),
         });

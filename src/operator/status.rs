@@ -23,6 +23,8 @@ pub struct Seen<'a> {
     pub pods: &'a [PodCount],
     /// Whether its servers have a Redis; unknown where the resource is not valid.
     pub redis: Option<bool>,
+    /// What may be had but is probably not meant; a sentence each.
+    pub warnings: &'a [String],
     /// What of it cannot be had.
     pub trouble: Option<Trouble>,
     /// Now.
@@ -163,7 +165,10 @@ fn degraded(seen: &Seen, counts: &Counts) -> Verdict {
     match (&seen.trouble, &counts.stuck) {
         (Some(trouble), _) => ("True", trouble.reason, trouble.message.clone()),
         (None, Some(stuck)) => ("True", "RolloutStuck", stuck.clone()),
-        (None, None) => ("False", "AsAsked", "all that was asked for is there".to_owned()),
+        (None, None) if seen.warnings.is_empty() => {
+            ("False", "AsAsked", "all that was asked for is there".to_owned())
+        }
+        (None, None) => ("False", "Warnings", seen.warnings.join("; ")),
     }
 }
 

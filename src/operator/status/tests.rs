@@ -34,6 +34,7 @@ fn seen<'a>(deployment: Option<&'a DynamicObject>, pods: &'a [PodCount]) -> Seen
         deployment,
         pods,
         redis: Some(true),
+        warnings: &[],
         trouble: None,
         now: Timestamp::from_second(1_000).unwrap(),
     }
@@ -116,6 +117,16 @@ fn a_stuck_rollout_and_a_trouble_degrade() {
     let degraded = of(&told, ConditionType::Degraded);
     assert_eq!((degraded.status.as_str(), degraded.reason.as_str()), ("True", "Invalid"));
     assert_eq!(of(&told, ConditionType::Available).status, "True", "the last good state stays");
+}
+
+#[test]
+fn warnings_are_told_and_degrade_nothing() {
+    let deployment = deployment(2, 2, 2, 2);
+    let warnings = ["a password shows".to_owned(), "no stickiness".to_owned()];
+    let told = status(&Seen { warnings: &warnings, ..seen(Some(&deployment), &[]) });
+    let degraded = of(&told, ConditionType::Degraded);
+    assert_eq!((degraded.status.as_str(), degraded.reason.as_str()), ("False", "Warnings"));
+    assert_eq!(degraded.message, "a password shows; no stickiness");
 }
 
 #[test]

@@ -21,7 +21,7 @@ const RELOADED: [&str; 2] = ["rooms", "limits"];
 const STICKY_COOKIE: &str = "rookery";
 
 /// How long a server may wait for its turn in a rollout. Not by the number of servers: a change of
-/// `replicas` must not roll them out. Beyond some 25 servers at the default figures the first ones
+/// `replicas` must not roll them out. Beyond some 50 servers at the default figures the first ones
 /// wait no longer, at the same distances.
 const PATIENCE: &str = "30m";
 
