@@ -7,7 +7,7 @@ use crate::config::Limits;
 /// Files beside the clients' connections: listeners, Redis, the API's connections, logs.
 const OTHERS: u64 = 500;
 
-/// Raises the soft limit to the hard one, and warns where that is less than `limits.connections`
+/// Raises the soft limit to the hard one, and says where that is less than `limits.connections`
 /// needs: container runtimes start processes with a soft limit of 1,024 or so.
 pub(super) fn raise_limit(limits: &Limits) {
     let limit = getrlimit(Resource::Nofile);
@@ -16,7 +16,7 @@ pub(super) fn raise_limit(limits: &Limits) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
     if let Some(short) = too_few(getrlimit(Resource::Nofile).current, limits) {
-        tracing::warn!(
+        tracing::info!(
             open_files = short,
             connections = limits.connections,
             "fewer files may be open than limits.connections needs; raise `ulimit -Hn`, or lower it"
