@@ -69,8 +69,10 @@ pub fn turn<'a>(
         let born = eldest.entry(&state.revision).or_insert(state.born);
         *born = state.born.min(*born);
     }
-    let newest = eldest.into_iter().max_by_key(|(_, born)| *born);
-    if newest.is_none_or(|(revision, _)| revision == me.revision) {
+    let newest = eldest.into_iter().max_by_key(|(_, born)| *born).map(|(revision, _)| revision);
+    let takes_over =
+        |state: &State| state.told_to_stop.is_none() && newest == Some(state.revision.as_str());
+    if newest == Some(me.revision.as_str()) || !group.clone().any(|(_, other)| takes_over(other)) {
         return Turn::Now;
     }
     let same = group.filter(|(_, other)| other.is_of(me));
@@ -118,6 +120,13 @@ mod tests {
         let later = ("x", state("a", 2, Some(101)));
         assert_eq!(of(&me, &[new.clone(), later]), Turn::Now);
         assert_eq!(of(&me, &[new]), Turn::Now);
+    }
+
+    #[test]
+    fn where_all_are_told_to_stop_nobody_waits() {
+        let me = state("a", 1, Some(100));
+        let (new, old) = (("n", state("b", 9, Some(101))), ("x", state("a", 2, Some(99))));
+        assert_eq!(of(&me, &[new, old]), Turn::Now);
     }
 
     #[test]

@@ -115,7 +115,7 @@ async fn wait_for(turn: impl Fn() -> Option<Turn>, gateway: &Gateway) {
 }
 
 /// Waits until the turns are others, or no session is left; false when they were not in time. What
-/// was seen last holds while nothing is known.
+/// was seen last holds while nothing is known, for as long as one server's drain.
 async fn changes(
     seen: &mut (Turn, Instant),
     turn: &impl Fn() -> Option<Turn>,
@@ -123,13 +123,20 @@ async fn changes(
     until: Instant,
     stalled: Duration,
 ) -> bool {
+    let one_drain = gateway.config.drain.lead.0 + gateway.config.drain.window.0;
+    let mut known = Instant::now();
     while !gateway.sessions.is_empty() {
-        if Instant::now() > until || seen.1.elapsed() > stalled {
+        let gave_up = Instant::now() > until
+            || seen.1.elapsed() > stalled
+            || known.elapsed() > one_drain + KNOWN_WITHIN;
+        if gave_up {
             return false;
         }
         tokio::time::sleep(LOOK).await;
-        if let Some(now) = turn().filter(|now| *now != seen.0) {
-            *seen = (now, Instant::now());
+        let Some(now) = turn() else { continue };
+        known = Instant::now();
+        if now != seen.0 {
+            *seen = (now, known);
             return true;
         }
     }
