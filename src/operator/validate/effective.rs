@@ -1,6 +1,8 @@
 //! The configuration that the servers get: what the resource's author wrote, and what the
 //! operator decides.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::Problems;
@@ -20,10 +22,8 @@ const RELOADED: [&str; 2] = ["rooms", "limits"];
 /// The cookie's name where the configuration names none.
 const STICKY_COOKIE: &str = "rookery";
 
-/// How long a server may wait for its turn in a rollout. Not by the number of servers: a change of
-/// `replicas` must not roll them out. Beyond some 50 servers at the default figures the first ones
-/// wait no longer, at the same distances.
-const PATIENCE: &str = "30m";
+/// What a new server may need to come up, on top of one drain, in a rollout of two servers.
+const STARTUP: Duration = Duration::from_secs(20);
 
 /// The configuration in its forms.
 pub(super) struct Effective {
@@ -84,7 +84,8 @@ fn tree(spec: &RookerySpec) -> Map<String, Value> {
         }
         default(drain, "keepReady", Value::Bool(true));
         if spec.redis.is_some() || spec.config.0.get("redis").is_some_and(Value::is_object) {
-            default(drain, "patience", PATIENCE.into());
+            let patience = patience(drain);
+            default(drain, "patience", patience.to_string().into());
         }
         if is_sticky(spec) {
             default(drain, "stickyCookie", STICKY_COOKIE.into());
@@ -97,6 +98,19 @@ fn tree(spec: &RookerySpec) -> Map<String, Value> {
         redis.insert("url".to_owned(), url.into());
     }
     tree
+}
+
+/// How long a server may wait for its turn in a rollout: enough where two are rolled out. Not by
+/// the number of servers, as a change of `replicas` must not roll them out; and no more, as it is a
+/// part of the grace period, half of which the deletion of a namespace waits for its pods
+/// (kube-controller-manager's namespace controller).
+fn patience(drain: &Map<String, Value>) -> Period {
+    let part = |key: &str, otherwise: Period| {
+        let written = drain.get(key).and_then(Value::as_str);
+        written.and_then(|text| Period::parse(text).ok()).unwrap_or(otherwise).0
+    };
+    let default = Drain::default();
+    Period(part("lead", default.lead) + part("window", default.window) + STARTUP)
 }
 
 /// Writes `key` where it is not written, or nothing stands there.
