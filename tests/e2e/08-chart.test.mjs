@@ -54,7 +54,7 @@ scenario("what the chart and `rookery render` print", async (s) => {
   for (const file of manifests) {
     await s.step(`manifests/${file}`, async () => {
       const yaml = await readFile(repository(`manifests/${file}`), "utf8");
-      await judge(yaml.replace(/^( *namespace): (chat|rookery)$/gm, `$1: ${namespace}`));
+      await judge(yaml.replace(/^( *namespace): "?(?:chat|rookery)"?$/gm, `$1: ${namespace}`));
     });
   }
 
