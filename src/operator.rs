@@ -42,7 +42,7 @@ use control::Leader;
 use custom_metrics::CustomMetrics;
 use metrics::OperatorMetrics;
 use observe::Scope;
-use pods::{Pods, Scopes};
+use pods::Pods;
 use validate::Defaults;
 
 /// How long a stop may take before what is left is given up.
@@ -94,11 +94,7 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     tracker.spawn(listener::serve(internal, admin, stop.clone(), Duration::from_secs(1)));
 
     let scopes = Scope::of(&options.watch_namespaces);
-    let followed = match options.watch_namespaces.as_slice() {
-        [] => Scopes::All,
-        named => Scopes::Namespaces(named.to_vec()),
-    };
-    let pods = Pods::start(&client, followed, &registry, &tracker, stop.clone())?;
+    let pods = Pods::start(&client, &scopes, &registry, &tracker, stop.clone())?;
     let names = custom_metrics::Names {
         namespace: options.namespace.clone(),
         service: options.service.clone(),

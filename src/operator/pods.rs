@@ -30,6 +30,7 @@ use self::changes::Boards;
 use self::reader::Reader;
 use self::sample::Sample;
 use super::names;
+use super::observe::Scope;
 
 /// How often a pod is read whose count changes, and one that could not be read.
 const READ_EVERY: Duration = Duration::from_secs(2);
@@ -46,15 +47,6 @@ pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// Reads at once. Further ones wait for a place; each place is free again within a deadline.
 const READS_AT_ONCE: usize = 32;
-
-/// Where servers are looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scopes {
-    /// Every namespace, by one watch.
-    All,
-    /// These, by a watch each.
-    Namespaces(Vec<String>),
-}
 
 /// One server's pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,21 +97,16 @@ impl Pods {
     /// When `registry` has metrics of these names already.
     pub fn start(
         client: &Client,
-        scopes: Scopes,
+        scopes: &[Scope],
         registry: &Registry,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> prometheus::Result<Self> {
-        let apis = match scopes {
-            Scopes::All => vec![(None, Api::all(client.clone()))],
-            Scopes::Namespaces(namespaces) => {
-                let api = |namespace: String| {
-                    let api = Api::namespaced(client.clone(), &namespace);
-                    (Some(namespace), api)
-                };
-                namespaces.into_iter().map(api).collect()
-            }
+        let api = |scope: &Scope| match scope {
+            Scope::All => (None, Api::all(client.clone())),
+            Scope::Namespace(name) => (Some(name.clone()), Api::namespaced(client.clone(), name)),
         };
+        let apis: Vec<_> = scopes.iter().map(api).collect();
         let pods = Self::new(apis.len(), registry, tracker, stop.clone())?;
         for (scope, api) in apis {
             let (shared, stop) = (pods.shared.clone(), stop.clone());

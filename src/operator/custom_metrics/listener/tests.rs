@@ -67,8 +67,7 @@ impl Served {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let client = cluster();
         let registry = Registry::new();
-        let scopes = crate::operator::pods::Scopes::Namespaces(Vec::new());
-        let pods = Pods::start(&client, scopes, &registry, &tracker, stop.clone()).unwrap();
+        let pods = Pods::start(&client, &[], &registry, &tracker, stop.clone()).unwrap();
         let front_proxy = watch::Sender::new(Some(authority.front_proxy()));
         let api = routes::Api {
             pods,
