@@ -44,6 +44,7 @@ scenario("helm install on an empty cluster", async (s) => {
     await Promise.all(firsts);
     s.note(`first clients after ${Math.round((Date.now() - began) / 1000)} s`);
     await release.ready();
+    await release.linked();
   });
 
   await s.step("the ingress keeps polling clients at their pod, with a cookie", async () => {

@@ -85,7 +85,7 @@ scenario("hand edits of what the operator made", async (s) => {
   await s.step("and all of it is as it was, and serves", async () => {
     await until("it serves again", () => service.serves());
     assert.deepEqual(wishes(await owned(service.namespace, NAME)), before);
-    await until("nothing is degraded", async () => (await condition(service.namespace, NAME, "Degraded"))?.status === "False");
+    await until("nothing is degraded", () => isAsAsked(service.namespace));
   });
 });
 
@@ -184,7 +184,7 @@ scenario("resources that only the operator can refuse", async (s) => {
 
   await s.step("put right, it is degraded no longer", async () => {
     await service.apply({});
-    await until("all is as asked", async () => (await condition(service.namespace, NAME, "Degraded"))?.reason === "AsAsked");
+    await until("it is no longer", () => isAsAsked(service.namespace));
     assert.deepEqual(wishes(await owned(service.namespace, NAME)), before);
   });
 });
@@ -251,7 +251,7 @@ scenario("an object of the name that belongs to somebody else", async (s) => {
 
   await s.step("makes way for ours once it is gone", async () => {
     await kubectl("delete", "-n", namespace, "service", NAME);
-    await until("all is as asked", async () => (await condition(namespace, NAME, "Degraded"))?.reason === "AsAsked");
+    await until("all is as asked", () => isAsAsked(namespace));
     const ours = await get(namespace, "service", NAME);
     assert.equal(ours.metadata.ownerReferences[0].kind, "Rookery");
   });
@@ -296,6 +296,11 @@ class Service {
     socket.close();
     return true;
   }
+}
+
+/** Whether all of a resource could be had; that it lets everybody in may be told of all the same. */
+async function isAsAsked(namespace) {
+  return (await condition(namespace, NAME, "Degraded"))?.status === "False";
 }
 
 /** Waits until an object is as it is wished, and no longer the one of `gone`; gives it. */

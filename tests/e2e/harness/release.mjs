@@ -34,6 +34,7 @@ export class Release {
     const release = await Release.prepare(s, topic);
     await release.install(values);
     await release.ready(values.replicas?.min);
+    await release.linked();
     return release;
   }
 
@@ -107,6 +108,17 @@ export class Release {
     );
     await until(`the ingress goes to ${count} servers`, async () => (await this.#homes(2 * count)) === count);
     return pods;
+  }
+
+  /**
+   * Waits until every server is connected to Redis: they are ready without it, as they serve while
+   * it is away.
+   */
+  async linked() {
+    await until("every server is connected to Redis", async () => {
+      const up = await Promise.all((await this.pods()).map((pod) => pod.metric("rookery_redis_up")));
+      return up.every((one) => one === 1);
+    });
   }
 
   /** To how many servers the ingress sends so many requests: it gives each a cookie of its own. */
