@@ -3,7 +3,7 @@
 //!
 //! Each shard has a [`Recorder`]; [`Latency`] merges them when somebody scrapes or asks.
 
-mod histogram;
+pub mod histogram;
 mod rooms;
 
 use std::collections::HashMap;
@@ -14,12 +14,12 @@ use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily};
 
+use self::histogram::{BOUNDS, Histogram, Waited};
 use crate::delivery::ledger::{Ledger, Stamp};
 use crate::ops::metrics::{Metrics, Outcome};
 use crate::publication::Hop;
-use histogram::{BOUNDS, Histogram, Waited};
-pub use rooms::Summary;
 use rooms::Windows;
+pub use rooms::{RoomWaits, Summary, summary};
 
 /// The account of one shard.
 pub struct Recorder {
@@ -101,6 +101,18 @@ impl Latency {
             recorder.books.lock().windows.merge(namespace, room, now, &mut merged);
         }
         merged.map(|histogram| rooms::summary(&histogram))
+    }
+}
+
+impl Latency {
+    /// The last minute of every room that had deliveries here, in no order.
+    pub fn rooms(&self) -> Vec<RoomWaits> {
+        let now = Instant::now();
+        let mut all = HashMap::new();
+        for recorder in self.recorders.iter() {
+            recorder.books.lock().windows.merge_all(now, &mut all);
+        }
+        all.into_values().filter(|room| room.deliveries > 0).collect()
     }
 }
 

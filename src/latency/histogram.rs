@@ -54,6 +54,23 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// One of these counts, a bucket each and the last for what is above every bound, whose sum
+    /// and maximum are given. Counts beyond the buckets are ignored, missing ones are 0.
+    pub fn from_parts(counts: &[u64], sum: Duration, max: Duration) -> Self {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mut histogram = Histogram { nanos: nanos(sum), max: nanos(max), ..Self::default() };
+        for (mine, given) in histogram.counts.iter_mut().zip(counts) {
+            *mine = *given;
+        }
+        histogram.count = histogram.counts.iter().fold(0, |sum, n| sum.saturating_add(*n));
+        histogram
+    }
+
+    /// The count of each bucket, the last for what is above every bound.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
     /// Counts one.
     pub fn record(&mut self, waited: Waited) {
         self.counts[usize::from(waited.bucket)] += 1;

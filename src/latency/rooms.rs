@@ -44,6 +44,19 @@ pub struct Summary {
     pub count: u64,
 }
 
+/// The last minute of one room on this instance.
+#[derive(Clone, Debug)]
+pub struct RoomWaits {
+    /// The room's namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub room: Room,
+    /// How many deliveries there were, measured or not.
+    pub deliveries: u64,
+    /// How long those waited that were measured.
+    pub waits: Histogram,
+}
+
 /// The figures of a histogram.
 pub fn summary(histogram: &Histogram) -> Summary {
     Summary {
@@ -99,6 +112,26 @@ impl Windows {
             window.turn(now);
             for slot in window.slots.iter().filter(|slot| slot.count() > 0) {
                 merged.get_or_insert_default().merge(slot);
+            }
+        }
+    }
+
+    /// Adds every room's last minute to `all`.
+    pub fn merge_all(&mut self, now: Instant, all: &mut HashMap<(Arc<str>, Room), RoomWaits>) {
+        for (room, windows) in &mut self.rooms {
+            for (namespace, window) in windows {
+                window.turn(now);
+                let entry = all.entry((namespace.clone(), room.clone()));
+                let waits = entry.or_insert_with(|| RoomWaits {
+                    namespace: namespace.clone(),
+                    room: room.clone(),
+                    deliveries: 0,
+                    waits: Histogram::default(),
+                });
+                for slot in &window.slots {
+                    waits.deliveries += slot.count();
+                    waits.waits.merge(slot);
+                }
             }
         }
     }
