@@ -3,65 +3,201 @@
 //!
 //! Each shard has a [`Recorder`]; [`Latency`] merges them when somebody scrapes or asks.
 
+mod exposition;
 pub mod histogram;
 mod rooms;
+mod series;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{self, MetricFamily};
+use parking_lot::{Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
 
-use self::histogram::{BOUNDS, Histogram, Waited};
+use self::histogram::{Histogram, Tally};
+use crate::config;
 use crate::delivery::ledger::{Ledger, Stamp};
 use crate::ops::metrics::{Metrics, Outcome};
-use crate::publication::Hop;
-use rooms::Windows;
+use crate::publication::{Hop, Room};
+use rooms::{Key, KeyRef, LastMinute, Windows};
 pub use rooms::{RoomWaits, Summary, summary};
+use series::Chosen;
+
+/// How often it is looked at which rooms are the busiest, and what is over is forgotten.
+const ELECTION: Duration = Duration::from_secs(10);
+
+/// Rooms that are looked at with a shard's account locked; its deliveries wait as long.
+const STRIDE: usize = 128;
 
 /// The account of one shard.
 pub struct Recorder {
     metrics: Arc<Metrics>,
+    chosen: Arc<Chosen>,
     sample_every: u32,
     books: Mutex<Books>,
 }
 
-#[derive(Default)]
 struct Books {
-    classes: HashMap<(Arc<str>, Hop), Histogram>,
+    /// Few: the room rules, times two.
+    classes: Vec<(Arc<str>, Hop, Histogram)>,
     windows: Windows,
-    skipped: u32,
+    /// The chosen rooms, in every namespace.
+    series: HashMap<Room, Histogram>,
+    /// Of the choice that `series` follows.
+    version: u64,
+    /// Deliveries since the last that was measured.
+    skipped: u64,
 }
 
-impl Recorder {
-    /// Measures every `sample_every`-th delivery.
-    pub fn new(sample_every: u32, metrics: Arc<Metrics>) -> Self {
-        Recorder { metrics, sample_every: sample_every.max(1), books: Mutex::default() }
+/// All shards' recorders, merged when asked. Cloning is shallow.
+#[derive(Clone)]
+pub struct Latency {
+    recorders: Arc<[Arc<Recorder>]>,
+    chosen: Arc<Chosen>,
+}
+
+impl Latency {
+    /// Makes an account for each of `shards`. `pod` is what its members' ids begin with.
+    pub fn new(shards: usize, config: &config::Latency, pod: &str, metrics: &Arc<Metrics>) -> Self {
+        let pinned = config.track_rooms.iter().map(|room| room.as_str().into());
+        let chosen = Arc::new(Chosen::new(pinned, config.top_rooms as usize, pod));
+        let epoch = Instant::now();
+        let recorder = |_| {
+            Arc::new(Recorder {
+                metrics: metrics.clone(),
+                chosen: chosen.clone(),
+                sample_every: config.sample_every.max(1),
+                books: Mutex::new(Books {
+                    classes: Vec::new(),
+                    windows: Windows::new(rooms::ROOMS / shards.max(1), epoch),
+                    series: HashMap::new(),
+                    version: 0,
+                    skipped: 0,
+                }),
+            })
+        };
+        Latency { recorders: (0..shards).map(recorder).collect(), chosen }
+    }
+
+    /// The account of one shard.
+    pub fn recorder(&self, shard: usize) -> &Arc<Recorder> {
+        &self.recorders[shard]
+    }
+
+    /// The last minute of a room; `None` where nothing was delivered in it.
+    pub fn of_room(&self, namespace: &str, room: &str) -> Option<Histogram> {
+        let now = Instant::now();
+        let mut merged = None;
+        for recorder in self.recorders.iter() {
+            let books = recorder.books.lock();
+            books.windows.merge(KeyRef(namespace, room), now, &mut merged);
+        }
+        merged
+    }
+
+    /// The last minute of every room that had deliveries here, in no order. No shard is held up
+    /// while it is gathered.
+    pub fn rooms(&self) -> Vec<RoomWaits> {
+        let mut all: HashMap<Key, RoomWaits> = HashMap::new();
+        self.walk(Instant::now(), |key, minute| {
+            if minute.deliveries() > 0 {
+                minute.add_to(all.entry(key.clone()).or_insert_with(|| RoomWaits {
+                    namespace: key.namespace.clone(),
+                    room: key.room.clone(),
+                    deliveries: 0,
+                    waits: Histogram::default(),
+                }));
+            }
+        });
+        all.into_values().collect()
+    }
+
+    /// Chooses the rooms that have a series of their own, and forgets what is over, until `stop`.
+    pub async fn keep(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(ELECTION)).await.is_some() {
+            let latency = self.clone();
+            // Not on a thread that serves anybody: it looks at every room.
+            let look = tokio::task::spawn_blocking(move || latency.look(Instant::now()));
+            if let Err(error) = look.await {
+                tracing::error!(%error, "the busiest rooms could not be chosen");
+            }
+        }
+    }
+
+    fn look(&self, now: Instant) {
+        self.elect(now);
+        self.sweep(now);
+    }
+
+    fn elect(&self, now: Instant) {
+        let mut deliveries: HashMap<Room, u64> = HashMap::new();
+        self.walk(now, |key, minute| match minute.deliveries() {
+            0 => {}
+            n => *deliveries.entry(key.room.clone()).or_default() += n,
+        });
+        self.chosen.elect(&deliveries, now);
+    }
+
+    fn sweep(&self, now: Instant) {
+        for recorder in self.recorders.iter() {
+            let mut books = recorder.books.lock();
+            let mut below = books.windows.len();
+            while below > 0 {
+                below = books.windows.sweep(below, STRIDE, now);
+                MutexGuard::bump(&mut books);
+            }
+        }
+    }
+
+    fn walk(&self, now: Instant, mut visit: impl FnMut(&Key, LastMinute<'_>)) {
+        for recorder in self.recorders.iter() {
+            let mut books = recorder.books.lock();
+            let mut below = books.windows.len();
+            while below > 0 {
+                below = books.windows.walk(below, STRIDE, now, &mut visit);
+                MutexGuard::bump(&mut books);
+            }
+        }
     }
 }
 
 impl Ledger for Recorder {
-    fn written(&self, stamp: &Stamp, at: &[Instant]) {
-        if at.is_empty() {
+    fn is_due(&self, deliveries: usize) -> bool {
+        self.sample_every == 1
+            || self.books.lock().skipped + deliveries as u64 >= u64::from(self.sample_every)
+    }
+
+    fn written(&self, stamp: &Stamp, deliveries: usize, at: &[Instant]) {
+        if deliveries == 0 {
             return;
         }
-        self.metrics.delivered(Outcome::Written, at.len() as u64);
+        self.metrics.delivered(Outcome::Written, deliveries as u64);
         let mut books = self.books.lock();
-        let Books { classes, windows, skipped } = &mut *books;
-        let class = classes.entry((stamp.class.clone(), stamp.hop)).or_default();
-        let mut window = windows.of(&stamp.namespace, stamp.room.as_ref(), at[0]);
-        for at in at {
-            *skipped += 1;
-            if *skipped >= self.sample_every {
-                *skipped = 0;
-                let waited = Waited::from(at.saturating_duration_since(stamp.accepted));
-                class.record(waited);
-                if let Some(window) = &mut window {
-                    window.record(waited);
-                }
+        books.follow(&self.chosen);
+        let tally = books.sample(self.sample_every, stamp, deliveries, at);
+        books.class(&stamp.class, stamp.hop).add(&tally);
+        let Some(room) = &stamp.room else { return };
+        let now = at.last().copied().unwrap_or(stamp.accepted);
+        let slot = books.windows.slot(now);
+        let Books { windows, series, version, .. } = &mut *books;
+        let (window, is_new) = windows.of(&stamp.namespace, room);
+        window.add(slot, deliveries, &tally);
+        if is_new {
+            self.chosen.admit(room, now);
+            // The next delivery of any room sees the choice; this one counts already.
+            if self.chosen.version() != *version && self.chosen.rooms().contains(room) {
+                series.entry(room.clone()).or_default();
             }
+        }
+        // The note tells for which choice the room was looked for, and whether it was found.
+        if window.note >> 1 != *version || is_new {
+            window.note = *version << 1 | u64::from(series.contains_key(room));
+        }
+        if window.note & 1 == 1
+            && let Some(histogram) = series.get_mut(room)
+        {
+            histogram.add(&tally);
         }
     }
 
@@ -70,101 +206,45 @@ impl Ledger for Recorder {
     }
 }
 
-/// All shards' recorders, merged when asked. Registered as a collector of
-/// `rookery_delivery_latency_seconds{class,hop}`.
-#[derive(Clone)]
-pub struct Latency {
-    recorders: Arc<[Arc<Recorder>]>,
-    desc: Desc,
-}
-
-impl Latency {
-    /// The name of the histogram.
-    pub const NAME: &'static str = "rookery_delivery_latency_seconds";
-
-    /// Merges these.
-    ///
-    /// # Errors
-    /// Never with the names written here.
-    pub fn new(recorders: Vec<Arc<Recorder>>) -> prometheus::Result<Self> {
-        let labels = vec!["class".to_owned(), "hop".to_owned()];
-        let help = "From acceptance of a publication to the write for one recipient";
-        let desc = Desc::new(Self::NAME.to_owned(), help.to_owned(), labels, HashMap::new())?;
-        Ok(Latency { recorders: recorders.into(), desc })
-    }
-
-    /// The last minute of a room; `None` where nothing was delivered in it.
-    pub fn of_room(&self, namespace: &str, room: &str) -> Option<Summary> {
-        let now = Instant::now();
-        let mut merged = None;
-        for recorder in self.recorders.iter() {
-            recorder.books.lock().windows.merge(namespace, room, now, &mut merged);
-        }
-        merged.map(|histogram| rooms::summary(&histogram))
-    }
-}
-
-impl Latency {
-    /// The last minute of every room that had deliveries here, in no order.
-    pub fn rooms(&self) -> Vec<RoomWaits> {
-        let now = Instant::now();
-        let mut all = HashMap::new();
-        for recorder in self.recorders.iter() {
-            recorder.books.lock().windows.merge_all(now, &mut all);
-        }
-        all.into_values().filter(|room| room.deliveries > 0).collect()
-    }
-}
-
-impl Collector for Latency {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.desc]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        // There from the start, at zero.
-        let none = |hop| (("default".into(), hop), Histogram::default());
-        let mut merged: HashMap<(Arc<str>, Hop), Histogram> =
-            [none(Hop::Local), none(Hop::Remote)].into();
-        for recorder in self.recorders.iter() {
-            for (key, histogram) in &recorder.books.lock().classes {
-                merged.entry(key.clone()).or_default().merge(histogram);
+impl Books {
+    /// Keeps a histogram for each chosen room, and for no other.
+    fn follow(&mut self, chosen: &Chosen) {
+        let version = chosen.version();
+        if self.version != version {
+            let rooms = chosen.rooms();
+            self.series.retain(|room, _| rooms.contains(room));
+            for room in rooms {
+                self.series.entry(room).or_default();
             }
+            self.version = version;
         }
-        let mut family = MetricFamily::default();
-        family.set_name(self.desc.fq_name.clone());
-        family.set_help(self.desc.help.clone());
-        family.set_field_type(proto::MetricType::HISTOGRAM);
-        for ((class, hop), histogram) in merged {
-            let label = |name: &str, value: &str| {
-                let mut pair = proto::LabelPair::default();
-                pair.set_name(name.to_owned());
-                pair.set_value(value.to_owned());
-                pair
-            };
-            let mut metric = proto::Metric::default();
-            metric.set_label(vec![label("class", &class), label("hop", hop.label())]);
-            metric.set_histogram(exposition(&histogram));
-            family.mut_metric().push(metric);
+    }
+
+    /// Takes every n-th delivery; where none was timed, the next one that is.
+    fn sample(&mut self, every: u32, stamp: &Stamp, deliveries: usize, at: &[Instant]) -> Tally {
+        let every = u64::from(every);
+        if at.is_empty() {
+            self.skipped += deliveries as u64;
+            return Tally::of(stamp.accepted, std::iter::empty());
         }
-        vec![family]
+        let first = (every - 1).saturating_sub(self.skipped) as usize;
+        let taken = at.iter().copied().skip(first).step_by(every as usize);
+        self.skipped = match at.len().checked_sub(first + 1) {
+            Some(after) => after as u64 % every,
+            None => self.skipped + at.len() as u64,
+        };
+        Tally::of(stamp.accepted, taken)
+    }
+
+    fn class(&mut self, class: &Arc<str>, hop: Hop) -> &mut Histogram {
+        let known = self.classes.iter().position(|(c, h, _)| *h == hop && c == class);
+        let at = known.unwrap_or_else(|| {
+            self.classes.push((class.clone(), hop, Histogram::default()));
+            self.classes.len() - 1
+        });
+        &mut self.classes[at].2
     }
 }
 
-fn exposition(histogram: &Histogram) -> proto::Histogram {
-    let mut out = proto::Histogram::default();
-    out.set_sample_count(histogram.count());
-    out.set_sample_sum(histogram.sum().as_secs_f64());
-    let mut cumulative = 0;
-    let buckets = histogram.exposed().map(|(bound, count)| {
-        cumulative += count;
-        let mut bucket = proto::Bucket::default();
-        bucket.set_cumulative_count(cumulative);
-        bucket.set_upper_bound(bound.as_secs_f64());
-        bucket
-    });
-    let buckets: Vec<_> = buckets.collect();
-    debug_assert_eq!(buckets.len(), BOUNDS.len());
-    out.set_bucket(buckets);
-    out
-}
+#[cfg(test)]
+mod tests;

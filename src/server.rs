@@ -102,7 +102,7 @@ impl Server {
             metrics: metrics.clone(),
             tracker: tracker.clone(),
         })?;
-        let latency = Latency::new(shards.recorders.clone())?;
+        let latency = shards.latency.clone();
         metrics.registry().register(Box::new(latency.clone()))?;
         let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
         let gateway = Arc::new(Gateway {
@@ -183,6 +183,7 @@ impl Server {
             self.link.clone(),
             self.stop.clone(),
         ));
+        self.tracker.spawn(latency.clone().keep(self.stop.clone()));
         let metrics = self.metrics.clone();
         let admin = admin::router(move |names| metrics.gather(names), self.readiness.clone());
         let router = api::router(self.api(latency)?).merge(admin);

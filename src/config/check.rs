@@ -13,6 +13,10 @@ use std::time::Duration;
 use super::error::Problem;
 use super::units::{Period, Size};
 use super::{Config, Cors, Drain, Latency, Limits, SocketIo};
+use crate::publication::MAX_ROOM_BYTES;
+
+/// Rooms with series of their own, pinned ones and busiest ones each.
+const MOST_SERIES: usize = 1000;
 
 /// The longest time that any key takes.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -205,12 +209,25 @@ fn check_latency(latency: &Latency, problems: &mut Problems) {
         "latency.sampleEvery",
         "must be at least 1, which measures every delivery",
     );
-    let instead = "leave the key out; GET /api/rooms/{room}/latency tells of any room";
-    if !latency.track_rooms.is_empty() {
-        problems.not_yet("latency.trackRooms", "latency.trackRooms", instead);
+    for (key, n) in [
+        ("latency.trackRooms", latency.track_rooms.len()),
+        ("latency.topRooms", latency.top_rooms as usize),
+    ] {
+        if n > MOST_SERIES {
+            let text = format!(
+                "are {n} rooms, each of which is over 20 series in Prometheus; name at most \
+                 {MOST_SERIES}: GET /api/rooms/{{room}}/latency tells of any room"
+            );
+            problems.say(key, text);
+        }
     }
-    if latency.top_rooms != Latency::default().top_rooms {
-        problems.not_yet("latency.topRooms", "latency.topRooms", instead);
+    for (i, room) in latency.track_rooms.iter().enumerate() {
+        let key = format!("latency.trackRooms[{i}]");
+        problems.say_if(room.is_empty(), &key, "is empty; write the name of a room");
+        let too_long = room.len() > MAX_ROOM_BYTES;
+        problems.say_if(too_long, &key, "is longer than 255 bytes, as no room's name is");
+        let again = latency.track_rooms[..i].contains(room);
+        problems.say_if(again, &key, "is there already; leave one out");
     }
 }
 

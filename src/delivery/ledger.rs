@@ -23,9 +23,13 @@ pub struct Stamp {
 
 /// Keeps the account. Called with an outbox's lock held: it must not call back into one.
 pub trait Ledger: Send + Sync {
-    /// `stamp`'s publication was handed to the kernel, or to a poll's answer, at each of these
-    /// moments for one recipient.
-    fn written(&self, stamp: &Stamp, at: &[Instant]);
+    /// Whether one of the next `deliveries` is to be measured; else their moments need not be
+    /// known.
+    fn is_due(&self, deliveries: usize) -> bool;
+
+    /// `stamp`'s publication was handed to the kernel, or to a poll's answer, for so many
+    /// recipients, at these moments; at none where they were not known.
+    fn written(&self, stamp: &Stamp, deliveries: usize, at: &[Instant]);
 
     /// `n` deliveries will never be written.
     fn dropped(&self, outcome: Outcome, n: u64);

@@ -294,7 +294,7 @@ impl Outbox {
             let bytes = item.encoded.websocket(self.revision);
             if left >= bytes.len() {
                 left -= bytes.len();
-                self.around.ledger.written(&item.stamp, &[now]);
+                self.around.ledger.written(&item.stamp, 1, &[now]);
             } else if left > 0 {
                 state.push(Entry::Rest(bytes.slice(left..), Some(item.stamp.clone())));
                 left = 0;

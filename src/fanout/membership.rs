@@ -338,7 +338,11 @@ mod tests {
     }
 
     impl Ledger for Nobody {
-        fn written(&self, _: &Stamp, _: &[Instant]) {}
+        fn is_due(&self, _: usize) -> bool {
+            true
+        }
+
+        fn written(&self, _: &Stamp, _: usize, _: &[Instant]) {}
 
         fn dropped(&self, _: Outcome, _: u64) {}
     }

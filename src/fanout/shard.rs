@@ -235,7 +235,8 @@ impl Shard {
         while at < end {
             let bundle = job.bundle(at);
             let position = job.recipients.rooms.get(at).copied();
-            let mut gone = 0;
+            let (mut gone, mut written) = (0, 0);
+            let timed = self.ledger.is_due((end - at) * bundle.items().len());
             self.times.clear();
             while at < end && job.recipients.rooms.get(at).copied() == position {
                 let seat = &members[at];
@@ -246,13 +247,18 @@ impl Shard {
                     continue;
                 }
                 match seat.outbox.deliver(&bundle) {
-                    Delivered::Written => self.times.push(Instant::now()),
+                    Delivered::Written => {
+                        written += 1;
+                        if timed {
+                            self.times.push(Instant::now());
+                        }
+                    }
                     Delivered::Kept => {}
                     Delivered::Gone => gone += 1,
                 }
             }
             for item in bundle.items() {
-                self.ledger.written(&item.stamp, &self.times);
+                self.ledger.written(&item.stamp, written, &self.times);
             }
             if gone > 0 {
                 self.ledger.dropped(Outcome::Gone, gone * bundle.items().len() as u64);

@@ -1,6 +1,6 @@
 //! A [`Histogram`] of waiting times with fixed buckets, cheap to record and to merge. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
@@ -29,19 +29,59 @@ pub const BOUNDS: [u64; 20] = [
     30_000 * MS,
 ];
 
-/// A waiting time, with the bucket that it falls into.
-#[derive(Clone, Copy, Debug)]
-pub struct Waited {
+/// The waits of some deliveries of one publication, counted once for every histogram that they
+/// are added to.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    counts: [u32; BOUNDS.len() + 1],
+    /// The buckets that are not empty lie between these, the second excluded.
+    span: (usize, usize),
     nanos: u64,
-    bucket: u8,
+    max: u64,
 }
 
-impl From<Duration> for Waited {
-    fn from(waited: Duration) -> Self {
-        let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.iter().take_while(|bound| **bound < nanos).count() as u8;
-        Waited { nanos, bucket }
+impl Tally {
+    /// Of deliveries that ended at these moments; cheapest where they are in order.
+    pub fn of(accepted: Instant, at: impl Iterator<Item = Instant>) -> Self {
+        let mut tally =
+            Tally { counts: [0; BOUNDS.len() + 1], span: (BOUNDS.len(), 0), nanos: 0, max: 0 };
+        let mut bucket = 0;
+        for at in at {
+            let nanos = nanos(at.saturating_duration_since(accepted));
+            if bucket > 0 && nanos <= BOUNDS[bucket - 1] {
+                bucket = 0;
+            }
+            while bucket < BOUNDS.len() && BOUNDS[bucket] < nanos {
+                bucket += 1;
+            }
+            tally.counts[bucket] += 1;
+            tally.span = (tally.span.0.min(bucket), tally.span.1.max(bucket + 1));
+            tally.nanos = tally.nanos.saturating_add(nanos);
+            tally.max = tally.max.max(nanos);
+        }
+        tally
     }
+
+    /// Shows every bucket that is not empty with its count.
+    pub fn each(&self, mut show: impl FnMut(usize, u64)) {
+        for bucket in self.span.0..self.span.1 {
+            show(bucket, u64::from(self.counts[bucket]));
+        }
+    }
+
+    /// All waits together, in nanoseconds.
+    pub fn nanos(&self) -> u64 {
+        self.nanos
+    }
+
+    /// The longest wait, in nanoseconds.
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Counts of waiting times by bucket, their number, sum and maximum.
@@ -57,7 +97,6 @@ impl Histogram {
     /// One of these counts, a bucket each and the last for what is above every bound, whose sum
     /// and maximum are given. Counts beyond the buckets are ignored, missing ones are 0.
     pub fn from_parts(counts: &[u64], sum: Duration, max: Duration) -> Self {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mut histogram = Histogram { nanos: nanos(sum), max: nanos(max), ..Self::default() };
         for (mine, given) in histogram.counts.iter_mut().zip(counts) {
             *mine = *given;
@@ -71,12 +110,14 @@ impl Histogram {
         &self.counts
     }
 
-    /// Counts one.
-    pub fn record(&mut self, waited: Waited) {
-        self.counts[usize::from(waited.bucket)] += 1;
-        self.count += 1;
-        self.nanos = self.nanos.saturating_add(waited.nanos);
-        self.max = self.max.max(waited.nanos);
+    /// Counts these.
+    pub fn add(&mut self, tally: &Tally) {
+        tally.each(|bucket, n| {
+            self.counts[bucket] += n;
+            self.count += n;
+        });
+        self.nanos = self.nanos.saturating_add(tally.nanos);
+        self.max = self.max.max(tally.max);
     }
 
     /// Adds another's counts.
@@ -132,24 +173,48 @@ impl Histogram {
 mod tests {
     use super::*;
 
+    fn of(micros: &[u64]) -> Histogram {
+        let accepted = Instant::now();
+        let at = micros.iter().map(|micros| accepted + Duration::from_micros(*micros));
+        let mut histogram = Histogram::default();
+        histogram.add(&Tally::of(accepted, at));
+        histogram
+    }
+
     #[test]
     fn a_time_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
-        let mut histogram = Histogram::default();
-        for micros in [1, 50, 51, 100, 30_000_000, 30_000_001] {
-            histogram.record(Duration::from_micros(micros).into());
-        }
+        let histogram = of(&[1, 50, 51, 100, 30_000_000, 30_000_001]);
         let counts: Vec<u64> = histogram.exposed().map(|(_, n)| n).collect();
         assert_eq!((counts[0], counts[1], counts[19]), (2, 2, 1));
-        assert_eq!(histogram.count(), 6);
+        assert_eq!((histogram.count(), histogram.counts()[20]), (6, 1));
+    }
+
+    #[test]
+    fn the_order_of_times_does_not_matter() {
+        let (one, other) = (of(&[30, 70, 700, 7000]), of(&[7000, 70, 700, 30]));
+        assert_eq!(one.counts(), other.counts());
+        assert_eq!(one.sum(), Duration::from_micros(7800));
+    }
+
+    #[test]
+    fn a_publication_of_the_future_waited_for_nothing() {
+        let at = Instant::now();
+        let tally = Tally::of(at + Duration::from_secs(5), [at].into_iter());
+        assert_eq!((tally.counts[0], tally.nanos), (1, 0));
+    }
+
+    #[test]
+    fn parts_make_the_same_histogram() {
+        let histogram = of(&[30, 700, 40_000_000]);
+        let again = Histogram::from_parts(histogram.counts(), histogram.sum(), histogram.max());
+        assert_eq!(again.counts(), histogram.counts());
+        assert_eq!((again.count(), again.sum()), (3, histogram.sum()));
     }
 
     #[test]
     fn quantiles_lie_within_their_bucket_and_below_the_maximum() {
-        let mut histogram = Histogram::default();
-        for _ in 0..99 {
-            histogram.record(Duration::from_micros(80).into());
-        }
-        histogram.record(Duration::from_millis(700).into());
+        let mut histogram = of(&[80; 99]);
+        histogram.merge(&of(&[700_000]));
         assert!(histogram.quantile(0.5) <= Duration::from_micros(100));
         assert!(histogram.quantile(0.5) > Duration::from_micros(50));
         assert_eq!(histogram.quantile(1.0), Duration::from_millis(700));

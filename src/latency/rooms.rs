@@ -1,10 +1,12 @@
-//! The last minute of each busy room, bounded in rooms.
+//! The last minute of each room, bounded in rooms. Pure.
 
-use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::histogram::Histogram;
+use indexmap::{Equivalent, IndexMap};
+
+use super::histogram::{BOUNDS, Histogram, Tally};
 use crate::publication::Room;
 
 /// A window is this many slots of [`SLOT`].
@@ -13,23 +15,11 @@ const SLOTS: usize = 6;
 /// The length of a slot.
 const SLOT: Duration = Duration::from_secs(10);
 
-/// Rooms that one shard keeps a window of. Beyond it the idle are forgotten, and where none is
-/// idle a further room has none until one is.
-const ROOMS: usize = 2048;
+/// Rooms that an instance keeps a window of, over all its shards.
+pub const ROOMS: usize = 64 << 10;
 
-/// The windows of a shard's rooms.
-#[derive(Default)]
-pub struct Windows {
-    rooms: HashMap<Room, Vec<(Arc<str>, Window)>>,
-    kept: usize,
-    swept: Option<Instant>,
-}
-
-struct Window {
-    slots: [Histogram; SLOTS],
-    current: usize,
-    since: Instant,
-}
+/// Rooms that are looked at for the one that was silent longest, where one must make place.
+const LOOK_AT: usize = 8;
 
 /// How long the members of a room waited in the last minute.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,7 +34,17 @@ pub struct Summary {
     pub count: u64,
 }
 
-/// The last minute of one room on this instance.
+/// The figures of a histogram.
+pub fn summary(histogram: &Histogram) -> Summary {
+    Summary {
+        p50: histogram.quantile(0.5),
+        p99: histogram.quantile(0.99),
+        max: histogram.max(),
+        count: histogram.count(),
+    }
+}
+
+/// The last minute of one room.
 #[derive(Clone, Debug)]
 pub struct RoomWaits {
     /// The room's namespace.
@@ -57,117 +57,234 @@ pub struct RoomWaits {
     pub waits: Histogram,
 }
 
-/// The figures of a histogram.
-pub fn summary(histogram: &Histogram) -> Summary {
-    Summary {
-        p50: histogram.quantile(0.5),
-        p99: histogram.quantile(0.99),
-        max: histogram.max(),
-        count: histogram.count(),
+/// A room of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The room's name.
+    pub room: Room,
+}
+
+/// A [`Key`] that is only looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyRef<'a>(pub &'a str, pub &'a str);
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+        self.1.hash(state);
     }
 }
 
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.0 == *key.namespace && *self.1 == *key.room
+    }
+}
+
+/// The windows of one shard's rooms. Where it has as many as it may, a room that was silent for
+/// long makes place for a new one.
+pub struct Windows {
+    rooms: IndexMap<Key, Window>,
+    most: usize,
+    epoch: Instant,
+    /// Where the search for a silent room goes on.
+    hand: usize,
+    evicted: u64,
+}
+
+/// One room's last minute, in slots that come into being with their first delivery.
+#[derive(Default)]
+pub struct Window {
+    slots: [Option<Box<Slot>>; SLOTS],
+    /// The number of the last slot with a delivery.
+    last: u32,
+    /// What its owner remembers of the room.
+    pub note: u64,
+}
+
+/// Ten seconds of a room.
+#[derive(Clone)]
+struct Slot {
+    number: u32,
+    deliveries: u32,
+    counts: [u32; BOUNDS.len() + 1],
+    /// Nanoseconds, all waits together.
+    nanos: u64,
+    /// Nanoseconds, the longest wait.
+    max: u64,
+}
+
 impl Windows {
-    /// The histogram that counts for the room now, where one is kept.
-    pub fn of(
-        &mut self,
-        namespace: &Arc<str>,
-        room: Option<&Room>,
-        now: Instant,
-    ) -> Option<&mut Histogram> {
-        let room = room?;
-        if !self.rooms.contains_key(room) {
-            if self.kept >= ROOMS {
-                self.sweep(now);
-            }
-            if self.kept >= ROOMS {
-                return None;
-            }
-            self.rooms.insert(room.clone(), Vec::new());
-        }
-        let windows = self.rooms.get_mut(room)?;
-        let at = match windows.iter().position(|(n, _)| n == namespace) {
-            Some(at) => at,
-            None => {
-                self.kept += 1;
-                windows.push((namespace.clone(), Window::new(now)));
-                windows.len() - 1
-            }
-        };
-        let window = &mut windows[at].1;
-        window.turn(now);
-        Some(&mut window.slots[window.current])
+    /// None yet; at most `most` of them. Time is counted from `epoch`.
+    pub fn new(most: usize, epoch: Instant) -> Self {
+        Windows { rooms: IndexMap::new(), most: most.max(1), epoch, hand: 0, evicted: 0 }
     }
 
-    /// Adds the room's last minute to `merged`.
-    pub fn merge(
-        &mut self,
-        namespace: &str,
-        room: &str,
-        now: Instant,
-        merged: &mut Option<Histogram>,
-    ) {
-        let Some(windows) = self.rooms.get_mut(room) else { return };
-        for (_, window) in windows.iter_mut().filter(|(n, _)| **n == *namespace) {
-            window.turn(now);
-            for slot in window.slots.iter().filter(|slot| slot.count() > 0) {
-                merged.get_or_insert_default().merge(slot);
+    /// The room's window; true: it is new.
+    pub fn of(&mut self, namespace: &Arc<str>, room: &Room) -> (&mut Window, bool) {
+        let at = self.rooms.get_index_of(&KeyRef(namespace, room));
+        let is_new = at.is_none();
+        let at = at.unwrap_or_else(|| {
+            if self.rooms.len() >= self.most {
+                self.evict();
             }
-        }
-    }
-
-    /// Adds every room's last minute to `all`.
-    pub fn merge_all(&mut self, now: Instant, all: &mut HashMap<(Arc<str>, Room), RoomWaits>) {
-        for (room, windows) in &mut self.rooms {
-            for (namespace, window) in windows {
-                window.turn(now);
-                let entry = all.entry((namespace.clone(), room.clone()));
-                let waits = entry.or_insert_with(|| RoomWaits {
-                    namespace: namespace.clone(),
-                    room: room.clone(),
-                    deliveries: 0,
-                    waits: Histogram::default(),
-                });
-                for slot in &window.slots {
-                    waits.deliveries += slot.count();
-                    waits.waits.merge(slot);
-                }
-            }
-        }
-    }
-
-    /// Forgets rooms that were idle for a whole window; at most once a slot.
-    fn sweep(&mut self, now: Instant) {
-        if self.swept.is_some_and(|at| now.duration_since(at) < SLOT) {
-            return;
-        }
-        self.swept = Some(now);
-        self.rooms.retain(|_, windows| {
-            windows.retain_mut(|(_, window)| {
-                window.turn(now);
-                window.slots.iter().any(|slot| slot.count() > 0)
-            });
-            !windows.is_empty()
+            let key = Key { namespace: namespace.clone(), room: room.clone() };
+            self.rooms.insert_full(key, Window::default()).0
         });
-        self.kept = self.rooms.values().map(Vec::len).sum();
+        (&mut self.rooms[at], is_new)
+    }
+
+    /// The number of the slot that counts at `now`, for [`Window::add`].
+    pub fn slot(&self, now: Instant) -> u32 {
+        let slots = now.saturating_duration_since(self.epoch).as_secs() / SLOT.as_secs();
+        u32::try_from(slots).unwrap_or(u32::MAX)
+    }
+
+    /// Adds a room's last minute to `merged`.
+    pub fn merge(&self, key: KeyRef<'_>, now: Instant, merged: &mut Option<Histogram>) {
+        let (slot, window) = (self.slot(now), self.rooms.get(&key));
+        for slot in window.into_iter().flat_map(|window| window.current(slot)) {
+            if slot.measured() > 0 {
+                merged.get_or_insert_default().merge(&slot.histogram());
+            }
+        }
+    }
+
+    /// The last minutes of up to `most` rooms that lie before position `below`, from the back to
+    /// the front: whoever walks through all of them may let the windows change in between, and
+    /// sees every room that stays once or, seldom, twice. Gives the position to go on below; 0:
+    /// that was all.
+    pub fn walk(
+        &self,
+        below: usize,
+        most: usize,
+        now: Instant,
+        mut visit: impl FnMut(&Key, LastMinute<'_>),
+    ) -> usize {
+        let below = below.min(self.rooms.len());
+        let from = below.saturating_sub(most);
+        let slot = self.slot(now);
+        for at in (from..below).rev() {
+            if let Some((key, window)) = self.rooms.get_index(at) {
+                visit(key, LastMinute { window, slot });
+            }
+        }
+        from
+    }
+
+    /// Forgets, as [`Windows::walk`] walks, rooms without a delivery in the last minute, and the
+    /// slots before it of the others.
+    pub fn sweep(&mut self, below: usize, most: usize, now: Instant) -> usize {
+        let below = below.min(self.rooms.len());
+        let from = below.saturating_sub(most);
+        let slot = self.slot(now);
+        for at in (from..below).rev() {
+            let window = &mut self.rooms[at];
+            window.forget_before(slot);
+            if window.slots.iter().all(Option::is_none) {
+                // The last takes its position: it was looked at before, or is new.
+                self.rooms.swap_remove_index(at);
+            }
+        }
+        if from == 0 && self.rooms.capacity() > 4 * self.rooms.len().max(256) {
+            self.rooms.shrink_to(2 * self.rooms.len());
+        }
+        from
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// How many had to make place.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    fn evict(&mut self) {
+        let len = self.rooms.len();
+        let seen = (0..LOOK_AT.min(len)).map(|n| (self.hand + n) % len);
+        let silent = seen.min_by_key(|at| self.rooms[*at].last);
+        self.hand = (self.hand + LOOK_AT) % len;
+        if let Some(at) = silent {
+            self.rooms.swap_remove_index(at);
+            self.evicted += 1;
+        }
+    }
+}
+
+/// A room's last minute, as [`Windows::walk`] shows it.
+pub struct LastMinute<'a> {
+    window: &'a Window,
+    slot: u32,
+}
+
+impl LastMinute<'_> {
+    /// How many deliveries there were.
+    pub fn deliveries(&self) -> u64 {
+        self.window.current(self.slot).map(|slot| u64::from(slot.deliveries)).sum()
+    }
+
+    /// Adds them to `waits`.
+    pub fn add_to(&self, waits: &mut RoomWaits) {
+        for slot in self.window.current(self.slot) {
+            waits.deliveries += u64::from(slot.deliveries);
+            waits.waits.merge(&slot.histogram());
+        }
     }
 }
 
 impl Window {
-    fn new(now: Instant) -> Self {
-        Window { slots: Default::default(), current: 0, since: now }
+    /// Counts `deliveries`, of which `tally` were measured, in slot `number`.
+    pub fn add(&mut self, number: u32, deliveries: usize, tally: &Tally) {
+        let slot = &mut self.slots[number as usize % SLOTS];
+        let slot = match slot {
+            Some(slot) => slot,
+            None => slot.insert(Box::new(Slot::new(number))),
+        };
+        if slot.number != number {
+            **slot = Slot::new(number);
+        }
+        self.last = number;
+        let add = |count: &mut u32, n: u64| {
+            *count = count.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
+        };
+        add(&mut slot.deliveries, deliveries as u64);
+        tally.each(|bucket, n| add(&mut slot.counts[bucket], n));
+        slot.nanos = slot.nanos.saturating_add(tally.nanos());
+        slot.max = slot.max.max(tally.max());
     }
 
-    fn turn(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.since).as_secs() / SLOT.as_secs();
-        if passed == 0 {
-            return;
+    fn current(&self, number: u32) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().flatten().filter(move |slot| is_current(slot, number)).map(|slot| &**slot)
+    }
+
+    fn forget_before(&mut self, number: u32) {
+        for slot in &mut self.slots {
+            slot.take_if(|slot| !is_current(slot, number));
         }
-        for _ in 0..passed.min(SLOTS as u64) {
-            self.current = (self.current + 1) % SLOTS;
-            self.slots[self.current] = Histogram::default();
-        }
-        self.since += SLOT * u32::try_from(passed).unwrap_or(u32::MAX);
+    }
+}
+
+fn is_current(slot: &Slot, number: u32) -> bool {
+    slot.number + SLOTS as u32 > number
+}
+
+impl Slot {
+    fn new(number: u32) -> Self {
+        Slot { number, deliveries: 0, counts: [0; BOUNDS.len() + 1], nanos: 0, max: 0 }
+    }
+
+    fn measured(&self) -> u32 {
+        self.counts.iter().fold(0, |sum, n| sum.saturating_add(*n))
+    }
+
+    fn histogram(&self) -> Histogram {
+        let (sum, max) = (Duration::from_nanos(self.nanos), Duration::from_nanos(self.max));
+        Histogram::from_parts(&self.counts.map(u64::from), sum, max)
     }
 }
 
@@ -175,35 +292,82 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn record(windows: &mut Windows, room: &str, now: Instant) -> bool {
-        let room: Room = room.into();
-        let slot = windows.of(&"/".into(), Some(&room), now);
-        slot.map(|h| h.record(Duration::from_millis(1).into())).is_some()
+    fn record(windows: &mut Windows, room: &str, now: Instant) {
+        let tally = Tally::of(now, [now + Duration::from_millis(1)].into_iter());
+        let slot = windows.slot(now);
+        windows.of(&"/".into(), &room.into()).0.add(slot, 1, &tally);
     }
 
-    fn count(windows: &mut Windows, room: &str, now: Instant) -> u64 {
+    fn count(windows: &Windows, room: &str, now: Instant) -> u64 {
         let mut merged = None;
-        windows.merge("/", room, now, &mut merged);
+        windows.merge(KeyRef("/", room), now, &mut merged);
         merged.map_or(0, |h| h.count())
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
     }
 
     #[test]
     fn a_delivery_counts_for_a_minute() {
-        let (mut windows, start) = (Windows::default(), Instant::now());
-        assert!(record(&mut windows, "a", start));
-        assert_eq!(count(&mut windows, "a", start + Duration::from_secs(49)), 1);
-        assert_eq!(count(&mut windows, "a", start + Duration::from_secs(61)), 0);
-        assert_eq!(count(&mut windows, "b", start), 0);
+        let start = Instant::now();
+        let mut windows = Windows::new(10, start);
+        record(&mut windows, "a", start);
+        assert_eq!(count(&windows, "a", start + seconds(59)), 1);
+        assert_eq!(count(&windows, "a", start + seconds(61)), 0);
+        assert_eq!(count(&windows, "b", start), 0);
+        record(&mut windows, "a", start + seconds(61));
+        assert_eq!(count(&windows, "a", start + seconds(61)), 1, "its slot begins anew");
     }
 
     #[test]
-    fn rooms_are_bounded_and_idle_ones_make_place() {
-        let (mut windows, start) = (Windows::default(), Instant::now());
-        for n in 0..ROOMS {
-            assert!(record(&mut windows, &n.to_string(), start));
+    fn a_new_room_takes_the_place_of_one_that_was_silent_for_long() {
+        let start = Instant::now();
+        let mut windows = Windows::new(100, start);
+        for n in 0..100 {
+            record(&mut windows, &n.to_string(), start);
         }
-        assert!(!record(&mut windows, "one more", start));
-        assert!(record(&mut windows, "one more", start + Duration::from_secs(70)));
-        assert_eq!(windows.kept, 1);
+        let later = start + seconds(20);
+        for n in 0..50 {
+            record(&mut windows, &n.to_string(), later);
+        }
+        for n in 100..120 {
+            record(&mut windows, &n.to_string(), later);
+        }
+        assert_eq!((windows.len(), windows.evicted()), (100, 20));
+        let stayed = (0..50).filter(|n| count(&windows, &n.to_string(), later) == 2).count();
+        assert!(stayed > 30, "most of those that go on: {stayed}");
+    }
+
+    #[test]
+    fn a_sweep_forgets_what_is_over_and_keeps_the_rest() {
+        let start = Instant::now();
+        let mut windows = Windows::new(1000, start);
+        for n in 0..1000 {
+            let at = if n % 3 == 0 { start + seconds(50) } else { start };
+            record(&mut windows, &n.to_string(), at);
+        }
+        let mut below = windows.len();
+        while below > 0 {
+            below = windows.sweep(below, 7, start + seconds(70));
+        }
+        assert_eq!(windows.len(), 334);
+        assert!(
+            (0..1000).step_by(3).all(|n| count(&windows, &n.to_string(), start + seconds(70)) == 1)
+        );
+    }
+
+    #[test]
+    fn a_walk_sees_every_room() {
+        let start = Instant::now();
+        let mut windows = Windows::new(1000, start);
+        for n in 0..100 {
+            record(&mut windows, &n.to_string(), start);
+        }
+        let (mut below, mut seen) = (windows.len(), 0);
+        while below > 0 {
+            below = windows.walk(below, 7, start, |_, minute| seen += minute.deliveries());
+        }
+        assert_eq!(seen, 100);
     }
 }

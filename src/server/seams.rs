@@ -12,7 +12,7 @@ use crate::config::BridgeRule;
 use crate::config::api_keys::ApiKeys;
 use crate::data::Data;
 use crate::fanout::redis::bridge::CompiledBridge;
-use crate::latency::Latency;
+use crate::latency::{self, Latency};
 use crate::policy::{
     ArgTemplate, Permission, Rules, Subject, Template, TemplateError, TextTemplate,
 };
@@ -41,7 +41,7 @@ impl Explain for Explainer {
 
 impl RoomLatency for Latency {
     fn of(&self, namespace: &str, room: &str) -> Option<LatencySummary> {
-        let summary = self.of_room(namespace, room)?;
+        let summary = latency::summary(&self.of_room(namespace, room)?);
         Some(LatencySummary {
             p50: summary.p50.as_secs_f64(),
             p99: summary.p99.as_secs_f64(),

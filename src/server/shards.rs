@@ -16,7 +16,7 @@ use crate::fanout::index::Index;
 use crate::fanout::router::Router;
 use crate::fanout::shard::{Occupation, QUEUE, Rooms, Shard};
 use crate::gateway::ShardSeat;
-use crate::latency::Recorder;
+use crate::latency::Latency;
 use crate::ops::metrics::Metrics;
 use crate::policy::Rules;
 use crate::publication::Room;
@@ -44,7 +44,7 @@ pub struct Shards {
     /// Where publications go.
     pub router: Router,
     /// Their accounts.
-    pub recorders: Vec<Arc<Recorder>>,
+    pub latency: Latency,
     /// `limits.roomsPerClient`.
     pub rooms_per_client: Arc<AtomicUsize>,
     runtimes: Vec<(Handle, Arc<Surroundings>)>,
@@ -88,7 +88,7 @@ impl Shards {
         );
         let mut shards = Shards {
             router,
-            recorders: Vec::new(),
+            latency: Latency::new(plan.count, &plan.config.latency, &plan.pod, &plan.metrics),
             rooms_per_client: Arc::new(AtomicUsize::new(
                 plan.config.limits.rooms_per_client as usize,
             )),
@@ -96,8 +96,7 @@ impl Shards {
             stop: CancellationToken::new(),
         };
         for (at, queue) in receivers.into_iter().enumerate() {
-            let recorder =
-                Arc::new(Recorder::new(plan.config.latency.sample_every, plan.metrics.clone()));
+            let recorder = shards.latency.recorder(at).clone();
             let occupation = Arc::new(ToRemote(shards.router.clone()));
             let limit = shards.rooms_per_client.clone();
             let rooms = Rooms::new(at, index.clone(), occupation, limit);
@@ -109,7 +108,6 @@ impl Shards {
                 tracker: plan.tracker.clone(),
             });
             shards.runtimes.push((runtime, around));
-            shards.recorders.push(recorder);
         }
         Ok(shards)
     }

@@ -112,7 +112,7 @@ impl Outbox {
                 form.put(&mut body, part);
             }
             if let Some(stamp) = state.pop().as_ref().and_then(Entry::stamp) {
-                self.around.ledger.written(stamp, &[now]);
+                self.around.ledger.written(stamp, 1, &[now]);
             }
         }
         let mut last = None;

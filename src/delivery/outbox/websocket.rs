@@ -93,7 +93,7 @@ impl Outbox {
             }
             n -= bytes.len();
             if let Some(stamp) = state.pop().as_ref().and_then(Entry::stamp) {
-                self.around.ledger.written(stamp, &[now]);
+                self.around.ledger.written(stamp, 1, &[now]);
             }
         }
     }

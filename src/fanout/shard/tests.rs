@@ -28,7 +28,11 @@ struct Book {
 }
 
 impl Ledger for Book {
-    fn written(&self, _: &Stamp, at: &[Instant]) {
+    fn is_due(&self, _: usize) -> bool {
+        true
+    }
+
+    fn written(&self, _: &Stamp, _: usize, at: &[Instant]) {
         self.written.fetch_add(at.len() as u64, Ordering::Relaxed);
     }
 

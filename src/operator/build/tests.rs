@@ -267,7 +267,8 @@ fn alerts_name_only_metrics_that_there_are() {
     metrics.with_redis().unwrap();
     let mut known: BTreeSet<String> =
         metrics.registry().gather().iter().map(|family| family.name().to_owned()).collect();
-    let latency = Latency::new(Vec::new()).unwrap();
+    let latency =
+        Latency::new(1, &crate::config::Latency::default(), "", &std::sync::Arc::new(metrics));
     known.extend(latency.collect().iter().map(|family| format!("{}_bucket", family.name())));
 
     let rule = find(&built(FULL), "PrometheusRule", "chat");

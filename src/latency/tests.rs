@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use prometheus::Registry;
+use prometheus::core::Collector as _;
+
+use super::*;
+
+const SERIES: &str = "rookery_room_delivery_latency_seconds";
+
+fn latency(shards: usize, config: config::Latency) -> Latency {
+    Latency::new(shards, &config, "podnamed", &Arc::new(Metrics::new().unwrap()))
+}
+
+fn stamp(room: &str, accepted: Instant) -> Stamp {
+    Stamp {
+        accepted,
+        class: "default".into(),
+        hop: Hop::Local,
+        namespace: "/".into(),
+        room: Some(room.into()),
+    }
+}
+
+/// `n` deliveries in a room, 1 ms after acceptance.
+fn deliver(latency: &Latency, shard: usize, room: &str, n: usize, now: Instant) {
+    let stamp = stamp(room, now);
+    let times = vec![now + Duration::from_millis(1); n];
+    latency.recorder(shard).written(&stamp, n, &times);
+}
+
+fn series(latency: &Latency) -> HashMap<String, u64> {
+    let families = latency.collect();
+    let family = families.iter().find(|family| family.name() == SERIES).unwrap();
+    let metrics = family.get_metric().iter();
+    metrics
+        .map(|m| (m.get_label()[0].value().to_owned(), m.get_histogram().get_sample_count()))
+        .collect()
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn a_room_s_series_counts_from_its_first_delivery_on_every_shard() {
+    let (latency, now) = (latency(2, config::Latency::default()), Instant::now());
+    deliver(&latency, 0, "a", 3, now);
+    deliver(&latency, 1, "a", 4, now);
+    deliver(&latency, 0, "b", 1, now);
+    assert_eq!(series(&latency), [("a".into(), 7), ("b".into(), 1)].into());
+    assert_eq!(latency.of_room("/", "a").unwrap().count(), 7);
+    assert!(latency.of_room("/other", "a").is_none());
+}
+
+#[test]
+fn pinned_rooms_have_a_series_before_anything_else_and_for_ever() {
+    let config = config::Latency { track_rooms: vec!["vip".into()], top_rooms: 0, sample_every: 1 };
+    let (latency, now) = (latency(2, config), Instant::now());
+    assert_eq!(series(&latency), [("vip".into(), 0)].into());
+    deliver(&latency, 1, "vip", 2, now);
+    deliver(&latency, 1, "a", 2, now);
+    latency.look(now + seconds(3600));
+    assert_eq!(series(&latency), [("vip".into(), 2)].into());
+}
+
+#[test]
+fn the_busiest_rooms_get_the_series_and_the_silent_give_them_up() {
+    let config = config::Latency { top_rooms: 2, ..config::Latency::default() };
+    let (latency, start) = (latency(2, config), Instant::now());
+    for (room, n) in [("a", 1), ("b", 9), ("c", 40)] {
+        deliver(&latency, 0, room, n, start);
+        deliver(&latency, 1, room, n, start);
+    }
+    assert_eq!(series(&latency), [("a".into(), 2), ("b".into(), 18)].into());
+    latency.look(start);
+    deliver(&latency, 0, "a", 1, start);
+    deliver(&latency, 1, "c", 5, start);
+    assert_eq!(series(&latency), [("b".into(), 18), ("c".into(), 5)].into());
+    latency.look(start + seconds(600));
+    assert_eq!(series(&latency), HashMap::new());
+    assert!(latency.rooms().is_empty());
+}
+
+#[test]
+fn a_million_rooms_come_and_go_within_bounds() {
+    let (latency, start) = (latency(2, config::Latency::default()), Instant::now());
+    for n in 0..1_000_000_u64 {
+        let now = start + Duration::from_micros(100 * n);
+        deliver(&latency, (n % 2) as usize, &format!("room-{n}"), 1, now);
+        if n % 100_000 == 0 {
+            latency.look(now);
+        }
+        if n % 50_000 == 0 {
+            assert!(series(&latency).len() <= 50);
+        }
+    }
+    let known: usize = latency.recorders.iter().map(|r| r.books.lock().windows.len()).sum();
+    assert!(known <= rooms::ROOMS, "{known}");
+    for recorder in latency.recorders.iter() {
+        let books = recorder.books.lock();
+        assert!(books.series.len() <= 50 && books.classes.len() == 1);
+        assert_eq!(books.classes[0].2.count(), 500_000);
+    }
+    assert!(latency.of_room("/", "room-999999").is_some(), "the last ones are known");
+    let registry = Registry::new();
+    registry.register(Box::new(latency)).unwrap();
+    let lines = registry.gather().iter().map(|f| f.get_metric().len()).sum::<usize>();
+    assert!(lines <= 50 + 4, "{lines}");
+}
+
+#[test]
+fn every_nth_delivery_is_measured_whatever_the_batches() {
+    for sample_every in [1, 3, 7, 100] {
+        let config = config::Latency { sample_every, ..config::Latency::default() };
+        let (latency, now) = (latency(1, config), Instant::now());
+        let mut all = 0;
+        for n in [1, 1, 5, 0, 2, 11, 3, 64, 1, 200] {
+            deliver(&latency, 0, "a", n, now);
+            all += n as u64;
+        }
+        let measured = all / u64::from(sample_every);
+        let counted = latency.of_room("/", "a").map_or(0, |h| h.count());
+        assert_eq!(counted, measured, "1 in {sample_every}");
+        assert_eq!(latency.rooms()[0].deliveries, all);
+        assert_eq!(series(&latency)["a"], measured);
+    }
+}
+
+#[test]
+fn moments_are_asked_for_where_one_is_due() {
+    let config = config::Latency { sample_every: 10, ..config::Latency::default() };
+    let (latency, now) = (latency(1, config), Instant::now());
+    let recorder = latency.recorder(0);
+    assert!(!recorder.is_due(9) && recorder.is_due(10));
+    recorder.written(&stamp("a", now), 9, &[]);
+    assert!(recorder.is_due(1));
+    recorder.written(&stamp("a", now), 1, &[now]);
+    assert_eq!(latency.of_room("/", "a").unwrap().count(), 1);
+    assert!(!recorder.is_due(9));
+}
