@@ -1,6 +1,7 @@
 //! The counters and gauges of `/metrics`, by their names in the contract.
 
 mod labels;
+mod reading;
 
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -10,6 +11,7 @@ use prometheus::{
 use crate::config::Transport;
 use crate::publication::Source;
 pub use labels::{Direction, Disconnected, Outcome, Rejected};
+pub use reading::Reading;
 
 /// The families that the operator reads from every server every few seconds.
 const CHEAP: [&str; 2] = ["rookery_connections", "rookery_redis_up"];
@@ -53,6 +55,9 @@ pub struct Metrics {
     /// `rookery_api_ids_evicted_total`: answers that were forgotten before their time; the same
     /// id would be published again.
     pub api_ids_evicted: IntCounter,
+    /// `rookery_log_lines_suppressed_total`: lines that were not written, because clients caused
+    /// too many of their kind.
+    pub log_lines_suppressed: IntCounter,
     /// `rookery_api_request_seconds`: time to answer requests of the HTTP API.
     pub api_seconds: Histogram,
 }
@@ -90,6 +95,9 @@ impl Metrics {
             "Time to answer requests of the HTTP API",
         ))?;
         registry.register(Box::new(api_seconds.clone()))?;
+        gauges(&registry, "rookery_build_info", "1, for the version that runs", "version")?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Metrics {
@@ -160,6 +168,11 @@ impl Metrics {
                 &registry,
                 "rookery_api_ids_evicted_total",
                 "Answers to publications with an id forgotten before their time",
+            )?,
+            log_lines_suppressed: counter(
+                &registry,
+                "rookery_log_lines_suppressed_total",
+                "Log lines that were not written because clients caused too many of their kind",
             )?,
             api_seconds,
             registry,
