@@ -1,6 +1,7 @@
 //! The server's wiring: which parts there are, and how they start and stop.
 
 mod open_files;
+mod readings;
 mod seams;
 mod shards;
 pub mod signals;
@@ -119,6 +120,7 @@ impl Server {
             metrics: metrics.clone(),
             config: config.clone(),
         });
+        readings::register(metrics.registry(), &gateway)?;
         let mut server = Server {
             config,
             gateway,

@@ -4,15 +4,15 @@ mod bundle;
 mod carrier;
 mod inbound;
 mod polling;
+mod queue;
 mod websocket;
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -20,12 +20,14 @@ use tokio_util::task::TaskTracker;
 
 use super::Revision;
 use super::encode::Encoded;
-use super::ledger::{Ledger, Stamp};
+use super::ledger::Ledger;
 use crate::ops::metrics::{Disconnected, Outcome};
 pub use bundle::{Bundle, Item};
 use carrier::Carrier;
 pub use inbound::ReadFrom;
 pub use polling::{NotPolling, Polled};
+pub use queue::Backlog;
+use queue::{Entry, Queue};
 
 /// Bounds that all outboxes share; they may change while sessions live.
 #[derive(Debug)]
@@ -72,6 +74,8 @@ pub struct Surroundings {
     pub bounds: Arc<Bounds>,
     /// The account of deliveries.
     pub ledger: Arc<dyn Ledger>,
+    /// What waits in their outboxes together.
+    pub backlog: Arc<Backlog>,
     /// The shard's runtime, where flushes run.
     pub runtime: Handle,
     /// The tracker of those tasks.
@@ -111,8 +115,7 @@ pub struct Outbox {
 struct State {
     carrier: Carrier,
     phase: Phase,
-    queue: VecDeque<Entry>,
-    queued: usize,
+    queue: Queue,
     flushing: bool,
     /// The client closed: a waiting GET ends with `6`, not with `1`.
     client_closed: bool,
@@ -140,30 +143,10 @@ impl Phase {
     }
 }
 
-/// What waits: a packet in all its forms, or the rest of one whose start the kernel took.
-enum Entry {
-    Whole(Arc<Encoded>, Option<Arc<Stamp>>),
-    Rest(Bytes, Option<Arc<Stamp>>),
-}
-
-impl Entry {
-    fn size(&self) -> usize {
-        match self {
-            Entry::Whole(encoded, _) => encoded.size(),
-            Entry::Rest(bytes, _) => bytes.len(),
-        }
-    }
-
-    fn stamp(&self) -> Option<&Arc<Stamp>> {
-        match self {
-            Entry::Whole(_, stamp) | Entry::Rest(_, stamp) => stamp.as_ref(),
-        }
-    }
-}
-
 impl Outbox {
     /// An outbox of a session that starts with polling.
     pub fn new(revision: Revision, around: Arc<Surroundings>) -> Arc<Self> {
+        let queue = Queue::new(around.backlog.clone());
         Arc::new(Outbox {
             revision,
             around,
@@ -171,8 +154,7 @@ impl Outbox {
             state: Mutex::new(State {
                 carrier: Carrier::polling(),
                 phase: Phase::Open,
-                queue: VecDeque::new(),
-                queued: 0,
+                queue,
                 flushing: false,
                 client_closed: false,
                 inbound: BytesMut::new(),
@@ -206,7 +188,7 @@ impl Outbox {
         if state.phase != Phase::Open {
             return Delivered::Gone;
         }
-        let (empty, before) = (state.queue.is_empty(), state.queued);
+        let (empty, before) = (state.queue.is_empty(), state.queue.bytes());
         if empty && let Carrier::WebSocket(socket) = &state.carrier {
             let bytes = bundle.websocket(self.revision);
             match carrier::send(socket, bytes) {
@@ -234,21 +216,21 @@ impl Outbox {
         if state.phase != Phase::Open {
             return false;
         }
-        let before = state.queued;
+        let before = state.queue.bytes();
         if let Carrier::WebSocket(socket) = &state.carrier
             && state.queue.is_empty()
         {
             let bytes = packet.websocket(self.revision);
             match carrier::send(socket, bytes) {
                 Ok(n) if n == bytes.len() => return true,
-                Ok(n) => state.push(Entry::Rest(bytes.slice(n..), None)),
+                Ok(n) => state.queue.push(Entry::Rest(bytes.slice(n..), None)),
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    state.push(Entry::Whole(packet, None));
+                    state.queue.push(Entry::Whole(packet, None));
                 }
                 Err(_) => self.end(&mut state, Disconnected::TransportError),
             }
         } else {
-            state.push(Entry::Whole(packet, None));
+            state.queue.push(Entry::Whole(packet, None));
         }
         self.after_push(&mut state, before);
         matches!(state.phase, Phase::Open)
@@ -282,7 +264,7 @@ impl Outbox {
             self.around.ledger.dropped(Outcome::DroppedVolatile, dropped as u64);
         }
         for item in bundle.items.iter().filter(|i| empty || !i.volatile) {
-            state.push(Entry::Whole(item.encoded.clone(), Some(item.stamp.clone())));
+            state.queue.push(Entry::Whole(item.encoded.clone(), Some(item.stamp.clone())));
         }
     }
 
@@ -296,10 +278,10 @@ impl Outbox {
                 left -= bytes.len();
                 self.around.ledger.written(&item.stamp, 1, &[now]);
             } else if left > 0 {
-                state.push(Entry::Rest(bytes.slice(left..), Some(item.stamp.clone())));
+                state.queue.push(Entry::Rest(bytes.slice(left..), Some(item.stamp.clone())));
                 left = 0;
             } else {
-                state.push(Entry::Whole(item.encoded.clone(), Some(item.stamp.clone())));
+                state.queue.push(Entry::Whole(item.encoded.clone(), Some(item.stamp.clone())));
             }
         }
     }
@@ -326,7 +308,7 @@ impl Outbox {
         state.phase = Phase::Finishing(reason);
         state.wake_reader();
         if let Carrier::WebSocket(_) = state.carrier {
-            state.push(Entry::Rest(websocket::close_frame(), None));
+            state.queue.push(Entry::Rest(websocket::close_frame(), None));
             if !state.flushing {
                 self.flush(state);
             }
@@ -372,8 +354,7 @@ impl Outbox {
         // The first reason is what the end is counted as; how the socket is closed is this one's.
         let counted = state.phase.reason().unwrap_or(reason);
         state.phase = Phase::Ended(counted);
-        let unsent = state.queue.drain(..).filter(|e| e.stamp().is_some()).count();
-        state.queued = 0;
+        let unsent = state.queue.clear();
         if unsent > 0 {
             let outcome = match counted {
                 Disconnected::Slow => Outcome::DroppedSlow,
@@ -397,20 +378,6 @@ impl Outbox {
 }
 
 impl State {
-    fn push(&mut self, entry: Entry) {
-        self.queued += entry.size();
-        self.queue.push_back(entry);
-    }
-
-    fn pop(&mut self) -> Option<Entry> {
-        let entry = self.queue.pop_front()?;
-        self.queued -= entry.size();
-        if self.queue.is_empty() {
-            self.queue = VecDeque::new();
-        }
-        Some(entry)
-    }
-
     fn wake_reader(&mut self) {
         if let Some(waker) = self.reader.take() {
             waker.wake();

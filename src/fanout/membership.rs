@@ -351,6 +351,7 @@ mod tests {
         let around = Arc::new(Surroundings {
             bounds: Arc::new(Bounds::new(1 << 20, Duration::from_secs(1), 1 << 20)),
             ledger: Arc::new(Nobody),
+            backlog: Arc::default(),
             runtime: tokio::runtime::Handle::current(),
             tracker: TaskTracker::new(),
         });

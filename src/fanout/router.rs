@@ -108,6 +108,11 @@ impl Router {
         &self.inner.shards[shard]
     }
 
+    /// Messages that wait for the shards.
+    pub fn waiting(&self) -> usize {
+        self.inner.shards.iter().map(|queue| queue.max_capacity() - queue.capacity()).sum()
+    }
+
     /// Publishes without waiting, for a client's event.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The [`Drain`]: sessions are closed evenly, so that their reconnects do not come at once.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub enum Phase {
 #[derive(Default)]
 pub struct Drain {
     phase: AtomicU8,
+    told: OnceLock<Instant>,
 }
 
 impl Drain {
@@ -52,6 +54,11 @@ impl Drain {
         }
     }
 
+    /// Time since the process was told to stop; `None` before.
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.told.get().map(Instant::elapsed)
+    }
+
     /// Goes through lead and window; returns when no session is left, or at `abort`. `turn` says
     /// between the two whether other servers come first.
     pub async fn run(
@@ -61,6 +68,7 @@ impl Drain {
         abort: &CancellationToken,
     ) {
         let (lead, window) = (gateway.config.drain.lead.0, gateway.config.drain.window.0);
+        let _ = self.told.set(Instant::now());
         self.phase.store(1, Ordering::Relaxed);
         tracing::info!(lead = %humantime::format_duration(lead), "told to stop");
         if abort.run_until_cancelled(tokio::time::sleep(lead)).await.is_none() {

@@ -1,5 +1,8 @@
 //! The counters and gauges of `/metrics`, by their names in the contract.
 
+mod labels;
+mod reading;
+
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -7,101 +10,11 @@ use prometheus::{
 
 use crate::config::Transport;
 use crate::publication::Source;
-
-/// Why a client or a request was refused: label `reason` of `rookery_rejected_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Rejected {
-    Connections,
-    ConnectRate,
-    PerIp,
-    Rooms,
-    Events,
-    Payload,
-    HeaderTimeout,
-    BadPacket,
-    Unauthenticated,
-    Forbidden,
-    Draining,
-}
-
-/// Why a session ended: label `reason` of `rookery_disconnects_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Disconnected {
-    Client,
-    TransportError,
-    PingTimeout,
-    Slow,
-    Dismissed,
-    TokenExpired,
-    Drain,
-}
-
-/// What became of one delivery: label `outcome` of `rookery_deliveries_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Outcome {
-    Written,
-    DroppedSlow,
-    DroppedVolatile,
-    Gone,
-}
-
-/// Direction of Redis messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Direction {
-    In,
-    Out,
-}
+pub use labels::{Direction, Disconnected, Outcome, Rejected};
+pub use reading::Reading;
 
 /// The families that the operator reads from every server every few seconds.
 const CHEAP: [&str; 2] = ["rookery_connections", "rookery_redis_up"];
-
-macro_rules! labels {
-    ($kind:ident { $($variant:ident => $label:literal),* $(,)? }) => {
-        impl $kind {
-            /// Every value, in declaration order.
-            pub const ALL: &'static [$kind] = &[$($kind::$variant),*];
-
-            /// The label's value.
-            pub fn label(self) -> &'static str {
-                match self { $($kind::$variant => $label),* }
-            }
-        }
-    };
-}
-
-labels!(Rejected {
-    Connections => "connections",
-    ConnectRate => "connect_rate",
-    PerIp => "per_ip",
-    Rooms => "rooms",
-    Events => "events",
-    Payload => "payload",
-    HeaderTimeout => "header_timeout",
-    BadPacket => "bad_packet",
-    Unauthenticated => "unauthenticated",
-    Forbidden => "forbidden",
-    Draining => "draining",
-});
-labels!(Disconnected {
-    Client => "client",
-    TransportError => "transport_error",
-    PingTimeout => "ping_timeout",
-    Slow => "slow",
-    Dismissed => "dismissed",
-    TokenExpired => "token_expired",
-    Drain => "drain",
-});
-labels!(Outcome {
-    Written => "written",
-    DroppedSlow => "dropped_slow",
-    DroppedVolatile => "dropped_volatile",
-    Gone => "gone",
-});
-labels!(Direction { In => "in", Out => "out" });
 
 /// Every metric that is a plain counter, gauge or histogram. Cloning is not needed: share it in
 /// an `Arc`. All label values exist from the start, at zero.
@@ -142,6 +55,9 @@ pub struct Metrics {
     /// `rookery_api_ids_evicted_total`: answers that were forgotten before their time; the same
     /// id would be published again.
     pub api_ids_evicted: IntCounter,
+    /// `rookery_log_lines_suppressed_total`: lines that were not written, because clients caused
+    /// too many of their kind.
+    pub log_lines_suppressed: IntCounter,
     /// `rookery_api_request_seconds`: time to answer requests of the HTTP API.
     pub api_seconds: Histogram,
 }
@@ -179,6 +95,9 @@ impl Metrics {
             "Time to answer requests of the HTTP API",
         ))?;
         registry.register(Box::new(api_seconds.clone()))?;
+        gauges(&registry, "rookery_build_info", "1, for the version that runs", "version")?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Metrics {
@@ -249,6 +168,11 @@ impl Metrics {
                 &registry,
                 "rookery_api_ids_evicted_total",
                 "Answers to publications with an id forgotten before their time",
+            )?,
+            log_lines_suppressed: counter(
+                &registry,
+                "rookery_log_lines_suppressed_total",
+                "Log lines that were not written because clients caused too many of their kind",
             )?,
             api_seconds,
             registry,

@@ -104,6 +104,7 @@ impl Shards {
             let around = Arc::new(Surroundings {
                 bounds: plan.bounds.clone(),
                 ledger: recorder.clone(),
+                backlog: Arc::default(),
                 runtime: runtime.clone(),
                 tracker: plan.tracker.clone(),
             });

@@ -6,6 +6,7 @@ mod broken_upgrades;
 mod client;
 mod doctor;
 mod endings;
+mod gauges;
 mod harness;
 mod http;
 mod ledger;

@@ -111,7 +111,7 @@ impl Outbox {
             for part in next.parts() {
                 form.put(&mut body, part);
             }
-            if let Some(stamp) = state.pop().as_ref().and_then(Entry::stamp) {
+            if let Some(stamp) = state.queue.pop().as_ref().and_then(Entry::stamp) {
                 self.around.ledger.written(stamp, 1, &[now]);
             }
         }

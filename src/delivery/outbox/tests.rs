@@ -5,11 +5,13 @@ mod interleavings;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex as Lock;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::delivery::ledger::Stamp;
 use crate::publication::Hop;
 
 /// How long a condition may take on a loaded machine.
@@ -77,6 +79,7 @@ impl Fixture {
         let around = Arc::new(Surroundings {
             bounds: Arc::new(Bounds::new(queue, write_stall, 64 << 10)),
             ledger: book.clone(),
+            backlog: Arc::default(),
             runtime: Handle::current(),
             tracker: TaskTracker::new(),
         });
@@ -135,9 +138,15 @@ impl Fixture {
         bytes + 1000
     }
 
-    /// Every delivery has exactly one outcome.
+    /// Every delivery has exactly one outcome, and nothing waits any more.
     fn assert_balanced(&self) {
         assert_eq!(self.book.total(), self.handed);
+        assert_eq!(self.backlog(), 0);
+    }
+
+    /// What the shard's account says of this one's queue.
+    fn backlog(&self) -> usize {
+        self.outbox.around.backlog.bytes()
     }
 
     async fn ended(&self) -> Disconnected {
@@ -277,6 +286,29 @@ async fn volatile_is_dropped_where_something_waits() {
     assert_eq!(one.book.of(Outcome::DroppedVolatile), 2);
     one.outbox.close(Disconnected::Client, Ending::Abort);
     one.assert_balanced();
+}
+
+#[tokio::test]
+async fn what_waits_is_in_the_shard_s_account_until_it_is_gone() {
+    let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
+    let around = one.outbox.around.clone();
+    one.deliver_text(1000);
+    let waits = around.backlog.bytes();
+    assert!((1000..1100).contains(&waits), "{waits}");
+    one.deliver_text(1000);
+    assert_eq!(around.backlog.bytes(), 2 * waits);
+    // The kernel takes it.
+    let _client = one.attach(&[]).await;
+    assert_eq!(around.backlog.bytes(), 0);
+    assert_eq!(one.deliver_text(1), Delivered::Written);
+    assert_eq!(around.backlog.bytes(), 0);
+    let mut other = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
+    other.outbox = Outbox::new(Revision::V4, around.clone());
+    other.deliver_text(1000);
+    assert_eq!(around.backlog.bytes(), waits);
+    // One that is dropped takes its own with it.
+    drop(other);
+    assert_eq!(around.backlog.bytes(), 0);
 }
 
 #[tokio::test]

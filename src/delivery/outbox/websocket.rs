@@ -68,7 +68,7 @@ impl Outbox {
             let Carrier::WebSocket(socket) = &state.carrier else { return };
             let mut slices = [IoSlice::new(&[]); GATHER];
             let mut gathered = 0;
-            for (slice, entry) in slices.iter_mut().zip(&state.queue) {
+            for (slice, entry) in slices.iter_mut().zip(state.queue.iter()) {
                 *slice = IoSlice::new(entry.websocket(self.revision));
                 gathered += 1;
             }
@@ -86,13 +86,11 @@ impl Outbox {
             let Some(first) = state.queue.front() else { return };
             let bytes = first.websocket(self.revision);
             if n < bytes.len() {
-                let (rest, stamp) = (bytes.slice(n..), first.stamp().cloned());
-                state.queued = state.queued - first.size() + rest.len();
-                state.queue[0] = Entry::Rest(rest, stamp);
-                return;
+                let rest = bytes.slice(n..);
+                return state.queue.cut(rest);
             }
             n -= bytes.len();
-            if let Some(stamp) = state.pop().as_ref().and_then(Entry::stamp) {
+            if let Some(stamp) = state.queue.pop().as_ref().and_then(Entry::stamp) {
                 self.around.ledger.written(stamp, 1, &[now]);
             }
         }

@@ -79,6 +79,7 @@ impl World {
         let around = Arc::new(Surroundings {
             bounds: Arc::new(Bounds::new(1 << 30, Duration::from_secs(60), 1 << 30)),
             ledger: book.clone(),
+            backlog: Arc::default(),
             runtime: Handle::current(),
             tracker: TaskTracker::new(),
         });

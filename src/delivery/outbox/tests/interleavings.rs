@@ -202,6 +202,8 @@ impl World {
             Step::Attach(read) => self.attach(read).await,
             Step::Yield => tokio::task::yield_now().await,
         }
+        let waits = self.fixture.outbox.state.lock().queue.bytes();
+        assert_eq!(self.fixture.backlog(), waits, "the shard's account of what waits");
     }
 
     fn packet(&mut self, (size, binary): Shape) -> (u64, Numbered) {

@@ -1,0 +1,42 @@
+//! What `/metrics` looks up in the running parts when somebody scrapes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+
+use crate::config;
+use crate::gateway::Gateway;
+use crate::ops::metrics::Reading;
+
+/// Adds the gauges that the gateway's parts know the value of. The registry holds them weakly.
+///
+/// # Errors
+/// When called twice.
+pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Result<()> {
+    let add = |name: &str, help: &str, read: fn(&Gateway) -> f64| {
+        let gateway = Arc::downgrade(gateway);
+        let read = move || gateway.upgrade().map_or(0.0, |gateway| read(&gateway));
+        registry.register(Box::new(Reading::new(name, help, read)?))
+    };
+    add("rookery_outbox_bytes", "Bytes that wait in the clients' queues", |gateway| {
+        gateway.shards.iter().map(|shard| shard.around.backlog.bytes()).sum::<usize>() as f64
+    })?;
+    add("rookery_shard_queue", "Messages that wait for the shards", |gateway| {
+        gateway.router.waiting() as f64
+    })?;
+    add("rookery_connections_limit", "Sessions that may be open: limits.connections", |gateway| {
+        f64::from(gateway.limits.config().connections)
+    })?;
+    add("rookery_drain_seconds", "Time since it was told to stop; 0 before", |gateway| {
+        gateway.drain.elapsed().unwrap_or_default().as_secs_f64()
+    })?;
+    add("rookery_drain_planned_seconds", "The longest that a drain should take", |gateway| {
+        planned(&gateway.config.drain).as_secs_f64()
+    })
+}
+
+/// The wait for its turn in a rollout, the lead and the window.
+fn planned(drain: &config::Drain) -> Duration {
+    drain.patience.0 + drain.lead.0 + drain.window.0
+}
