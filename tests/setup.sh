@@ -18,6 +18,7 @@ has node || wanted="$wanted nodejs"
 has npm || wanted="$wanted npm"
 has python3 || wanted="$wanted python3"
 python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || wanted="$wanted python3-venv"
+ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$wanted libfaketime"
 
 # A policy that starts no service: the tests start their own servers.
 without_services() {

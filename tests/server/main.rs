@@ -9,6 +9,7 @@ mod endings;
 mod gauges;
 mod harness;
 mod http;
+mod latency;
 mod ledger;
 mod limits;
 mod malformed;
