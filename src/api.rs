@@ -9,12 +9,13 @@ mod body;
 pub mod explain;
 pub mod idempotency;
 mod input;
+mod latency;
 mod members;
 pub mod openapi;
 mod payload;
 pub mod problem;
 pub mod publish;
-pub mod rooms;
+mod rooms;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +35,6 @@ use body::BodyBudget;
 use explain::Explain;
 use idempotency::IdempotencyStore;
 use problem::Problem;
-use rooms::RoomLatency;
 
 /// Memory for the bodies of all requests that are being answered, in KiB: 16 batches of the
 /// largest size. What does not fit is answered with 429.
@@ -52,8 +52,6 @@ pub struct ApiState {
     pub cluster: Arc<dyn ClusterQueries>,
     /// Decides what `explain` tells.
     pub policy: Arc<dyn Explain>,
-    /// Knows the rooms' latency.
-    pub latency: Arc<dyn RoomLatency>,
     /// Remembers the answers to publications with an id.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// Who is let in.

@@ -11,6 +11,7 @@ pub mod remote;
 pub mod router;
 pub mod shard;
 pub mod turn;
+pub mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::publication::{Publication, Room};
+use waits::{Place, WaitsAnswer, WaitsQuery};
 
 /// Chooses members of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,17 @@ pub trait LocalMembers: Send + Sync + 'static {
         namespace: &'a str,
         prefix: &'a str,
     ) -> BoxFuture<'a, BTreeMap<Room, usize>>;
+
+    /// The rooms of these namespaces with the most members in one shard: at most `most` of each
+    /// shard, with how many members they have in those that name them.
+    fn crowded<'a>(
+        &'a self,
+        namespaces: &'a [Arc<str>],
+        most: usize,
+    ) -> BoxFuture<'a, Vec<(Place, usize)>>;
+
+    /// How many members each of these rooms has here.
+    fn occupancy(&self, places: Arc<[Place]>) -> BoxFuture<'_, Vec<usize>>;
 
     /// Makes the selected members join `rooms`; gives how many are in them now. A member that
     /// would be in more rooms than allowed joins none.
@@ -157,6 +170,13 @@ pub trait ClusterQueries: Send + Sync + 'static {
 
     /// The members of a room.
     fn members<'a>(&'a self, namespace: &'a str, room: &'a str) -> BoxFuture<'a, MembersAnswer>;
+
+    /// The rooms that come first, by how long their deliveries waited in the last minute, by how
+    /// many those were, or by members. Node servers are not asked: they measure nothing.
+    fn busiest<'a>(&'a self, query: &'a WaitsQuery) -> BoxFuture<'a, WaitsAnswer>;
+
+    /// What is known of one room, as [`ClusterQueries::busiest`] tells it.
+    fn waits<'a>(&'a self, place: &'a Place, scope: Scope) -> BoxFuture<'a, WaitsAnswer>;
 
     /// Makes the selected members join `rooms`.
     fn join<'a>(

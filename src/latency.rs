@@ -86,14 +86,13 @@ impl Latency {
     }
 
     /// The last minute of a room; `None` where nothing was delivered in it.
-    pub fn of_room(&self, namespace: &str, room: &str) -> Option<Histogram> {
+    pub fn of_room(&self, namespace: &Arc<str>, room: &Room) -> Option<RoomWaits> {
         let now = Instant::now();
-        let mut merged = None;
+        let mut waits = RoomWaits::none(namespace.clone(), room.clone());
         for recorder in self.recorders.iter() {
-            let books = recorder.books.lock();
-            books.windows.merge(KeyRef(namespace, room), now, &mut merged);
+            recorder.books.lock().windows.add_to(KeyRef(namespace, room), now, &mut waits);
         }
-        merged
+        (waits.deliveries > 0).then_some(waits)
     }
 
     /// The last minute of every room that had deliveries here, in no order. No shard is held up
@@ -102,12 +101,8 @@ impl Latency {
         let mut all: HashMap<Key, RoomWaits> = HashMap::new();
         self.walk(Instant::now(), |key, minute| {
             if minute.deliveries() > 0 {
-                minute.add_to(all.entry(key.clone()).or_insert_with(|| RoomWaits {
-                    namespace: key.namespace.clone(),
-                    room: key.room.clone(),
-                    deliveries: 0,
-                    waits: Histogram::default(),
-                }));
+                let none = || RoomWaits::none(key.namespace.clone(), key.room.clone());
+                minute.add_to(all.entry(key.clone()).or_insert_with(none));
             }
         });
         all.into_values().collect()

@@ -32,8 +32,8 @@ use crate::fanout::index::MAX_SHARDS;
 use crate::fanout::member::{POD_LENGTH, random_id};
 use crate::fanout::redis::link::{LINGER, Link, LinkParts};
 use crate::fanout::turn::{State, Turn};
+use crate::fanout::waits::LocalWaits;
 use crate::gateway::{self, Authenticator, Drain, Engine, Gateway, Limits, Sessions};
-use crate::latency::Latency;
 use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
 use crate::ops::{admin, listener};
@@ -132,14 +132,15 @@ impl Server {
             accepting: CancellationToken::new(),
             stop,
         };
-        server.connect_redis()?;
+        let waits = LocalWaits::new(Arc::new(server.shards.router.clone()), latency);
+        server.connect_redis(&waits)?;
         let bound = (clients.local_addr()?, internal.local_addr()?);
-        server.spawn_all(sources, clients, internal, latency)?;
+        server.spawn_all(sources, clients, internal, waits)?;
         server.announce(bound);
         Ok(server)
     }
 
-    fn connect_redis(&mut self) -> anyhow::Result<()> {
+    fn connect_redis(&mut self, waits: &LocalWaits) -> anyhow::Result<()> {
         let Some(redis) = &self.config.redis else { return Ok(()) };
         self.metrics.with_redis()?;
         let bridge = redis
@@ -152,6 +153,7 @@ impl Server {
             pod: self.gateway.pod.clone(),
             namespaces: self.namespaces(),
             local: Arc::new(self.shards.router.clone()),
+            waits: waits.clone(),
             metrics: self.metrics.clone(),
             bridge,
             linger: LINGER,
@@ -174,7 +176,7 @@ impl Server {
         sources: Sources,
         clients: TcpListener,
         internal: TcpListener,
-        latency: Latency,
+        waits: LocalWaits,
     ) -> anyhow::Result<()> {
         if let Some(verifier) = &self.gateway.authenticator.verifier {
             self.tracker.spawn(verifier.clone().run(self.stop.clone()));
@@ -185,10 +187,10 @@ impl Server {
             self.link.clone(),
             self.stop.clone(),
         ));
-        self.tracker.spawn(latency.clone().keep(self.stop.clone()));
+        self.tracker.spawn(self.shards.latency.clone().keep(self.stop.clone()));
         let metrics = self.metrics.clone();
         let admin = admin::router(move |names| metrics.gather(names), self.readiness.clone());
-        let router = api::router(self.api(latency)?).merge(admin);
+        let router = api::router(self.api(waits)?).merge(admin);
         self.tracker.spawn(listener::serve(internal, router, self.stop.clone(), GRACE));
         let reloads = crate::config::watch::follow(
             sources,
@@ -206,16 +208,16 @@ impl Server {
         Ok(())
     }
 
-    fn api(&self, latency: Latency) -> anyhow::Result<ApiState> {
+    fn api(&self, waits: LocalWaits) -> anyhow::Result<ApiState> {
         let config = &self.config;
         let keys = self.api_keys()?;
         let local = Arc::new(self.shards.router.clone());
+        let pod = self.gateway.pod.clone();
         let user_claim = config.auth.jwt.as_ref().map_or("sub", |jwt| &jwt.user_claim);
         Ok(ApiState {
             publisher: local.clone(),
-            cluster: Arc::new(Cluster::new(local, self.gateway.pod.clone(), self.link.clone())),
+            cluster: Arc::new(Cluster::new(local, waits, pod, self.link.clone())),
             policy: Arc::new(seams::Explainer(self.gateway.rules.clone())),
-            latency: Arc::new(latency),
             idempotency: self.idempotency()?,
             access: Access::new(keys, config.internal),
             namespaces: self.namespaces(),

@@ -6,6 +6,8 @@
 mod members;
 #[path = "redis_link/server.rs"]
 mod server;
+#[path = "redis_link/waits.rs"]
+mod waits;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +19,9 @@ use rookery::config;
 use rookery::data::Data;
 use rookery::fanout::cluster::Cluster;
 use rookery::fanout::redis::{CompiledBridge, Hold, Link, LinkParts};
+use rookery::fanout::waits::LocalWaits;
 use rookery::fanout::{LocalMembers, Selector};
+use rookery::latency::Latency;
 use rookery::ops::metrics::Metrics;
 use rookery::publication::{Publication, Room, Source};
 use server::Server;
@@ -55,11 +59,16 @@ impl Pod {
         let metrics = Arc::new(Metrics::new().unwrap());
         let (shutdown, tracker) = (CancellationToken::new(), TaskTracker::new());
         let pod: Arc<str> = name.into();
+        let waits = LocalWaits::new(
+            members.clone(),
+            Latency::new(1, &Default::default(), "", &Arc::new(Metrics::new().unwrap())),
+        );
         let parts = LinkParts {
             config: config::Redis::at(server.url()),
             pod: pod.clone(),
             namespaces: vec!["/".into(), "/admin".into()],
             local: members.clone(),
+            waits: waits.clone(),
             metrics: metrics.clone(),
             bridge: vec![CompiledBridge {
                 channel: "bridge".into(),
@@ -74,7 +83,7 @@ impl Pod {
         };
         let link = Link::start(parts, &tracker, shutdown.clone()).unwrap();
         let local: Arc<dyn LocalMembers> = members.clone();
-        let cluster = Cluster::new(local, pod, Some(link.clone()));
+        let cluster = Cluster::new(local, waits, pod, Some(link.clone()));
         Pod { link, members, metrics, cluster, shutdown, tracker }
     }
 

@@ -104,6 +104,28 @@ impl<S: Send + Sync> FromRequestParts<S> for WithPrefix {
     }
 }
 
+/// The query of a route that knows `namespace` and `scope`.
+pub(super) struct InScope(pub(super) Params);
+
+impl<S: Send + Sync> FromRequestParts<S> for InScope {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Params::read(parts, &["namespace", "scope"]).map(InScope)
+    }
+}
+
+/// The query of a route that ranks.
+pub(super) struct Ranked(pub(super) Params);
+
+impl<S: Send + Sync> FromRequestParts<S> for Ranked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Params::read(parts, &["namespace", "sort", "limit", "scope"]).map(Ranked)
+    }
+}
+
 /// The room that the path names, percent-decoded (`%2F` is a slash within the name).
 pub(super) struct RoomInPath(pub(super) Room);
 

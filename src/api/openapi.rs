@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Problem;
-use super::{Shared, batch, explain, members, publish, rooms};
+use super::{Shared, batch, explain, latency, members, publish, rooms};
 
 /// What the description says besides the routes.
 #[derive(OpenApi)]
@@ -79,7 +79,8 @@ fn handlers() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(batch::publish_batch))
         .routes(routes!(rooms::list_rooms))
         .routes(routes!(rooms::list_members))
-        .routes(routes!(rooms::room_latency))
+        .routes(routes!(latency::room_latency))
+        .routes(routes!(latency::list_latencies))
         .routes(routes!(members::join_room))
         .routes(routes!(members::leave_room))
         .routes(routes!(members::disconnect))

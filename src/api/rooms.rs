@@ -1,11 +1,10 @@
-//! `GET /api/rooms`, `/api/rooms/{room}` and `/api/rooms/{room}/latency`.
+//! `GET /api/rooms` and `/api/rooms/{room}`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,26 +12,6 @@ use super::Shared;
 use super::input::{self, InNamespace, RoomInPath, WithPrefix};
 use super::problem::Problem;
 use crate::fanout::MemberInfo;
-
-/// Knows how long the rooms' deliveries took.
-pub trait RoomLatency: Send + Sync + 'static {
-    /// The deliveries of the last minute on this instance; none for a room that is not known.
-    fn of(&self, namespace: &str, room: &str) -> Option<LatencySummary>;
-}
-
-/// The latency of a room's deliveries: from the acceptance of a publication to the moment that
-/// the kernel had its bytes for one recipient. In seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
-pub struct LatencySummary {
-    /// Half of the deliveries took at most this long.
-    pub p50: f64,
-    /// 99 of 100 deliveries took at most this long.
-    pub p99: f64,
-    /// The longest.
-    pub max: f64,
-    /// How many deliveries were measured.
-    pub count: u64,
-}
 
 /// The occupied rooms of the cluster.
 #[derive(Serialize, ToSchema)]
@@ -80,16 +59,6 @@ pub(super) struct Member {
     pod: String,
 }
 
-/// The latency of a room.
-#[derive(Serialize, ToSchema)]
-pub(super) struct RoomLatencyAnswer {
-    /// The room's name.
-    #[schema(value_type = String)]
-    room: Arc<str>,
-    #[serde(flatten)]
-    summary: LatencySummary,
-}
-
 /// List the occupied rooms
 #[utoipa::path(
     get, path = "/api/rooms", tag = "rooms",
@@ -130,36 +99,6 @@ pub(super) async fn list_members(
     let answer = shared.api.cluster.members(&namespace, &room).await;
     let members = answer.members.into_iter().map(Member::from).collect();
     Ok(Json(RoomMembers { room, members, unanswered: answer.unanswered }))
-}
-
-/// Tell the delivery latency of a room
-///
-/// Of the last minute, on the instance that answers, in seconds.
-#[utoipa::path(
-    get, path = "/api/rooms/{room}/latency", tag = "rooms",
-    params(
-        ("room" = String, Path, description = "The room, percent-encoded"),
-        ("namespace" = Option<String>, Query, description = "`/` where it is absent"),
-    ),
-    responses(
-        (status = 200, description = "The last minute's deliveries", body = RoomLatencyAnswer),
-        (status = 404, response = super::openapi::ProblemResponse),
-    ),
-)]
-pub(super) async fn room_latency(
-    State(shared): State<Arc<Shared>>,
-    RoomInPath(room): RoomInPath,
-    InNamespace(query): InNamespace,
-) -> Result<Json<RoomLatencyAnswer>, Problem> {
-    let namespace = input::namespace(&shared, None, &query)?;
-    match shared.api.latency.of(&namespace, &room) {
-        Some(summary) => Ok(Json(RoomLatencyAnswer { room, summary })),
-        None => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            format!("No deliveries to room `{room}` are known on this instance"),
-        )
-        .field("room")),
-    }
 }
 
 impl From<MemberInfo> for Member {

@@ -23,11 +23,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::auth::ApiKeyCheck;
 use super::explain::Explanation;
 use super::idempotency::{IdempotencyStore, Memory};
-use super::rooms::LatencySummary;
 use super::*;
+use crate::fanout::waits::{Place, RoomFigures, SortBy, WaitsAnswer, WaitsQuery};
 use crate::fanout::{
     Matched, MemberInfo, MembersAnswer, PublishError, Receipt, RoomsAnswer, Scope, Selector,
 };
+use crate::latency::histogram::Histogram;
 use crate::ops::{admin, listener, readiness::Readiness};
 use crate::publication::{Publication, Room};
 
@@ -46,6 +47,7 @@ struct World {
     /// How many publications came to the gate.
     arrived: AtomicUsize,
     orders: Mutex<Vec<Order>>,
+    ranked: Mutex<Vec<WaitsQuery>>,
 }
 
 impl World {
@@ -56,6 +58,7 @@ impl World {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             arrived: AtomicUsize::new(0),
             orders: Mutex::default(),
+            ranked: Mutex::default(),
         })
     }
 
@@ -123,6 +126,26 @@ impl ClusterQueries for World {
         futures_util::future::ready(MembersAnswer { members, unanswered: Vec::new() }).boxed()
     }
 
+    fn busiest<'a>(&'a self, query: &'a WaitsQuery) -> BoxFuture<'a, WaitsAnswer> {
+        self.ranked.lock().push(query.clone());
+        let rooms = query.namespaces.iter().flat_map(|namespace| {
+            [("a/1", 4), ("idle", 0)].map(|(room, n)| figures(namespace, room, n))
+        });
+        let rooms = rooms.collect();
+        let unanswered = vec!["podBBBBB".to_owned()];
+        futures_util::future::ready(WaitsAnswer { rooms, unanswered }).boxed()
+    }
+
+    fn waits<'a>(&'a self, place: &'a Place, scope: Scope) -> BoxFuture<'a, WaitsAnswer> {
+        let known = *place.namespace == *"/" && *place.room == *"a/1";
+        let unanswered = match scope {
+            Scope::Cluster => vec!["podBBBBB".to_owned()],
+            Scope::Local => Vec::new(),
+        };
+        let rooms = vec![figures(&place.namespace, &place.room, if known { 4 } else { 0 })];
+        futures_util::future::ready(WaitsAnswer { rooms, unanswered }).boxed()
+    }
+
     fn join<'a>(
         &'a self,
         namespace: &'a str,
@@ -146,6 +169,17 @@ impl ClusterQueries for World {
     }
 }
 
+/// A room of three members, and `n` deliveries of a millisecond each.
+fn figures(namespace: &str, room: &str, n: u64) -> RoomFigures {
+    let ms = Duration::from_millis(u64::from(n > 0));
+    RoomFigures {
+        place: Place { namespace: namespace.into(), room: room.into() },
+        members: 3,
+        deliveries: 30 * n,
+        waits: Histogram::from_parts(&[0, 0, 0, 0, n], ms, ms),
+    }
+}
+
 impl Explain for World {
     fn explain(
         &self,
@@ -156,13 +190,6 @@ impl Explain for World {
     ) -> Explanation {
         let why = format!("{action} {room} {} {user:?}", Value::Object(claims));
         Explanation { allowed: action == "join", rule: Some("{a}:{b}".to_owned()), why }
-    }
-}
-
-impl RoomLatency for World {
-    fn of(&self, namespace: &str, room: &str) -> Option<LatencySummary> {
-        let known = namespace == "/" && room == "a/1";
-        known.then_some(LatencySummary { p50: 0.001, p99: 0.02, max: 0.5, count: 7 })
     }
 }
 
@@ -209,7 +236,6 @@ impl Server {
             publisher: world.clone(),
             cluster: world.clone(),
             policy: world.clone(),
-            latency: world.clone(),
             idempotency: setup.idempotency,
             access: setup.access,
             namespaces: vec!["/".into(), "/chat".into()],

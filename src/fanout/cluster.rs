@@ -1,5 +1,7 @@
 //! Questions about the members of the whole cluster: this pod, the other pods and Node servers.
 
+mod waits;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +13,9 @@ use tokio::time::timeout_at;
 use super::redis::Link;
 use super::redis::peers::{self, Answer, Ask, Message};
 use super::redis::requests;
+use super::waits::{LocalWaits, Place, WaitsAnswer, WaitsQuery};
 use super::{
-    ClusterQueries, LocalMembers, Matched, MemberInfo, MembersAnswer, RoomsAnswer, Selector,
+    ClusterQueries, LocalMembers, Matched, MemberInfo, MembersAnswer, RoomsAnswer, Scope, Selector,
 };
 use crate::publication::Room;
 
@@ -29,15 +32,21 @@ const REDIS: &str = "redis";
 #[derive(Clone)]
 pub struct Cluster {
     local: Arc<dyn LocalMembers>,
+    waits: LocalWaits,
     pod: Arc<str>,
     link: Option<Link>,
     deadline: Duration,
 }
 
 impl Cluster {
-    /// This pod's members, and those beyond `link`; without one this pod is all there is.
-    pub fn new(local: Arc<dyn LocalMembers>, pod: Arc<str>, link: Option<Link>) -> Self {
-        Cluster { local, pod, link, deadline: DEADLINE }
+    /// This pod's members and rooms, and those beyond `link`; without one this pod is all there is.
+    pub fn new(
+        local: Arc<dyn LocalMembers>,
+        waits: LocalWaits,
+        pod: Arc<str>,
+        link: Option<Link>,
+    ) -> Self {
+        Cluster { local, waits, pod, link, deadline: DEADLINE }
     }
 
     /// With another deadline than [`DEADLINE`].
@@ -133,7 +142,14 @@ impl Cluster {
         let nodes = if elsewhere { 0 } else { nodes };
         let expected = owner.map_or(peers, |owner| vec![owner]);
         let (asked, node_asked) = tokio::join!(
-            question.pods(link, &expected, pods.saturating_sub(1), until),
+            ask_pods(
+                link,
+                question.namespace,
+                question.ask.clone(),
+                &expected,
+                pods.saturating_sub(1),
+                until
+            ),
             question.nodes(link, nodes, until),
         );
         let answered: HashSet<&String> = asked.iter().map(|(pod, _)| pod).collect();
@@ -164,42 +180,6 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// Asks the pods, and collects their answers: all of `expected`, or as many as there can be.
-    async fn pods(
-        &self,
-        link: &Link,
-        expected: &[String],
-        at_most: usize,
-        until: Instant,
-    ) -> Vec<(String, Answer)> {
-        let mut answers = Vec::new();
-        if expected.is_empty() {
-            return answers;
-        }
-        let inner = &link.inner;
-        let mut open = inner.questions.open();
-        let question = Message::Question {
-            pod: inner.pod.to_string(),
-            id: open.id,
-            namespace: self.namespace.to_owned(),
-            ask: self.ask.clone(),
-        };
-        if !inner.send(inner.channels.pods(), question.encode()) {
-            return answers;
-        }
-        let done = |answers: &[(String, Answer)]| {
-            answers.len() >= at_most
-                || expected.iter().all(|pod| answers.iter().any(|(from, _)| from == pod))
-        };
-        while !done(&answers) {
-            match timeout_at(until.into(), open.answers.recv()).await {
-                Ok(Some(answer)) => answers.push(answer),
-                _ => break,
-            }
-        }
-        answers
-    }
-
     /// Asks the Node servers for the selected members, and tells them what to do with them.
     async fn nodes(&self, link: &Link, nodes: usize, until: Instant) -> Vec<Vec<MemberInfo>> {
         let mut answers = Vec::new();
@@ -226,6 +206,43 @@ impl Question<'_> {
     }
 }
 
+/// Asks the pods, and collects their answers: all of `expected`, or as many as there can be.
+async fn ask_pods(
+    link: &Link,
+    namespace: &str,
+    ask: Ask,
+    expected: &[String],
+    at_most: usize,
+    until: Instant,
+) -> Vec<(String, Answer)> {
+    let mut answers = Vec::new();
+    if expected.is_empty() {
+        return answers;
+    }
+    let inner = &link.inner;
+    let mut open = inner.questions.open();
+    let question = Message::Question {
+        pod: inner.pod.to_string(),
+        id: open.id,
+        namespace: namespace.to_owned(),
+        ask,
+    };
+    if !inner.send(inner.channels.pods(), question.encode()) {
+        return answers;
+    }
+    let done = |answers: &[(String, Answer)]| {
+        answers.len() >= at_most
+            || expected.iter().all(|pod| answers.iter().any(|(from, _)| from == pod))
+    };
+    while !done(&answers) {
+        match timeout_at(until.into(), open.answers.recv()).await {
+            Ok(Some(answer)) => answers.push(answer),
+            _ => break,
+        }
+    }
+    answers
+}
+
 /// How many pods and how many Node servers listen now: both listen to the request channel, only
 /// pods to their own. None: Redis does not say.
 async fn audience(link: &Link, namespace: &str, until: Instant) -> Option<(usize, usize)> {
@@ -250,6 +267,14 @@ impl ClusterQueries for Cluster {
 
     fn members<'a>(&'a self, namespace: &'a str, room: &'a str) -> BoxFuture<'a, MembersAnswer> {
         Cluster::members(self, namespace, room).boxed()
+    }
+
+    fn busiest<'a>(&'a self, query: &'a WaitsQuery) -> BoxFuture<'a, WaitsAnswer> {
+        Cluster::busiest(self, query).boxed()
+    }
+
+    fn waits<'a>(&'a self, place: &'a Place, scope: Scope) -> BoxFuture<'a, WaitsAnswer> {
+        Cluster::waits(self, place, scope).boxed()
     }
 
     fn join<'a>(

@@ -1,11 +1,13 @@
 //! Which members of one shard are in which rooms. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::member::Member;
+use super::waits::Place;
 use super::{MemberInfo, Selector};
 use crate::delivery::outbox::Outbox;
 use crate::publication::Room;
@@ -243,6 +245,36 @@ impl Membership {
         }
     }
 
+    /// The rooms of these namespaces with the most members here, at most `most`, in no order.
+    pub fn crowded(&self, namespaces: &[Arc<str>], most: usize) -> Vec<(Place, usize)> {
+        let mut first = BinaryHeap::with_capacity(most.saturating_add(1));
+        for (namespace, space) in &self.namespaces {
+            if !namespaces.contains(namespace) {
+                continue;
+            }
+            for (room, occupants) in &space.rooms {
+                let room = Reverse((occupants.members.len(), Reverse((namespace, room))));
+                if first.len() < most {
+                    first.push(room);
+                } else if first.peek().is_some_and(|least| room < *least) {
+                    first.pop();
+                    first.push(room);
+                }
+            }
+        }
+        let rooms = first.into_iter().map(|Reverse((members, Reverse((namespace, room))))| {
+            (Place { namespace: namespace.clone(), room: room.clone() }, members)
+        });
+        rooms.collect()
+    }
+
+    /// How many members a room has here.
+    pub fn occupancy(&self, place: &Place) -> usize {
+        let namespace = self.namespaces.get(&place.namespace);
+        let occupants = namespace.and_then(|namespace| namespace.rooms.get(&place.room));
+        occupants.map_or(0, |occupants| occupants.members.len())
+    }
+
     /// Occupied rooms whose names start with `prefix`, with the number of their members here.
     pub fn rooms(&self, namespace: &str, prefix: &str) -> Vec<(Room, usize)> {
         let Some(namespace) = self.namespaces.get(namespace) else { return Vec::new() };
@@ -381,5 +413,24 @@ mod tests {
         membership.join(&b, &room, 10);
         assert!(membership.changed("/", &room, &recipients), "occupied again");
         assert!(!membership.is_in(&a, &room) && membership.is_in(&b, &room));
+    }
+
+    #[tokio::test]
+    async fn the_fullest_rooms_are_found() {
+        let mut membership = Membership::default();
+        for n in 0..9 {
+            let member = member(&mut membership, &n.to_string());
+            let rooms: Vec<Room> = (n..9).map(|room| room.to_string().into()).collect();
+            membership.join(&member, &rooms, 10);
+        }
+        let place = |room: &str| Place { namespace: "/".into(), room: room.into() };
+        let mut crowded = membership.crowded(&["/".into()], 3);
+        crowded.sort();
+        assert_eq!(crowded, [(place("6"), 7), (place("7"), 8), (place("8"), 9)]);
+        assert_eq!(membership.crowded(&["/".into()], 100).len(), 9);
+        assert!(membership.crowded(&["/other".into()], 3).is_empty());
+        assert_eq!(membership.crowded(&["/".into()], 0), []);
+        assert_eq!(membership.occupancy(&place("8")), 9);
+        assert_eq!(membership.occupancy(&place("none")), 0);
     }
 }

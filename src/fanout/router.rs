@@ -1,6 +1,6 @@
 //! The [`Router`]: decides where a publication goes, and reaches every shard's members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt as _;
@@ -11,6 +11,7 @@ use super::envelope::Envelope;
 use super::index::Index;
 use super::member::{ID_LENGTH, Member, POD_LENGTH};
 use super::shard::{Message, Occupation, Rooms};
+use super::waits::Place;
 use super::{LocalMembers, MemberInfo, PublishError, Publisher, Receipt, Scope, Selector};
 use crate::ops::metrics::{Metrics, Rejected};
 use crate::publication::{Publication, Room};
@@ -282,6 +283,38 @@ impl LocalMembers for Router {
             let mut merged = BTreeMap::new();
             for (room, members) in rooms.await.into_iter().flatten() {
                 *merged.entry(room).or_default() += members;
+            }
+            merged
+        }
+        .boxed()
+    }
+
+    fn crowded<'a>(
+        &'a self,
+        namespaces: &'a [Arc<str>],
+        most: usize,
+    ) -> BoxFuture<'a, Vec<(Place, usize)>> {
+        let namespaces = namespaces.to_vec();
+        let crowded = self.ask(move |rooms| rooms.membership().crowded(&namespaces, most));
+        async move {
+            let mut merged: HashMap<Place, usize> = HashMap::new();
+            for (place, members) in crowded.await.into_iter().flatten() {
+                *merged.entry(place).or_default() += members;
+            }
+            merged.into_iter().collect()
+        }
+        .boxed()
+    }
+
+    fn occupancy(&self, places: Arc<[Place]>) -> BoxFuture<'_, Vec<usize>> {
+        let mut merged = vec![0; places.len()];
+        let counted = self.ask(move |rooms| {
+            let membership = rooms.membership();
+            places.iter().map(|place| membership.occupancy(place)).collect::<Vec<_>>()
+        });
+        async move {
+            for members in counted.await {
+                merged.iter_mut().zip(members).for_each(|(sum, members)| *sum += members);
             }
             merged
         }

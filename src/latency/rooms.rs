@@ -57,6 +57,13 @@ pub struct RoomWaits {
     pub waits: Histogram,
 }
 
+impl RoomWaits {
+    /// A minute without deliveries.
+    pub fn none(namespace: Arc<str>, room: Room) -> Self {
+        RoomWaits { namespace, room, deliveries: 0, waits: Histogram::default() }
+    }
+}
+
 /// A room of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -142,13 +149,10 @@ impl Windows {
         u32::try_from(slots).unwrap_or(u32::MAX)
     }
 
-    /// Adds a room's last minute to `merged`.
-    pub fn merge(&self, key: KeyRef<'_>, now: Instant, merged: &mut Option<Histogram>) {
-        let (slot, window) = (self.slot(now), self.rooms.get(&key));
-        for slot in window.into_iter().flat_map(|window| window.current(slot)) {
-            if slot.measured() > 0 {
-                merged.get_or_insert_default().merge(&slot.histogram());
-            }
+    /// Adds a room's last minute to `waits`.
+    pub fn add_to(&self, key: KeyRef<'_>, now: Instant, waits: &mut RoomWaits) {
+        if let Some(window) = self.rooms.get(&key) {
+            LastMinute { window, slot: self.slot(now) }.add_to(waits);
         }
     }
 
@@ -278,10 +282,6 @@ impl Slot {
         Slot { number, deliveries: 0, counts: [0; BOUNDS.len() + 1], nanos: 0, max: 0 }
     }
 
-    fn measured(&self) -> u32 {
-        self.counts.iter().fold(0, |sum, n| sum.saturating_add(*n))
-    }
-
     fn histogram(&self) -> Histogram {
         let (sum, max) = (Duration::from_nanos(self.nanos), Duration::from_nanos(self.max));
         Histogram::from_parts(&self.counts.map(u64::from), sum, max)
@@ -299,9 +299,10 @@ mod tests {
     }
 
     fn count(windows: &Windows, room: &str, now: Instant) -> u64 {
-        let mut merged = None;
-        windows.merge(KeyRef("/", room), now, &mut merged);
-        merged.map_or(0, |h| h.count())
+        let mut waits = RoomWaits::none("/".into(), room.into());
+        windows.add_to(KeyRef("/", room), now, &mut waits);
+        assert_eq!(waits.deliveries, waits.waits.count());
+        waits.deliveries
     }
 
     fn seconds(n: u64) -> Duration {

@@ -37,6 +37,10 @@ fn series(latency: &Latency) -> HashMap<String, u64> {
         .collect()
 }
 
+fn minute(latency: &Latency, room: &str) -> Option<RoomWaits> {
+    latency.of_room(&"/".into(), &room.into())
+}
+
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
@@ -48,8 +52,8 @@ fn a_room_s_series_counts_from_its_first_delivery_on_every_shard() {
     deliver(&latency, 1, "a", 4, now);
     deliver(&latency, 0, "b", 1, now);
     assert_eq!(series(&latency), [("a".into(), 7), ("b".into(), 1)].into());
-    assert_eq!(latency.of_room("/", "a").unwrap().count(), 7);
-    assert!(latency.of_room("/other", "a").is_none());
+    assert_eq!(minute(&latency, "a").unwrap().waits.count(), 7);
+    assert!(latency.of_room(&"/other".into(), &"a".into()).is_none());
 }
 
 #[test]
@@ -101,7 +105,7 @@ fn a_million_rooms_come_and_go_within_bounds() {
         assert!(books.series.len() <= 50 && books.classes.len() == 1);
         assert_eq!(books.classes[0].2.count(), 500_000);
     }
-    assert!(latency.of_room("/", "room-999999").is_some(), "the last ones are known");
+    assert!(minute(&latency, "room-999999").is_some(), "the last ones are known");
     let registry = Registry::new();
     registry.register(Box::new(latency)).unwrap();
     let lines = registry.gather().iter().map(|f| f.get_metric().len()).sum::<usize>();
@@ -119,7 +123,7 @@ fn every_nth_delivery_is_measured_whatever_the_batches() {
             all += n as u64;
         }
         let measured = all / u64::from(sample_every);
-        let counted = latency.of_room("/", "a").map_or(0, |h| h.count());
+        let counted = minute(&latency, "a").map_or(0, |minute| minute.waits.count());
         assert_eq!(counted, measured, "1 in {sample_every}");
         assert_eq!(latency.rooms()[0].deliveries, all);
         assert_eq!(series(&latency)["a"], measured);
@@ -135,6 +139,6 @@ fn moments_are_asked_for_where_one_is_due() {
     recorder.written(&stamp("a", now), 9, &[]);
     assert!(recorder.is_due(1));
     recorder.written(&stamp("a", now), 1, &[now]);
-    assert_eq!(latency.of_room("/", "a").unwrap().count(), 1);
+    assert_eq!(minute(&latency, "a").unwrap().waits.count(), 1);
     assert!(!recorder.is_due(9));
 }

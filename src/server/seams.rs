@@ -7,12 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::api::auth::ApiKeyCheck;
 use crate::api::explain::{Explain, Explanation};
-use crate::api::rooms::{LatencySummary, RoomLatency};
 use crate::config::BridgeRule;
 use crate::config::api_keys::ApiKeys;
 use crate::data::Data;
 use crate::fanout::redis::bridge::CompiledBridge;
-use crate::latency::{self, Latency};
 use crate::policy::{
     ArgTemplate, Permission, Rules, Subject, Template, TemplateError, TextTemplate,
 };
@@ -36,18 +34,6 @@ impl Explain for Explainer {
             rule: decision.rule.as_deref().map(str::to_owned),
             why: decision.why,
         }
-    }
-}
-
-impl RoomLatency for Latency {
-    fn of(&self, namespace: &str, room: &str) -> Option<LatencySummary> {
-        let summary = latency::summary(&self.of_room(namespace, room)?);
-        Some(LatencySummary {
-            p50: summary.p50.as_secs_f64(),
-            p99: summary.p99.as_secs_f64(),
-            max: summary.max.as_secs_f64(),
-            count: summary.count,
-        })
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use rookery::fanout::waits::Place;
 use rookery::fanout::{LocalMembers, MemberInfo, Selector};
 use rookery::publication::{Publication, Room};
 
@@ -88,6 +89,27 @@ impl LocalMembers for Members {
             }
         }
         std::future::ready(rooms).boxed()
+    }
+
+    fn crowded<'a>(
+        &'a self,
+        namespaces: &'a [Arc<str>],
+        most: usize,
+    ) -> BoxFuture<'a, Vec<(Place, usize)>> {
+        async move {
+            let rooms = self.rooms("/", "").await.into_iter();
+            let place = |room| Place { namespace: namespaces[0].clone(), room };
+            rooms.map(|(room, n)| (place(room), n)).take(most).collect()
+        }
+        .boxed()
+    }
+
+    fn occupancy(&self, places: Arc<[Place]>) -> BoxFuture<'_, Vec<usize>> {
+        async move {
+            let rooms = self.rooms("/", "").await;
+            places.iter().map(|place| rooms.get(&place.room).copied().unwrap_or(0)).collect()
+        }
+        .boxed()
     }
 
     fn join<'a>(&'a self, _: &'a str, of: &'a Selector, rooms: &'a [Room]) -> BoxFuture<'a, usize> {

@@ -124,10 +124,67 @@ async fn rooms_and_members_are_listed() {
 async fn latency_is_told_of_known_rooms() {
     let server = Server::start(&World::new()).await;
     let got = answer(server.get("/api/rooms/a%2F1/latency").send().await.unwrap(), 200).await;
-    assert_eq!(got, json!({"room": "a/1", "p50": 0.001, "p99": 0.02, "max": 0.5, "count": 7}));
+    let told = json!({"room": "a/1", "p50": 0.00075, "p99": 0.000995, "max": 0.001, "count": 4});
+    let merged = |unanswered| {
+        let mut told = told.clone();
+        told["unanswered"] = unanswered;
+        told
+    };
+    assert_eq!(got, merged(json!(["podBBBBB"])));
+    let local = server.get("/api/rooms/a%2F1/latency?scope=local").send().await.unwrap();
+    assert_eq!(answer(local, 200).await, merged(json!([])));
     let unknown = server.get("/api/rooms/a%2F1/latency?namespace=/chat").send().await.unwrap();
     assert_eq!(unknown.headers()["content-type"], "application/problem+json");
-    assert_eq!(answer(unknown, 404).await["field"], "room");
+    let problem = answer(unknown, 404).await;
+    assert_eq!(problem["field"], "room");
+    assert!(problem["detail"].as_str().unwrap().contains("podBBBBB"), "{problem}");
+}
+
+#[tokio::test]
+async fn rooms_are_ranked() {
+    let world = World::new();
+    let server = Server::start(&world).await;
+    let got = answer(server.get("/api/latency").send().await.unwrap(), 200).await;
+    assert_eq!(got["unanswered"], json!(["podBBBBB"]));
+    let rooms = got["rooms"].as_array().unwrap();
+    let names: Vec<_> =
+        rooms.iter().map(|r| (r["namespace"].as_str(), r["room"].as_str())).collect();
+    let both = ["/", "/chat"].map(Some);
+    assert_eq!(names, both.map(|n| [(n, Some("a/1")), (n, Some("idle"))]).concat());
+    let mut first = rooms[0].clone();
+    let buckets = first["buckets"].take();
+    assert_eq!(
+        first,
+        json!({"room": "a/1", "namespace": "/", "members": 3, "rate": 2.0, "p50": 0.00075,
+               "p99": 0.000995, "max": 0.001, "count": 4, "buckets": null})
+    );
+    assert_eq!(buckets[4], json!({"le": 0.001, "count": 4}));
+    assert_eq!(buckets.as_array().unwrap().last(), Some(&json!({"le": null, "count": 0})));
+    assert_eq!((&rooms[1]["p99"], &rooms[1]["count"]), (&json!(null), &json!(0)));
+
+    let query = "/api/latency?namespace=/chat&sort=members&limit=7&scope=local";
+    answer(server.get(query).send().await.unwrap(), 200).await;
+    let asked = world.ranked.lock();
+    assert_eq!((asked[0].sort, asked[0].limit, asked[0].scope), (SortBy::P99, 50, Scope::Cluster));
+    assert_eq!((asked[1].sort, asked[1].limit, asked[1].scope), (SortBy::Members, 7, Scope::Local));
+    assert_eq!(asked[1].namespaces, [std::sync::Arc::from("/chat")]);
+}
+
+#[tokio::test]
+async fn a_ranking_that_makes_no_sense_is_refused() {
+    let server = Server::start(&World::new()).await;
+    for (query, field) in [
+        ("sort=name", "sort"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=many", "limit"),
+        ("scope=world", "scope"),
+        ("namespace=/none", "namespace"),
+        ("order=asc", "order"),
+    ] {
+        let refused = server.get(&format!("/api/latency?{query}")).send().await.unwrap();
+        assert_eq!(answer(refused, 400).await["field"], field, "{query}");
+    }
 }
 
 #[tokio::test]
@@ -244,6 +301,7 @@ async fn the_description_has_every_route_and_no_loose_ends() {
         })
         .collect();
     let expected = [
+        "get /api/latency",
         "get /api/openapi.json",
         "get /api/rooms",
         "get /api/rooms/{room}",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::link::Inner;
 use super::peers::{self, Answer, Message};
 use super::requests::{self, Ask};
+use crate::fanout::waits::{LocalWaits, MOST_ASKED};
 use crate::fanout::{LocalMembers, Selector};
 
 /// How long an answer may take; then the asker waits no longer either.
@@ -50,14 +51,15 @@ pub(crate) async fn pod(
     namespace: String,
     ask: peers::Ask,
 ) {
-    let answer = ask_local(&*inner.local, &namespace, ask).await;
+    let answer = ask_local(&*inner.local, &inner.waits, &namespace, ask).await;
     let answer = Message::Answer { pod: inner.pod.to_string(), id, answer };
     inner.send(inner.channels.answers(&asker), answer.encode());
 }
 
 /// What the members here answer.
-pub(crate) async fn ask_local(
+async fn ask_local(
     local: &dyn LocalMembers,
+    waits: &LocalWaits,
     namespace: &str,
     ask: peers::Ask,
 ) -> Answer {
@@ -78,6 +80,14 @@ pub(crate) async fn ask_local(
         }
         peers::Ask::Disconnect(of, close) => {
             Answer::Matched(local.disconnect(namespace, &of.into(), close).await)
+        }
+        peers::Ask::First(namespaces, by, most) => {
+            let namespaces = namespaces.into_iter().map(Arc::from).collect();
+            Answer::First(peers::named(&waits.first(namespaces, by, most).await))
+        }
+        peers::Ask::Waits(names) => {
+            let places = names.into_iter().take(MOST_ASKED).map(peers::place).collect();
+            Answer::Waits(waits.of(places).await)
         }
     }
 }

@@ -23,6 +23,7 @@ use super::subscriptions::{Hold, Subscriptions};
 use super::{classic, sender, subscriber};
 use crate::config;
 use crate::fanout::turn::{State, Turn};
+use crate::fanout::waits::LocalWaits;
 use crate::fanout::{LocalMembers, MemberInfo};
 use crate::ops::metrics::Metrics;
 use crate::publication::Publication;
@@ -43,6 +44,8 @@ pub struct LinkParts {
     pub namespaces: Vec<Arc<str>>,
     /// The members here.
     pub local: Arc<dyn LocalMembers>,
+    /// How long the rooms here wait.
+    pub waits: LocalWaits,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
     /// The bridge, compiled.
@@ -69,6 +72,7 @@ pub(crate) struct Inner {
     pub namespaces: Vec<Arc<str>>,
     pub channels: Channels,
     pub local: Arc<dyn LocalMembers>,
+    pub waits: LocalWaits,
     pub metrics: Arc<Metrics>,
     pub bridge: Vec<CompiledBridge>,
     pub routes: Routes,
@@ -121,6 +125,7 @@ impl Link {
             pod: parts.pod,
             namespaces: parts.namespaces,
             local: parts.local,
+            waits: parts.waits,
             metrics: parts.metrics,
             bridge: parts.bridge,
             clock: Clock::default(),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::fanout::turn::{self, State, Turn};
+use crate::fanout::waits::{Candidate, Place, Share, SortBy};
 use crate::fanout::{MemberInfo, Selector};
 use crate::publication::Room;
 
@@ -51,7 +52,7 @@ pub enum Message {
         pod: String,
         /// What the answer must carry.
         id: u64,
-        /// Where.
+        /// Where, if the question does not say it.
         namespace: String,
         /// What.
         ask: Ask,
@@ -81,7 +82,14 @@ pub enum Ask {
     Leave(Choice, Vec<String>),
     /// Dismiss the chosen members, with their transport or without.
     Disconnect(Choice, bool),
+    /// The rooms of these namespaces that come first by a key, and how many at most.
+    First(Vec<String>, SortBy, usize),
+    /// What is known of these rooms.
+    Waits(Vec<Name>),
 }
+
+/// A room's namespace and name.
+pub type Name = (String, String);
 
 /// What it answers.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -93,6 +101,10 @@ pub enum Answer {
     Members(Vec<Member>),
     /// How many members were chosen.
     Matched(usize),
+    /// The rooms that come first, with what they are ranked by.
+    First(Vec<(Name, u64)>),
+    /// What is known of the rooms of the question.
+    Waits(Vec<Share>),
 }
 
 /// A [`Selector`] on the wire.
@@ -169,6 +181,25 @@ impl From<Member> for MemberInfo {
         let Member { id, user, connected_at, rooms: of } = member;
         MemberInfo { id, user, connected_at, rooms: rooms(of) }
     }
+}
+
+/// Rooms as they travel.
+pub fn names(places: &[Place]) -> Vec<Name> {
+    places.iter().map(name).collect()
+}
+
+/// A ranking as it travels.
+pub fn named(candidates: &[Candidate]) -> Vec<(Name, u64)> {
+    candidates.iter().map(|(place, weight)| (name(place), *weight)).collect()
+}
+
+fn name(place: &Place) -> Name {
+    (place.namespace.to_string(), place.room.to_string())
+}
+
+/// The room of a name.
+pub fn place((namespace, room): Name) -> Place {
+    Place { namespace: namespace.into(), room: room.into() }
 }
 
 /// Room names as they travel.

@@ -1,0 +1,117 @@
+//! How long the rooms of the whole cluster wait.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Cluster, REDIS, ask_pods, audience};
+use crate::fanout::Scope;
+use crate::fanout::redis::Link;
+use crate::fanout::redis::peers::{self, Answer, Ask};
+use crate::fanout::waits::{self, Place, Share, WaitsAnswer, WaitsQuery};
+
+/// The namespace of questions that name theirs themselves.
+const ANY: &str = "/";
+
+impl Cluster {
+    /// The rooms that come first. An instance that is silent keeps the others from being asked
+    /// for half of the deadline.
+    pub async fn busiest(&self, query: &WaitsQuery) -> WaitsAnswer {
+        let start = Instant::now();
+        let most = waits::named_for(query.limit);
+        let mut others = self.others(query.scope, start).await;
+        let namespaces = query.namespaces.iter().map(|name| name.to_string()).collect();
+        let ask = Ask::First(namespaces, query.sort, most);
+        let (mut named, answers) = tokio::join!(
+            self.waits.first(query.namespaces.clone(), query.sort, most),
+            others.ask(ask, start + self.deadline / 2),
+        );
+        for answer in answers {
+            if let Answer::First(theirs) = answer {
+                let theirs = theirs.into_iter().take(most);
+                named.extend(theirs.map(|(name, weight)| (peers::place(name), weight)));
+            }
+        }
+        // Other instances may name what is no namespace here.
+        named.retain(|(place, _)| query.namespaces.contains(&place.namespace));
+        let places = waits::union(named.into_iter(), query.sort);
+        let rooms = self.figures(&places, &mut others, start).await;
+        let rooms = waits::rank(rooms, query.sort, query.limit);
+        WaitsAnswer { rooms, unanswered: others.unanswered.into_iter().collect() }
+    }
+
+    /// What is known of one room.
+    pub async fn waits(&self, place: &Place, scope: Scope) -> WaitsAnswer {
+        let start = Instant::now();
+        let mut others = self.others(scope, start).await;
+        let places: Arc<[Place]> = [place.clone()].into();
+        let rooms = self.figures(&places, &mut others, start).await;
+        WaitsAnswer { rooms, unanswered: others.unanswered.into_iter().collect() }
+    }
+
+    async fn figures(
+        &self,
+        places: &Arc<[Place]>,
+        others: &mut Others<'_>,
+        start: Instant,
+    ) -> Vec<waits::RoomFigures> {
+        if places.is_empty() {
+            return Vec::new();
+        }
+        let ask = Ask::Waits(peers::names(places));
+        let (mine, answers) =
+            tokio::join!(self.waits.of(places.clone()), others.ask(ask, start + self.deadline),);
+        let theirs = answers.into_iter().flat_map(|answer| match answer {
+            Answer::Waits(shares) => shares,
+            _ => Vec::<Share>::new(),
+        });
+        waits::merge(places, mine.into_iter().chain(theirs))
+    }
+
+    /// The other pods, as they are now.
+    async fn others(&self, scope: Scope, start: Instant) -> Others<'_> {
+        let mut others =
+            Others { link: None, expected: Vec::new(), at_most: 0, unanswered: BTreeSet::new() };
+        let Some(link) = self.link.as_ref().filter(|_| scope == Scope::Cluster) else {
+            return others;
+        };
+        let expected = link.peers();
+        match audience(link, ANY, start + self.deadline / 2).await {
+            Some((pods, _)) => {
+                let (link, at_most) = (Some(link), pods.saturating_sub(1));
+                Others { link, expected, at_most, ..others }
+            }
+            None => {
+                others.unanswered.insert(REDIS.to_owned());
+                others
+            }
+        }
+    }
+}
+
+/// The other pods, while several questions are asked of them.
+struct Others<'a> {
+    link: Option<&'a Link>,
+    /// Those that are waited for.
+    expected: Vec<String>,
+    /// How many can answer.
+    at_most: usize,
+    unanswered: BTreeSet<String>,
+}
+
+impl Others<'_> {
+    /// Asks them; one that is silent is not waited for again. Each pod's first answer counts.
+    async fn ask(&mut self, ask: Ask, until: Instant) -> Vec<Answer> {
+        let Some(link) = self.link else { return Vec::new() };
+        let answers = ask_pods(link, ANY, ask, &self.expected, self.at_most, until).await;
+        let mut by_pod = HashMap::new();
+        for (pod, answer) in answers {
+            by_pod.entry(pod).or_insert(answer);
+        }
+        let (expected, silent): (Vec<_>, Vec<_>) =
+            self.expected.drain(..).partition(|pod| by_pod.contains_key(pod));
+        self.expected = expected;
+        self.unanswered.extend(silent);
+        by_pod.into_values().collect()
+    }
+}
