@@ -1,5 +1,6 @@
 //! The server's wiring: which parts there are, and how they start and stop.
 
+mod instance;
 mod open_files;
 mod readings;
 mod seams;
@@ -36,8 +37,9 @@ use crate::gateway::{self, Authenticator, Drain, Engine, Gateway, Limits, Sessio
 use crate::latency::Latency;
 use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
-use crate::ops::{admin, listener};
+use crate::ops::{admin, listener, page};
 use crate::policy::{EventRules, Rules};
+use instance::Instance;
 use shards::{Plan, Shards};
 
 /// How long what is being answered may take at the end, and tasks to see that it is over.
@@ -134,7 +136,8 @@ impl Server {
         };
         server.connect_redis()?;
         let bound = (clients.local_addr()?, internal.local_addr()?);
-        server.spawn_all(sources, clients, internal, latency)?;
+        let api = server.api(latency, bound.0)?;
+        server.spawn_all(sources, clients, internal, api);
         server.announce(bound);
         Ok(server)
     }
@@ -174,8 +177,8 @@ impl Server {
         sources: Sources,
         clients: TcpListener,
         internal: TcpListener,
-        latency: Latency,
-    ) -> anyhow::Result<()> {
+        api: ApiState,
+    ) {
         if let Some(verifier) = &self.gateway.authenticator.verifier {
             self.tracker.spawn(verifier.clone().run(self.stop.clone()));
         }
@@ -188,7 +191,7 @@ impl Server {
         self.tracker.spawn(latency.clone().keep(self.stop.clone()));
         let metrics = self.metrics.clone();
         let admin = admin::router(move |names| metrics.gather(names), self.readiness.clone());
-        let router = api::router(self.api(latency)?).merge(admin);
+        let router = api::router(api).merge(admin).merge(page::router());
         self.tracker.spawn(listener::serve(internal, router, self.stop.clone(), GRACE));
         let reloads = crate::config::watch::follow(
             sources,
@@ -203,10 +206,9 @@ impl Server {
         self.tracker.spawn(gateway::sweep(self.gateway.clone(), self.stop.clone()));
         let accepting = self.accepting.clone();
         self.tracker.spawn(gateway::accept(clients, self.gateway.clone(), engine, accepting));
-        Ok(())
     }
 
-    fn api(&self, latency: Latency) -> anyhow::Result<ApiState> {
+    fn api(&self, latency: Latency, listen: SocketAddr) -> anyhow::Result<ApiState> {
         let config = &self.config;
         let keys = self.api_keys()?;
         let local = Arc::new(self.shards.router.clone());
@@ -220,6 +222,11 @@ impl Server {
             access: Access::new(keys, config.internal),
             namespaces: self.namespaces(),
             user_claim: user_claim.into(),
+            status: Arc::new(Instance::starting(
+                self.gateway.clone(),
+                self.readiness.clone(),
+                listen,
+            )),
             max_payload: config.socketio.max_payload.bytes(),
             metrics: self.metrics.clone(),
             tasks: self.tracker.clone(),
