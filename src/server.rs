@@ -136,8 +136,7 @@ impl Server {
         };
         server.connect_redis()?;
         let bound = (clients.local_addr()?, internal.local_addr()?);
-        let api = server.api(latency, bound.0)?;
-        server.spawn_all(sources, clients, internal, api);
+        server.spawn_all(sources, clients, internal, latency)?;
         server.announce(bound);
         Ok(server)
     }
@@ -177,8 +176,8 @@ impl Server {
         sources: Sources,
         clients: TcpListener,
         internal: TcpListener,
-        api: ApiState,
-    ) {
+        latency: Latency,
+    ) -> anyhow::Result<()> {
         if let Some(verifier) = &self.gateway.authenticator.verifier {
             self.tracker.spawn(verifier.clone().run(self.stop.clone()));
         }
@@ -191,6 +190,7 @@ impl Server {
         self.tracker.spawn(latency.clone().keep(self.stop.clone()));
         let metrics = self.metrics.clone();
         let admin = admin::router(move |names| metrics.gather(names), self.readiness.clone());
+        let api = self.api(latency, clients.local_addr()?)?;
         let router = api::router(api).merge(admin).merge(page::router());
         self.tracker.spawn(listener::serve(internal, router, self.stop.clone(), GRACE));
         let reloads = crate::config::watch::follow(
@@ -206,6 +206,7 @@ impl Server {
         self.tracker.spawn(gateway::sweep(self.gateway.clone(), self.stop.clone()));
         let accepting = self.accepting.clone();
         self.tracker.spawn(gateway::accept(clients, self.gateway.clone(), engine, accepting));
+        Ok(())
     }
 
     fn api(&self, latency: Latency, listen: SocketAddr) -> anyhow::Result<ApiState> {
