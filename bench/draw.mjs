@@ -70,7 +70,7 @@ const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&l
 
 // Bars of deliveries per CPU second, a group for each row that counts them.
 export function picture(lines, facts) {
-  const groups = lines.filter((line) => !line.row.unit && line.row.key !== "shards");
+  const groups = lines.filter((line) => !line.row.unit && line.row.systems.length > 0);
   const most = Math.max(...groups.flatMap((line) => Object.values(line.values).filter(Number.isFinite)));
   const [left, width, bar] = [20, 860, 16];
   const scale = (number) => (number / most) * (width - left - 200);

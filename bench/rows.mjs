@@ -69,6 +69,3 @@ export const ROWS = [
     target: { most: 16, belowNode: true },
   },
 ];
-
-// Two shards on two cores against one on one; see run.mjs.
-export const SHARDS = { key: "shards", name: "two shards against one", target: 1.7 };

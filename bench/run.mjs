@@ -12,8 +12,9 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 
-import { picture, median, summarise, table } from "./draw.mjs";
-import { ROWS, SHARDS } from "./rows.mjs";
+import { picture, summarise, table } from "./draw.mjs";
+import { OWN } from "./own.mjs";
+import { ROWS } from "./rows.mjs";
 import { ROOT, generate, start, startRedis } from "./servers.mjs";
 
 const { values: options } = parseArgs({
@@ -55,7 +56,7 @@ function build() {
 
 async function measureAll() {
   const measured = new Map(rows.map((row) => [row, []]));
-  const shards = [];
+  const own = new Map(OWN.filter(wanted).map((one) => [one, []]));
   for (let round = 1; round <= rounds; round++) {
     for (const row of rows) {
       const reports = {};
@@ -65,14 +66,15 @@ async function measureAll() {
       }
       measured.get(row).push(reports);
     }
-    if (wanted(SHARDS)) {
-      shards.push(await measureShards());
-      say(`round ${round}, shards: ${shards.at(-1).toFixed(2)}`);
+    for (const [one, measured] of own) {
+      measured.push(await one.measure(time));
+      say(`round ${round}, ${one.line(measured).row.name}`);
     }
   }
-  const lines = rows.map((row) => summarise(row, measured.get(row)));
-  if (shards.length > 0) lines.push(shardsLine(median(shards)));
-  return lines;
+  return [
+    ...rows.map((row) => summarise(row, measured.get(row))),
+    ...[...own].map(([one, measured]) => one.line(measured)),
+  ];
 }
 
 // One system under one row's load.
@@ -88,37 +90,6 @@ async function measure(row, system) {
     await Promise.all(servers.map((server) => server.stop()));
     await redis?.stop();
   }
-}
-
-// How much more two shards on two cores carry than one on one. With four cores two generators
-// have cores of their own, and it is deliveries that are compared. With fewer, the generator shares
-// the second shard's core, so it is what both cores would carry at the measured cost of a delivery.
-async function measureShards() {
-  const row = ROWS.find((row) => row.key === "hot-4");
-  const capacity = async (shards) => {
-    const server = await start.rookery({ cores: shards === 1 ? "0" : "0,1", shards });
-    try {
-      if (cores < 4) {
-        const report = await generate("1", [server], [...time, ...row.args]);
-        return shards * report.deliveriesPerCpuSecond;
-      }
-      const reports = await Promise.all(
-        ["2", "3"].map((core) => generate(core, [server], [...time, ...row.args, "--room", `core-${core}`])),
-      );
-      return reports.reduce((sum, report) => sum + report.deliveriesPerSecond, 0);
-    } finally {
-      await server.stop();
-    }
-  };
-  const one = await capacity(1);
-  return (await capacity(2)) / one;
-}
-
-function shardsLine(ratio) {
-  const how = cores < 4 ? "computed from the cost of a delivery" : "deliveries a second";
-  const name = `${SHARDS.name}, ${how}: ${ratio.toFixed(2)}×`;
-  const row = { ...SHARDS, name, systems: [] };
-  return { row, values: {}, ratio: NaN, met: ratio >= SHARDS.target, wanted: `${SHARDS.target}×` };
 }
 
 function write(lines) {

@@ -1,6 +1,6 @@
 // Starting and stopping what is measured.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -49,25 +49,30 @@ async function stop(child) {
 }
 
 // The limits are far away: the generator's clients all have one address and publish all they can.
-const config = (port, internal, redis) => `
+const config = (port, internal, redis, more) => `
 listen: 127.0.0.1:${port}
 internal: 127.0.0.1:${internal}
 limits: { connections: 50000, connectRate: 100000/s, eventsPerSecond: 1000000 }
 ${redis ? `redis: { url: "${redis}" }` : ""}
+${more ?? ""}
 `;
 
-async function startRookery({ cores, shards = 1, redis }) {
+async function startRookery({ cores, shards = 1, redis, more }) {
   const [port, internal] = [await freePort(), await freePort()];
   const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
   const file = join(folder, "rookery.yaml");
-  writeFileSync(file, config(port, internal, redis));
+  writeFileSync(file, config(port, internal, redis, more));
   const child = pinned(cores, "target/release/rookery", ["serve", "--config", file, "--shards", `${shards}`]);
   child.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   await until("rookery", child, () =>
     fetch(`http://127.0.0.1:${internal}/readyz`).then((answer) => answer.ok, () => false),
   );
-  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
+  const url = `http://127.0.0.1:${port}`;
+  return { url, internal: `http://127.0.0.1:${internal}`, pid: child.pid, stop: () => stop(child) };
 }
+
+// How many files a server may have open.
+const openFiles = () => Number(execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" }));
 
 async function startNode({ cores, redis }) {
   const port = await freePort();
@@ -85,7 +90,7 @@ async function startBare({ cores }) {
   return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
 }
 
-export const start = { rookery: startRookery, node: startNode, bare: startBare };
+export const start = { rookery: startRookery, node: startNode, bare: startBare, openFiles };
 
 export async function startRedis(cores) {
   const port = await freePort();

@@ -1,0 +1,137 @@
+// Rookery against itself: two shards, what the latency costs, what a scrape costs. Each entry
+// measures once a round, and makes a line of the table from all rounds.
+
+import { availableParallelism } from "node:os";
+
+import { median } from "./draw.mjs";
+import { ROWS } from "./rows.mjs";
+import { generate, start } from "./servers.mjs";
+
+const cores = availableParallelism();
+const argsOf = (key) => ROWS.find((row) => row.key === key).args;
+
+/** As good as never. */
+const NEVER = 4_000_000_000;
+
+/** A server with these options under a row's load; its report. */
+async function under(row, time, options) {
+  const server = await start.rookery({ cores: "0", ...options });
+  try {
+    return await generate("1", [server], [...time, ...argsOf(row)]);
+  } finally {
+    await server.stop();
+  }
+}
+
+function line(key, name, wanted, met) {
+  return { row: { key, name, systems: [] }, values: {}, ratio: NaN, wanted, met };
+}
+
+// How much more two shards on two cores carry than one on one. With four cores two generators
+// have cores of their own, and it is deliveries that are compared. With fewer, the generator shares
+// the second shard's core, so it is what both cores would carry at the measured cost of a delivery.
+const shards = {
+  key: "shards",
+  target: 1.7,
+  async measure(time) {
+    const capacity = async (count) => {
+      const server = await start.rookery({ cores: count === 1 ? "0" : "0,1", shards: count });
+      try {
+        if (cores < 4) {
+          const report = await generate("1", [server], [...time, ...argsOf("hot-4")]);
+          return count * report.deliveriesPerCpuSecond;
+        }
+        const reports = await Promise.all(
+          ["2", "3"].map((core) => generate(core, [server], [...time, ...argsOf("hot-4"), "--room", `core-${core}`])),
+        );
+        return reports.reduce((sum, report) => sum + report.deliveriesPerSecond, 0);
+      } finally {
+        await server.stop();
+      }
+    };
+    const one = await capacity(1);
+    return (await capacity(2)) / one;
+  },
+  line(rounds) {
+    const ratio = median(rounds);
+    const how = cores < 4 ? "computed from the cost of a delivery" : "deliveries a second";
+    return line(this.key, `two shards against one, ${how}: ${ratio.toFixed(2)}×`, `${this.target}×`, ratio >= this.target);
+  },
+};
+
+// CPU time of a delivery when each is measured, against one in four thousand million: the rest of
+// the server is the same. In turns of one after the other, so that a slow spell meets both.
+const cost = (row, name) => ({
+  key: `latency-${row}`,
+  target: 1.03,
+  async measure(time) {
+    const of = async (sampleEvery) =>
+      (await under(row, time, { more: `latency: { sampleEvery: ${sampleEvery} }` })).deliveriesPerCpuSecond;
+    const [never, every] = [await of(NEVER), await of(1)];
+    const [again, once] = [await of(1), await of(NEVER)];
+    return (never + once) / (every + again);
+  },
+  line(rounds) {
+    const ratio = median(rounds);
+    const spread = `${Math.min(...rounds).toFixed(3)} to ${Math.max(...rounds).toFixed(3)}`;
+    const said = `CPU of a delivery, each measured against none, ${name}: ${ratio.toFixed(3)}× (${spread})`;
+    return line(this.key, said, `≤ ${this.target}×`, ratio <= this.target);
+  },
+});
+
+// Scrapes of a server with as many connections and rooms as the limit of open files allows, under
+// load: how long they take, and what they do to the deliveries.
+const scrape = {
+  key: "scrape",
+  most: 50,
+  async measure(time) {
+    const clients = Math.min(50_000, 1000 * Math.floor((start.openFiles() - 1000) / 1000));
+    const rooms = Math.min(20_000, clients);
+    const args = ["--clients", `${clients}`, "--rooms", `${rooms}`, "--rate", "2000", ...time];
+    const run = async (scraping) => {
+      const server = await start.rookery({ cores: "0", more: "latency: { topRooms: 50 }" });
+      const took = [];
+      let going = scraping;
+      const scraper = (async () => {
+        while (going) {
+          const began = performance.now();
+          const answer = await fetch(`${server.internal}/metrics`);
+          await answer.text();
+          took.push(performance.now() - began);
+          await new Promise((resolve) => setTimeout(resolve, 200));
+        }
+      })();
+      try {
+        const report = await generate("1", [server], args);
+        going = false;
+        await scraper;
+        return { took, p99: report.latency.p99Ms };
+      } finally {
+        going = false;
+        await server.stop();
+      }
+    };
+    const [quiet, scraped] = [await run(false), await run(true)];
+    return { clients, rooms, took: scraped.took, quiet: quiet.p99, scraped: scraped.p99 };
+  },
+  line(rounds) {
+    const [{ clients, rooms }] = rounds;
+    const took = rounds.flatMap((round) => round.took).sort((a, b) => a - b);
+    const [middle, high] = [median(took), took[Math.floor(took.length * 0.99)]];
+    const p99 = (key) => median(rounds.map((round) => round[key])).toFixed(1);
+    const count = (n) => n.toLocaleString("en-US");
+    const said =
+      `a scrape with ${count(clients)} connections in ${count(rooms)} rooms, 2,000 publications a second: ` +
+      `${middle.toFixed(1)} ms, p99 ${high.toFixed(1)} ms; p99 of deliveries ${p99("scraped")} ms, ` +
+      `without scrapes ${p99("quiet")} ms`;
+    return line(this.key, said, `< ${this.most} ms`, middle < this.most);
+  },
+};
+
+export const OWN = [
+  shards,
+  cost("hot-4", "one room of 1,000, 4 in flight"),
+  cost("hot-16", "16 in flight"),
+  cost("rooms", "100 rooms of ten"),
+  scrape,
+];
