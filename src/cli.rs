@@ -4,7 +4,6 @@ pub mod bench;
 pub mod check;
 pub mod crd;
 pub mod doctor;
-pub mod later;
 pub mod operator;
 pub mod pub_;
 pub mod render;
@@ -14,6 +13,7 @@ pub mod serve;
 pub mod server;
 pub mod sub;
 pub mod token;
+pub mod top;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -48,9 +48,7 @@ enum Command {
     Schema(schema::Args),
     Token(token::Args),
     Bench(bench::Args),
-    #[command(about = "Show rooms by latency, rate and members (not in this version yet)")]
-    #[command(after_help = "Example:\n  rookery top")]
-    Top(later::Args),
+    Top(top::Args),
     Operator(operator::Args),
     Render(render::Args),
     Crd(crd::Args),
@@ -95,7 +93,7 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Schema(args) => schema::run(&args),
             Command::Token(args) => token::run(&args),
-            Command::Top(_) => later::refuse("top", "read /metrics of the internal listener"),
+            Command::Top(args) => top::run(args),
             Command::Render(args) => render::run(&args),
             Command::Crd(args) => crd::run(&args),
             Command::Doctor(args) => doctor::run(&args),

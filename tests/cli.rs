@@ -218,12 +218,26 @@ fn a_token_needs_a_secret() {
 }
 
 #[test]
-fn commands_of_a_later_version_say_so() {
-    for args in [&["top"][..], &["top", "--once"]] {
-        let run = rookery(args);
-        assert_eq!(run.code, 2, "{args:?}");
-        let said = format!("`rookery {}` is not in this version yet", args[0]);
-        assert!(run.err.contains(&said), "{}", run.err);
+fn top_names_what_is_wrong() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = format!("http://{}", free.local_addr().expect("an address"));
+    drop(free);
+    for mode in [&["--once"][..], &["--json"], &[]] {
+        let run = rookery(&[&["top", "--api", &nobody], mode].concat());
+        assert_eq!(run.code, 1, "{mode:?}: {}", run.err);
+        assert!(run.err.contains("no server") && run.err.contains("--api"), "{}", run.err);
         assert_eq!(run.out, "");
+    }
+    for wrong in [
+        ["--api", "here"],
+        ["--sort", "name"],
+        ["--limit", "0"],
+        ["--limit", "1001"],
+        ["--interval", "1ms"],
+        ["--interval", "soon"],
+    ] {
+        let run = rookery(&[&["top"][..], &wrong].concat());
+        assert_eq!(run.code, 2, "{wrong:?}");
+        assert!(run.err.contains(wrong[0]), "{}", run.err);
     }
 }

@@ -28,6 +28,8 @@ const MAX_LIMIT: usize = 1000;
 pub(super) struct LatencyList {
     /// The rooms, the first one first.
     rooms: Vec<RoomWaits>,
+    /// How many pods answered.
+    pods: usize,
     /// The pods that did not answer in time; their members and deliveries are missing.
     unanswered: Vec<String>,
 }
@@ -111,7 +113,7 @@ pub(super) async fn list_latencies(
     let wanted = WaitsQuery { namespaces, sort, limit, scope: scope(&query)? };
     let answer = shared.api.cluster.busiest(&wanted).await;
     let rooms = answer.rooms.into_iter().map(RoomWaits::from).collect();
-    Ok(Json(LatencyList { rooms, unanswered: answer.unanswered }))
+    Ok(Json(LatencyList { rooms, pods: answer.pods, unanswered: answer.unanswered }))
 }
 
 /// Tell the delivery latency of a room

@@ -97,7 +97,11 @@ struct Publish<'a> {
     args: &'a [Data],
 }
 
-fn api_url(text: &str) -> Result<Url, String> {
+/// The URL of a server's internal listener.
+///
+/// # Errors
+/// What was expected.
+pub(super) fn api_url(text: &str) -> Result<Url, String> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
@@ -135,7 +139,7 @@ async fn by_api(api: &Url, args: &Args) -> anyhow::Result<()> {
 }
 
 /// What a problem document (RFC 9457) says, or the start of another body.
-fn problem(status: u16, body: &str) -> String {
+pub(super) fn problem(status: u16, body: &str) -> String {
     let document = serde_json::from_str::<serde_json::Value>(body).unwrap_or_default();
     let said = ["detail", "title"].iter().find_map(|key| document.get(key)?.as_str());
     let said = said.map_or_else(|| body.trim().chars().take(300).collect(), str::to_owned);

@@ -87,6 +87,8 @@ pub struct RoomFigures {
 pub struct WaitsAnswer {
     /// The rooms, the first one first.
     pub rooms: Vec<RoomFigures>,
+    /// How many pods this is of, this one included.
+    pub pods: usize,
     /// The pods that did not answer in time.
     pub unanswered: Vec<String>,
 }

@@ -145,7 +145,7 @@ async fn rooms_are_ranked() {
     let world = World::new();
     let server = Server::start(&world).await;
     let got = answer(server.get("/api/latency").send().await.unwrap(), 200).await;
-    assert_eq!(got["unanswered"], json!(["podBBBBB"]));
+    assert_eq!((&got["unanswered"], &got["pods"]), (&json!(["podBBBBB"]), &json!(2)));
     let rooms = got["rooms"].as_array().unwrap();
     let names: Vec<_> =
         rooms.iter().map(|r| (r["namespace"].as_str(), r["room"].as_str())).collect();

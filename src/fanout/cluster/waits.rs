@@ -37,7 +37,7 @@ impl Cluster {
         let places = waits::union(named.into_iter(), query.sort);
         let rooms = self.figures(&places, &mut others, start).await;
         let rooms = waits::rank(rooms, query.sort, query.limit);
-        WaitsAnswer { rooms, unanswered: others.unanswered.into_iter().collect() }
+        others.answer(rooms)
     }
 
     /// What is known of one room.
@@ -46,7 +46,7 @@ impl Cluster {
         let mut others = self.others(scope, start).await;
         let places: Arc<[Place]> = [place.clone()].into();
         let rooms = self.figures(&places, &mut others, start).await;
-        WaitsAnswer { rooms, unanswered: others.unanswered.into_iter().collect() }
+        others.answer(rooms)
     }
 
     async fn figures(
@@ -100,6 +100,11 @@ struct Others<'a> {
 }
 
 impl Others<'_> {
+    fn answer(self, rooms: Vec<waits::RoomFigures>) -> WaitsAnswer {
+        let pods = 1 + self.expected.len();
+        WaitsAnswer { rooms, pods, unanswered: self.unanswered.into_iter().collect() }
+    }
+
     /// Asks them; one that is silent is not waited for again. Each pod's first answer counts.
     async fn ask(&mut self, ask: Ask, until: Instant) -> Vec<Answer> {
         let Some(link) = self.link else { return Vec::new() };

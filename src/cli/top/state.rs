@@ -1,0 +1,196 @@
+//! What is shown, and what keys change of it. Pure.
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::answer::{Answer, Room};
+use super::text;
+use crate::fanout::waits::SortBy;
+
+/// What is shown.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// By what the rooms are ranked.
+    pub sort: SortBy,
+    /// How many rooms are above the first one that is shown.
+    pub scroll: usize,
+    /// Nothing is asked for.
+    pub paused: bool,
+    /// Only rooms whose names start so.
+    pub prefix: String,
+    /// The prefix is being typed.
+    pub typing: bool,
+    /// What the server answered last, and when (UTC).
+    pub answer: Answer,
+    pub at: String,
+    /// Why it has not answered since.
+    pub error: Option<String>,
+    /// The server.
+    pub server: String,
+}
+
+/// What an event asks of the one that runs the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Draw again.
+    Draw,
+    /// Ask the server now.
+    Refresh,
+    /// The end.
+    Quit,
+}
+
+impl State {
+    /// The rooms that match.
+    pub fn rooms(&self) -> impl Iterator<Item = &Room> {
+        self.answer.rooms.iter().filter(|room| room.room.starts_with(&self.prefix))
+    }
+
+    /// The server answered.
+    pub fn answered(&mut self, mut answer: Answer, at: String) {
+        answer.sort(self.sort);
+        (self.answer, self.at, self.error) = (answer, at, None);
+    }
+
+    /// Takes a key or another event; `page` is how many rooms are shown at once.
+    pub fn take(&mut self, event: &Event, page: usize) -> Wish {
+        match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => self.key(*key, page),
+            _ => Wish::Draw,
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, page: usize) -> Wish {
+        if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
+            return Wish::Quit;
+        }
+        if self.typing {
+            self.typed(key.code);
+            return Wish::Draw;
+        }
+        match key.code {
+            KeyCode::Char('q') => return Wish::Quit,
+            KeyCode::Char('p') => return self.sort_by(SortBy::P99),
+            KeyCode::Char('r') => return self.sort_by(SortBy::Rate),
+            KeyCode::Char('m') => return self.sort_by(SortBy::Members),
+            KeyCode::Char(' ') => {
+                self.paused = !self.paused;
+                if !self.paused {
+                    return Wish::Refresh;
+                }
+            }
+            KeyCode::Char('/') => (self.typing, self.prefix) = (true, String::new()),
+            KeyCode::Esc => self.prefix.clear(),
+            KeyCode::Char('j') | KeyCode::Down => self.scroll_to(self.scroll + 1, page),
+            KeyCode::Char('k') | KeyCode::Up => self.scroll_to(self.scroll.saturating_sub(1), page),
+            KeyCode::PageDown => self.scroll_to(self.scroll + page, page),
+            KeyCode::PageUp => self.scroll_to(self.scroll.saturating_sub(page), page),
+            KeyCode::Home => self.scroll = 0,
+            KeyCode::End => self.scroll_to(usize::MAX, page),
+            _ => {}
+        }
+        Wish::Draw
+    }
+
+    fn typed(&mut self, code: KeyCode) {
+        self.scroll = 0;
+        match code {
+            KeyCode::Enter => self.typing = false,
+            KeyCode::Esc => (self.typing, self.prefix) = (false, String::new()),
+            KeyCode::Backspace => drop(self.prefix.pop()),
+            KeyCode::Char(c) => self.prefix.push(c),
+            _ => {}
+        }
+    }
+
+    fn sort_by(&mut self, sort: SortBy) -> Wish {
+        (self.sort, self.scroll) = (sort, 0);
+        self.answer.sort(sort);
+        if self.paused { Wish::Draw } else { Wish::Refresh }
+    }
+
+    fn scroll_to(&mut self, first: usize, page: usize) {
+        self.scroll = first.min(self.rooms().count().saturating_sub(page));
+    }
+
+    /// The prefix as it is shown.
+    pub fn shown_prefix(&self) -> String {
+        text::shown(&self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(rooms: usize) -> State {
+        let room = |n: usize| Room {
+            room: format!("{}:{n}", if n.is_multiple_of(2) { "even" } else { "odd" }),
+            namespace: "/".to_owned(),
+            members: n as u64,
+            rate: 10.0 - n as f64,
+            p50: None,
+            p99: (n > 0).then_some(n as f64),
+            max: None,
+            count: 0,
+        };
+        let mut state = State::default();
+        let rooms = (0..rooms).map(room).collect();
+        state.answered(Answer { rooms, pods: 1, unanswered: Vec::new() }, String::new());
+        state
+    }
+
+    fn press(state: &mut State, code: KeyCode) -> Wish {
+        state.take(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), 3)
+    }
+
+    fn first(state: &State) -> &str {
+        &state.rooms().next().unwrap().room
+    }
+
+    #[test]
+    fn keys_choose_the_order_at_once_and_ask_for_more() {
+        let mut state = state(4);
+        assert_eq!(first(&state), "odd:3");
+        assert_eq!(press(&mut state, KeyCode::Char('r')), Wish::Refresh);
+        assert_eq!((first(&state), state.sort), ("even:0", SortBy::Rate));
+        assert_eq!(press(&mut state, KeyCode::Char(' ')), Wish::Draw);
+        assert_eq!(press(&mut state, KeyCode::Char('m')), Wish::Draw, "nothing is asked for");
+        assert_eq!(first(&state), "odd:3");
+        assert_eq!(press(&mut state, KeyCode::Char(' ')), Wish::Refresh);
+        assert_eq!(press(&mut state, KeyCode::Char('q')), Wish::Quit);
+        let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert_eq!(state.take(&Event::Key(control_c), 3), Wish::Quit);
+    }
+
+    #[test]
+    fn scrolling_ends_with_the_last_room_at_the_bottom() {
+        let mut state = state(8);
+        for (code, scroll) in [
+            (KeyCode::Up, 0),
+            (KeyCode::Char('j'), 1),
+            (KeyCode::PageDown, 4),
+            (KeyCode::PageDown, 5),
+            (KeyCode::Down, 5),
+            (KeyCode::Char('k'), 4),
+            (KeyCode::Home, 0),
+            (KeyCode::End, 5),
+        ] {
+            press(&mut state, code);
+            assert_eq!(state.scroll, scroll, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_typed_kept_and_cleared() {
+        let mut state = state(4);
+        for c in "/evem".chars() {
+            press(&mut state, KeyCode::Char(c));
+        }
+        assert_eq!(state.rooms().count(), 0);
+        press(&mut state, KeyCode::Backspace);
+        press(&mut state, KeyCode::Enter);
+        assert_eq!((state.rooms().count(), state.typing), (2, false));
+        press(&mut state, KeyCode::Esc);
+        assert_eq!(state.rooms().count(), 4);
+    }
+}

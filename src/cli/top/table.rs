@@ -1,0 +1,224 @@
+//! From what is known to lines of text. Pure.
+
+use super::answer::Room;
+use super::state::State;
+use super::text;
+use crate::fanout::waits::SortBy;
+
+/// From this p99 on, in seconds, a room is shown in yellow, and from this in red.
+const SLOW: f64 = 0.1;
+const VERY_SLOW: f64 = 1.0;
+
+/// Columns that the names of rooms have at least, before others are left out.
+const NAME: usize = 20;
+
+/// Between two columns.
+const GAP: usize = 2;
+
+/// How a text looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Dim,
+    Strong,
+    Warning,
+    Bad,
+}
+
+/// A text in one tone.
+pub(super) type Span = (Tone, String);
+
+/// A line of the screen.
+pub(super) type Line = Vec<Span>;
+
+/// A column after the name.
+struct Column {
+    title: &'static str,
+    width: usize,
+    sort: Option<SortBy>,
+    cell: fn(&Room) -> String,
+}
+
+const MEMBERS: Column = Column {
+    title: "MEMBERS",
+    width: 8,
+    sort: Some(SortBy::Members),
+    cell: |room| text::number(room.members as f64),
+};
+const RATE: Column = Column {
+    title: "RATE/S",
+    width: 8,
+    sort: Some(SortBy::Rate),
+    cell: |room| text::rate(room.rate),
+};
+const P50: Column =
+    Column { title: "P50", width: 7, sort: None, cell: |room| text::time(room.p50) };
+const P99: Column =
+    Column { title: "P99", width: 7, sort: Some(SortBy::P99), cell: |room| text::time(room.p99) };
+const MAX: Column =
+    Column { title: "MAX", width: 7, sort: None, cell: |room| text::time(room.max) };
+const COUNT: Column =
+    Column { title: "COUNT", width: 6, sort: None, cell: |room| text::number(room.count as f64) };
+
+/// All columns, and what is left out first where there is no place.
+const ALL: [&Column; 6] = [&MEMBERS, &RATE, &P50, &P99, &MAX, &COUNT];
+const DISPENSABLE: [&Column; 4] = [&COUNT, &MAX, &P50, &RATE];
+
+/// Lines above and below the rooms on a screen.
+const AROUND: usize = 4;
+
+/// How many rooms a screen of this height shows.
+pub(super) fn page(height: usize) -> usize {
+    height.saturating_sub(AROUND).max(1)
+}
+
+/// The whole screen: head, table, and the keys at the bottom.
+pub(super) fn screen(state: &State, width: usize, height: usize) -> Vec<Line> {
+    let page = page(height);
+    let rooms: Vec<&Room> = state.rooms().collect();
+    let scroll = state.scroll.min(rooms.len().saturating_sub(page));
+    let shown = &rooms[scroll..rooms.len().min(scroll + page)];
+    let mut lines = vec![head(state), second(state, rooms.len())];
+    lines.extend(rows(state.sort, &rooms, shown, Some(width)));
+    lines.resize(height.saturating_sub(1).max(lines.len().min(height)), Line::new());
+    lines.push(foot(state, scroll, shown.len(), rooms.len()));
+    lines.truncate(height);
+    lines.into_iter().map(|line| clip(line, width)).collect()
+}
+
+/// The table alone, for a file or a pipe; without `width` nothing is cut.
+pub(super) fn plain(state: &State, width: Option<usize>) -> Vec<Line> {
+    let rooms: Vec<&Room> = state.rooms().collect();
+    let mut lines = Vec::new();
+    if !state.answer.unanswered.is_empty() {
+        lines.push(vec![(Tone::Warning, unanswered(state))]);
+    }
+    lines.extend(rows(state.sort, &rooms, &rooms, width));
+    lines
+}
+
+fn head(state: &State) -> Line {
+    let pods = match state.answer.pods {
+        1 => "1 pod".to_owned(),
+        n => format!("{n} pods"),
+    };
+    let mut line =
+        vec![(Tone::Strong, "rookery top".to_owned()), (Tone::Plain, format!("  {pods}"))];
+    if !state.answer.unanswered.is_empty() {
+        line.push((Tone::Warning, format!("  {}", unanswered(state))));
+    }
+    line.push((Tone::Dim, format!("  {}", text::shown(&state.server))));
+    line
+}
+
+fn unanswered(state: &State) -> String {
+    let names: Vec<_> = state.answer.unanswered.iter().map(|name| text::shown(name)).collect();
+    format!("not answered: {}", names.join(", "))
+}
+
+fn second(state: &State, rooms: usize) -> Line {
+    if let Some(error) = &state.error {
+        return vec![(Tone::Bad, text::shown(error))];
+    }
+    let rate = text::rate(state.answer.rate());
+    let mut line = vec![(Tone::Plain, format!("{rate} deliveries/s in {rooms} rooms"))];
+    if rooms == 1 {
+        line = vec![(Tone::Plain, format!("{rate} deliveries/s in 1 room"))];
+    }
+    line.push((Tone::Dim, format!("  the last minute, at {}", state.at)));
+    if state.paused {
+        line.push((Tone::Warning, "  paused".to_owned()));
+    }
+    line
+}
+
+fn foot(state: &State, scroll: usize, shown: usize, rooms: usize) -> Line {
+    let mut line = match (state.typing, state.prefix.is_empty()) {
+        (true, _) => vec![(Tone::Strong, format!("/{}▏", state.shown_prefix()))],
+        (false, false) => vec![(Tone::Strong, format!("/{}", state.shown_prefix()))],
+        (false, true) => {
+            let keys = "p r m: sort   j k: scroll   /: prefix   space: pause   q: quit";
+            vec![(Tone::Dim, keys.to_owned())]
+        }
+    };
+    if shown < rooms {
+        line.push((Tone::Dim, format!("   {}-{} of {rooms}", scroll + 1, scroll + shown)));
+    }
+    line
+}
+
+/// The titles, and a line for each of the rooms in `shown`.
+fn rows(sort: SortBy, all: &[&Room], shown: &[&Room], width: Option<usize>) -> Vec<Line> {
+    let several = all.iter().any(|room| room.namespace != "/");
+    let name = |room: &Room| match several {
+        true => format!("{} {}", text::shown(&room.namespace), text::shown(&room.room)),
+        false => text::shown(&room.room),
+    };
+    let columns = columns(width);
+    let taken: usize = columns.iter().map(|column| column.width + GAP).sum();
+    let longest = || all.iter().map(|room| text::width(&name(room))).max().unwrap_or(0);
+    let wide = width.map_or_else(longest, |width| width.saturating_sub(taken)).max("ROOM".len());
+    let title = if several { "NAMESPACE ROOM" } else { "ROOM" };
+    let mut titles = vec![(Tone::Dim, left(&text::cut(title, wide), wide))];
+    for column in &columns {
+        let chosen = column.sort == Some(sort);
+        let (tone, mark) = if chosen { (Tone::Strong, "▼") } else { (Tone::Dim, "") };
+        titles.push((tone, right(&format!("{mark}{}", column.title), column.width + GAP)));
+    }
+    let mut lines = vec![titles];
+    for room in shown {
+        let mut line = vec![(Tone::Plain, left(&text::cut(&name(room), wide), wide))];
+        for column in &columns {
+            let cell = right(&(column.cell)(room), column.width + GAP);
+            let tone = if column.title == P99.title { tone(room.p99) } else { Tone::Plain };
+            line.push((tone, cell));
+        }
+        lines.push(line);
+    }
+    if all.is_empty() {
+        lines.push(vec![(Tone::Dim, "no room had a delivery in the last minute".to_owned())]);
+    }
+    lines
+}
+
+fn tone(p99: Option<f64>) -> Tone {
+    match p99 {
+        Some(p99) if p99 > VERY_SLOW => Tone::Bad,
+        Some(p99) if p99 > SLOW => Tone::Warning,
+        _ => Tone::Plain,
+    }
+}
+
+/// The columns that leave a name its place.
+fn columns(width: Option<usize>) -> Vec<&'static Column> {
+    let mut columns = ALL.to_vec();
+    for least in DISPENSABLE {
+        let taken: usize = columns.iter().map(|column| column.width + GAP).sum();
+        if width.is_none_or(|width| taken + NAME <= width) {
+            break;
+        }
+        columns.retain(|column| column.title != least.title);
+    }
+    columns
+}
+
+fn left(cell: &str, width: usize) -> String {
+    format!("{cell}{}", " ".repeat(width.saturating_sub(text::width(cell))))
+}
+
+fn right(cell: &str, width: usize) -> String {
+    format!("{}{cell}", " ".repeat(width.saturating_sub(text::width(cell))))
+}
+
+fn clip(line: Line, width: usize) -> Line {
+    let mut rest = width;
+    let spans = line.into_iter().map(|(tone, words)| {
+        let words = text::start(&words, rest);
+        rest -= text::width(&words);
+        (tone, words)
+    });
+    spans.collect()
+}
+
+#[cfg(test)]
+mod tests;
