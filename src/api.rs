@@ -16,6 +16,7 @@ mod payload;
 pub mod problem;
 pub mod publish;
 mod rooms;
+pub mod status;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,6 +61,8 @@ pub struct ApiState {
     pub namespaces: Vec<Arc<str>>,
     /// The claim that names the user, for `explain`.
     pub user_claim: Arc<str>,
+    /// Knows what this instance is doing.
+    pub status: Arc<dyn status::InstanceStatus>,
     /// `socketio.maxPayload` in bytes: the largest packet that a publication may become.
     pub max_payload: usize,
     /// Where requests are counted and timed.

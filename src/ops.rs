@@ -3,5 +3,6 @@
 pub mod admin;
 pub mod listener;
 pub mod metrics;
+pub mod page;
 pub mod readiness;
 pub mod telemetry;

@@ -1,5 +1,6 @@
 //! The server's wiring: which parts there are, and how they start and stop.
 
+mod instance;
 mod open_files;
 mod readings;
 mod seams;
@@ -36,8 +37,9 @@ use crate::fanout::waits::LocalWaits;
 use crate::gateway::{self, Authenticator, Drain, Engine, Gateway, Limits, Sessions};
 use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
-use crate::ops::{admin, listener};
+use crate::ops::{admin, listener, page};
 use crate::policy::{EventRules, Rules};
+use instance::Instance;
 use shards::{Plan, Shards};
 
 /// How long what is being answered may take at the end, and tasks to see that it is over.
@@ -190,7 +192,8 @@ impl Server {
         self.tracker.spawn(self.shards.latency.clone().keep(self.stop.clone()));
         let metrics = self.metrics.clone();
         let admin = admin::router(move |names| metrics.gather(names), self.readiness.clone());
-        let router = api::router(self.api(waits)?).merge(admin);
+        let api = self.api(waits, clients.local_addr()?)?;
+        let router = api::router(api).merge(admin).merge(page::router());
         self.tracker.spawn(listener::serve(internal, router, self.stop.clone(), GRACE));
         let reloads = crate::config::watch::follow(
             sources,
@@ -208,7 +211,7 @@ impl Server {
         Ok(())
     }
 
-    fn api(&self, waits: LocalWaits) -> anyhow::Result<ApiState> {
+    fn api(&self, waits: LocalWaits, listen: SocketAddr) -> anyhow::Result<ApiState> {
         let config = &self.config;
         let keys = self.api_keys()?;
         let local = Arc::new(self.shards.router.clone());
@@ -222,6 +225,11 @@ impl Server {
             access: Access::new(keys, config.internal),
             namespaces: self.namespaces(),
             user_claim: user_claim.into(),
+            status: Arc::new(Instance::starting(
+                self.gateway.clone(),
+                self.readiness.clone(),
+                listen,
+            )),
             max_payload: config.socketio.max_payload.bytes(),
             metrics: self.metrics.clone(),
             tasks: self.tracker.clone(),

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Problem;
-use super::{Shared, batch, explain, latency, members, publish, rooms};
+use super::{Shared, batch, explain, latency, members, publish, rooms, status};
 
 /// What the description says besides the routes.
 #[derive(OpenApi)]
@@ -30,6 +30,7 @@ use super::{Shared, batch, explain, latency, members, publish, rooms};
         (name = "rooms", description = "See rooms, their members and their latency"),
         (name = "members", description = "Move and dismiss members"),
         (name = "rules", description = "Ask what the room rules say"),
+        (name = "instance", description = "See what one instance is doing"),
         (name = "description", description = "This description"),
     ),
 )]
@@ -85,6 +86,7 @@ fn handlers() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(members::leave_room))
         .routes(routes!(members::disconnect))
         .routes(routes!(explain::explain))
+        .routes(routes!(status::status))
         .routes(routes!(describe))
 }
 

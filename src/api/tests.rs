@@ -3,6 +3,7 @@
 mod idempotency;
 mod refusals;
 mod routes;
+mod status;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use crate::fanout::{
     Matched, MemberInfo, MembersAnswer, PublishError, Receipt, RoomsAnswer, Scope, Selector,
 };
 use crate::latency::histogram::Histogram;
-use crate::ops::{admin, listener, readiness::Readiness};
+use crate::ops::{admin, listener, page, readiness::Readiness};
 use crate::publication::{Publication, Room};
 
 /// The largest packet in these tests.
@@ -240,12 +241,14 @@ impl Server {
             access: setup.access,
             namespaces: vec!["/".into(), "/chat".into()],
             user_claim: "sub".into(),
+            status: world.clone(),
             max_payload: MAX_PAYLOAD,
             metrics: metrics.clone(),
             tasks: TaskTracker::new(),
         };
         let gather = metrics.clone();
         let router = admin::router(move |names| gather.gather(names), readiness.clone())
+            .merge(page::router())
             .merge(limited(state, setup.body_budget));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

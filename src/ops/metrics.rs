@@ -211,6 +211,26 @@ impl Metrics {
         &self.connections[transport as usize]
     }
 
+    /// How many sessions ended for this reason.
+    pub fn disconnects(&self, reason: Disconnected) -> u64 {
+        self.disconnects[reason as usize].get()
+    }
+
+    /// How many publications came from this source.
+    pub fn publications(&self, source: Source) -> u64 {
+        self.publications[source.index()].get()
+    }
+
+    /// How many deliveries had this outcome.
+    pub fn deliveries(&self, outcome: Outcome) -> u64 {
+        self.deliveries[outcome as usize].get()
+    }
+
+    /// How many refusals had this reason.
+    pub fn refusals(&self, reason: Rejected) -> u64 {
+        self.rejected[reason as usize].get()
+    }
+
     /// Counts the end of a session.
     pub fn disconnected(&self, reason: Disconnected) {
         self.disconnects[reason as usize].inc();

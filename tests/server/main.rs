@@ -20,6 +20,7 @@ mod racing;
 mod redis;
 mod reload;
 mod stalled;
+mod status;
 mod transport;
 mod turns;
 mod websocket;

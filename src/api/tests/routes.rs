@@ -306,6 +306,7 @@ async fn the_description_has_every_route_and_no_loose_ends() {
         "get /api/rooms",
         "get /api/rooms/{room}",
         "get /api/rooms/{room}/latency",
+        "get /api/status",
         "post /api/disconnect",
         "post /api/explain",
         "post /api/publish",

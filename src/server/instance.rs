@@ -1,0 +1,75 @@
+//! What the instance is doing, as the HTTP API tells it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crate::api::status::{Connections, Connects, Counts, InstanceStatus, RedisStatus, Status};
+use crate::config::{Redis, Transport};
+use crate::gateway::{Gateway, Phase};
+use crate::ops::metrics::{Disconnected, Metrics, Outcome, Rejected};
+use crate::ops::readiness::Readiness;
+use crate::publication::Source;
+
+/// The instance, seen from the counters and the gateway.
+pub struct Instance {
+    gateway: Arc<Gateway>,
+    readiness: Readiness,
+    listen: SocketAddr,
+    started: (SystemTime, Instant),
+}
+
+impl Instance {
+    /// The instance of this gateway, which starts now and is bound to `listen`.
+    pub fn starting(gateway: Arc<Gateway>, readiness: Readiness, listen: SocketAddr) -> Self {
+        Instance { gateway, readiness, listen, started: (SystemTime::now(), Instant::now()) }
+    }
+
+    fn redis(&self, redis: &Redis) -> RedisStatus {
+        let metrics = &self.gateway.metrics;
+        RedisStatus {
+            up: metrics.redis_up.get() == 1,
+            url: redis.redacted_url(),
+            reconnects: metrics.redis_reconnects.get(),
+            unsent: metrics.redis_unsent.get(),
+        }
+    }
+}
+
+impl InstanceStatus for Instance {
+    fn now(&self) -> Status {
+        let Gateway { metrics, pod, limits, drain, config, .. } = &*self.gateway;
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pod: pod.clone(),
+            listen: self.listen,
+            started_at: humantime::format_rfc3339_millis(self.started.0).to_string(),
+            uptime_seconds: self.started.1.elapsed().as_secs_f64(),
+            connections: Connections {
+                polling: open(metrics, Transport::Polling),
+                websocket: open(metrics, Transport::Websocket),
+                limit: limits.config().connections.into(),
+            },
+            rooms: metrics.rooms.get().try_into().unwrap_or(0),
+            publications: Source::ALL.map(|s| (s.label(), metrics.publications(s))).into(),
+            deliveries: counts(Outcome::ALL, |o| (o.label(), metrics.deliveries(o))),
+            connects: Connects {
+                accepted: metrics.connects_accepted.get(),
+                refused: metrics.connects_refused.get(),
+            },
+            disconnects: counts(Disconnected::ALL, |r| (r.label(), metrics.disconnects(r))),
+            rejected: counts(Rejected::ALL, |r| (r.label(), metrics.refusals(r))),
+            redis: config.redis.as_ref().map(|redis| self.redis(redis)),
+            draining: drain.phase() != Phase::Serving,
+            ready: self.readiness.reasons(),
+        }
+    }
+}
+
+fn open(metrics: &Metrics, transport: Transport) -> u64 {
+    metrics.connections(transport).get().try_into().unwrap_or(0)
+}
+
+fn counts<T: Copy>(all: &[T], count: impl Fn(T) -> (&'static str, u64)) -> Counts {
+    all.iter().map(|one| count(*one)).collect()
+}
