@@ -14,6 +14,7 @@ has cargo || {
 
 wanted=
 has redis-server || wanted="$wanted redis-server"
+has "${CHROMIUM:-chromium}" || wanted="$wanted chromium"
 has node || wanted="$wanted nodejs"
 has npm || wanted="$wanted npm"
 has python3 || wanted="$wanted python3"

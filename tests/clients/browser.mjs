@@ -107,6 +107,7 @@ export class Page {
     if (method === "Runtime.consoleAPICalled") {
       complain("console", params.args.map(({ value, description }) => value ?? description).join(" "));
     }
+    if (method === "Page.javascriptDialogOpening") complain("dialog", params.message);
     if (method === "Runtime.exceptionThrown") {
       const { text, exception } = params.exceptionDetails;
       complain("exception", exception?.description ?? text);
@@ -180,6 +181,7 @@ export class Page {
       deviceScaleFactor: 1,
       mobile: false,
     });
+    await this.send("Emulation.setScrollbarsHidden", { hidden: true });
     const features = [{ name: "prefers-color-scheme", value: scheme }];
     await this.send("Emulation.setEmulatedMedia", { features });
   }

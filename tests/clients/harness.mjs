@@ -143,12 +143,12 @@ export class Redis {
 /** A `rookery serve`. */
 export class Instance {
   /** Starts one; `config` is what its file holds, beside the addresses. */
-  static async start(t, config = {}, { redis, shards = 2, log } = {}) {
+  static async start(t, config = {}, { redis, shards = 2, log, internal = "127.0.0.1:0" } = {}) {
     const instance = new Instance();
     const file = path.join(await directory(t), "rookery.yaml");
     // JSON is YAML.
     await writeFile(file, JSON.stringify(config));
-    const args = ["serve", "--config", file, "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"];
+    const args = ["serve", "--config", file, "--listen", "127.0.0.1:0", "--internal", internal];
     args.push("--shards", String(shards));
     if (redis) args.push("--redis", redis.url);
     const env = { PATH: process.env.PATH, ...(log ? { RUST_LOG: log } : {}) };
