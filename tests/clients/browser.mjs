@@ -15,6 +15,7 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-extensions",
   "--disable-sync",
+  "--host-resolver-rules=MAP *.test 127.0.0.1",
   "--remote-debugging-pipe",
 ];
 
@@ -106,6 +107,10 @@ export class Page {
     if (method === "Log.entryAdded") complain(params.entry.source, params.entry.text);
     if (method === "Runtime.consoleAPICalled") {
       complain("console", params.args.map(({ value, description }) => value ?? description).join(" "));
+    }
+    // What a test lets the page have instead of the server's answer.
+    if (method === "Fetch.requestPaused") {
+      this.send("Fetch.fulfillRequest", { requestId: params.requestId, ...this.answer }).catch(() => {});
     }
     if (method === "Page.javascriptDialogOpening") complain("dialog", params.message);
     if (method === "Runtime.exceptionThrown") {

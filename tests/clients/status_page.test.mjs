@@ -238,6 +238,9 @@ test("a key is asked for, kept in the tab, and sent to nobody else", async (t) =
   await shows(page, "key-problem", /^This is no API key/);
   assert.equal(await page.text("#data"), null);
   assert.ok(page.requests.every((url) => !url.includes("sesame")));
+  assert.equal(await page.text("#key-plain"), null);
+  const plain = await browser.open(`http://rookery.test:${new URL(instance.internal).port}/`);
+  await shows(plain, "key-plain", /not encrypted/);
   isQuiet(page, instance.internal, "network");
 });
 
@@ -252,6 +255,26 @@ test("where the API is closed the page tells how to open it", async (t) => {
   await page.click("#again");
   await until("it was asked again", () => page.requests.filter((url) => url.endsWith("/api/status")).length === 2);
   isQuiet(page, origin, "network");
+});
+
+test("an answer that cannot be understood is not taken for silence", async (t) => {
+  const instance = await Instance.start(t);
+  const browser = await Browser.start(t);
+  const page = await browser.open(`${instance.internal}/`);
+  await shows(page, "state", "Live");
+  const answers = async (responseCode, body) => {
+    page.answer = { responseCode, body: Buffer.from(body).toString("base64") };
+    await page.send("Fetch.enable", { patterns: [{ urlPattern: "*/api/status" }] });
+  };
+  await answers(503, "an answer of a proxy");
+  await shows(page, "silent-what", /^127\.0\.0\.1:\d+ answers with an error since /);
+  await shows(page, "silent-why", /^It answered 503\. What is shown is from then\./);
+  await answers(200, "{}");
+  await shows(page, "silent-what", /answers what this page does not understand$/);
+  await page.send("Fetch.disable");
+  await shows(page, "state", "Live");
+  assert.equal(await page.text("#silent"), null);
+  isQuiet(page, instance.internal, "network", "console");
 });
 
 test("a hidden tab asks nothing, and catches up when it is shown", async (t) => {
