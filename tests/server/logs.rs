@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::client::{Member, Poller};
 use crate::harness::{Rookery, turn, until, within};
@@ -178,12 +179,53 @@ async fn no_secret_is_ever_in_the_log() {
     member.send(&format!("42[\"e\",{payload}")).await;
     member.closed().await;
 
+    // A changed configuration with a mistake beside a password.
+    for (n, url) in ["redis://:PASSWORD@host:port", "http://:PASSWORD@host"].iter().enumerate() {
+        let url = url.replace("PASSWORD", Secrets::REDIS);
+        let config =
+            format!("redis: {{ url: '{url}' }}\nauth: {{ jwt: {{ jwksUrl: 'x{url}' }} }}\n");
+        std::fs::write(server.config(), config).unwrap();
+        let refused = "rookery_config_reloads_total{outcome=\"refused\"}";
+        until("it is refused", async || server.metric(refused).await == (n + 1) as f64).await;
+    }
+
     // The end of everything is told as well.
     server.terminate();
     line(&server, "told to stop").await;
     secrets.assert_kept(&server);
     let debug = lines(&server).iter().filter(|line| line["level"] == "DEBUG").count();
     assert!(debug > 10, "the log was not at its most talkative: {}", server.log());
+}
+
+#[tokio::test]
+async fn the_password_of_a_key_set_s_url_is_kept() {
+    const PASSWORD: &str = "password-of-the-issuer-that-nobody-may-read";
+    let _turn = turn().await;
+    let issuer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = issuer.local_addr().unwrap();
+    let answers = tokio::spawn(async move {
+        while let Ok((mut socket, _)) = issuer.accept().await {
+            let answer =
+                b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{\"keys\":[]}";
+            assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
+            socket.write_all(answer).await.unwrap();
+        }
+    });
+    let config = format!(
+        "auth: {{ jwt: {{ algorithms: [RS256], jwksUrl: 'http://rookery:{PASSWORD}@{address}/keys' }} }}\n"
+    );
+    let server = Rookery::start_with(&config, &[("RUST_LOG", "trace")]).await;
+    assert_eq!(line(&server, "fetched the key set of auth.jwt.jwksUrl").await["keys"], 0);
+    line(&server, "the key set of auth.jwt.jwksUrl holds no usable key").await;
+    // The issuer is gone: a token of an unknown key has the set fetched again, which fails.
+    answers.abort();
+    let _ = answers.await;
+    let unknown = "eyJhbGciOiJSUzI1NiIsImtpZCI6InVua25vd24ifQ.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl";
+    let auth = json!({ "token": unknown }).to_string();
+    assert!(connect(&server, &handshake(WEBSOCKET), &auth).await.answer.starts_with("44{"));
+    line(&server, "cannot fetch auth.jwt.jwksUrl; the keys before stay").await;
+    let log = server.log();
+    assert!(!log.contains(PASSWORD) && !log.contains("c2lnbmF0dXJl"), "{log}");
 }
 
 #[tokio::test]
