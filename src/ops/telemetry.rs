@@ -14,10 +14,10 @@ use crate::config::LogFormat;
 const DEFAULT_FILTER: &str = "info";
 
 /// The libraries whose lines are about single connections: they are written from warnings on, and
-/// below that only where `RUST_LOG` names the library itself. Further down they hold what clients
-/// sent, and the ids of sessions, which are secrets.
+/// below that only where `RUST_LOG` names the library itself. Further down they hold secrets:
+/// tungstenite writes every frame, with tokens, payloads and the ids of sessions.
 const QUIET: &str = "socketioxide=warn,engineioxide=warn,tungstenite=warn,tokio_tungstenite=warn,\
-    hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,kube=error,kube_runtime=error";
+    hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,kube=error,kube_runtime=error";
 
 /// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
