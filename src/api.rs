@@ -19,7 +19,7 @@ mod rooms;
 pub mod status;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -31,7 +31,8 @@ use tracing::debug;
 
 use crate::fanout::{ClusterQueries, Publisher};
 use crate::ops::metrics::{Metrics, Rejected};
-use auth::{Access, Throttle};
+use crate::ops::throttle::Throttle;
+use auth::Access;
 use body::BodyBudget;
 use explain::Explain;
 use idempotency::IdempotencyStore;
@@ -40,9 +41,6 @@ use problem::Problem;
 /// Memory for the bodies of all requests that are being answered, in KiB: 16 batches of the
 /// largest size. What does not fit is answered with 429.
 const BODY_BUDGET: u32 = 256 << 10;
-
-/// The least time between two log lines about requests without a valid key.
-const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// What the HTTP API needs of the rest of the process. Cloning is shallow.
 #[derive(Clone)]
@@ -77,11 +75,8 @@ pub fn router(state: ApiState) -> Router {
 }
 
 fn limited(api: ApiState, body_budget: u32) -> Router {
-    let shared = Arc::new(Shared {
-        api,
-        bodies: BodyBudget::new(body_budget),
-        refusals: Throttle::new(REFUSALS_LOGGED_EVERY),
-    });
+    let refusals = Throttle::new(&api.metrics.log_lines_suppressed);
+    let shared = Arc::new(Shared { api, bodies: BodyBudget::new(body_budget), refusals });
     openapi::routes()
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -110,7 +105,7 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next
         StatusCode::TOO_MANY_REQUESTS => metrics.api_overloaded.inc(),
         _ => {}
     }
-    debug!(status = response.status().as_u16(), "API answer");
+    debug!(status = response.status().as_u16(), "answered an API request");
     response
 }
 

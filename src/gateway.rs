@@ -11,6 +11,7 @@ mod events;
 mod handshake;
 mod http;
 mod limits;
+mod lines;
 mod listener;
 mod query;
 mod session;
@@ -30,6 +31,7 @@ pub use connect::Authenticator;
 pub use drain::{Drain, Phase};
 pub use engine::Engine;
 pub use limits::Limits;
+pub use lines::Lines;
 pub use listener::accept;
 pub use session::{Sessions, sweep};
 
@@ -67,4 +69,6 @@ pub struct Gateway {
     pub shards: Vec<ShardSeat>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// Lines of the log that clients cause.
+    pub lines: Lines,
 }

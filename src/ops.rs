@@ -6,3 +6,4 @@ pub mod metrics;
 pub mod page;
 pub mod readiness;
 pub mod telemetry;
+pub mod throttle;

@@ -34,7 +34,7 @@ use crate::fanout::member::{POD_LENGTH, random_id};
 use crate::fanout::redis::link::{LINGER, Link, LinkParts};
 use crate::fanout::turn::{State, Turn};
 use crate::fanout::waits::LocalWaits;
-use crate::gateway::{self, Authenticator, Drain, Engine, Gateway, Limits, Sessions};
+use crate::gateway::{self, Authenticator, Drain, Engine, Gateway, Limits, Lines, Sessions};
 use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
 use crate::ops::{admin, listener, page};
@@ -120,6 +120,7 @@ impl Server {
             drain: Drain::default(),
             shards: shards.seats(),
             metrics: metrics.clone(),
+            lines: Lines::new(&metrics),
             config: config.clone(),
         });
         readings::register(metrics.registry(), &gateway)?;
@@ -283,7 +284,7 @@ impl Server {
             () = drained => {}
             () = signals.first() => {
                 abort.cancel();
-                tracing::warn!("told to stop again: ending at once");
+                tracing::warn!("told to stop again, so it ends at once");
             }
         }
         self.accepting.cancel();
@@ -293,7 +294,7 @@ impl Server {
         tokio::select! {
             ended = ended => {
                 if ended.is_err() {
-                    tracing::warn!(tasks = self.tracker.len(), "ending what does not end by itself");
+                    tracing::warn!(tasks = self.tracker.len(), "breaking off what does not end by itself");
                 }
             }
             () = abort.cancelled() => {}
@@ -351,7 +352,7 @@ async fn apply(
         match Rules::compile(&config.rooms) {
             Ok(rules) => gateway.rules.store(Arc::new(rules)),
             // The watcher has checked the file; this cannot differ.
-            Err(problem) => tracing::error!(%problem, "rooms not applied"),
+            Err(error) => tracing::error!(%error, "the rooms are not applied"),
         }
         let limits = &config.limits;
         gateway.limits.set(limits.clone());

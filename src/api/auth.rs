@@ -2,17 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
-use parking_lot::Mutex;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::problem::Problem;
 use super::{Shared, body};
+use crate::ops::throttle::limited;
 
 /// Knows the API keys.
 pub trait ApiKeyCheck: Send + Sync + 'static {
@@ -20,6 +19,10 @@ pub trait ApiKeyCheck: Send + Sync + 'static {
     /// a wrong key as for a right one.
     fn name_of(&self, key: &str) -> Option<String>;
 }
+
+/// Who sent a request that was let in: the name of its key; none where no key is needed.
+#[derive(Clone)]
+pub(super) struct Caller(pub(super) Option<Arc<str>>);
 
 /// The rule by which requests of the HTTP API are let in.
 #[derive(Clone)]
@@ -76,48 +79,25 @@ pub(super) async fn check(
     }
     match shared.api.access.check(request.headers()) {
         Ok(publisher) => {
-            debug!(publisher, method = %request.method(), path, "API request");
+            debug!(publisher, method = %request.method(), path, "an API request");
+            let mut request = request;
+            request.extensions_mut().insert(Caller(publisher.map(Into::into)));
             next.run(request).await
         }
         Err(problem) => {
-            if let Some(refused) = shared.refusals.admit(Instant::now()) {
-                let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0);
-                let status = problem.status().as_u16();
-                warn!(
-                    refused,
-                    status,
-                    peer = peer.map(tracing::field::display),
-                    path,
-                    "API requests without a valid key"
-                );
-            }
+            let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0);
+            limited!(
+                shared.refusals,
+                warn,
+                client = client.map(tracing::field::display),
+                status = problem.status().as_u16(),
+                path,
+                "refused an API request without a valid key"
+            );
             let (head, body) = request.into_parts();
             body::discard(&head.headers, body).await;
             problem.into_response()
         }
-    }
-}
-
-/// Lets one line through in each interval and counts the others.
-pub(super) struct Throttle {
-    every: Duration,
-    state: Mutex<(Option<Instant>, u64)>,
-}
-
-impl Throttle {
-    pub(super) fn new(every: Duration) -> Self {
-        Throttle { every, state: Mutex::new((None, 0)) }
-    }
-
-    /// How many occurrences the line speaks for, this one included; none: no line now.
-    fn admit(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock();
-        state.1 += 1;
-        if state.0.is_some_and(|last| now.duration_since(last) < self.every) {
-            return None;
-        }
-        state.0 = Some(now);
-        Some(std::mem::take(&mut state.1))
     }
 }
 
@@ -180,15 +160,5 @@ mod tests {
         for bad in ["Bearer", "Bearer ", "Basic k1", "k1", ""] {
             assert_eq!(read(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn one_line_speaks_for_many_refusals() {
-        let throttle = Throttle::new(Duration::from_secs(10));
-        let start = Instant::now();
-        assert_eq!(throttle.admit(start), Some(1));
-        assert_eq!(throttle.admit(start), None);
-        assert_eq!(throttle.admit(start + Duration::from_secs(9)), None);
-        assert_eq!(throttle.admit(start + Duration::from_secs(10)), Some(3));
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Shared;
+use super::auth::Caller;
 use super::body::{Json, RequestBody};
 use super::input::{self, InNamespace, RoomInPath};
 use super::problem::Problem;
@@ -55,6 +57,7 @@ impl RequestBody for DisconnectRequest {}
 )]
 pub(super) async fn join_room(
     State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
     RoomInPath(room): RoomInPath,
     InNamespace(query): InNamespace,
     body: Json<MembershipRequest>,
@@ -62,7 +65,10 @@ pub(super) async fn join_room(
     let request = body.value;
     let namespace = input::namespace(&shared, request.namespace.as_deref(), &query)?;
     let of = selector([("user", request.user), ("member", request.member)])?;
-    Ok(axum::Json(shared.api.cluster.join(&namespace, &of, &[room]).await))
+    let matched = shared.api.cluster.join(&namespace, &of, std::slice::from_ref(&room)).await;
+    Order { what: "join", caller, namespace: &namespace, of: &of, room: Some(&room) }
+        .tell(&matched);
+    Ok(axum::Json(matched))
 }
 
 /// Make members leave a room
@@ -78,6 +84,7 @@ pub(super) async fn join_room(
 )]
 pub(super) async fn leave_room(
     State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
     RoomInPath(room): RoomInPath,
     InNamespace(query): InNamespace,
     body: Json<MembershipRequest>,
@@ -85,7 +92,10 @@ pub(super) async fn leave_room(
     let request = body.value;
     let namespace = input::namespace(&shared, request.namespace.as_deref(), &query)?;
     let of = selector([("user", request.user), ("member", request.member)])?;
-    Ok(axum::Json(shared.api.cluster.leave(&namespace, &of, &[room]).await))
+    let matched = shared.api.cluster.leave(&namespace, &of, std::slice::from_ref(&room)).await;
+    Order { what: "leave", caller, namespace: &namespace, of: &of, room: Some(&room) }
+        .tell(&matched);
+    Ok(axum::Json(matched))
 }
 
 /// Dismiss members
@@ -100,6 +110,7 @@ pub(super) async fn leave_room(
 )]
 pub(super) async fn disconnect(
     State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
     InNamespace(query): InNamespace,
     body: Json<DisconnectRequest>,
 ) -> Result<axum::Json<Matched>, Problem> {
@@ -107,7 +118,39 @@ pub(super) async fn disconnect(
     let namespace = input::namespace(&shared, request.namespace.as_deref(), &query)?;
     let of =
         selector([("user", request.user), ("member", request.member), ("room", request.room)])?;
-    Ok(axum::Json(shared.api.cluster.disconnect(&namespace, &of).await))
+    let matched = shared.api.cluster.disconnect(&namespace, &of).await;
+    Order { what: "disconnect", caller, namespace: &namespace, of: &of, room: None }.tell(&matched);
+    Ok(axum::Json(matched))
+}
+
+/// What a publisher had done to members: the log keeps who it was.
+struct Order<'a> {
+    what: &'static str,
+    caller: Caller,
+    namespace: &'a str,
+    of: &'a Selector,
+    room: Option<&'a str>,
+}
+
+impl Order<'_> {
+    fn tell(self, matched: &Matched) {
+        let (mut member, mut user, mut room) = (None, None, self.room);
+        match self.of {
+            Selector::Member(id) => member = Some(&**id),
+            Selector::User(name) => user = Some(&**name),
+            Selector::Rooms { rooms, .. } => room = rooms.first().map(|room| &**room),
+        }
+        tracing::info!(
+            publisher = self.caller.0.as_deref(),
+            order = self.what,
+            namespace = self.namespace,
+            member,
+            user,
+            room,
+            matched = matched.matched,
+            "an order of the HTTP API was carried out"
+        );
+    }
 }
 
 /// The one that is given, of `user`, `member` and `room`.

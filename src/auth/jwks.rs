@@ -31,6 +31,8 @@ pub(super) struct Jwks {
 struct State {
     keys: Arc<KeySet>,
     ready: bool,
+    /// Whether the last fetch failed, of which one line tells.
+    failed: bool,
     /// Whether a fetch is under way or asked for.
     open: bool,
     /// How many fetches have ended.
@@ -58,8 +60,14 @@ impl Jwks {
             .redirect(redirect::Policy::limited(MAX_REDIRECTS))
             .build()
             .map_err(|error| format!("no HTTP client could be made: {error}"))?;
-        let state =
-            State { keys: Arc::default(), ready: false, open: false, ended: 0, asked: None };
+        let state = State {
+            keys: Arc::default(),
+            ready: false,
+            failed: false,
+            open: false,
+            ended: 0,
+            asked: None,
+        };
         Ok(Jwks { url, client, timing, state: watch::Sender::new(state), wanted: Notify::new() })
     }
 
@@ -142,10 +150,18 @@ impl State {
                 if keys.len() == 0 {
                     tracing::warn!("the key set of auth.jwt.jwksUrl holds no usable key");
                 }
+                if !self.ready || self.failed {
+                    tracing::info!(keys = keys.len(), "fetched the key set of auth.jwt.jwksUrl");
+                }
+                self.failed = false;
                 (self.keys, self.ready) = (Arc::new(keys), true);
             }
-            Err(why) => {
-                tracing::warn!(%why, "auth.jwt.jwksUrl could not be fetched; the last keys stay");
+            Err(error) if self.failed => {
+                tracing::debug!(error, "cannot fetch auth.jwt.jwksUrl, again");
+            }
+            Err(error) => {
+                self.failed = true;
+                tracing::warn!(error, "cannot fetch auth.jwt.jwksUrl; the keys before stay");
             }
         }
     }

@@ -96,11 +96,13 @@ impl KeyFile {
             let (path, key) = (self.path.display(), self.kind.config_key());
             match content.as_deref().map_err(Clone::clone).and_then(|c| self.kind.parse(c)) {
                 Ok(keys) => {
-                    tracing::info!(%path, "auth.jwt.{key} has changed; the new keys are in use");
+                    tracing::info!(file = %path, setting = key, "the keys for tokens were read again");
                     state.keys = Arc::new(keys);
                 }
-                Err(why) => {
-                    tracing::warn!(%path, %why, "auth.jwt.{key} is not usable; the last keys stay");
+                Err(error) => {
+                    tracing::warn!(
+                        file = %path, setting = key, error, "the changed keys for tokens are refused; the keys before stay"
+                    );
                 }
             }
             state.content = content;

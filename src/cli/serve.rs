@@ -81,6 +81,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let format = config.telemetry.log_format;
     telemetry::init(format)
         .map_err(|error| Failure::logged(Usage(error.to_string()).into(), format))?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        file = sources.file.as_ref().map(|file| tracing::field::display(file.display())),
+        shards,
+        "starting"
+    );
     crate::server::run(sources, config, shards).map_err(|error| Failure::logged(error, format))
 }
 

@@ -87,7 +87,7 @@ fn judge(
     let (reloaded, others): (Vec<String>, Vec<String>) =
         differences(&old, &new).into_iter().partition(|key| is_reloaded(key));
     if !others.is_empty() {
-        warn!(keys = others.join(" "), "these keys changed and need a restart");
+        warn!(keys = others.join(" "), "the configuration has changes that need a restart");
     }
     if !reloaded.is_empty() {
         let next = Config { rooms: new.rooms, limits: new.limits, ..Config::clone(&old) };

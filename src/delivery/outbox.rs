@@ -64,8 +64,9 @@ impl Bounds {
 
 /// Hears of the end of an outbox, once.
 pub trait OnEnd: Send + Sync {
-    /// Nothing can reach the client any more; its transport is closed or closing.
-    fn ended(&self, reason: Disconnected);
+    /// Nothing can reach the client any more; its transport is closed or closing. `unsent` are
+    /// the bytes that waited for it in vain.
+    fn ended(&self, reason: Disconnected, unsent: usize);
 }
 
 /// What a shard's sessions share.
@@ -354,6 +355,7 @@ impl Outbox {
         // The first reason is what the end is counted as; how the socket is closed is this one's.
         let counted = state.phase.reason().unwrap_or(reason);
         state.phase = Phase::Ended(counted);
+        let bytes = state.queue.bytes();
         let unsent = state.queue.clear();
         if unsent > 0 {
             let outcome = match counted {
@@ -372,7 +374,9 @@ impl Outbox {
             deadline.cancel();
         }
         if let Some(hears) = self.on_end.get().and_then(Weak::upgrade) {
-            self.around.tracker.spawn_on(async move { hears.ended(counted) }, &self.around.runtime);
+            self.around
+                .tracker
+                .spawn_on(async move { hears.ended(counted, bytes) }, &self.around.runtime);
         }
     }
 }

@@ -23,7 +23,6 @@ mod answering;
 mod connect;
 mod inbound;
 mod queue;
-mod seldom;
 mod sender;
 mod subscriber;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
 
 use super::batch::{Batches, Job};
 use super::envelope::Envelope;
@@ -105,6 +106,10 @@ impl Rooms {
         let limit = self.limit.load(std::sync::atomic::Ordering::Relaxed);
         match self.membership.join(member, rooms, limit) {
             Joined::In(occupied) => {
+                for room in rooms {
+                    let (namespace, user) = (&*member.namespace, member.user.as_deref());
+                    debug!(member = &*member.id, namespace, user, room = &**room, "joined a room");
+                }
                 for room in occupied {
                     if self.index.occupied(&member.namespace, &room, self.shard) {
                         self.occupation.occupied(&member.namespace, &room);
@@ -120,6 +125,10 @@ impl Rooms {
     /// Removes a member from rooms.
     pub fn leave(&mut self, member: &Member, rooms: &[Room]) {
         let vacated = self.membership.leave(member, rooms);
+        for room in rooms {
+            let (namespace, user) = (&*member.namespace, member.user.as_deref());
+            debug!(member = &*member.id, namespace, user, room = &**room, "left a room");
+        }
         self.vacate(&member.namespace, vacated);
     }
 

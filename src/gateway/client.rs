@@ -115,7 +115,13 @@ impl Client {
     /// The namespace has accepted it: it becomes a member, and its events are handled.
     pub fn arrive(self: &Arc<Self>) {
         self.gateway.metrics.connects_accepted.inc();
-        tracing::debug!(member = &*self.member.id, user = self.member.user.as_deref(), "connected");
+        tracing::debug!(
+            member = &*self.member.id,
+            namespace = &*self.member.namespace,
+            user = self.member.user.as_deref(),
+            client = self.session.upgrade().map(|session| tracing::field::display(session.address)),
+            "a client connected"
+        );
         let arrived = self.tell(Message::Arrive(self.member.clone()));
         let early = {
             let mut lane = self.lane.lock();
@@ -125,6 +131,19 @@ impl Client {
         if early || arrived.is_some() {
             self.wait(arrived.unwrap_or_else(|| Box::pin(std::future::ready(()))));
         }
+    }
+
+    /// Tells the log that it is gone, and why.
+    pub fn tell_of_end(&self, reason: &dyn std::fmt::Display) {
+        let connected = self.member.connected_at.elapsed().unwrap_or_default();
+        tracing::debug!(
+            member = &*self.member.id,
+            namespace = &*self.member.namespace,
+            user = self.member.user.as_deref(),
+            %reason,
+            seconds = connected.as_secs_f64(),
+            "a client is gone"
+        );
     }
 
     /// It is gone from its namespace.

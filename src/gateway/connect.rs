@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::client::{Client, Event};
 use super::events::Reply;
+use super::lines::About;
 use super::session::Credentials;
 use crate::auth::{AuthError, Verifier};
 use crate::data::{Data, packet};
@@ -134,14 +135,15 @@ pub fn refusal(rest: &[u8], revision: Revision) -> Encoded {
     Encoded::message(&packet::encode_connect_error(namespace, &payload), Vec::new())
 }
 
-/// Counts a refused connect.
-pub fn count(gateway: &super::Gateway, refusal: &Refusal) {
+/// Counts a refused connect, and tells of it.
+pub fn count(gateway: &super::Gateway, refusal: &Refusal, about: About<'_>) {
     gateway.metrics.connects_refused.inc();
-    gateway.metrics.rejected(match refusal.code {
+    let reason = match refusal.code {
         Code::Draining => Rejected::Draining,
         Code::Forbidden => Rejected::Forbidden,
         _ => Rejected::Unauthenticated,
-    });
+    };
+    gateway.refused(reason, about, &refusal.message);
 }
 
 /// Handles `auth:refresh {token}`: the new token's claims and end replace the old one's. It
@@ -159,7 +161,12 @@ pub async fn refresh(client: Arc<Client>, event: Event) {
     let reply = super::events::refresh_reply(&client, event);
     match refreshed {
         Ok(subject) => renew(&client, subject, reply).await,
-        Err(refusal) => reply.refuse(&refusal),
+        Err(refusal) => {
+            let member = &*client.member.id;
+            let (code, error) = (refusal.code.as_str(), &refusal.message);
+            tracing::debug!(member, code, error, "refused a fresh token");
+            reply.refuse(&refusal);
+        }
     }
 }
 

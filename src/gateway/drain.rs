@@ -15,6 +15,9 @@ use crate::ops::metrics::Disconnected;
 /// How often sessions are closed during the window.
 const STEP: Duration = Duration::from_millis(50);
 
+/// Time between two lines of the log about the sessions that are left.
+const PROGRESS: Duration = Duration::from_secs(5);
+
 /// Time between two looks whose turn it is.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -70,7 +73,8 @@ impl Drain {
         let (lead, window) = (gateway.config.drain.lead.0, gateway.config.drain.window.0);
         let _ = self.told.set(Instant::now());
         self.phase.store(1, Ordering::Relaxed);
-        tracing::info!(lead = %humantime::format_duration(lead), "told to stop");
+        let sessions = gateway.sessions.len();
+        tracing::info!(sessions, lead = %humantime::format_duration(lead), "told to stop");
         if abort.run_until_cancelled(tokio::time::sleep(lead)).await.is_none() {
             return;
         }
@@ -81,14 +85,32 @@ impl Drain {
         let sessions = gateway.sessions.len();
         tracing::info!(sessions, window = %humantime::format_duration(window), "closing sessions");
         let shed = async {
-            shed(gateway, window).await;
-            while !gateway.sessions.is_empty() {
-                tokio::time::sleep(STEP).await;
-            }
+            tokio::join!(shed(gateway, window), progress(gateway));
         };
         // What does not come for its last packets is not waited for longer than a write may stall.
         let last = window + gateway.limits.config().write_stall.0 + Duration::from_secs(1);
-        let _ = abort.run_until_cancelled(tokio::time::timeout(last, shed)).await;
+        let ended = abort.run_until_cancelled(tokio::time::timeout(last, shed)).await;
+        let seconds = self.elapsed().unwrap_or_default().as_secs_f64();
+        match ended {
+            Some(Ok(())) => tracing::info!(sessions, seconds, "all sessions are closed"),
+            Some(Err(_)) => {
+                let left = gateway.sessions.len();
+                tracing::warn!(left, sessions, seconds, "some sessions did not close in time");
+            }
+            None => {}
+        }
+    }
+}
+
+/// Tells how many sessions are left, until there are none.
+async fn progress(gateway: &Gateway) {
+    let mut told = Instant::now();
+    while !gateway.sessions.is_empty() {
+        tokio::time::sleep(STEP).await;
+        if told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            tracing::info!(left = gateway.sessions.len(), "still closing sessions");
+        }
     }
 }
 

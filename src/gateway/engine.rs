@@ -18,6 +18,7 @@ use tower::Service;
 use super::Gateway;
 use super::client::{Client, Event};
 use super::connect::{InTransit, count};
+use super::lines::About;
 use super::session::Session;
 use crate::data::packet;
 use crate::delivery::Revision;
@@ -125,16 +126,15 @@ impl ConnectHandler<LocalAdapter, ()> for Door {
             let gateway = session.gateway();
             if !session.may_connect() {
                 gateway.metrics.connects_refused.inc();
-                gateway.metrics.rejected(Rejected::Events);
                 let refusal = Refusal::new(Code::RateLimited, "too many namespaces at once");
+                gateway.refused(Rejected::Events, session.about(), &refusal.message);
                 return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
             }
             let auth = match auth {
                 Some(Value::Str(json, _)) => match packet::decode_value(json) {
                     Ok(auth) => Some(auth),
                     Err(error) => {
-                        gateway.metrics.rejected(Rejected::BadPacket);
-                        tracing::debug!(%error, "bad auth payload");
+                        gateway.refused(Rejected::BadPacket, session.about(), &error);
                         session.outbox.close(Disconnected::TransportError, Ending::Finish);
                         let refusal = Refusal::new(Code::BadRequest, "the auth payload is no JSON");
                         return Err(Box::new(InTransit(refusal)) as Box<dyn Display + Send>);
@@ -145,8 +145,7 @@ impl ConnectHandler<LocalAdapter, ()> for Door {
             let admitted =
                 gateway.authenticator.admit(auth.as_ref(), session.credentials.as_deref()).await;
             let admitted = admitted.map_err(|refusal| {
-                count(gateway, &refusal);
-                tracing::debug!(code = refusal.code.as_str(), "connect refused");
+                count(gateway, &refusal, session.about().in_namespace(&self.namespace));
                 Box::new(InTransit(refusal)) as Box<dyn Display + Send>
             })?;
             let namespace = self.namespace.clone();
@@ -174,8 +173,8 @@ impl MessageHandler<LocalAdapter, ()> for Events {
                 self.client.receive(Event { name, args, ack });
             }
             Err(error) => {
-                self.client.gateway().metrics.rejected(Rejected::BadPacket);
-                tracing::debug!(member = &*self.client.member.id, %error, "bad packet");
+                let gateway = self.client.gateway();
+                gateway.refused(Rejected::BadPacket, About::member(&self.client), &error);
                 self.client.outbox().close(Disconnected::TransportError, Ending::Finish);
             }
         }
@@ -185,6 +184,13 @@ impl MessageHandler<LocalAdapter, ()> for Events {
 /// Hears of a client's end in one namespace.
 struct Gone {
     client: Arc<Client>,
+}
+
+impl Gone {
+    fn refused(&self, why: &dyn Display) {
+        let gateway = self.client.gateway();
+        gateway.refused(Rejected::BadPacket, About::member(&self.client), why);
+    }
 }
 
 impl DisconnectHandler<LocalAdapter, ()> for Gone {
@@ -201,14 +207,14 @@ impl DisconnectHandler<LocalAdapter, ()> for Gone {
                 outbox.close(Disconnected::PingTimeout, Ending::Finish);
             }
             DisconnectReason::PacketParsingError => {
-                self.client.gateway().metrics.rejected(Rejected::BadPacket);
+                self.refused(&"a packet was not understood");
                 outbox.close(Disconnected::TransportError, Ending::Finish);
             }
             // Not the connection's error but its bytes': no text, or no messages.
             DisconnectReason::TransportError
                 if self.client.session.upgrade().is_some_and(|session| session.gave_up()) =>
             {
-                self.client.gateway().metrics.rejected(Rejected::BadPacket);
+                self.refused(&"the bytes are no messages");
                 outbox.close(Disconnected::TransportError, Ending::Finish);
             }
             DisconnectReason::TransportClose => outbox.close(Disconnected::Client, Ending::Finish),
@@ -217,7 +223,7 @@ impl DisconnectHandler<LocalAdapter, ()> for Gone {
         if let Some(session) = self.client.session.upgrade() {
             session.leave(&self.client);
         }
-        tracing::debug!(member = &*self.client.member.id, %reason, "disconnected");
+        self.client.tell_of_end(&reason);
         defer(socket);
     }
 }

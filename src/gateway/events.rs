@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::client::{Client, Event};
+use super::lines::About;
 use crate::data::{Data, packet};
 use crate::delivery::encode::Encoded;
 use crate::fanout::member::next_number;
@@ -58,9 +59,9 @@ pub fn handle(client: &Arc<Client>, event: Event) -> Wait {
 
 /// Answers an event that comes too fast.
 pub fn over_rate(client: &Arc<Client>, event: Event) {
-    client.gateway().metrics.rejected(Rejected::Events);
     let limit = client.gateway().limits.config().events_per_second;
     let message = format!("more than {limit} events a second");
+    client.gateway().refused(Rejected::Events, About::member(client), &message);
     let answer = match client.gateway().events.resolve(&event.name, &event.args) {
         Some(Resolved { answer, .. }) => Reply { client: client.clone(), ack: event.ack, answer },
         None => unruled(client, event),
@@ -92,8 +93,8 @@ fn allowed(client: &Client, permission: Permission, room: &str) -> Result<(), Re
     if decision.allowed {
         return Ok(());
     }
-    client.gateway().metrics.rejected(Rejected::Forbidden);
-    tracing::debug!(member = &*client.member.id, room, why = decision.why, "refused");
+    let about = About::member(client).of_room(room);
+    client.gateway().refused(Rejected::Forbidden, about, &decision.why);
     let what = match permission {
         Permission::Join => "join",
         Permission::Publish => "publish in",
@@ -233,9 +234,9 @@ impl shard::Answer for Reply {
 
     fn too_many_rooms(self: Box<Self>) -> Option<Encoded> {
         let gateway = self.client.gateway();
-        gateway.metrics.rejected(Rejected::Rooms);
         let limit = gateway.limits.config().rooms_per_client;
         let message = format!("a client may be in {limit} rooms; leave one first");
+        gateway.refused(Rejected::Rooms, About::member(&self.client), &message);
         Some(self.refusal(&Refusal::new(Code::TooManyRooms, message)))
     }
 }

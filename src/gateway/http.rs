@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::drain::Phase;
 use super::engine::Engine;
+use super::lines::About;
 use super::query::{EngineError, Query};
 use super::session::Session;
 use super::{Gateway, handshake, upgrade};
@@ -49,7 +50,9 @@ pub async fn serve(call: Call) -> Answer {
     let mut answer = match method {
         Method::OPTIONS => preflight(call.request.headers()),
         _ if !origin_allowed(&gateway, call.request.headers()) => {
-            gateway.metrics.rejected(Rejected::Forbidden);
+            let client = handshake::address(&gateway, &call.peer, call.request.headers());
+            let why = "the origin is not in socketio.cors.origins";
+            gateway.refused(Rejected::Forbidden, About::address(client), &why);
             error(EngineError::Forbidden)
         }
         _ => dispatch(call, Query::parse(uri.query().unwrap_or_default())).await,
@@ -95,15 +98,16 @@ fn open(call: Call, query: &Query<'_>, transport: Transport) -> Answer {
         Some("3") if gateway.config.socketio.eio3 => Revision::V3,
         _ => return error(EngineError::UnsupportedVersion),
     };
+    let address = handshake::address(gateway, &call.peer, call.request.headers());
+    let about = About::address(address);
     if gateway.drain.phase() == Phase::Window {
-        gateway.metrics.rejected(Rejected::Draining);
+        gateway.refused(Rejected::Draining, about, &"this instance is about to stop");
         return draining(gateway);
     }
-    let address = handshake::address(gateway, &call.peer, call.request.headers());
     let slot = match gateway.limits.open(address) {
         Ok(slot) => slot,
         Err(full) => {
-            gateway.metrics.rejected(full.reason);
+            gateway.refused(full.reason, about, &"at a limit");
             let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "at a limit; try again\n");
             let seconds = full.retry_after.as_secs().max(1);
             answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -150,7 +154,8 @@ async fn post(call: Call, session: &Arc<Session>) -> Answer {
     let body = match read.await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            gateway.metrics.rejected(Rejected::Payload);
+            let why = "a request is larger than socketio.maxPayload";
+            gateway.refused(Rejected::Payload, session.about(), &why);
             let mut answer = text(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("a request may have {max} bytes (socketio.maxPayload)\n"),
@@ -163,8 +168,7 @@ async fn post(call: Call, session: &Arc<Session>) -> Answer {
     let packets = match payload::decode(&body, session.outbox.revision(), bytes) {
         Ok(packets) => packets,
         Err(problem) => {
-            gateway.metrics.rejected(Rejected::BadPacket);
-            tracing::debug!(%problem, "bad payload");
+            gateway.refused(Rejected::BadPacket, session.about(), &problem);
             session.outbox.close(Disconnected::TransportError, Ending::Finish);
             return error(EngineError::BadRequest);
         }

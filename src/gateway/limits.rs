@@ -54,6 +54,10 @@ struct Inner {
 
 struct Books {
     sessions: u32,
+    /// Refused because of `limits.connections`, since [`Limits::fullness`] looked.
+    refused: u64,
+    /// The same since it became full; `None`: it is not.
+    full: Option<u64>,
     rate: Bucket,
     addresses: HashMap<IpAddr, Address>,
 }
@@ -67,6 +71,18 @@ struct Address {
 pub struct Slot {
     limits: Limits,
     address: IpAddr,
+}
+
+/// News of `limits.connections`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fullness {
+    /// Clients are refused.
+    Begins,
+    /// Nobody is any more; so many were.
+    Ends {
+        /// Handshakes that were refused meanwhile.
+        refused: u64,
+    },
 }
 
 /// A session that cannot be opened now.
@@ -83,7 +99,7 @@ impl Limits {
     pub fn new(config: config::Limits) -> Self {
         let now = Instant::now();
         let rate = Bucket::full(config.connect_rate.0, now);
-        let books = Books { sessions: 0, rate, addresses: HashMap::new() };
+        let books = Books { sessions: 0, refused: 0, full: None, rate, addresses: HashMap::new() };
         Limits {
             inner: Arc::new(Inner { config: ArcSwap::from_pointee(config), books: books.into() }),
         }
@@ -99,6 +115,28 @@ impl Limits {
         self.inner.config.load_full()
     }
 
+    /// Whether that `limits.connections` is reached, or is no more, is news since the last look:
+    /// it is as long as somebody is refused between two looks.
+    pub fn fullness(&self) -> Option<Fullness> {
+        let mut books = self.inner.books.lock();
+        let refused = std::mem::take(&mut books.refused);
+        match books.full {
+            None if refused == 0 => None,
+            None => {
+                books.full = Some(refused);
+                Some(Fullness::Begins)
+            }
+            Some(before) if refused > 0 => {
+                books.full = Some(before + refused);
+                None
+            }
+            Some(refused) => {
+                books.full = None;
+                Some(Fullness::Ends { refused })
+            }
+        }
+    }
+
     /// Opens a session.
     ///
     /// # Errors
@@ -109,6 +147,7 @@ impl Limits {
         let mut books = self.inner.books.lock();
         let full = |reason, seconds| Full { reason, retry_after: Duration::from_secs(seconds) };
         if books.sessions >= config.connections {
+            books.refused += 1;
             return Err(full(Rejected::Connections, 5));
         }
         if let Some(per_ip) = &config.per_ip {
@@ -137,6 +176,13 @@ impl Limits {
             books.forget(now);
         }
         Ok(Slot { limits: self.clone(), address })
+    }
+}
+
+impl Slot {
+    /// The client's address.
+    pub fn address(&self) -> IpAddr {
+        self.address
     }
 }
 
@@ -180,6 +226,20 @@ mod tests {
         assert_eq!(refused(&limits, 2), Some(Rejected::Connections));
         drop(slot);
         assert_eq!(refused(&limits, 2), None);
+    }
+
+    #[test]
+    fn being_full_is_news_once_and_so_is_its_end() {
+        let limits = Limits::new(config::Limits { connections: 1, ..Default::default() });
+        let slot = limits.open(address(1)).ok().unwrap();
+        assert_eq!(limits.fullness(), None);
+        for (times, news) in [(2, Some(Fullness::Begins)), (3, None)] {
+            (0..times).for_each(|_| assert!(refused(&limits, 2).is_some()));
+            assert_eq!(limits.fullness(), news);
+        }
+        drop(slot);
+        assert_eq!(limits.fullness(), Some(Fullness::Ends { refused: 5 }));
+        assert_eq!(limits.fullness(), None);
     }
 
     #[test]

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::Gateway;
 use super::engine::Engine;
 use super::http::{Call, serve};
+use super::lines::About;
 use crate::ops::metrics::Rejected;
+use crate::ops::throttle::limited;
 
 /// How long to wait after the process ran out of files, before connections are accepted again.
 const BREATH: Duration = Duration::from_millis(50);
@@ -51,9 +53,9 @@ pub async fn accept(
                 seat.around.tracker.spawn_on(connection, &seat.runtime);
                 next = (next + 1) % shards;
             }
-            Err(problem) => {
-                tracing::warn!(%problem, "cannot accept a connection");
-                if !is_the_client_s(&problem) {
+            Err(error) => {
+                limited!(gateway.lines.accept, warn, %error, "cannot accept a connection");
+                if !is_the_client_s(&error) {
                     tokio::time::sleep(BREATH).await;
                 }
             }
@@ -61,9 +63,9 @@ pub async fn accept(
     }
 }
 
-fn is_the_client_s(problem: &io::Error) -> bool {
+fn is_the_client_s(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(problem.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 async fn serve_connection(
@@ -100,11 +102,13 @@ async fn serve_connection(
             connection.await
         }
     };
-    if let Err(problem) = ended {
+    if let Err(error) = ended {
+        let client = peer.ip().to_canonical();
         // A connection that was kept alive and then idle ends by the same timeout.
-        if problem.is_timeout() && !served.load(Ordering::Relaxed) {
-            gateway.metrics.rejected(Rejected::HeaderTimeout);
+        if error.is_timeout() && !served.load(Ordering::Relaxed) {
+            gateway.refused(Rejected::HeaderTimeout, About::address(client), &error);
+        } else {
+            tracing::debug!(%client, %error, "a connection broke off");
         }
-        tracing::debug!(%problem, "connection ended");
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Gateway;
 use super::client::Client;
 use super::limits::{Bucket, Slot};
+use super::lines::About;
 use crate::config::Transport;
 use crate::data::{Data, packet};
 use crate::delivery::Revision;
@@ -21,8 +22,9 @@ use crate::delivery::encode::Encoded;
 use crate::delivery::frames::FrameError;
 use crate::delivery::outbox::{Ending, OnEnd, Outbox};
 use crate::delivery::stream::{Above, Passage};
-use crate::fanout::member::random_id;
+use crate::fanout::member::{Member, random_id};
 use crate::ops::metrics::{Disconnected, Rejected};
+use crate::ops::throttle::limited;
 
 /// Length of a session's id. It is a secret between the client and this instance.
 const SID_LENGTH: usize = 24;
@@ -43,6 +45,8 @@ pub struct Credentials {
 struct Namespaces {
     /// Most sessions are in one.
     clients: SmallVec<[Arc<Client>; 1]>,
+    /// One that was in one, for the line about a session's end.
+    last: Option<Arc<Member>>,
     /// Since when it is in none.
     alone: Option<Instant>,
     /// The engine has let go of it: it enters none any more.
@@ -60,6 +64,8 @@ pub struct Session {
     pub shard: usize,
     /// What its first request brought.
     pub credentials: Option<Box<Credentials>>,
+    /// The client's address.
+    pub address: IpAddr,
     /// Whether a WebSocket is being tried.
     pub upgrading: AtomicBool,
     gateway: Arc<Gateway>,
@@ -87,12 +93,14 @@ impl Session {
             outbox,
             shard,
             credentials,
+            address: slot.address(),
             upgrading: AtomicBool::new(false),
             gateway: gateway.clone(),
             opened: now,
             gave_up: AtomicBool::new(false),
             namespaces: Mutex::new(Namespaces {
                 clients: SmallVec::new(),
+                last: None,
                 alone: Some(now),
                 departed: false,
                 connects: Bucket::full(CONNECTS, now),
@@ -104,12 +112,19 @@ impl Session {
         session.outbox.on_end(on_end);
         gateway.metrics.connections(transport).inc();
         gateway.sessions.insert(session.clone());
+        let transport = transport.label();
+        tracing::debug!(client = %session.address, transport, "a session began");
         session
     }
 
     /// The gateway that it belongs to.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
+    }
+
+    /// Whom a line of the log about it is about.
+    pub fn about(&self) -> About<'_> {
+        About::address(self.address)
     }
 
     /// A WebSocket carries it from now on.
@@ -119,6 +134,7 @@ impl Session {
             *transport = Some(Transport::Websocket);
             self.gateway.metrics.connections(Transport::Polling).dec();
             self.gateway.metrics.connections(Transport::Websocket).inc();
+            tracing::debug!(client = %self.address, "a session was upgraded to a WebSocket");
         }
     }
 
@@ -152,6 +168,7 @@ impl Session {
     pub fn leave(&self, client: &Client) {
         {
             let mut namespaces = self.namespaces.lock();
+            namespaces.last = Some(client.member.clone());
             namespaces.clients.retain(|c| c.member.key != client.member.key);
             if namespaces.clients.is_empty() {
                 namespaces.alone = Some(Instant::now());
@@ -208,11 +225,11 @@ impl Above for Session {
     }
 
     fn violated(&self, error: FrameError) {
-        self.gateway.metrics.rejected(match error {
+        let reason = match error {
             FrameError::TooLong => Rejected::Payload,
             _ => Rejected::BadPacket,
-        });
-        tracing::debug!(%error, "bad frame");
+        };
+        self.gateway.refused(reason, self.about(), &error);
         self.outbox.close(Disconnected::TransportError, Ending::Finish);
     }
 
@@ -221,11 +238,13 @@ impl Above for Session {
         let clients = {
             let mut namespaces = self.namespaces.lock();
             namespaces.departed = true;
+            namespaces.last = namespaces.clients.first().map(|c| c.member.clone());
             std::mem::take(&mut namespaces.clients)
         };
         let young = self.opened.elapsed() < self.gateway.config.socketio.connect_timeout.0;
         if gave_up && clients.is_empty() && young {
-            self.gateway.metrics.rejected(Rejected::BadPacket);
+            let why = "what came first is no packet";
+            self.gateway.refused(Rejected::BadPacket, self.about(), &why);
         }
         for client in clients {
             client.depart();
@@ -233,13 +252,41 @@ impl Above for Session {
     }
 }
 
+impl Session {
+    /// A client that reads too slowly is the operator's matter; any other end is its own.
+    fn tell_of_end(&self, reason: Disconnected, transport: Transport, unsent: usize) {
+        let (client, seconds) = (self.address, self.opened.elapsed().as_secs_f64());
+        let (reason_label, transport) = (reason.label(), transport.label());
+        if reason != Disconnected::Slow {
+            let reason = reason_label;
+            tracing::debug!(%client, transport, reason, seconds, "a session ended");
+            return;
+        }
+        let namespaces = self.namespaces.lock();
+        let first = namespaces.clients.first().map(|client| &client.member);
+        let member = first.or(namespaces.last.as_ref());
+        limited!(
+            self.gateway.lines.slow,
+            warn,
+            %client,
+            transport,
+            namespace = member.map(|m| &*m.namespace),
+            member = member.map(|m| &*m.id),
+            user = member.and_then(|m| m.user.as_deref()),
+            bytes = unsent,
+            seconds,
+            "dropped a client that reads too slowly"
+        );
+    }
+}
+
 impl OnEnd for Session {
-    fn ended(&self, reason: Disconnected) {
+    fn ended(&self, reason: Disconnected, unsent: usize) {
         self.gateway.sessions.remove(&self.sid);
         if let Some(transport) = self.transport.lock().take() {
             self.gateway.metrics.connections(transport).dec();
             self.gateway.metrics.disconnected(reason);
-            tracing::debug!(reason = reason.label(), "session ended");
+            self.tell_of_end(reason, transport, unsent);
         }
         self.slot.lock().take();
     }
@@ -282,11 +329,13 @@ impl Sessions {
 }
 
 /// Closes sessions that are in no namespace for `connectTimeout`, until `stop`: the engine itself
-/// waits for a first one only, and in revision 3 not even for that.
+/// waits for a first one only, and in revision 3 not even for that. Tells meanwhile whether
+/// `limits.connections` is reached.
 pub async fn sweep(gateway: Arc<Gateway>, stop: CancellationToken) {
     let timeout = gateway.config.socketio.connect_timeout.0;
     let pause = (timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        gateway.at_the_limit();
         for session in gateway.sessions.all() {
             if session.is_alone_for(timeout) {
                 session.outbox.close(Disconnected::Client, Ending::Finish);

@@ -77,10 +77,11 @@ pub fn existing(mut call: Call, session: Arc<Session>) -> Answer {
                 && let Ok(socket) = TcpStream::from_std(socket)
             {
                 // A try that fails has changed nothing: polling goes on.
-                if let Ok(Err(problem)) =
-                    tokio::time::timeout(PROBE, probe(&probed, socket, read)).await
-                {
-                    tracing::debug!(%problem, "upgrade broken off");
+                let client = probed.address;
+                match tokio::time::timeout(PROBE, probe(&probed, socket, read)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%client, %error, "an upgrade broke off"),
+                    Err(_) => tracing::debug!(%client, "an upgrade was not completed in time"),
                 }
             }
             probed.outbox.probe(false);

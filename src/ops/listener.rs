@@ -18,7 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::debug;
+
+use super::throttle::{Throttle, limited};
 
 /// How long a request's head may take, and how long an idle connection is kept.
 pub const HEADER_READ: Duration = Duration::from_secs(10);
@@ -42,6 +44,7 @@ pub async fn serve(
     let tasks = TaskTracker::new();
     let abort = CancellationToken::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let troubles = Throttle::default();
     loop {
         let (stream, peer, place) = tokio::select! {
             biased;
@@ -49,7 +52,7 @@ pub async fn serve(
             next = accept(&listener, &places) => match next {
                 Ok(next) => next,
                 Err(error) => {
-                    warn!(%error, "cannot accept connections on the internal listener");
+                    limited!(troubles, warn, %error, "cannot accept a connection of the internal listener");
                     tokio::time::sleep(ACCEPT_REST).await;
                     continue;
                 }
@@ -91,7 +94,7 @@ async fn connection(
 ) {
     // Without this, answers on a kept-alive connection may wait for the peer's delayed ACK.
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, %peer, "a connection of the internal listener broke off");
+        debug!(%error, client = %peer, "a connection of the internal listener broke off");
         return;
     }
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -112,7 +115,7 @@ async fn connection(
         }
     };
     if let Err(error) = result {
-        debug!(%error, %peer, "a connection of the internal listener ended");
+        debug!(%error, client = %peer, "a connection of the internal listener ended");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -10,10 +10,14 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config::LogFormat;
 
-/// What is logged where `RUST_LOG` does not say: ourselves, and the libraries' warnings where
-/// their information is about single connections.
-const DEFAULT_FILTER: &str =
-    "info,socketioxide=warn,engineioxide=warn,hyper=warn,kube=error,kube_runtime=error";
+/// What is logged where `RUST_LOG` does not say.
+const DEFAULT_FILTER: &str = "info";
+
+/// The libraries whose lines are about single connections: they are written from warnings on, and
+/// below that only where `RUST_LOG` names the library itself. Further down they hold secrets:
+/// tungstenite writes every frame, with tokens, payloads and the ids of sessions.
+const QUIET: &str = "socketioxide=warn,engineioxide=warn,tungstenite=warn,tokio_tungstenite=warn,\
+    hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,kube=error,kube_runtime=error";
 
 /// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -70,9 +74,13 @@ where
 }
 
 fn filter(rust_log: Option<&str>) -> Result<EnvFilter, ParseError> {
-    match rust_log.map(str::trim) {
-        None | Some("") => EnvFilter::try_new(DEFAULT_FILTER),
-        Some(written) => EnvFilter::try_new(written),
+    let written = rust_log.map(str::trim).filter(|written| !written.is_empty());
+    let written = written.unwrap_or(DEFAULT_FILTER);
+    // A level for all; the last directive of a target holds.
+    let mut parts = written.split(',').rev();
+    match parts.find_map(|part| part.trim().parse::<LevelFilter>().ok()) {
+        Some(all) if all > LevelFilter::WARN => EnvFilter::try_new(format!("{QUIET},{written}")),
+        _ => EnvFilter::try_new(written),
     }
 }
 
@@ -134,6 +142,16 @@ mod tests {
         let text = logged(false, Some("rookery=debug"));
         assert!(text.contains("detail") && !text.contains("trouble"), "{text}");
         assert!(filter(Some("a=b=c")).is_err());
+    }
+
+    #[test]
+    fn libraries_are_quiet_unless_they_are_named() {
+        for all in ["trace", " debug ", "rookery=trace,info"] {
+            let text = logged(false, Some(all));
+            assert!(!text.contains("chatter") && text.contains("trouble"), "{all}: {text}");
+        }
+        assert!(logged(false, Some("trace,hyper=info")).contains("chatter"));
+        assert!(!logged(false, Some("error")).contains("trouble"));
     }
 
     #[test]

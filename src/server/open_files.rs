@@ -17,8 +17,8 @@ pub(super) fn raise_limit(limits: &Limits) {
     }
     if let Some(short) = too_few(getrlimit(Resource::Nofile).current, limits) {
         tracing::info!(
-            open_files = short,
-            connections = limits.connections,
+            files = short,
+            limit = limits.connections,
             "fewer files may be open than limits.connections needs; raise `ulimit -Hn`, or lower it"
         );
     }

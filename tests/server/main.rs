@@ -12,6 +12,7 @@ mod http;
 mod latency;
 mod ledger;
 mod limits;
+mod logs;
 mod malformed;
 mod protocol;
 mod protocol_v3;

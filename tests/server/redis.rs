@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use crate::harness::until;
@@ -30,6 +30,29 @@ impl Redis {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Asks everybody who connects from now on for a password.
+    pub async fn require(&self, password: &str) {
+        let command = format!("CONFIG SET requirepass {password}\r\n");
+        assert_eq!(self.order(&command).await.as_deref(), Some("+OK"));
+    }
+
+    /// Closes every other connection.
+    pub async fn kill_connections(&self) {
+        for kind in ["normal", "pubsub"] {
+            let answer = self.order(&format!("CLIENT KILL TYPE {kind} SKIPME yes\r\n")).await;
+            assert!(answer.is_some_and(|answer| answer.starts_with(':')));
+        }
+    }
+
+    /// Sends a command; gives the first line of the answer.
+    async fn order(&self, command: &str) -> Option<String> {
+        let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await.ok()?);
+        socket.write_all(command.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        socket.read_line(&mut answer).await.ok()?;
+        Some(answer.trim_end().to_owned())
     }
 
     async fn answers(&self) -> Option<()> {

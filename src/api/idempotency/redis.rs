@@ -84,7 +84,7 @@ impl RedisStore {
                 Some(value) => {
                     return serde_json::from_str(&value).map_or_else(
                         |error| {
-                            debug!(%error, key, "not an answer; taken as if Redis were away");
+                            debug!(%error, id = key, "what Redis has for an id is no answer");
                             Remote::Away
                         },
                         Remote::Answered,
@@ -105,11 +105,11 @@ impl RedisStore {
         match tokio::time::timeout(COMMAND_TIMEOUT, command.query_async(&mut connection)).await {
             Ok(Ok(value)) => Some(value),
             Ok(Err(error)) => {
-                debug!(%error, "an idempotency key cannot be reached in Redis");
+                debug!(%error, "cannot ask Redis for an id");
                 None
             }
             Err(_) => {
-                debug!("Redis does not answer about an idempotency key in time");
+                debug!("Redis does not answer about an id in time");
                 None
             }
         }

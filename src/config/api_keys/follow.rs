@@ -26,14 +26,18 @@ pub async fn follow(path: PathBuf, keys: Arc<ArcSwap<ApiKeys>>, stop: Cancellati
             candidate = text;
             continue;
         }
+        let first = judged.is_none();
         judged = text;
         match ApiKeys::load(&path) {
             Ok(new) => {
-                tracing::debug!(file = %path.display(), keys = new.count(), "API keys read");
+                if !first {
+                    let keys = new.count();
+                    tracing::info!(file = %path.display(), keys, "the API keys were read again");
+                }
                 keys.store(Arc::new(new));
             }
             Err(error) => {
-                tracing::error!(%error, "API keys not read again; the keys before stay");
+                tracing::warn!(%error, "the changed API keys are refused; the keys before stay");
             }
         }
     }

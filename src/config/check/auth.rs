@@ -65,10 +65,9 @@ fn check_jwt(jwt: &Jwt, problems: &mut Problems) {
         if !usable {
             problems.say(
                 "auth.jwt.jwksUrl",
-                format_args!(
-                    "is `{url}`; expected an http:// or https:// URL, \
-                     such as https://id.example.com/.well-known/jwks.json"
-                ),
+                // It may hold a password, so it is not repeated.
+                "is no http:// or https:// URL, \
+                 such as https://id.example.com/.well-known/jwks.json",
             );
         }
     }

@@ -57,8 +57,10 @@ fn without_cookies(config: &Config) -> Option<String> {
 /// Who can change an answer on the way can give itself any token.
 fn keys_in_clear(config: &Config) -> Option<String> {
     let url = config.auth.jwt.as_ref()?.jwks_url.as_ref()?;
+    // The URL may hold a password, so it is not repeated.
     url.starts_with("http://").then(|| {
-        format!("`auth.jwt.jwksUrl` is {url}: keys come without TLS; use https:// where you can")
+        "`auth.jwt.jwksUrl` begins with http://: keys come without TLS; use https:// where you can"
+            .to_owned()
     })
 }
 

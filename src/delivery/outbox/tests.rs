@@ -59,7 +59,7 @@ impl Book {
 struct Ends(Lock<Vec<Disconnected>>);
 
 impl OnEnd for Ends {
-    fn ended(&self, reason: Disconnected) {
+    fn ended(&self, reason: Disconnected, _: usize) {
         self.0.lock().push(reason);
     }
 }

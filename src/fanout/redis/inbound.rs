@@ -50,8 +50,8 @@ impl Routes {
             match routes.entry(entry.channel.clone()).or_insert(Route::Bridge(Vec::new())) {
                 Route::Bridge(positions) => positions.push(position),
                 _ => tracing::warn!(
-                    "redis.bridge: {} is one of Socket.IO's own channels; choose another",
-                    entry.channel
+                    channel = entry.channel,
+                    "a channel of redis.bridge is one of Socket.IO's own; choose another"
                 ),
             }
         }

@@ -18,7 +18,6 @@ use super::connect::{self, BadUrl};
 use super::inbound::Routes;
 use super::peers::{Answer, BEAT, Message, Peers, Questions, SILENCE};
 use super::queue::{Kind, Queue};
-use super::seldom::Seldom;
 use super::subscriptions::{Hold, Subscriptions};
 use super::{classic, sender, subscriber};
 use crate::config;
@@ -26,6 +25,7 @@ use crate::fanout::turn::{State, Turn};
 use crate::fanout::waits::LocalWaits;
 use crate::fanout::{LocalMembers, MemberInfo};
 use crate::ops::metrics::Metrics;
+use crate::ops::throttle::{Throttle, limited};
 use crate::publication::Publication;
 
 /// How long a room's channel stays subscribed after its last member left.
@@ -85,17 +85,25 @@ pub(crate) struct Inner {
     pub state: Mutex<Option<State>>,
     /// Since when both connections are up.
     pub up_since: Mutex<Option<Instant>>,
+    /// Since when they are not, and how much had not been sent until then.
+    away: Mutex<Away>,
     /// Questions to pods: who answered, and what.
     pub questions: Questions<(String, Answer)>,
     /// Questions to Node servers.
     pub node_questions: Questions<Vec<MemberInfo>>,
     pub busy: Arc<Semaphore>,
-    pub misunderstood: Seldom,
+    pub misunderstood: Throttle,
     pub tracker: TaskTracker,
     pub shutdown: CancellationToken,
     ids: AtomicU64,
     halves: Mutex<[bool; 2]>,
     up: watch::Sender<bool>,
+}
+
+/// The last time that Redis went away.
+struct Away {
+    since: Instant,
+    unsent: u64,
 }
 
 /// The two connections.
@@ -118,6 +126,7 @@ impl Link {
     ) -> Result<Link, BadUrl> {
         let (queue, receiver) = Queue::new();
         let channels = Channels::new(&parts.config.prefix, parts.pod.clone());
+        let misunderstood = Throttle::new(&parts.metrics.log_lines_suppressed);
         let inner = Arc::new(Inner {
             client: connect::client(&parts.config.url)?,
             routes: Routes::new(&channels, &parts.namespaces, &parts.bridge),
@@ -135,10 +144,11 @@ impl Link {
             peers: Peers::default(),
             state: Mutex::new(parts.state),
             up_since: Mutex::new(None),
+            away: Mutex::new(Away { since: Instant::now(), unsent: 0 }),
             questions: Questions::default(),
             node_questions: Questions::default(),
             busy: Arc::new(Semaphore::new(MAX_BUSY)),
-            misunderstood: Seldom::default(),
+            misunderstood,
             tracker: tracker.clone(),
             shutdown,
             ids: AtomicU64::new(0),
@@ -234,11 +244,29 @@ impl Inner {
         let changed = self.up.send_replace(both) != both;
         if changed {
             *self.up_since.lock() = both.then(Instant::now);
+            self.tell_of(both);
         }
         drop(halves);
         if changed && both {
             self.hello(true);
         }
+    }
+
+    /// One line when Redis is there, and one when it is gone.
+    fn tell_of(&self, up: bool) {
+        let mut away = self.away.lock();
+        let unsent = self.metrics.redis_unsent.get();
+        if up {
+            tracing::info!(
+                seconds = away.since.elapsed().as_secs_f64(),
+                unsent = unsent - away.unsent,
+                channels = self.subscriptions.len(),
+                "Redis is there, with all subscriptions"
+            );
+        } else if !self.shutdown.is_cancelled() {
+            tracing::warn!("Redis is away: other instances are not reached");
+        }
+        *away = Away { since: Instant::now(), unsent };
     }
 
     /// Sends a message that is no publication.
@@ -268,9 +296,7 @@ impl Inner {
     /// Something arrived that is not delivered.
     pub fn dropped(&self, what: &str, why: &dyn fmt::Display) {
         self.metrics.redis_dropped.inc();
-        if let Some(held_back) = self.misunderstood.now() {
-            tracing::warn!(held_back, "{what} from Redis was dropped: {why}");
-        }
+        limited!(self.misunderstood, warn, what, reason = %why, "dropped what came from Redis");
     }
 }
 

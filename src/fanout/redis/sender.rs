@@ -16,8 +16,8 @@ use super::connect::{Backoff, HEARTBEAT, HEARTBEAT_ANSWER, connect};
 use super::link::{Half, Inner};
 use super::peers::Message;
 use super::queue::{Kind, Outgoing};
-use super::seldom::Seldom;
 use crate::ops::metrics::Direction;
+use crate::ops::throttle::{Throttle, limited};
 
 /// Pipelines that may be on their way at once.
 const MAX_FLIGHTS: usize = 8;
@@ -39,7 +39,7 @@ const FIRST_SAMPLES: usize = 5;
 
 /// Keeps the sending connection until shutdown.
 pub(crate) async fn run(inner: Arc<Inner>, queue: mpsc::Receiver<Outgoing>) {
-    let refused = Seldom::default();
+    let refused = Throttle::new(&inner.metrics.log_lines_suppressed);
     let mut sender = Sender { inner, queue, flights: FuturesUnordered::new(), flying: 0, refused };
     let (mut backoff, mut links) = (Backoff::default(), 0_u64);
     while !sender.inner.shutdown.is_cancelled() {
@@ -58,9 +58,7 @@ pub(crate) async fn run(inner: Arc<Inner>, queue: mpsc::Receiver<Outgoing>) {
                 sender.ended(&why);
             }
             Err(error) => {
-                if let Some(held_back) = sender.refused.now() {
-                    tracing::warn!(held_back, "cannot connect to Redis to send: {error}");
-                }
+                limited!(sender.refused, warn, %error, "cannot connect to Redis to send");
             }
         }
         tokio::select! {
@@ -76,7 +74,7 @@ struct Sender {
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// Publications in `flights`.
     flying: u64,
-    refused: Seldom,
+    refused: Throttle,
 }
 
 /// A pipeline whose answers are there.
@@ -114,7 +112,7 @@ impl Sender {
         inner.queue.open();
         *inner.commands.lock() = Some(connection.clone());
         inner.set(Half::Commands, true);
-        tracing::info!("connected to Redis to send");
+        tracing::debug!("the link to Redis that sends is up");
         tokio::select! {
             biased;
             () = inner.shutdown.cancelled() => {
@@ -140,7 +138,7 @@ impl Sender {
         }
         self.inner.metrics.redis_unsent.inc_by(unsent);
         if !self.inner.shutdown.is_cancelled() {
-            tracing::warn!(unsent, "lost the connection to Redis to send: {why}");
+            tracing::warn!(unsent, reason = why, "lost the link to Redis that sends");
         }
     }
 
@@ -212,9 +210,7 @@ impl Sender {
                     if kind == Kind::Publication {
                         self.inner.metrics.redis_unsent.inc();
                     }
-                    if let Some(held_back) = self.refused.now() {
-                        tracing::warn!(held_back, "Redis refused a PUBLISH: {error}");
-                    }
+                    limited!(self.refused, warn, %error, "Redis refused a PUBLISH");
                 }
                 _ if kind == Kind::Heartbeat => {}
                 _ => self.inner.metrics.redis_message(Direction::Out),

@@ -14,15 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::{Backoff, HEARTBEAT, HEARTBEAT_ANSWER, connect};
 use super::link::{Half, Inner};
-use super::seldom::Seldom;
 use super::subscriptions::Ticket;
+use crate::ops::throttle::{Throttle, limited};
 
 /// Channels in one SUBSCRIBE.
 const CHUNK: usize = 500;
 
 /// Keeps the subscribing connection until shutdown.
 pub(crate) async fn run(inner: Arc<Inner>) {
-    let (mut backoff, mut links, refused) = (Backoff::default(), 0_u64, Seldom::default());
+    let (mut backoff, mut links) = (Backoff::default(), 0_u64);
+    let refused = Throttle::new(&inner.metrics.log_lines_suppressed);
     while !inner.shutdown.is_cancelled() {
         let opened = tokio::select! {
             () = inner.shutdown.cancelled() => return,
@@ -38,13 +39,11 @@ pub(crate) async fn run(inner: Arc<Inner>) {
                 inner.set(Half::Subscriber, false);
                 inner.subscriptions.disconnected();
                 if !inner.shutdown.is_cancelled() {
-                    tracing::warn!("lost the connection to Redis to listen: {why}");
+                    tracing::warn!(reason = why, "lost the link to Redis that listens");
                 }
             }
             Err(error) => {
-                if let Some(held_back) = refused.now() {
-                    tracing::warn!(held_back, "cannot connect to Redis to listen: {error}");
-                }
+                limited!(refused, warn, %error, "cannot connect to Redis to listen");
             }
         }
         tokio::select! {
@@ -121,7 +120,7 @@ impl Session {
             if !up && self.resubscribing == 0 {
                 up = true;
                 inner.set(Half::Subscriber, true);
-                tracing::info!("connected to Redis to listen");
+                tracing::debug!("the link to Redis that listens is up, with all subscriptions");
             }
             let due = inner.subscriptions.next_due();
             let sent = tokio::select! {
@@ -188,7 +187,7 @@ impl Session {
         match result {
             Err(error) if error.kind() != redis::ErrorKind::Io && !self.lost.is_cancelled() => {
                 if let [(channel, _)] = tickets.as_slice() {
-                    tracing::warn!("Redis refused to subscribe {channel}: {error}");
+                    tracing::warn!(%channel, %error, "Redis refused a SUBSCRIBE");
                 } else {
                     // One that is refused takes the others of its command along.
                     for ticket in tickets {

@@ -91,7 +91,7 @@ pub async fn serve(
         tasks.spawn(async move {
             let run = connection(stream, peer, router, tls, executor, closing);
             if let Some(Err(error)) = abort.run_until_cancelled(run).await {
-                debug!(%error, %peer, "a connection of the metrics API ended");
+                debug!(%error, client = %peer, "a connection of the metrics API ended");
             }
             drop(place);
         });

@@ -156,7 +156,7 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     (
         "auth: { jwt: { jwksUrl: \"ftp://x\" } }",
-        &["`auth.jwt.jwksUrl` is `ftp://x`; expected an http:// or https:// URL"],
+        &["`auth.jwt.jwksUrl` is no http:// or https:// URL"],
     ),
     (
         "auth: { jwt: { secretFile: /nowhere/secret, algorithms: [HS256] } }",

@@ -1,0 +1,392 @@
+//! The log: what an operator needs, never a secret, and never a line for each of many clients.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::client::{Member, Poller};
+use crate::harness::{Rookery, turn, until, within};
+use crate::http::Request;
+use crate::redis::Redis;
+use crate::websocket::{WebSocket, handshake};
+
+const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+/// The lines of a log, each an object.
+fn lines(server: &Rookery) -> Vec<Value> {
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    server.log().lines().map(parse).collect()
+}
+
+/// Those with this message.
+fn said(server: &Rookery, message: &str) -> Vec<Value> {
+    lines(server).into_iter().filter(|line| line["message"] == message).collect()
+}
+
+/// Waits for a line with this message; gives the last one.
+async fn line(server: &Rookery, message: &str) -> Value {
+    until(message, async || !said(server, message).is_empty()).await;
+    said(server, message).pop().unwrap()
+}
+
+/// Refusals of a reason that were written at `info`.
+fn refusals(server: &Rookery, reason: &str) -> Vec<Value> {
+    let mut lines = said(server, "refused a client");
+    lines.retain(|line| line["reason"] == reason && line["level"] == "INFO");
+    lines
+}
+
+/// A WebSocket session that has asked for the namespace `/`.
+struct Asked {
+    socket: WebSocket,
+    sid: String,
+    answer: String,
+}
+
+async fn connect(server: &Rookery, request: &Request, auth: &str) -> Asked {
+    let mut socket = WebSocket::request(server.clients, request).await.unwrap();
+    let open = socket.text().await;
+    let open: Value = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
+    socket.send(&format!("40{auth}")).await;
+    let answer = socket.text().await;
+    Asked { socket, sid: open["sid"].as_str().unwrap().to_owned(), answer }
+}
+
+/// What must never be in the log.
+struct Secrets {
+    folder: TempDir,
+    known: Vec<String>,
+}
+
+impl Secrets {
+    const SIGNING: &str = "signing-key-that-nobody-may-read-0123456789";
+    const API: &str = "api-key-that-nobody-may-read";
+    const REDIS: &str = "redis-password-that-nobody-may-read";
+
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("jwt"), Self::SIGNING).unwrap();
+        std::fs::write(folder.path().join("keys"), format!("shop:{}\n", Self::API)).unwrap();
+        let known = [Self::SIGNING, Self::API, Self::REDIS].map(str::to_owned).to_vec();
+        Secrets { folder, known }
+    }
+
+    fn config(&self, redis: &str) -> String {
+        let file = |name: &str| self.folder.path().join(name).display().to_string();
+        format!(
+            "auth:\n  jwt: {{ algorithms: [HS256], secretFile: '{}' }}\n  queryParam: token\n  \
+             apiKeysFile: '{}'\nredis: {{ url: '{redis}' }}\n",
+            file("jwt"),
+            file("keys")
+        )
+    }
+
+    /// A token for a user, which is a secret too.
+    fn token(&mut self, server: &Rookery, user: &str) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_rookery"))
+            .args(["token", "--user", user, "--config"])
+            .arg(server.config())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        self.keep(&token);
+        // What only a part of the token would give away.
+        self.keep(token.rsplit('.').next().unwrap());
+        token
+    }
+
+    fn keep(&mut self, secret: &str) {
+        assert!(secret.len() > 10, "too short to be looked for: {secret}");
+        self.known.push(secret.to_owned());
+    }
+
+    fn assert_kept(&self, server: &Rookery) {
+        let log = server.log();
+        for secret in &self.known {
+            let line = log.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "{secret} is in the log: {line:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_ever_in_the_log() {
+    let _turn = turn().await;
+    let mut secrets = Secrets::new();
+    let redis = Redis::start().await;
+    redis.require(Secrets::REDIS).await;
+    let url = redis.url().replace("://", &format!("://:{}@", Secrets::REDIS));
+    let server = Rookery::start_with(&secrets.config(&url), &[("RUST_LOG", "trace")]).await;
+    until("Redis is there", async || server.metric("rookery_redis_up").await == 1.0).await;
+
+    // Tokens by each of their ways, good and bad ones.
+    let token = secrets.token(&server, "ada");
+    let payload = "a-payload-that-nobody-may-read";
+    secrets.keep(payload);
+    let other = secrets.token(&server, "bob");
+    let forged = format!("{}x", &token[..token.len() - 1]);
+    let auth = json!({ "token": token }).to_string();
+    let asked = connect(&server, &handshake(WEBSOCKET), &auth).await;
+    assert!(asked.answer.starts_with("40{"), "{}", asked.answer);
+    secrets.keep(&asked.sid);
+    let mut member = asked.socket;
+    let header = handshake(WEBSOCKET).header("authorization", &format!("Bearer {token}"));
+    assert!(connect(&server, &header, "").await.answer.starts_with("40{"));
+    let query = handshake(&format!("{WEBSOCKET}&token={token}"));
+    assert!(connect(&server, &query, "").await.answer.starts_with("40{"));
+    for bad in [forged.as_str(), "no-token-but-perhaps-a-password"] {
+        secrets.keep(bad);
+        let auth = json!({ "token": bad }).to_string();
+        assert!(connect(&server, &handshake(WEBSOCKET), &auth).await.answer.starts_with("44{"));
+        let query = handshake(&format!("{WEBSOCKET}&token={bad}"));
+        assert!(connect(&server, &query, "").await.answer.starts_with("44{"));
+        let header = handshake(WEBSOCKET).header("authorization", &format!("Bearer {bad}"));
+        assert!(connect(&server, &header, "").await.answer.starts_with("44{"));
+    }
+    for fresh in [&token, &other, &forged] {
+        member.send(&format!("421[\"auth:refresh\",{{\"token\":\"{fresh}\"}}]")).await;
+        within("the answer", async { while !member.text().await.starts_with("431") {} }).await;
+    }
+
+    // Sessions by polling: their ids are secrets.
+    let mut poller = Poller::open(&server, 4).await;
+    secrets.keep(&std::mem::take(&mut poller.sid));
+
+    // Payloads, from clients and publishers, whole and broken.
+    member.send("422[\"join\",{\"room\":\"room\"}]").await;
+    within("the join", async { while !member.text().await.starts_with("432") {} }).await;
+    member
+        .send(&format!(
+            "42[\"publish\",{{\"room\":\"room\",\"event\":\"e\",\"data\":\"{payload}\"}}]"
+        ))
+        .await;
+    within("the event", async { while !member.text().await.contains(payload) {} }).await;
+    let body = json!({ "room": "room", "event": "e", "args": [payload] }).to_string();
+    for (key, body, status) in [
+        (Secrets::API, body.clone(), 200),
+        (Secrets::API, format!("{body}, {payload}"), 400),
+        ("a-key-that-is-none-but-may-be-elsewhere", body.clone(), 401),
+    ] {
+        secrets.keep(key);
+        let request = Request::post("/api/publish", body)
+            .header("content-type", "application/json")
+            .header("authorization", &format!("Bearer {key}"));
+        assert_eq!(request.send(server.internal).await.unwrap().status, status);
+    }
+    member.send(&format!("42[\"e\",{payload}")).await;
+    member.closed().await;
+
+    // A changed configuration with a mistake beside a password.
+    for (n, url) in ["redis://:PASSWORD@host:port", "http://:PASSWORD@host"].iter().enumerate() {
+        let url = url.replace("PASSWORD", Secrets::REDIS);
+        let config =
+            format!("redis: {{ url: '{url}' }}\nauth: {{ jwt: {{ jwksUrl: 'x{url}' }} }}\n");
+        std::fs::write(server.config(), config).unwrap();
+        let refused = "rookery_config_reloads_total{outcome=\"refused\"}";
+        until("it is refused", async || server.metric(refused).await == (n + 1) as f64).await;
+    }
+
+    // The end of everything is told as well.
+    server.terminate();
+    line(&server, "told to stop").await;
+    secrets.assert_kept(&server);
+    let debug = lines(&server).iter().filter(|line| line["level"] == "DEBUG").count();
+    assert!(debug > 10, "the log was not at its most talkative: {}", server.log());
+}
+
+#[tokio::test]
+async fn the_password_of_a_key_set_s_url_is_kept() {
+    const PASSWORD: &str = "password-of-the-issuer-that-nobody-may-read";
+    let _turn = turn().await;
+    let issuer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = issuer.local_addr().unwrap();
+    let answers = tokio::spawn(async move {
+        while let Ok((mut socket, _)) = issuer.accept().await {
+            let answer =
+                b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{\"keys\":[]}";
+            assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
+            socket.write_all(answer).await.unwrap();
+        }
+    });
+    let config = format!(
+        "auth: {{ jwt: {{ algorithms: [RS256], jwksUrl: 'http://rookery:{PASSWORD}@{address}/keys' }} }}\n"
+    );
+    let server = Rookery::start_with(&config, &[("RUST_LOG", "trace")]).await;
+    assert_eq!(line(&server, "fetched the key set of auth.jwt.jwksUrl").await["keys"], 0);
+    line(&server, "the key set of auth.jwt.jwksUrl holds no usable key").await;
+    // The issuer is gone: a token of an unknown key has the set fetched again, which fails.
+    answers.abort();
+    let _ = answers.await;
+    let unknown = "eyJhbGciOiJSUzI1NiIsImtpZCI6InVua25vd24ifQ.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl";
+    let auth = json!({ "token": unknown }).to_string();
+    assert!(connect(&server, &handshake(WEBSOCKET), &auth).await.answer.starts_with("44{"));
+    line(&server, "cannot fetch auth.jwt.jwksUrl; the keys before stay").await;
+    let log = server.log();
+    assert!(!log.contains(PASSWORD) && !log.contains("c2lnbmF0dXJl"), "{log}");
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_a_few_lines() {
+    const TIMES: usize = 300;
+    let _turn = turn().await;
+    let config =
+        "rooms: [{ match: open }]\nlimits: { eventsPerSecond: 100000, connectRate: 100000/s }\n";
+    let server = Rookery::start(config).await;
+    let mut member = Member::connect(&server).await;
+    for n in 0..TIMES {
+        let (_, answer) = member.ask("join", json!({ "room": format!("closed{n}") })).await;
+        assert_eq!(answer["error"]["code"], "forbidden");
+    }
+    for _ in 0..TIMES {
+        let mut socket = connect(&server, &handshake(WEBSOCKET), "").await.socket;
+        socket.send("42[\"e\",").await;
+        socket.closed().await;
+    }
+    assert_eq!(server.rejected("forbidden").await, TIMES as f64);
+    until("all are counted", async || server.rejected("bad_packet").await == TIMES as f64).await;
+    let mut written = 0;
+    for reason in ["forbidden", "bad_packet"] {
+        let lines = refusals(&server, reason);
+        assert!((1..TIMES / 4).contains(&lines.len()), "{}", lines.len());
+        assert_eq!(lines[0]["client"], "127.0.0.1");
+        written += lines.len();
+    }
+    assert_eq!(refusals(&server, "forbidden")[0]["room"], "closed0");
+    let suppressed = server.metric("rookery_log_lines_suppressed_total").await;
+    assert_eq!(suppressed + written as f64, 2.0 * TIMES as f64);
+}
+
+#[tokio::test]
+async fn one_client_can_be_followed() {
+    let _turn = turn().await;
+    let config = "rooms: [{ match: open }]\n";
+    let server = Rookery::start_with(config, &[("RUST_LOG", "rookery=debug")]).await;
+    let mut member = Member::connect(&server).await;
+    member.join("open").await;
+    member.ask("join", json!({ "room": "closed" })).await;
+    member.ask("leave", json!({ "room": "open" })).await;
+    drop(member);
+    let gone = line(&server, "a client is gone").await;
+    let id = gone["member"].as_str().unwrap();
+    assert_eq!(id.len(), 20);
+    for (message, room) in [
+        ("a client connected", Value::Null),
+        ("joined a room", "open".into()),
+        ("refused a client", "closed".into()),
+        ("left a room", "open".into()),
+    ] {
+        let line = line(&server, message).await;
+        assert_eq!((&line["member"], &line["namespace"]), (&id.into(), &"/".into()), "{line}");
+        assert_eq!(line["room"], room, "{line}");
+    }
+    assert_eq!(line(&server, "a client connected").await["client"], "127.0.0.1");
+    assert_eq!(line(&server, "a session ended").await["reason"], "transport_error");
+}
+
+#[tokio::test]
+async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
+    let _turn = turn().await;
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::write(&keys, "shop:first\n").unwrap();
+    let config = format!(
+        "auth: {{ anonymous: true, apiKeysFile: '{}' }}\ndrain: {{ lead: 100ms, window: 200ms }}\n",
+        keys.display()
+    );
+    let mut server = Rookery::start(&config).await;
+    let mut member = Member::connect(&server).await;
+    member.join("room").await;
+    let start = line(&server, "starting").await;
+    assert_eq!(start["version"], env!("CARGO_PKG_VERSION"));
+
+    std::fs::write(server.config(), format!("{config}limits: {{ connections: 9 }}\n")).unwrap();
+    let applied = line(&server, "the changed configuration is applied").await;
+    assert_eq!(applied["keys"], "limits.connections");
+    std::fs::write(server.config(), "limits: { connections: many }\n").unwrap();
+    let refused = line(&server, "the changed configuration is refused; the one before stays").await;
+    assert!(refused["error"].as_str().unwrap().contains("limits.connections"), "{refused}");
+
+    let order = Request::post("/api/rooms/other/join", "{\"user\":\"nobody\"}")
+        .header("content-type", "application/json")
+        .header("authorization", "Bearer first");
+    assert_eq!(order.send(server.internal).await.unwrap().status, 200);
+    let told = line(&server, "an order of the HTTP API was carried out").await;
+    let expected = json!(["shop", "join", "other", "nobody", 0]);
+    let fields = ["publisher", "order", "room", "user", "matched"].map(|name| told[name].clone());
+    assert_eq!(Value::from(fields.to_vec()), expected);
+    std::fs::write(&keys, "shop:second\n").unwrap();
+    assert_eq!(line(&server, "the API keys were read again").await["keys"], 1);
+    assert_eq!(order.send(server.internal).await.unwrap().status, 401);
+    let told = line(&server, "refused an API request without a valid key").await;
+    assert_eq!((&told["path"], &told["status"]), (&"/api/rooms/other/join".into(), &401.into()));
+
+    server.terminate();
+    within("its end", async { while member.packet().await.is_some() {} }).await;
+    until("it ends", async || server.has_ended()).await;
+    for message in ["told to stop", "closing sessions"] {
+        assert_eq!(line(&server, message).await["sessions"], 1, "{message}");
+    }
+    line(&server, "all sessions are closed").await;
+    line(&server, "stopped").await;
+    assert!(lines(&server).iter().all(|line| line["member"].is_null()), "{}", server.log());
+}
+
+#[tokio::test]
+async fn the_limit_of_connections_is_told_when_it_is_reached_and_when_no_more() {
+    let _turn = turn().await;
+    let config = "limits: { connections: 1 }\nsocketio: { connectTimeout: 1s }\n";
+    let server = Rookery::start(config).await;
+    let member = Member::connect(&server).await;
+    for _ in 0..20 {
+        assert_eq!(WebSocket::open(server.clients, WEBSOCKET).await.err().unwrap().status, 503);
+    }
+    let told = line(&server, "limits.connections is reached: new clients are refused").await;
+    assert_eq!((&told["limit"], &told["level"]), (&1.into(), &"WARN".into()));
+    drop(member);
+    line(&server, "new clients are let in again").await;
+    let refused: u64 = said(&server, "new clients are let in again")
+        .iter()
+        .filter_map(|line| line["refused"].as_u64())
+        .sum();
+    assert_eq!(refused, 20);
+    assert_eq!(refusals(&server, "connections"), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_slow_client_is_told_with_what_waited_for_it() {
+    let _turn = turn().await;
+    let server = Rookery::start("limits: { queue: 64KiB }\n").await;
+    let mut stalled = Member::connect(&server).await;
+    stalled.join("room").await;
+    let members = server.internal("/api/rooms/room").await.json();
+    let text = "x".repeat(256 << 10);
+    until("it is shed", async || {
+        server.publish("room", "event", json!(text)).await;
+        server.disconnects("slow").await == 1.0
+    })
+    .await;
+    let told = line(&server, "dropped a client that reads too slowly").await;
+    assert_eq!(told["member"], members["members"][0]["id"]);
+    assert!(told["bytes"].as_u64().unwrap() > 64 << 10, "{told}");
+    assert_eq!((&told["client"], &told["level"]), (&"127.0.0.1".into(), &"WARN".into()));
+}
+
+#[tokio::test]
+async fn redis_is_told_when_it_goes_and_when_it_is_back() {
+    let _turn = turn().await;
+    let redis = Redis::start().await;
+    let server = Rookery::start(&format!("redis: {{ url: '{}' }}\n", redis.url())).await;
+    let mut member = Member::connect(&server).await;
+    let back = "Redis is there, with all subscriptions";
+    line(&server, back).await;
+    member.join("room").await;
+    redis.kill_connections().await;
+    line(&server, "Redis is away: other instances are not reached").await;
+    until("it is back", async || said(&server, back).len() > 1).await;
+    let told = said(&server, back).pop().unwrap();
+    assert_eq!((&told["channels"], &told["unsent"]), (&1.into(), &0.into()), "{told}");
+    assert!(told["seconds"].is_f64());
+}
