@@ -52,6 +52,12 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Sends a process a signal, such as STOP.
+pub fn signal(pid: u32, signal: &str) {
+    let pid = pid.to_string();
+    assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+}
+
 /// `rookery serve` on free ports; killed when dropped.
 pub struct Rookery {
     /// Where clients connect.
@@ -117,8 +123,7 @@ impl Rookery {
 
     /// Tells it to stop.
     pub fn terminate(&self) {
-        let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        signal(self.pid(), "TERM");
     }
 
     /// Whether its process has ended.

@@ -40,9 +40,4 @@ impl Answer {
         };
         self.rooms.sort_by(|a, b| key(b).partial_cmp(&key(a)).unwrap_or(Ordering::Equal));
     }
-
-    /// Deliveries per second of all these rooms.
-    pub fn rate(&self) -> f64 {
-        self.rooms.iter().map(|room| room.rate).sum()
-    }
 }

@@ -78,7 +78,7 @@ pub(super) fn screen(state: &State, width: usize, height: usize) -> Vec<Line> {
     let rooms: Vec<&Room> = state.rooms().collect();
     let scroll = state.scroll.min(rooms.len().saturating_sub(page));
     let shown = &rooms[scroll..rooms.len().min(scroll + page)];
-    let mut lines = vec![head(state), second(state, rooms.len())];
+    let mut lines = vec![head(state), second(state, &rooms)];
     lines.extend(rows(state.sort, &rooms, shown, Some(width)));
     lines.resize(height.saturating_sub(1).max(lines.len().min(height)), Line::new());
     lines.push(foot(state, scroll, shown.len(), rooms.len()));
@@ -116,19 +116,20 @@ fn unanswered(state: &State) -> String {
     format!("not answered: {}", names.join(", "))
 }
 
-fn second(state: &State, rooms: usize) -> Line {
+fn second(state: &State, rooms: &[&Room]) -> Line {
     if let Some(error) = &state.error {
         return vec![(Tone::Bad, text::shown(error))];
     }
-    let rate = text::rate(state.answer.rate());
-    let mut line = vec![(Tone::Plain, format!("{rate} deliveries/s in {rooms} rooms"))];
-    if rooms == 1 {
-        line = vec![(Tone::Plain, format!("{rate} deliveries/s in 1 room"))];
+    let rate = text::rate(rooms.iter().map(|room| room.rate).sum());
+    let count = match rooms.len() {
+        1 => "1 room".to_owned(),
+        n => format!("{n} rooms"),
+    };
+    let mut line = vec![(Tone::Plain, format!("{rate} deliveries/s in {count}"))];
+    if state.paused {
+        line.insert(0, (Tone::Warning, "paused  ".to_owned()));
     }
     line.push((Tone::Dim, format!("  the last minute, at {}", state.at)));
-    if state.paused {
-        line.push((Tone::Warning, "  paused".to_owned()));
-    }
     line
 }
 
@@ -137,12 +138,12 @@ fn foot(state: &State, scroll: usize, shown: usize, rooms: usize) -> Line {
         (true, _) => vec![(Tone::Strong, format!("/{}▏", state.shown_prefix()))],
         (false, false) => vec![(Tone::Strong, format!("/{}", state.shown_prefix()))],
         (false, true) => {
-            let keys = "p r m: sort   j k: scroll   /: prefix   space: pause   q: quit";
+            let keys = "q: quit   p r m: sort   j k: scroll   /: prefix   space: pause";
             vec![(Tone::Dim, keys.to_owned())]
         }
     };
     if shown < rooms {
-        line.push((Tone::Dim, format!("   {}-{} of {rooms}", scroll + 1, scroll + shown)));
+        line.insert(0, (Tone::Dim, format!("{}-{} of {rooms}   ", scroll + 1, scroll + shown)));
     }
     line
 }

@@ -48,7 +48,7 @@ lobby                             20000      183k    30 ms   120 ms   180 ms   1
 acme:sales                            3       4.2    78 µs   312 µs   468 µs     255
 
 
-p r m: sort   j k: scroll   /: prefix   space: pause   q: quit
+q: quit   p r m: sort   j k: scroll   /: prefix   space: pause
 "
     );
     let tones: Vec<Tone> = lines[3..6].iter().map(|line| line[4].0).collect();
