@@ -48,6 +48,9 @@ impl Ledger for Recorder {
             return;
         }
         self.metrics.delivered(Outcome::Written, at.len() as u64);
+        if let Some(trace) = &stamp.trace {
+            trace.written(stamp.accepted, at);
+        }
         let mut books = self.books.lock();
         let Books { classes, windows, skipped } = &mut *books;
         let class = classes.entry((stamp.class.clone(), stamp.hop)).or_default();

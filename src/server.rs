@@ -37,6 +37,7 @@ use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
 use crate::ops::{admin, listener};
 use crate::policy::{EventRules, Rules};
+use crate::trace::{self, Traces};
 use shards::{Plan, Shards};
 
 /// How long what is being answered may take at the end, and tasks to see that it is over.
@@ -45,11 +46,17 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Serves with `config` until told to stop; `sources` is where it is read again when it changes.
+/// Serves with `config` until told to stop; `sources` is where it is read again when it changes,
+/// `traces` follow publications.
 ///
 /// # Errors
 /// What ended it.
-pub fn run(sources: Sources, config: Config, shards: NonZeroUsize) -> anyhow::Result<()> {
+pub fn run(
+    sources: Sources,
+    config: Config,
+    shards: NonZeroUsize,
+    traces: Traces,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -57,7 +64,7 @@ pub fn run(sources: Sources, config: Config, shards: NonZeroUsize) -> anyhow::Re
     open_files::raise_limit(&config.limits);
     runtime.block_on(async {
         let signals = signals::listen()?;
-        let server = Server::start(sources, Arc::new(config), shards.get()).await?;
+        let server = Server::start(sources, Arc::new(config), shards.get(), traces).await?;
         server.serve(signals).await;
         Ok(())
     })
@@ -70,6 +77,7 @@ struct Server {
     link: Option<Link>,
     shards: Shards,
     metrics: Arc<Metrics>,
+    traces: trace::Running,
     readiness: Readiness,
     tracker: TaskTracker,
     /// Ends the clients' listener.
@@ -79,7 +87,12 @@ struct Server {
 }
 
 impl Server {
-    async fn start(sources: Sources, config: Arc<Config>, count: usize) -> anyhow::Result<Self> {
+    async fn start(
+        sources: Sources,
+        config: Arc<Config>,
+        count: usize,
+        traces: Traces,
+    ) -> anyhow::Result<Self> {
         let clients = bind("listen", config.listen).await?;
         let internal = bind("internal", config.internal).await?;
         // Port 0 is one that the system chooses.
@@ -100,10 +113,13 @@ impl Server {
             rules: rules.clone(),
             bounds: bounds.clone(),
             metrics: metrics.clone(),
+            tracer: traces.tracer(),
             tracker: tracker.clone(),
         })?;
         let latency = Latency::new(shards.recorders.clone())?;
         metrics.registry().register(Box::new(latency.clone()))?;
+        metrics.registry().register(Box::new(traces.counters()))?;
+        let traces = traces.start(&pod);
         let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
         let gateway = Arc::new(Gateway {
             pod,
@@ -125,6 +141,7 @@ impl Server {
             link: None,
             shards,
             metrics,
+            traces,
             readiness: Readiness::default(),
             tracker,
             accepting: CancellationToken::new(),
@@ -287,6 +304,11 @@ impl Server {
             () = signals.first() => {}
         }
         self.shards.stop();
+        tokio::select! {
+            () = self.traces.stop() => {}
+            () = abort.cancelled() => {}
+            () = signals.first() => {}
+        }
         tracing::info!("stopped");
     }
 }

@@ -278,7 +278,8 @@ impl Outbox {
 
     fn keep(&self, state: &mut State, bundle: &Bundle, empty: bool) {
         if bundle.volatile && !empty {
-            let dropped = bundle.items.iter().filter(|i| i.volatile).count();
+            let dropped = bundle.items.iter().filter(|i| i.volatile);
+            let dropped = dropped.inspect(|i| i.stamp.lost(1)).count();
             self.around.ledger.dropped(Outcome::DroppedVolatile, dropped as u64);
         }
         for item in bundle.items.iter().filter(|i| empty || !i.volatile) {
@@ -372,7 +373,8 @@ impl Outbox {
         // The first reason is what the end is counted as; how the socket is closed is this one's.
         let counted = state.phase.reason().unwrap_or(reason);
         state.phase = Phase::Ended(counted);
-        let unsent = state.queue.drain(..).filter(|e| e.stamp().is_some()).count();
+        let unsent = state.queue.drain(..).filter(|e| e.stamp().inspect(|s| s.lost(1)).is_some());
+        let unsent = unsent.count();
         state.queued = 0;
         if unsent > 0 {
             let outcome = match counted {
@@ -399,6 +401,9 @@ impl Outbox {
 impl State {
     fn push(&mut self, entry: Entry) {
         self.queued += entry.size();
+        if let Some(trace) = entry.stamp().and_then(|stamp| stamp.trace.as_ref()) {
+            trace.queued();
+        }
         self.queue.push_back(entry);
     }
 

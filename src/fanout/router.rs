@@ -14,6 +14,7 @@ use super::shard::{Message, Occupation, Rooms};
 use super::{LocalMembers, MemberInfo, PublishError, Publisher, Receipt, Scope, Selector};
 use crate::ops::metrics::{Metrics, Rejected};
 use crate::publication::{Publication, Room};
+use crate::trace::Tracer;
 
 /// The other instances, as the router reaches them.
 pub trait Remote: Occupation {
@@ -48,6 +49,7 @@ struct Inner {
     remote: OnceLock<Arc<dyn Remote>>,
     refuse_when_down: bool,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
 }
 
 /// A publication that did not fit into a shard's queue at once.
@@ -77,11 +79,11 @@ impl Router {
         classify: Classify,
         refuse_when_down: bool,
         metrics: Arc<Metrics>,
+        tracer: Tracer,
     ) -> Self {
         let remote = OnceLock::new();
-        Router {
-            inner: Arc::new(Inner { shards, index, classify, remote, refuse_when_down, metrics }),
-        }
+        let inner = Inner { shards, index, classify, remote, refuse_when_down, metrics, tracer };
+        Router { inner: Arc::new(inner) }
     }
 
     /// Connects the other instances; once, before the first publication.
@@ -112,14 +114,16 @@ impl Router {
     ///
     /// # Errors
     /// When a shard's queue is full, or it is refused; nothing was delivered then.
-    pub fn publish_now(&self, publication: Publication) -> Result<(), NotNow> {
+    pub fn publish_now(&self, mut publication: Publication) -> Result<(), NotNow> {
         self.admit().map_err(NotNow::Refused)?;
         let Some(permits) = self.reserve(&publication) else {
             return Err(NotNow::Busy(Busy(Box::new(publication))));
         };
         self.inner.metrics.published(publication.source);
-        self.send_out(&publication);
+        let span = self.inner.tracer.publish(&mut publication);
+        let scope = self.send_out(&publication);
         self.hand_over(permits, Arc::new(publication));
+        span.accepted(scope, None);
         Ok(())
     }
 
@@ -161,7 +165,8 @@ impl Router {
     }
 
     fn seal(&self, publication: Arc<Publication>) -> Arc<Envelope> {
-        Arc::new(Envelope::seal(publication, |room| (self.inner.classify)(room)))
+        let trace = self.inner.tracer.deliver(&publication);
+        Arc::new(Envelope::seal(publication, |room| (self.inner.classify)(room), trace))
     }
 
     async fn deliver_here(&self, publication: Arc<Publication>) -> usize {
@@ -227,12 +232,20 @@ fn bits(mask: u64) -> impl Iterator<Item = usize> {
 }
 
 impl Publisher for Router {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Receipt, PublishError>> {
+    fn publish(
+        &self,
+        mut publication: Publication,
+    ) -> BoxFuture<'_, Result<Receipt, PublishError>> {
         async move {
-            self.admit()?;
+            let span = self.inner.tracer.publish(&mut publication);
+            if let Err(error) = self.admit() {
+                span.refused(&error);
+                return Err(error);
+            }
             self.inner.metrics.published(publication.source);
             let scope = self.send_out(&publication);
             let members = self.deliver_here(Arc::new(publication)).await;
+            span.accepted(scope, Some(members));
             Ok(Receipt { scope, members })
         }
         .boxed()

@@ -253,6 +253,7 @@ impl Shard {
             }
             for item in bundle.items() {
                 self.ledger.written(&item.stamp, &self.times);
+                item.stamp.lost(gone);
             }
             if gone > 0 {
                 self.ledger.dropped(Outcome::Gone, gone * bundle.items().len() as u64);
