@@ -308,13 +308,23 @@ impl Default for Drain {
 }
 
 /// Logs and traces.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Telemetry {
-    /// The OTLP collector. Not in this version yet: `load` refuses it.
+    /// The base URL of an OTLP collector that traces are sent to by HTTP. Absent: no traces.
     pub otlp: Option<String>,
+    /// The part of publications without a `traceparent` that are traced, 0 to 1. One that comes
+    /// with it is traced where that says so.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub trace_ratio: f64,
     /// Text or JSON.
     pub log_format: LogFormat,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Telemetry { otlp: None, trace_ratio: 0.01, log_format: LogFormat::default() }
+    }
 }
 
 /// The form of log lines.

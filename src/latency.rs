@@ -168,6 +168,9 @@ impl Ledger for Recorder {
             return;
         }
         self.metrics.delivered(Outcome::Written, deliveries as u64);
+        if let Some(trace) = &stamp.trace {
+            trace.written(stamp.accepted, deliveries, at);
+        }
         let mut books = self.books.lock();
         books.follow(&self.chosen);
         let tally = books.sample(self.sample_every, stamp, deliveries, at);

@@ -21,3 +21,4 @@ pub mod ops;
 pub mod policy;
 pub mod publication;
 pub mod server;
+pub mod trace;

@@ -40,7 +40,7 @@ pub struct Publication {
     /// When it was accepted, on this instance's monotonic clock. For a publication of another
     /// instance this is the origin's time translated by the Redis clock.
     pub accepted: Instant,
-    /// The W3C `traceparent` that it came with.
+    /// The W3C `traceparent`: of what caused it, and once it is followed, of its own span.
     pub traceparent: Option<Arc<str>>,
 }
 

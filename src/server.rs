@@ -39,6 +39,7 @@ use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
 use crate::ops::{admin, listener, page};
 use crate::policy::{EventRules, Rules};
+use crate::trace::{self, Traces};
 use instance::Instance;
 use shards::{Plan, Shards};
 
@@ -48,11 +49,17 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Serves with `config` until told to stop; `sources` is where it is read again when it changes.
+/// Serves with `config` until told to stop; `sources` is where it is read again when it changes,
+/// `traces` follow publications.
 ///
 /// # Errors
 /// What ended it.
-pub fn run(sources: Sources, config: Config, shards: NonZeroUsize) -> anyhow::Result<()> {
+pub fn run(
+    sources: Sources,
+    config: Config,
+    shards: NonZeroUsize,
+    traces: Traces,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -60,7 +67,7 @@ pub fn run(sources: Sources, config: Config, shards: NonZeroUsize) -> anyhow::Re
     open_files::raise_limit(&config.limits);
     runtime.block_on(async {
         let signals = signals::listen()?;
-        let server = Server::start(sources, Arc::new(config), shards.get()).await?;
+        let server = Server::start(sources, Arc::new(config), shards.get(), traces).await?;
         server.serve(signals).await;
         Ok(())
     })
@@ -73,6 +80,7 @@ struct Server {
     link: Option<Link>,
     shards: Shards,
     metrics: Arc<Metrics>,
+    traces: trace::Running,
     readiness: Readiness,
     tracker: TaskTracker,
     /// Ends the clients' listener.
@@ -82,7 +90,12 @@ struct Server {
 }
 
 impl Server {
-    async fn start(sources: Sources, config: Arc<Config>, count: usize) -> anyhow::Result<Self> {
+    async fn start(
+        sources: Sources,
+        config: Arc<Config>,
+        count: usize,
+        traces: Traces,
+    ) -> anyhow::Result<Self> {
         let clients = bind("listen", config.listen).await?;
         let internal = bind("internal", config.internal).await?;
         // Port 0 is one that the system chooses.
@@ -103,10 +116,13 @@ impl Server {
             rules: rules.clone(),
             bounds: bounds.clone(),
             metrics: metrics.clone(),
+            tracer: traces.tracer(),
             tracker: tracker.clone(),
         })?;
         let latency = shards.latency.clone();
         metrics.registry().register(Box::new(latency.clone()))?;
+        metrics.registry().register(Box::new(traces.counters()))?;
+        let traces = traces.start(&pod);
         let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
         let gateway = Arc::new(Gateway {
             pod,
@@ -130,6 +146,7 @@ impl Server {
             link: None,
             shards,
             metrics,
+            traces,
             readiness: Readiness::default(),
             tracker,
             accepting: CancellationToken::new(),
@@ -301,6 +318,11 @@ impl Server {
             () = signals.first() => {}
         }
         self.shards.stop();
+        tokio::select! {
+            () = self.traces.stop() => {}
+            () = abort.cancelled() => {}
+            () = signals.first() => {}
+        }
         tracing::info!("stopped");
     }
 }

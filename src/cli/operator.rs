@@ -86,7 +86,7 @@ impl From<Args> for Options {
 /// When there is no cluster, or an address is taken; told in the form of the log's lines.
 pub fn run(args: Args) -> Result<(), Failure> {
     let format = LogFormat::Auto;
-    telemetry::init(format)
+    telemetry::init(format, None)
         .map_err(|error| Failure::logged(Usage(error.to_string()).into(), format))?;
     serve(args.into()).map_err(|error| Failure::logged(error, format))
 }

@@ -83,7 +83,7 @@ mod tests {
         limits.headerRead backend.url backend.events backend.hooks backend.timeout \
         backend.signingKeyFile latency.sampleEvery latency.trackRooms latency.topRooms \
         drain.lead drain.window drain.keepReady drain.patience drain.stickyCookie telemetry.otlp \
-        telemetry.logFormat";
+        telemetry.traceRatio telemetry.logFormat";
 
     #[test]
     fn every_key_is_there_and_no_other_is_allowed() {
@@ -115,6 +115,7 @@ mod tests {
             ("limits.connections", 50_000.into()),
             ("drain.window", "30s".into()),
             ("latency.topRooms", 50.into()),
+            ("telemetry.traceRatio", 0.01.into()),
             ("telemetry.logFormat", "auto".into()),
         ] {
             assert_eq!(property(&schema, key)["default"], default, "{key}");

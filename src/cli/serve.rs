@@ -9,6 +9,7 @@ use crate::config::error::ConfigError;
 use crate::config::load::Sources;
 use crate::config::{Config, LogFormat};
 use crate::ops::telemetry;
+use crate::trace::Traces;
 
 /// Serve Socket.IO clients, and publishers by HTTP and Redis.
 #[derive(Clone, clap::Args)]
@@ -79,15 +80,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let (config, shards) =
         args.load().map_err(|error| Failure::logged(error.into(), LogFormat::Auto))?;
     let format = config.telemetry.log_format;
-    telemetry::init(format)
-        .map_err(|error| Failure::logged(Usage(error.to_string()).into(), format))?;
+    let usage = |error: String| Failure::logged(Usage(error).into(), format);
+    let traces = Traces::new(&config.telemetry, |name| std::env::var(name).ok())
+        .map_err(|error| usage(error.to_string()))?;
+    telemetry::init(format, traces.sdk()).map_err(|error| usage(error.to_string()))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         file = sources.file.as_ref().map(|file| tracing::field::display(file.display())),
         shards,
         "starting"
     );
-    crate::server::run(sources, config, shards).map_err(|error| Failure::logged(error, format))
+    crate::server::run(sources, config, shards, traces)
+        .map_err(|error| Failure::logged(error, format))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

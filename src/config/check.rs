@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::units::{Period, Size};
-use super::{Config, Cors, Drain, Latency, Limits, SocketIo};
+use super::{Config, Cors, Drain, Latency, Limits, SocketIo, Telemetry};
 use crate::publication::MAX_ROOM_BYTES;
 
 /// Rooms with series of their own, pinned ones and busiest ones each.
@@ -38,6 +38,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     check_limits(&config.limits, &mut problems);
     check_latency(&config.latency, &mut problems);
     check_drain(&config.drain, &mut problems);
+    check_telemetry(&config.telemetry, &mut problems);
     problems.0
 }
 
@@ -91,9 +92,6 @@ impl Problems {
 fn check_not_yet(config: &Config, problems: &mut Problems) {
     if config.backend.is_some() {
         problems.not_yet("backend", "backend", "remove the section");
-    }
-    if config.telemetry.otlp.is_some() {
-        problems.not_yet("telemetry.otlp", "telemetry.otlp", "remove the key");
     }
 }
 
@@ -245,6 +243,17 @@ fn check_drain(drain: &Drain, problems: &mut Problems) {
             ),
         );
     }
+}
+
+fn check_telemetry(telemetry: &Telemetry, problems: &mut Problems) {
+    if let Some(Err(expected)) = telemetry.otlp.as_deref().map(crate::trace::endpoint) {
+        problems.say("telemetry.otlp", expected);
+    }
+    problems.say_if(
+        !(0.0..=1.0).contains(&telemetry.trace_ratio),
+        "telemetry.traceRatio",
+        "must be from 0 to 1, such as 0.01 for one in a hundred",
+    );
 }
 
 /// Whether `text` may name a cookie: a token (RFC 6265, section 4.1.1; RFC 9110, section 5.6.2).

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::ops::metrics::Outcome;
 use crate::publication::{Hop, Room};
+use crate::trace::Delivery;
 
 /// What a delivery is counted under, shared by all deliveries of one publication in one room.
 #[derive(Debug)]
@@ -19,6 +20,17 @@ pub struct Stamp {
     pub namespace: Arc<str>,
     /// The room under which it counts; `None` for publications to a whole namespace.
     pub room: Option<Room>,
+    /// The trace that follows the publication.
+    pub trace: Option<Arc<Delivery>>,
+}
+
+impl Stamp {
+    /// Tells the trace of `n` deliveries that will never be written.
+    pub fn lost(&self, n: u64) {
+        if let Some(trace) = &self.trace {
+            trace.dropped(n);
+        }
+    }
 }
 
 /// Keeps the account. Called with an outbox's lock held: it must not call back into one.

@@ -261,7 +261,8 @@ impl Outbox {
 
     fn keep(&self, state: &mut State, bundle: &Bundle, empty: bool) {
         if bundle.volatile && !empty {
-            let dropped = bundle.items.iter().filter(|i| i.volatile).count();
+            let dropped = bundle.items.iter().filter(|i| i.volatile);
+            let dropped = dropped.inspect(|i| i.stamp.lost(1)).count();
             self.around.ledger.dropped(Outcome::DroppedVolatile, dropped as u64);
         }
         for item in bundle.items.iter().filter(|i| empty || !i.volatile) {

@@ -189,6 +189,7 @@ impl Batches {
 
     /// Begins a group's turn.
     pub fn begin(&mut self, group: Group, recipients: Recipients) {
+        group.envelopes.iter().for_each(|envelope| envelope.addressed(recipients.members.len()));
         self.put_back(Job { recipients, served: 0, group, bundles: Vec::new() });
     }
 

@@ -7,6 +7,7 @@ use crate::delivery::encode::Encoded;
 use crate::delivery::ledger::Stamp;
 use crate::delivery::outbox::Item;
 use crate::publication::{Publication, Room};
+use crate::trace::Delivery;
 
 /// A publication, encoded once, with a stamp for each target room. Shared by the shards.
 #[derive(Debug)]
@@ -15,11 +16,16 @@ pub struct Envelope {
     pub publication: Arc<Publication>,
     encoded: Arc<Encoded>,
     stamps: Vec<Arc<Stamp>>,
+    trace: Option<Arc<Delivery>>,
 }
 
 impl Envelope {
-    /// Encodes it. `class` gives the latency class of a room.
-    pub fn seal(publication: Arc<Publication>, class: impl Fn(&str) -> Arc<str>) -> Self {
+    /// Encodes it. `class` gives the latency class of a room; `trace` follows its deliveries.
+    pub fn seal(
+        publication: Arc<Publication>,
+        class: impl Fn(&str) -> Arc<str>,
+        trace: Option<Arc<Delivery>>,
+    ) -> Self {
         let p = &publication;
         let (text, attachments) = encode_event(&p.namespace, None, &p.event, &p.args);
         let stamp = |room: Option<&Room>| {
@@ -29,13 +35,22 @@ impl Envelope {
                 hop: p.source.hop(),
                 namespace: p.namespace.clone(),
                 room: room.cloned(),
+                trace: trace.clone(),
             })
         };
         let stamps = match p.rooms.is_empty() {
             true => vec![stamp(None)],
             false => p.rooms.iter().map(|room| stamp(Some(room))).collect(),
         };
-        Envelope { encoded: Arc::new(Encoded::message(&text, attachments)), stamps, publication }
+        let encoded = Arc::new(Encoded::message(&text, attachments));
+        Envelope { encoded, stamps, trace, publication }
+    }
+
+    /// Tells the trace that a shard begins to deliver it to `n` members.
+    pub fn addressed(&self, n: usize) {
+        if let Some(trace) = &self.trace {
+            trace.addressed(n);
+        }
     }
 
     /// Bytes of its text form.

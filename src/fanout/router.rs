@@ -15,6 +15,7 @@ use super::waits::Place;
 use super::{LocalMembers, MemberInfo, PublishError, Publisher, Receipt, Scope, Selector};
 use crate::ops::metrics::{Metrics, Rejected};
 use crate::publication::{Publication, Room};
+use crate::trace::Tracer;
 
 /// The other instances, as the router reaches them.
 pub trait Remote: Occupation {
@@ -49,6 +50,7 @@ struct Inner {
     remote: OnceLock<Arc<dyn Remote>>,
     refuse_when_down: bool,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
 }
 
 /// A publication that did not fit into a shard's queue at once.
@@ -78,11 +80,11 @@ impl Router {
         classify: Classify,
         refuse_when_down: bool,
         metrics: Arc<Metrics>,
+        tracer: Tracer,
     ) -> Self {
         let remote = OnceLock::new();
-        Router {
-            inner: Arc::new(Inner { shards, index, classify, remote, refuse_when_down, metrics }),
-        }
+        let inner = Inner { shards, index, classify, remote, refuse_when_down, metrics, tracer };
+        Router { inner: Arc::new(inner) }
     }
 
     /// Connects the other instances; once, before the first publication.
@@ -118,14 +120,16 @@ impl Router {
     ///
     /// # Errors
     /// When a shard's queue is full, or it is refused; nothing was delivered then.
-    pub fn publish_now(&self, publication: Publication) -> Result<(), NotNow> {
+    pub fn publish_now(&self, mut publication: Publication) -> Result<(), NotNow> {
         self.admit().map_err(NotNow::Refused)?;
         let Some(permits) = self.reserve(&publication) else {
             return Err(NotNow::Busy(Busy(Box::new(publication))));
         };
         self.inner.metrics.published(publication.source);
-        self.send_out(&publication);
+        let span = self.inner.tracer.publish(&mut publication);
+        let scope = self.send_out(&publication);
         self.hand_over(permits, Arc::new(publication));
+        span.accepted(scope, None);
         Ok(())
     }
 
@@ -167,7 +171,8 @@ impl Router {
     }
 
     fn seal(&self, publication: Arc<Publication>) -> Arc<Envelope> {
-        Arc::new(Envelope::seal(publication, |room| (self.inner.classify)(room)))
+        let trace = self.inner.tracer.deliver(&publication);
+        Arc::new(Envelope::seal(publication, |room| (self.inner.classify)(room), trace))
     }
 
     async fn deliver_here(&self, publication: Arc<Publication>) -> usize {
@@ -233,12 +238,20 @@ fn bits(mask: u64) -> impl Iterator<Item = usize> {
 }
 
 impl Publisher for Router {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Receipt, PublishError>> {
+    fn publish(
+        &self,
+        mut publication: Publication,
+    ) -> BoxFuture<'_, Result<Receipt, PublishError>> {
         async move {
-            self.admit()?;
+            let span = self.inner.tracer.publish(&mut publication);
+            if let Err(error) = self.admit() {
+                span.refused(&error);
+                return Err(error);
+            }
             self.inner.metrics.published(publication.source);
             let scope = self.send_out(&publication);
             let members = self.deliver_here(Arc::new(publication)).await;
+            span.accepted(scope, Some(members));
             Ok(Receipt { scope, members })
         }
         .boxed()

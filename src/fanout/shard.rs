@@ -268,6 +268,7 @@ impl Shard {
             }
             for item in bundle.items() {
                 self.ledger.written(&item.stamp, written, &self.times);
+                item.stamp.lost(gone);
             }
             if gone > 0 {
                 self.ledger.dropped(Outcome::Gone, gone * bundle.items().len() as u64);

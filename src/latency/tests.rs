@@ -18,6 +18,7 @@ fn stamp(room: &str, accepted: Instant) -> Stamp {
         hop: Hop::Local,
         namespace: "/".into(),
         room: Some(room.into()),
+        trace: None,
     }
 }
 

@@ -1,14 +1,16 @@
-//! The log: text on a terminal, JSON elsewhere.
+//! The log: text on a terminal, JSON elsewhere; and beside it the spans of traces.
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError};
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::config::LogFormat;
+use crate::trace::TARGET;
 
 /// What is logged where `RUST_LOG` does not say.
 const DEFAULT_FILTER: &str = "info";
@@ -30,17 +32,22 @@ pub enum TelemetryError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Starts the process's log on stdout. Panics are logged too, so that every line has the one
-/// form. Called once, by the command that serves.
+/// Starts the process's log on stdout, and hands the spans of traces to `tracer`, where there is
+/// one. Panics are logged too, so that every line has the one form. Called once, by the command
+/// that serves.
 ///
 /// # Errors
 /// When `RUST_LOG` makes no sense, or when called twice.
-pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
+pub fn init(format: LogFormat, tracer: Option<SdkTracer>) -> Result<(), TelemetryError> {
     let filter = filter(std::env::var("RUST_LOG").ok().as_deref())?;
     let terminal = io::stdout().is_terminal();
     let colours = terminal && colours_wanted();
     let lines = lines(is_json(format, terminal), colours, io::stdout);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
+    // What is recorded of a trace is no matter of the log, nor of RUST_LOG.
+    let filter = filter.and(filter_fn(|metadata| metadata.target() != TARGET));
+    let layers: Vec<_> =
+        std::iter::once(lines.with_filter(filter).boxed()).chain(tracer.map(spans)).collect();
+    tracing_subscriber::registry().with(layers).try_init()?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(target: "rookery", "{panic}")));
     Ok(())
 }
@@ -58,6 +65,19 @@ pub fn is_json(format: LogFormat, terminal: bool) -> bool {
 /// (no-color.org).
 pub fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The layer that makes OpenTelemetry's spans of ours, and of nothing else.
+pub fn spans(tracer: SdkTracer) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let ours = filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET);
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_filter(ours.with_max_level_hint(LevelFilter::INFO))
+        .boxed()
 }
 
 /// The layer that writes lines to `out`.

@@ -20,6 +20,7 @@ use crate::latency::Latency;
 use crate::ops::metrics::Metrics;
 use crate::policy::Rules;
 use crate::publication::Room;
+use crate::trace::Tracer;
 
 /// What shards are made of.
 pub struct Plan {
@@ -35,6 +36,8 @@ pub struct Plan {
     pub bounds: Arc<Bounds>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// Makes the spans.
+    pub tracer: Tracer,
     /// Owns the tasks of all shards.
     pub tracker: TaskTracker,
 }
@@ -85,6 +88,7 @@ impl Shards {
             Arc::new(move |room: &str| rules.load().class_of(room).into()),
             refuse,
             plan.metrics.clone(),
+            plan.tracer.clone(),
         );
         let mut shards = Shards {
             router,

@@ -120,7 +120,7 @@ rooms: []
 limits: { connections: 50000, connectRate: 500/s, roomsPerClient: 100, eventsPerSecond: 100, queue: 1MiB, writeStall: 10s, headerRead: 10s }
 latency: { sampleEvery: 1, trackRooms: [], topRooms: 50 }
 drain: { lead: 5s, window: 30s, keepReady: false }
-telemetry: { logFormat: auto }
+telemetry: { traceRatio: 0.01, logFormat: auto }
 "#;
 
 #[test]

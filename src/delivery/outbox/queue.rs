@@ -75,6 +75,9 @@ impl Queue {
         let size = entry.size();
         self.bytes += size;
         self.backlog.0.fetch_add(size, Ordering::Relaxed);
+        if let Some(trace) = entry.stamp().and_then(|stamp| stamp.trace.as_ref()) {
+            trace.queued();
+        }
         self.entries.push_back(entry);
     }
 
@@ -101,7 +104,8 @@ impl Queue {
     /// Throws all of it away; gives how many publications were among it.
     pub(super) fn clear(&mut self) -> usize {
         self.shrink(self.bytes);
-        std::mem::take(&mut self.entries).iter().filter(|e| e.stamp().is_some()).count()
+        let entries = std::mem::take(&mut self.entries);
+        entries.iter().filter_map(Entry::stamp).inspect(|stamp| stamp.lost(1)).count()
     }
 
     fn shrink(&mut self, size: usize) {

@@ -93,6 +93,7 @@ impl Fixture {
             hop: Hop::Local,
             namespace: "/".into(),
             room: None,
+            trace: None,
         });
         Fixture { outbox, book, ends, stamp, handed: 0 }
     }

@@ -126,7 +126,7 @@ impl World {
             accepted: Instant::now(),
             traceparent: None,
         });
-        let envelope = Arc::new(Envelope::seal(publication, |_| "default".into()));
+        let envelope = Arc::new(Envelope::seal(publication, |_| "default".into(), None));
         self.tell(Message::Publish(envelope, None)).await;
     }
 

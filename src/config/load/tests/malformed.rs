@@ -98,11 +98,19 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
         "backend: { url: \"http://x\" }",
         &["`backend` is not in this version of Rookery yet; remove the section"],
     ),
-    (
-        "telemetry: { otlp: \"http://x\" }",
-        &["`telemetry.otlp` is not in this version of Rookery yet; remove the key"],
-    ),
     // Sense
+    (
+        "telemetry: { otlp: \"collector:4317\" }",
+        &["`telemetry.otlp` is no URL of an OTLP collector by HTTP, such as http://"],
+    ),
+    (
+        "telemetry: { otlp: \"http://c:4318/v1/traces\" }",
+        &["`telemetry.otlp` is the collector's base: leave `/v1/traces` out"],
+    ),
+    (
+        "telemetry: { traceRatio: 10 }",
+        &["`telemetry.traceRatio` must be from 0 to 1, such as 0.01"],
+    ),
     ("listen: 0.0.0.0:3000", &["`listen` is 0.0.0.0:3000", "`auth.jwt`", "`auth.anonymous: true`"]),
     (
         "listen: 0.0.0.0:3000\nauth: { anonymous: false }",

@@ -1,0 +1,135 @@
+//! The [`TraceParent`]: the place in a trace that a publication continues.
+
+use std::fmt;
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+
+/// The flags that are passed on: sampled, and that the trace's id is random.
+///
+/// Source: W3C Trace Context, level 2, section 3.2.2.5.
+const KNOWN_FLAGS: u8 = 0b11;
+
+/// A trace, the span in it that is the parent, and whether it is sampled.
+///
+/// Its text is the value of a `traceparent` header (W3C Trace Context, level 2, section 3.2).
+/// `tracestate` is neither read nor passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceParent {
+    trace: TraceId,
+    span: SpanId,
+    flags: TraceFlags,
+}
+
+impl TraceParent {
+    /// Reads one; `None` where it is malformed, and then there is no parent. Of a version that is
+    /// not known yet the parts of version 00 are read, as section 3.2.4 says.
+    pub fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.splitn(5, '-').collect();
+        let [version, trace, span, flags, ..] = parts[..] else { return None };
+        if version.len() != 2 || version == "ff" || (version == "00" && parts.len() != 4) {
+            return None;
+        }
+        hex(version, 2)?;
+        let trace = TraceId::from(u128::from_str_radix(hex(trace, 32)?, 16).ok()?);
+        let span = SpanId::from(u64::from_str_radix(hex(span, 16)?, 16).ok()?);
+        let flags = u8::from_str_radix(hex(flags, 2)?, 16).ok()? & KNOWN_FLAGS;
+        let valid = trace != TraceId::INVALID && span != SpanId::INVALID;
+        valid.then_some(TraceParent { trace, span, flags: TraceFlags::new(flags) })
+    }
+
+    /// The parent that a span is for those below it; `None` of a span that is nowhere recorded.
+    pub fn of(span: &SpanContext) -> Option<Self> {
+        span.is_valid().then(|| TraceParent {
+            trace: span.trace_id(),
+            span: span.span_id(),
+            flags: span.trace_flags(),
+        })
+    }
+
+    /// Whether the trace is recorded.
+    pub fn is_sampled(&self) -> bool {
+        self.flags.is_sampled()
+    }
+
+    /// The same as OpenTelemetry has it.
+    pub(super) fn remote(self) -> SpanContext {
+        SpanContext::new(self.trace, self.span, self.flags, true, TraceState::NONE)
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "00-{}-{}-{:02x}", self.trace, self.span, self.flags.to_u8())
+    }
+}
+
+/// Text of `length` hexadecimal digits in lower case.
+fn hex(text: &str, length: usize) -> Option<&str> {
+    let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    (text.len() == length && digits).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_good_one_is_read_and_written_the_same() {
+        let parent = TraceParent::parse(GOOD).unwrap();
+        assert!(parent.is_sampled());
+        assert_eq!(parent.to_string(), GOOD);
+        let not = TraceParent::parse(&GOOD.replace("-01", "-00")).unwrap();
+        assert!(!not.is_sampled());
+    }
+
+    #[test]
+    fn a_later_version_is_passed_on_as_the_version_that_is_known() {
+        for later in [
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more-and-more",
+            "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-fd",
+        ] {
+            assert_eq!(TraceParent::parse(later).unwrap().to_string(), GOOD, "{later}");
+        }
+    }
+
+    #[test]
+    fn a_bad_one_is_none() {
+        for bad in [
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "0-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "0g-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f35-00f067aa0ba902b7-01",
+            "---",
+            "",
+        ] {
+            assert_eq!(TraceParent::parse(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_an_answer(text in any::<String>()) {
+            let _ = TraceParent::parse(&text);
+        }
+
+        #[test]
+        fn what_is_read_is_written_so_that_it_is_read_again(
+            trace in 1..=u128::MAX, span in 1..=u64::MAX, flags in any::<u8>(),
+        ) {
+            let text = format!("00-{trace:032x}-{span:016x}-{flags:02x}");
+            let parent = TraceParent::parse(&text).unwrap();
+            prop_assert_eq!(TraceParent::parse(&parent.to_string()), Some(parent));
+        }
+    }
+}
