@@ -149,6 +149,9 @@ test("with nothing to see it tells what to type, and that works", async (t) => {
   await page.until("the room is shown", `document.querySelector("#rows .room")?.innerText === "acme:editor"`);
   assert.equal(await page.text("#no-rooms"), null);
 
+  const top = await promisify(execFile)("sh", ["-c", `${await page.text("#top")} --once`], { env });
+  assert.match(top.stdout, /acme:editor/);
+
   // The same by HTTP; a shell takes the command apart.
   const split = ["-c", `printf '%s\\0' ${await page.text("#curl")}`];
   const { stdout } = await promisify(execFile)("sh", split);
