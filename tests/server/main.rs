@@ -4,6 +4,7 @@
 
 mod broken_upgrades;
 mod client;
+mod collector;
 mod doctor;
 mod endings;
 mod harness;
@@ -18,6 +19,7 @@ mod racing;
 mod redis;
 mod reload;
 mod stalled;
+mod traces;
 mod transport;
 mod turns;
 mod websocket;
