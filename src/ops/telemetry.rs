@@ -76,6 +76,8 @@ pub fn spans(tracer: SdkTracer) -> Box<dyn Layer<Registry> + Send + Sync> {
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_context_activation(false)
+        .with_level(false)
+        .with_target(false)
         .with_filter(ours.with_max_level_hint(LevelFilter::INFO))
         .boxed()
 }

@@ -84,6 +84,9 @@ impl Rookery {
         for name in ["CONFIG", "LISTEN", "INTERNAL", "REDIS", "SHARDS"] {
             command.env_remove(format!("ROOKERY_{name}"));
         }
+        for name in ["SERVICE_NAME", "RESOURCE_ATTRIBUTES", "EXPORTER_OTLP_HEADERS"] {
+            command.env_remove(format!("OTEL_{name}"));
+        }
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"])
             .args(["--shards", "2", "--config"])
@@ -101,8 +104,9 @@ impl Rookery {
         let mut server =
             Rookery { clients: unbound, internal: unbound, child, directory, log: log.clone() };
         until("the server says where it serves", async || {
-            assert!(!log.lock().unwrap().contains("\"ERROR\""), "{}", log.lock().unwrap());
-            announced(&log.lock().unwrap()).is_some()
+            let said = log.lock().unwrap().clone();
+            assert!(!said.contains("\"ERROR\""), "{said}");
+            announced(&said).is_some()
         })
         .await;
         (server.clients, server.internal) = announced(&log.lock().unwrap()).unwrap();

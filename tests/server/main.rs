@@ -4,6 +4,7 @@
 
 mod broken_upgrades;
 mod client;
+mod collector;
 mod doctor;
 mod endings;
 mod gauges;
@@ -24,6 +25,7 @@ mod reload;
 mod stalled;
 mod status;
 mod top;
+mod traces;
 mod transport;
 mod turns;
 mod websocket;

@@ -55,6 +55,18 @@ impl Redis {
         Some(answer.trim_end().to_owned())
     }
 
+    /// Publishes a message, as an application does.
+    pub async fn publish(&self, channel: &str, message: &str) {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let mut command = String::from("*3\r\n");
+        for part in ["PUBLISH", channel, message] {
+            command.push_str(&format!("${}\r\n{part}\r\n", part.len()));
+        }
+        socket.write_all(command.as_bytes()).await.unwrap();
+        // Until its answer the message may be lost with the connection.
+        assert_eq!(socket.read_u8().await.unwrap(), b':');
+    }
+
     async fn answers(&self) -> Option<()> {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
         socket.write_all(b"PING\r\n").await.ok()?;
