@@ -5,6 +5,8 @@ import { readFile, readdir } from "node:fs/promises";
 import test from "node:test";
 import { DIRECTORY, dashboards, text } from "../../dashboards/generate.mjs";
 import { complaints } from "../../dashboards/schema.mjs";
+import { described } from "../../scripts/pictures/draw.mjs";
+import { PICTURES, panelOf } from "../../scripts/pictures/panels.mjs";
 
 const kept = await Promise.all((await readdir(DIRECTORY)).sort().map(async (file) => [file, await readFile(new URL(file, DIRECTORY), "utf8")]));
 const all = kept.map(([file, json]) => [file, JSON.parse(json)]);
@@ -76,3 +78,11 @@ for (const [what, kind, change, says] of [
     assert.match(found[0], says);
   });
 }
+
+test("the pictures are drawn from the queries that the dashboards have", async () => {
+  for (const [file, { dashboard, titles }] of Object.entries(PICTURES)) {
+    const wanted = titles.map((title) => ({ title, queries: panelOf(dashboards[dashboard], title).targets.map(({ expr }) => expr) }));
+    const svg = await readFile(new URL(`../../docs/pictures/${file}`, import.meta.url), "utf8");
+    assert.deepEqual(described(svg), wanted, `${file} is out of date: node scripts/pictures.mjs`);
+  }
+});
