@@ -5,12 +5,10 @@ import { readFile, readdir } from "node:fs/promises";
 import test from "node:test";
 import { until } from "../clients/harness.mjs";
 import { dashboards } from "../../dashboards/generate.mjs";
+import { asked, figures } from "./queries.mjs";
 import { PODS, members, refused, slow, stage } from "./stage.mjs";
 
 const repository = (path) => new URL(`../../${path}`, import.meta.url);
-
-/** Alerts about something that is not there: in a healthy system it is, and so what they look for is asked. */
-const ABSENT = ["RookeryAbsent", "RookeryOperatorAbsent"];
 
 /** There from the first request of an autoscaler on, which no cluster sends here. */
 const LATER = new Set(["rookery_operator_metrics_api_requests_total"]);
@@ -20,22 +18,6 @@ const named = (text) => new Set(text.match(/\b(rookery|process)_[a-z_]+[a-z]\b/g
 
 /** The metrics among them that nothing has, in `known` as they are scraped. */
 const missing = (text, known) => [...named(text)].filter((name) => !known.has(name) && !["_bucket", "_count"].some((end) => known.has(name + end)));
-
-/** A query as Grafana would ask it, with everything chosen. */
-function asked(expr, dashboard) {
-  const all = dashboard.templating.list.map(({ name, allValue }) => [name, allValue]);
-  const values = Object.fromEntries([...all, ["__rate_interval", "1m"]]);
-  return expr.replace(/\$\{?([a-z_]+)\}?/g, (_, name) => {
-    assert.ok(values[name] !== undefined, `$${name} has no value`);
-    return values[name];
-  });
-}
-
-/** An alert's condition as figures: comparisons answer 0 or 1 instead of leaving out what is not so. */
-function figures({ name, query }) {
-  if (ABSENT.includes(name)) return query.replace(/^absent\((.*)\)$/, "$1");
-  return query.replace(/ (>|!=|==) (?=[0-9])/g, " $1 bool ");
-}
 
 /** The blocks of PromQL in a page. */
 const promql = (page) => [...page.matchAll(/```promql\n(.*?)\n```/gs)].map(([, query]) => query);
@@ -95,10 +77,10 @@ test("Prometheus, two servers and an operator", { timeout: 300_000 }, async (t) 
   }
 
   await t.test("a dashboard shows the service that was chosen, and its pods alone", async () => {
-    const [{ expr }] = dashboards["rookery-fleet.json"].panels.find(({ title }) => title === "Connections by pod").targets;
+    const fleet = dashboards["rookery-fleet.json"];
+    const [{ expr }] = fleet.panels.find(({ title }) => title === "Connections by pod").targets;
     const of = async (service) => {
-      const chosen = { namespace: "(chat)", service: `(${service})`, pod: ".*" };
-      const found = await prometheus.query(expr.replace(/\$\{([a-z]+)\}/g, (_, name) => chosen[name]));
+      const found = await prometheus.query(asked(expr, fleet, { namespace: "(chat)", service: `(${service})` }));
       return found.map(({ metric }) => metric.pod).sort();
     };
     assert.deepEqual(await of("chat"), PODS);
@@ -110,7 +92,7 @@ test("Prometheus, two servers and an operator", { timeout: 300_000 }, async (t) 
   await t.test("every rule is evaluated and returns series", async () => {
     assert.ok(rules.length > 25, `${rules.length} rules`);
     assert.deepEqual(rules.filter(({ health }) => health !== "ok"), []);
-    for (const rule of rules) await gives(rule.name, rule.type === "alerting" ? figures(rule) : rule.query);
+    for (const rule of rules) await gives(rule.name, rule.type === "alerting" ? figures(rule.name, rule.query) : rule.query);
     for (const { name } of rules.filter(({ type }) => type === "recording")) await gives(name, name);
   });
 
