@@ -49,14 +49,32 @@ async function operator(t) {
       "current-context": "empty",
     }),
   );
-  const [internal, api] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
-  const child = spawn(binary, ["operator", "--internal", internal, "--metrics-api", api], {
-    env: { PATH: process.env.PATH, KUBECONFIG: file },
-    stdio: "ignore",
+  const env = { PATH: process.env.PATH, KUBECONFIG: file };
+  return answering(t, "/metrics", async (internal) => {
+    const args = ["operator", "--internal", internal, "--metrics-api", `127.0.0.1:${await freePort()}`];
+    return spawn(binary, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   });
-  atEnd(t, () => child.kill("SIGKILL"));
-  await until("the operator shows its metrics", () => fetch(`http://${internal}/metrics`).then((answer) => answer.ok, () => false));
-  return internal;
+}
+
+/**
+ * Starts a process that listens at the address that it is given, and waits until it answers there;
+ * gives the address. Where somebody else took the port meanwhile, it is started at another one.
+ */
+async function answering(t, route, start) {
+  for (let tries = 0; ; tries++) {
+    const address = `127.0.0.1:${await freePort()}`;
+    const child = await start(address);
+    const lines = [];
+    let over = false;
+    child.once("error", (error) => lines.push(`${error.message}; tests/setup.sh installs what is missing`));
+    child.once("close", () => (over = true));
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => lines.push(String(chunk)));
+    atEnd(t, () => ended(child));
+    const answers = () => fetch(`http://${address}${route}`).then((answer) => answer.ok, () => false);
+    const state = await until(() => `it answers at ${route}\n${lines.join("")}`, async () => (over ? "over" : (await answers()) && "up"));
+    if (state === "up") return address;
+    if (tries === 3) throw new Error(`it ended:\n${lines.join("")}`);
+  }
 }
 
 /** A real Prometheus. */
@@ -65,8 +83,6 @@ export class Prometheus {
   static async start(t, targets, interval = "1s") {
     const prometheus = new Prometheus();
     const data = await directory(t);
-    const port = await freePort();
-    prometheus.url = `http://127.0.0.1:${port}`;
     const config = {
       global: { scrape_interval: interval, scrape_timeout: interval, evaluation_interval: interval },
       rule_files: [path.join(root, "charts/rookery/rules/*.yaml")],
@@ -77,13 +93,11 @@ export class Prometheus {
     };
     // JSON is YAML.
     await writeFile(path.join(data, "prometheus.yml"), JSON.stringify(config));
-    const args = [`--config.file=${data}/prometheus.yml`, `--storage.tsdb.path=${data}/data`, `--web.listen-address=127.0.0.1:${port}`];
-    const lines = [];
-    const child = spawn("prometheus", args, { stdio: ["ignore", "pipe", "pipe"] });
-    child.once("error", (error) => lines.push(`${error.message}; tests/setup.sh installs it`));
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => lines.push(String(chunk)));
-    atEnd(t, () => ended(child));
-    await until(() => `Prometheus is ready\n${lines.join("")}`, () => fetch(`${prometheus.url}/-/ready`).then((answer) => answer.ok, () => false));
+    const args = [`--config.file=${data}/prometheus.yml`, `--storage.tsdb.path=${data}/data`];
+    const address = await answering(t, "/-/ready", (listen) => {
+      return spawn("prometheus", [...args, `--web.listen-address=${listen}`], { stdio: ["ignore", "pipe", "pipe"] });
+    });
+    prometheus.url = `http://${address}`;
     return prometheus;
   }
 
