@@ -31,6 +31,7 @@ COPY Cargo.toml Cargo.lock ./
 RUN rustc -vV | sed -n 's/^host: //p' >host \
  && mkdir src && echo 'fn main() {}' >src/main.rs && touch src/lib.rs \
  && cargo build --locked --profile image --target "$(cat host)" --bin rookery
+COPY charts/rookery/rules charts/rookery/rules
 COPY src src
 RUN touch src/main.rs src/lib.rs \
  && cargo build --locked --profile image --target "$(cat host)" --bin rookery \

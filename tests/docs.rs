@@ -1,6 +1,7 @@
 //! What the documents show can be had: resources are taken as they stand, and the values that they
 //! set are values of the chart.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,8 +9,16 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// The documents about Kubernetes, where a key such as `redis.demo` is one of the chart's values.
-const KUBERNETES: [&str; 7] =
-    ["install", "upgrade", "autoscaling", "ingress", "scaling", "production", "leaving"];
+const KUBERNETES: [&str; 8] = [
+    "install",
+    "upgrade",
+    "autoscaling",
+    "ingress",
+    "scaling",
+    "production",
+    "monitoring",
+    "leaving",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -20,14 +29,16 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The README and everything in docs/, with its name.
+/// The README and everything in docs/, the pages of alerts too, with its name.
 fn documents() -> Vec<(String, String)> {
     let mut names = vec!["README.md".to_owned()];
-    for entry in std::fs::read_dir(root().join("docs")).expect("docs/ is there") {
-        let name = entry.expect("it can be listed").file_name();
-        let name = name.to_str().expect("its name is text").to_owned();
-        if name.ends_with(".md") {
-            names.push(format!("docs/{name}"));
+    for folder in ["docs", "docs/runbooks"] {
+        for entry in std::fs::read_dir(root().join(folder)).expect("it is there") {
+            let name = entry.expect("it can be listed").file_name();
+            let name = name.to_str().expect("its name is text").to_owned();
+            if name.ends_with(".md") {
+                names.push(format!("{folder}/{name}"));
+            }
         }
     }
     names.into_iter().map(|name| (name.clone(), read(name))).collect()
@@ -240,27 +251,125 @@ fn every_key_that_is_named_exists() {
     assert!(seen > 40, "only {seen}");
 }
 
+/// The names of all alerts, of the servers and of the operator.
+fn alerts() -> BTreeSet<String> {
+    let files =
+        ["servers", "operator"].map(|file| format!("charts/rookery/rules/{file}.rules.yaml"));
+    let names = |file: &String| -> Vec<String> {
+        let rules = read(file);
+        let lines = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+        lines.map(str::to_owned).collect()
+    };
+    let all: BTreeSet<_> = files.iter().flat_map(names).collect();
+    assert!(all.len() >= 18, "{all:?}");
+    all
+}
+
+/// The pages of alerts, by their names.
+fn runbooks() -> BTreeMap<String, String> {
+    let folder = std::fs::read_dir(root().join("docs/runbooks")).expect("docs/runbooks is there");
+    let names = folder.map(|entry| entry.expect("it can be listed").file_name());
+    let names = names.map(|name| name.to_str().expect("its name is text").to_owned());
+    names
+        .map(|name| {
+            let alert = name.strip_suffix(".md").expect("there are pages only").to_owned();
+            (alert, read(format!("docs/runbooks/{name}")))
+        })
+        .collect()
+}
+
 #[test]
 fn every_alert_is_named_and_every_named_one_exists() {
-    let resource = root().join("manifests/examples/haproxy.yaml");
-    let output = Command::new(env!("CARGO_BIN_EXE_rookery"))
-        .arg("render")
-        .arg(resource)
-        .arg("--monitoring")
-        .output()
-        .expect("the binary runs");
-    let rules = String::from_utf8(output.stdout).expect("it prints text");
     let alert = |line: &str| {
-        let name = line.strip_prefix("| `Rookery")?.split('`').next()?;
-        Some(format!("alert: Rookery{name}"))
+        let row = line.strip_prefix("| [`Rookery")?;
+        let (name, link) = row.split_once("`](")?;
+        assert!(link.starts_with(&format!("runbooks/Rookery{name}.md)")), "{line}");
+        Some(format!("Rookery{name}"))
     };
-    let document = read("docs/production.md");
-    let named: Vec<_> = document.lines().filter_map(alert).collect();
-    let made = rules.matches("alert: Rookery").count();
-    for alert in &named {
-        assert!(rules.contains(&format!("{alert}\n")), "no rule has `{alert}`");
+    let named: BTreeSet<_> = read("docs/monitoring.md").lines().filter_map(alert).collect();
+    assert_eq!(named, alerts(), "docs/monitoring.md has a row for each");
+}
+
+#[test]
+fn every_alert_has_a_page_and_every_page_an_alert() {
+    let pages = runbooks();
+    assert_eq!(pages.keys().cloned().collect::<BTreeSet<_>>(), alerts());
+    let sections =
+        ["What it means", "Confirm", "Likely causes", "What to do", "Escalate"].map(Some);
+    for (alert, page) in &pages {
+        assert!(page.starts_with(&format!("# {alert}\n\nSeverity: ")), "{alert}");
+        let found: Vec<_> = page.lines().map(|line| line.strip_prefix("## ")).collect();
+        let found: Vec<_> = found.into_iter().filter(Option::is_some).collect();
+        assert_eq!(found, sections, "{alert}");
     }
-    assert_eq!(named.len(), made, "docs/production.md names {named:?}");
+}
+
+#[test]
+fn a_page_has_the_severity_of_its_alert() {
+    for file in ["servers", "operator"] {
+        let rules = read(format!("charts/rookery/rules/{file}.rules.yaml"));
+        for alert in rules.split("- alert: ").skip(1) {
+            let name = alert.lines().next().expect("a name follows");
+            let severity = alert.split("severity: ").nth(1).expect("it has one");
+            let severity = severity.lines().next().expect("it has a word");
+            let page = &runbooks()[name];
+            assert!(page.contains(&format!("\n\nSeverity: {severity}. ")), "{name}: {severity}");
+            let row = format!("| [`{name}`](runbooks/{name}.md) | {severity} | ");
+            assert!(read("docs/monitoring.md").contains(&row), "{row}");
+        }
+    }
+}
+
+/// What is typed: lines of shell blocks, and what stands between backticks in prose.
+fn typed(page: &str) -> Vec<&str> {
+    let mut shell = false;
+    let mut found = Vec::new();
+    for line in page.lines() {
+        match line {
+            "```sh" => shell = true,
+            _ if line.starts_with("```") => shell = false,
+            _ if shell => found.push(line),
+            _ => found.extend(line.split('`').skip(1).step_by(2)),
+        }
+    }
+    found
+}
+
+#[test]
+fn every_command_of_a_page_exists() {
+    let mut seen = 0;
+    for (alert, page) in runbooks() {
+        for line in typed(&page) {
+            let Some(words) = line.strip_prefix("rookery ") else { continue };
+            let mut words = words.split(' ');
+            let command = words.next().expect("split gives one");
+            let output = Command::new(env!("CARGO_BIN_EXE_rookery"))
+                .args([command, "--help"])
+                .output()
+                .expect("the binary runs");
+            assert!(output.status.success(), "{alert}: there is no `rookery {command}`");
+            let help = String::from_utf8_lossy(&output.stdout);
+            for flag in words.filter(|word| word.starts_with("--")) {
+                assert!(help.contains(flag), "{alert}: `rookery {command}` has no {flag}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 8, "only {seen}");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for (name, text) in documents() {
+        let folder = Path::new(&name).parent().expect("it is a file").to_owned();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or(target);
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            assert!(root().join(&folder).join(file).exists(), "{name} links to {target}");
+        }
+    }
 }
 
 #[test]

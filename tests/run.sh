@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every test: formatting, lints, Rust tests, stock clients. The last line counts them.
+# Runs every test: formatting, lints, Rust tests, stock clients, monitoring. The last line counts them.
 # Exits with 1 when one failed, a step broke, or none ran.
 set -u
 cd "$(dirname "$0")/.."
@@ -62,7 +62,7 @@ fi
 
 ROOKERY_BIN=${CARGO_TARGET_DIR:-$PWD/target}/debug/rookery
 export ROOKERY_BIN
-step node --test --test-concurrency=2 --test-reporter=spec tests/clients/*.test.mjs
+step node --test --test-concurrency=2 --test-reporter=spec tests/clients/*.test.mjs tests/monitoring/*.test.mjs
 count "$(sed -n 's/^[^a-z]*pass \([0-9]*\)$/\1/p' "$log/out" | tail -n 1)" \
     "$(sed -n 's/^[^a-z]*fail \([0-9]*\)$/\1/p' "$log/out" | tail -n 1)"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need and this machine lacks, and says what that is: Debian packages
-# (as root only), Node packages in tests/clients, Python packages in tests/.venv.
+# (as root only), Node packages in tests/clients and dashboards, Python packages in tests/.venv.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,6 +15,7 @@ has cargo || {
 wanted=
 has redis-server || wanted="$wanted redis-server"
 has "${CHROMIUM:-chromium}" || wanted="$wanted chromium"
+has prometheus && has promtool || wanted="$wanted prometheus"
 has node || wanted="$wanted nodejs"
 has npm || wanted="$wanted npm"
 has python3 || wanted="$wanted python3"
@@ -54,14 +55,17 @@ if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 18 ]; then
     exit 1
 fi
 
-lock=tests/clients/package-lock.json
-stamp=tests/clients/node_modules/.installed
-if ! cmp -s "$lock" "$stamp"; then
-    say "installing Node packages into tests/clients: $(node -p \
-        'Object.keys(require("./tests/clients/package.json").dependencies).join(", ")')"
-    (cd tests/clients && npm ci)
-    cp "$lock" "$stamp"
-fi
+for folder in tests/clients dashboards; do
+    lock=$folder/package-lock.json
+    stamp=$folder/node_modules/.installed
+    if ! cmp -s "$lock" "$stamp"; then
+        say "installing Node packages into $folder: $(node -p \
+            'const { dependencies, devDependencies } = require("./'$folder'/package.json")
+            Object.keys({ ...dependencies, ...devDependencies }).join(", ")')"
+        (cd $folder && npm ci)
+        cp "$lock" "$stamp"
+    fi
+done
 
 requirements=tests/clients/requirements.txt
 stamp=tests/.venv/installed

@@ -1,6 +1,5 @@
 //! The objects of a `Rookery`. Pure: the same resource gives the same objects, byte for byte.
 
-mod alerts;
 mod autoscaler;
 mod config_map;
 mod deployment;
@@ -9,6 +8,7 @@ mod ingress;
 mod monitoring;
 mod network_policy;
 mod pod_template;
+mod rules;
 mod service_account;
 mod services;
 

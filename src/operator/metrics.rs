@@ -53,6 +53,9 @@ impl OperatorMetrics {
                 "1 while this operator is the one that reconciles.",
             )?,
         };
+        for outcome in ["done", "invalid", "failed"] {
+            metrics.reconciles.with_label_values(&[outcome]);
+        }
         registry.register(Box::new(metrics.reconciles.clone()))?;
         registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
         registry.register(Box::new(metrics.changes.clone()))?;

@@ -55,6 +55,8 @@ pub struct Values {
     pub monitoring: Monitoring,
     /// Who may reach the servers, and whom they may reach.
     pub network_policy: NetworkPolicySpec,
+    /// Dashboards for Grafana.
+    pub dashboards: DashboardValues,
     /// The operator: one serves a cluster.
     pub operator: OperatorValues,
     /// The definition of `Rookery` resources.
@@ -113,6 +115,21 @@ pub struct RedisValues {
     pub demo: bool,
     /// The image of that Redis.
     pub image: String,
+}
+
+/// Dashboards for Grafana, in ConfigMaps that its sidecar loads. They show every release: one
+/// brings them.
+#[derive(Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DashboardValues {
+    /// Whether this release brings them.
+    pub enabled: bool,
+    /// The namespace of the ConfigMaps. Empty: the release's.
+    pub namespace: String,
+    /// Labels of the ConfigMaps: the sidecar finds them by one.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the ConfigMaps: the sidecar reads the folder from one.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// The definition of `Rookery` resources.

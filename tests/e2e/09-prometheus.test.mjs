@@ -1,10 +1,13 @@
-// Prometheus takes servers and operator by their annotations; what it reads is what there is; and
-// only a Prometheus is let in.
+// Prometheus takes servers and operator by their annotations; what it reads is what there is; only a
+// Prometheus is let in; and what the chart and the operator bring for monitoring finds its figures.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { asked, figures } from "../monitoring/queries.mjs";
+import { all, apply, get, kubectl } from "./harness/kubectl.mjs";
 import * as namespaces from "./harness/namespace.mjs";
 import * as operator from "./harness/operator.mjs";
 import { Prometheus } from "./harness/prometheus.mjs";
-import { Release } from "./harness/release.mjs";
+import { NAME, Release } from "./harness/release.mjs";
 import { scenario } from "./harness/scenario.mjs";
 import { until } from "./harness/until.mjs";
 
@@ -12,14 +15,19 @@ const CLIENTS = 45;
 
 scenario("a Prometheus in the cluster", async (s) => {
   await operator.ensure();
-  const release = await Release.install(s, "measured", { replicas: { min: 2, max: 2 } });
+  await apply(await readFile(new URL("fixtures/prometheus-operator.yaml", import.meta.url), "utf8"));
+  s.atEnd(() => kubectl("delete", "crd", "servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"));
+  const release = await Release.install(s, "measured", { replicas: { min: 2, max: 2 }, dashboards: { enabled: true } });
+  const rules = await until("the operator has made the rules", async () => {
+    return (await get(release.namespace, "prometheusrules.monitoring.coreos.com", NAME))?.spec;
+  });
   const namespace = await namespaces.create("prometheus");
   s.watch(namespace);
   s.atEnd(() => namespaces.remove(namespace));
   const operators = await operator.pods();
   const seen = [release.namespace, operator.NAMESPACE];
   const [prometheus, stranger] = await Promise.all([
-    Prometheus.start(namespace, "prometheus", "prometheus", seen),
+    Prometheus.start(namespace, "prometheus", "prometheus", seen, rules),
     Prometheus.start(namespace, "stranger", "something-else", seen),
   ]);
   const expected = [...(await release.pods()).map(({ name }) => name), ...operators.map(({ metadata }) => metadata.name)].sort();
@@ -38,6 +46,39 @@ scenario("a Prometheus in the cluster", async (s) => {
     await swarm.grow(CLIENTS);
     await until("it has read all", () => connections(prometheus, release, swarm));
     assert.equal(swarm.byPod().size, 2, "both pods have some");
+  });
+
+  const pods = (await release.pods()).map(({ name }) => name).sort();
+  /** Asks until there are figures, of this release's pods alone. */
+  const gives = async (what, expr) => {
+    const found = await until(`${what} returns series: ${expr}`, async () => {
+      const series = await prometheus.query(expr);
+      return series.some(({ value }) => Number.isFinite(value)) && series;
+    });
+    const others = found.filter(({ metric }) => metric.pod !== undefined && !pods.includes(metric.pod));
+    assert.deepEqual(others, [], expr);
+  };
+
+  await s.step("the dashboards are there, and their queries return series of this release", async () => {
+    await chatter(s, release);
+    const boards = await all(release.namespace, "configmaps", "grafana_dashboard=1");
+    const files = boards.flatMap(({ data }) => Object.entries(data));
+    assert.deepEqual(files.map(([file]) => file).sort(), ["rookery-fleet.json", "rookery-rooms.json"]);
+    assert.ok(boards.every(({ metadata }) => metadata.annotations.grafana_folder === "Rookery"));
+    const chosen = { namespace: release.namespace, service: NAME };
+    for (const [file, json] of files) {
+      const dashboard = JSON.parse(json);
+      for (const { title, targets } of dashboard.panels.filter(({ type }) => type !== "row")) {
+        for (const { expr } of targets) await gives(`${file}, ${title}`, asked(expr, dashboard, chosen));
+      }
+    }
+  });
+
+  await s.step("the operator's rules are there, and their conditions have figures of this release", async () => {
+    const made = rules.groups.flatMap((group) => group.rules);
+    assert.ok(made.length > 20, `${made.length} rules`);
+    for (const { alert, record, expr } of made) await gives(alert ?? record, alert ? figures(alert, expr) : record);
+    assert.ok(await get(release.namespace, "servicemonitors.monitoring.coreos.com", NAME));
   });
 
   await s.step("and so when some have left", async () => {
@@ -63,6 +104,21 @@ scenario("a Prometheus in the cluster", async (s) => {
     assert.ok(targets.every(({ lastError }) => /deadline|refused|timeout|unreachable/.test(lastError)), JSON.stringify(targets));
   });
 });
+
+/** Two clients in a room, one of which publishes to it. */
+async function chatter(s, release) {
+  const [one, other] = [await release.client(s, ["websocket"]), await release.client(s, ["polling"])];
+  const room = "acme:board";
+  for (const client of [one, other]) assert.equal((await client.emitWithAck("join", { room })).status, "SUCCESS");
+  let heard = 0;
+  other.on("chat", () => heard++);
+  await until("what is published is heard, for some seconds", async () => {
+    assert.equal((await one.emitWithAck("publish", { room, event: "chat", data: heard })).status, "SUCCESS");
+    return heard > 20;
+  });
+  one.close();
+  other.close();
+}
 
 /** Whether Prometheus has read of each pod what the swarm knows of it. */
 async function connections(prometheus, release, swarm) {

@@ -6,7 +6,7 @@
 {{- $_ := set $.Values . dict -}}
 {{- end -}}
 {{- end -}}
-{{- range list "image" "rookery" "operator" "crd" -}}
+{{- range list "image" "rookery" "operator" "crd" "dashboards" -}}
 {{- if kindIs "invalid" (index $.Values .) -}}
 {{- fail (printf "`%s` is empty: leave it out, or write what is to be under it" .) -}}
 {{- end -}}
@@ -14,8 +14,10 @@
 {{- if kindIs "invalid" .Values.operator.networkPolicy -}}
 {{- fail "`operator.networkPolicy` is empty: leave it out, or write what is to be under it" -}}
 {{- end -}}
-{{- if kindIs "invalid" .Values.operator.serviceMonitor -}}
-{{- $_ := set .Values.operator "serviceMonitor" dict -}}
+{{- range list "serviceMonitor" "prometheusRule" -}}
+{{- if kindIs "invalid" (index $.Values.operator .) -}}
+{{- $_ := set $.Values.operator . dict -}}
+{{- end -}}
 {{- end -}}
 {{- $_ := set .Values.operator "watchNamespaces" (.Values.operator.watchNamespaces | default list | uniq) -}}
 {{- /* What is null is not there. */ -}}

@@ -3,8 +3,7 @@
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::alerts::{self, Alert};
-use super::metadata;
+use super::{metadata, rules};
 use crate::operator::names;
 use crate::operator::validate::Validated;
 
@@ -38,21 +37,9 @@ pub(super) fn service_monitor(v: &Validated) -> Value {
     )
 }
 
-/// What somebody should look at.
+/// What is recorded of the servers, and what somebody should look at.
 pub(super) fn prometheus_rule(v: &Validated) -> Value {
-    let rules: Vec<Value> = alerts::all(v).iter().map(rule).collect();
-    let groups = json!([{ "name": format!("rookery-{}", v.name), "rules": rules }]);
-    object(v, &prometheus_rule_kind(), json!({ "groups": groups }))
-}
-
-fn rule(alert: &Alert) -> Value {
-    json!({
-        "alert": alert.name,
-        "expr": alert.expr,
-        "for": alert.lasting,
-        "labels": { "severity": alert.severity },
-        "annotations": { "summary": alert.summary, "description": alert.description },
-    })
+    object(v, &prometheus_rule_kind(), json!({ "groups": rules::groups(v) }))
 }
 
 fn kind(kind: &str, plural: &str) -> ApiResource {

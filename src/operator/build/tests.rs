@@ -2,17 +2,15 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt as _;
-use prometheus::core::Collector as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::latency::Latency;
 use crate::operator::crd::Rookery;
 use crate::operator::validate::{Defaults, validate};
-use crate::ops::metrics::Metrics;
 
 mod ingress;
 mod network_policy;
+mod rules;
 
 const ALL: Capabilities = Capabilities { service_monitor: true, prometheus_rule: true };
 
@@ -259,34 +257,4 @@ fn the_service_monitor_takes_the_internal_port_alone() {
         .map(|object| object.name_any())
         .collect();
     assert_eq!(with_port, ["chat-internal"]);
-}
-
-#[test]
-fn alerts_name_only_metrics_that_there_are() {
-    let metrics = Metrics::new().unwrap();
-    metrics.with_redis().unwrap();
-    let mut known: BTreeSet<String> =
-        metrics.registry().gather().iter().map(|family| family.name().to_owned()).collect();
-    let latency =
-        Latency::new(1, &crate::config::Latency::default(), "", &std::sync::Arc::new(metrics));
-    known.extend(latency.collect().iter().map(|family| format!("{}_bucket", family.name())));
-
-    let rule = find(&built(FULL), "PrometheusRule", "chat");
-    let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
-    assert_eq!(rules.len(), 6);
-    for rule in rules {
-        let expr = rule["expr"].as_str().unwrap();
-        let words = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let named: Vec<&str> = words.filter(|word| word.starts_with("rookery_")).collect();
-        assert!(!named.is_empty(), "{expr}");
-        for name in named {
-            assert!(known.contains(name), "{name} in {expr}");
-        }
-        assert!(expr.contains("namespace=\"team\"") && expr.contains("chat-[a-z0-9]+-"), "{expr}");
-        for text in ["summary", "description"] {
-            assert!(rule["annotations"][text].as_str().is_some_and(|t| !t.is_empty()));
-        }
-    }
-    let alone = find(&built("{}"), "PrometheusRule", "chat").to_string();
-    assert!(!alone.contains("rookery_redis_up"), "it would never be there");
 }

@@ -250,6 +250,12 @@ pub struct Monitoring {
     /// Labels of both, by which a Prometheus selects them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Where the pages are that alerts link to: `https://docs.example.com/runbooks` makes
+    /// `https://docs.example.com/runbooks/RookeryAbsent.md`. Absent: their path in Rookery's
+    /// repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^https?://"))]
+    pub runbook_url: Option<String>,
 }
 
 impl Default for Monitoring {
@@ -259,6 +265,7 @@ impl Default for Monitoring {
             prometheus_rule: true,
             interval: Period(Duration::from_secs(15)),
             labels: BTreeMap::new(),
+            runbook_url: None,
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct OperatorValues {
     pub env: BTreeMap<String, String>,
     /// Its ServiceMonitor.
     pub service_monitor: ServiceMonitorValues,
+    /// Its PrometheusRule.
+    pub prometheus_rule: PrometheusRuleValues,
     /// Its NetworkPolicy.
     pub network_policy: OperatorNetworkPolicy,
 }
@@ -53,6 +55,19 @@ pub struct ServiceMonitorValues {
     pub interval: String,
     /// More labels, by which a Prometheus selects it.
     pub labels: BTreeMap<String, String>,
+}
+
+/// Alerts about the operator, for the Prometheus operator.
+#[derive(Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PrometheusRuleValues {
+    /// Whether it is made. Its definition must exist.
+    pub enabled: bool,
+    /// More labels, by which a Prometheus selects it.
+    pub labels: BTreeMap<String, String>,
+    /// Where the pages are that alerts link to. Empty: their path in Rookery's repository.
+    #[schemars(regex(pattern = "^(https?://.*)?$"))]
+    pub runbook_url: String,
 }
 
 /// Who may reach the operator, and whom it may reach.

@@ -7,7 +7,8 @@ import { until } from "./until.mjs";
 
 /** Targets are the pods with `prometheus.io/scrape: "true"`, at the port and the path that they say. */
 const CONFIG = {
-  global: { scrape_interval: "2s", scrape_timeout: "2s" },
+  global: { scrape_interval: "2s", scrape_timeout: "2s", evaluation_interval: "2s" },
+  rule_files: ["/etc/prometheus/rules.json"],
   scrape_configs: [
     {
       job_name: "pods",
@@ -54,12 +55,12 @@ export class Prometheus {
 
   /**
    * Starts one in a namespace, which is to be removed with it; it is shown the pods of `seen`,
-   * namespaces. `label` is its `app.kubernetes.io/name`.
+   * namespaces. `label` is its `app.kubernetes.io/name`, `rules` is what its file of rules holds.
    */
-  static async start(namespace, name, label, seen) {
+  static async start(namespace, name, label, seen, rules = { groups: [] }) {
     const prometheus = new Prometheus(namespace, name);
     const pods = (await Promise.all(seen.map((one) => all(one, "pods")))).flat();
-    await apply(prometheus.#objects(label, pods.map(discovered)));
+    await apply(prometheus.#objects(label, pods.map(discovered), rules));
     await until("Prometheus answers", () => prometheus.targets());
     return prometheus;
   }
@@ -82,7 +83,7 @@ export class Prometheus {
     return raw(`/api/v1/namespaces/${this.namespace}/pods/${this.name}:9090/proxy/api/v1/${path}`);
   }
 
-  #objects(label, pods) {
+  #objects(label, pods, rules) {
     const { namespace, name } = this;
     return [
       {
@@ -90,7 +91,7 @@ export class Prometheus {
         kind: "ConfigMap",
         metadata: { namespace, name },
         // JSON is YAML.
-        data: { "prometheus.yml": JSON.stringify(CONFIG), "pods.json": JSON.stringify(pods) },
+        data: { "prometheus.yml": JSON.stringify(CONFIG), "pods.json": JSON.stringify(pods), "rules.json": JSON.stringify(rules) },
       },
       {
         apiVersion: "v1",

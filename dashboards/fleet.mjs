@@ -1,0 +1,61 @@
+// All servers: who is connected, what goes through them, and how much more they can take.
+import { figure, lines, row } from "./panels.mjs";
+import { CHOSEN, dashboard } from "./variables.mjs";
+
+const RATE = "$__rate_interval";
+const rate = (metric, more = "") => `rate(${metric}{${CHOSEN}${more}}[${RATE}])`;
+const now = (metric, more = "") => `${metric}{${CHOSEN}${more}}`;
+/** The processes that are Rookery servers. */
+const ours = (series) => `sum by (namespace, pod) (${series} and on (namespace, pod, instance) ${now("rookery_connections_limit")})`;
+const byPod = (series) => `sum by (namespace, pod) (${series})`;
+const share = `sum by (namespace, pod) (${now("rookery_connections")}) / sum by (namespace, pod) (${now("rookery_connections_limit")})`;
+const measured = (le) => `sum(${rate("rookery_delivery_latency_seconds_bucket", `,le="${le}"`)})`;
+
+const BAD = { refused: "red", slow: "red", transport_error: "orange", ping_timeout: "yellow", client: "green", drain: "blue" };
+const OUTCOMES = { written: "green", dropped_slow: "red", dropped_volatile: "yellow", gone: "purple" };
+
+export const fleet = dashboard({
+  uid: "rookery-fleet",
+  title: "Rookery / Fleet",
+  description: "Rookery's servers: connections, publications and deliveries, Redis, and how much more they can take.",
+})
+  .withRow(row("Now"))
+  .withPanel(figure({ title: "Connections", unit: "short", query: `sum(${now("rookery_connections")})`, good: "Sessions of clients, on all servers. Good: it follows the day; it does not fall at once." }))
+  .withPanel(figure({ title: "Servers", unit: "short", query: `count(${now("rookery_build_info")})`, good: "Servers that are scraped. Good: as many as `kubectl get rk` says." }))
+  .withPanel(figure({ title: "Fullest server", unit: "percentunit", query: `max(${share})`, levels: [["green", null], ["orange", 0.8], ["red", 0.9]], good: "Connections of the fullest server, of its limits.connections. Good: below 80 %. At 100 % it refuses clients." }))
+  .withPanel(figure({ title: "Deliveries", unit: "ops", query: `sum(${rate("rookery_deliveries_total", ',outcome="written"')})`, good: "Messages written to clients, a second." }))
+  .withPanel(figure({ title: "p99 of deliveries", unit: "s", query: `histogram_quantile(0.99, sum by (le) (${rate("rookery_delivery_latency_seconds_bucket")}))`, levels: [["green", null], ["orange", 0.1], ["red", 0.5]], none: "no deliveries", good: "99 of 100 deliveries are faster, from acceptance to the kernel. Good: below 100 ms. Over 500 ms RookerySlowDelivery fires." }))
+  .withPanel(figure({ title: "Within 500 ms", unit: "percentunit", decimals: 2, query: `${measured("0.5")} / ${measured("+Inf")}`, levels: [["red", null], ["orange", 0.995], ["green", 0.999]], none: "no deliveries", good: "Deliveries that took at most 500 ms. Good: 99.9 %, which is the objective." }))
+  .withPanel(figure({ title: "Redis", unit: "short", query: `min(${now("rookery_redis_up")})`, levels: [["red", null], ["green", 1]], none: "none", mappings: [{ type: "value", options: { 0: { text: "down", color: "red", index: 0 }, 1: { text: "up", color: "green", index: 1 } } }], good: "Down where one server has no connection to Redis. Good: up; none where one server runs alone." }))
+  .withPanel(figure({ title: "Clients refused", unit: "cps", query: `sum(${rate("rookery_rejected_total", ',reason=~"connections|connect_rate|per_ip"')})`, levels: [["green", null], ["red", 0.1]], good: "Handshakes answered 503 at a limit, a second. Good: 0." }))
+
+  .withRow(row("Connections"))
+  .withPanel(lines({ title: "Connections by pod", unit: "short", stack: true, queries: [["{{pod}}", byPod(now("rookery_connections"))]], good: "Good: about even. A new server fills slowly, as clients stay where they are." }))
+  .withPanel(lines({ title: "Connections by transport", unit: "short", stack: true, queries: [["{{transport}}", `sum by (transport) (${now("rookery_connections")})`]], good: "Good: nearly all by websocket. Many by polling: something on the way does not let WebSockets through; ask `rookery doctor`." }))
+  .withPanel(lines({ title: "Share of the limit by pod", unit: "percentunit", limit: 0.9, max: 1, queries: [["{{pod}}", share]], good: "Connections of limits.connections. Good: below 80 %, so that a lost server's clients find room." }))
+  .withPanel(lines({ title: "Connects", unit: "cps", queries: [["{{outcome}}", `sum by (outcome) (${rate("rookery_connects_total")})`]], colors: { accepted: "green", refused: "red" }, good: "Clients that asked for a namespace, a second. Good: few are refused. A peak without a rollout is a reconnect storm." }))
+  .withPanel(lines({ title: "Disconnects by reason", unit: "cps", stack: true, queries: [["{{reason}}", `sum by (reason) (${rate("rookery_disconnects_total")})`]], colors: BAD, good: "Sessions that ended, a second. Good: client, and drain during rollouts. transport_error: the ingress or the network cuts them; slow: they do not read what they are sent." }))
+  .withPanel(lines({ title: "Rejections by reason", unit: "cps", stack: true, queries: [["{{reason}}", `sum by (reason) (${rate("rookery_rejected_total")})`]], good: "Refused clients and requests, a second. Good: near 0. connections, connect_rate: servers are full; unauthenticated, forbidden: tokens or rules." }))
+
+  .withRow(row("Publications and deliveries"))
+  .withPanel(lines({ title: "Publications by source", unit: "mps", stack: true, queries: [["{{source}}", `sum by (source) (${rate("rookery_publications_total")})`]], good: "Publications accepted (client, api, bridge, backend) or received from other servers (redis), a second." }))
+  .withPanel(lines({ title: "Deliveries by outcome", unit: "ops", queries: [["{{outcome}}", `sum by (outcome) (${rate("rookery_deliveries_total")})`]], colors: OUTCOMES, good: "One for each publication and recipient. Good: written alone. dropped_slow: clients that did not keep up, and were disconnected." }))
+  .withPanel(lines({ title: "HTTP API", unit: "reqps", queries: [["requests", `sum(${rate("rookery_api_request_seconds_count")})`], ["answered 429", `sum(${rate("rookery_api_overloaded_total")})`]], colors: { "answered 429": "red" }, good: "Requests to the HTTP API, a second. Good: none is answered 429 for lack of memory for bodies." }))
+
+  .withRow(row("Redis"))
+  .withPanel(lines({ title: "Redis up by pod", unit: "short", max: 1, queries: [["{{pod}}", `min by (namespace, pod) (${now("rookery_redis_up")})`]], good: "1 while both links of a server are up. Good: always 1. At 0 what is published there stays there." }))
+  .withPanel(lines({ title: "Messages to and from Redis", unit: "mps", queries: [["{{direction}}", `sum by (direction) (${rate("rookery_redis_messages_total")})`]], good: "Good: in follows out. One Redis carries some hundred thousand a second." }))
+  .withPanel(lines({ title: "Redis: what went wrong", unit: "short", queries: [["reconnects", `sum(increase(${now("rookery_redis_reconnects_total")}[${RATE}]))`], ["unsent", `sum(increase(${now("rookery_redis_unsent_total")}[${RATE}]))`], ["dropped", `sum(increase(${now("rookery_redis_dropped_total")}[${RATE}]))`]], colors: { reconnects: "orange", unsent: "red", dropped: "purple" }, good: "Good: 0. unsent: accepted here and never heard elsewhere; dropped: received and not delivered." }))
+
+  .withRow(row("Saturation"))
+  .withPanel(lines({ title: "CPU by pod", unit: "short", queries: [["{{pod}}", ours(rate("process_cpu_seconds_total"))]], good: "Cores in use. Good: below half of the limit, or of the node." }))
+  .withPanel(lines({ title: "Memory by pod", unit: "bytes", queries: [["{{pod}}", ours(now("process_resident_memory_bytes"))]], good: "Good: about 16 KiB for each connection, and what waits for slow clients; below half of the limit." }))
+  .withPanel(lines({ title: "Open files, of the limit", unit: "percentunit", limit: 0.9, max: 1, queries: [["{{pod}}", `${ours(now("process_open_fds"))} / ${ours(now("process_max_fds"))}`]], good: "One for each connection. Good: below 80 %." }))
+  .withPanel(lines({ title: "Bytes that wait for clients", unit: "bytes", queries: [["{{pod}}", byPod(now("rookery_outbox_bytes"))]], good: "What the clients' queues hold. Good: near 0. It rises where clients do not read; each may hold limits.queue." }))
+  .withPanel(lines({ title: "Messages that wait for shards", unit: "short", limit: 4096, queries: [["{{pod}}", byPod(now("rookery_shard_queue"))]], good: "Good: near 0. It rises where a server gets more than it works off; from 4,096 on RookeryShardQueueFilling fires." }))
+  .withPanel(lines({ title: "What was left out", unit: "short", queries: [["idempotency answers", `sum(increase(${now("rookery_api_ids_evicted_total")}[${RATE}]))`], ["log lines", `sum(increase(${now("rookery_log_lines_suppressed_total")}[${RATE}]))`]], good: "Good: 0. Idempotency answers forgotten before their two minutes; log lines that clients caused too many of." }))
+
+  .withRow(row("Drains and changes"))
+  .withPanel(lines({ title: "Drains", unit: "s", queries: [["{{pod}}", `max by (namespace, pod) (${now("rookery_drain_seconds")})`], ["longest that is planned", `max(${now("rookery_drain_planned_seconds")})`]], colors: { "longest that is planned": "red" }, good: "Time since a server was told to stop. Good: each ends below what is planned." }))
+  .withPanel(lines({ title: "Configuration read again", unit: "short", queries: [["{{outcome}}", `sum by (outcome) (increase(${now("rookery_config_reloads_total")}[${RATE}]))`]], colors: { applied: "green", refused: "red" }, good: "Good: applied. Refused: the server goes on with the configuration before, and its log says why." }))
+  .withPanel(lines({ title: "Servers by version", unit: "short", stack: true, queries: [["{{version}}", `count by (version) (${now("rookery_build_info")})`]], good: "Good: one version, but during a rollout." }));

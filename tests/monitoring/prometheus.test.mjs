@@ -1,0 +1,136 @@
+// A real Prometheus scrapes two loaded servers and an operator: every query of every dashboard, every
+// rule, and every query of a runbook returns series, and nothing names a metric that there is not.
+import assert from "node:assert/strict";
+import { readFile, readdir } from "node:fs/promises";
+import test from "node:test";
+import { until } from "../clients/harness.mjs";
+import { dashboards } from "../../dashboards/generate.mjs";
+import { asked, figures } from "./queries.mjs";
+import { PODS, members, refused, slow, stage } from "./stage.mjs";
+
+const repository = (path) => new URL(`../../${path}`, import.meta.url);
+
+/** There from the first request of an autoscaler on, which no cluster sends here. */
+const LATER = new Set(["rookery_operator_metrics_api_requests_total"]);
+
+/** Everything that is called like a metric of ours, or of a process. */
+const named = (text) => new Set(text.match(/\b(rookery|process)_[a-z_]+[a-z]\b/g));
+
+/** The metrics among them that nothing has, in `known` as they are scraped. */
+const missing = (text, known) => [...named(text)].filter((name) => !known.has(name) && !["_bucket", "_count"].some((end) => known.has(name + end)));
+
+/** The blocks of PromQL in a page. */
+const promql = (page) => [...page.matchAll(/```promql\n(.*?)\n```/gs)].map(([, query]) => query);
+
+async function runbooks() {
+  const files = (await readdir(repository("docs/runbooks"))).sort();
+  return Promise.all(files.map(async (file) => [file, await readFile(repository(`docs/runbooks/${file}`), "utf8")]));
+}
+
+test("a name that no metric has is noticed", () => {
+  const known = new Set(["rookery_connections", "rookery_delivery_latency_seconds_bucket", "rookery_delivery_latency_seconds_count"]);
+  assert.deepEqual(missing("sum(rookery_connections) / rookery_conections", known), ["rookery_conections"]);
+  assert.deepEqual(missing("`rookery_delivery_latency_seconds`, rookery:connections:ratio", known), []);
+});
+
+test("Prometheus, two servers and an operator", { timeout: 300_000 }, async (t) => {
+  const { redis, servers, operator, prometheus } = await stage(t);
+  await Promise.all(servers.map((server) => members(t, server)));
+  await refused(t, servers[0]);
+  await slow(t, servers[1]);
+  // Two rounds of publications by every door, so that rates see a difference.
+  const published = async () => {
+    for (const server of servers) {
+      for (const room of ["board:news", "acme:app-0", "acme:app-1"]) await server.publish({ room, event: "n", args: [1] });
+    }
+    return (await prometheus.query('sum(rate(rookery_room_delivery_latency_seconds_count{room="board:news"}[1m])) > 0')).length > 0;
+  };
+  await until("Prometheus has seen deliveries", published);
+  const samples = `count(count_over_time(rookery_build_info[5m]) > 3)`;
+  await until("Prometheus has read both some times", async () => (await prometheus.query(samples))[0]?.value[1] === "2");
+
+  /** Runs a query; it must give figures. */
+  const gives = async (what, expr) => {
+    const found = await until(() => `${what} returns series: ${expr}`, async () => {
+      const series = await prometheus.query(expr);
+      return series.length > 0 && series;
+    }, 20_000);
+    assert.ok(found.some(({ value: [, value] }) => Number.isFinite(Number(value))), `${what} is no number: ${expr}`);
+  };
+
+  for (const [file, dashboard] of Object.entries(dashboards)) {
+    await t.test(`every query of ${file} returns series`, async () => {
+      const panels = dashboard.panels.filter(({ type }) => type !== "row");
+      for (const { title, targets } of panels) {
+        for (const { expr } of targets) await gives(`${file}, ${title}`, asked(expr, dashboard));
+      }
+    });
+
+    await t.test(`every variable of ${file} has values`, async () => {
+      for (const { name, query, regex } of dashboard.templating.list.filter(({ type }) => type === "query")) {
+        const [, series, label] = /^label_values\((.*), ([a-z]+)\)$/.exec(query.query);
+        const found = (await prometheus.query(asked(series, dashboard))).map(({ metric }) => metric[label]);
+        assert.ok(found.length > 0 && found.every(Boolean), `${name}: ${found}`);
+        if (regex) assert.deepEqual([...new Set(found.map((one) => new RegExp(regex.slice(1, -1)).exec(one)?.[1]))], ["chat"]);
+      }
+    });
+  }
+
+  await t.test("a dashboard shows the service that was chosen, and its pods alone", async () => {
+    const fleet = dashboards["rookery-fleet.json"];
+    const [{ expr }] = fleet.panels.find(({ title }) => title === "Connections by pod").targets;
+    const of = async (service) => {
+      const found = await prometheus.query(asked(expr, fleet, { namespace: "(chat)", service: `(${service})` }));
+      return found.map(({ metric }) => metric.pod).sort();
+    };
+    assert.deepEqual(await of("chat"), PODS);
+    assert.deepEqual(await of("chat|lobby"), PODS);
+    assert.deepEqual(await of("cha"), []);
+  });
+
+  const rules = await prometheus.rules();
+  await t.test("every rule is evaluated and returns series", async () => {
+    assert.ok(rules.length > 25, `${rules.length} rules`);
+    assert.deepEqual(rules.filter(({ health }) => health !== "ok"), []);
+    for (const rule of rules) await gives(rule.name, rule.type === "alerting" ? figures(rule.name, rule.query) : rule.query);
+    for (const { name } of rules.filter(({ type }) => type === "recording")) await gives(name, name);
+  });
+
+  await t.test("every query of a runbook returns series", async () => {
+    const pages = (await runbooks()).map(([file, page]) => [file, promql(page)]);
+    assert.ok(pages.flatMap(([, queries]) => queries).length > 20);
+    for (const [file, queries] of pages) {
+      for (const query of queries) await gives(file, query);
+    }
+  });
+
+  await t.test("every metric that is named anywhere is scraped", async () => {
+    const urls = [...servers.map(({ internal }) => internal), operator];
+    const texts = await Promise.all(urls.map(async (url) => (await fetch(`${url}/metrics`)).text()));
+    const known = new Set([...LATER, ...texts.flatMap((text) => text.match(/^[a-z_]+(?=[{ ])/gm))]);
+    for (const [file, dashboard] of Object.entries(dashboards)) assert.deepEqual(missing(JSON.stringify(dashboard), known), [], file);
+    for (const { name, query } of rules) assert.deepEqual(missing(query, known), [], name);
+    for (const [file, page] of [...(await runbooks()), ["monitoring.md", await readFile(repository("docs/monitoring.md"), "utf8")]]) {
+      assert.deepEqual(missing(page, known), [], file);
+    }
+  });
+
+  await t.test("what clients did is in the figures", async () => {
+    const one = async (expr) => Number((await prometheus.query(expr))[0]?.value[1]);
+    assert.equal(await one('sum(rookery_disconnects_total{reason="slow"})'), 1);
+    assert.ok((await one('sum(rookery_rejected_total{reason="forbidden"})')) > 0);
+    for (const transport of ["polling", "websocket"]) {
+      await until(`${transport} clients are counted`, async () => (await one(`sum(rookery_connections{transport="${transport}"})`)) === { polling: 6, websocket: 18 }[transport]);
+    }
+  });
+
+  await t.test("without Redis, its alerts come", async () => {
+    const state = async (alert, wanted) => (await prometheus.query(`ALERTS{alertname="${alert}",alertstate="${wanted}"}`)).length > 0;
+    assert.equal(await state("RookeryRedisDown", "pending"), false);
+    await redis.kill();
+    await servers[0].redisIs(0);
+    await servers[0].publish({ room: "board:news", event: "n", args: [1] });
+    await until("RookeryRedisDown waits for its minute", () => state("RookeryRedisDown", "pending"));
+    await until("RookeryRedisUnsent fires", () => state("RookeryRedisUnsent", "firing"));
+  });
+});
