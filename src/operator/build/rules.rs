@@ -26,8 +26,8 @@ const RUNBOOKS: &str = "docs/runbooks";
 /// The groups of a resource.
 pub(super) fn groups(v: &Validated) -> Value {
     let text = SERVERS.replace(ANY_SERVERS, &servers(v)).replace(ANY_RECORDED, &recorded(v));
-    let mut file: Map<String, Value> =
-        serde_saphyr::from_str(&text).expect("a test reads it, and names have letters, digits and dashes only");
+    let mut file: Map<String, Value> = serde_saphyr::from_str(&text)
+        .expect("a test reads it, and names have letters, digits and dashes only");
     let mut groups = file.remove("groups").unwrap_or_default();
     let all = groups.as_array_mut().expect("a test sees that they are a list");
     all.retain(|group| v.config.redis.is_some() || group["name"] != REDIS);
