@@ -5,13 +5,10 @@ import { availableParallelism } from "node:os";
 
 import { median } from "./draw.mjs";
 import { ROWS } from "./rows.mjs";
-import { generate, start } from "./servers.mjs";
+import { MEASURED, UNMEASURED, generate, start } from "./servers.mjs";
 
 const cores = availableParallelism();
 const argsOf = (key) => ROWS.find((row) => row.key === key).args;
-
-/** As good as never. */
-const NEVER = 4_000_000_000;
 
 /** A server with these options under a row's load; its report. */
 async function under(row, time, options) {
@@ -59,17 +56,17 @@ const shards = {
   },
 };
 
-// CPU time of a delivery when each is measured, against one in four thousand million: the rest of
-// the server is the same. In turns of one after the other, so that a slow spell meets both.
+// CPU time of a delivery when each is measured (sampleEvery: 1, the default), against a build that
+// counts deliveries and measures none. In turns of one after the other, so that a slow spell meets both.
 const cost = (row, name) => ({
   key: `latency-${row}`,
   target: 1.03,
+  unmeasured: true,
   async measure(time) {
-    const of = async (sampleEvery) =>
-      (await under(row, time, { more: `latency: { sampleEvery: ${sampleEvery} }` })).deliveriesPerCpuSecond;
-    const [never, every] = [await of(NEVER), await of(1)];
-    const [again, once] = [await of(1), await of(NEVER)];
-    return (never + once) / (every + again);
+    const of = async (program) => (await under(row, time, { program })).deliveriesPerCpuSecond;
+    const [none, every] = [await of(UNMEASURED), await of(MEASURED)];
+    const [again, none2] = [await of(MEASURED), await of(UNMEASURED)];
+    return (none + none2) / (every + again);
   },
   line(rounds) {
     const ratio = median(rounds);
@@ -84,6 +81,7 @@ const cost = (row, name) => ({
 const scrape = {
   key: "scrape",
   most: 50,
+  delay: 1.25,
   async measure(time) {
     const clients = Math.min(50_000, 1000 * Math.floor((start.openFiles() - 1000) / 1000));
     const rooms = Math.min(20_000, clients);
@@ -124,7 +122,9 @@ const scrape = {
       `a scrape with ${count(clients)} connections in ${count(rooms)} rooms, 2,000 publications a second: ` +
       `${middle.toFixed(1)} ms, p99 ${high.toFixed(1)} ms; p99 of deliveries ${p99("scraped")} ms, ` +
       `without scrapes ${p99("quiet")} ms`;
-    return line(this.key, said, `< ${this.most} ms`, middle < this.most);
+    const delayed = median(rounds.map((round) => round.scraped / round.quiet));
+    const met = high < this.most && delayed < this.delay;
+    return line(this.key, said, `p99 < ${this.most} ms, deliveries' p99 < ${this.delay}×`, met);
   },
 };
 

@@ -51,6 +51,10 @@ if (options.check && lines.some((line) => !line.met)) process.exitCode = 1;
 function build() {
   const run = (program, args) => execFileSync(program, args, { cwd: ROOT, stdio: "inherit" });
   run("cargo", ["build", "--release", "--bin", "rookery", "--example", "bare_loop"]);
+  if (OWN.some((one) => one.unmeasured && wanted(one))) {
+    const apart = ["--features", "unmeasured", "--target-dir", "target/unmeasured"];
+    run("cargo", ["build", "--release", "--bin", "rookery", ...apart]);
+  }
   if (!existsSync(new URL("node_modules", import.meta.url))) run("npm", ["ci", "--prefix", "bench"]);
 }
 

@@ -11,6 +11,10 @@ import { fileURLToPath } from "node:url";
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const START_MS = 20_000;
 
+/** The server as it is, and one that counts deliveries without measuring them. */
+export const MEASURED = "target/release/rookery";
+export const UNMEASURED = "target/unmeasured/release/rookery";
+
 // As many open files as the system allows; the cores; then the program.
 function pinned(cores, program, args) {
   const script = 'ulimit -n "$(ulimit -Hn)"; exec taskset -c "$0" "$@"';
@@ -57,12 +61,12 @@ ${redis ? `redis: { url: "${redis}" }` : ""}
 ${more ?? ""}
 `;
 
-async function startRookery({ cores, shards = 1, redis, more }) {
+async function startRookery({ cores, shards = 1, redis, more, program = MEASURED }) {
   const [port, internal] = [await freePort(), await freePort()];
   const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
   const file = join(folder, "rookery.yaml");
   writeFileSync(file, config(port, internal, redis, more));
-  const child = pinned(cores, "target/release/rookery", ["serve", "--config", file, "--shards", `${shards}`]);
+  const child = pinned(cores, program, ["serve", "--config", file, "--shards", `${shards}`]);
   child.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   await until("rookery", child, () =>
     fetch(`http://127.0.0.1:${internal}/readyz`).then((answer) => answer.ok, () => false),

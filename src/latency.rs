@@ -9,10 +9,11 @@ mod rooms;
 mod series;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::histogram::{Histogram, Tally};
@@ -42,8 +43,8 @@ struct Books {
     /// Few: the room rules, times two.
     classes: Vec<(Arc<str>, Hop, Histogram)>,
     windows: Windows,
-    /// The chosen rooms, in every namespace.
-    series: HashMap<Room, Histogram>,
+    /// The chosen rooms, in every namespace, each with the version that chose it.
+    series: HashMap<Room, (u64, Histogram)>,
     /// Of the choice that `series` follows.
     version: u64,
     /// Deliveries since the last that was measured.
@@ -55,6 +56,8 @@ struct Books {
 pub struct Latency {
     recorders: Arc<[Arc<Recorder>]>,
     chosen: Arc<Chosen>,
+    /// Held by whoever looks at all rooms: one at a time, so that none moves meanwhile.
+    looking: Arc<Mutex<()>>,
 }
 
 impl Latency {
@@ -70,14 +73,15 @@ impl Latency {
                 sample_every: config.sample_every.max(1),
                 books: Mutex::new(Books {
                     classes: Vec::new(),
-                    windows: Windows::new(rooms::ROOMS / shards.max(1), epoch),
+                    windows: Windows::new(rooms::ROOMS, epoch),
                     series: HashMap::new(),
                     version: 0,
                     skipped: 0,
                 }),
             })
         };
-        Latency { recorders: (0..shards).map(recorder).collect(), chosen }
+        let recorders = (0..shards).map(recorder).collect();
+        Latency { recorders, chosen, looking: Arc::default() }
     }
 
     /// The account of one shard.
@@ -95,14 +99,26 @@ impl Latency {
         (waits.deliveries > 0).then_some(waits)
     }
 
-    /// The last minute of every room that had deliveries here, in no order. No shard is held up
-    /// while it is gathered.
+    /// The last minute of every room that had deliveries here, in no order. A delivery waits for
+    /// it no longer than for a few rooms; whoever asks waits for who asked before.
     pub fn rooms(&self) -> Vec<RoomWaits> {
+        let _looking = self.looking.lock();
         let mut all: HashMap<Key, RoomWaits> = HashMap::new();
-        self.walk(Instant::now(), |key, minute| {
-            if minute.deliveries() > 0 {
-                let none = || RoomWaits::none(key.namespace.clone(), key.room.clone());
-                minute.add_to(all.entry(key.clone()).or_insert_with(none));
+        let read = |key: &Key, minute: LastMinute<'_>| {
+            let mut waits = RoomWaits::none(key.namespace.clone(), key.room.clone());
+            minute.add_to(&mut waits);
+            (waits.deliveries > 0).then_some(waits)
+        };
+        self.walk(Instant::now(), read, |waits| {
+            let key = Key { namespace: waits.namespace.clone(), room: waits.room.clone() };
+            match all.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(waits);
+                }
+                Entry::Occupied(mut known) => {
+                    known.get_mut().deliveries += waits.deliveries;
+                    known.get_mut().waits.merge(&waits.waits);
+                }
             }
         });
         all.into_values().collect()
@@ -121,37 +137,45 @@ impl Latency {
     }
 
     fn look(&self, now: Instant) {
+        let _looking = self.looking.lock();
         self.elect(now);
         self.sweep(now);
     }
 
     fn elect(&self, now: Instant) {
         let mut deliveries: HashMap<Room, u64> = HashMap::new();
-        self.walk(now, |key, minute| match minute.deliveries() {
-            0 => {}
-            n => *deliveries.entry(key.room.clone()).or_default() += n,
-        });
+        let read = |key: &Key, minute: LastMinute<'_>| match minute.deliveries() {
+            0 => None,
+            n => Some((key.room.clone(), n)),
+        };
+        self.walk(now, read, |(room, n)| *deliveries.entry(room).or_default() += n);
         self.chosen.elect(&deliveries, now);
     }
 
     fn sweep(&self, now: Instant) {
         for recorder in self.recorders.iter() {
-            let mut books = recorder.books.lock();
-            let mut below = books.windows.len();
+            let mut below = recorder.books.lock().windows.len();
             while below > 0 {
-                below = books.windows.sweep(below, STRIDE, now);
-                MutexGuard::bump(&mut books);
+                below = recorder.books.lock().windows.sweep(below, STRIDE, now);
             }
         }
     }
 
-    fn walk(&self, now: Instant, mut visit: impl FnMut(&Key, LastMinute<'_>)) {
+    /// What is read of a stride of rooms is taken with the account locked; what becomes of it
+    /// holds up no delivery.
+    fn walk<T>(
+        &self,
+        now: Instant,
+        read: impl Fn(&Key, LastMinute<'_>) -> Option<T>,
+        mut take: impl FnMut(T),
+    ) {
+        let mut stride = Vec::with_capacity(STRIDE);
         for recorder in self.recorders.iter() {
-            let mut books = recorder.books.lock();
-            let mut below = books.windows.len();
+            let mut below = recorder.books.lock().windows.len();
             while below > 0 {
-                below = books.windows.walk(below, STRIDE, now, &mut visit);
-                MutexGuard::bump(&mut books);
+                let visit = |key: &Key, minute: LastMinute<'_>| stride.extend(read(key, minute));
+                below = recorder.books.lock().windows.walk(below, STRIDE, now, visit);
+                stride.drain(..).for_each(&mut take);
             }
         }
     }
@@ -159,6 +183,9 @@ impl Latency {
 
 impl Ledger for Recorder {
     fn is_due(&self, deliveries: usize) -> bool {
+        if cfg!(feature = "unmeasured") {
+            return false;
+        }
         self.sample_every == 1
             || self.books.lock().skipped + deliveries as u64 >= u64::from(self.sample_every)
     }
@@ -171,29 +198,31 @@ impl Ledger for Recorder {
         if let Some(trace) = &stamp.trace {
             trace.written(stamp.accepted, deliveries, at);
         }
-        let mut books = self.books.lock();
+        if cfg!(feature = "unmeasured") {
+            return;
+        }
+        let books = &mut *self.books.lock();
         books.follow(&self.chosen);
         let tally = books.sample(self.sample_every, stamp, deliveries, at);
         books.class(&stamp.class, stamp.hop).add(&tally);
-        let Some(room) = &stamp.room else { return };
-        let now = at.last().copied().unwrap_or(stamp.accepted);
+        let Some(room) = stamp.room.as_ref().filter(|room| !self.chosen.is_a_member(room)) else {
+            return;
+        };
+        let now = at.last().copied().unwrap_or_else(Instant::now);
         let slot = books.windows.slot(now);
-        let Books { windows, series, version, .. } = &mut *books;
-        let (window, is_new) = windows.of(&stamp.namespace, room);
-        window.add(slot, deliveries, &tally);
+        let (mut window, is_new) = books.windows.of(&stamp.namespace, room);
         if is_new {
             self.chosen.admit(room, now);
-            // The next delivery of any room sees the choice; this one counts already.
-            if self.chosen.version() != *version && self.chosen.rooms().contains(room) {
-                series.entry(room.clone()).or_default();
-            }
+            books.follow(&self.chosen);
+            window = books.windows.of(&stamp.namespace, room).0;
         }
+        window.add(slot, deliveries, &tally);
         // The note tells for which choice the room was looked for, and whether it was found.
-        if window.note >> 1 != *version || is_new {
-            window.note = *version << 1 | u64::from(series.contains_key(room));
+        if window.note >> 1 != books.version {
+            window.note = books.version << 1 | u64::from(books.series.contains_key(room));
         }
         if window.note & 1 == 1
-            && let Some(histogram) = series.get_mut(room)
+            && let Some((_, histogram)) = books.series.get_mut(room)
         {
             histogram.add(&tally);
         }
@@ -205,17 +234,19 @@ impl Ledger for Recorder {
 }
 
 impl Books {
-    /// Keeps a histogram for each chosen room, and for no other.
+    /// Keeps a histogram for each chosen room, since it was chosen, and for no other.
     fn follow(&mut self, chosen: &Chosen) {
-        let version = chosen.version();
-        if self.version != version {
-            let rooms = chosen.rooms();
-            self.series.retain(|room, _| rooms.contains(room));
-            for room in rooms {
-                self.series.entry(room).or_default();
-            }
-            self.version = version;
+        if self.version == chosen.version() {
+            return;
         }
+        let choice = chosen.choice();
+        self.series.retain(|room, (since, _)| choice.rooms.get(room) == Some(since));
+        for (room, since) in &choice.rooms {
+            if !self.series.contains_key(room) {
+                self.series.insert(room.clone(), (*since, Histogram::default()));
+            }
+        }
+        self.version = choice.version;
     }
 
     /// Takes every n-th delivery; where none was timed, the next one that is.

@@ -36,7 +36,7 @@ static DESCRIPTIONS: LazyLock<Vec<Desc>> = LazyLock::new(|| {
             &["class", "hop"],
         ),
         desc(ROOM, "The same for the pinned and the busiest rooms", &["room"]),
-        desc(KNOWN, "Rooms whose deliveries of the last minute are known", &[]),
+        desc(KNOWN, "Rooms whose deliveries of the last minute are known, on each shard", &[]),
         desc(EVICTED, "Rooms whose last minute was forgotten for that of a new room", &[]),
     ]
 });
@@ -81,12 +81,15 @@ impl Latency {
     }
 
     fn series(&self) -> HashMap<Room, Histogram> {
-        let rooms = self.chosen.rooms().into_iter();
+        let choice = self.chosen.choice();
+        let rooms = choice.rooms.keys().cloned();
         let mut merged: HashMap<Room, Histogram> =
             rooms.map(|room| (room, Histogram::default())).collect();
         for recorder in self.recorders.iter() {
-            for (room, histogram) in &recorder.books.lock().series {
-                if let Some(merged) = merged.get_mut(room) {
+            for (room, (since, histogram)) in &recorder.books.lock().series {
+                if choice.rooms.get(room) == Some(since)
+                    && let Some(merged) = merged.get_mut(room)
+                {
                     merged.merge(histogram);
                 }
             }

@@ -9,14 +9,14 @@ use indexmap::{Equivalent, IndexMap};
 use super::histogram::{BOUNDS, Histogram, Tally};
 use crate::publication::Room;
 
-/// A window is this many slots of [`SLOT`].
-const SLOTS: usize = 6;
+/// A window is this many slots of [`SLOT`]: a minute, and the one that has begun.
+const SLOTS: usize = 7;
 
 /// The length of a slot.
 const SLOT: Duration = Duration::from_secs(10);
 
-/// Rooms that an instance keeps a window of, over all its shards.
-pub const ROOMS: usize = 64 << 10;
+/// Rooms that a shard keeps a window of.
+pub const ROOMS: usize = 32 << 10;
 
 /// Rooms that are looked at for the one that was silent longest, where one must make place.
 const LOOK_AT: usize = 8;
@@ -53,7 +53,7 @@ pub struct RoomWaits {
     pub room: Room,
     /// How many deliveries there were, measured or not.
     pub deliveries: u64,
-    /// How long those waited that were measured.
+    /// How long those waited that were measured, of up to ten seconds before it too.
     pub waits: Histogram,
 }
 
@@ -129,18 +129,20 @@ impl Windows {
         Windows { rooms: IndexMap::new(), most: most.max(1), epoch, hand: 0, evicted: 0 }
     }
 
-    /// The room's window; true: it is new.
+    /// The room's window; true: it is new, and begins with the next delivery.
     pub fn of(&mut self, namespace: &Arc<str>, room: &Room) -> (&mut Window, bool) {
-        let at = self.rooms.get_index_of(&KeyRef(namespace, room));
-        let is_new = at.is_none();
-        let at = at.unwrap_or_else(|| {
-            if self.rooms.len() >= self.most {
-                self.evict();
-            }
+        let known = self.rooms.get_index_of(&KeyRef(namespace, room));
+        let at = known.unwrap_or_else(|| {
+            let silent = (self.rooms.len() >= self.most).then(|| self.silent());
             let key = Key { namespace: namespace.clone(), room: room.clone() };
-            self.rooms.insert_full(key, Window::default()).0
+            let last = self.rooms.insert_full(key, Window::default()).0;
+            let Some(at) = silent else { return last };
+            // The new one takes the position: no other moves, so no walk sees one twice.
+            self.rooms.swap_remove_index(at);
+            self.evicted += 1;
+            at
         });
-        (&mut self.rooms[at], is_new)
+        (&mut self.rooms[at], known.is_none())
     }
 
     /// The number of the slot that counts at `now`, for [`Window::add`].
@@ -152,13 +154,19 @@ impl Windows {
     /// Adds a room's last minute to `waits`.
     pub fn add_to(&self, key: KeyRef<'_>, now: Instant, waits: &mut RoomWaits) {
         if let Some(window) = self.rooms.get(&key) {
-            LastMinute { window, slot: self.slot(now) }.add_to(waits);
+            self.minute(window, now).add_to(waits);
         }
     }
 
+    fn minute<'a>(&self, window: &'a Window, now: Instant) -> LastMinute<'a> {
+        let into = now.saturating_duration_since(self.epoch).as_nanos() % SLOT.as_nanos();
+        let left = 1.0 - into as f64 / SLOT.as_nanos() as f64;
+        LastMinute { window, slot: self.slot(now), left }
+    }
+
     /// The last minutes of up to `most` rooms that lie before position `below`, from the back to
-    /// the front: whoever walks through all of them may let the windows change in between, and
-    /// sees every room that stays once or, seldom, twice. Gives the position to go on below; 0:
+    /// the front: whoever walks through all of them may let deliveries come in between, and sees
+    /// every room that stays once, unless there is a sweep. Gives the position to go on below; 0:
     /// that was all.
     pub fn walk(
         &self,
@@ -169,10 +177,9 @@ impl Windows {
     ) -> usize {
         let below = below.min(self.rooms.len());
         let from = below.saturating_sub(most);
-        let slot = self.slot(now);
         for at in (from..below).rev() {
             if let Some((key, window)) = self.rooms.get_index(at) {
-                visit(key, LastMinute { window, slot });
+                visit(key, self.minute(window, now));
             }
         }
         from
@@ -208,15 +215,13 @@ impl Windows {
         self.evicted
     }
 
-    fn evict(&mut self) {
+    /// Of some rooms, the position of the one that was silent for longest.
+    fn silent(&mut self) -> usize {
         let len = self.rooms.len();
         let seen = (0..LOOK_AT.min(len)).map(|n| (self.hand + n) % len);
         let silent = seen.min_by_key(|at| self.rooms[*at].last);
         self.hand = (self.hand + LOOK_AT) % len;
-        if let Some(at) = silent {
-            self.rooms.swap_remove_index(at);
-            self.evicted += 1;
-        }
+        silent.unwrap_or(0)
     }
 }
 
@@ -224,18 +229,26 @@ impl Windows {
 pub struct LastMinute<'a> {
     window: &'a Window,
     slot: u32,
+    /// The part of the oldest slot that lies within the minute.
+    left: f64,
 }
 
 impl LastMinute<'_> {
-    /// How many deliveries there were.
+    /// How many deliveries there were. Of the slot in which the minute began only a part counts,
+    /// so that a steady rate shows as one.
     pub fn deliveries(&self) -> u64 {
-        self.window.current(self.slot).map(|slot| u64::from(slot.deliveries)).sum()
+        let oldest = self.slot.checked_sub(SLOTS as u32 - 1);
+        let of = |slot: &Slot| match f64::from(slot.deliveries) {
+            all if Some(slot.number) == oldest => (all * self.left).ceil() as u64,
+            all => all as u64,
+        };
+        self.window.current(self.slot).map(of).sum()
     }
 
-    /// Adds them to `waits`.
+    /// Adds them to `waits`; the waits are those of the whole slots.
     pub fn add_to(&self, waits: &mut RoomWaits) {
+        waits.deliveries += self.deliveries();
         for slot in self.window.current(self.slot) {
-            waits.deliveries += u64::from(slot.deliveries);
             waits.waits.merge(&slot.histogram());
         }
     }
@@ -249,10 +262,10 @@ impl Window {
             Some(slot) => slot,
             None => slot.insert(Box::new(Slot::new(number))),
         };
-        if slot.number != number {
+        if slot.number < number {
             **slot = Slot::new(number);
         }
-        self.last = number;
+        self.last = self.last.max(number);
         let add = |count: &mut u32, n: u64| {
             *count = count.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
         };
@@ -301,7 +314,6 @@ mod tests {
     fn count(windows: &Windows, room: &str, now: Instant) -> u64 {
         let mut waits = RoomWaits::none("/".into(), room.into());
         windows.add_to(KeyRef("/", room), now, &mut waits);
-        assert_eq!(waits.deliveries, waits.waits.count());
         waits.deliveries
     }
 
@@ -312,13 +324,41 @@ mod tests {
     #[test]
     fn a_delivery_counts_for_a_minute() {
         let start = Instant::now();
+        for offset in [0, 5, 9] {
+            let mut windows = Windows::new(10, start);
+            let at = start + seconds(offset);
+            record(&mut windows, "a", at);
+            assert_eq!(count(&windows, "a", at + seconds(60)), 1, "at {offset}");
+            assert_eq!(count(&windows, "a", at + seconds(71)), 0, "at {offset}");
+            assert_eq!(count(&windows, "b", at), 0);
+            record(&mut windows, "a", at + seconds(71));
+            assert_eq!(count(&windows, "a", at + seconds(71)), 1, "its slot begins anew");
+        }
+    }
+
+    #[test]
+    fn a_steady_rate_shows_as_one_at_any_moment() {
+        let start = Instant::now();
         let mut windows = Windows::new(10, start);
-        record(&mut windows, "a", start);
-        assert_eq!(count(&windows, "a", start + seconds(59)), 1);
-        assert_eq!(count(&windows, "a", start + seconds(61)), 0);
-        assert_eq!(count(&windows, "b", start), 0);
-        record(&mut windows, "a", start + seconds(61));
-        assert_eq!(count(&windows, "a", start + seconds(61)), 1, "its slot begins anew");
+        for second in 0..200_u64 {
+            for _ in 0..10 {
+                record(&mut windows, "a", start + seconds(second));
+            }
+            if second >= 70 {
+                let now = start + seconds(second + 1);
+                let counted = count(&windows, "a", now);
+                assert!((600..=610).contains(&counted), "{counted} at {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_late_account_wipes_nothing() {
+        let start = Instant::now();
+        let mut windows = Windows::new(10, start);
+        record(&mut windows, "a", start + seconds(75));
+        record(&mut windows, "a", start + seconds(5));
+        assert_eq!(count(&windows, "a", start + seconds(75)), 2);
     }
 
     #[test]
@@ -350,11 +390,11 @@ mod tests {
         }
         let mut below = windows.len();
         while below > 0 {
-            below = windows.sweep(below, 7, start + seconds(70));
+            below = windows.sweep(below, 7, start + seconds(80));
         }
         assert_eq!(windows.len(), 334);
         assert!(
-            (0..1000).step_by(3).all(|n| count(&windows, &n.to_string(), start + seconds(70)) == 1)
+            (0..1000).step_by(3).all(|n| count(&windows, &n.to_string(), start + seconds(80)) == 1)
         );
     }
 
