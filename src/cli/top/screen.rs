@@ -1,6 +1,8 @@
 //! The terminal: entered, drawn upon, and left as it was.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::styling::{AnsiColor, Style};
 use crossterm::cursor::{Hide, MoveTo, Show};
@@ -15,6 +17,7 @@ use super::table::{Line, Tone};
 /// The alternate screen in raw mode, until it is dropped.
 pub(super) struct Screen {
     colours: bool,
+    entered: Arc<AtomicBool>,
 }
 
 impl Screen {
@@ -23,13 +26,16 @@ impl Screen {
     /// # Errors
     /// Where the terminal cannot be steered.
     pub fn enter(colours: bool) -> io::Result<Self> {
+        let entered = Arc::new(AtomicBool::new(false));
         let told = std::panic::take_hook();
+        let at_panic = entered.clone();
         std::panic::set_hook(Box::new(move |panic| {
-            leave();
+            leave(&at_panic, &mut io::stdout());
             told(panic);
         }));
         terminal::enable_raw_mode()?;
-        let screen = Screen { colours };
+        entered.store(true, Ordering::SeqCst);
+        let screen = Screen { colours, entered };
         execute!(io::stdout(), EnterAlternateScreen, Hide)?;
         Ok(screen)
     }
@@ -48,14 +54,7 @@ impl Screen {
     /// # Errors
     /// Where the terminal cannot be written to.
     pub fn draw(&self, lines: &[Line]) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        queue!(bytes, BeginSynchronizedUpdate)?;
-        for (row, line) in lines.iter().enumerate() {
-            queue!(bytes, MoveTo(0, u16::try_from(row).unwrap_or(u16::MAX)))?;
-            bytes.extend_from_slice(styled(line, self.colours).as_bytes());
-            queue!(bytes, Clear(ClearType::UntilNewLine))?;
-        }
-        queue!(bytes, EndSynchronizedUpdate)?;
+        let bytes = frame(lines, self.colours)?;
         let mut out = io::stdout().lock();
         out.write_all(&bytes)?;
         out.flush()
@@ -64,15 +63,32 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        leave();
+        leave(&self.entered, &mut io::stdout());
     }
 }
 
-/// Twice does no harm.
-fn leave() {
-    // The terminal may be gone: then nothing is left to restore.
-    let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
-    let _ = terminal::disable_raw_mode();
+/// What shows these lines. Each is cleared before its text: after a text as wide as the terminal
+/// the cursor is still on the last cell, and a clear would take that.
+fn frame(lines: &[Line], colours: bool) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    queue!(bytes, BeginSynchronizedUpdate)?;
+    for (row, line) in lines.iter().enumerate() {
+        queue!(bytes, MoveTo(0, u16::try_from(row).unwrap_or(u16::MAX)))?;
+        queue!(bytes, Clear(ClearType::UntilNewLine))?;
+        bytes.extend_from_slice(styled(line, colours).as_bytes());
+    }
+    queue!(bytes, EndSynchronizedUpdate)?;
+    Ok(bytes)
+}
+
+/// Leaves the screen, if it was not left yet: the second time a terminal would put the cursor back
+/// to where it was at the start, above what was written since.
+fn leave(entered: &AtomicBool, out: &mut impl Write) {
+    if entered.swap(false, Ordering::SeqCst) {
+        // The terminal may be gone: then nothing is left to restore.
+        let _ = execute!(out, LeaveAlternateScreen, Show);
+        let _ = terminal::disable_raw_mode();
+    }
 }
 
 /// A line with its tones, or without.
@@ -92,5 +108,34 @@ fn style(tone: Tone) -> Style {
         Tone::Strong => Style::new().bold(),
         Tone::Warning => AnsiColor::Yellow.on_default(),
         Tone::Bad => AnsiColor::Red.on_default().bold(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cleared_before_its_text_not_after() {
+        let lines = [vec![(Tone::Plain, "room".to_owned()), (Tone::Bad, "42".to_owned())], vec![]];
+        let bytes = String::from_utf8(frame(&lines, false).unwrap()).unwrap();
+        let shown = bytes.strip_prefix("\u{1b}[?2026h").unwrap();
+        assert_eq!(shown, "\u{1b}[1;1H\u{1b}[Kroom42\u{1b}[2;1H\u{1b}[K\u{1b}[?2026l");
+    }
+
+    #[test]
+    fn the_screen_is_left_once() {
+        let entered = AtomicBool::new(true);
+        let mut out = Vec::new();
+        leave(&entered, &mut out);
+        leave(&entered, &mut out);
+        assert_eq!(out, b"\x1b[?1049l\x1b[?25h");
+    }
+
+    #[test]
+    fn what_was_never_entered_is_not_left() {
+        let mut out = Vec::new();
+        leave(&AtomicBool::new(false), &mut out);
+        assert!(out.is_empty());
     }
 }
