@@ -50,8 +50,11 @@ pub struct Args {
 ///
 /// # Errors
 /// When nobody answers, or the server refuses. Several arguments without `--api` are a usage
-/// error.
+/// error, as is a user name in the API's address.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(api) = &args.api {
+        without_user(api)?;
+    }
     if args.api.is_none() && args.args.len() > 1 {
         return Err(Usage(
             "a client publishes one JSON argument; wrap several in an array, or publish as a \
@@ -106,6 +109,23 @@ pub(super) fn api_url(text: &str) -> Result<Url, String> {
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| "expected a URL such as http://127.0.0.1:9090".to_owned())
+}
+
+/// Refuses a user name or password in the address of the API, which would be shown with it and
+/// which the API does not take. Not where the address is read, as the command line's errors repeat
+/// what was given.
+///
+/// # Errors
+/// [`Usage`], without either.
+pub(super) fn without_user(api: &Url) -> Result<(), Usage> {
+    if api.username().is_empty() && api.password().is_none() {
+        return Ok(());
+    }
+    Err(Usage(
+        "the address of the API holds a user name or password; leave it out, and name an API key \
+         with --key"
+            .to_owned(),
+    ))
 }
 
 async fn by_api(api: &Url, args: &Args) -> anyhow::Result<()> {
@@ -197,6 +217,18 @@ mod tests {
         assert!(error.to_string().contains("--api"), "{error}");
         assert!(parse(&["r", "e", "--key", "k"]).is_err());
         assert!(parse(&["r", "e", "1", "2", "--api", "http://h"]).is_ok());
+    }
+
+    #[test]
+    fn users_in_the_apis_address_are_refused_without_being_shown() {
+        for api in ["http://ada:sesame-91@h", "http://ada@h", "http://:sesame-91@h"] {
+            let error = run(parse(&["r", "e", "--api", api]).unwrap()).unwrap_err();
+            assert!(error.is::<Usage>());
+            let told = error.to_string();
+            assert!(told.contains("--key") && !told.contains("sesame-91"), "{told}");
+        }
+        let plain = Url::parse("http://h:9090").unwrap();
+        assert!(without_user(&plain).is_ok());
     }
 
     #[test]

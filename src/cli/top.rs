@@ -82,8 +82,10 @@ pub enum Sort {
 /// Shows the rooms, until it is told to end.
 ///
 /// # Errors
-/// When nobody answers at first, or the server refuses.
+/// When nobody answers at first, or the server refuses. A user name in the address is a usage
+/// error.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    super::pub_::without_user(&args.api)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ran = runtime.block_on(async {
         let limit = usize::from(args.limit);
@@ -108,7 +110,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// Prints answers, one a line.
 async fn documents(args: &Args, source: &Source, first: String) -> anyhow::Result<()> {
-    report::print(&format!("{}\n", first.trim()))?;
+    let print = |body: &str| report::print(&format!("{}\n", text::json(body.trim())));
+    print(&first)?;
     if args.once {
         return Ok(());
     }
@@ -120,7 +123,7 @@ async fn documents(args: &Args, source: &Source, first: String) -> anyhow::Resul
             _ = ticks.tick() => {}
         }
         match source.ask(args.sort.into()).await {
-            Ok(body) => report::print(&format!("{}\n", body.trim()))?,
+            Ok(body) => print(&body)?,
             Err(error) if error.is::<Refused>() => return Err(error),
             Err(error) => eprintln!("{error:#}"),
         }

@@ -12,6 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 
+use crate::client::Member;
 use crate::harness::{Rookery, signal, turn, until};
 use crate::ranking::{deliver, members, two};
 use crate::redis::Redis;
@@ -265,6 +266,21 @@ async fn documents_follow_one_another() {
 }
 
 #[tokio::test]
+async fn documents_spell_out_what_would_steer_a_terminal() {
+    const ROOM: &str = "room-\u{9b}2J-\u{202e}-房间";
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    let mut member = Member::connect(&server).await;
+    member.join(ROOM).await;
+    let api = api(&server);
+    let run = piped(&["--api", &api, "--json", "--once", "--sort", "members"]).await;
+    let text = String::from_utf8(run.stdout).unwrap();
+    assert!(text.contains(r"room-\u009b2J-\u202e-房间"), "{text}");
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["rooms"][0]["room"], ROOM);
+}
+
+#[tokio::test]
 async fn a_key_is_asked_for_by_name() {
     let _turn = turn().await;
     let directory = tempfile::tempdir().unwrap();
@@ -273,12 +289,18 @@ async fn a_key_is_asked_for_by_name() {
     let server =
         Rookery::start(&format!("auth: {{ apiKeysFile: \"{}\" }}\n", keys.display())).await;
     let api = api(&server);
-    for args in [&["--api", &api][..], &["--api", &api, "--key", "wrong"]] {
+    let wrong = "another-sesame-7731";
+    for args in [&["--api", &api][..], &["--api", &api, "--key", wrong]] {
         let run = piped(args).await;
         assert_eq!(run.status.code(), Some(1));
         let told = String::from_utf8(run.stderr).unwrap();
-        assert!(told.contains("--key") && !told.contains("wrong;"), "{told}");
+        assert!(told.contains("--key") && !told.contains(wrong), "{told}");
     }
+    let with_user = api.replace("http://", &format!("http://ada:{wrong}@"));
+    let run = piped(&["--api", &with_user]).await;
+    assert_eq!(run.status.code(), Some(2));
+    let told = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+    assert!(told.contains("--key") && !told.contains(wrong), "{told}");
     let mut refused = Terminal::start(&["--api", &api], &[]);
     refused.shows("--key").await;
     assert_eq!(refused.ends().await, Some(1));

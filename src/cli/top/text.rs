@@ -23,6 +23,25 @@ pub(super) fn shown(name: &str) -> String {
     shown
 }
 
+/// A JSON document that cannot steer a terminal and says the same: what [`shown`] spells out is
+/// written as `\uXXXX`. White space stays.
+///
+/// Source: RFC 8259, section 7: beyond ASCII, outside of strings, is nothing.
+pub(super) fn json(document: &str) -> String {
+    let mut shown = String::with_capacity(document.len());
+    for c in document.chars() {
+        if matches!(c, '\n' | '\r' | '\t') || !(c.is_control() || is_unseen(c)) {
+            shown.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // A text takes whatever is written to it.
+            let _ = write!(shown, "\\u{unit:04x}");
+        }
+    }
+    shown
+}
+
 /// Format characters, direction marks and line separators (Unicode 16: categories Cf, Zl, Zp) and
 /// variation selectors, of which terminals do not agree how wide they are.
 fn is_unseen(c: char) -> bool {
@@ -111,6 +130,21 @@ mod tests {
         assert_eq!(shown("a\nb\u{9b}c\u{7f}"), r"a\u{a}b\u{9b}c\u{7f}");
         assert_eq!(shown("a\u{202e}b\u{200d}"), r"a\u{202e}b\u{200d}");
         assert_eq!(shown("房间 é / 50%"), "房间 é / 50%");
+    }
+
+    #[test]
+    fn documents_say_the_same_without_what_would_steer_a_terminal() {
+        let names = ["a\u{9b}2J\u{7f}", "b\u{202e}c\u{2028}", "d\u{e0041}", "房间 é\n\t/ 50%"];
+        let document = serde_json::to_string(&names).unwrap();
+        let escaped = json(&document);
+        assert_eq!(
+            escaped,
+            r#"["a\u009b2J\u007f","b\u202ec\u2028","d\udb40\udc41","房间 é\n\t/ 50%"]"#
+        );
+        assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), names);
+        let spaced = "{\n\t\"rooms\": []\r\n}";
+        assert_eq!(json(spaced), spaced);
+        assert_eq!(json("no JSON \u{1b}[2J"), r"no JSON \u001b[2J");
     }
 
     #[test]
