@@ -1,8 +1,8 @@
 //! The status page: `/` of the internal listener, for a person with a browser.
 //!
-//! One HTML file with its style and its script, which asks `/api/status` and `/api/latency` every
-//! two seconds. The page itself holds no data and needs no key; what it asks for does, where the
-//! HTTP API does.
+//! One HTML document with its style and its script inside, which asks `/api/status` and
+//! `/api/latency` every two seconds. The page itself holds no data and needs no key; what it asks
+//! for does, where the HTTP API does.
 
 use axum::Router;
 use axum::routing::get;
@@ -12,7 +12,22 @@ use http::{HeaderName, HeaderValue, header};
 use sha2::{Digest, Sha256};
 
 /// The page.
-const PAGE: &str = include_str!("page.html");
+const PAGE: &str = concat!(
+    include_str!("page/head.html"),
+    "<style>",
+    include_str!("page/style.css"),
+    "</style>\n</head>\n",
+    include_str!("page/body.html"),
+    "<script>",
+    include_str!("page/script.js"),
+    "</script>\n</body>\n</html>\n",
+);
+
+/// What stands in its only style element, to the byte.
+const STYLE: &str = include_str!("page/style.css");
+
+/// What stands in its only script element, to the byte.
+const SCRIPT: &str = include_str!("page/script.js");
 
 /// The route, to be merged with the others of the internal listener. GET and HEAD.
 pub fn router() -> Router {
@@ -21,7 +36,7 @@ pub fn router() -> Router {
 }
 
 fn headers() -> [(HeaderName, HeaderValue); 7] {
-    let policy = policy(PAGE).try_into().expect("base64 and keywords are ASCII");
+    let policy = policy().try_into().expect("base64 and keywords are ASCII");
     let fixed = HeaderValue::from_static;
     [
         (header::CONTENT_TYPE, fixed("text/html; charset=utf-8")),
@@ -38,21 +53,14 @@ fn headers() -> [(HeaderName, HeaderValue); 7] {
 /// and ask this server. Nothing becomes markup or code by way of a string.
 ///
 /// Source: Content Security Policy Level 3, section 8.3 (hashes); Trusted Types, section 4.
-fn policy(page: &str) -> String {
+fn policy() -> String {
     format!(
         "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'; trusted-types 'none'",
-        hash(inside(page, "script")),
-        hash(inside(page, "style")),
+        hash(SCRIPT),
+        hash(STYLE),
     )
-}
-
-/// What stands in the page's only element of this name, which has no attributes.
-fn inside<'p>(page: &'p str, element: &str) -> &'p str {
-    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
-    let rest = page.split_once(&open).map_or("", |(_, rest)| rest);
-    rest.split_once(&close).map_or("", |(inside, _)| inside)
 }
 
 fn hash(text: &str) -> String {
