@@ -10,6 +10,8 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use percent_encoding::percent_decode_str;
 use reqwest::{Client, Url, redirect};
 
+use crate::config::redacted;
+
 /// An OTLP collector, reached by HTTP.
 pub(super) struct Collector {
     /// Where spans are posted.
@@ -86,6 +88,16 @@ impl Collector {
     }
 }
 
+impl std::fmt::Debug for Collector {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Collector")
+            .field("endpoint", &redacted(self.endpoint.as_str()))
+            .field("headers", &self.headers)
+            .field("resource", &self.resource)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Where spans are posted, for the base URL of a collector.
 ///
 /// Source: OpenTelemetry Protocol Exporter specification, "Endpoint URLs for OTLP/HTTP".
@@ -141,7 +153,7 @@ mod tests {
     use super::*;
 
     fn collector(environment: &[(&str, &str)]) -> Result<Collector, CollectorError> {
-        Collector::new("http://c:4318", |name| {
+        Collector::new("http://user:s3cret@c:4318", |name| {
             let found = environment.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         })
@@ -203,7 +215,9 @@ mod tests {
         let headers = collector(&[(variable, "Authorization=Bearer%20secret,x-scope=7")]).unwrap();
         assert_eq!(headers.headers["authorization"], "Bearer secret");
         assert_eq!(headers.headers["x-scope"], "7");
-        assert!(!format!("{headers:?}").contains("secret"), "{headers:?}");
+        let shown = format!("{headers:?}");
+        assert!(!shown.contains("secret") && !shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("http://***@c:4318/v1/traces"), "{shown}");
         for bad in ["Authorization:Bearer s3cret", "Bearer s3cret==", "a b=s3cret", "a=s3cret%00"] {
             let error = collector(&[(variable, &format!("a=b,{bad}"))]).unwrap_err();
             let text = error.to_string();
