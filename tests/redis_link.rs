@@ -62,6 +62,7 @@ impl Pod {
         let waits = LocalWaits::new(
             members.clone(),
             Latency::new(1, &Default::default(), "", &Arc::new(Metrics::new().unwrap())),
+            tracker.clone(),
         );
         let parts = LinkParts {
             config: config::Redis::at(server.url()),
