@@ -75,8 +75,10 @@ pub fn router(state: ApiState) -> Router {
 }
 
 fn limited(api: ApiState, body_budget: u32) -> Router {
-    let refusals = Throttle::new(&api.metrics.log_lines_suppressed);
-    let shared = Arc::new(Shared { api, bodies: BodyBudget::new(body_budget), refusals });
+    let bodies = BodyBudget::new(body_budget);
+    let throttle = || Throttle::new(&api.metrics.log_lines_suppressed);
+    let (refusals, moves) = (throttle(), throttle());
+    let shared = Arc::new(Shared { api, bodies, refusals, moves });
     openapi::routes()
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -90,6 +92,8 @@ pub(crate) struct Shared {
     api: ApiState,
     bodies: BodyBudget,
     refusals: Throttle,
+    /// Of the lines about joins and leaves that publishers order.
+    moves: Throttle,
 }
 
 /// The middleware that times and counts every request.

@@ -308,7 +308,7 @@ impl Default for Drain {
 }
 
 /// Logs and traces.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Telemetry {
     /// The base URL of an OTLP collector that traces are sent to by HTTP. Absent: no traces.
@@ -327,6 +327,26 @@ impl Default for Telemetry {
     }
 }
 
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Telemetry")
+            .field("otlp", &self.otlp.as_deref().map(redacted))
+            .field("trace_ratio", &self.trace_ratio)
+            .field("log_format", &self.log_format)
+            .finish()
+    }
+}
+
+/// A URL with its user and password hidden, for logs.
+pub fn redacted(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}***{}", &url[..scheme + 3], &url[at..])
+        }
+        _ => url.to_owned(),
+    }
+}
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -338,4 +358,25 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_of_a_url_is_shown() {
+        let config = Config {
+            redis: Some(Redis::at("redis://user:s3cret@cache:6379/1".to_owned())),
+            telemetry: Telemetry {
+                otlp: Some("https://user:s3cret@collector:4318".to_owned()),
+                ..Telemetry::default()
+            },
+            ..Config::default()
+        };
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("redis://***@cache:6379/1"), "{shown}");
+        assert!(shown.contains("https://***@collector:4318"), "{shown}");
+    }
 }

@@ -152,7 +152,11 @@ impl Server {
             accepting: CancellationToken::new(),
             stop,
         };
-        let waits = LocalWaits::new(Arc::new(server.shards.router.clone()), latency);
+        let waits = LocalWaits::new(
+            Arc::new(server.shards.router.clone()),
+            latency,
+            server.tracker.clone(),
+        );
         server.connect_redis(&waits)?;
         let bound = (clients.local_addr()?, internal.local_addr()?);
         server.spawn_all(sources, clients, internal, waits)?;

@@ -13,6 +13,7 @@ use super::body::{Json, RequestBody};
 use super::input::{self, InNamespace, RoomInPath};
 use super::problem::Problem;
 use crate::fanout::{Matched, Selector};
+use crate::ops::throttle::{Throttle, limited};
 
 /// Chooses members: exactly one of `user` and `member`.
 #[derive(Deserialize, ToSchema)]
@@ -67,7 +68,7 @@ pub(super) async fn join_room(
     let of = selector([("user", request.user), ("member", request.member)])?;
     let matched = shared.api.cluster.join(&namespace, &of, std::slice::from_ref(&room)).await;
     Order { what: "join", caller, namespace: &namespace, of: &of, room: Some(&room) }
-        .tell(&matched);
+        .tell(&matched, Some(&shared.moves));
     Ok(axum::Json(matched))
 }
 
@@ -94,7 +95,7 @@ pub(super) async fn leave_room(
     let of = selector([("user", request.user), ("member", request.member)])?;
     let matched = shared.api.cluster.leave(&namespace, &of, std::slice::from_ref(&room)).await;
     Order { what: "leave", caller, namespace: &namespace, of: &of, room: Some(&room) }
-        .tell(&matched);
+        .tell(&matched, Some(&shared.moves));
     Ok(axum::Json(matched))
 }
 
@@ -119,7 +120,8 @@ pub(super) async fn disconnect(
     let of =
         selector([("user", request.user), ("member", request.member), ("room", request.room)])?;
     let matched = shared.api.cluster.disconnect(&namespace, &of).await;
-    Order { what: "disconnect", caller, namespace: &namespace, of: &of, room: None }.tell(&matched);
+    Order { what: "disconnect", caller, namespace: &namespace, of: &of, room: None }
+        .tell(&matched, None);
     Ok(axum::Json(matched))
 }
 
@@ -133,14 +135,19 @@ struct Order<'a> {
 }
 
 impl Order<'_> {
-    fn tell(self, matched: &Matched) {
+    /// `throttle`: where backends order it for every client that comes.
+    fn tell(self, matched: &Matched, throttle: Option<&Throttle>) {
         let (mut member, mut user, mut room) = (None, None, self.room);
         match self.of {
             Selector::Member(id) => member = Some(&**id),
             Selector::User(name) => user = Some(&**name),
             Selector::Rooms { rooms, .. } => room = rooms.first().map(|room| &**room),
         }
-        tracing::info!(
+        // One of its own lets the line through.
+        let unlimited = Throttle::default();
+        limited!(
+            throttle.unwrap_or(&unlimited),
+            info,
             publisher = self.caller.0.as_deref(),
             order = self.what,
             namespace = self.namespace,

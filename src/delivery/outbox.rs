@@ -105,7 +105,9 @@ pub enum Ending {
 }
 
 /// Everything that is for one client. Cloned as an `Arc`; every method may be called from any
-/// thread. There is one mutex and no call out of it but to the ledger.
+/// thread. There is one mutex. With it held, the ledger and the traces of what waits are told;
+/// neither waits for anything, nor calls back. The last stamp of a publication to go ends its span,
+/// which goes into a bounded queue, or is dropped and counted.
 pub struct Outbox {
     revision: Revision,
     around: Arc<Surroundings>,

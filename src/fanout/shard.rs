@@ -245,7 +245,8 @@ impl Shard {
             let bundle = job.bundle(at);
             let position = job.recipients.rooms.get(at).copied();
             let (mut gone, mut written) = (0, 0);
-            let timed = self.ledger.is_due((end - at) * bundle.items().len());
+            let traced = || bundle.items().iter().any(|item| item.stamp.trace.is_some());
+            let timed = self.ledger.is_due((end - at) * bundle.items().len()) || traced();
             self.times.clear();
             while at < end && job.recipients.rooms.get(at).copied() == position {
                 let seat = &members[at];

@@ -8,9 +8,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::task::JoinError;
+use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
 
 use super::{LocalMembers, Scope};
@@ -30,6 +33,13 @@ pub const MOST_ASKED: usize = 4_096;
 
 /// Bytes of names in one question or answer. Control characters take six times as many in JSON.
 const NAME_BYTES: usize = 256 << 10;
+
+/// How long it counts which rooms have the most members: every shard looks at all of its rooms for
+/// it, and serves nobody meanwhile.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// The sets of namespaces of which it is kept.
+const CROWDS: usize = 64;
 
 /// The time that deliveries count for.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -119,31 +129,43 @@ pub struct Share {
 pub struct LocalWaits {
     members: Arc<dyn LocalMembers>,
     latency: Latency,
+    tracker: TaskTracker,
+    /// Whoever ranks holds it: a ranking takes memory for every room.
+    ranking: Arc<Mutex<Vec<Crowd>>>,
+}
+
+/// The rooms of some namespaces with the most members, as they were a moment ago.
+struct Crowd {
+    namespaces: Vec<Arc<str>>,
+    at: Instant,
+    rooms: Vec<Candidate>,
 }
 
 impl LocalWaits {
-    /// Of these members and deliveries.
-    pub fn new(members: Arc<dyn LocalMembers>, latency: Latency) -> Self {
-        LocalWaits { members, latency }
+    /// Of these members and deliveries. What takes long runs under `tracker`.
+    pub fn new(members: Arc<dyn LocalMembers>, latency: Latency, tracker: TaskTracker) -> Self {
+        LocalWaits { members, latency, tracker, ranking: Arc::default() }
     }
 
     /// The rooms that come first here, at most `most`. Rooms without deliveries are named only
-    /// for their members.
+    /// for their members, and those may be two seconds behind. One ranking waits for the other, as
+    /// long as the caller waits. `None`: it failed, and the log says why.
     pub async fn first(
         &self,
         namespaces: Vec<Arc<str>>,
         by: SortBy,
         most: usize,
-    ) -> Vec<Candidate> {
+    ) -> Option<Vec<Candidate>> {
         let most = most.min(MOST_NAMED);
+        let mut ranking = self.ranking.clone().lock_owned().await;
         if by == SortBy::Members {
-            let crowded = self.members.crowded(&namespaces, most).await;
-            let weighed = crowded.into_iter().map(|(place, members)| (place, members as u64));
-            return cut(weighed.collect(), most);
+            return Some(self.crowded(&mut ranking, namespaces, most).await);
         }
         let latency = self.latency.clone();
         // Many rooms take milliseconds, which clients' requests need not wait for.
-        let ranked = tokio::task::spawn_blocking(move || {
+        let ranked = self.tracker.spawn_blocking(move || {
+            // Also where nobody waits for the answer any more.
+            let _ranking = ranking;
             let rooms = latency.rooms().into_iter();
             let rooms = rooms.filter(|room| namespaces.contains(&room.namespace));
             let weighed = rooms.map(|room| {
@@ -155,14 +177,35 @@ impl LocalWaits {
             });
             cut(weighed.collect(), most)
         });
-        ranked.await.unwrap_or_default()
+        finished(ranked.await)
     }
 
-    /// What is known here of these rooms; those of which nothing is are left out.
-    pub async fn of(&self, places: Arc<[Place]>) -> Vec<Share> {
+    async fn crowded(
+        &self,
+        known: &mut Vec<Crowd>,
+        namespaces: Vec<Arc<str>>,
+        most: usize,
+    ) -> Vec<Candidate> {
+        known.retain(|crowd| crowd.at.elapsed() < FRESH);
+        if let Some(crowd) = known.iter().find(|crowd| crowd.namespaces == namespaces) {
+            return cut(crowd.rooms.clone(), most);
+        }
+        let crowded = self.members.crowded(&namespaces, MOST_NAMED).await;
+        let weighed = crowded.into_iter().map(|(place, members)| (place, members as u64));
+        let rooms = cut(weighed.collect(), MOST_NAMED);
+        if known.len() == CROWDS {
+            known.remove(0);
+        }
+        known.push(Crowd { namespaces, at: Instant::now(), rooms: rooms.clone() });
+        cut(rooms, most)
+    }
+
+    /// What is known here of these rooms; those of which nothing is are left out. `None`: it
+    /// failed, and the log says why.
+    pub async fn of(&self, places: Arc<[Place]>) -> Option<Vec<Share>> {
         let latency = self.latency.clone();
         let wanted = places.clone();
-        let waits = tokio::task::spawn_blocking(move || {
+        let waits = self.tracker.spawn_blocking(move || {
             let found = wanted.iter().enumerate().filter_map(|(at, place)| {
                 let room = latency.of_room(&place.namespace, &place.room)?;
                 Some((at, Share::new(at, room.deliveries, &room.waits)))
@@ -170,12 +213,17 @@ impl LocalWaits {
             found.collect::<HashMap<usize, Share>>()
         });
         let (waits, members) = tokio::join!(waits, self.members.occupancy(places));
-        let mut shares = waits.unwrap_or_default();
+        let mut shares = finished(waits)?;
         for (at, members) in members.into_iter().enumerate().filter(|(_, members)| *members > 0) {
             shares.entry(at).or_insert_with(|| Share { at, ..Share::default() }).members = members;
         }
-        shares.into_values().collect()
+        Some(shares.into_values().collect())
     }
+}
+
+/// What a task came to; `None` where it panicked.
+fn finished<T>(ended: Result<T, JoinError>) -> Option<T> {
+    ended.inspect_err(|error| tracing::error!(%error, "the rooms could not be ranked")).ok()
 }
 
 impl Share {
@@ -305,6 +353,13 @@ mod tests {
 
     fn names(rooms: &[RoomFigures]) -> Vec<&str> {
         rooms.iter().map(|room| &*room.place.room).collect()
+    }
+
+    #[tokio::test]
+    async fn a_ranking_that_panics_is_no_empty_one() {
+        let panics = tokio::task::spawn_blocking(|| -> Vec<Candidate> { panic!("as it may") });
+        assert_eq!(finished(panics.await), None);
+        assert_eq!(finished(tokio::task::spawn_blocking(|| 1).await), Some(1));
     }
 
     #[test]

@@ -10,8 +10,9 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use percent_encoding::percent_decode_str;
 use reqwest::{Client, Url, redirect};
 
+use crate::config::redacted;
+
 /// An OTLP collector, reached by HTTP.
-#[derive(Debug)]
 pub(super) struct Collector {
     /// Where spans are posted.
     pub endpoint: Url,
@@ -28,12 +29,13 @@ pub enum CollectorError {
     /// The URL.
     #[error("`telemetry.otlp` {0}")]
     Url(&'static str),
-    /// The headers of the environment.
+    /// The headers of the environment: which of them, from 1 on. Nothing of it is repeated: where
+    /// it is written the wrong way, any part of it may be a secret.
     #[error(
-        "`OTEL_EXPORTER_OTLP_HEADERS`: `{0}` is no name of a header with a value; write \
+        "`OTEL_EXPORTER_OTLP_HEADERS`: item {0} is no name of a header with a value; write \
          name=value,name=value, with `,` in a value as %2C"
     )]
-    Header(String),
+    Header(usize),
     /// The HTTP client.
     #[error("no HTTP client for `telemetry.otlp` could be made: {0}")]
     Client(#[from] reqwest::Error),
@@ -86,6 +88,16 @@ impl Collector {
     }
 }
 
+impl std::fmt::Debug for Collector {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Collector")
+            .field("endpoint", &redacted(self.endpoint.as_str()))
+            .field("headers", &self.headers)
+            .field("resource", &self.resource)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Where spans are posted, for the base URL of a collector.
 ///
 /// Source: OpenTelemetry Protocol Exporter specification, "Endpoint URLs for OTLP/HTTP".
@@ -126,8 +138,8 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<String>)> {
 
 fn header_map(text: &str) -> Result<HeaderMap, CollectorError> {
     let mut headers = HeaderMap::new();
-    for (name, value) in pairs(text) {
-        let wrong = || CollectorError::Header(name.to_owned());
+    for (at, (name, value)) in pairs(text).enumerate() {
+        let wrong = || CollectorError::Header(at + 1);
         let value = value.ok_or_else(wrong)?;
         let mut value = HeaderValue::try_from(value).map_err(|_| wrong())?;
         value.set_sensitive(true);
@@ -141,7 +153,7 @@ mod tests {
     use super::*;
 
     fn collector(environment: &[(&str, &str)]) -> Result<Collector, CollectorError> {
-        Collector::new("http://c:4318", |name| {
+        Collector::new("http://user:s3cret@c:4318", |name| {
             let found = environment.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         })
@@ -203,10 +215,14 @@ mod tests {
         let headers = collector(&[(variable, "Authorization=Bearer%20secret,x-scope=7")]).unwrap();
         assert_eq!(headers.headers["authorization"], "Bearer secret");
         assert_eq!(headers.headers["x-scope"], "7");
-        assert!(!format!("{headers:?}").contains("secret"), "{headers:?}");
-        for bad in ["no value", "a b=c", "name=%00"] {
-            let error = collector(&[(variable, bad)]).unwrap_err().to_string();
-            assert!(error.contains("write name=value"), "{error}");
+        let shown = format!("{headers:?}");
+        assert!(!shown.contains("secret") && !shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("http://***@c:4318/v1/traces"), "{shown}");
+        for bad in ["Authorization:Bearer s3cret", "Bearer s3cret==", "a b=s3cret", "a=s3cret%00"] {
+            let error = collector(&[(variable, &format!("a=b,{bad}"))]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("item 2 ") && text.contains("write name=value"), "{text}");
+            assert!(!text.contains("s3cret") && !format!("{error:?}").contains("s3cret"), "{text}");
         }
     }
 }

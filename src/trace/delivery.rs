@@ -1,7 +1,7 @@
 //! The [`Delivery`]: what becomes of one publication on this instance.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,22 +18,26 @@ pub(super) const LONGEST: Duration = Duration::from_secs(10);
 /// Deliveries that may be open at once; further ones get no span.
 const OPEN: usize = 4096;
 
+/// Entries of ended deliveries that are kept besides; they are cleared away together.
+const ENDED: usize = OPEN;
+
 /// The deliveries of one followed publication on this instance, behind one span. It ends with the
 /// last of them, when nothing refers to it any more, or after ten seconds.
 #[derive(Debug)]
 pub struct Delivery {
-    span: Mutex<Span>,
+    span: Mutex<Option<(Span, Place)>>,
     members: AtomicU64,
     written: AtomicU64,
     dropped: AtomicU64,
     queued: AtomicU64,
+    /// 0 where no delivery was timed.
     slowest_micros: AtomicU64,
 }
 
 impl Delivery {
-    fn new(span: Span) -> Self {
+    fn new(span: Span, place: Place) -> Self {
         Delivery {
-            span: Mutex::new(span),
+            span: Mutex::new(Some((span, place))),
             members: AtomicU64::new(0),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -52,7 +56,7 @@ impl Delivery {
         self.written.fetch_add(n as u64, Ordering::Relaxed);
         if let Some(last) = at.last() {
             let micros = last.saturating_duration_since(accepted).as_micros();
-            let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+            let micros = u64::try_from(micros).unwrap_or(u64::MAX).max(1);
             self.slowest_micros.fetch_max(micros, Ordering::Relaxed);
         }
     }
@@ -69,10 +73,8 @@ impl Delivery {
 
     /// Ends the span, once. `late`: not all was written or dropped yet, perhaps.
     fn close(&self, late: bool) {
-        let span = std::mem::replace(&mut *self.span.lock(), Span::none());
-        if span.is_none() {
-            return;
-        }
+        let taken = self.span.lock().take();
+        let Some((span, _place)) = taken else { return };
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (written, dropped) = (of(&self.written), of(&self.dropped));
         // At its natural end the rest left the room before their turn.
@@ -87,7 +89,9 @@ impl Delivery {
         span.set_attribute("rookery.queued", count(of(&self.queued)));
         span.set_attribute("rookery.pending", count(members.saturating_sub(written + dropped)));
         let slowest = Duration::from_micros(of(&self.slowest_micros));
-        span.set_attribute("rookery.slowest_seconds", slowest.as_secs_f64());
+        if !slowest.is_zero() {
+            span.set_attribute("rookery.slowest_seconds", slowest.as_secs_f64());
+        }
     }
 }
 
@@ -99,20 +103,41 @@ impl Drop for Delivery {
 
 /// The deliveries whose spans are open.
 #[derive(Debug, Default)]
-pub(super) struct Open(Mutex<VecDeque<(Instant, Weak<Delivery>)>>);
+pub(super) struct Open {
+    taken: Arc<AtomicUsize>,
+    /// The oldest first; ended ones are among them.
+    begun: Mutex<VecDeque<(Instant, Weak<Delivery>)>>,
+}
+
+/// One of the [`OPEN`] places; free again when dropped.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
+        let one_more = |n| (n < OPEN).then_some(n + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Place(taken.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Open {
     /// Opens one; `None` where too many are open.
     pub fn begin(&self, span: impl FnOnce() -> Span) -> Option<Arc<Delivery>> {
-        let mut open = self.0.lock();
-        if open.len() >= OPEN {
-            open.retain(|(_, delivery)| delivery.strong_count() > 0);
-            if open.len() >= OPEN {
-                return None;
-            }
+        let place = Place::take(&self.taken)?;
+        // Outside the lock: making a span runs its subscriber.
+        let delivery = Arc::new(Delivery::new(span(), place));
+        let mut begun = self.begun.lock();
+        if begun.len() >= OPEN + ENDED {
+            begun.retain(|(_, delivery)| delivery.strong_count() > 0);
         }
-        let delivery = Arc::new(Delivery::new(span()));
-        open.push_back((Instant::now(), Arc::downgrade(&delivery)));
+        begun.push_back((Instant::now(), Arc::downgrade(&delivery)));
         Some(delivery)
     }
 
@@ -120,15 +145,39 @@ impl Open {
     pub fn close(&self, longest: Duration) {
         let mut late = Vec::new();
         {
-            let mut open = self.0.lock();
-            while let Some((began, delivery)) = open.front()
+            let mut begun = self.begun.lock();
+            while let Some((began, delivery)) = begun.front()
                 && (began.elapsed() >= longest || delivery.strong_count() == 0)
             {
                 late.extend(delivery.upgrade());
-                open.pop_front();
+                begun.pop_front();
             }
         }
         // Outside the lock: ending a span runs its subscriber.
         late.iter().for_each(|delivery| delivery.close(true));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_deliveries_take_no_place_and_bounded_memory() {
+        let open = Open::default();
+        let first = open.begin(Span::none).unwrap();
+        for _ in 0..5 * (OPEN + ENDED) {
+            drop(open.begin(Span::none).unwrap());
+            assert!(open.begun.lock().len() <= OPEN + ENDED);
+        }
+        let mut rest: Vec<_> = (1..OPEN).map(|_| open.begin(Span::none).unwrap()).collect();
+        assert!(open.begin(|| unreachable!("no span is made for it")).is_none());
+        rest.pop();
+        rest.push(open.begin(Span::none).unwrap());
+        // One that was ended because it took too long has no place, though it is still referred to.
+        open.close(Duration::ZERO);
+        assert!(open.begin(Span::none).is_some());
+        drop((first, rest));
+        assert_eq!(open.taken.load(Ordering::Relaxed), 0);
     }
 }

@@ -157,10 +157,9 @@ impl Exporter {
         }
         (self.warned, self.in_trouble) = (Some(Instant::now()), true);
         tracing::warn!(
-            why,
+            reason = why,
             dropped = self.counts.dropped.get(),
-            "spans are lost, deliveries are not: the collector of telemetry.otlp does not take \
-             them; rookery_trace_spans_total counts on"
+            "spans are lost, deliveries are not: the collector of telemetry.otlp does not take them"
         );
     }
 }

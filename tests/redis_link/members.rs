@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -18,6 +18,10 @@ pub struct Members {
     delivered: Mutex<Vec<Arc<Publication>>>,
     /// As if the shards' queues were full.
     pub full: AtomicBool,
+    /// As if the shards never came to say which rooms have the most members.
+    pub stuck: AtomicBool,
+    /// How often they were asked that.
+    pub asked: AtomicUsize,
 }
 
 impl Members {
@@ -97,6 +101,10 @@ impl LocalMembers for Members {
         most: usize,
     ) -> BoxFuture<'a, Vec<(Place, usize)>> {
         async move {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.stuck.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             let rooms = self.rooms("/", "").await.into_iter();
             let place = |room| Place { namespace: namespaces[0].clone(), room };
             rooms.map(|(room, n)| (place(room), n)).take(most).collect()

@@ -1,5 +1,6 @@
 //! Rankings of rooms over several pods.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rookery::fanout::Scope;
@@ -43,6 +44,45 @@ async fn rooms_are_ranked_over_all_pods() {
     let place = Place { namespace: "/".into(), room: "z".into() };
     assert_eq!(counts(&a.cluster.waits(&place, Scope::Cluster).await), [("z", 2)]);
     assert_eq!(counts(&a.cluster.waits(&place, Scope::Local).await), [("z", 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shards_are_not_asked_for_their_fullest_rooms_each_time() {
+    let server = Server::start().await;
+    let a = Pod::up("pod-aaaa", &server).await;
+    a.members.add("pod-aaaa000000000001", None, &["x"]);
+    let asked = || a.members.asked.load(Ordering::Relaxed);
+    let first = async |namespace: &str, limit| {
+        let query =
+            WaitsQuery { namespaces: vec![namespace.into()], ..by_members(limit, Scope::Local) };
+        a.cluster.busiest(&query).await.rooms.len()
+    };
+    for limit in 1..100 {
+        assert_eq!(first("/", limit).await, 1);
+    }
+    let before = asked();
+    assert!((1..99).contains(&before), "{before}");
+    first("/admin", 10).await;
+    assert_eq!(asked(), before + 1, "other namespaces have other rooms");
+    a.members.add("pod-aaaa000000000002", None, &["y"]);
+    until("the new room is found", async || first("/", 10).await == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_ranking_waits_for_the_other_as_long_as_its_question_may_take() {
+    let server = Server::start().await;
+    let a = Pod::up("pod-aaaa", &server).await;
+    a.members.add("pod-aaaa000000000001", None, &["x"]);
+    a.members.stuck.store(true, Ordering::Relaxed);
+    let cluster = a.cluster.clone().with_deadline(Duration::from_secs(1));
+    let query = by_members(10, Scope::Local);
+    let answers = tokio::join!(cluster.busiest(&query), cluster.busiest(&query));
+    for answer in [answers.0, answers.1] {
+        assert_eq!((answer.unanswered, answer.rooms.len()), (vec!["pod-aaaa".to_owned()], 0));
+    }
+    a.members.stuck.store(false, Ordering::Relaxed);
+    let answer = a.cluster.busiest(&query).await;
+    assert_eq!((answer.unanswered.len(), counts(&answer)), (0, vec![("x", 1)]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

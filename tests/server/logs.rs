@@ -287,6 +287,30 @@ async fn one_client_can_be_followed() {
 }
 
 #[tokio::test]
+async fn a_flood_of_ordered_moves_is_a_few_lines_and_no_dismissal_is_left_out() {
+    const TIMES: usize = 60;
+    let _turn = turn().await;
+    let server = Rookery::start("").await;
+    for path in ["/api/rooms/room/join", "/api/rooms/room/leave", "/api/disconnect"] {
+        let order = Request::post(path, "{\"user\":\"nobody\"}");
+        let order = order.header("content-type", "application/json");
+        for _ in 0..TIMES {
+            assert_eq!(order.send(server.internal).await.unwrap().status, 200);
+        }
+    }
+    let orders = said(&server, "an order of the HTTP API was carried out");
+    let told = |of: &[&str]| {
+        let of = |line: &&Value| of.contains(&line["order"].as_str().unwrap());
+        orders.iter().filter(|line| line["level"] == "INFO").filter(of).count()
+    };
+    assert_eq!(told(&["disconnect"]), TIMES);
+    let moves = told(&["join", "leave"]);
+    assert!((1..TIMES).contains(&moves), "{moves}");
+    let suppressed = server.metric("rookery_log_lines_suppressed_total").await;
+    assert_eq!(suppressed + moves as f64, 2.0 * TIMES as f64);
+}
+
+#[tokio::test]
 async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
     let _turn = turn().await;
     let folder = tempfile::tempdir().unwrap();

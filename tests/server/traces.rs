@@ -61,6 +61,8 @@ impl Pair {
             "bridge: [{ channel: orders, room: \"{room}\", event: \"{event}\", args: [] }]";
         let config =
             format!("redis: {{ url: \"{}\", {bridge} }}\n{}", redis.url(), collector.config(ratio));
+        // What is traced is timed all the same.
+        let config = format!("latency: {{ sampleEvery: 1000 }}\n{config}");
         let (first, second) = (Rookery::start(&config).await, Rookery::start(&config).await);
         for server in [&first, &second] {
             until("Redis is up", async || server.metric("rookery_redis_up").await == 1.0).await;
@@ -121,6 +123,7 @@ async fn one_trace_leads_from_a_publish_to_deliveries_on_two_instances() {
             assert_eq!(deliver.said[none], "0", "{none}");
         }
         assert!(publish.start <= deliver.start && deliver.start <= deliver.end);
+        assert!(deliver.said["rookery.slowest_seconds"].parse::<f64>().unwrap() > 0.0);
         assert_eq!(deliver.said["messaging.message.id"], publish.said["messaging.message.id"]);
     }
     let spans = collector.spans();

@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::time::timeout_at;
+
 use super::{Cluster, REDIS, ask_pods, audience};
 use crate::fanout::Scope;
 use crate::fanout::redis::Link;
@@ -22,10 +24,11 @@ impl Cluster {
         let mut others = self.others(query.scope, start).await;
         let namespaces = query.namespaces.iter().map(|name| name.to_string()).collect();
         let ask = Ask::First(namespaces, query.sort, most);
-        let (mut named, answers) = tokio::join!(
-            self.waits.first(query.namespaces.clone(), query.sort, most),
-            others.ask(ask, start + self.deadline / 2),
-        );
+        let until = start + self.deadline / 2;
+        let first = self.waits.first(query.namespaces.clone(), query.sort, most);
+        let (first, answers) =
+            tokio::join!(timeout_at(until.into(), first), others.ask(ask, until));
+        let mut named = others.heard(&self.pod, first.ok().flatten());
         for answer in answers {
             if let Answer::First(theirs) = answer {
                 let theirs = theirs.into_iter().take(most);
@@ -61,6 +64,7 @@ impl Cluster {
         let ask = Ask::Waits(peers::names(places));
         let (mine, answers) =
             tokio::join!(self.waits.of(places.clone()), others.ask(ask, start + self.deadline),);
+        let mine = others.heard(&self.pod, mine);
         let theirs = answers.into_iter().flat_map(|answer| match answer {
             Answer::Waits(shares) => shares,
             _ => Vec::<Share>::new(),
@@ -103,6 +107,14 @@ impl Others<'_> {
     fn answer(self, rooms: Vec<waits::RoomFigures>) -> WaitsAnswer {
         let pods = 1 + self.expected.len();
         WaitsAnswer { rooms, pods, unanswered: self.unanswered.into_iter().collect() }
+    }
+
+    /// What this pod came to itself; without it, it is among those that did not answer.
+    fn heard<T: Default>(&mut self, pod: &str, mine: Option<T>) -> T {
+        mine.unwrap_or_else(|| {
+            self.unanswered.insert(pod.to_owned());
+            T::default()
+        })
     }
 
     /// Asks them; one that is silent is not waited for again. Each pod's first answer counts.

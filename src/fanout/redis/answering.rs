@@ -52,18 +52,19 @@ pub(crate) async fn pod(
     ask: peers::Ask,
 ) {
     let answer = ask_local(&*inner.local, &inner.waits, &namespace, ask).await;
+    let Some(answer) = answer else { return };
     let answer = Message::Answer { pod: inner.pod.to_string(), id, answer };
     inner.send(inner.channels.answers(&asker), answer.encode());
 }
 
-/// What the members here answer.
+/// What the members here answer; nothing where that failed.
 async fn ask_local(
     local: &dyn LocalMembers,
     waits: &LocalWaits,
     namespace: &str,
     ask: peers::Ask,
-) -> Answer {
-    match ask {
+) -> Option<Answer> {
+    Some(match ask {
         peers::Ask::Rooms(prefix) => {
             let rooms = local.rooms(namespace, &prefix).await;
             Answer::Rooms(rooms.into_iter().map(|(room, n)| (room.to_string(), n)).collect())
@@ -83,11 +84,11 @@ async fn ask_local(
         }
         peers::Ask::First(namespaces, by, most) => {
             let namespaces = namespaces.into_iter().map(Arc::from).collect();
-            Answer::First(peers::named(&waits.first(namespaces, by, most).await))
+            Answer::First(peers::named(&waits.first(namespaces, by, most).await?))
         }
         peers::Ask::Waits(names) => {
             let places = names.into_iter().take(MOST_ASKED).map(peers::place).collect();
-            Answer::Waits(waits.of(places).await)
+            Answer::Waits(waits.of(places).await?)
         }
-    }
+    })
 }

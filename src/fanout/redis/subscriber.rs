@@ -23,11 +23,12 @@ const CHUNK: usize = 500;
 /// Keeps the subscribing connection until shutdown.
 pub(crate) async fn run(inner: Arc<Inner>) {
     let (mut backoff, mut links) = (Backoff::default(), 0_u64);
-    let refused = Throttle::new(&inner.metrics.log_lines_suppressed);
+    let throttle = || Throttle::new(&inner.metrics.log_lines_suppressed);
+    let (away, refused) = (throttle(), Arc::new(throttle()));
     while !inner.shutdown.is_cancelled() {
         let opened = tokio::select! {
             () = inner.shutdown.cancelled() => return,
-            opened = Session::open(inner.clone()) => opened,
+            opened = Session::open(inner.clone(), refused.clone()) => opened,
         };
         match opened {
             Ok(mut session) => {
@@ -43,7 +44,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
                 }
             }
             Err(error) => {
-                limited!(refused, warn, %error, "cannot connect to Redis to listen");
+                limited!(away, warn, %error, "cannot connect to Redis to listen");
             }
         }
         tokio::select! {
@@ -62,6 +63,8 @@ struct Session {
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// Rooms of the last link that are not confirmed yet.
     resubscribing: usize,
+    /// Of the lines about rooms that Redis refuses; it outlives the link.
+    refused: Arc<Throttle>,
 }
 
 /// A SUBSCRIBE or UNSUBSCRIBE that was answered.
@@ -73,7 +76,7 @@ struct Landed {
 
 impl Session {
     /// Connects, and subscribes what every pod hears.
-    async fn open(inner: Arc<Inner>) -> RedisResult<Session> {
+    async fn open(inner: Arc<Inner>, refused: Arc<Throttle>) -> RedisResult<Session> {
         let (lost, heard) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
         let push = {
             let (inner, lost, heard) = (inner.clone(), lost.clone(), heard.clone());
@@ -103,7 +106,7 @@ impl Session {
             Err(RedisError::from(error))
         })?;
         let flights = FuturesUnordered::new();
-        Ok(Session { inner, connection, lost, heard, flights, resubscribing: 0 })
+        Ok(Session { inner, connection, lost, heard, flights, resubscribing: 0, refused })
     }
 
     /// Keeps the subscriptions as they have to be until the link is lost; gives why.
@@ -187,7 +190,7 @@ impl Session {
         match result {
             Err(error) if error.kind() != redis::ErrorKind::Io && !self.lost.is_cancelled() => {
                 if let [(channel, _)] = tickets.as_slice() {
-                    tracing::warn!(%channel, %error, "Redis refused a SUBSCRIBE");
+                    limited!(self.refused, warn, %channel, %error, "Redis refused a SUBSCRIBE");
                 } else {
                     // One that is refused takes the others of its command along.
                     for ticket in tickets {
