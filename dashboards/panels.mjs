@@ -73,7 +73,7 @@ export function figure({ title, good, unit, query, levels = [["blue", null]], de
 export function ranking({ title, good, unit, name, value, query, width = 8 }) {
   const panel = described(new Table(), { title, good, unit, width, height: 10 })
     .filterable(false)
-    .withTransformation({ id: "organize", options: { excludeByName: { Time: true }, renameByName: { [name]: capital(name), Value: value } } })
+    .withTransformation({ id: "organize", options: { excludeByName: { Time: true }, renameByName: { namespace: "Namespace", [name]: capital(name), Value: value } } })
     .withTransformation({ id: "sortBy", options: { fields: {}, sort: [{ field: value, desc: true }] } });
   return asking(panel, [["", query]], (one) => one.instant().format(PromQueryFormat.Table));
 }

@@ -79,10 +79,12 @@ fn judge(
         Ok(new) => new,
         Err(error) => {
             metrics.reloads_refused.inc();
+            metrics.config_current.set(0);
             warn!(%error, "the changed configuration is refused; the one before stays");
             return;
         }
     };
+    metrics.config_current.set(1);
     let old = publish.borrow().clone();
     let (reloaded, others): (Vec<String>, Vec<String>) =
         differences(&old, &new).into_iter().partition(|key| is_reloaded(key));

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
+use crate::config;
 use crate::delivery::outbox::Ending;
 use crate::fanout::turn::Turn;
 use crate::ops::metrics::Disconnected;
@@ -45,6 +46,7 @@ pub enum Phase {
 pub struct Drain {
     phase: AtomicU8,
     told: OnceLock<Instant>,
+    planned: OnceLock<Duration>,
 }
 
 impl Drain {
@@ -60,6 +62,13 @@ impl Drain {
     /// Time since the process was told to stop; `None` before.
     pub fn elapsed(&self) -> Option<Duration> {
         self.told.get().map(Instant::elapsed)
+    }
+
+    /// The longest that the drain should take, from the moment the process is told to stop. Until the
+    /// window begins nobody knows how long others' turns take; then it is the time that passed, and
+    /// the window. A turn that did not come in time was waited for in vain: that is not planned.
+    pub fn planned(&self, config: &config::Drain) -> Duration {
+        self.planned.get().copied().unwrap_or_else(|| at_most(config))
     }
 
     /// Goes through lead and window; returns when no session is left, or at `abort`. `turn` says
@@ -78,9 +87,11 @@ impl Drain {
         if abort.run_until_cancelled(tokio::time::sleep(lead)).await.is_none() {
             return;
         }
-        if abort.run_until_cancelled(wait_for(turn, gateway)).await.is_none() {
+        let Some(in_turn) = abort.run_until_cancelled(wait_for(turn, gateway)).await else {
             return;
-        }
+        };
+        let before = if in_turn { self.elapsed().unwrap_or(lead) } else { lead };
+        let _ = self.planned.set(before + window);
         self.phase.store(2, Ordering::Relaxed);
         let sessions = gateway.sessions.len();
         tracing::info!(sessions, window = %humantime::format_duration(window), "closing sessions");
@@ -102,6 +113,12 @@ impl Drain {
     }
 }
 
+/// The longest that lead, others' turns with another lead, and window take.
+fn at_most(config: &config::Drain) -> Duration {
+    let (lead, window, patience) = (config.lead.0, config.window.0, config.patience.0);
+    if patience.is_zero() { lead + window } else { lead + patience + lead + window }
+}
+
 /// Tells how many sessions are left, until there are none.
 async fn progress(gateway: &Gateway) {
     let mut told = Instant::now();
@@ -116,13 +133,13 @@ async fn progress(gateway: &Gateway) {
 
 /// Waits for this server's turn in a rollout, at most for `drain.patience`, and no longer than
 /// there are sessions. After others' turns the lead is waited once more, so that the reconnects of
-/// two servers never come together.
-async fn wait_for(turn: impl Fn() -> Option<Turn>, gateway: &Gateway) {
+/// two servers never come together. False when its turn did not come in time.
+async fn wait_for(turn: impl Fn() -> Option<Turn>, gateway: &Gateway) -> bool {
     let drain = &gateway.config.drain;
     let stalled = 2 * (drain.lead.0 + drain.window.0) + STALLED;
     let start = Instant::now();
     if drain.patience.0.is_zero() {
-        return;
+        return true;
     }
     let mut known = turn();
     while known.is_none() && start.elapsed() < KNOWN_WITHIN && !gateway.sessions.is_empty() {
@@ -135,13 +152,14 @@ async fn wait_for(turn: impl Fn() -> Option<Turn>, gateway: &Gateway) {
         tracing::info!(turn = ?seen.0, "waiting for this server's turn to close its sessions");
         if !changes(&mut seen, &turn, gateway, start + drain.patience.0, stalled).await {
             tracing::warn!(turn = ?seen.0, "this server's turn did not come in time");
-            return;
+            return false;
         }
         if seen.0 == Turn::Now {
             tokio::time::sleep(drain.lead.0).await;
             seen = (turn().unwrap_or(Turn::Now), Instant::now());
         }
     }
+    true
 }
 
 /// Waits until the turns are others, or no session is left; false when they were not in time. What

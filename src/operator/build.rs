@@ -53,6 +53,7 @@ pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
     }
     objects.extend(ingress::build(v).map(object));
     if capabilities.service_monitor && v.spec.monitoring.service_monitor {
+        objects.push(object(services::metrics(v)));
         objects.push(object(monitoring::service_monitor(v)));
     }
     if capabilities.prometheus_rule && v.spec.monitoring.prometheus_rule {

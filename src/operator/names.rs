@@ -43,6 +43,9 @@ pub const CLIENT_PORT: &str = "client";
 /// Port name of the internal listener (HTTP API, metrics, probes), in pods and Services.
 pub const INTERNAL_PORT: &str = "internal";
 
+/// Port name of the internal listener in the Service that Prometheus follows.
+pub const METRICS_PORT: &str = "metrics";
+
 /// Port for clients, where the configuration names no other.
 pub const DEFAULT_CLIENT_PORT: u16 = 3000;
 

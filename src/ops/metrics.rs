@@ -49,6 +49,8 @@ pub struct Metrics {
     pub reloads_applied: IntCounter,
     /// `rookery_config_reloads_total{outcome="refused"}`.
     pub reloads_refused: IntCounter,
+    /// `rookery_config_current`: 0 while the file is one that was refused.
+    pub config_current: IntGauge,
     /// `rookery_api_overloaded_total`: requests of the HTTP API that were answered 429, because
     /// the memory for the bodies of requests was taken.
     pub api_overloaded: IntCounter,
@@ -159,6 +161,15 @@ impl Metrics {
             )?,
             reloads_applied: reloads.with_label_values(&["applied"]),
             reloads_refused: reloads.with_label_values(&["refused"]),
+            config_current: {
+                let current = gauge(
+                    &registry,
+                    "rookery_config_current",
+                    "0 while the configuration file is one that was refused",
+                )?;
+                current.set(1);
+                current
+            },
             api_overloaded: counter(
                 &registry,
                 "rookery_api_overloaded_total",

@@ -1,11 +1,9 @@
 //! What `/metrics` looks up in the running parts when somebody scrapes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus::Registry;
 
-use crate::config;
 use crate::gateway::Gateway;
 use crate::ops::metrics::Reading;
 
@@ -32,11 +30,6 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
         gateway.drain.elapsed().unwrap_or_default().as_secs_f64()
     })?;
     add("rookery_drain_planned_seconds", "The longest that a drain should take", |gateway| {
-        planned(&gateway.config.drain).as_secs_f64()
+        gateway.drain.planned(&gateway.config.drain).as_secs_f64()
     })
-}
-
-/// The wait for its turn in a rollout, the lead and the window.
-fn planned(drain: &config::Drain) -> Duration {
-    drain.patience.0 + drain.lead.0 + drain.window.0
 }

@@ -23,7 +23,7 @@ async fn a_drain_shows_how_long_it_takes_and_how_long_it_may() {
     let _turn = turn().await;
     let server = Rookery::start("drain: { lead: 2m, window: 3s, patience: 5m }\n").await;
     assert_eq!(server.metric("rookery_drain_seconds").await, 0.0);
-    assert_eq!(server.metric("rookery_drain_planned_seconds").await, 423.0);
+    assert_eq!(server.metric("rookery_drain_planned_seconds").await, 543.0);
     server.terminate();
     until("it drains", async || server.metric("rookery_drain_seconds").await > 0.0).await;
     let before = server.metric("rookery_drain_seconds").await;

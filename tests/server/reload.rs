@@ -14,6 +14,7 @@ async fn reloads(server: &Rookery, outcome: &str) -> f64 {
 async fn rules_and_limits_change_for_those_who_are_connected() {
     let _turn = turn().await;
     let server = Rookery::start("rooms: [{ match: '{name}' }]\n").await;
+    assert_eq!(server.metric("rookery_config_current").await, 1.0);
     let mut member = Member::connect(&server).await;
     member.join("secret").await;
     std::fs::write(
@@ -41,11 +42,13 @@ async fn rules_and_limits_change_for_those_who_are_connected() {
     // A bad file changes nothing, and is counted once.
     std::fs::write(server.config(), "rooms: [{ match: '{name}', join: 'no such(' }]\n").unwrap();
     until("it is refused", async || reloads(&server, "refused").await == 1.0).await;
+    assert_eq!(server.metric("rookery_config_current").await, 0.0);
     assert_eq!(code("join", "secret").await.as_deref(), Some("forbidden"));
     assert!(server.log().contains("join"), "{}", server.log());
 
     std::fs::write(server.config(), "rooms: [{ match: '{name}' }]\n").unwrap();
     until("the next good one counts", async || reloads(&server, "applied").await == 2.0).await;
+    assert_eq!(server.metric("rookery_config_current").await, 1.0);
     until("the room is open again", async || {
         server.internal("/metrics").await;
         code("join", "secret").await.is_none()

@@ -82,3 +82,42 @@ async fn outside_a_rollout_nobody_is_waited_for() {
     assert!(!first.log().contains("waiting for this server's turn"));
     assert_eq!(other.internal("/readyz").await.status, 200);
 }
+
+#[tokio::test]
+async fn what_a_drain_should_take_has_others_turns_in_it_unless_they_did_not_come() {
+    let _turn = turn().await;
+    let redis = Redis::start().await;
+    let with = async |revision: &str, patience: &str| {
+        let drain = format!("drain: {{ lead: 1s, window: 10m, patience: {patience} }}\n");
+        let config = format!("redis: {{ url: \"{}\" }}\n{drain}", redis.url());
+        let revision = format!("chat/web/{revision}");
+        let server = Rookery::start_with(&config, &[("ROOKERY_REVISION", &revision)]).await;
+        until("it is connected", async || server.metric("rookery_redis_up").await == 1.0).await;
+        server
+    };
+    let planned = async |server: &Rookery| server.metric("rookery_drain_planned_seconds").await;
+    let vain = with("old", "1s").await;
+    let last = with("old", "5m").await;
+    let _new = with("new", "5m").await;
+    // The second of two is closed in the middle of the window.
+    let mut members = Vec::new();
+    for server in [&vain, &vain, &last, &last] {
+        members.push(Member::connect(server).await);
+    }
+    assert_eq!((planned(&vain).await, planned(&last).await), (603.0, 902.0));
+
+    vain.terminate();
+    says(&vain, "OthersServe(1)").await;
+    says(&vain, "turn did not come in time").await;
+    says(&vain, "closing sessions").await;
+    assert_eq!(planned(&vain).await, 601.0, "it waited in vain");
+    assert!(vain.metric("rookery_drain_seconds").await > 2.0);
+
+    last.terminate();
+    says(&last, "OthersFirst(1)").await;
+    assert_eq!(planned(&last).await, 902.0, "its turn is to come");
+    drop(vain);
+    says(&last, "closing sessions").await;
+    let taken = planned(&last).await;
+    assert!(taken > 602.0 && taken < 902.0, "{taken}: what the other took, twice lead and window");
+}

@@ -20,8 +20,8 @@ pub(super) fn prometheus_rule_kind() -> ApiResource {
     kind("PrometheusRule", "prometheusrules")
 }
 
-/// Scrapes every server, through the endpoints of the internal Service: only that has a port of
-/// this name.
+/// Scrapes every server until it is gone, through the endpoints of the Service that is made for it:
+/// only that has a port of this name.
 pub(super) fn service_monitor(v: &Validated) -> Value {
     object(
         v,
@@ -29,7 +29,7 @@ pub(super) fn service_monitor(v: &Validated) -> Value {
         json!({
             "selector": { "matchLabels": v.selector() },
             "endpoints": [{
-                "port": names::INTERNAL_PORT,
+                "port": names::METRICS_PORT,
                 "path": "/metrics",
                 "interval": prometheus_time(v.spec.monitoring.interval.0.as_millis()),
             }],

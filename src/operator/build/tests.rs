@@ -58,10 +58,10 @@ fn deployment(spec: &str) -> Value {
 #[test]
 fn every_object_is_named_labelled_owned_and_hashed() {
     let objects = built(FULL);
-    assert_eq!(objects.len(), 11);
+    assert_eq!(objects.len(), 12);
     for object in &objects {
         let name = object.name_any();
-        assert!(name == "chat" || name == "chat-internal", "{name}");
+        assert!(["chat", "chat-internal", "chat-metrics"].contains(&&*name), "{name}");
         assert_eq!(object.namespace().as_deref(), Some("team"));
         assert_eq!(object.labels()[names::MANAGED_BY], names::MANAGER);
         assert_eq!(object.labels()[names::INSTANCE], "chat");
@@ -108,6 +108,7 @@ fn what_is_not_asked_for_is_not_made() {
             "PodDisruptionBudget",
             "Deployment",
             "HorizontalPodAutoscaler",
+            "Service",
             "ServiceMonitor",
         ]
     );
@@ -244,17 +245,26 @@ fn the_autoscaler_goes_down_by_one_drain_at_a_time() {
 }
 
 #[test]
-fn the_service_monitor_takes_the_internal_port_alone() {
+fn the_service_monitor_takes_each_server_once_and_until_it_is_gone() {
     let objects = built("monitoring: { labels: { release: p, app.kubernetes.io/name: x } }");
     let monitor = find(&objects, "ServiceMonitor", "chat");
     assert_eq!(monitor["metadata"]["labels"]["release"], "p");
     assert_eq!(monitor["metadata"]["labels"][names::NAME], "rookery", "ours are not replaced");
     let endpoint = &monitor["spec"]["endpoints"][0];
-    assert_eq!((&endpoint["port"], &endpoint["interval"]), (&json!("internal"), &json!("15s")));
+    assert_eq!((&endpoint["port"], &endpoint["interval"]), (&json!("metrics"), &json!("15s")));
     let with_port: Vec<String> = objects
         .iter()
         .filter(|object| object.data["spec"]["ports"][0]["name"] == endpoint["port"])
         .map(|object| object.name_any())
         .collect();
-    assert_eq!(with_port, ["chat-internal"]);
+    assert_eq!(with_port, ["chat-metrics"]);
+    let followed = find(&objects, "Service", "chat-metrics")["spec"].take();
+    assert_eq!(followed["publishNotReadyAddresses"], true);
+    assert_eq!(followed["clusterIP"], "None");
+    assert_eq!(followed["ports"][0]["targetPort"], "internal");
+    // Publishers are sent to servers that are ready.
+    let internal = find(&objects, "Service", "chat-internal")["spec"].take();
+    assert!(internal["publishNotReadyAddresses"].is_null());
+    let without = built("monitoring: { serviceMonitor: false }");
+    assert!(without.iter().all(|object| object.name_any() != "chat-metrics"));
 }

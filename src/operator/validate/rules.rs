@@ -10,11 +10,14 @@ use crate::config::{Config, Transport};
 use crate::operator::crd::{RedisSource, RookerySpec, SecretMount};
 use crate::operator::names;
 
-/// The longest that is appended to a resource's name where a label's value comes of it.
+/// The longest that is appended to a resource's name.
 pub(super) const LONGEST_SUFFIX: &str = "-internal";
 
-/// A Service's name is a label of DNS (RFC 1035, section 2.3.1).
-const LONGEST_LABEL: usize = 63;
+/// The longest name of a resource. A pod is named as the Deployment, a hash of up to ten characters
+/// and five more. Kubernetes cuts off what is longer than 58 characters before the last five
+/// (`maxGeneratedNameLength` of its `names.SimpleNameGenerator`), and then the pods' names no
+/// longer tell whose they are. The Services' names, at most 63 (RFC 1035, section 2.3.1), fit too.
+const LONGEST_NAME: usize = 58 - "-".len() - 10 - "-".len();
 
 /// The most that the HorizontalPodAutoscaler takes (autoscaling/v2, `stabilizationWindowSeconds`).
 const LONGEST_STABILIZATION: Duration = Duration::from_secs(3600);
@@ -33,22 +36,21 @@ const OWN_VARIABLES: [&str; 7] = [
     "POD_TEMPLATE_HASH",
 ];
 
-/// The name must do for Services and label values that come of it.
+/// The name must do for pods, Services and label values that come of it.
 pub(super) fn check_name(name: &str, problems: &mut Problems) {
     let field = "metadata.name";
-    let longest = LONGEST_LABEL - LONGEST_SUFFIX.len();
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let fits = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.ends_with(|c: char| c.is_ascii() && plain(c as u8))
         && name.bytes().all(|b| plain(b) || b == b'-');
     if name.is_empty() {
         problems.say(field, "is missing; write one, such as chat");
-    } else if name.len() > longest {
+    } else if name.len() > LONGEST_NAME {
         problems.say(
             field,
             format_args!(
-                "has {} characters; at most {longest} fit, as a Service is named \
-                 `{name}{LONGEST_SUFFIX}`",
+                "has {} characters; at most {LONGEST_NAME} fit, so that Kubernetes does not cut \
+                 the names of its pods: choose a shorter one",
                 name.len()
             ),
         );

@@ -334,22 +334,24 @@ fn every_mistake_is_said_by_its_field() {
 }
 
 #[test]
-fn names_must_do_for_services() {
-    let long = "a".repeat(54);
+fn names_must_do_for_pods_and_services() {
+    let long = "a".repeat(46);
     for good in ["a", "chat-2", &long] {
         let mut resource = resource("{}");
         resource.metadata.name = Some(good.to_owned());
         let v = validate(&resource, &defaults()).unwrap();
         assert!(v.internal_service().len() <= 63);
+        // What is before the last five characters of a pod's name is cut at 58.
+        assert!(format!("{good}-7d9f8b6c5d-").len() <= 58);
     }
-    let too_long = "a".repeat(55);
+    let too_long = "a".repeat(47);
     for (bad, part) in [
         ("", "is missing"),
         ("2chat", "begin with a letter"),
         ("chat.a", "cannot name a Service"),
         ("chat-", "cannot name a Service"),
         ("Chat", "cannot name a Service"),
-        (&too_long, "at most 54 fit"),
+        (&too_long, "at most 46 fit"),
     ] {
         let mut resource = resource("{}");
         resource.metadata.name = Some(bad.to_owned());

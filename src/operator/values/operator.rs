@@ -65,7 +65,7 @@ pub struct PrometheusRuleValues {
     pub enabled: bool,
     /// More labels, by which a Prometheus selects it.
     pub labels: BTreeMap<String, String>,
-    /// Where the pages are that alerts link to. Empty: their path in Rookery's repository.
+    /// Where the pages are that alerts link to. Empty: as `monitoring.runbookUrl` says.
     #[schemars(regex(pattern = "^(https?://.*)?$"))]
     pub runbook_url: String,
 }
