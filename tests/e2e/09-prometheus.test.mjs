@@ -118,7 +118,9 @@ async function chatter(s, release) {
   let heard = 0;
   other.on("chat", () => heard++);
   let more = true;
-  s.atEnd(() => (more = false));
+  s.atEnd(async () => {
+    more = false;
+  });
   const publishes = (async () => {
     while (more) {
       assert.equal((await one.emitWithAck("publish", { room, event: "chat", data: heard })).status, "SUCCESS");
