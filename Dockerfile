@@ -28,12 +28,21 @@ WORKDIR /build
 # The dependencies, in a layer that lasts until one of them changes. The target is named so that
 # the flags are not those of build scripts and macros, which cannot be static.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/client/Cargo.toml crates/client/
+COPY crates/config/Cargo.toml crates/config/
+COPY crates/operator/Cargo.toml crates/operator/
+COPY crates/ops/Cargo.toml crates/ops/
+COPY crates/policy/Cargo.toml crates/policy/
+COPY crates/protocol/Cargo.toml crates/protocol/
+COPY crates/server/Cargo.toml crates/server/
 RUN rustc -vV | sed -n 's/^host: //p' >host \
- && mkdir src && echo 'fn main() {}' >src/main.rs && touch src/lib.rs \
+ && mkdir src && echo 'fn main() {}' >src/main.rs \
+ && for crate in crates/*; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
  && cargo build --locked --profile image --target "$(cat host)" --bin rookery
 COPY charts/rookery/rules charts/rookery/rules
+COPY crates crates
 COPY src src
-RUN touch src/main.rs src/lib.rs \
+RUN touch src/main.rs crates/*/src/lib.rs \
  && cargo build --locked --profile image --target "$(cat host)" --bin rookery \
  && mv "target/$(cat host)/image/rookery" /rookery
 

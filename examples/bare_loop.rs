@@ -17,8 +17,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use rookery::data::Data;
-use rookery::data::packet::{self, Body};
+use rookery_protocol::Data;
+use rookery_protocol::packet::{self, Body};
 use sha1::{Digest, Sha1};
 
 const LISTENER: Token = Token(usize::MAX);

@@ -20,8 +20,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::LogFormat;
 use report::Failure;
+use rookery_config::LogFormat;
 
 /// A ready-made Socket.IO server whose rooms work across instances.
 #[derive(Debug, Parser)]

@@ -1,7 +1,12 @@
 //! The `rookery` command.
 
+#![forbid(unsafe_code)]
+
+mod cli;
+mod server;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rookery::cli::main()
+    cli::main()
 }

@@ -1,5 +1,7 @@
 //! The server's wiring: which parts there are, and how they start and stop.
 
+mod api_key_watch;
+mod config_watch;
 mod instance;
 mod open_files;
 mod readings;
@@ -20,27 +22,30 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::auth::{Access, ApiKeyCheck};
-use crate::api::idempotency::{IdempotencyStore, Memory, RedisStore, memory};
-use crate::api::{self, ApiState};
-use crate::auth::Verifier;
-use crate::config::api_keys::{self, ApiKeys};
-use crate::config::load::Sources;
-use crate::config::{Config, Redis, WhenDown};
-use crate::delivery::outbox::Bounds;
-use crate::fanout::cluster::Cluster;
-use crate::fanout::index::MAX_SHARDS;
-use crate::fanout::member::{POD_LENGTH, random_id};
-use crate::fanout::redis::link::{LINGER, Link, LinkParts};
-use crate::fanout::turn::{State, Turn};
-use crate::fanout::waits::LocalWaits;
-use crate::gateway::{self, Authenticator, Drain, Engine, Gateway, Limits, Lines, Sessions};
-use crate::ops::metrics::Metrics;
-use crate::ops::readiness::Readiness;
-use crate::ops::{admin, listener, page};
-use crate::policy::{EventRules, Rules};
-use crate::trace::{self, Traces};
 use instance::Instance;
+use rookery_config::api_keys::ApiKeys;
+use rookery_config::load::Sources;
+use rookery_config::{Config, Redis, WhenDown};
+use rookery_ops::readiness::Readiness;
+use rookery_ops::{admin, listener};
+use rookery_policy::{EventRules, Rules};
+use rookery_server::api::auth::{Access, ApiKeyCheck};
+use rookery_server::api::idempotency::{IdempotencyStore, Memory, RedisStore, memory};
+use rookery_server::api::{self, ApiState};
+use rookery_server::auth::Verifier;
+use rookery_server::backplane::link::{LINGER, Link, LinkParts};
+use rookery_server::broker::cluster::Cluster;
+use rookery_server::broker::turn::{State, Turn};
+use rookery_server::connection::outbox::Bounds;
+use rookery_server::gateway::{
+    self, Authenticator, Drain, Engine, Gateway, Limits, Lines, Sessions,
+};
+use rookery_server::message::member_id::{POD_LENGTH, random_id};
+use rookery_server::rooms::index::MAX_SHARDS;
+use rookery_server::rooms::waits::LocalWaits;
+use rookery_server::status_page as page;
+use rookery_server::telemetry::metrics::Metrics;
+use rookery_server::telemetry::trace::{self, Traces};
 use shards::{Plan, Shards};
 
 /// How long what is being answered may take at the end, and tasks to see that it is over.
@@ -217,7 +222,7 @@ impl Server {
         let api = self.api(waits, clients.local_addr()?)?;
         let router = api::router(api).merge(admin).merge(page::router());
         self.tracker.spawn(listener::serve(internal, router, self.stop.clone(), GRACE));
-        let reloads = crate::config::watch::follow(
+        let reloads = config_watch::follow(
             sources,
             self.config.clone(),
             self.metrics.clone(),
@@ -261,7 +266,7 @@ impl Server {
     fn api_keys(&self) -> anyhow::Result<Option<Arc<dyn ApiKeyCheck>>> {
         let Some(file) = &self.config.auth.api_keys_file else { return Ok(None) };
         let keys = Arc::new(ArcSwap::from_pointee(ApiKeys::load(file)?));
-        self.tracker.spawn(api_keys::follow(file.clone(), keys.clone(), self.stop.clone()));
+        self.tracker.spawn(api_key_watch::follow(file.clone(), keys.clone(), self.stop.clone()));
         Ok(Some(Arc::new(seams::CurrentKeys(keys))))
     }
 

@@ -303,7 +303,7 @@ fn sources(folder: &Path, text: &mut String) {
 fn the_operators_metrics_are_all_named_and_no_other() {
     let part = |c: char| c.is_ascii_lowercase() || c == '_';
     let mut code = String::new();
-    sources(&root().join("src/operator"), &mut code);
+    sources(&root().join("crates/operator/src"), &mut code);
     let quoted = code.split('"').filter(|text| text.starts_with(OF_OPERATOR));
     let made: BTreeSet<_> = quoted.map(str::to_owned).collect();
     let documents = documents();

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rookery::delivery::frames::{Frame, FrameReader, parse_client_frame};
+use rookery_protocol::frames::{Frame, FrameReader, parse_client_frame};
 
 /// As `socketio.maxPayload` might be.
 const MAX: usize = 1 << 16;

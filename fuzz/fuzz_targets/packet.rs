@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rookery::data::packet::{self, Body};
-use rookery::delivery::Revision;
-use rookery::delivery::encode::Part;
-use rookery::delivery::payload::{self, Form, Packet};
+use rookery_protocol::packet::{self, Body};
+use rookery_protocol::Revision;
+use rookery_protocol::encoded::Part;
+use rookery_protocol::payload::{self, Form, Packet};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&kind, body)) = input.split_first() else { return };

@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rookery::data::Data;
-use rookery::policy::{ArgTemplate, Pattern, Template, TextTemplate};
-use rookery::publication::MAX_ROOM_BYTES;
+use rookery_protocol::Data;
+use rookery_policy::{ArgTemplate, Pattern, Template, TextTemplate};
+use rookery_protocol::MAX_ROOM_BYTES;
 
 /// The template of the first example, whose values must never meet.
 const PAIR: &str = "{a}:{b}";

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use libfuzzer_sys::fuzz_target;
-use rookery::fanout::redis::{classic, msgpack, requests};
+use rookery_server::backplane::{classic, requests};
+use rookery_protocol::msgpack;
 
 fuzz_target!(|input: &[u8]| {
     if let Ok(data) = msgpack::read(input) {

@@ -9,9 +9,9 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::server;
-use crate::bench::{self, Api, Pace, Plan, Stage};
-use crate::client::Target;
-use crate::config::units::Period;
+use rookery_client::Target;
+use rookery_client::bench::{self, Api, Pace, Plan, Stage};
+use rookery_config::units::Period;
 
 /// Who publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::report;
-use crate::config::api_keys::ApiKeys;
-use crate::config::check::warnings::warnings;
-use crate::config::load::Sources;
-use crate::config::{Auth, Config, Jwt, Operation};
+use rookery_config::api_keys::ApiKeys;
+use rookery_config::check::warnings::warnings;
+use rookery_config::load::Sources;
+use rookery_config::{Auth, Config, Jwt};
+use rookery_policy::Operation;
 
 /// Check a configuration file, and the files that it names, and say what it means.
 #[derive(Debug, clap::Args)]
@@ -130,7 +131,7 @@ fn rooms(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Redis;
+    use rookery_config::Redis;
 
     #[test]
     fn the_summary_holds_no_password() {

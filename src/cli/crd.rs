@@ -6,7 +6,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
 
 use super::report;
-use crate::operator::{crd, names};
+use rookery_operator::{crd, names};
 
 /// Print the custom resource definition, or bring the cluster's up to date.
 #[derive(Debug, clap::Args)]

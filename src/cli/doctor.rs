@@ -16,13 +16,13 @@ use std::time::Duration;
 use anyhow::bail;
 
 use super::report::Usage;
-use crate::client::Target;
-use crate::config::units::Period;
-use crate::operator::crd::IngressController;
 use advice::Advisor;
 use checks::{Doctor, Plan};
 use dial::Way;
 use printer::Printer;
+use rookery_client::Target;
+use rookery_config::units::Period;
+use rookery_operator::crd::IngressController;
 
 /// Connect through an ingress as clients do, and name the fix for what is wrong on the way.
 ///

@@ -7,10 +7,11 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::report::{Failure, Usage};
-use crate::config::LogFormat;
-use crate::operator::{self, Options};
-use crate::ops::telemetry;
 use crate::server::signals;
+use rookery_config::LogFormat;
+use rookery_operator as operator;
+use rookery_operator::Options;
+use rookery_ops::log as telemetry;
 
 /// Run the Kubernetes operator: make and keep what `Rookery` resources ask for.
 #[derive(Debug, clap::Args)]

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::report::Usage;
 use super::server::{ServerArgs, refusal};
-use crate::client::Client;
-use crate::data::Data;
+use rookery_client::Client;
+use rookery_protocol::Data;
 
 /// How long the server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -13,13 +13,13 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::report;
-use crate::config::error::{ConfigError, Problem};
-use crate::config::tree::{self, Node};
-use crate::config::typed;
-use crate::operator::build::{Capabilities, build};
-use crate::operator::crd::{self, Rookery, RookerySpec};
-use crate::operator::validate::{DEFAULT_IMAGE, Defaults, validate};
-use crate::operator::yaml;
+use rookery_config::error::{ConfigError, Problem};
+use rookery_config::tree::{self, Node};
+use rookery_config::typed;
+use rookery_operator::build::{Capabilities, build};
+use rookery_operator::crd::{self, Rookery, RookerySpec};
+use rookery_operator::validate::{DEFAULT_IMAGE, Defaults, validate};
+use rookery_operator::yaml;
 
 /// Print the Kubernetes objects of a `Rookery` resource, for a cluster without the operator.
 #[derive(Debug, clap::Args)]

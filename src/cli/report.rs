@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::json;
 
-use crate::config::LogFormat;
-use crate::config::error::{ConfigError, Problem};
-use crate::ops::telemetry;
+use rookery_config::LogFormat;
+use rookery_config::error::{ConfigError, Problem};
+use rookery_ops::log as telemetry;
 
 /// A command that was used wrongly, found after the command line was parsed: exit code 2.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::report;
-use crate::config::Config;
-use crate::operator::values;
+use rookery_config::Config;
+use rookery_operator::values;
 
 /// Print the JSON Schema of the configuration, with its defaults.
 #[derive(Debug, clap::Args)]

@@ -5,11 +5,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::report::{Failure, Usage};
-use crate::config::error::ConfigError;
-use crate::config::load::Sources;
-use crate::config::{Config, LogFormat};
-use crate::ops::telemetry;
-use crate::trace::Traces;
+use rookery_config::error::ConfigError;
+use rookery_config::load::Sources;
+use rookery_config::{Config, LogFormat};
+use rookery_ops::log as telemetry;
+use rookery_server::telemetry::trace::Traces;
 
 /// Serve Socket.IO clients, and publishers by HTTP and Redis.
 #[derive(Clone, clap::Args)]

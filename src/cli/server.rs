@@ -1,7 +1,7 @@
 //! The flags that name a server, for the commands that are its clients.
 
-use crate::client::{ClientError, Target};
-use crate::data::Data;
+use rookery_client::{ClientError, Target};
+use rookery_protocol::Data;
 
 /// Which server, and as whom.
 #[derive(Clone, Debug, clap::Args)]

@@ -8,8 +8,8 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::server::{ServerArgs, refusal};
-use crate::client::{Backoff, Client, ClientError, Event, Target};
-use crate::data::Data;
+use rookery_client::{Backoff, Client, ClientError, Event, Target};
+use rookery_protocol::Data;
 
 /// How long the server may take to answer the join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Map, Value};
 
 use super::report::{self, Usage};
-use crate::config::load::Sources;
-use crate::config::{Algorithm, Jwt, files};
+use rookery_config::load::Sources;
+use rookery_config::{Algorithm, Jwt, files};
 
 /// Sign a JWT for development with the secret that the configuration names.
 #[derive(Debug, clap::Args)]

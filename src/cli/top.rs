@@ -18,9 +18,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::report;
-use crate::fanout::waits::SortBy;
-use crate::ops::telemetry::colours_wanted;
 use answer::Answer;
+use rookery_ops::log::colours_wanted;
+use rookery_server::rooms::waits::SortBy;
 use screen::Screen;
 use source::{Refused, Source};
 use state::{State, Wish};

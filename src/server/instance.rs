@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::api::status::{Connections, Connects, Counts, InstanceStatus, RedisStatus, Status};
-use crate::config::{Redis, Transport};
-use crate::gateway::{Gateway, Phase};
-use crate::ops::metrics::{Disconnected, Metrics, Outcome, Rejected};
-use crate::ops::readiness::Readiness;
-use crate::publication::Source;
+use rookery_config::{Redis, Transport};
+use rookery_ops::readiness::Readiness;
+use rookery_server::api::status::{
+    Connections, Connects, Counts, InstanceStatus, RedisStatus, Status,
+};
+use rookery_server::gateway::{Gateway, Phase};
+use rookery_server::message::Source;
+use rookery_server::telemetry::metrics::{Disconnected, Metrics, Outcome, Rejected};
 
 /// The instance, seen from the counters and the gateway.
 pub struct Instance {

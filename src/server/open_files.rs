@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Limits;
+use rookery_config::Limits;
 
 /// Files beside the clients' connections: listeners, Redis, the API's connections, logs.
 const OTHERS: u64 = 500;

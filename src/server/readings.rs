@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 
-use crate::gateway::Gateway;
-use crate::ops::metrics::Reading;
+use rookery_server::gateway::Gateway;
+use rookery_server::telemetry::metrics::Reading;
 
 /// Adds the gauges that the gateway's parts know the value of. The registry holds them weakly.
 ///

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 
-use crate::api::auth::ApiKeyCheck;
-use crate::api::explain::{Explain, Explanation};
-use crate::config::BridgeRule;
-use crate::config::api_keys::ApiKeys;
-use crate::data::Data;
-use crate::fanout::redis::bridge::CompiledBridge;
-use crate::policy::{
+use rookery_config::BridgeRule;
+use rookery_config::api_keys::ApiKeys;
+use rookery_policy::{
     ArgTemplate, Permission, Rules, Subject, Template, TemplateError, TextTemplate,
 };
+use rookery_protocol::Data;
+use rookery_server::api::auth::ApiKeyCheck;
+use rookery_server::api::explain::{Explain, Explanation};
+use rookery_server::backplane::bridge::CompiledBridge;
 
 /// The room rules, as the HTTP API asks them.
 pub struct Explainer(pub Arc<ArcSwap<Rules>>);

@@ -10,17 +10,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, WhenDown};
-use crate::delivery::outbox::{Bounds, Surroundings};
-use crate::fanout::index::Index;
-use crate::fanout::router::Router;
-use crate::fanout::shard::{Occupation, QUEUE, Rooms, Shard};
-use crate::gateway::ShardSeat;
-use crate::latency::Latency;
-use crate::ops::metrics::Metrics;
-use crate::policy::Rules;
-use crate::publication::Room;
-use crate::trace::Tracer;
+use rookery_config::{Config, WhenDown};
+use rookery_policy::Rules;
+use rookery_protocol::Room;
+use rookery_server::connection::outbox::{Bounds, Surroundings};
+use rookery_server::gateway::ShardSeat;
+use rookery_server::rooms::index::Index;
+use rookery_server::rooms::router::Router;
+use rookery_server::rooms::shard::{Occupation, QUEUE, Rooms, Shard};
+use rookery_server::telemetry::latency::Latency;
+use rookery_server::telemetry::metrics::Metrics;
+use rookery_server::telemetry::trace::Tracer;
 
 /// What shards are made of.
 pub struct Plan {

@@ -1,7 +1,7 @@
 //! [`Advisor`]: the fix for each fault, in the words of the ingress controller at hand.
 
 use super::fault::Fault;
-use crate::operator::crd::IngressController;
+use rookery_operator::crd::IngressController;
 
 /// What was tried when something went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

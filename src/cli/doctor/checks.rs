@@ -12,7 +12,7 @@ use super::polling::{Ask, Polling};
 use super::printer::{Mark, Printer};
 use super::websocket::Socket;
 use super::{cors, hold};
-use crate::client::{Backoff, Target};
+use rookery_client::{Backoff, Target};
 
 /// How many sessions must all keep their server. Four requests each: with two servers and
 /// nothing that keeps a client at one, all pass by chance once in 10^7 times.

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::fault::Fault;
 use super::tls;
-use crate::client::Target;
+use rookery_client::Target;
 
 /// How long a connection, or an answer that nothing is waited for, may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

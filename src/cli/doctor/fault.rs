@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::ClientError;
+use rookery_client::ClientError;
 
 /// What went wrong, told apart as far as the fix differs.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout};
 
 use super::dial::{PATIENCE, Way};
 use super::fault::Fault;
-use crate::client::{ClientError, Target};
-use crate::data::packet::{self, Body};
+use rookery_client::{ClientError, Target};
+use rookery_protocol::packet::{self, Body};
 
 /// The most that an answer may have.
 const MAX_ANSWER: usize = 1 << 20;

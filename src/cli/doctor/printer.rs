@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use clap::builder::styling::{AnsiColor, Style};
 
 use crate::cli::report;
-use crate::ops::telemetry::colours_wanted;
+use rookery_ops::log::colours_wanted;
 
 /// Prints what was found.
 pub(super) struct Printer {

@@ -12,8 +12,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::dial::{PATIENCE, Stream, Way, system_says};
 use super::fault::Fault;
 use super::polling::{Jar, Open, Polling, granted};
-use crate::client::Target;
-use crate::data::packet;
+use rookery_client::Target;
+use rookery_protocol::packet;
 
 /// A session over a WebSocket.
 pub(super) struct Socket {

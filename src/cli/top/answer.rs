@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde::Deserialize;
 
-use crate::fanout::waits::SortBy;
+use rookery_server::rooms::waits::SortBy;
 
 /// The answer.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -6,7 +6,7 @@ use anyhow::bail;
 use reqwest::{Client, StatusCode, Url};
 
 use crate::cli::pub_::problem;
-use crate::fanout::waits::SortBy;
+use rookery_server::rooms::waits::SortBy;
 
 /// How long the server may take: its own deadline for the other instances is 5 s.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use super::answer::Room;
 use super::state::State;
 use super::text;
-use crate::fanout::waits::SortBy;
+use rookery_server::rooms::waits::SortBy;
 
 /// From this p99 on, in seconds, a room is shown in yellow, and from this in red.
 const SLOW: f64 = 0.1;

@@ -1,0 +1,179 @@
+//! Against a small room server, written here on another WebSocket library.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::*;
+use rookery_protocol::packet::{self, Body};
+
+type Members = Arc<Mutex<HashMap<String, Vec<mpsc::Sender<String>>>>>;
+
+/// How the server treats publications.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Deliver,
+    Twice,
+    Refuse,
+    HangUp,
+}
+
+struct Server {
+    target: Target,
+    members: Members,
+    _runtime: Runtime,
+}
+
+fn server(manner: Manner) -> Server {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let target = Target::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let members = Members::default();
+    let shared = members.clone();
+    runtime.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(serve(stream, shared.clone(), manner));
+        }
+    });
+    Server { target: target.namespace("/n").unwrap(), members, _runtime: runtime }
+}
+
+async fn serve(stream: TcpStream, members: Members, manner: Manner) -> Option<()> {
+    let (mut sink, mut stream) = accept_async(stream).await.ok()?.split();
+    let (sender, mut receiver) = mpsc::channel::<String>(1024);
+    tokio::spawn(async move {
+        while let Some(text) = receiver.recv().await {
+            let _ = sink.send(Message::text(text)).await;
+        }
+    });
+    let open = r#"0{"sid":"e","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
+    sender.send(open.to_owned()).await.ok()?;
+    loop {
+        let text = stream.next().await?.ok()?.into_text().ok()?;
+        let packet = packet::decode(text.strip_prefix('4')?, &[]).ok()?;
+        let (event, request) = match packet.body {
+            Body::Connect(_) => {
+                sender.send("2".to_owned()).await.ok()?;
+                let pong = stream.next().await?.ok()?;
+                assert_eq!(pong.into_text().ok()?, "3");
+                sender.send(r#"40/n,{"sid":"s"}"#.to_owned()).await.ok()?;
+                continue;
+            }
+            Body::Event { event, mut args } => (event, args.pop()?),
+            _ => return None,
+        };
+        let room = request.get("room")?.as_str()?.to_owned();
+        if event == "join" {
+            members.lock().unwrap().entry(room).or_default().push(sender.clone());
+            let answer = packet::encode_ack("/n", packet.id?, &[]).0;
+            sender.send(format!("4{answer}")).await.ok()?;
+            continue;
+        }
+        let text = match manner {
+            Manner::HangUp => "1".to_owned(),
+            Manner::Refuse => r#"42/n,["rookery:error",{"error":{"code":"forbidden"}}]"#.to_owned(),
+            _ => {
+                let args = [request.get("data")?.clone()];
+                format!(
+                    "4{}",
+                    packet::encode_event("/n", None, request.get("event")?.as_str()?, &args).0
+                )
+            }
+        };
+        let room = members.lock().unwrap().get(&room)?.clone();
+        for member in room {
+            for _ in 0..if manner == Manner::Twice { 2 } else { 1 } {
+                member.send(text.clone()).await.ok()?;
+            }
+        }
+    }
+}
+
+fn plan(server: &Server, pace: Option<Pace>) -> Plan {
+    Plan {
+        targets: vec![server.target.clone()],
+        api: None,
+        clients: 7,
+        rooms: 2,
+        room_prefix: "t".to_owned(),
+        payload: 300,
+        pace,
+        warmup: Duration::from_millis(50),
+        duration: Duration::from_millis(300),
+        connect_rate: 10_000,
+        pids: vec![std::process::id()],
+    }
+}
+
+#[test]
+fn every_member_gets_every_publication() {
+    let server = server(Manner::Deliver);
+    let mut stages = Vec::new();
+    let report = run(&plan(&server, Some(Pace::InFlight(3))), |stage| stages.push(stage)).unwrap();
+    assert_eq!((report.missing, report.unexpected, report.lost_clients), (0, 0, 0));
+    assert!(report.publications > 0 && report.deliveries > report.publications);
+    assert!(report.latency.unwrap().p50_ms > 0.0);
+    assert!(stages.iter().any(|stage| matches!(stage, Stage::Connecting(7))));
+    assert!(stages.iter().any(|stage| matches!(stage, Stage::Measuring(..))));
+    let sizes: Vec<_> = server.members.lock().unwrap().values().map(Vec::len).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 7);
+    assert!(sizes.contains(&3) && sizes.contains(&4));
+}
+
+#[test]
+fn a_steady_pace_is_kept() {
+    let server = server(Manner::Deliver);
+    let begin = Instant::now();
+    let report = run(&plan(&server, Some(Pace::Rate(100.0))), |_| {}).unwrap();
+    let most = begin.elapsed().as_secs_f64() * 100.0 + 1.0;
+    assert!(report.publications > 0 && report.publications as f64 <= most, "{report:?}");
+    assert!(report.deliveries > 0);
+}
+
+#[test]
+fn deliveries_that_come_twice_are_told() {
+    let server = server(Manner::Twice);
+    let report = run(&plan(&server, Some(Pace::InFlight(1))), |_| {}).unwrap();
+    assert!(report.unexpected > 0);
+}
+
+#[test]
+fn idle_clients_publish_nothing() {
+    let server = server(Manner::Refuse);
+    let report = run(&plan(&server, None), |_| {}).unwrap();
+    assert_eq!((report.publications, report.deliveries), (0, 0));
+    assert!(report.memory.unwrap().connected > 0);
+    assert!(report.deliveries_per_cpu_second.is_none());
+}
+
+#[test]
+fn a_refused_publication_ends_the_run_and_says_why() {
+    let server = server(Manner::Refuse);
+    let error = run(&plan(&server, Some(Pace::Rate(100.0))), |_| {}).unwrap_err();
+    assert!(error.to_string().contains("forbidden"), "{error}");
+}
+
+#[test]
+fn lost_clients_end_a_run_that_waits_for_them() {
+    let server = server(Manner::HangUp);
+    let error = run(&plan(&server, Some(Pace::InFlight(1))), |_| {}).unwrap_err();
+    assert!(error.to_string().contains("closed the session"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    let server = server(Manner::Deliver);
+    let plan = plan(&server, None);
+    assert!(check(&Plan { clients: 1, ..plan.clone() }).is_err());
+    assert!(check(&Plan { payload: 3, ..plan.clone() }).is_err());
+    assert!(check(&Plan { payload: MAX_PAYLOAD + 1, ..plan.clone() }).is_err());
+    assert!(check(&plan).is_ok());
+}

@@ -1,0 +1,313 @@
+//! Whether a configuration makes sense: what types alone cannot say. Pure.
+//!
+//! Each problem is a sentence that names its key, what is expected, and what to do.
+
+pub mod auth;
+pub mod redis;
+pub mod rules;
+pub mod warnings;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::error::Problem;
+use super::units::{Period, Size};
+use super::{Config, Cors, Drain, Latency, Limits, SocketIo, Telemetry};
+use rookery_protocol::MAX_ROOM_BYTES;
+
+/// Rooms with series of their own, pinned ones and busiest ones each.
+const MOST_SERIES: usize = 1000;
+
+/// The longest time that any key takes.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Everything that is wrong with `config`, in no particular order; empty where it may be served.
+pub fn check(config: &Config) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    check_not_yet(config, &mut problems);
+    check_listeners(config, &mut problems);
+    check_socketio(&config.socketio, &mut problems);
+    check_namespaces(&config.namespaces, &mut problems);
+    auth::check(config, &mut problems);
+    if let Some(redis) = &config.redis {
+        redis::check(redis, &config.namespaces, &mut problems);
+    }
+    rules::check_events(&config.events, &mut problems);
+    rules::check_rooms(&config.rooms, &mut problems);
+    rules::check_texts(config, &mut problems);
+    check_limits(&config.limits, &mut problems);
+    check_latency(&config.latency, &mut problems);
+    check_drain(&config.drain, &mut problems);
+    check_telemetry(&config.telemetry, &mut problems);
+    problems.0
+}
+
+/// Collects problems; every message begins with its key.
+#[derive(Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Says of `key` that it `text`: "`key` text".
+    pub(super) fn say(&mut self, key: &str, text: impl std::fmt::Display) {
+        self.0.push(Problem::new(key, format!("`{key}` {text}")));
+    }
+
+    /// Says of `key` why it cannot be understood, unless something was said of it already.
+    pub(super) fn explain(&mut self, key: &str, why: impl std::fmt::Display) {
+        if !self.0.iter().any(|problem| problem.key.as_deref() == Some(key)) {
+            self.0.push(Problem::new(key, format!("`{key}`: {why}")));
+        }
+    }
+
+    fn say_if(&mut self, wrong: bool, key: &str, text: &str) {
+        if wrong {
+            self.say(key, text);
+        }
+    }
+
+    /// What the contract has and this version has not.
+    pub(super) fn not_yet(&mut self, key: &str, written: &str, instead: &str) {
+        let text = format!("`{written}` is not in this version of Rookery yet; {instead}");
+        self.0.push(Problem::new(key, text));
+    }
+
+    fn not_blank(&mut self, key: &str, value: &str) {
+        self.say_if(value.trim().is_empty(), key, "is empty; write a value or leave the key out");
+    }
+
+    fn time(&mut self, key: &str, period: Period) {
+        self.say_if(period.0.is_zero(), key, "must be more than 0s, for example 10s");
+        self.at_most_longest(key, period);
+    }
+
+    fn at_most_longest(&mut self, key: &str, period: Period) {
+        self.say_if(period.0 > LONGEST, key, "must be at most 30days");
+    }
+
+    fn size(&mut self, key: &str, size: Size) {
+        self.say_if(size.0 == 0, key, "must be more than 0 bytes, for example 1MiB");
+    }
+}
+
+fn check_not_yet(config: &Config, problems: &mut Problems) {
+    if config.backend.is_some() {
+        problems.not_yet("backend", "backend", "remove the section");
+    }
+}
+
+fn check_listeners(config: &Config, problems: &mut Problems) {
+    let (clients, internal) = (config.listen, config.internal);
+    let same_address = clients.ip() == internal.ip()
+        || clients.ip().is_unspecified()
+        || internal.ip().is_unspecified();
+    if clients.port() != 0 && clients.port() == internal.port() && same_address {
+        problems
+            .say("internal", format_args!("is taken by `listen` ({clients}); use another port"));
+    }
+}
+
+fn check_socketio(socketio: &SocketIo, problems: &mut Problems) {
+    let path = &socketio.path;
+    if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+        problems.say(
+            "socketio.path",
+            format_args!(
+                "is `{path}`; it must start with `/` and be a plain path, such as /socket.io"
+            ),
+        );
+    }
+    let transports = &socketio.transports;
+    problems.say_if(
+        transports.is_empty(),
+        "socketio.transports",
+        "is empty; name polling, websocket or both",
+    );
+    if let Some((i, twice)) = repeated(transports) {
+        let key = format!("socketio.transports[{i}]");
+        problems.say(&key, format_args!("names {} again; name it once", twice.label()));
+    }
+    problems.time("socketio.pingInterval", socketio.ping_interval);
+    problems.time("socketio.pingTimeout", socketio.ping_timeout);
+    problems.time("socketio.connectTimeout", socketio.connect_timeout);
+    problems.size("socketio.maxPayload", socketio.max_payload);
+    check_cors(&socketio.cors, problems);
+}
+
+fn check_cors(cors: &Cors, problems: &mut Problems) {
+    if cors.credentials && cors.origins.iter().any(|origin| origin == "*") {
+        problems.say(
+            "socketio.cors.credentials",
+            "needs `socketio.cors.origins` named: browsers send no cookies to `*`; \
+             write origins such as https://app.example.com",
+        );
+    }
+    for (i, origin) in cors.origins.iter().enumerate() {
+        if !is_origin(origin) {
+            problems.say(
+                &format!("socketio.cors.origins[{i}]"),
+                format_args!(
+                    "is `{origin}`; expected `*` or a scheme and a host without a path, \
+                     such as https://app.example.com"
+                ),
+            );
+        }
+    }
+}
+
+/// Whether `text` is what a browser sends as Origin (RFC 6454, section 7), or `*`.
+fn is_origin(text: &str) -> bool {
+    let host = match text.split_once("://") {
+        _ if text == "*" || text == "null" => return true,
+        Some((scheme, host)) if !scheme.is_empty() => host,
+        _ => return false,
+    };
+    !host.is_empty() && !host.contains(['/', '?', '#', '*', ' ', '@'])
+}
+
+fn check_namespaces(namespaces: &[String], problems: &mut Problems) {
+    problems.say_if(namespaces.is_empty(), "namespaces", "is empty; name at least `/`");
+    for (i, namespace) in namespaces.iter().enumerate() {
+        if !namespace.starts_with('/') || namespace.contains([',', '?']) {
+            problems.say(
+                &format!("namespaces[{i}]"),
+                format_args!(
+                    "is `{namespace}`; a namespace starts with `/` and has no `,` or `?`, such as /chat"
+                ),
+            );
+        }
+    }
+    if let Some((i, twice)) = repeated(namespaces) {
+        problems
+            .say(&format!("namespaces[{i}]"), format_args!("names `{twice}` again; name it once"));
+    }
+}
+
+fn check_limits(limits: &Limits, problems: &mut Problems) {
+    let positive = "must be at least 1";
+    problems.say_if(limits.connections == 0, "limits.connections", positive);
+    problems.say_if(limits.connect_rate.0 == 0, "limits.connectRate", "must be at least 1/s");
+    problems.say_if(limits.rooms_per_client == 0, "limits.roomsPerClient", positive);
+    problems.say_if(limits.events_per_second == 0, "limits.eventsPerSecond", positive);
+    problems.size("limits.queue", limits.queue);
+    problems.time("limits.writeStall", limits.write_stall);
+    problems.time("limits.headerRead", limits.header_read);
+    if let Some(per_ip) = &limits.per_ip {
+        problems.say_if(
+            per_ip.connections.is_none() && per_ip.connect_rate.is_none(),
+            "limits.perIp",
+            "limits nothing; write `connections`, `connectRate` or both, or leave the section out",
+        );
+        problems.say_if(per_ip.connections == Some(0), "limits.perIp.connections", positive);
+    }
+}
+
+fn check_latency(latency: &Latency, problems: &mut Problems) {
+    problems.say_if(
+        latency.sample_every == 0,
+        "latency.sampleEvery",
+        "must be at least 1, which measures every delivery",
+    );
+    for (key, n) in [
+        ("latency.trackRooms", latency.track_rooms.len()),
+        ("latency.topRooms", latency.top_rooms as usize),
+    ] {
+        if n > MOST_SERIES {
+            let text = format!(
+                "are {n} rooms, each of which is over 20 series in Prometheus; name at most \
+                 {MOST_SERIES}: GET /api/rooms/{{room}}/latency tells of any room"
+            );
+            problems.say(key, text);
+        }
+    }
+    for (i, room) in latency.track_rooms.iter().enumerate() {
+        let key = format!("latency.trackRooms[{i}]");
+        problems.say_if(room.is_empty(), &key, "is empty; write the name of a room");
+        let too_long = room.len() > MAX_ROOM_BYTES;
+        problems.say_if(too_long, &key, "is longer than 255 bytes, as no room's name is");
+        let again = latency.track_rooms[..i].contains(room);
+        problems.say_if(again, &key, "is there already; leave one out");
+    }
+}
+
+fn check_drain(drain: &Drain, problems: &mut Problems) {
+    problems.at_most_longest("drain.lead", drain.lead);
+    problems.at_most_longest("drain.window", drain.window);
+    problems.at_most_longest("drain.patience", drain.patience);
+    if let Some(cookie) = &drain.sticky_cookie
+        && !is_token(cookie)
+    {
+        problems.say(
+            "drain.stickyCookie",
+            format_args!(
+                "is `{cookie}`, which is no name of a cookie; write the name alone, such as ROOKERY"
+            ),
+        );
+    }
+}
+
+fn check_telemetry(telemetry: &Telemetry, problems: &mut Problems) {
+    if let Some(Err(expected)) = telemetry.otlp.as_deref().map(crate::otlp::endpoint) {
+        problems.say("telemetry.otlp", expected);
+    }
+    problems.say_if(
+        !(0.0..=1.0).contains(&telemetry.trace_ratio),
+        "telemetry.traceRatio",
+        "must be from 0 to 1, such as 0.01 for one in a hundred",
+    );
+}
+
+/// Whether `text` may name a cookie: a token (RFC 6265, section 4.1.1; RFC 9110, section 5.6.2).
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// Whether only this machine can reach `ip`.
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+fn repeated<T: PartialEq>(items: &[T]) -> Option<(usize, &T)> {
+    items.iter().enumerate().find(|(i, item)| items[..*i].contains(item))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_may_be_served() {
+        assert_eq!(check(&Config::default()), []);
+    }
+
+    #[test]
+    fn origins_are_scheme_and_host() {
+        for good in
+            ["*", "null", "https://a.example", "http://localhost:8080", "capacitor://localhost"]
+        {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in ["", "a.example", "https://", "https://a.example/", "https://*.example", "://x"]
+        {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn listeners_must_not_meet() {
+        let at = |listen: &str, internal: &str| {
+            let mut problems = Problems::default();
+            let config = Config {
+                listen: listen.parse().unwrap(),
+                internal: internal.parse().unwrap(),
+                ..Config::default()
+            };
+            check_listeners(&config, &mut problems);
+            problems.0.len()
+        };
+        assert_eq!(at("127.0.0.1:3000", "127.0.0.1:3000"), 1);
+        assert_eq!(at("0.0.0.0:3000", "127.0.0.1:3000"), 1);
+        assert_eq!(at("127.0.0.1:0", "127.0.0.1:0"), 0);
+        assert_eq!(at("127.0.0.1:3000", "127.0.0.2:3000"), 0);
+    }
+}

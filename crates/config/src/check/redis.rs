@@ -1,0 +1,61 @@
+//! Checks of `redis` and its bridge.
+
+use redis::IntoConnectionInfo;
+
+use super::{Problems, rules};
+use crate::{BridgeRule, Redis, Wire};
+
+pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problems) {
+    check_url(&redis.url, problems);
+    if redis.wire == Wire::Sharded {
+        problems.not_yet("redis.wire", "redis.wire: sharded", "use `classic`");
+    }
+    problems.not_blank("redis.prefix", &redis.prefix);
+    problems.say_if(redis.prefix.len() > 200, "redis.prefix", "is longer than 200 bytes");
+    for (i, rule) in redis.bridge_in(namespaces).iter().enumerate() {
+        check_bridge(&format!("redis.bridge[{i}]"), rule, namespaces, problems);
+    }
+}
+
+/// A URL may hold a password, so no message repeats it.
+fn check_url(url: &str, problems: &mut Problems) {
+    let key = "redis.url";
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let seeds = rest.rsplit('@').next().unwrap_or(rest).split('/').next().unwrap_or(rest);
+    if url.is_empty() {
+        problems.say(key, "is missing; write it here, or give `--redis` or ROOKERY_REDIS");
+    } else if scheme.contains("sentinel") {
+        let written = format!("redis.url: {scheme}://");
+        problems.not_yet(key, &written, "use the `redis://` or `rediss://` URL of one server");
+    } else if scheme.contains("cluster") || (is_redis(scheme) && seeds.contains(',')) {
+        let written = "redis.url with the seeds of a cluster";
+        problems.not_yet(key, written, "use the `redis://` or `rediss://` URL of one server");
+    } else if !is_redis(scheme) {
+        problems.say(
+            key,
+            "must begin with redis:// or rediss:// (TLS), such as redis://127.0.0.1:6379",
+        );
+    } else if seeds.is_empty() || url.into_connection_info().is_err() {
+        problems.say(
+            key,
+            "is no URL of a server, such as redis://user:password@host:6379/0; \
+             write `@`, `/` and the like in a password as %40, %2F",
+        );
+    }
+}
+
+fn is_redis(scheme: &str) -> bool {
+    matches!(scheme, "redis" | "rediss")
+}
+
+fn check_bridge(key: &str, rule: &BridgeRule, namespaces: &[String], problems: &mut Problems) {
+    problems.not_blank(&format!("{key}.channel"), &rule.channel);
+    problems.not_blank(&format!("{key}.room"), &rule.room);
+    rules::check_published_event(&format!("{key}.event"), &rule.event, problems);
+    if !namespaces.contains(&rule.namespace) {
+        problems.say(
+            &format!("{key}.namespace"),
+            format_args!("is `{}`, which `namespaces` does not name; add it there", rule.namespace),
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! What may be served but is probably not meant: `rookery check` says it.
+
+use super::is_loopback;
+use crate::{Config, Transport};
+
+/// One sentence for each, naming its keys.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(text) = without_cookies(config) {
+        found.push(text);
+    }
+    if config.auth.anonymous == Some(true) && !is_loopback(config.listen.ip()) {
+        found.push(format!(
+            "`auth.anonymous: true` on {}: everybody who reaches it may connect without a token",
+            config.listen
+        ));
+    }
+    if !config.anonymous() && config.auth.jwt.is_none() {
+        found.push(
+            "`auth.anonymous: false` without `auth.jwt`: nobody can connect; configure `auth.jwt`"
+                .to_owned(),
+        );
+    }
+    if config.auth.api_keys_file.is_none() && !is_loopback(config.internal.ip()) {
+        found.push(format!(
+            "no `auth.apiKeysFile` while `internal` is {}: the HTTP API answers 403 to everybody; \
+             name a file of keys",
+            config.internal
+        ));
+    }
+    found.extend(keys_in_clear(config));
+    found.extend(unreachable_rules(config));
+    if config.limits.queue < config.socketio.max_payload {
+        found.push(format!(
+            "`limits.queue` ({}) is less than `socketio.maxPayload` ({}): a client that is sent \
+             the largest message is closed as too slow",
+            config.limits.queue, config.socketio.max_payload
+        ));
+    }
+    found
+}
+
+/// Polling sessions of several instances need sticky cookies, which browsers send across origins
+/// only to servers that name them.
+fn without_cookies(config: &Config) -> Option<String> {
+    let cors = &config.socketio.cors;
+    let polling = config.socketio.transports.contains(&Transport::Polling);
+    let named = cors.credentials && !cors.origins.is_empty();
+    (config.redis.is_some() && polling && !named).then(|| {
+        "`socketio.cors`: with several instances, polling from another origin needs the \
+         ingress's cookie; name `socketio.cors.origins`, write `socketio.cors.credentials: true`, \
+         and give clients `withCredentials: true`"
+            .to_owned()
+    })
+}
+
+/// Who can change an answer on the way can give itself any token.
+fn keys_in_clear(config: &Config) -> Option<String> {
+    let url = config.auth.jwt.as_ref()?.jwks_url.as_ref()?;
+    // The URL may hold a password, so it is not repeated.
+    url.starts_with("http://").then(|| {
+        "`auth.jwt.jwksUrl` begins with http://: keys come without TLS; use https:// where you can"
+            .to_owned()
+    })
+}
+
+fn unreachable_rules(config: &Config) -> impl Iterator<Item = String> + '_ {
+    config.events.iter().enumerate().filter_map(|(i, rule)| {
+        let first = config.events[..i].iter().position(|earlier| earlier.on == rule.on)?;
+        Some(format!(
+            "`events[{i}]` is never reached: `events[{first}]` handles every `{}`",
+            rule.on
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Redis;
+    use rookery_policy::EventRule;
+
+    #[test]
+    fn the_defaults_are_meant() {
+        assert_eq!(warnings(&Config::default()), [""; 0]);
+    }
+
+    #[test]
+    fn each_warning_names_its_keys() {
+        let mut config = Config {
+            listen: "0.0.0.0:3000".parse().unwrap(),
+            internal: "0.0.0.0:9090".parse().unwrap(),
+            redis: Some(Redis::at("redis://127.0.0.1".to_owned())),
+            ..Config::default()
+        };
+        config.auth.anonymous = Some(true);
+        config.events.push(EventRule::defaults().swap_remove(1));
+        config.socketio.max_payload.0 = 2 << 20;
+        let all = warnings(&config).join("\n");
+        for key in [
+            "withCredentials",
+            "auth.anonymous",
+            "auth.apiKeysFile",
+            "`events[4]` is never reached: `events[1]`",
+            "limits.queue",
+        ] {
+            assert!(all.contains(key), "{key} in {all}");
+        }
+    }
+
+    #[test]
+    fn nobody_can_connect_without_a_token_and_without_jwt() {
+        let mut config = Config::default();
+        config.auth.anonymous = Some(false);
+        assert!(warnings(&config)[0].contains("nobody can connect"));
+    }
+}

@@ -1,0 +1,290 @@
+//! A server's pod, at the level "restricted" of the Pod Security Standards.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+    HTTPGetAction, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector,
+    SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    WeightedPodAffinityTerm,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{config_map, filled, hash, pods};
+use crate::crd::ImagePullPolicy;
+use crate::names;
+use crate::validate::{CONFIG_DIR, Validated};
+
+/// User and group of the image.
+const USER: i64 = 65532;
+
+/// Owner and group may read: [`USER`] is the group of what is mounted.
+const READ_ONLY: i32 = 0o440;
+
+/// What the drain may take beyond lead and window: the last write of a client that has stalled
+/// (`limits.writeStall`, 10 s) and the process's own end.
+const ENDING_SECONDS: u32 = 15;
+
+pub(super) fn build(v: &Validated) -> PodTemplateSpec {
+    let mut labels = v.spec.pod_template.labels.clone();
+    labels.extend(v.labels());
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(annotations(v)),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod(v)),
+    }
+}
+
+/// What is applied to a running server is not in the checksum, so that it replaces no pod.
+fn annotations(v: &Validated) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::from([
+        ("prometheus.io/scrape".to_owned(), "true".to_owned()),
+        ("prometheus.io/port".to_owned(), v.internal_port.to_string()),
+        ("prometheus.io/path".to_owned(), "/metrics".to_owned()),
+    ]);
+    annotations.extend(v.spec.pod_template.annotations.clone());
+    annotations.insert(names::CONFIG_CHECKSUM.to_owned(), hash(&v.restart_text));
+    annotations
+}
+
+fn pod(v: &Validated) -> PodSpec {
+    let more = &v.spec.pod_template;
+    let spread = more.topology_spread_constraints.clone();
+    let affinity = more.affinity.clone();
+    PodSpec {
+        affinity: affinity.or_else(|| spread.is_none().then(|| apart_by_zone(v))),
+        automount_service_account_token: Some(false),
+        containers: vec![container(v)],
+        // Variables such as ROOKERY_PORT, for a Service named rookery, would be taken for flags.
+        enable_service_links: Some(false),
+        image_pull_secrets: Some(more.image_pull_secrets.clone()).filter(|all| !all.is_empty()),
+        node_selector: filled(more.node_selector.clone()),
+        priority_class_name: more.priority_class_name.clone(),
+        security_context: Some(PodSecurityContext {
+            fs_group: Some(USER),
+            run_as_group: Some(USER),
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
+            ..PodSecurityContext::default()
+        }),
+        service_account_name: Some(v.name.clone()),
+        termination_grace_period_seconds: Some(
+            i64::from(v.drain_seconds().saturating_add(ENDING_SECONDS)) + patience_seconds(v),
+        ),
+        tolerations: Some(more.tolerations.clone()).filter(|all| !all.is_empty()),
+        topology_spread_constraints: Some(spread.unwrap_or_else(|| vec![over_nodes(v)])),
+        volumes: Some(volumes(v)),
+        ..PodSpec::default()
+    }
+}
+
+/// Spreads each generation of pods evenly over nodes, where possible.
+fn over_nodes(v: &Validated) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        label_selector: Some(pods(v)),
+        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        ..TopologySpreadConstraint::default()
+    }
+}
+
+/// Prefers zones with fewer pods. A second constraint would not do: where nodes have no zone, the
+/// scheduler passes over all constraints of the pod, that by node too (kube-scheduler, plugin
+/// PodTopologySpread, `requireAllTopologies`).
+fn apart_by_zone(v: &Validated) -> Affinity {
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![
+                WeightedPodAffinityTerm {
+                    pod_affinity_term: PodAffinityTerm {
+                        label_selector: Some(pods(v)),
+                        topology_key: "topology.kubernetes.io/zone".to_owned(),
+                        ..PodAffinityTerm::default()
+                    },
+                    weight: 100,
+                },
+            ]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}
+
+fn container(v: &Validated) -> Container {
+    let policy = v.spec.pod_template.image_pull_policy.map(|policy| match policy {
+        ImagePullPolicy::Always => "Always",
+        ImagePullPolicy::IfNotPresent => "IfNotPresent",
+        ImagePullPolicy::Never => "Never",
+    });
+    let port = |name: &str, port: u16| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port.into(),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    let file = format!("{CONFIG_DIR}/{}", config_map::FILE);
+    Container {
+        name: "rookery".to_owned(),
+        image: Some(v.image.clone()),
+        image_pull_policy: policy.map(str::to_owned),
+        args: Some(vec!["serve".to_owned(), "--config".to_owned(), file]),
+        env: Some(env(v)).filter(|all| !all.is_empty()),
+        ports: Some(vec![
+            port(names::CLIENT_PORT, v.client_port),
+            port(names::INTERNAL_PORT, v.internal_port),
+        ]),
+        startup_probe: Some(probe("/livez", 1, 60)),
+        // A server that is only busy must not be killed with all its clients.
+        liveness_probe: Some(probe("/livez", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 2, 3)),
+        resources: Some(v.spec.resources.clone().unwrap_or_else(resources)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
+            read_only_root_filesystem: Some(true),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(mounts(v)),
+        ..Container::default()
+    }
+}
+
+/// How long a server may wait for its turn in a rollout, with the lead that follows.
+fn patience_seconds(v: &Validated) -> i64 {
+    let drain = &v.config.drain;
+    if drain.patience.0.is_zero() {
+        return 0;
+    }
+    let whole = (drain.patience.0 + drain.lead.0).as_millis().div_ceil(1000);
+    i64::try_from(whole).unwrap_or(i64::MAX / 2)
+}
+
+/// The resource among all that share a Redis, in other clusters too.
+fn group(v: &Validated) -> String {
+    match &v.owner {
+        Some(owner) => format!("{}@{}", v.name, owner.uid),
+        None => v.name.clone(),
+    }
+}
+
+/// What tells a server which rollout it is of: see docs/architecture.md, "Turns in a rollout".
+fn revision(v: &Validated) -> [EnvVar; 3] {
+    let field = |name: &str, path: &str| EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".to_owned()),
+                field_path: path.to_owned(),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    };
+    [
+        field("POD_NAMESPACE", "metadata.namespace"),
+        field("POD_TEMPLATE_HASH", "metadata.labels['pod-template-hash']"),
+        EnvVar {
+            name: "ROOKERY_REVISION".to_owned(),
+            value: Some(format!("$(POD_NAMESPACE)/{}/$(POD_TEMPLATE_HASH)", group(v))),
+            ..EnvVar::default()
+        },
+    ]
+}
+
+fn env(v: &Validated) -> Vec<EnvVar> {
+    let redis = v.redis_secret.as_ref().map(|secret| EnvVar {
+        name: "ROOKERY_REDIS".to_owned(),
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.name.clone(),
+                key: secret.key.clone(),
+                optional: Some(false),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    });
+    let written = v.spec.pod_template.env.iter().map(|(name, value)| EnvVar {
+        name: name.clone(),
+        value: Some(value.clone()),
+        ..EnvVar::default()
+    });
+    revision(v).into_iter().chain(written).chain(redis).collect()
+}
+
+fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(names::INTERNAL_PORT.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failure_threshold),
+        timeout_seconds: Some(3),
+        ..Probe::default()
+    }
+}
+
+fn resources() -> ResourceRequirements {
+    let requests = [("cpu", "100m"), ("memory", "128Mi")];
+    ResourceRequirements {
+        requests: Some(requests.map(|(k, v)| (k.to_owned(), Quantity(v.to_owned()))).into()),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn volumes(v: &Validated) -> Vec<Volume> {
+    let config = Volume {
+        name: "config".to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: v.name.clone(),
+            default_mode: Some(READ_ONLY),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let secrets = v.spec.secrets.iter().enumerate().map(|(i, mount)| Volume {
+        name: secret_volume(i),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(mount.secret_name.clone()),
+            default_mode: Some(READ_ONLY),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    });
+    std::iter::once(config).chain(secrets).collect()
+}
+
+/// Folders are mounted whole, never single files: only so do changes arrive in a running pod.
+fn mounts(v: &Validated) -> Vec<VolumeMount> {
+    let mount = |name: String, path: &str| VolumeMount {
+        name,
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    let secrets = v.spec.secrets.iter().enumerate();
+    std::iter::once(mount("config".to_owned(), CONFIG_DIR))
+        .chain(secrets.map(|(i, secret)| mount(secret_volume(i), &secret.mount_path)))
+        .collect()
+}
+
+fn secret_volume(index: usize) -> String {
+    format!("secret-{index}")
+}

@@ -1,0 +1,69 @@
+//! The Services: one for clients, one for the internal listeners, one for Prometheus.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{filled, ingress, metadata};
+use crate::names;
+use crate::validate::Validated;
+
+/// The port that the ingress goes to.
+pub(super) const CLIENTS: i32 = 80;
+
+/// The Service for clients, with its ingress controller's annotations.
+pub(super) fn clients(v: &Validated) -> Service {
+    service(v, v.name.clone(), ingress::service_annotations(v), names::CLIENT_PORT, CLIENTS)
+}
+
+/// The Service for publishers. It has an address of its own, so that a publisher with one
+/// connection is sent to a server that is ready.
+pub(super) fn internal(v: &Validated) -> Service {
+    let port = names::DEFAULT_INTERNAL_PORT.into();
+    service(v, v.internal_service(), BTreeMap::new(), names::INTERNAL_PORT, port)
+}
+
+/// The Service whose endpoints Prometheus takes. Those of the others lose a server as soon as it
+/// is told to stop; these keep it until it is gone, so that drains are seen (Kubernetes API
+/// reference, "Service v1 core", `publishNotReadyAddresses`). It has no address: nobody connects
+/// through it.
+pub(super) fn metrics(v: &Validated) -> Service {
+    let port = names::DEFAULT_INTERNAL_PORT.into();
+    let name = format!("{}-metrics", v.name);
+    let mut service = service(v, name, BTreeMap::new(), names::INTERNAL_PORT, port);
+    if let Some(spec) = &mut service.spec {
+        spec.cluster_ip = Some("None".to_owned());
+        spec.publish_not_ready_addresses = Some(true);
+        for port in spec.ports.iter_mut().flatten() {
+            port.name = Some(names::METRICS_PORT.to_owned());
+        }
+    }
+    service
+}
+
+fn service(
+    v: &Validated,
+    name: String,
+    annotations: BTreeMap<String, String>,
+    port_name: &str,
+    port: i32,
+) -> Service {
+    Service {
+        metadata: ObjectMeta { name: Some(name), annotations: filled(annotations), ..metadata(v) },
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(v.selector()),
+            ports: Some(vec![ServicePort {
+                name: Some(port_name.to_owned()),
+                port,
+                protocol: Some("TCP".to_owned()),
+                target_port: Some(IntOrString::String(port_name.to_owned())),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}

@@ -1,0 +1,155 @@
+//! The custom resource `Rookery` (`rookery.dev/v1alpha1`) and its definition.
+
+mod resources;
+mod schema;
+mod spec;
+mod status;
+
+use std::borrow::Cow;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{CustomResource, CustomResourceExt as _, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use spec::*;
+pub use status::*;
+
+/// What a `Rookery` asks for.
+#[allow(clippy::duplicated_attributes, reason = "a column has the attributes of a column")]
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "rookery.dev",
+    version = "v1alpha1",
+    kind = "Rookery",
+    plural = "rookeries",
+    shortname = "rk",
+    category = "all",
+    namespaced,
+    status = "RookeryStatus",
+    derive = "PartialEq",
+    doc = "A Socket.IO service: servers, their sticky ingress, their autoscaler, and what else they need.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready"),
+    printcolumn(name = "Connections", type_ = "integer", json_path = ".status.connections"),
+    printcolumn(
+        name = "Redis",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"RedisReachable\")].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = (REDIS_FOR_SEVERAL, REDIS_FOR_SEVERAL_SAYS),
+    validation = (ONE_REDIS_URL, ONE_REDIS_URL_SAYS),
+    validation = (WIRE_STAYS, WIRE_STAYS_SAYS)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RookerySpec {
+    /// The servers' image. Absent: the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// How many servers there may be. Absent: 2 to 10 with Redis, 1 without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
+    /// When there are more of them, and who counts.
+    #[serde(default)]
+    pub autoscaling: Autoscaling,
+    /// How clients get in. Absent: no Ingress is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<Ingress>,
+    /// The Redis between the servers. Absent: one server, in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisSource>,
+    /// Secrets that the servers mount: what the files that `config` names are in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretMount>,
+    /// The servers' configuration: the keys of `rookery serve --config`.
+    #[serde(default, skip_serializing_if = "ConfigTree::is_empty")]
+    pub config: ConfigTree,
+    /// How sessions are closed when a server is told to stop. Beats `config.drain`.
+    #[serde(default)]
+    pub drain: DrainSpec,
+    /// The servers' requests and limits. Absent: requests of 100m CPU and 128Mi memory.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "resources::deserialize"
+    )]
+    pub resources: Option<k8s_openapi::api::core::v1::ResourceRequirements>,
+    /// What else the servers' pods have.
+    #[serde(default)]
+    pub pod_template: PodTemplate,
+    /// Prometheus objects, where the Prometheus operator's definitions exist.
+    #[serde(default)]
+    pub monitoring: Monitoring,
+    /// Who may reach the servers, and whom they may reach.
+    #[serde(default)]
+    pub network_policy: NetworkPolicySpec,
+}
+
+const REDIS_FOR_SEVERAL: &str = "!has(self.replicas) || has(self.redis) || \
+    (has(self.config) && has(self.config.redis)) || \
+    ((!has(self.replicas.min) || self.replicas.min <= 1) && \
+    (!has(self.replicas.max) || self.replicas.max <= 1))";
+const REDIS_FOR_SEVERAL_SAYS: &str = "more than one replica needs redis: without it, a room's \
+    members in one pod do not hear what is published in another";
+
+const ONE_REDIS_URL: &str = "!has(self.redis) || !has(self.config) || !has(self.config.redis) || \
+    !has(self.config.redis.url)";
+const ONE_REDIS_URL_SAYS: &str =
+    "the URL of Redis is in redis and in config.redis.url: leave one out";
+
+/// Spelt out, as the cluster's estimate of a rule's cost takes what `orValue` gives for endless.
+const WIRE_STAYS: &str = "\
+    (has(self.config) && has(self.config.redis) && has(self.config.redis.wire) ? \
+    self.config.redis.wire : 'classic') == \
+    (has(oldSelf.config) && has(oldSelf.config.redis) && has(oldSelf.config.redis.wire) ? \
+    oldSelf.config.redis.wire : 'classic') && \
+    (has(self.config) && has(self.config.redis) && has(self.config.redis.prefix) ? \
+    self.config.redis.prefix : 'socket.io') == \
+    (has(oldSelf.config) && has(oldSelf.config.redis) && has(oldSelf.config.redis.prefix) ? \
+    oldSelf.config.redis.prefix : 'socket.io')";
+const WIRE_STAYS_SAYS: &str = "config.redis.wire and config.redis.prefix cannot change: servers of \
+    the old and of the new one would not hear each other; create a second Rookery and move over";
+
+/// The definition as a cluster takes it: a structural schema with the rules above.
+pub fn definition() -> CustomResourceDefinition {
+    let mut definition = Rookery::crd();
+    for version in &mut definition.spec.versions {
+        if let Some(validation) = &mut version.schema {
+            schema::make_structural(validation);
+        }
+    }
+    definition
+}
+
+/// A configuration as it was written: only the keys that the user chose, so that a newer
+/// server's defaults hold for the others. Its schema is that of [`rookery_config::Config`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConfigTree(pub Map<String, Value>);
+
+impl ConfigTree {
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl JsonSchema for ConfigTree {
+    fn schema_name() -> Cow<'static, str> {
+        "Config".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        rookery_config::Config::json_schema(generator)
+    }
+}
+
+#[cfg(test)]
+mod tests;

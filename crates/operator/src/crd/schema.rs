@@ -1,0 +1,79 @@
+//! The definition's schema, made one that a cluster accepts.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceValidation, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+
+/// Makes the schema structural (Kubernetes documentation, "Extend the Kubernetes API with
+/// CustomResourceDefinitions", section "Specifying a structural schema"): no
+/// `additionalProperties` beside properties, and a number or text is an `int-or-string`. Formats that Kubernetes does not know are dropped,
+/// and so are the defaults of `spec.config`: the servers know their own.
+pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
+    let Some(root) = &mut validation.open_api_v3_schema else { return };
+    each(root, &mut |schema| {
+        if schema.properties.is_some()
+            && matches!(schema.additional_properties, Some(JSONSchemaPropsOrBool::Bool(_)))
+        {
+            schema.additional_properties = None;
+        }
+        schema.format = schema.format.take().filter(|format| FORMATS.contains(&format.as_str()));
+        schema.example = None;
+        if is_quantity(schema) {
+            schema.type_ = None;
+            schema.pattern = Some(QUANTITY.to_owned());
+            schema.x_kubernetes_int_or_string = Some(true);
+        }
+        if let Some(all) = &schema.any_of
+            && is_int_or_string(all)
+        {
+            schema.pattern = all.iter().find_map(|one| one.pattern.clone());
+            schema.any_of = None;
+            schema.x_kubernetes_int_or_string = Some(true);
+        }
+    });
+    let config = root
+        .properties
+        .as_mut()
+        .and_then(|properties| properties.get_mut("spec")?.properties.as_mut()?.get_mut("config"));
+    if let Some(config) = config {
+        each(config, &mut |schema| schema.default = None);
+    }
+}
+
+/// Whether these are a number and a text, such as [`rookery_config::units::Size`]. Their types are
+/// gone when this is asked: the derive has lifted them out.
+fn is_int_or_string(all: &[JSONSchemaProps]) -> bool {
+    let [number, text] = all else { return false };
+    number.minimum.is_some() && text.pattern.is_some()
+}
+
+/// A quantity as text (Kubernetes API reference, `Quantity`).
+const QUANTITY: &str =
+    r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?$";
+
+/// Whether this is Kubernetes's `Quantity`, which its own schema calls a text.
+fn is_quantity(schema: &JSONSchemaProps) -> bool {
+    let described = schema.description.as_deref().unwrap_or_default();
+    schema.type_.as_deref() == Some("string")
+        && described.starts_with("Quantity is a fixed-point representation")
+}
+
+/// Formats of the structural schema that validate something.
+const FORMATS: [&str; 4] = ["int32", "int64", "date-time", "double"];
+
+fn each(schema: &mut JSONSchemaProps, change: &mut impl FnMut(&mut JSONSchemaProps)) {
+    change(schema);
+    for inner in schema.properties.iter_mut().flat_map(|map| map.values_mut()) {
+        each(inner, change);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(inner)) = &mut schema.additional_properties {
+        each(inner, change);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(inner)) => each(inner, change),
+        Some(JSONSchemaPropsOrArray::Schemas(all)) => {
+            all.iter_mut().for_each(|inner| each(inner, change));
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,270 @@
+//! The APIService that gives the API server's group to this operator: claimed by the leader,
+//! given up to any other owner, and never left behind, since one without a backend keeps every
+//! namespace of the cluster from being deleted.
+
+mod judge;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
+    APIService, APIServiceSpec, ServiceReference,
+};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::judge::{Verdict, judge};
+use super::certificates::Issued;
+use super::documents::{GROUP, VERSION};
+use super::presence::{Presence, presence};
+use super::{Names, Serving};
+use crate::names;
+
+/// The name that an APIService of this version must have.
+const NAME: &str = "v1beta2.custom.metrics.k8s.io";
+
+/// Lowest of the usual group priorities: nothing else is in this group.
+const GROUP_PRIORITY: i32 = 100;
+
+/// Order among the group's versions, of which there is one.
+const VERSION_PRIORITY: i32 = 200;
+
+/// How often it is looked whether all is as it should be, besides at every change.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a failed request rests.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Longest time that one look may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Keeps the APIService until `stop`, by the leader alone, and tells in `serving` how it stands.
+pub async fn keep(
+    client: Client,
+    names: Arc<Names>,
+    issued: watch::Receiver<Option<Arc<Issued>>>,
+    serving: watch::Sender<Serving>,
+    stop: CancellationToken,
+) {
+    let keeper = Keeper { client, names, serving, seen: BTreeMap::new(), listed: false };
+    let _ = stop.run_until_cancelled(keeper.run(issued)).await;
+}
+
+/// Deletes the APIService if it is this operator's; another's stays.
+///
+/// # Errors
+/// When the cluster refuses or cannot be reached.
+pub async fn remove(client: &Client, names: &Names) -> kube::Result<()> {
+    let api: Api<APIService> = Api::all(client.clone());
+    match api.get_opt(NAME).await? {
+        Some(found) if judge::is_ours(&found, names) => delete(&api, &found).await,
+        _ => Ok(()),
+    }
+}
+
+/// Deletes exactly what was seen: what has been changed since stays.
+async fn delete(api: &Api<APIService>, seen: &APIService) -> kube::Result<()> {
+    let exactly = Preconditions { uid: seen.metadata.uid.clone(), resource_version: None };
+    let params = DeleteParams::background().preconditions(exactly);
+    match api.delete(NAME, &params).await {
+        Ok(_) => {
+            info!(name = NAME, "removed the APIService");
+            Ok(())
+        }
+        // Gone, or another object by now.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+struct Keeper {
+    client: Client,
+    names: Arc<Names>,
+    serving: watch::Sender<Serving>,
+    /// The group's APIServices, by name.
+    seen: BTreeMap<String, APIService>,
+    listed: bool,
+}
+
+impl Keeper {
+    async fn run(mut self, mut issued: watch::Receiver<Option<Arc<Issued>>>) {
+        let api: Api<APIService> = Api::all(self.client.clone());
+        let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
+        let mut events = std::pin::pin!(events);
+        let mut next_look = LOOK_EVERY;
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => {
+                        if !self.note(event) {
+                            continue;
+                        }
+                    }
+                    Some(Err(error)) => {
+                        warn!(%error, "cannot watch APIServices; trying again");
+                        continue;
+                    }
+                    None => return,
+                },
+                changed = issued.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(next_look) => {}
+            }
+            let bundle = issued.borrow_and_update().as_ref().map(|issued| issued.bundle.clone());
+            let Some(bundle) = bundle.filter(|_| self.listed) else { continue };
+            let look = tokio::time::timeout(DEADLINE, self.look(&api, bundle)).await;
+            next_look = match look.context("the cluster does not answer in time").flatten() {
+                Ok(()) => LOOK_EVERY,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    warn!(error, "cannot keep the APIService {NAME}; trying again");
+                    RETRY_AFTER
+                }
+            };
+        }
+    }
+
+    /// Takes down an event. Says whether it may matter.
+    fn note(&mut self, event: Event<APIService>) -> bool {
+        let of_group = |found: &APIService| {
+            found.spec.as_ref().is_some_and(|spec| spec.group.as_deref() == Some(GROUP))
+        };
+        match event {
+            Event::Init => {
+                self.seen.clear();
+                self.listed = false;
+                false
+            }
+            Event::InitApply(found) => {
+                if of_group(&found) {
+                    self.seen.insert(found.name_any(), found);
+                }
+                false
+            }
+            Event::InitDone => {
+                self.listed = true;
+                true
+            }
+            Event::Apply(found) => {
+                let matters = of_group(&found);
+                if matters {
+                    self.seen.insert(found.name_any(), found);
+                }
+                matters
+            }
+            Event::Delete(found) => self.seen.remove(&found.name_any()).is_some(),
+        }
+    }
+
+    async fn look(&mut self, api: &Api<APIService>, bundle: String) -> anyhow::Result<()> {
+        let owner = match presence(&self.client, &self.names).await? {
+            Presence::Staying(owner) => owner,
+            Presence::Leaving(reason) => {
+                self.tell(Serving::Off { reason });
+                return Ok(());
+            }
+        };
+        let desired = desired(&self.names, owner, bundle);
+        let told = match judge(&self.seen, &desired, &self.names) {
+            Verdict::InStep(found) => judge::availability(found, Timestamp::now()),
+            Verdict::Create => {
+                self.create(api, &desired).await?;
+                Serving::Ours
+            }
+            Verdict::Change(found) => {
+                let resource_version = found.metadata.resource_version.clone();
+                change(api, &desired, resource_version).await?;
+                Serving::Ours
+            }
+            Verdict::StepBack { service, ours } => {
+                if let Some(ours) = ours {
+                    warn!(%service, "another metrics server came for {GROUP}: it has the group");
+                    delete(api, ours).await?;
+                }
+                Serving::Foreign { service }
+            }
+        };
+        self.tell(told);
+        Ok(())
+    }
+
+    fn tell(&self, serving: Serving) {
+        self.serving.send_if_modified(|last| {
+            let differs = *last != serving;
+            if differs {
+                info!(?serving, "custom metrics");
+                *last = serving;
+            }
+            differs
+        });
+    }
+
+    async fn create(&self, api: &Api<APIService>, desired: &APIService) -> anyhow::Result<()> {
+        let params =
+            PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
+        match api.create(&params, desired).await {
+            Ok(_) => info!(name = NAME, "claimed the APIService"),
+            // Somebody was faster: the watch will show who.
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// Brings what was seen in step. What has been changed since is judged anew, not overwritten.
+async fn change(
+    api: &Api<APIService>,
+    desired: &APIService,
+    resource_version: Option<String>,
+) -> anyhow::Result<()> {
+    let mut desired = desired.clone();
+    desired.metadata.resource_version = resource_version;
+    let params = PatchParams::apply(names::MANAGER).force();
+    match api.patch(NAME, &params, &Patch::Apply(&desired)).await {
+        Ok(_) => info!(name = NAME, "brought the APIService in step"),
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+fn desired(names: &Names, owner: OwnerReference, bundle: String) -> APIService {
+    let labels = [
+        (names::MANAGED_BY.to_owned(), names::MANAGER.to_owned()),
+        (names::NAME.to_owned(), "rookery".to_owned()),
+        (names::COMPONENT.to_owned(), "operator".to_owned()),
+    ];
+    APIService {
+        metadata: ObjectMeta {
+            name: Some(NAME.to_owned()),
+            labels: Some(labels.into()),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(APIServiceSpec {
+            group: Some(GROUP.to_owned()),
+            version: Some(VERSION.to_owned()),
+            group_priority_minimum: GROUP_PRIORITY,
+            version_priority: VERSION_PRIORITY,
+            ca_bundle: Some(ByteString(bundle.into_bytes())),
+            service: Some(ServiceReference {
+                namespace: Some(names.namespace.clone()),
+                name: Some(names.service.clone()),
+                port: Some(443),
+            }),
+            ..APIServiceSpec::default()
+        }),
+        ..APIService::default()
+    }
+}

@@ -1,0 +1,85 @@
+//! Connections that are about to move: those of pods that were told to stop.
+
+use std::collections::HashMap;
+
+use crate::pods::PodCount;
+
+/// The pods that stay, each with its share of the connections of those that go.
+///
+/// An autoscaler leaves out pods that are being deleted. Their connections are still there, and
+/// come to the others soon: without them it would take servers away in the middle of a rollout,
+/// whose old servers hold all connections until the new ones are up.
+pub(super) fn with_those_that_move(pods: Vec<PodCount>) -> Vec<PodCount> {
+    let mut moving: HashMap<String, u64> = HashMap::new();
+    let mut staying: HashMap<String, u64> = HashMap::new();
+    for pod in &pods {
+        let Some(connections) = pod.connections else { continue };
+        match pod.terminating {
+            true => *moving.entry(pod.instance.clone()).or_default() += connections,
+            false => *staying.entry(pod.instance.clone()).or_default() += 1,
+        }
+    }
+    let mut stay: Vec<PodCount> = pods.into_iter().filter(|pod| !pod.terminating).collect();
+    for pod in &mut stay {
+        let Some(connections) = &mut pod.connections else { continue };
+        let (Some(left), Some(takers)) =
+            (moving.get_mut(&pod.instance), staying.get_mut(&pod.instance))
+        else {
+            continue;
+        };
+        let share = left.div_ceil((*takers).max(1));
+        *connections += share;
+        *left -= share;
+        *takers -= 1;
+    }
+    stay
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(instance: &str, terminating: bool, connections: Option<u64>) -> PodCount {
+        PodCount {
+            namespace: "chat".to_owned(),
+            name: "x".to_owned(),
+            instance: instance.to_owned(),
+            ready: true,
+            terminating,
+            connections,
+            redis_up: None,
+            read_at: None,
+            deletion_cost: None,
+        }
+    }
+
+    fn counts(pods: Vec<PodCount>) -> Vec<Option<u64>> {
+        with_those_that_move(pods).into_iter().map(|pod| pod.connections).collect()
+    }
+
+    #[test]
+    fn without_a_pod_that_goes_every_count_is_its_own() {
+        let pods = vec![pod("a", false, Some(3)), pod("a", false, None), pod("b", false, Some(9))];
+        assert_eq!(counts(pods), [Some(3), None, Some(9)]);
+    }
+
+    #[test]
+    fn what_goes_is_shared_among_those_of_the_instance_that_stay_and_nothing_is_lost() {
+        let pods = vec![
+            pod("a", true, Some(10)),
+            pod("a", false, Some(1)),
+            pod("b", false, Some(7)),
+            pod("a", false, Some(2)),
+            pod("a", false, None),
+            pod("a", true, Some(1)),
+            pod("a", false, Some(0)),
+        ];
+        let all = counts(pods);
+        assert_eq!(all, [Some(1 + 4), Some(7), Some(2 + 4), None, Some(3)]);
+    }
+
+    #[test]
+    fn where_all_go_there_is_nobody_to_count_for() {
+        assert_eq!(counts(vec![pod("a", true, Some(10)), pod("b", false, Some(1))]), [Some(1)]);
+    }
+}

@@ -1,0 +1,193 @@
+//! The API's routes. Everything but the probes is for users of the API server only.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use http::StatusCode;
+use kube::core::{Selector, SelectorExt as _};
+use percent_encoding::percent_decode_str;
+use prometheus::IntCounterVec;
+use serde_json::Value;
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::authorize::{Authorizer, Reading};
+use super::documents::{self, GROUP, VERSION};
+use super::front_proxy::{FrontProxy, User};
+use super::moving::with_those_that_move;
+use super::selector;
+use crate::names::CONNECTIONS_METRIC;
+use crate::pods::Pods;
+
+/// What the routes need.
+pub struct Api {
+    /// The pods whose counts are served.
+    pub pods: Pods,
+    /// Who may read them.
+    pub authorizer: Authorizer,
+    /// Who is believed to be the API server.
+    pub front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
+    /// Requests by `code`.
+    pub requests: IntCounterVec,
+}
+
+/// The common name of the certificate that a connection's client proved to have.
+#[derive(Clone, Debug)]
+pub struct ClientName(pub Option<Arc<str>>);
+
+/// The API for connections that have a [`ClientName`]. The answers to failures are `Status`
+/// objects: 401 for whoever is not the API server, 403 for users who may not, 404 for what there
+/// is not.
+pub fn router(api: Arc<Api>) -> Router {
+    let group = format!("/apis/{GROUP}");
+    let version = format!("{group}/{VERSION}");
+    let one = format!("{version}/namespaces/{{namespace}}/pods/{{name}}/{{metric}}");
+    Router::new()
+        .route("/apis", get(|| async { Json(documents::groups()) }))
+        .route(&group, get(|| async { Json(documents::group()) }))
+        .route(&version, get(|| async { Json(documents::resources()) }))
+        .route(&one, get(values))
+        .route("/openapi/v2", get(|| async { Json(documents::openapi_v2()) }))
+        .route("/openapi/v3", get(|| async { Json(documents::openapi_v3()) }))
+        .route(
+            &format!("/openapi/v3/apis/{GROUP}/{VERSION}"),
+            get(|| async { Json(documents::openapi_v3_version()) }),
+        )
+        .fallback(|| async { Failure::not_found("there is nothing at this path") })
+        .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
+        .layer(middleware::from_fn_with_state(api.clone(), authenticate))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(|| async { "ok" }))
+        .layer(middleware::from_fn_with_state(api.clone(), count))
+        .with_state(api)
+}
+
+async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let answer = next.run(request).await;
+    api.requests.with_label_values(&[answer.status().as_str()]).inc();
+    answer
+}
+
+/// Lets a request through for the user whom the API server names.
+async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    let front_proxy = api.front_proxy.borrow().clone();
+    let client = request.extensions().get::<ClientName>().and_then(|name| name.0.clone());
+    let user = match front_proxy {
+        Some(front_proxy) => front_proxy.user(client.as_deref(), request.headers()),
+        None => Err("it is not known yet how the API server presents itself"),
+    };
+    match user {
+        Ok(user) => {
+            request.extensions_mut().insert(user);
+            next.run(request).await
+        }
+        Err(reason) => Failure::unauthorized(reason).into_response(),
+    }
+}
+
+async fn values(
+    State(api): State<Arc<Api>>,
+    Extension(user): Extension<User>,
+    Path((namespace, name, metric)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Failure> {
+    let reading = Reading { namespace, name, metric };
+    match api.authorizer.allows(&user, &reading).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Failure::forbidden(&user, &reading)),
+        Err(error) => {
+            warn!(%error, "cannot authorize a reading of the metrics API");
+            return Err(Failure::unavailable(&error.to_string()));
+        }
+    }
+    if reading.metric != CONNECTIONS_METRIC {
+        let message = format!("there is no metric {:?} of pods", reading.metric);
+        return Err(Failure::not_found(&message));
+    }
+    let query = query.unwrap_or_default();
+    let pods = pods(&api.pods, &reading, &selector_of(&query, "labelSelector")?);
+    // The metric has no labels of its own.
+    let of_metric = selector_of(&query, "metricLabelSelector")?;
+    if reading.name != "*" && pods.iter().all(|pod| pod.connections.is_none()) {
+        let message = format!("pod {:?} has no fresh {CONNECTIONS_METRIC}", reading.name);
+        return Err(Failure::not_found(&message));
+    }
+    let chosen = if of_metric.matches(&Default::default()) { &pods[..] } else { &[] };
+    Ok(Json(documents::values(chosen)))
+}
+
+fn pods(pods: &Pods, reading: &Reading, selector: &Selector) -> Vec<crate::pods::PodCount> {
+    let mut found = pods.matching(&reading.namespace, selector);
+    if reading.name == "*" {
+        return with_those_that_move(found);
+    }
+    found.retain(|pod| reading.name == pod.name);
+    found
+}
+
+/// The selector that a query has under `key`; one that selects everything if it has none.
+fn selector_of(query: &str, key: &str) -> Result<Selector, Failure> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let Some((_, text)) = pairs.into_iter().find(|(name, _)| *name == key) else {
+        return Ok(Selector::default());
+    };
+    let text = text.replace('+', " ");
+    let text = percent_decode_str(&text).decode_utf8_lossy();
+    selector::parse(&text).map_err(|error| Failure::bad_request(&error.to_string()))
+}
+
+/// A `Status` object as an answer.
+#[derive(Debug)]
+struct Failure {
+    code: StatusCode,
+    reason: &'static str,
+    message: String,
+}
+
+impl Failure {
+    fn new(code: StatusCode, reason: &'static str, message: &str) -> Self {
+        Failure { code, reason, message: message.to_owned() }
+    }
+
+    fn bad_request(message: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    fn unauthorized(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+    }
+
+    fn forbidden(user: &User, reading: &Reading) -> Self {
+        let message = format!(
+            "user {:?} may not get pods/{} named {:?} of {GROUP} in namespace {:?}: bind the user \
+             to a role that allows it",
+            user.name, reading.metric, reading.name, reading.namespace
+        );
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", &message)
+    }
+
+    fn not_found(message: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message)
+    }
+
+    fn method_not_allowed() -> Self {
+        let message = "the metrics API can only be read";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    }
+
+    fn unavailable(message: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = documents::failure(self.code.as_u16(), self.reason, &self.message);
+        (self.code, Json(status)).into_response()
+    }
+}

@@ -1,0 +1,205 @@
+//! Whether a `Rookery` can be had, and all that it means. Pure: neither a cluster nor a file is
+//! asked.
+
+mod effective;
+mod rules;
+mod syntax;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource as _, ResourceExt as _};
+
+pub(super) use effective::CONFIG_DIR;
+
+use super::crd::{Rookery, RookerySpec, SecretKey};
+use super::names;
+use rookery_config::Config;
+
+/// The servers' image where nobody names one: this version's, from wherever the cluster's nodes
+/// have it.
+pub const DEFAULT_IMAGE: &str = concat!("rookery:", env!("CARGO_PKG_VERSION"));
+
+/// What a resource may leave to the operator.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// The image of a resource that names none.
+    pub image: String,
+    /// Where the operator runs: its pods may reach the servers' internal port. `None` where
+    /// there is no operator.
+    pub operator_namespace: Option<String>,
+}
+
+/// One thing that is wrong with a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field's full path, such as `spec.config.limits.queue`.
+    pub field: String,
+    /// What is wrong with it, and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.text)
+    }
+}
+
+/// A resource that cannot be had: at least one problem, shown on a line each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Invalid(pub Vec<Problem>);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// A resource that makes sense, with everything that was left out filled in.
+#[derive(Clone)]
+pub struct Validated {
+    /// The resource's name: the stem of every object's.
+    pub name: String,
+    /// Its namespace; `None` only where a file names none, for kubectl to choose.
+    pub namespace: Option<String>,
+    /// The resource as the owner of what is made; `None` where it is in no cluster.
+    pub owner: Option<OwnerReference>,
+    /// The servers' image.
+    pub image: String,
+    /// At least this many servers.
+    pub min_replicas: i32,
+    /// At most this many servers.
+    pub max_replicas: i32,
+    /// How long a server that is told to stop goes on as before.
+    pub lead: Duration,
+    /// Over how long it closes its sessions then.
+    pub window: Duration,
+    /// The port for clients, in the pods.
+    pub client_port: u16,
+    /// The port of the internal listener, in the pods.
+    pub internal_port: u16,
+    /// The cookie by which the ingress keeps a client at one server; `None` where it does not.
+    pub sticky_cookie: Option<String>,
+    /// The configuration that the servers mount: YAML.
+    pub config_text: String,
+    /// The same without what is applied while they run: a change of this needs a restart.
+    pub restart_text: String,
+    /// The configuration as a server understands it; `redis.url` is not the real one where a
+    /// Secret holds that.
+    pub config: Config,
+    /// The key of the Secret that holds the URL of Redis.
+    pub redis_secret: Option<SecretKey>,
+    /// Where the operator runs.
+    pub operator_namespace: Option<String>,
+    /// What may be had but is probably not meant; a sentence each.
+    pub warnings: Vec<String>,
+    /// The resource's own words, for what needs no thought.
+    pub spec: RookerySpec,
+}
+
+/// Reads a resource.
+///
+/// # Errors
+/// Everything that is wrong with it, what the cluster's own rules refuse included: a file has not
+/// been past them.
+pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, Invalid> {
+    let spec = &resource.spec;
+    let mut problems = Problems::default();
+    let name = resource.name_any();
+    rules::check_name(&name, &mut problems);
+    rules::check_spec(spec, &mut problems);
+    syntax::check(spec, &mut problems);
+    let (min_replicas, max_replicas) = rules::replicas(spec);
+    let Some(effective) = effective::read(spec, &mut problems) else {
+        return Err(Invalid(problems.0));
+    };
+    rules::check_against(spec, &effective.config, &mut problems);
+    if !problems.0.is_empty() {
+        return Err(Invalid(problems.0));
+    }
+    let config = effective.config;
+    Ok(Validated {
+        name,
+        namespace: resource.namespace(),
+        owner: owner(resource),
+        image: spec.image.clone().unwrap_or_else(|| defaults.image.clone()),
+        min_replicas,
+        max_replicas,
+        lead: config.drain.lead.0,
+        window: config.drain.window.0,
+        client_port: config.listen.port(),
+        internal_port: config.internal.port(),
+        sticky_cookie: config.drain.sticky_cookie.clone().filter(|_| effective::is_sticky(spec)),
+        config_text: effective.text,
+        restart_text: effective.restart_text,
+        warnings: rules::warnings(spec, &config, max_replicas),
+        config,
+        redis_secret: spec.redis.as_ref().and_then(|redis| redis.url_secret.clone()),
+        operator_namespace: defaults.operator_namespace.clone(),
+        spec: spec.clone(),
+    })
+}
+
+impl Validated {
+    /// Labels of everything that is made.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.selector();
+        labels.insert(names::MANAGED_BY.to_owned(), names::MANAGER.to_owned());
+        labels
+    }
+
+    /// The labels that select the servers' pods, and no others.
+    pub fn selector(&self) -> BTreeMap<String, String> {
+        [(names::NAME, "rookery"), (names::INSTANCE, &self.name), (names::COMPONENT, "server")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    /// How long a server takes to hand over its clients: lead and window, in whole seconds,
+    /// rounded up.
+    pub fn drain_seconds(&self) -> u32 {
+        let whole = (self.lead + self.window).as_millis().div_ceil(1000);
+        u32::try_from(whole).unwrap_or(u32::MAX)
+    }
+
+    /// Name of the Service in front of the internal listeners.
+    pub fn internal_service(&self) -> String {
+        format!("{}{}", self.name, rules::LONGEST_SUFFIX)
+    }
+}
+
+impl fmt::Debug for Validated {
+    /// Its name alone: the rest may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Validated").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Deleting the resource deletes what it owns, which goes first where that is waited for
+/// (Kubernetes documentation, "Garbage Collection", section "Foreground cascading deletion").
+fn owner(resource: &Rookery) -> Option<OwnerReference> {
+    let owner = resource.controller_owner_ref(&())?;
+    Some(OwnerReference { block_owner_deletion: Some(true), ..owner })
+}
+
+/// Collects problems.
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn say(&mut self, field: impl Into<String>, text: impl fmt::Display) {
+        self.0.push(Problem { field: field.into(), text: text.to_string() });
+    }
+
+    fn say_if(&mut self, wrong: bool, field: &str, text: impl fmt::Display) {
+        if wrong {
+            self.say(field, text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

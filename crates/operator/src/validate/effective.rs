@@ -1,0 +1,180 @@
+//! The configuration that the servers get: what the resource's author wrote, and what the
+//! operator decides.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::Problems;
+use crate::crd::RookerySpec;
+use crate::{names, yaml};
+use rookery_config::error::Problem;
+use rookery_config::load::Sources;
+use rookery_config::units::Period;
+use rookery_config::{Config, Drain};
+
+/// Where the servers find their configuration.
+pub(crate) const CONFIG_DIR: &str = "/etc/rookery";
+
+/// The sections that servers apply while they run.
+const RELOADED: [&str; 2] = ["rooms", "limits"];
+
+/// The cookie's name where the configuration names none.
+const STICKY_COOKIE: &str = "rookery";
+
+/// What a new server may need to come up, on top of one drain, in a rollout of two servers.
+const STARTUP: Duration = Duration::from_secs(20);
+
+/// The configuration in its forms.
+pub(super) struct Effective {
+    pub(super) config: Config,
+    pub(super) text: String,
+    pub(super) restart_text: String,
+}
+
+/// Writes the servers' configuration and reads it as they will; `None` where it has not the shape
+/// of one.
+pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effective> {
+    let tree = tree(spec);
+    let text = yaml::text(&tree);
+    let mut rest = tree;
+    rest.retain(|section, _| !RELOADED.contains(&section.as_str()));
+    // Only its being there matters; the real one is not known.
+    let secret = spec.redis.as_ref().and_then(|redis| redis.url_secret.as_ref());
+    let redis = secret.map(|secret| format!("redis://redis:{}", secret.port));
+    let sources = Sources { redis, ..Sources::default() };
+    match sources.judge_text(&text) {
+        Err(error) => {
+            error.problems.iter().for_each(|problem| say(spec, problem, problems));
+            None
+        }
+        Ok((config, found)) => {
+            check_auth(&config, problems);
+            check_listeners(&config, problems);
+            // Of `listen` nothing can be wrong besides what was just checked.
+            let found = found.iter().filter(|problem| problem.key.as_deref() != Some("listen"));
+            found.for_each(|problem| say(spec, problem, problems));
+            Some(Effective { config, text, restart_text: yaml::text(&rest) })
+        }
+    }
+}
+
+/// Whether the ingress keeps clients by a cookie.
+pub(super) fn is_sticky(spec: &RookerySpec) -> bool {
+    spec.ingress.as_ref().is_some_and(|ingress| ingress.sticky)
+}
+
+/// What was written, and what was not and has to be for a server in a pod. No password is in it
+/// that was not written in the resource itself.
+fn tree(spec: &RookerySpec) -> Map<String, Value> {
+    let mut tree = spec.config.0.clone();
+    let any = |port: u16| Value::from(format!("0.0.0.0:{port}"));
+    default(&mut tree, "listen", any(names::DEFAULT_CLIENT_PORT));
+    default(&mut tree, "internal", any(names::DEFAULT_INTERNAL_PORT));
+    if let Some(drain) = section(&mut tree, "drain") {
+        for (key, decided, otherwise) in [
+            ("lead", spec.drain.lead, Drain::default().lead),
+            ("window", spec.drain.window, Drain::default().window),
+        ] {
+            let text = |period: Period| Value::from(period.to_string());
+            if let Some(decided) = decided {
+                drain.insert(key.to_owned(), text(decided));
+            }
+            default(drain, key, text(otherwise));
+        }
+        default(drain, "keepReady", Value::Bool(true));
+        if spec.redis.is_some() || spec.config.0.get("redis").is_some_and(Value::is_object) {
+            let patience = patience(drain);
+            default(drain, "patience", patience.to_string().into());
+        }
+        if is_sticky(spec) {
+            default(drain, "stickyCookie", STICKY_COOKIE.into());
+        }
+    }
+    let url = spec.redis.as_ref().and_then(|redis| redis.url.clone());
+    if let Some(url) = url
+        && let Some(redis) = section(&mut tree, "redis")
+    {
+        redis.insert("url".to_owned(), url.into());
+    }
+    tree
+}
+
+/// How long a server may wait for its turn in a rollout: enough where two are rolled out. Not by
+/// the number of servers, as a change of `replicas` must not roll them out; and no more, as it is a
+/// part of the grace period, half of which the deletion of a namespace waits for its pods
+/// (kube-controller-manager's namespace controller).
+fn patience(drain: &Map<String, Value>) -> Period {
+    let part = |key: &str, otherwise: Period| {
+        let written = drain.get(key).and_then(Value::as_str);
+        written.and_then(|text| Period::parse(text).ok()).unwrap_or(otherwise).0
+    };
+    let default = Drain::default();
+    Period(part("lead", default.lead) + part("window", default.window) + STARTUP)
+}
+
+/// Writes `key` where it is not written, or nothing stands there.
+fn default(section: &mut Map<String, Value>, key: &str, value: Value) {
+    let slot = section.entry(key).or_insert(Value::Null);
+    if slot.is_null() {
+        *slot = value;
+    }
+}
+
+/// A section, made where it is not written; `None` where something else stands there, which the
+/// reading will refuse.
+fn section<'t>(tree: &'t mut Map<String, Value>, key: &str) -> Option<&'t mut Map<String, Value>> {
+    default(tree, key, Value::Object(Map::new()));
+    tree.get_mut(key)?.as_object_mut()
+}
+
+/// A problem of the configuration, in terms of the resource.
+fn say(spec: &RookerySpec, problem: &Problem, problems: &mut Problems) {
+    let Some(key) = &problem.key else {
+        return problems.say("spec.config", &problem.text);
+    };
+    let text = problem.text.strip_prefix(&format!("`{key}`"));
+    let text = text.map_or(problem.text.as_str(), |rest| rest.trim_start_matches([':', ' ']));
+    let elsewhere = spec.redis.as_ref().is_some_and(|redis| redis.url.is_some());
+    match key.as_str() {
+        "redis.url" if elsewhere => problems.say("spec.redis.url", text),
+        // The message for a file speaks of flags.
+        "redis.url" if text.starts_with("is missing") => problems.say(
+            "spec.config.redis",
+            "has no URL; write `spec.redis.url`, or `spec.redis.urlSecret` where it holds a password",
+        ),
+        key => problems.say(format!("spec.config.{key}"), text),
+    }
+}
+
+/// The servers are there for others to reach, so it must be said who may.
+fn check_auth(config: &Config, problems: &mut Problems) {
+    let decided = config.auth.jwt.is_some() || config.auth.anonymous == Some(true);
+    problems.say_if(
+        !decided,
+        "spec.config.auth",
+        "does not say who may connect: configure `jwt`, or write `anonymous: true` to let \
+         everybody in",
+    );
+}
+
+fn check_listeners(config: &Config, problems: &mut Problems) {
+    for (key, address, port) in [
+        ("listen", config.listen, names::DEFAULT_CLIENT_PORT),
+        ("internal", config.internal, names::DEFAULT_INTERNAL_PORT),
+    ] {
+        let field = format!("spec.config.{key}");
+        if !address.ip().is_unspecified() {
+            problems.say(
+                &*field,
+                format_args!(
+                    "is {address}, where nobody outside the pod reaches it; write an address \
+                     such as 0.0.0.0:{port} or [::]:{port}, or leave the key out"
+                ),
+            );
+        }
+        if address.port() == 0 {
+            problems.say(&*field, format_args!("has no fixed port; write one, such as {port}"));
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! What a resource may say, besides its configuration.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Problems;
+use super::effective::{CONFIG_DIR, is_sticky};
+use crate::crd::{RedisSource, RookerySpec, SecretMount};
+use crate::names;
+use rookery_config::check::warnings;
+use rookery_config::{Config, Transport};
+
+/// The longest that is appended to a resource's name.
+pub(super) const LONGEST_SUFFIX: &str = "-internal";
+
+/// The longest name of a resource. A pod is named as the Deployment, a hash of up to ten characters
+/// and five more. Kubernetes cuts off what is longer than 58 characters before the last five
+/// (`maxGeneratedNameLength` of its `names.SimpleNameGenerator`), and then the pods' names no
+/// longer tell whose they are. The Services' names, at most 63 (RFC 1035, section 2.3.1), fit too.
+const LONGEST_NAME: usize = 58 - "-".len() - 10 - "-".len();
+
+/// The most that the HorizontalPodAutoscaler takes (autoscaling/v2, `stabilizationWindowSeconds`).
+const LONGEST_STABILIZATION: Duration = Duration::from_secs(3600);
+
+/// The most servers that there may be.
+const MOST_REPLICAS: i32 = 1000;
+
+/// Variables that the operator sets, or that would contradict the mounted configuration.
+const OWN_VARIABLES: [&str; 7] = [
+    "ROOKERY_CONFIG",
+    "ROOKERY_LISTEN",
+    "ROOKERY_INTERNAL",
+    "ROOKERY_REDIS",
+    "ROOKERY_REVISION",
+    "POD_NAMESPACE",
+    "POD_TEMPLATE_HASH",
+];
+
+/// The name must do for pods, Services and label values that come of it.
+pub(super) fn check_name(name: &str, problems: &mut Problems) {
+    let field = "metadata.name";
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let fits = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.ends_with(|c: char| c.is_ascii() && plain(c as u8))
+        && name.bytes().all(|b| plain(b) || b == b'-');
+    if name.is_empty() {
+        problems.say(field, "is missing; write one, such as chat");
+    } else if name.len() > LONGEST_NAME {
+        problems.say(
+            field,
+            format_args!(
+                "has {} characters; at most {LONGEST_NAME} fit, so that Kubernetes does not cut \
+                 the names of its pods: choose a shorter one",
+                name.len()
+            ),
+        );
+    } else if !fits {
+        problems.say(
+            field,
+            format_args!(
+                "is `{name}`, which cannot name a Service: begin with a letter, and write only \
+                 a-z, 0-9 and `-`"
+            ),
+        );
+    }
+}
+
+/// What the resource says by itself.
+pub(super) fn check_spec(spec: &RookerySpec, problems: &mut Problems) {
+    check_replicas(spec, problems);
+    check_autoscaling(spec, problems);
+    if let Some(redis) = &spec.redis {
+        check_redis(redis, spec, problems);
+    }
+    check_mounts(&spec.secrets, problems);
+    check_pods(spec, problems);
+    if let Some(image) = &spec.image {
+        problems.say_if(
+            image.trim() != image || image.is_empty(),
+            "spec.image",
+            "is empty or has spaces around it; leave it out for the operator's own",
+        );
+    }
+    let interval = spec.monitoring.interval.0;
+    problems.say_if(
+        interval < Duration::from_secs(1),
+        "spec.monitoring.interval",
+        "must be at least 1s",
+    );
+}
+
+/// The least and the most servers. Without Redis there is one, as its rooms are in its memory.
+pub(super) fn replicas(spec: &RookerySpec) -> (i32, i32) {
+    let (least, most) = if has_redis(spec) { (2, 10) } else { (1, 1) };
+    let (min, max) = spec.replicas.as_ref().map_or((None, None), |r| (r.min, r.max));
+    match (min, max) {
+        (Some(min), Some(max)) => (min, max),
+        (Some(min), None) => (min, most.max(min)),
+        (None, Some(max)) => (least.min(max), max),
+        (None, None) => (least, most),
+    }
+}
+
+/// What the resource says and its configuration says otherwise.
+pub(super) fn check_against(spec: &RookerySpec, config: &Config, problems: &mut Problems) {
+    let (wanted, limit) = (spec.autoscaling.connections_per_pod, config.limits.connections);
+    if i64::from(wanted) > i64::from(limit) {
+        problems.say(
+            "spec.autoscaling.connectionsPerPod",
+            format_args!(
+                "is {wanted}, but a server takes only {limit} (`spec.config.limits.connections`): \
+                 there would never be another one; write at most {limit}, or raise the limit"
+            ),
+        );
+    }
+    for (key, path) in files(config) {
+        if !spec.secrets.iter().any(|mount| is_below(path, &mount.mount_path)) {
+            let folder = path.parent().unwrap_or(path).display();
+            problems.say(
+                format!("spec.config.{key}"),
+                format_args!(
+                    "names {}, which no Secret of `spec.secrets` brings; add \
+                     `{{secretName: …, mountPath: {folder}}}` there",
+                    path.display()
+                ),
+            );
+        }
+    }
+}
+
+/// What is probably not meant.
+pub(super) fn warnings(spec: &RookerySpec, config: &Config, max_replicas: i32) -> Vec<String> {
+    let mut found = warnings::warnings(config);
+    let polling = config.socketio.transports.contains(&Transport::Polling);
+    if spec.ingress.is_some() && !is_sticky(spec) && polling && max_replicas > 1 {
+        found.push(
+            "`ingress.sticky: false` with several servers: a polling client's requests would go \
+             to servers that do not know it; leave only `websocket` in \
+             `config.socketio.transports`, or write `sticky: true`"
+                .to_owned(),
+        );
+    }
+    if spec.ingress.is_some() && config.limits.per_ip.is_some() && config.trusted_proxies.is_empty()
+    {
+        found.push(
+            "`config.limits.perIp` behind an ingress counts all clients as one; name the \
+             ingress's pods in `config.trustedProxies`, such as 10.0.0.0/8"
+                .to_owned(),
+        );
+    }
+    let url = spec.redis.as_ref().and_then(|redis| redis.url.as_ref());
+    if url.is_some_and(|url| url.contains('@')) {
+        found.push(
+            "`redis.url` holds a password, which shows in the ConfigMap; put the URL in a Secret \
+             and name it in `redis.urlSecret`"
+                .to_owned(),
+        );
+    }
+    found
+}
+
+fn has_redis(spec: &RookerySpec) -> bool {
+    spec.redis.is_some() || spec.config.0.get("redis").is_some_and(|redis| !redis.is_null())
+}
+
+fn check_replicas(spec: &RookerySpec, problems: &mut Problems) {
+    let Some(replicas) = &spec.replicas else { return };
+    for (field, written) in
+        [("spec.replicas.min", replicas.min), ("spec.replicas.max", replicas.max)]
+    {
+        problems.say_if(
+            written.is_some_and(|n| !(1..=MOST_REPLICAS).contains(&n)),
+            field,
+            format_args!("must be from 1 to {MOST_REPLICAS}"),
+        );
+    }
+    if let (Some(min), Some(max)) = (replicas.min, replicas.max)
+        && min > max
+    {
+        problems.say("spec.replicas", format_args!("min ({min}) is above max ({max})"));
+    }
+    let several = [replicas.min, replicas.max].into_iter().flatten().any(|n| n > 1);
+    problems.say_if(
+        several && !has_redis(spec),
+        "spec.replicas",
+        "more than one server needs Redis, without which members of a room in one do not hear \
+         what is published in another; write `spec.redis`",
+    );
+}
+
+fn check_autoscaling(spec: &RookerySpec, problems: &mut Problems) {
+    problems.say_if(
+        spec.autoscaling.connections_per_pod < 1,
+        "spec.autoscaling.connectionsPerPod",
+        "must be at least 1",
+    );
+    problems.say_if(
+        spec.autoscaling.stabilization.0 > LONGEST_STABILIZATION,
+        "spec.autoscaling.stabilization",
+        "must be at most 1h: autoscalers look back no further",
+    );
+}
+
+fn check_redis(redis: &RedisSource, spec: &RookerySpec, problems: &mut Problems) {
+    if redis.url.is_some() == redis.url_secret.is_some() {
+        problems.say("spec.redis", "write `url` or `urlSecret`: exactly one");
+    }
+    let twice = spec.config.0.get("redis").is_some_and(|redis| !redis["url"].is_null());
+    problems.say_if(
+        twice,
+        "spec.config.redis.url",
+        "is also in `spec.redis`; leave one of them out",
+    );
+    if let Some(secret) = &redis.url_secret {
+        problems.say_if(
+            secret.key.is_empty(),
+            "spec.redis.urlSecret.key",
+            "is empty; name the key of the Secret that holds the URL",
+        );
+        problems.say_if(
+            secret.port == 0,
+            "spec.redis.urlSecret.port",
+            "must be from 1 to 65535: the port of the URL, which the NetworkPolicy opens",
+        );
+    }
+}
+
+fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
+    for (i, mount) in mounts.iter().enumerate() {
+        let field = format!("spec.secrets[{i}].mountPath");
+        let path = &mount.mount_path;
+        let plain = path.starts_with('/') && path.len() > 1 && !path.contains(':');
+        if !plain || Path::new(path).components().any(|part| part.as_os_str() == "..") {
+            problems.say(
+                field,
+                format_args!("is `{path}`; expected the full path of a folder, such as /etc/keys"),
+            );
+        } else if Path::new(path).starts_with(CONFIG_DIR) || Path::new(CONFIG_DIR).starts_with(path)
+        {
+            problems.say(
+                field,
+                format_args!(
+                    "is `{path}`, which would hide the configuration in {CONFIG_DIR}; mount it \
+                     elsewhere, such as /etc/keys"
+                ),
+            );
+        } else if mounts[..i].iter().any(|m| Path::new(&m.mount_path) == Path::new(path)) {
+            problems.say(
+                field,
+                format_args!("is `{path}` again; give each Secret a folder of its own"),
+            );
+        }
+    }
+}
+
+fn check_pods(spec: &RookerySpec, problems: &mut Problems) {
+    let pods = &spec.pod_template;
+    for label in [names::NAME, names::INSTANCE, names::COMPONENT, names::MANAGED_BY] {
+        problems.say_if(
+            pods.labels.contains_key(label),
+            "spec.podTemplate.labels",
+            format_args!("has `{label}`, by which the servers are found; leave it out"),
+        );
+    }
+    for name in OWN_VARIABLES {
+        problems.say_if(
+            pods.env.contains_key(name),
+            "spec.podTemplate.env",
+            format_args!(
+                "has {name}, which would contradict the resource; write `spec.config` or \
+                 `spec.redis` instead"
+            ),
+        );
+    }
+    for annotation in pods.annotations.keys().filter(|key| key.starts_with("rookery.dev/")) {
+        problems.say(
+            "spec.podTemplate.annotations",
+            format_args!("has `{annotation}`, which is the operator's own; leave it out"),
+        );
+    }
+}
+
+/// The files that a configuration names, by key.
+fn files(config: &Config) -> Vec<(&'static str, &Path)> {
+    let jwt = config.auth.jwt.as_ref();
+    let backend = config.backend.as_ref();
+    [
+        ("auth.jwt.secretFile", jwt.and_then(|jwt| jwt.secret_file.as_deref())),
+        ("auth.jwt.publicKeyFile", jwt.and_then(|jwt| jwt.public_key_file.as_deref())),
+        ("auth.apiKeysFile", config.auth.api_keys_file.as_deref()),
+        ("backend.signingKeyFile", backend.and_then(|b| b.signing_key_file.as_deref())),
+    ]
+    .into_iter()
+    .filter_map(|(key, path)| Some((key, path?)))
+    .collect()
+}
+
+fn is_below(path: &Path, folder: &str) -> bool {
+    path.starts_with(folder) && path != Path::new(folder)
+}

@@ -1,0 +1,99 @@
+//! The JSON Schema of [`Values`], as Helm takes it.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+
+use super::Values;
+
+/// JSON Schema of the chart's values, in draft 7: what every Helm 3 understands.
+///
+/// A key that is in none of the types is refused everywhere, in the parts that are Kubernetes's
+/// own too. Defaults are left out, as `values.yaml` has the chart's.
+pub fn schema() -> Value {
+    let settings = SchemaSettings::draft07();
+    let mut schema = settings.into_generator().into_root_schema_for::<Values>().to_value();
+    schema["title"] = "Values of the Rookery chart".into();
+    tighten(&mut schema);
+    schema
+}
+
+/// Closes objects, drops what only Kubernetes reads, and lets a quantity be a number.
+fn tighten(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            map.retain(|key, _| {
+                !key.starts_with("x-kubernetes-")
+                    && !["default", "format", "unevaluatedProperties"].contains(&key.as_str())
+            });
+            if is_quantity(map) {
+                map["type"] = ["string", "number"].as_slice().into();
+                map["description"] = "A number with an optional suffix: 100m, 2, 128Mi.".into();
+            }
+            for (key, inner) in map.iter_mut() {
+                match key.as_str() {
+                    "properties" | "definitions" => {
+                        inner
+                            .as_object_mut()
+                            .into_iter()
+                            .flatten()
+                            .for_each(|(_, one)| tighten(one));
+                    }
+                    _ => tighten(inner),
+                }
+            }
+            if map.contains_key("properties") {
+                map.insert("additionalProperties".to_owned(), false.into());
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(tighten),
+        _ => {}
+    }
+}
+
+/// Whether this is Kubernetes's `Quantity`, which its schema calls a text.
+fn is_quantity(map: &Map<String, Value>) -> bool {
+    let described = map.get("description").and_then(Value::as_str).unwrap_or_default();
+    map.get("type").is_some_and(|kind| kind == "string")
+        && described.starts_with("Quantity is a fixed-point representation")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_object_with_keys_of_its_own_refuses_others() {
+        fn check(at: &str, schema: &Value) {
+            match schema {
+                Value::Object(map) => {
+                    if map.get("properties").is_some_and(|p| p.get("type").is_none()) {
+                        assert_eq!(map.get("additionalProperties"), Some(&false.into()), "{at}");
+                    }
+                    map.iter().for_each(|(key, inner)| check(&format!("{at}/{key}"), inner));
+                }
+                Value::Array(all) => all.iter().for_each(|inner| check(at, inner)),
+                _ => {}
+            }
+        }
+        check("", &schema());
+    }
+
+    #[test]
+    fn the_resource_s_keys_are_at_the_top() {
+        let schema = schema();
+        let spec = crate::crd::definition().spec.versions.remove(0);
+        let spec = spec.schema.unwrap().open_api_v3_schema.unwrap().properties.unwrap();
+        for key in spec["spec"].properties.as_ref().unwrap().keys() {
+            assert!(schema["properties"].get(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_configuration_is_in_it() {
+        let schema = schema();
+        let config = &schema["properties"]["config"];
+        let config = config["$ref"].as_str().map_or(config, |at| schema.pointer(&at[1..]).unwrap());
+        assert!(config["properties"]["limits"].is_object(), "{config:#}");
+        assert_eq!(config["additionalProperties"], false);
+    }
+}

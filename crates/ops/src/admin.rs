@@ -1,0 +1,57 @@
+//! The routes for machines that look after an instance: `/metrics`, `/livez`, `/readyz`.
+//! They need no API key.
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use percent_encoding::percent_decode_str;
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder, TextEncoder};
+
+use super::readiness::Readiness;
+
+/// The routes, to be merged with the HTTP API's on the internal listener.
+///
+/// `/livez` is 200 as long as requests are answered at all; `/readyz` is 200, or 503 with a line
+/// for each reason; `/metrics` is the Prometheus text format, version 0.0.4, of every family or,
+/// with `?name[]=FAMILY` (more than once for several), of those alone.
+///
+/// `gather` gives the families of these names, or all where none is named.
+pub fn router(
+    gather: impl Fn(&[String]) -> Vec<MetricFamily> + Clone + Send + Sync + 'static,
+    readiness: Readiness,
+) -> Router {
+    let scrape = move |RawQuery(query): RawQuery| async move {
+        encode(&gather(&names(query.as_deref().unwrap_or_default())))
+    };
+    Router::new()
+        .route("/metrics", get(scrape))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(readiness)
+}
+
+fn encode(families: &[MetricFamily]) -> Response {
+    let mut text = Vec::new();
+    match TextEncoder::new().encode(families, &mut text) {
+        Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+/// The values of `name[]`, whose brackets may be percent-encoded.
+fn names(query: &str) -> Vec<String> {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| decoded(key) == "name[]").map(|(_, value)| decoded(value)).collect()
+}
+
+async fn ready(State(readiness): State<Readiness>) -> Response {
+    let reasons = readiness.reasons();
+    if reasons.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+}

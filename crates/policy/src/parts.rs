@@ -1,0 +1,212 @@
+//! The pieces that templates and patterns are made of, and the encoding that keeps values apart.
+
+use std::fmt::Write as _;
+
+use rookery_protocol::MAX_ROOM_BYTES;
+
+/// What is wrong with a template or a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A `{` without its `}`.
+    #[error("the `{{` at byte {0} has no `}}`; write placeholders as {{name}}")]
+    Unclosed(usize),
+    /// A `}` without its `{`.
+    #[error("the `}}` at byte {0} has no `{{`; write placeholders as {{name}}")]
+    Unopened(usize),
+    /// A path with an empty field.
+    #[error("`{{{0}}}` is no path; write {{field}} or {{field.inner}}")]
+    Path(String),
+    /// Two placeholders that no separator parts.
+    #[error(
+        "`{{{0}}}` and `{{{1}}}` need a character between them that is neither letter nor digit, such as `:`"
+    )]
+    Ambiguous(String, String),
+    /// The encoding's own character.
+    #[error("`%` cannot stand beside placeholders: values are encoded with it")]
+    Percent,
+    /// No text at all.
+    #[error("it is empty; write text or placeholders such as {{name}}")]
+    Empty,
+    /// More than fits a room's name.
+    #[error("its text has {0} bytes; a room's name has at most {MAX_ROOM_BYTES}")]
+    TooLong(usize),
+    /// A capture that CEL could not name.
+    #[error(
+        "`{{{0}}}` cannot be a capture; use letters, digits and `_`, not starting with a digit"
+    )]
+    Name(String),
+    /// A capture that would hide the token's claims.
+    #[error("`{{{0}}}` would hide the variable `{0}`; choose another name")]
+    Hides(String),
+    /// Two captures of one name.
+    #[error("`{{{0}}}` is written twice; give each capture its own name")]
+    Twice(String),
+    /// Two captures that take separators.
+    #[error("only one capture of a pattern may be written {{name*}}")]
+    Stars,
+    /// `{name*}` in a template.
+    #[error("`{{{0}}}` belongs into `match`; leave out the `*`")]
+    Star(String),
+}
+
+/// A piece of a template or a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Text of its own.
+    Text(String),
+    /// What stands between braces.
+    Placeholder(String),
+}
+
+/// Cuts a template into its pieces; no two pieces of text are neighbours.
+pub(super) fn parts(text: &str) -> Result<Vec<Part>, TemplateError> {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    while let Some(found) = text[at..].find(['{', '}']) {
+        let open = at + found;
+        if text[open..].starts_with('}') {
+            return Err(TemplateError::Unopened(open));
+        }
+        if open > at {
+            parts.push(Part::Text(text[at..open].to_owned()));
+        }
+        let inside = &text[open + 1..];
+        match inside.find(['{', '}']) {
+            Some(close) if inside[close..].starts_with('}') => {
+                parts.push(Part::Placeholder(inside[..close].to_owned()));
+                at = open + 1 + close + 1;
+            }
+            _ => return Err(TemplateError::Unclosed(open)),
+        }
+    }
+    if at < text.len() {
+        parts.push(Part::Text(text[at..].to_owned()));
+    }
+    Ok(parts)
+}
+
+/// The characters that a template's or a pattern's values are encoded for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Separators {
+    chars: Vec<char>,
+    encodes: bool,
+}
+
+impl Separators {
+    /// The separators of these pieces.
+    ///
+    /// # Errors
+    /// Where pieces of this kind could not be told apart again in a room's name.
+    pub(super) fn of(parts: &[Part]) -> Result<Self, TemplateError> {
+        let text = || {
+            parts.iter().filter_map(|part| match part {
+                Part::Text(text) => Some(text.as_str()),
+                Part::Placeholder(_) => None,
+            })
+        };
+        let length = text().map(str::len).sum();
+        if parts.is_empty() {
+            return Err(TemplateError::Empty);
+        }
+        if length > MAX_ROOM_BYTES {
+            return Err(TemplateError::TooLong(length));
+        }
+        let placeholders = parts.iter().any(|part| matches!(part, Part::Placeholder(_)));
+        if placeholders && text().any(|text| text.contains('%')) {
+            return Err(TemplateError::Percent);
+        }
+        require_separated(parts)?;
+        let mut chars: Vec<char> = text().flat_map(str::chars).filter(is_separator).collect();
+        chars.sort_unstable();
+        chars.dedup();
+        Ok(Separators { chars, encodes: parts.len() > 1 })
+    }
+
+    /// Whether `c` is one of them.
+    pub(super) fn contains(&self, c: char) -> bool {
+        self.chars.contains(&c)
+    }
+
+    /// Writes `value` so that it holds none of them.
+    pub(super) fn encode(&self, value: &str, room: &mut String) {
+        if !self.encodes {
+            return room.push_str(value);
+        }
+        for c in value.chars() {
+            if c == '%' || self.contains(c) {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    write!(room, "%{byte:02X}").expect("writing to a String cannot fail");
+                }
+            } else {
+                room.push(c);
+            }
+        }
+    }
+
+    /// Undoes [`Separators::encode`]. What it would not have written stays as it is.
+    pub(super) fn decode(&self, encoded: &str) -> String {
+        let mut value = String::with_capacity(encoded.len());
+        let mut rest = encoded;
+        while let Some(at) = rest.find('%').filter(|_| self.encodes) {
+            value.push_str(&rest[..at]);
+            rest = &rest[at..];
+            match escaped_char(rest).filter(|(c, _)| *c == '%' || self.contains(*c)) {
+                Some((c, length)) => {
+                    value.push(c);
+                    rest = &rest[length..];
+                }
+                None => {
+                    value.push('%');
+                    rest = &rest[1..];
+                }
+            }
+        }
+        value + rest
+    }
+}
+
+fn is_separator(c: &char) -> bool {
+    !c.is_alphanumeric()
+}
+
+/// Refuses neighbours such as `{a}{b}` and `{a}x{b}`, in which a value could reach over.
+fn require_separated(parts: &[Part]) -> Result<(), TemplateError> {
+    let mut last: Option<&str> = None;
+    let mut separated = true;
+    for part in parts {
+        match part {
+            Part::Text(text) => separated |= text.chars().any(|c| is_separator(&c)),
+            Part::Placeholder(name) => {
+                if let (Some(last), false) = (last, separated) {
+                    return Err(TemplateError::Ambiguous(last.to_owned(), name.clone()));
+                }
+                (last, separated) = (Some(name.as_str()), false);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The character that `text` starts with in percent-encoding with upper-case digits, and how
+/// many bytes that takes.
+fn escaped_char(text: &str) -> Option<(char, usize)> {
+    let bytes = text.as_bytes();
+    let mut utf8 = [0; 4];
+    for count in 1..=utf8.len() {
+        let escape = bytes.get(3 * count - 3..3 * count)?;
+        let [b'%', high, low] = escape else { return None };
+        utf8[count - 1] = upper_hex(*high)? << 4 | upper_hex(*low)?;
+        if let Ok(text) = std::str::from_utf8(&utf8[..count]) {
+            return text.chars().next().map(|c| (c, 3 * count));
+        }
+    }
+    None
+}
+
+fn upper_hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}

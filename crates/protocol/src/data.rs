@@ -1,0 +1,75 @@
+//! [`Data`]: an argument of an event, JSON with binary values anywhere in it.
+
+use bytes::Bytes;
+
+/// A value as Socket.IO events carry it: JSON, and binary at any depth.
+///
+/// Objects keep the order of their keys. Every wire form (Socket.IO text with attachments,
+/// msgpack, JSON with `{"$binary": "<base64>"}`) converts to and from this one type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// JSON `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// Any JSON number.
+    Number(serde_json::Number),
+    /// Text.
+    String(String),
+    /// Bytes; cloning is shallow.
+    Binary(Bytes),
+    /// An ordered list.
+    Array(Vec<Data>),
+    /// Keys and values in the order in which they were written.
+    Object(Vec<(String, Data)>),
+}
+
+impl Data {
+    /// The value of `key`, where this is an object that has it. The last one wins, as in JavaScript.
+    pub fn get(&self, key: &str) -> Option<&Data> {
+        match self {
+            Data::Object(entries) => entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The text, where this is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Data::String(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// How many binary values it holds, at any depth.
+    pub fn binaries(&self) -> usize {
+        match self {
+            Data::Binary(_) => 1,
+            Data::Array(items) => items.iter().map(Data::binaries).sum(),
+            Data::Object(entries) => entries.iter().map(|(_, v)| v.binaries()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Whether a binary value occurs anywhere in it.
+    pub fn has_binary(&self) -> bool {
+        match self {
+            Data::Binary(_) => true,
+            Data::Array(items) => items.iter().any(Data::has_binary),
+            Data::Object(entries) => entries.iter().any(|(_, v)| v.has_binary()),
+            _ => false,
+        }
+    }
+}
+
+impl From<&str> for Data {
+    fn from(text: &str) -> Self {
+        Data::String(text.to_owned())
+    }
+}
+
+impl From<String> for Data {
+    fn from(text: String) -> Self {
+        Data::String(text)
+    }
+}

@@ -1,0 +1,409 @@
+//! [`Data`] in MessagePack, as Node's `notepack.io` and `@msgpack/msgpack` write and read it.
+//!
+//! Source: the MessagePack specification (formats and the timestamp extension), and the
+//! extensions that notepack.io still reads: type 0 of one byte is `undefined`, of eight bytes a
+//! date in milliseconds, of counted length an ArrayBuffer. Reading is bounded in depth and in the
+//! number of values, and never trusts a length for an allocation.
+
+use bytes::Bytes;
+use serde_json::Number;
+
+use crate::Data;
+
+/// How deep values may be nested.
+pub const MAX_DEPTH: usize = 64;
+
+/// How many values one message may hold.
+pub const MAX_VALUES: usize = 1 << 20;
+
+/// The longest message that is read, in bytes.
+pub const MAX_MESSAGE: usize = 64 << 20;
+
+/// Why bytes from Redis are not a message of this wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// It ends before its last value does.
+    #[error("the message is cut short")]
+    Short,
+    /// Something follows its last value.
+    #[error("bytes follow the end of the message")]
+    Trailing,
+    /// It is nested too deep.
+    #[error("nested deeper than {MAX_DEPTH}")]
+    Deep,
+    /// It holds too many values, or is too long.
+    #[error("the message is too large")]
+    Large,
+    /// A marker that MessagePack does not have, or an extension that Node does not write.
+    #[error("a value of unknown type")]
+    Type,
+    /// It is sound, but no message of this wire.
+    #[error("not a message of Socket.IO's Redis adapter: {0}")]
+    Shape(&'static str),
+}
+
+/// Reads exactly one value.
+///
+/// # Errors
+/// See [`WireError`]; never [`WireError::Shape`].
+pub fn read(bytes: &[u8]) -> Result<Data, WireError> {
+    if bytes.len() > MAX_MESSAGE {
+        return Err(WireError::Large);
+    }
+    let mut reader = Reader { bytes, values: 0 };
+    let value = reader.value(0)?;
+    if reader.bytes.is_empty() { Ok(value) } else { Err(WireError::Trailing) }
+}
+
+/// Appends one value.
+pub fn write(to: &mut Vec<u8>, data: &Data) {
+    match data {
+        Data::Null => to.push(0xc0),
+        Data::Bool(b) => to.push(if *b { 0xc3 } else { 0xc2 }),
+        Data::Number(n) => write_number(to, n),
+        Data::String(text) => write_str(to, text),
+        Data::Binary(bytes) => {
+            written(rmp::encode::write_bin(to, bytes));
+        }
+        Data::Array(items) => {
+            write_array_len(to, items.len());
+            items.iter().for_each(|item| write(to, item));
+        }
+        Data::Object(entries) => {
+            write_map_len(to, entries.len());
+            for (key, value) in entries {
+                write_str(to, key);
+                write(to, value);
+            }
+        }
+    }
+}
+
+/// Appends text.
+pub fn write_str(to: &mut Vec<u8>, text: &str) {
+    written(rmp::encode::write_str(to, text));
+}
+
+/// Appends the head of an array.
+pub fn write_array_len(to: &mut Vec<u8>, len: usize) {
+    written(rmp::encode::write_array_len(to, clamp(len)));
+}
+
+/// Appends the head of a map.
+pub fn write_map_len(to: &mut Vec<u8>, len: usize) {
+    written(rmp::encode::write_map_len(to, clamp(len)));
+}
+
+/// Appends an unsigned number.
+pub fn write_uint(to: &mut Vec<u8>, n: u64) {
+    written(rmp::encode::write_uint(to, n));
+}
+
+fn write_number(to: &mut Vec<u8>, n: &Number) {
+    if let Some(n) = n.as_u64() {
+        write_uint(to, n);
+    } else if let Some(n) = n.as_i64() {
+        written(rmp::encode::write_sint(to, n));
+    } else {
+        written(rmp::encode::write_f64(to, n.as_f64().unwrap_or(f64::NAN)));
+    }
+}
+
+fn written<T, E: std::fmt::Debug>(result: Result<T, E>) {
+    result.map(|_| ()).expect("writing to a vector cannot fail");
+}
+
+fn clamp(len: usize) -> u32 {
+    u32::try_from(len).expect("a list in memory has less than 2^32 values: it came in one message")
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    values: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn value(&mut self, depth: usize) -> Result<Data, WireError> {
+        if depth > MAX_DEPTH {
+            return Err(WireError::Deep);
+        }
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(WireError::Large);
+        }
+        Ok(match self.byte()? {
+            n @ 0x00..=0x7f => Data::Number(n.into()),
+            n @ 0x80..=0x8f => self.map(usize::from(n & 0x0f), depth)?,
+            n @ 0x90..=0x9f => self.array(usize::from(n & 0x0f), depth)?,
+            n @ 0xa0..=0xbf => self.text(usize::from(n & 0x1f))?,
+            0xc0 => Data::Null,
+            0xc2 => Data::Bool(false),
+            0xc3 => Data::Bool(true),
+            n @ 0xc4..=0xc6 => {
+                let len = self.length(n - 0xc4)?;
+                Data::Binary(Bytes::copy_from_slice(self.take(len)?))
+            }
+            n @ 0xc7..=0xc9 => {
+                let len = self.length(n - 0xc7)?;
+                self.extension(len, false)?
+            }
+            0xca => float(f64::from(f32::from_be_bytes(self.fixed()?))),
+            0xcb => float(f64::from_be_bytes(self.fixed()?)),
+            0xcc => Data::Number(self.byte()?.into()),
+            0xcd => Data::Number(u16::from_be_bytes(self.fixed()?).into()),
+            0xce => Data::Number(u32::from_be_bytes(self.fixed()?).into()),
+            0xcf => Data::Number(u64::from_be_bytes(self.fixed()?).into()),
+            0xd0 => Data::Number(i8::from_be_bytes(self.fixed()?).into()),
+            0xd1 => Data::Number(i16::from_be_bytes(self.fixed()?).into()),
+            0xd2 => Data::Number(i32::from_be_bytes(self.fixed()?).into()),
+            0xd3 => Data::Number(i64::from_be_bytes(self.fixed()?).into()),
+            n @ 0xd4..=0xd8 => self.extension(1 << (n - 0xd4), true)?,
+            n @ 0xd9..=0xdb => {
+                let len = self.length(n - 0xd9)?;
+                self.text(len)?
+            }
+            n @ 0xdc..=0xdd => {
+                let len = self.length(n - 0xdb)?;
+                self.array(len, depth)?
+            }
+            n @ 0xde..=0xdf => {
+                let len = self.length(n - 0xdd)?;
+                self.map(len, depth)?
+            }
+            n @ 0xe0..=0xff => Data::Number(i8::from_be_bytes([n]).into()),
+            0xc1 => return Err(WireError::Type),
+        })
+    }
+
+    /// A length of 1, 2 or 4 bytes, for 0, 1 or 2.
+    fn length(&mut self, width: u8) -> Result<usize, WireError> {
+        Ok(match width {
+            0 => usize::from(self.byte()?),
+            1 => usize::from(u16::from_be_bytes(self.fixed()?)),
+            _ => u32::from_be_bytes(self.fixed()?) as usize,
+        })
+    }
+
+    fn text(&mut self, len: usize) -> Result<Data, WireError> {
+        Ok(Data::String(String::from_utf8_lossy(self.take(len)?).into_owned()))
+    }
+
+    fn array(&mut self, len: usize, depth: usize) -> Result<Data, WireError> {
+        if len > self.bytes.len() {
+            return Err(WireError::Short);
+        }
+        let mut items = Vec::with_capacity(len.min(64));
+        for _ in 0..len {
+            items.push(self.value(depth + 1)?);
+        }
+        Ok(Data::Array(items))
+    }
+
+    fn map(&mut self, len: usize, depth: usize) -> Result<Data, WireError> {
+        if len > self.bytes.len() / 2 {
+            return Err(WireError::Short);
+        }
+        let mut entries = Vec::with_capacity(len.min(64));
+        for _ in 0..len {
+            let key = key(self.value(depth + 1)?)?;
+            entries.push((key, self.value(depth + 1)?));
+        }
+        Ok(Data::Object(entries))
+    }
+
+    fn extension(&mut self, len: usize, fixed: bool) -> Result<Data, WireError> {
+        let kind = i8::from_be_bytes(self.fixed()?);
+        let bytes = self.take(len)?;
+        match (kind, fixed, bytes.len()) {
+            (0, true, 1) => Ok(Data::Null),
+            (0, true, 8) => Ok(date(i64::from_be_bytes(array(bytes)) as f64)),
+            (0, false, _) => Ok(Data::Binary(Bytes::copy_from_slice(bytes))),
+            (-1, _, 4) => Ok(timestamp(u32::from_be_bytes(array(bytes)).into(), 0)),
+            (-1, _, 8) => {
+                let both = u64::from_be_bytes(array(bytes));
+                Ok(timestamp((both & 0x3_ffff_ffff) as i64, (both >> 34) as u32))
+            }
+            (-1, _, 12) => {
+                let (nanos, seconds) = bytes.split_at(4);
+                let nanos = u32::from_be_bytes(array(nanos));
+                Ok(timestamp(i64::from_be_bytes(array(seconds)), nanos))
+            }
+            _ => Err(WireError::Type),
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8, WireError> {
+        let (first, rest) = self.bytes.split_first().ok_or(WireError::Short)?;
+        self.bytes = rest;
+        Ok(*first)
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], WireError> {
+        let (head, rest) = self.bytes.split_at_checked(len).ok_or(WireError::Short)?;
+        self.bytes = rest;
+        Ok(head)
+    }
+
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        self.take(N).map(array)
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.try_into().expect("the caller took exactly that many bytes")
+}
+
+/// JSON has neither NaN nor infinities: as in JavaScript, they become null.
+fn float(n: f64) -> Data {
+    Number::from_f64(n).map_or(Data::Null, Data::Number)
+}
+
+/// JavaScript turns every key into text.
+fn key(value: Data) -> Result<String, WireError> {
+    match value {
+        Data::String(text) => Ok(text),
+        Data::Number(n) => Ok(n.to_string()),
+        Data::Bool(b) => Ok(b.to_string()),
+        Data::Null => Ok("null".to_owned()),
+        _ => Err(WireError::Type),
+    }
+}
+
+fn timestamp(seconds: i64, nanos: u32) -> Data {
+    date(seconds as f64 * 1e3 + f64::from(nanos) / 1e6)
+}
+
+/// What `JSON.stringify` makes of a `Date` of that many milliseconds since 1970: ISO 8601 text
+/// (ECMAScript, section "Date Time String Format"), null where it is out of range.
+fn date(millis: f64) -> Data {
+    const RANGE: f64 = 8.64e15;
+    let millis = millis.trunc();
+    if !(-RANGE..=RANGE).contains(&millis) {
+        return Data::Null;
+    }
+    let millis = millis as i64;
+    let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
+    let (year, month, day) = civil(days);
+    let (s, ms) = (of_day / 1000, of_day % 1000);
+    let year = match year {
+        0..=9999 => format!("{year:04}"),
+        _ => format!("{}{:06}", if year < 0 { '-' } else { '+' }, year.abs()),
+    };
+    Data::String(format!(
+        "{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{ms:03}Z",
+        s / 3600,
+        s / 60 % 60,
+        s % 60
+    ))
+}
+
+/// Year, month and day of the proleptic Gregorian calendar, from days since 1970-01-01.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_data() -> impl Strategy<Value = Data> {
+        let leaf = prop_oneof![
+            Just(Data::Null),
+            any::<bool>().prop_map(Data::Bool),
+            any::<i64>().prop_map(|n| Data::Number(n.into())),
+            any::<u64>().prop_map(|n| Data::Number(n.into())),
+            any::<f64>().prop_map(float),
+            any::<String>().prop_map(Data::String),
+            any::<Vec<u8>>().prop_map(|b| Data::Binary(b.into())),
+        ];
+        leaf.prop_recursive(6, 128, 40, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..40).prop_map(Data::Array),
+                prop::collection::vec((any::<String>(), inner), 0..40).prop_map(Data::Object),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(data in any_data()) {
+            let mut bytes = Vec::new();
+            write(&mut bytes, &data);
+            prop_assert_eq!(read(&bytes), Ok(data));
+        }
+
+        #[test]
+        fn any_bytes_give_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn a_message_cut_short_is_an_error(data in any_data(), cut in any::<prop::sample::Index>()) {
+            let mut bytes = Vec::new();
+            write(&mut bytes, &data);
+            prop_assert_eq!(read(&bytes[..cut.index(bytes.len())]), Err(WireError::Short));
+        }
+    }
+
+    #[test]
+    fn lengths_are_not_believed_and_depth_is_bounded() {
+        for head in [0xdd_u8, 0xdf, 0xc6, 0xdb, 0xc9] {
+            assert_eq!(read(&[head, 0xff, 0xff, 0xff, 0xff, 0]), Err(WireError::Short), "{head:x}");
+        }
+        assert_eq!(read(&[0x91; 100_000]), Err(WireError::Deep));
+        assert_eq!(read(&vec![0x81; 100_000]), Err(WireError::Deep));
+        let mut wide = vec![0xdd, 0x00, 0x20, 0x00, 0x00];
+        wide.resize(wide.len() + (2 << 20), 0xc0);
+        assert_eq!(read(&wide), Err(WireError::Large));
+        assert_eq!(read(&[0xc0, 0xc0]), Err(WireError::Trailing));
+        assert_eq!(read(&[0xc1]), Err(WireError::Type));
+    }
+
+    #[test]
+    fn dates_become_the_text_that_javascript_writes() {
+        // The bytes are what notepack.io writes for these dates; the texts are their toJSON().
+        let cases: [(&[u8], &str); 6] = [
+            (b"\xd6\xff\x65\x53\xf1\x00", "2023-11-14T22:13:20.000Z"),
+            (b"\xd7\xff\x1d\x53\x53\x00\x5e\x0b\xe1\x00", "2020-01-01T00:00:00.123Z"),
+            (
+                b"\xc7\x0c\xff\x0e\xe6\xb2\x80\xff\xff\xff\xff\xff\xff\xff\xff",
+                "1969-12-31T23:59:59.250Z",
+            ),
+            (
+                b"\xc7\x0c\xff\x3b\x8b\x87\xc0\x00\x00\x00\x04\xa1\x4c\x3b\x00",
+                "2600-03-01T00:00:00.999Z",
+            ),
+            (b"\xd6\xff\x38\xbb\x0c\x00", "2000-02-29T00:00:00.000Z"),
+            (b"\xd7\x00\x00\x00\x00\x00\x00\x00\x00\x01", "1970-01-01T00:00:00.001Z"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(read(bytes), Ok(Data::from(text)));
+        }
+        assert_eq!(date(9e15), Data::Null);
+        assert_eq!(date(8.64e15), Data::from("+275760-09-13T00:00:00.000Z"));
+        assert_eq!(date(-8.64e15), Data::from("-271821-04-20T00:00:00.000Z"));
+    }
+
+    #[test]
+    fn extensions_and_keys_are_read_as_in_javascript() {
+        assert_eq!(read(&[0xd4, 0x00, 0x00]), Ok(Data::Null));
+        assert_eq!(read(&[0xc7, 2, 0, 7, 8]), Ok(Data::Binary(Bytes::from_static(&[7, 8]))));
+        assert_eq!(read(&[0xd4, 0x05, 0x00]), Err(WireError::Type));
+        assert_eq!(
+            read(&[0x82, 0x01, 0xc3, 0xc2, 0xc0]),
+            Ok(Data::Object(vec![("1".into(), Data::Bool(true)), ("false".into(), Data::Null)]))
+        );
+        assert_eq!(read(&[0xca, 0x3f, 0xc0, 0, 0]), Ok(float(1.5)));
+        assert_eq!(read(&[0xcb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0]), Ok(Data::Null));
+    }
+}

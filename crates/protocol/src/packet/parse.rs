@@ -1,0 +1,232 @@
+//! Reading: the packet's header, and its JSON straight into [`Data`], placeholders resolved.
+
+use std::cell::Cell;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+
+use super::{MAX_ATTACHMENTS, PacketError};
+use crate::Data;
+
+/// A packet's type, in the order of its digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Connect,
+    Disconnect,
+    Event,
+    Ack,
+    ConnectError,
+    BinaryEvent,
+    BinaryAck,
+}
+
+impl Kind {
+    pub(super) fn is_binary(self) -> bool {
+        matches!(self, Kind::BinaryEvent | Kind::BinaryAck)
+    }
+}
+
+/// What stands before the JSON.
+pub(super) struct Header<'a> {
+    pub(super) kind: Kind,
+    pub(super) attachments: usize,
+    pub(super) namespace: &'a str,
+    pub(super) id: Option<u64>,
+    pub(super) payload: &'a str,
+}
+
+/// Splits `<type>[<n>-][/namespace,][id][JSON]`.
+pub(super) fn header(text: &str) -> Result<Header<'_>, PacketError> {
+    let (kind, mut rest) = match text.as_bytes().first() {
+        Some(b'0') => (Kind::Connect, &text[1..]),
+        Some(b'1') => (Kind::Disconnect, &text[1..]),
+        Some(b'2') => (Kind::Event, &text[1..]),
+        Some(b'3') => (Kind::Ack, &text[1..]),
+        Some(b'4') => (Kind::ConnectError, &text[1..]),
+        Some(b'5') => (Kind::BinaryEvent, &text[1..]),
+        Some(b'6') => (Kind::BinaryAck, &text[1..]),
+        _ => return Err(PacketError::UnknownType),
+    };
+    let mut attachments = 0;
+    if kind.is_binary() {
+        let (count, after) = digits(rest);
+        rest = after
+            .strip_prefix('-')
+            .filter(|_| !count.is_empty())
+            .ok_or(PacketError::Header("expected the number of attachments and `-`"))?;
+        attachments = count
+            .parse()
+            .ok()
+            .filter(|n| *n <= MAX_ATTACHMENTS)
+            .ok_or(PacketError::TooManyAttachments)?;
+    }
+    let mut namespace = "/";
+    if rest.starts_with('/') {
+        (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
+    }
+    let (id, payload) = digits(rest);
+    let id = match id {
+        "" => None,
+        id => Some(id.parse().map_err(|_| PacketError::Header("the id is too large"))?),
+    };
+    Ok(Header { kind, attachments, namespace, id, payload })
+}
+
+fn digits(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
+}
+
+/// Parses JSON; with `attachments`, objects that are placeholders become binary values.
+pub(super) fn json(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
+    match strict(text, attachments) {
+        // JavaScript writes half of a cut emoji as an escape, and reads it; text here is UTF-8.
+        Err(PacketError::Json(error)) => match repaired(text) {
+            Some(text) => strict(&text, attachments),
+            None => Err(PacketError::Json(error)),
+        },
+        result => result,
+    }
+}
+
+/// The text with every escape of an unpaired surrogate replaced by U+FFFD; `None` where there is
+/// none.
+fn repaired(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut found = false;
+    while let Some(at) = rest.find('\\') {
+        let escape = |text: &str| -> Option<u16> {
+            let digits = text.strip_prefix("\\u")?.get(..4)?;
+            u16::from_str_radix(digits, 16).ok()
+        };
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let unit = escape(from);
+        let pair = || escape(&from[6..]).is_some_and(|low| (0xDC00..0xE000).contains(&low));
+        let taken = match unit {
+            Some(0xD800..0xDC00) if pair() => 12,
+            Some(0xD800..0xE000) => {
+                found = true;
+                out.push_str("\\ufffd");
+                rest = &from[6..];
+                continue;
+            }
+            Some(_) => 6,
+            // The backslash and what it escapes, which is ASCII in valid JSON.
+            None => 1 + from[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        out.push_str(&from[..taken]);
+        rest = &from[taken..];
+    }
+    out.push_str(rest);
+    found.then_some(out)
+}
+
+fn strict(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
+    let lost = Cell::new(false);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let seed = Values { attachments, lost: &lost };
+    match seed.deserialize(&mut deserializer).and_then(|data| deserializer.end().map(|()| data)) {
+        Ok(data) => Ok(data),
+        Err(_) if lost.get() => Err(PacketError::Placeholder),
+        Err(error) => Err(PacketError::Json(error.to_string())),
+    }
+}
+
+/// Makes [`Data`] of whatever comes.
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    attachments: Option<&'a [Bytes]>,
+    /// Set when a placeholder pointed at nothing.
+    lost: &'a Cell<bool>,
+}
+
+impl Values<'_> {
+    /// The binary value, where these entries are a placeholder. Like the stock parser: anything
+    /// with `_placeholder: true`, whatever else is in it.
+    fn placeholder<E: de::Error>(&self, entries: &[(String, Data)]) -> Result<Option<Data>, E> {
+        let Some(attachments) = self.attachments else { return Ok(None) };
+        let last = |key| entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v);
+        if last("_placeholder") != Some(&Data::Bool(true)) {
+            return Ok(None);
+        }
+        let attachment = match last("num") {
+            Some(Data::Number(n)) => n.as_u64().and_then(|n| usize::try_from(n).ok()),
+            _ => None,
+        }
+        .and_then(|n| attachments.get(n));
+        match attachment {
+            Some(bytes) => Ok(Some(Data::Binary(bytes.clone()))),
+            None => {
+                self.lost.set(true);
+                Err(E::custom("placeholder"))
+            }
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = Data;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Data, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = Data;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Data, E> {
+        Ok(Data::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Data, E> {
+        Ok(Data::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Data, E> {
+        Ok(Data::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Data, E> {
+        Ok(Data::Number(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Data, E> {
+        serde_json::Number::from_f64(value)
+            .map(Data::Number)
+            .ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Data, E> {
+        Ok(Data::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Data, E> {
+        Ok(Data::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Data, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(self)? {
+            items.push(item);
+        }
+        Ok(Data::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            entries.push((key, map.next_value_seed(self)?));
+        }
+        match self.placeholder(&entries)? {
+            Some(binary) => Ok(binary),
+            None => Ok(Data::Object(entries)),
+        }
+    }
+}

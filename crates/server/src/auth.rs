@@ -1,0 +1,369 @@
+//! Who a client is: tokens, and the keys that they are verified with.
+//!
+//! [`Verifier`] is the wiring; what a token must hold is `token`'s, keys are `keys`'s (both pure),
+//! `keyfile` and `jwks` keep them fresh.
+
+mod jwks;
+mod keyfile;
+mod keys;
+#[cfg(test)]
+mod testing;
+mod token;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use rookery_config::{Algorithm, Jwt};
+use rookery_policy::Code;
+
+use jwks::Jwks;
+use keyfile::{KeyFile, Kind};
+use token::{Expected, Failure};
+
+pub use token::Claims;
+
+/// Verifies clients' tokens by `auth.jwt`.
+pub struct Verifier {
+    expected: Expected,
+    files: Vec<KeyFile>,
+    jwks: Option<Jwks>,
+    patience: Duration,
+}
+
+/// Why a token is not accepted. No message holds any of the token's text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// It is not valid; the sentence says why, for the client.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// It was valid once.
+    #[error("the token has expired; get a new one")]
+    Expired,
+}
+
+impl AuthError {
+    /// The code that the client sees.
+    pub fn code(&self) -> Code {
+        match self {
+            AuthError::Unauthenticated(_) => Code::Unauthenticated,
+            AuthError::Expired => Code::TokenExpired,
+        }
+    }
+}
+
+/// What is wrong with `auth.jwt`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("auth.jwt.{key}: {message}")]
+pub struct SetupError {
+    /// Which key of `auth.jwt`.
+    pub key: &'static str,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+/// How often keys may be read and fetched.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    /// A key file is read at most this often.
+    file: Duration,
+    /// The key set is fetched this often.
+    refresh: Duration,
+    /// The first key set is asked for this often until it is there, and later ones at most this
+    /// often because of a key that is not known.
+    retry: Duration,
+    /// How long a fetch, and a verification that waits for one, may take.
+    fetch: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            file: Duration::from_secs(1),
+            refresh: Duration::from_secs(300),
+            retry: Duration::from_secs(10),
+            fetch: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Verifier {
+    /// Reads the key files. A key set is fetched by [`Verifier::run`].
+    ///
+    /// # Errors
+    /// A key file that cannot be read or holds no key, a URL that is none, no source of keys, or
+    /// a file for which no algorithm is accepted.
+    pub fn new(config: &Jwt) -> Result<Arc<Self>, SetupError> {
+        Self::with_timing(config, Timing::default())
+    }
+
+    fn with_timing(config: &Jwt, timing: Timing) -> Result<Arc<Self>, SetupError> {
+        if config.algorithms.is_empty() {
+            let message = "it is empty; name the accepted ones, such as [RS256]".to_owned();
+            return Err(SetupError { key: "algorithms", message });
+        }
+        let mut files = Vec::new();
+        let sources =
+            [(&config.secret_file, Kind::Secret), (&config.public_key_file, Kind::Public)];
+        for (path, kind) in sources {
+            let Some(path) = path else { continue };
+            let error = |message| SetupError { key: kind.config_key(), message };
+            require_use(kind, &config.algorithms).map_err(error)?;
+            files.push(KeyFile::open(path, kind, timing.file).map_err(error)?);
+        }
+        let jwks = match &config.jwks_url {
+            Some(url) => Some(
+                Jwks::new(url, timing).map_err(|message| SetupError { key: "jwksUrl", message })?,
+            ),
+            None if files.is_empty() => {
+                let message =
+                    "it is missing; write secretFile, publicKeyFile or jwksUrl".to_owned();
+                return Err(SetupError { key: "jwksUrl", message });
+            }
+            None => None,
+        };
+        Ok(Arc::new(Verifier {
+            expected: Expected::new(config),
+            files,
+            jwks,
+            patience: timing.fetch,
+        }))
+    }
+
+    /// Keeps the key set fresh until `cancel`; to be spawned once. Returns at once where no
+    /// `jwksUrl` is configured. While it does not run, no key set is fetched.
+    pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
+        if let Some(jwks) = &self.jwks {
+            jwks.run(cancel).await;
+        }
+    }
+
+    /// Whether there are keys: false with `jwksUrl` until the first key set is here.
+    pub fn is_ready(&self) -> bool {
+        self.jwks.as_ref().is_none_or(Jwks::is_ready)
+    }
+
+    /// What `token` says, where it is valid now. For a key that is not known this waits for the
+    /// key set to be fetched, at most 5 s and at most once every 10 s for all tokens together.
+    ///
+    /// # Errors
+    /// Why the token is not accepted.
+    pub async fn verify(&self, token: &str) -> Result<Claims, AuthError> {
+        let result = match (self.attempt(token).await, &self.jwks) {
+            (Err(Failure::UnknownKey), Some(jwks)) => {
+                let late = async {
+                    while jwks.fetch_for_unknown_key().await {
+                        match self.attempt(token).await {
+                            Err(Failure::UnknownKey) => {}
+                            result => return result,
+                        }
+                    }
+                    Err(Failure::UnknownKey)
+                };
+                timeout(self.patience, late).await.unwrap_or(Err(Failure::UnknownKey))
+            }
+            (result, _) => result,
+        };
+        result.map_err(Failure::into_error)
+    }
+
+    async fn attempt(&self, token: &str) -> Result<Claims, Failure> {
+        let mut keys = Vec::with_capacity(2);
+        for file in &self.files {
+            keys.push(file.keys().await);
+        }
+        keys.extend(self.jwks.as_ref().map(Jwks::keys));
+        token::verify(token, &keys, &self.expected, SystemTime::now())
+    }
+}
+
+fn require_use(kind: Kind, algorithms: &[Algorithm]) -> Result<(), String> {
+    use Algorithm::{HS256, HS384, HS512};
+    let is_hmac = |a: &Algorithm| matches!(a, HS256 | HS384 | HS512);
+    let (used, suited) = match kind {
+        Kind::Secret => (algorithms.iter().any(is_hmac), "HS256"),
+        Kind::Public => (algorithms.iter().any(|a| !is_hmac(a)), "RS256, ES256 or EdDSA"),
+    };
+    match used {
+        true => Ok(()),
+        false => Err(format!(
+            "no algorithm in auth.jwt.algorithms uses it; add the one of your tokens, such as {suited}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use jsonwebtoken::EncodingKey;
+    use serde_json::json;
+
+    use super::testing::{self, ada, sign, signing_key};
+    use super::*;
+
+    fn config(algorithms: &[Algorithm]) -> Jwt {
+        Jwt {
+            algorithms: algorithms.to_vec(),
+            secret_file: None,
+            public_key_file: None,
+            jwks_url: None,
+            issuer: None,
+            audience: None,
+            user_claim: "sub".to_owned(),
+        }
+    }
+
+    fn eager() -> Timing {
+        Timing { file: Duration::ZERO, ..Timing::default() }
+    }
+
+    fn file(directory: &Path, content: &[u8]) -> PathBuf {
+        let path = directory.join("key");
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn hs256(secret: &[u8]) -> String {
+        sign(jsonwebtoken::Algorithm::HS256, &EncodingKey::from_secret(secret), None, &ada())
+    }
+
+    fn problem(config: &Jwt) -> SetupError {
+        Verifier::new(config).map(|_| ()).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn one_trailing_newline_of_a_secret_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        for (content, secret) in [
+            (&b"s3cret"[..], &b"s3cret"[..]),
+            (b"s3cret\n", b"s3cret"),
+            (b"s3cret\r\n", b"s3cret"),
+            (b"s3cret\r", b"s3cret\r"),
+            (b"s3cret\n\n", b"s3cret\n"),
+            (b" s3cret \n", b" s3cret "),
+        ] {
+            let path = file(directory.path(), content);
+            let config = Jwt { secret_file: Some(path), ..config(&[Algorithm::HS256]) };
+            let verifier = Verifier::new(&config).unwrap();
+            let claims = verifier.verify(&hs256(secret)).await.unwrap();
+            assert_eq!(claims.user.as_deref(), Some("ada"));
+            assert!(verifier.verify(&hs256(b"other")).await.is_err());
+            assert!(verifier.is_ready());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_public_key_file_verifies() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), testing::RSA_PUBLIC.as_bytes());
+        let config = Jwt { public_key_file: Some(path), ..config(&[Algorithm::RS256]) };
+        let verifier = Verifier::new(&config).unwrap();
+        let token =
+            |pem| sign(jsonwebtoken::Algorithm::RS256, &signing_key(pem), Some("any"), &ada());
+        assert!(verifier.verify(&token(testing::RSA)).await.is_ok());
+        let error = verifier.verify(&token(testing::RSA2)).await.unwrap_err();
+        assert_eq!(error.code().as_str(), "unauthenticated");
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_read_again_and_a_bad_one_is_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), b"first");
+        let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
+        let verifier = Verifier::with_timing(&config, eager()).unwrap();
+        let accepts = async |secret: &[u8]| verifier.verify(&hs256(secret)).await.is_ok();
+        assert!(accepts(b"first").await);
+        std::fs::write(&path, "second\n").unwrap();
+        assert!(!accepts(b"first").await);
+        assert!(accepts(b"second").await);
+        std::fs::write(&path, "\n").unwrap();
+        assert!(accepts(b"second").await);
+        std::fs::remove_file(&path).unwrap();
+        assert!(accepts(b"second").await);
+        std::fs::write(&path, "third").unwrap();
+        assert!(accepts(b"third").await);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_not_read_again_within_the_period() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), b"first");
+        let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
+        let timing = Timing { file: Duration::from_secs(3600), ..Timing::default() };
+        let verifier = Verifier::with_timing(&config, timing).unwrap();
+        std::fs::write(&path, "second").unwrap();
+        assert!(verifier.verify(&hs256(b"first")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn several_sources_are_used_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret_file = Some(file(directory.path(), b"secret"));
+        let public = directory.path().join("public");
+        std::fs::write(&public, testing::ED_PUBLIC).unwrap();
+        let config = Jwt {
+            secret_file,
+            public_key_file: Some(public),
+            ..config(&[Algorithm::HS256, Algorithm::EdDSA])
+        };
+        let verifier = Verifier::new(&config).unwrap();
+        assert!(verifier.verify(&hs256(b"secret")).await.is_ok());
+        let token = sign(jsonwebtoken::Algorithm::EdDSA, &signing_key(testing::ED), None, &ada());
+        assert!(verifier.verify(&token).await.is_ok());
+        let forged = hs256(testing::ED_PUBLIC.as_bytes());
+        assert!(verifier.verify(&forged).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_ended_token_has_its_own_code() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(directory.path(), b"secret");
+        let config = Jwt { secret_file: Some(path), ..config(&[Algorithm::HS256]) };
+        let verifier = Verifier::new(&config).unwrap();
+        let key = EncodingKey::from_secret(b"secret");
+        let token = sign(jsonwebtoken::Algorithm::HS256, &key, None, &json!({"exp": 1}));
+        assert_eq!(verifier.verify(&token).await.unwrap_err(), AuthError::Expired);
+    }
+
+    #[test]
+    fn a_setup_that_cannot_work_names_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret_file = Some(file(directory.path(), b"secret"));
+        let missing = Some(directory.path().join("missing"));
+        let empty = directory.path().join("empty");
+        std::fs::write(&empty, "").unwrap();
+        let cases = [
+            (config(&[]), "algorithms", "[RS256]"),
+            (config(&[Algorithm::RS256]), "jwksUrl", "write secretFile, publicKeyFile or jwksUrl"),
+            (Jwt { secret_file, ..config(&[Algorithm::RS256]) }, "secretFile", "HS256"),
+            (
+                Jwt { public_key_file: missing.clone(), ..config(&[Algorithm::HS256]) },
+                "publicKeyFile",
+                "RS256",
+            ),
+            (Jwt { secret_file: missing, ..config(&[Algorithm::HS256]) }, "secretFile", "missing"),
+            (
+                Jwt { secret_file: Some(empty.clone()), ..config(&[Algorithm::HS256]) },
+                "secretFile",
+                "empty",
+            ),
+            (
+                Jwt { public_key_file: Some(empty), ..config(&[Algorithm::RS256]) },
+                "publicKeyFile",
+                "BEGIN PUBLIC KEY",
+            ),
+        ];
+        for (config, key, message) in cases {
+            let error = problem(&config);
+            assert_eq!(error.key, key);
+            assert!(error.to_string().contains(message), "{error}");
+        }
+        for url in ["", "issuer.example", "ftp://issuer.example/keys", "file:///etc/keys"] {
+            let config = Jwt { jwks_url: Some(url.to_owned()), ..config(&[Algorithm::RS256]) };
+            assert_eq!(problem(&config).key, "jwksUrl", "{url}");
+        }
+    }
+}

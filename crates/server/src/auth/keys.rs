@@ -1,0 +1,293 @@
+//! [`KeySet`]: the keys that tokens are verified with.
+
+use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
+
+/// The smallest RSA modulus (RFC 7518, section 3.3).
+const MIN_RSA_BITS: usize = 2048;
+
+/// How many keys of a key set are used; a token that names no key is tried with each.
+const MAX_KEYS: usize = 100;
+
+/// Keys of any kind, with their ids where they have one.
+#[derive(Default)]
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+}
+
+struct Key {
+    id: Option<String>,
+    /// The only algorithm that it may be used with, where there is one.
+    algorithm: Option<Algorithm>,
+    decoding: DecodingKey,
+}
+
+impl KeySet {
+    /// One shared secret.
+    ///
+    /// # Errors
+    /// It is empty.
+    pub(super) fn secret(secret: &[u8]) -> Result<Self, String> {
+        if secret.is_empty() {
+            return Err("the secret is empty".to_owned());
+        }
+        let decoding = DecodingKey::from_secret(secret);
+        Ok(KeySet { keys: vec![Key { id: None, algorithm: None, decoding }] })
+    }
+
+    /// Public keys in PEM (RFC 7468): RSA, EC on P-256 or P-384, Ed25519. While keys are rotated
+    /// a file holds several.
+    ///
+    /// # Errors
+    /// No key, a private key, a certificate, or a key that cannot be used.
+    pub(super) fn pem(text: &str) -> Result<Self, String> {
+        let starts: Vec<usize> = text.match_indices("-----BEGIN ").map(|(at, _)| at).collect();
+        let ends = starts.iter().skip(1).copied().chain([text.len()]);
+        let blocks = starts.iter().zip(ends).map(|(start, end)| &text[*start..end]);
+        let keys = blocks.map(public_key).collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() {
+            return Err("it holds no `-----BEGIN PUBLIC KEY-----`".to_owned());
+        }
+        Ok(KeySet { keys })
+    }
+
+    /// A JSON Web Key Set (RFC 7517, section 5). Keys of other kinds and for other uses are left
+    /// out, as that section asks for.
+    ///
+    /// # Errors
+    /// It is no key set.
+    pub(super) fn jwks(json: &[u8]) -> Result<Self, String> {
+        #[derive(serde::Deserialize)]
+        struct Set {
+            keys: Vec<serde_json::Value>,
+        }
+        let set: Set = serde_json::from_slice(json)
+            .map_err(|error| format!("it is no JSON Web Key Set: {error}"))?;
+        let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
+        Ok(KeySet { keys: keys.filter_map(published_key).take(MAX_KEYS).collect() })
+    }
+
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether a key has this id.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| key.id.as_deref() == Some(id))
+    }
+
+    /// The keys that a token with this algorithm and key id may be signed with: those of the id
+    /// and those without one, or all, where the token names none. A key is never used with an
+    /// algorithm of another family.
+    pub(super) fn candidates(
+        &self,
+        algorithm: Algorithm,
+        id: Option<&str>,
+    ) -> impl Iterator<Item = &DecodingKey> {
+        self.keys.iter().filter_map(move |key| {
+            let named = id.is_none() || key.id.is_none() || key.id.as_deref() == id;
+            let fits = key.decoding.family() == algorithm.family()
+                && key.algorithm.is_none_or(|only| only == algorithm);
+            (named && fits).then_some(&key.decoding)
+        })
+    }
+}
+
+fn public_key(block: &str) -> Result<Key, String> {
+    let label = block["-----BEGIN ".len()..].split("-----").next().unwrap_or_default();
+    match label {
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
+        "CERTIFICATE" => {
+            return Err("it is a certificate; write the key of `openssl x509 -pubkey`".to_owned());
+        }
+        private if private.ends_with("PRIVATE KEY") => {
+            return Err("it is a private key; write the key of `openssl pkey -pubout`".to_owned());
+        }
+        other => return Err(format!("it holds a `{other}`, not a `PUBLIC KEY`")),
+    }
+    let pem = block.as_bytes();
+    let decoding = DecodingKey::from_rsa_pem(pem)
+        .or_else(|_| DecodingKey::from_ec_pem(pem))
+        .or_else(|_| DecodingKey::from_ed_pem(pem))
+        .map_err(|_| "it holds no RSA, EC or Ed25519 public key".to_owned())?;
+    let algorithm = usable(&decoding)?;
+    Ok(Key { id: None, algorithm, decoding })
+}
+
+fn published_key(jwk: Jwk) -> Option<Key> {
+    let common = &jwk.common;
+    let for_signatures = common
+        .public_key_use
+        .as_ref()
+        .is_none_or(|u| *u == PublicKeyUse::Signature)
+        && common.key_operations.as_ref().is_none_or(|ops| ops.contains(&KeyOperations::Verify));
+    let decoding = DecodingKey::from_jwk(&jwk).ok().filter(|_| for_signatures)?;
+    let curve = usable(&decoding).ok()?;
+    let own = match common.key_algorithm {
+        Some(algorithm) => Some(Algorithm::try_from(algorithm).ok()?),
+        None => None,
+    };
+    if let (Some(curve), Some(own)) = (curve, own)
+        && curve != own
+    {
+        return None;
+    }
+    Some(Key { id: jwk.common.key_id, algorithm: own.or(curve), decoding })
+}
+
+/// Checks that a key can verify at all, and gives the only algorithm of its curve.
+fn usable(key: &DecodingKey) -> Result<Option<Algorithm>, String> {
+    let length = key.try_get_as_bytes().map_or(0, <[u8]>::len);
+    let (algorithm, only) = match key.family() {
+        AlgorithmFamily::Hmac if length == 0 => return Err("the secret is empty".to_owned()),
+        AlgorithmFamily::Hmac => (Algorithm::HS256, false),
+        AlgorithmFamily::Rsa => {
+            let bits = rsa_bits(key)?;
+            if bits < MIN_RSA_BITS {
+                return Err(format!("the RSA key has {bits} bits; use {MIN_RSA_BITS} or more"));
+            }
+            (Algorithm::RS256, false)
+        }
+        AlgorithmFamily::Ec => match length {
+            33 | 65 => (Algorithm::ES256, true),
+            49 | 97 => (Algorithm::ES384, true),
+            _ => return Err("the EC key is not on P-256 or P-384".to_owned()),
+        },
+        // The library takes the first 32 bytes of an Ed25519 key without looking.
+        AlgorithmFamily::Ed if length != 32 => return Err("the key is not Ed25519".to_owned()),
+        AlgorithmFamily::Ed => (Algorithm::EdDSA, true),
+    };
+    (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
+        .map_err(|error| format!("the key cannot be used: {error}"))?;
+    Ok(only.then_some(algorithm))
+}
+
+fn rsa_bits(key: &DecodingKey) -> Result<usize, String> {
+    let modulus = match key.kind() {
+        DecodingKeyKind::RsaModulusExponent { n, .. } => n.clone(),
+        DecodingKeyKind::SecretOrDer(der) => {
+            (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der)
+                .map_err(|error| format!("the key cannot be used: {error}"))?
+                .0
+        }
+    };
+    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+    let bytes = &modulus[zeros..];
+    Ok(bytes.first().map_or(0, |first| 8 * bytes.len() - first.leading_zeros() as usize))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::testing::{self, jwk};
+    use super::*;
+
+    fn jwks(keys: &[Value]) -> KeySet {
+        KeySet::jwks(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+    }
+
+    fn pem_error(text: &str) -> String {
+        KeySet::pem(text).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn pem_files_hold_rsa_ec_and_ed25519_keys_and_several_of_them() {
+        let pkcs1 = include_str!("../../../../tests/keys/rsa.pkcs1.pub.pem");
+        let all = [
+            testing::RSA_PUBLIC,
+            testing::RSA2_PUBLIC,
+            pkcs1,
+            testing::EC256_PUBLIC,
+            testing::EC384_PUBLIC,
+            testing::ED_PUBLIC,
+        ];
+        for pem in all {
+            assert_eq!(KeySet::pem(pem).unwrap().len(), 1);
+        }
+        let set = KeySet::pem(&format!("# comment\n{}", all.concat())).unwrap();
+        assert_eq!(set.len(), 6);
+        let count = |algorithm| set.candidates(algorithm, None).count();
+        assert_eq!(count(Algorithm::RS256), 3);
+        assert_eq!(count(Algorithm::PS512), 3);
+        assert_eq!(count(Algorithm::ES256), 1);
+        assert_eq!(count(Algorithm::ES384), 1);
+        assert_eq!(count(Algorithm::EdDSA), 1);
+        assert_eq!(count(Algorithm::HS256), 0);
+    }
+
+    #[test]
+    fn what_is_no_public_key_is_refused_with_a_remedy() {
+        assert!(pem_error(testing::RSA).contains("private key"));
+        assert!(pem_error(testing::ED).contains("private key"));
+        assert!(
+            pem_error(include_str!("../../../../tests/keys/rsa.cert.pem")).contains("x509 -pubkey")
+        );
+        assert!(
+            pem_error(include_str!("../../../../tests/keys/rsa1024.pub.pem")).contains("1024 bits")
+        );
+        assert!(pem_error("").contains("BEGIN PUBLIC KEY"));
+        assert!(
+            pem_error("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----")
+                .contains("no RSA")
+        );
+        assert!(pem_error("-----BEGIN ").contains("not a"));
+        assert!(KeySet::secret(b"").is_err());
+    }
+
+    #[test]
+    fn key_sets_are_chosen_from_by_id_and_family() {
+        let set = jwks(&[
+            jwk(testing::RSA, Algorithm::RS256, Some("one")),
+            jwk(testing::EC256, Algorithm::ES256, Some("two")),
+            jwk(testing::RSA2, Algorithm::RS256, None),
+        ]);
+        assert_eq!(set.len(), 3);
+        assert!(set.has("one") && !set.has("three"));
+        let count = |algorithm, id| set.candidates(algorithm, id).count();
+        assert_eq!(count(Algorithm::RS256, None), 2);
+        assert_eq!(count(Algorithm::RS256, Some("one")), 2, "the key, and the one without id");
+        assert_eq!(count(Algorithm::RS256, Some("two")), 1, "never a key of another family");
+        assert_eq!(count(Algorithm::ES256, Some("one")), 0);
+        assert_eq!(count(Algorithm::RS384, None), 0, "a key's own `alg` is kept to");
+    }
+
+    #[test]
+    fn keys_that_are_not_for_this_are_left_out() {
+        let rsa = || jwk(testing::RSA, Algorithm::RS256, None);
+        let with = |mut key: Value, field: &str, value: Value| {
+            key[field] = value;
+            key
+        };
+        let set = jwks(&[
+            with(rsa(), "use", json!("enc")),
+            with(rsa(), "key_ops", json!(["sign"])),
+            with(rsa(), "alg", json!("RSA-OAEP")),
+            with(rsa(), "kty", json!("AKP")),
+            with(rsa(), "n", json!("AQAB")),
+            with(rsa(), "n", json!("!")),
+            with(jwk(testing::ED, Algorithm::EdDSA, None), "x", json!("AAAA")),
+            with(jwk(testing::EC256, Algorithm::ES256, None), "alg", json!("ES384")),
+            with(jwk(testing::EC256, Algorithm::ES256, None), "x", json!("AAAA")),
+            json!({"kty": "oct", "k": ""}),
+            json!({}),
+            json!("text"),
+        ]);
+        assert_eq!(set.len(), 0);
+        let uses = [json!("sig"), json!("enc")].map(|value| with(rsa(), "use", value));
+        assert_eq!(jwks(&uses).len(), 1);
+        assert_eq!(jwks(&[with(rsa(), "key_ops", json!(["verify"]))]).len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_key_set_is_an_error() {
+        for text in ["", "[]", "{}", "{\"keys\": {}}", "<html>", "\u{0}"] {
+            assert!(KeySet::jwks(text.as_bytes()).is_err(), "{text}");
+        }
+        assert_eq!(jwks(&[]).len(), 0);
+        let many = vec![jwk(testing::ED, Algorithm::EdDSA, None); MAX_KEYS + 1];
+        assert_eq!(jwks(&many).len(), MAX_KEYS);
+    }
+}

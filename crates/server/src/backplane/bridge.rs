@@ -1,0 +1,112 @@
+//! The bridge: plain JSON on a Redis channel becomes a publication, without a library on the
+//! publisher's side.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::message::{Publication, Source};
+use rookery_protocol::Data;
+use rookery_protocol::json::parse_json;
+use rookery_protocol::packet::{MAX_ATTACHMENTS, too_many_binaries};
+use rookery_protocol::{RESERVED_EVENTS, Room};
+
+/// What a message says: room, event and arguments; or why it cannot be used, as a sentence.
+pub type Routed = Result<(Room, String, Vec<Data>), String>;
+
+/// One entry of `redis.bridge`, with its templates compiled. Cloning is shallow.
+#[derive(Clone)]
+pub struct CompiledBridge {
+    /// The Redis channel.
+    pub channel: String,
+    /// The namespace it is published in.
+    pub namespace: Arc<str>,
+    /// Makes room, event and arguments of a message.
+    pub route: Arc<dyn Fn(Data) -> Routed + Send + Sync>,
+}
+
+impl fmt::Debug for CompiledBridge {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("CompiledBridge")
+            .field("channel", &self.channel)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CompiledBridge {
+    /// The publication that a message is. Every pod makes it for itself, so its time of
+    /// acceptance is `received`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the message.
+    pub fn publication(
+        &self,
+        message: &[u8],
+        id: Arc<str>,
+        received: Instant,
+    ) -> Result<Publication, String> {
+        let message = parse_json(message).map_err(|e| format!("no JSON: {e}"))?;
+        let (room, event, args) = (self.route)(message)?;
+        if RESERVED_EVENTS.contains(&event.as_str()) {
+            return Err(format!("`{event}` is an event that Socket.IO keeps for itself"));
+        }
+        if too_many_binaries(&args) {
+            return Err(format!("more than {MAX_ATTACHMENTS} binary values; clients refuse those"));
+        }
+        Ok(Publication {
+            id,
+            namespace: self.namespace.clone(),
+            rooms: vec![room],
+            except: Vec::new(),
+            event,
+            args,
+            volatile: false,
+            source: Source::Bridge,
+            accepted: received,
+            traceparent: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn bridge() -> CompiledBridge {
+        CompiledBridge {
+            channel: "c".into(),
+            namespace: "/n".into(),
+            route: Arc::new(|data| {
+                let text = |key| data.get(key).and_then(Data::as_str).ok_or(format!("no {key}"));
+                let payload = data.get("payload").cloned();
+                Ok((text("room")?.into(), text("event")?.into(), payload.into_iter().collect()))
+            }),
+        }
+    }
+
+    #[test]
+    fn a_message_becomes_a_publication() {
+        let now = Instant::now();
+        let json = br#"{"room": "r", "event": "e", "payload": {"$binary": "AQ=="}}"#;
+        let publication = bridge().publication(json, "id".into(), now).unwrap();
+        assert_eq!(publication.rooms, [Room::from("r")]);
+        assert_eq!(publication.args, [Data::Binary(Bytes::from_static(&[1]))]);
+        assert_eq!((publication.source, publication.accepted), (Source::Bridge, now));
+        assert_eq!(&*publication.namespace, "/n");
+    }
+
+    #[test]
+    fn a_bad_message_says_why() {
+        for (bad, why) in [
+            ("{", "no JSON"),
+            (r#"{"event": "e"}"#, "no room"),
+            (r#"{"room": "r", "event": "connect"}"#, "keeps for itself"),
+        ] {
+            let error = bridge().publication(bad.as_bytes(), "id".into(), Instant::now());
+            assert!(error.unwrap_err().contains(why), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The names of the Redis channels, as Node's classic adapter builds them, and our own.
+
+use std::sync::Arc;
+
+use crate::message::Publication;
+
+/// Names channels for one prefix and one pod. Cloning is shallow.
+#[derive(Clone, Debug)]
+pub struct Channels {
+    prefix: Arc<str>,
+    pod: Arc<str>,
+}
+
+impl Channels {
+    /// For the prefix of the configuration and this pod's 8 characters.
+    pub fn new(prefix: &str, pod: Arc<str>) -> Self {
+        Channels { prefix: prefix.into(), pod }
+    }
+
+    /// What the channels of all broadcasts start with.
+    pub fn broadcasts(&self) -> String {
+        format!("{}#", self.prefix)
+    }
+
+    /// Broadcasts to several rooms, or to a whole namespace.
+    pub fn general(&self, namespace: &str) -> String {
+        format!("{}#{namespace}#", self.prefix)
+    }
+
+    /// Broadcasts to exactly one room.
+    pub fn room(&self, namespace: &str, room: &str) -> String {
+        format!("{}#{namespace}#{room}#", self.prefix)
+    }
+
+    /// Where a publication goes: its one room's channel, else the general one.
+    pub fn of(&self, publication: &Publication) -> String {
+        match publication.rooms.as_slice() {
+            [room] => self.room(&publication.namespace, room),
+            _ => self.general(&publication.namespace),
+        }
+    }
+
+    /// The pattern of rooms that are public ids of this pod's members.
+    pub fn members_pattern(&self, namespace: &str) -> String {
+        let (prefix, namespace) = (escape(&self.prefix), escape(namespace));
+        format!("{prefix}#{namespace}#{}*", escape(&self.pod))
+    }
+
+    /// Whether [`Channels::members_pattern`] already brings what is sent to this room.
+    pub fn covered(&self, room: &str) -> bool {
+        room.starts_with(&*self.pod)
+    }
+
+    /// Requests of Node's adapter.
+    pub fn requests(&self, namespace: &str) -> String {
+        format!("{}-request#{namespace}#", self.prefix)
+    }
+
+    /// Answers to requests, heard by everybody.
+    pub fn responses(&self, namespace: &str) -> String {
+        format!("{}-response#{namespace}#", self.prefix)
+    }
+
+    /// Answers to this pod's requests.
+    pub fn own_responses(&self, namespace: &str) -> String {
+        format!("{}-response#{namespace}#{}#", self.prefix, self.pod)
+    }
+
+    /// Heartbeats and questions between pods.
+    pub fn pods(&self) -> String {
+        format!("{}-rookery#", self.prefix)
+    }
+
+    /// Answers between pods, to this one.
+    pub fn own_answers(&self) -> String {
+        self.answers(&self.pod)
+    }
+
+    /// Answers between pods, to one of them.
+    pub fn answers(&self, pod: &str) -> String {
+        format!("{}-rookery#{pod}#", self.prefix)
+    }
+}
+
+/// Escapes what Redis' PSUBSCRIBE takes for a pattern.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_nodes() {
+        let channels = Channels::new("socket.io", "podpodpo".into());
+        assert_eq!(channels.general("/"), "socket.io#/#");
+        assert_eq!(channels.room("/admin", "a#b"), "socket.io#/admin#a#b#");
+        assert_eq!(channels.requests("/"), "socket.io-request#/#");
+        assert_eq!(channels.responses("/"), "socket.io-response#/#");
+        assert_eq!(channels.own_responses("/"), "socket.io-response#/#podpodpo#");
+        assert!(channels.covered("podpodpoABCDEFGHIJKL"));
+        assert!(!channels.covered("podpodp"));
+    }
+
+    #[test]
+    fn patterns_escape_what_redis_would_expand() {
+        let channels = Channels::new("a*[b]", "pod?od^\\".into());
+        assert_eq!(channels.members_pattern("/x*"), "a\\*\\[b\\]#/x\\*#pod\\?od\\^\\\\*");
+    }
+}

@@ -1,0 +1,311 @@
+//! Broadcasts on Node's classic wire: `[uid, {type, data, nsp}, {rooms, except, flags}]` in
+//! MessagePack, with our own fields as a fourth element, which Node ignores.
+//!
+//! The fourth element is a map: `t` the origin's time of acceptance in microseconds of Redis'
+//! clock, `id` the publication's id, `tp` its W3C traceparent.
+
+use std::time::Instant;
+
+use std::sync::Arc;
+
+use crate::message::{Publication, Source};
+use rookery_protocol::Data;
+use rookery_protocol::Room;
+use rookery_protocol::msgpack::{self, WireError};
+
+const EVENT: u64 = 2;
+const BINARY_EVENT: u64 = 5;
+
+/// The longest id and traceparent that are taken over from the wire, in bytes.
+const MAX_OWN_TEXT: usize = 255;
+
+/// A broadcast as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// Who sent it: six characters for Node, `emitter`, or a pod's eight.
+    pub uid: String,
+    /// The namespace; `/` where the sender left it out.
+    pub namespace: String,
+    /// The event's name.
+    pub event: String,
+    /// The arguments after it.
+    pub args: Vec<Data>,
+    /// Target rooms; empty: the whole namespace.
+    pub rooms: Vec<Room>,
+    /// Excepted rooms.
+    pub except: Vec<Room>,
+    /// Only for clients that can take it at once.
+    pub volatile: bool,
+    /// When its origin accepted it, in microseconds of Redis' clock. Node does not say.
+    pub origin: Option<u64>,
+    /// Its id, from a pod.
+    pub id: Option<String>,
+    /// Its trace, from a pod.
+    pub traceparent: Option<String>,
+}
+
+impl Decoded {
+    /// The publication that it is here, in the namespace as this instance holds it.
+    pub fn into_publication(
+        self,
+        namespace: Arc<str>,
+        id: impl FnOnce() -> Arc<str>,
+        accepted: Instant,
+    ) -> Publication {
+        Publication {
+            id: self.id.map_or_else(id, Arc::from),
+            namespace,
+            rooms: self.rooms,
+            except: self.except,
+            event: self.event,
+            args: self.args,
+            volatile: self.volatile,
+            source: Source::Redis,
+            accepted,
+            traceparent: self.traceparent.map(Arc::from),
+        }
+    }
+}
+
+/// Reads a broadcast. Never panics, whatever the bytes.
+///
+/// # Errors
+/// See [`WireError`].
+pub fn decode(bytes: &[u8]) -> Result<Decoded, WireError> {
+    let Data::Array(parts) = msgpack::read(bytes)? else {
+        return Err(WireError::Shape("no array"));
+    };
+    let mut parts = parts.into_iter();
+    let uid = parts.next().map(text).ok_or(WireError::Shape("no sender"))?.unwrap_or_default();
+    let packet = parts.next().ok_or(WireError::Shape("no packet"))?;
+    let options = parts.next().unwrap_or(Data::Null);
+    let mut decoded = from_packet(packet, &options)?;
+    decoded.uid = uid;
+    if let Some(own) = parts.next() {
+        decoded.origin = own.get("t").and_then(number);
+        decoded.id = own_text(&own, "id");
+        decoded.traceparent = own_text(&own, "tp");
+    }
+    Ok(decoded)
+}
+
+/// Reads `{type, data, nsp}` and `{rooms, except, flags}`, as broadcasts and requests hold them.
+///
+/// # Errors
+/// [`WireError::Shape`].
+pub fn from_packet(packet: Data, options: &Data) -> Result<Decoded, WireError> {
+    match packet.get("type").and_then(number) {
+        Some(EVENT | BINARY_EVENT) => {}
+        _ => return Err(WireError::Shape("no event")),
+    }
+    let namespace = packet.get("nsp").and_then(Data::as_str).unwrap_or("/").to_owned();
+    let Data::Object(entries) = packet else {
+        return Err(WireError::Shape("no packet"));
+    };
+    let data = entries.into_iter().rev().find(|(key, _)| key == "data").map(|(_, value)| value);
+    let Some(Data::Array(mut args)) = data else {
+        return Err(WireError::Shape("no event data"));
+    };
+    if args.is_empty() {
+        return Err(WireError::Shape("no event name"));
+    }
+    let event = text(args.remove(0)).ok_or(WireError::Shape("no event name"))?;
+    Ok(Decoded {
+        uid: String::new(),
+        namespace,
+        event,
+        args,
+        rooms: rooms(options.get("rooms")),
+        except: rooms(options.get("except")),
+        volatile: options.get("flags").and_then(|f| f.get("volatile")) == Some(&Data::Bool(true)),
+        origin: None,
+        id: None,
+        traceparent: None,
+    })
+}
+
+/// The sender of a broadcast, without reading the rest: own ones are skipped at this cost.
+pub fn sender(bytes: &[u8]) -> Option<&[u8]> {
+    let (head, rest) = bytes.split_first()?;
+    let (marker, rest) = rest.split_first().filter(|_| matches!(head, 0x91..=0x9f))?;
+    match *marker {
+        n @ 0xa0..=0xbf => rest.get(..usize::from(n & 0x1f)),
+        _ => None,
+    }
+}
+
+/// Writes a broadcast. `origin` is the time of acceptance in microseconds of Redis' clock, where
+/// that is known yet.
+pub fn encode(publication: &Publication, uid: &str, origin: Option<u64>) -> Vec<u8> {
+    let mut to = Vec::with_capacity(256);
+    msgpack::write_array_len(&mut to, 4);
+    msgpack::write_str(&mut to, uid);
+
+    msgpack::write_map_len(&mut to, 3);
+    msgpack::write_str(&mut to, "type");
+    // With binary in it too: Node finds that out itself, and writes a packet that no client can
+    // parse where the type says so already.
+    msgpack::write_uint(&mut to, EVENT);
+    msgpack::write_str(&mut to, "data");
+    msgpack::write_array_len(&mut to, 1 + publication.args.len());
+    msgpack::write_str(&mut to, &publication.event);
+    publication.args.iter().for_each(|arg| msgpack::write(&mut to, arg));
+    msgpack::write_str(&mut to, "nsp");
+    msgpack::write_str(&mut to, &publication.namespace);
+
+    msgpack::write_map_len(&mut to, 3);
+    for (key, rooms) in [("rooms", &publication.rooms), ("except", &publication.except)] {
+        msgpack::write_str(&mut to, key);
+        msgpack::write_array_len(&mut to, rooms.len());
+        rooms.iter().for_each(|room| msgpack::write_str(&mut to, room));
+    }
+    msgpack::write_str(&mut to, "flags");
+    msgpack::write_map_len(&mut to, usize::from(publication.volatile));
+    if publication.volatile {
+        msgpack::write_str(&mut to, "volatile");
+        msgpack::write(&mut to, &Data::Bool(true));
+    }
+
+    write_own(&mut to, publication, origin);
+    to
+}
+
+fn write_own(to: &mut Vec<u8>, publication: &Publication, origin: Option<u64>) {
+    let fields = 1 + usize::from(origin.is_some()) + usize::from(publication.traceparent.is_some());
+    msgpack::write_map_len(to, fields);
+    if let Some(origin) = origin {
+        msgpack::write_str(to, "t");
+        msgpack::write_uint(to, origin);
+    }
+    msgpack::write_str(to, "id");
+    msgpack::write_str(to, &publication.id);
+    if let Some(traceparent) = &publication.traceparent {
+        msgpack::write_str(to, "tp");
+        msgpack::write_str(to, traceparent);
+    }
+}
+
+/// Room names of a list; Node's may be numbers. What cannot be a name matches nobody.
+pub fn rooms(list: Option<&Data>) -> Vec<Room> {
+    let Some(Data::Array(rooms)) = list else {
+        return Vec::new();
+    };
+    rooms.iter().filter_map(|room| text(room.clone())).map(Room::from).collect()
+}
+
+/// Text, or a number as JavaScript writes it.
+pub fn text(data: Data) -> Option<String> {
+    match data {
+        Data::String(text) => Some(text),
+        Data::Number(n) => Some(match n.as_f64() {
+            Some(f) if n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15 => format!("{f:.0}"),
+            _ => n.to_string(),
+        }),
+        _ => None,
+    }
+}
+
+/// A whole number that is not negative.
+pub fn number(data: &Data) -> Option<u64> {
+    match data {
+        Data::Number(n) => n.as_u64().or_else(|| {
+            n.as_f64().filter(|f| f.fract() == 0.0 && (0.0..9e15).contains(f)).map(|f| f as u64)
+        }),
+        _ => None,
+    }
+}
+
+fn own_text(own: &Data, key: &str) -> Option<String> {
+    own.get(key).and_then(Data::as_str).filter(|t| t.len() <= MAX_OWN_TEXT).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn publication(rooms: &[&str], args: Vec<Data>) -> Publication {
+        Publication {
+            id: "id-1".into(),
+            namespace: "/admin".into(),
+            rooms: rooms.iter().map(|r| Room::from(*r)).collect(),
+            except: vec!["out".into()],
+            event: "hello".into(),
+            args,
+            volatile: true,
+            source: Source::Api,
+            accepted: Instant::now(),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        }
+    }
+
+    #[test]
+    fn a_publication_comes_back_with_everything() {
+        let args = vec![Data::from("x"), Data::Binary(Bytes::from_static(&[0, 255]))];
+        let publication = publication(&["a", "b"], args.clone());
+        let bytes = encode(&publication, "podpodpo", Some(1_700_000_000_000_000));
+        assert_eq!(sender(&bytes), Some(&b"podpodpo"[..]));
+        let Data::Array(parts) = msgpack::read(&bytes).unwrap() else { panic!("no array") };
+        assert_eq!(parts[1].get("type"), Some(&Data::Number(EVENT.into())));
+        let decoded = decode(&bytes).unwrap();
+        assert_eq!(decoded.uid, "podpodpo");
+        assert_eq!(decoded.namespace, "/admin");
+        assert_eq!(decoded.rooms, publication.rooms);
+        assert_eq!(decoded.except, publication.except);
+        assert_eq!((decoded.event.as_str(), &decoded.args), ("hello", &args));
+        assert!(decoded.volatile);
+        assert_eq!(decoded.origin, Some(1_700_000_000_000_000));
+        let accepted = Instant::now();
+        let back = decoded.into_publication("/admin".into(), || unreachable!(), accepted);
+        assert_eq!((back.id, back.source), (publication.id, Source::Redis));
+        assert_eq!(back.traceparent, publication.traceparent);
+    }
+
+    /// The exact bytes that notepack.io writes for
+    /// `["emitter", {type: 2, data: ["e", 1, undefined], nsp: "/"}, {rooms: ["r", 7], flags: {}, except: []}]`.
+    #[test]
+    fn an_emitters_broadcast_is_understood() {
+        let mut bytes = vec![0x93, 0xa7];
+        bytes.extend(b"emitter");
+        bytes.extend(b"\x83\xa4type\x02\xa4data\x93\xa1e\x01\xc0\xa3nsp\xa1/");
+        bytes.extend(b"\x83\xa5rooms\x92\xa1r\x07\xa5flags\x80\xa6except\x90");
+        let decoded = decode(&bytes).unwrap();
+        assert_eq!(decoded.uid, "emitter");
+        assert_eq!(decoded.args, [Data::Number(1.into()), Data::Null]);
+        assert_eq!(decoded.rooms, [Room::from("r"), Room::from("7")]);
+        assert!(!decoded.volatile && decoded.origin.is_none() && decoded.id.is_none());
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        for bytes in [
+            &b"\x90"[..],
+            b"\x92\xa1u\xc0",
+            b"\x92\xa1u\x82\xa4type\x03\xa4data\x91\xa1e",
+            b"\x92\xa1u\x82\xa4type\x02\xa4data\x90",
+            b"\x92\xa1u\x82\xa4type\x02\xa4data\x91\xc0",
+            b"\x81\xa1u\xc0",
+        ] {
+            assert!(matches!(decode(bytes), Err(WireError::Shape(_))), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_an_answer(bytes in any::<Vec<u8>>()) {
+            let _ = decode(&bytes);
+            let _ = sender(&bytes);
+        }
+
+        #[test]
+        fn one_wrong_byte_gives_an_answer(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let args = vec![Data::Array(vec![Data::Null; 20]), Data::from("text")];
+            let mut bytes = encode(&publication(&["a"], args), "podpodpo", Some(1));
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Random interleavings of everything that an outbox and its stream do, over a real socket with
+//! small buffers: nothing is torn, reordered, doubled or lost, and the account is exact.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use proptest::prelude::*;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::client::{Numbered, Received};
+use super::*;
+use crate::connection::stream::{Above, Passage, SessionStream};
+use rookery_protocol::frames::{FrameError, Opcode, parse_client_frame, put_client_frame};
+use rookery_protocol::payload::Packet;
+
+/// The shape of a packet: bytes and attachments.
+type Shape = (usize, usize);
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// The engine has packets for the client, which it will write.
+    Engine(Vec<Shape>),
+    /// It writes at most so many bytes of them.
+    Write(usize),
+    /// A shard delivers; some of it volatile.
+    Deliver(Vec<(Shape, bool)>),
+    /// The client reads at most so many bytes, or polls.
+    Receive(usize),
+    /// The client sends so many packets.
+    Send(usize),
+    /// The engine reads what there is for it.
+    Read,
+    /// A WebSocket is tried, or the try is broken off.
+    Probe(bool),
+    /// The WebSocket takes over; the HTTP upgrade had read so much of what follows already.
+    Attach(usize),
+    /// Other tasks have their turn.
+    Yield,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Finish,
+    Abort,
+    EngineCloses,
+    EngineGoes,
+}
+
+#[derive(Clone, Debug)]
+struct Story {
+    v3: bool,
+    queue: usize,
+    steps: Vec<Step>,
+    end: End,
+    afterwards: Vec<Step>,
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let size = prop_oneof![4 => 0usize..300, 2 => 300usize..5_000, 1 => 5_000usize..80_000];
+    (size, prop_oneof![3 => Just(0usize), 1 => 1usize..4])
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => prop::collection::vec(shape(), 1..4).prop_map(Step::Engine),
+        4 => (1usize..3_000).prop_map(Step::Write),
+        1 => Just(Step::Write(usize::MAX)),
+        4 => prop::collection::vec((shape(), prop::bool::weighted(0.2)), 1..5).prop_map(Step::Deliver),
+        4 => (1usize..20_000).prop_map(Step::Receive),
+        2 => (1usize..4).prop_map(Step::Send),
+        2 => Just(Step::Read),
+        1 => any::<bool>().prop_map(Step::Probe),
+        1 => (0usize..60).prop_map(Step::Attach),
+        2 => Just(Step::Yield),
+    ]
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    let end = prop_oneof![
+        3 => Just(End::Finish),
+        1 => Just(End::Abort),
+        1 => Just(End::EngineCloses),
+        1 => Just(End::EngineGoes),
+    ];
+    let queue = prop_oneof![4 => Just(64usize << 20), 1 => 1_000usize..200_000];
+    (
+        any::<bool>(),
+        queue,
+        prop::collection::vec(step(), 0..60),
+        end,
+        prop::collection::vec(step(), 0..6),
+    )
+        .prop_map(|(v3, queue, steps, end, afterwards)| Story {
+            v3,
+            queue,
+            steps,
+            end,
+            afterwards,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_torn_reordered_doubled_or_lost(story in story()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(tell(story));
+    }
+}
+
+/// The session above: it lets everything pass.
+struct Open;
+
+impl Above for Open {
+    fn passes(&self, text: &[u8], attachments: Vec<Bytes>) -> Passage {
+        Passage::Send(Encoded::new(text, attachments))
+    }
+
+    fn violated(&self, error: FrameError) {
+        panic!("the client here breaks no rule: {error}");
+    }
+
+    fn departed(&self, _: bool) {}
+}
+
+/// One session: the engine's side, the shard's, and the client's.
+struct World {
+    fixture: Fixture,
+    revision: Revision,
+    stream: Option<SessionStream>,
+    /// What the engine has still to write, and where in it its packets end.
+    unwritten: Vec<u8>,
+    ends: VecDeque<(usize, u64)>,
+    wrote: usize,
+    /// Every packet that may reach the client.
+    sent: BTreeMap<u64, Numbered>,
+    /// Those that it must get, in their order.
+    due: Vec<u64>,
+    client: Option<TcpStream>,
+    received: Received,
+    /// The client's packets: sent, and what the engine read.
+    said: u64,
+    unread: Vec<u8>,
+    heard: u64,
+}
+
+async fn tell(story: Story) {
+    let revision = if story.v3 { Revision::V3 } else { Revision::V4 };
+    let mut world = World::new(revision, story.queue);
+    for step in story.steps {
+        world.step(step).await;
+    }
+    world.end(story.end);
+    let due = world.due.len();
+    for step in story.afterwards {
+        world.step(step).await;
+    }
+    assert_eq!(world.due.len(), due, "nothing is taken after the end");
+    world.check(story.end).await;
+}
+
+impl World {
+    fn new(revision: Revision, queue: usize) -> Self {
+        let fixture = Fixture::new(revision, queue, PATIENCE);
+        let stream = SessionStream::new(fixture.outbox.clone(), Arc::new(Open), 1 << 20);
+        let mut world = World {
+            fixture,
+            revision,
+            stream: Some(stream),
+            unwritten: Vec::new(),
+            ends: VecDeque::new(),
+            wrote: 0,
+            sent: BTreeMap::new(),
+            due: Vec::new(),
+            client: None,
+            received: Received::new(revision),
+            said: 0,
+            unread: Vec::new(),
+            heard: 0,
+        };
+        if revision == Revision::V4 {
+            // The engine's first heartbeat, which is answered in the client's stead.
+            world.write_bytes(&[0x81, 1, b'2']);
+            world.read();
+            assert_eq!(world.heard, 0);
+        }
+        world
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Engine(shapes) => self.engine(shapes),
+            Step::Write(n) => self.write(n),
+            Step::Deliver(items) => self.deliver(items),
+            Step::Receive(n) => self.receive(n).await,
+            Step::Send(n) => self.send(n).await,
+            Step::Read => self.read(),
+            Step::Probe(on) => drop(self.fixture.outbox.probe(on)),
+            Step::Attach(read) => self.attach(read).await,
+            Step::Yield => tokio::task::yield_now().await,
+        }
+        let waits = self.fixture.outbox.state.lock().queue.bytes();
+        assert_eq!(self.fixture.backlog(), waits, "the shard's account of what waits");
+    }
+
+    fn packet(&mut self, (size, binary): Shape) -> (u64, Numbered) {
+        let number = self.sent.len() as u64;
+        let packet = Numbered::new(number, size, binary);
+        self.sent.insert(number, packet.clone());
+        (number, packet)
+    }
+
+    fn engine(&mut self, shapes: Vec<Shape>) {
+        for shape in shapes {
+            let (number, packet) = self.packet(shape);
+            self.unwritten.extend(packet.frames(self.revision));
+            self.ends.push_back((self.wrote + self.unwritten.len(), number));
+        }
+    }
+
+    /// A packet takes its place when its last byte is written.
+    fn write(&mut self, most: usize) {
+        let bytes: Vec<u8> = self.unwritten.drain(..most.min(self.unwritten.len())).collect();
+        if bytes.is_empty() || !self.write_bytes(&bytes) {
+            return;
+        }
+        self.wrote += bytes.len();
+        while let Some((_, number)) = self.ends.pop_front_if(|(end, _)| *end <= self.wrote) {
+            self.due.push(number);
+        }
+    }
+
+    /// False: the stream has ended.
+    fn write_bytes(&mut self, bytes: &[u8]) -> bool {
+        let Some(stream) = &mut self.stream else { return false };
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(stream).poll_write(&mut context, bytes) {
+            Poll::Ready(Ok(n)) => assert_eq!(n, bytes.len()),
+            Poll::Ready(Err(_)) => {
+                assert!(self.fixture.outbox.ending().is_some());
+                return false;
+            }
+            Poll::Pending => panic!("writes are taken at once"),
+        }
+        true
+    }
+
+    fn deliver(&mut self, items: Vec<(Shape, bool)>) {
+        let items: Vec<_> = items.into_iter().map(|(s, v)| (self.packet(s), v)).collect();
+        let before = self.fixture.book.of(Outcome::DroppedVolatile);
+        let encoded = items.iter().map(|((_, packet), v)| (packet.encoded(), *v)).collect();
+        let delivered = self.fixture.deliver(encoded);
+        let dropped = self.fixture.book.of(Outcome::DroppedVolatile) - before;
+        let volatile = items.iter().filter(|(_, volatile)| *volatile).count() as u64;
+        assert!(dropped == 0 || dropped == volatile, "all of a bundle's volatile or none");
+        if delivered != Delivered::Gone {
+            let kept = items.iter().filter(|(_, volatile)| dropped == 0 || !volatile);
+            self.due.extend(kept.map(|((number, _), _)| *number));
+        }
+    }
+
+    async fn receive(&mut self, most: usize) {
+        if let Some(client) = &self.client {
+            self.received.read(client, most, &self.sent);
+            return;
+        }
+        // A GET that would wait goes away again.
+        let poll = self.fixture.outbox.poll(most.is_multiple_of(2));
+        if let Ok(Ok(polled)) = tokio::time::timeout(Duration::ZERO, poll).await {
+            self.received.polled(&polled, &self.sent);
+        }
+    }
+
+    async fn send(&mut self, n: usize) {
+        let numbers = self.said..self.said + n as u64;
+        match &mut self.client {
+            Some(client) => {
+                let mut bytes = Vec::new();
+                numbers.clone().for_each(|n| put_client_frame(&mut bytes, Opcode::Text, &said(n)));
+                if client.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            None => {
+                let packets = numbers.clone().map(|n| Packet::Message(n.to_string())).collect();
+                if self.fixture.outbox.feed(packets).await.is_err() {
+                    return;
+                }
+            }
+        }
+        self.said = numbers.end;
+    }
+
+    /// Reads until there is nothing for the engine at the moment.
+    fn read(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            let mut chunk = [0; 512];
+            let mut buf = ReadBuf::new(&mut chunk);
+            match Pin::new(&mut *stream).poll_read(&mut context, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    self.unread.extend_from_slice(buf.filled());
+                }
+                _ => break,
+            }
+        }
+        while let Some((frame, used)) = parse_client_frame(&self.unread, 1000).expect("frames") {
+            self.unread.drain(..used);
+            if frame.payload == b"3"[..] {
+                assert_eq!(self.heard, 0, "only the answer to the first heartbeat");
+                continue;
+            }
+            assert_eq!(frame.payload, said(self.heard), "the client's packets keep their order");
+            self.heard += 1;
+        }
+    }
+
+    /// The client sends packets right behind its `5`; some of their bytes were read with it.
+    async fn attach(&mut self, read: usize) {
+        if self.client.is_some() || self.fixture.outbox.ending().is_some() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        for n in self.said..self.said + 3 {
+            put_client_frame(&mut bytes, Opcode::Text, &said(n));
+        }
+        let (early, late) = bytes.split_at(read.min(bytes.len()));
+        let mut client = self.fixture.attach(early).await;
+        client.write_all(late).await.unwrap();
+        self.said += 3;
+        self.client = Some(client);
+    }
+
+    fn end(&mut self, end: End) {
+        match end {
+            End::Finish => self.fixture.outbox.close(Disconnected::Drain, Ending::Finish),
+            End::Abort => self.fixture.outbox.close(Disconnected::Drain, Ending::Abort),
+            End::EngineCloses => {
+                self.write(usize::MAX);
+                self.write_bytes(&[0x88, 0]);
+                self.stream = None;
+            }
+            End::EngineGoes => self.stream = None,
+        }
+        if matches!(end, End::EngineCloses | End::EngineGoes) {
+            // What the engine lets go of ends a moment later; here at once.
+            self.fixture.outbox.close(Disconnected::TransportError, Ending::Finish);
+        }
+    }
+
+    async fn check(mut self, end: End) {
+        // The engine reads the end, and lets go of its stream.
+        self.read();
+        self.stream = None;
+        tokio::time::timeout(PATIENCE, self.receive_all()).await.expect("the client sees the end");
+        let reason = self.fixture.ended().await;
+        self.fixture.assert_balanced();
+        let got = &self.received.numbers;
+        assert_eq!(got[..], self.due[..got.len()], "in order and once");
+        assert!(self.heard <= self.said);
+        // A client on polling that the engine gave up is not waited for.
+        let given_up = self.client.is_none() && matches!(end, End::EngineCloses | End::EngineGoes);
+        let whole = reason != Disconnected::Slow && !matches!(end, End::Abort) && !given_up;
+        if whole {
+            assert_eq!(got.len(), self.due.len(), "all of it");
+            assert!(self.received.closed, "the end is told");
+            assert_eq!(self.fixture.book.of(Outcome::DroppedSlow), 0);
+        }
+        if reason == Disconnected::Slow {
+            assert!(self.fixture.book.of(Outcome::Gone) <= self.fixture.handed);
+        }
+    }
+
+    async fn receive_all(&mut self) {
+        match self.client.take() {
+            Some(client) => {
+                while self.received.read(&client, 64 << 10, &self.sent) {
+                    let _ = client.readable().await;
+                }
+            }
+            None => {
+                while let Ok(polled) = self.fixture.outbox.poll(false).await {
+                    self.received.polled(&polled, &self.sent);
+                }
+            }
+        }
+    }
+}
+
+fn said(n: u64) -> Vec<u8> {
+    format!("4{n}").into_bytes()
+}

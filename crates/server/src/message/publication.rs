@@ -1,0 +1,103 @@
+//! The [`Publication`]: the one thing that flows from every source to every member.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rookery_protocol::{Data, Room};
+
+/// A message on its way to the members of some rooms.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Unique for each publication; the idempotency key where the publisher gave one.
+    pub id: Arc<str>,
+    /// The namespace, with its leading slash.
+    pub namespace: Arc<str>,
+    /// Target rooms; a member of several gets it once. Empty: everybody in the namespace.
+    /// A member's public id is a room that holds just that member.
+    pub rooms: Vec<Room>,
+    /// Members of any of these rooms do not get it.
+    pub except: Vec<Room>,
+    /// The event's name.
+    pub event: String,
+    /// The event's arguments, after its name.
+    pub args: Vec<Data>,
+    /// Written only to members whose outbox is empty.
+    pub volatile: bool,
+    /// Where it came from.
+    pub source: Source,
+    /// When it was accepted, on this instance's monotonic clock. For a publication of another
+    /// instance this is the origin's time translated by the Redis clock.
+    pub accepted: Instant,
+    /// The W3C `traceparent`: of what caused it, and once it is followed, of its own span.
+    pub traceparent: Option<Arc<str>>,
+}
+
+/// Where a publication came from: the label `source` of `rookery_publications_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// An event of a connected client.
+    Client,
+    /// The HTTP API.
+    Api,
+    /// Plain JSON on a bridged Redis channel.
+    Bridge,
+    /// A webhook's reply.
+    Backend,
+    /// Another pod, a Node server or an emitter, by Redis.
+    Redis,
+}
+
+impl Source {
+    /// Every source, in the order of [`Source::index`].
+    pub const ALL: [Source; 5] =
+        [Source::Client, Source::Api, Source::Bridge, Source::Backend, Source::Redis];
+
+    /// Position in [`Source::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Source::Client => "client",
+            Source::Api => "api",
+            Source::Bridge => "bridge",
+            Source::Backend => "backend",
+            Source::Redis => "redis",
+        }
+    }
+
+    /// Whether other instances still have to hear of it. What Redis or the bridge brought,
+    /// every instance hears by itself.
+    pub fn crosses_instances(self) -> bool {
+        matches!(self, Source::Client | Source::Api | Source::Backend)
+    }
+
+    /// The label `hop` of the latency histogram.
+    pub fn hop(self) -> Hop {
+        match self {
+            Source::Redis => Hop::Remote,
+            _ => Hop::Local,
+        }
+    }
+}
+
+/// Whether a publication was accepted here or elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hop {
+    /// Accepted by this instance (the bridge too).
+    Local,
+    /// Accepted by another pod or a Node server.
+    Remote,
+}
+
+impl Hop {
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Hop::Local => "local",
+            Hop::Remote => "remote",
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The [`Tracer`]: decides which publications are followed, and makes their spans.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry::trace::{Status, TraceContextExt as _};
+use opentelemetry::{Array, Context, StringValue, Value};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use super::delivery::{self, Delivery, Open};
+use super::queue::SpanCounts;
+use super::{TARGET, TraceParent};
+use crate::message::{Publication, Source};
+use crate::message::{PublishError, Scope};
+
+/// Rooms that a span names.
+const ROOMS: usize = 8;
+
+/// Bytes of a text in a span; an event's name may be as long as a message.
+const TEXT: usize = 255;
+
+/// Makes the spans of publications and deliveries. Cloning is shallow.
+#[derive(Clone, Debug, Default)]
+pub struct Tracer(Option<Arc<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    ratio: Ratio,
+    open: Open,
+    counts: SpanCounts,
+}
+
+/// Says yes for a part of all publications.
+#[derive(Debug)]
+struct Ratio {
+    /// Yes where a random number is below it.
+    threshold: u64,
+    state: AtomicU64,
+}
+
+/// The span of a publication that was accepted here; ends when dropped.
+#[derive(Debug)]
+pub struct Publishing(Span);
+
+impl Tracer {
+    /// Follows nothing.
+    pub fn off() -> Self {
+        Tracer(None)
+    }
+
+    /// Follows publications with a sampled parent, and `ratio` (0 to 1) of those without one.
+    pub(super) fn new(ratio: f64, counts: SpanCounts) -> Self {
+        let (ratio, open) = (Ratio::new(ratio), Open::default());
+        Tracer(Some(Arc::new(Inner { ratio, open, counts })))
+    }
+
+    /// The span of a publication that this instance accepts. Where it is followed, it becomes the
+    /// parent of whatever happens to the publication, on other instances too.
+    pub fn publish(&self, publication: &mut Publication) -> Publishing {
+        let Some(inner) = &self.0 else { return Publishing(Span::none()) };
+        let parent = parent(publication);
+        if !parent.map_or_else(|| inner.ratio.draw(), |parent| parent.is_sampled()) {
+            return Publishing(Span::none());
+        }
+        let span = tracing::info_span!(
+            target: TARGET,
+            parent: None,
+            "publish",
+            otel.kind = "producer",
+            messaging.operation.name = "publish",
+            messaging.operation.type = "send",
+        );
+        place(&span, parent);
+        describe(&span, publication);
+        let context = span.context();
+        if let Some(own) = TraceParent::of(context.span().span_context()) {
+            publication.traceparent = Some(own.to_string().into());
+        }
+        Publishing(span)
+    }
+
+    /// The account of what becomes of a publication on this instance; `None` where it is not
+    /// followed. What the bridge brings, every instance hears for itself, so that it begins a
+    /// trace here.
+    pub fn deliver(&self, publication: &Publication) -> Option<Arc<Delivery>> {
+        let inner = self.0.as_ref()?;
+        let parent = parent(publication);
+        let starts = || publication.source == Source::Bridge && inner.ratio.draw();
+        if !parent.map_or_else(starts, |parent| parent.is_sampled()) {
+            return None;
+        }
+        let begun = inner.open.begin(|| {
+            let span = tracing::info_span!(
+                target: TARGET,
+                parent: None,
+                "deliver",
+                otel.kind = "consumer",
+                messaging.operation.name = "deliver",
+                messaging.operation.type = "process",
+            );
+            place(&span, parent);
+            describe(&span, publication);
+            span
+        });
+        if begun.is_none() {
+            inner.counts.dropped.inc();
+        }
+        begun
+    }
+
+    /// Ends the spans of deliveries that take too long.
+    pub(super) fn close_late(&self) {
+        if let Some(inner) = &self.0 {
+            inner.open.close(delivery::LONGEST);
+        }
+    }
+
+    /// Ends the spans of all deliveries.
+    pub(super) fn close_all(&self) {
+        if let Some(inner) = &self.0 {
+            inner.open.close(Duration::ZERO);
+        }
+    }
+}
+
+impl Publishing {
+    /// It was handed on; `members` is how many there were on this instance, where that is known.
+    pub fn accepted(self, scope: Scope, members: Option<usize>) {
+        if self.0.is_none() {
+            return;
+        }
+        let scope = match scope {
+            Scope::Cluster => "cluster",
+            Scope::Local => "local",
+        };
+        self.0.set_attribute("rookery.scope", scope);
+        if let Some(members) = members {
+            self.0.set_attribute("rookery.members", i64::try_from(members).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// It was refused.
+    pub fn refused(self, error: &PublishError) {
+        self.0.set_status(Status::error(error.to_string()));
+    }
+}
+
+impl Ratio {
+    fn new(ratio: f64) -> Self {
+        // The same from start to start would do; a seed keeps instances from agreeing.
+        let seed = getrandom::u64().unwrap_or_default();
+        Ratio { threshold: (ratio * 2f64.powi(64)) as u64, state: AtomicU64::new(seed) }
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
+    fn draw(&self) -> bool {
+        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+        if self.threshold == 0 {
+            return false;
+        }
+        let mut z = self.state.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31) <= self.threshold
+    }
+}
+
+fn parent(publication: &Publication) -> Option<TraceParent> {
+    publication.traceparent.as_deref().and_then(TraceParent::parse)
+}
+
+fn place(span: &Span, parent: Option<TraceParent>) {
+    if let Some(parent) = parent {
+        // Only a span that has begun, or that nobody records, refuses.
+        let _ = span.set_parent(Context::new().with_remote_span_context(parent.remote()));
+    }
+}
+
+/// What is said of the publication, never its arguments.
+///
+/// Source: OpenTelemetry semantic conventions for messaging spans; `rookery.*` is ours.
+fn describe(span: &Span, publication: &Publication) {
+    span.set_attribute("messaging.system", "rookery");
+    span.set_attribute("messaging.message.id", text(&publication.id));
+    span.set_attribute("rookery.namespace", text(&publication.namespace));
+    span.set_attribute("rookery.event", text(&publication.event));
+    span.set_attribute("rookery.source", publication.source.label());
+    match &publication.rooms[..] {
+        [] => {}
+        [room] => span.set_attribute("messaging.destination.name", text(room)),
+        rooms => {
+            let names: Vec<StringValue> =
+                rooms.iter().take(ROOMS).map(|room| text(room).into()).collect();
+            span.set_attribute("rookery.rooms", Value::Array(Array::String(names)));
+            span.set_attribute("rookery.rooms.count", rooms.len() as i64);
+        }
+    }
+}
+
+fn text(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT)].to_owned()
+}
