@@ -2,10 +2,15 @@
 //! addressed.
 
 pub mod member_id;
+mod pod_id;
 mod publication;
 mod receipt;
+mod room_key;
 mod selector;
 
+pub use member_id::MemberId;
+pub use pod_id::PodId;
 pub use publication::{Hop, Publication, Source};
 pub use receipt::{PublishError, Receipt, Scope};
+pub use room_key::{RoomKey, RoomKeyRef};
 pub use selector::{MemberInfo, Selector};

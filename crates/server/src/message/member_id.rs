@@ -1,14 +1,76 @@
-//! Public ids of members: how they are made and what is in them.
+//! The [`MemberId`]: how a client in a namespace is addressed from outside.
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rookery_protocol::Room;
+
+use super::pod_id::PodId;
+
+/// The public id of a member: 20 characters, of which the first 8 name its pod. It is also the
+/// name of a room that holds just that member, and never the id of the member's session, which is
+/// a secret between the client and its instance. Cloning is shallow.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberId(Room);
+
+impl MemberId {
+    /// How many characters a public id has.
+    pub const LENGTH: usize = 20;
+
+    /// A new id for a member of `pod`.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness.
+    pub fn random(pod: &PodId) -> Self {
+        MemberId(format!("{pod}{}", random_id(Self::LENGTH - PodId::LENGTH)).into())
+    }
+
+    /// The pod's name in a room's name that has the form of a public id.
+    pub fn pod_of(room: &str) -> Option<&str> {
+        if room.len() == Self::LENGTH { room.get(..PodId::LENGTH) } else { None }
+    }
+
+    /// The room that holds just this member.
+    pub fn room(&self) -> &Room {
+        &self.0
+    }
+}
+
+impl From<&str> for MemberId {
+    fn from(id: &str) -> Self {
+        MemberId(id.into())
+    }
+}
+
+impl Deref for MemberId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
 /// Length of a public id.
-pub const ID_LENGTH: usize = 20;
+pub const ID_LENGTH: usize = MemberId::LENGTH;
 
 /// How many characters of a public id name the pod.
-pub const POD_LENGTH: usize = 8;
+pub const POD_LENGTH: usize = PodId::LENGTH;
 
-/// A number that this process has not given before.
+/// A number that this process has not given out before.
 pub fn next_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -17,7 +79,7 @@ pub fn next_number() -> u64 {
 /// Random text of letters, digits, `-` and `_` (6 bits a character), from the system's source.
 ///
 /// # Panics
-/// When the operating system has no randomness, without which nothing here would be safe.
+/// When the operating system has no randomness, without which no id would be safe.
 pub fn random_id(length: usize) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = vec![0; length];
