@@ -1,8 +1,8 @@
 //! The [`MemberId`]: how a client in a namespace is addressed from outside.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rookery_protocol::Room;
@@ -41,6 +41,12 @@ impl MemberId {
 impl From<&str> for MemberId {
     fn from(id: &str) -> Self {
         MemberId(id.into())
+    }
+}
+
+impl Borrow<str> for MemberId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,5 +1,7 @@
-//! What waits to be sent to Redis: bounded in bytes and messages, and only while a link is up.
+//! The [`Outgoing`] messages that wait to be sent to Redis: bounded in bytes and number, and only
+//! while a connection is up.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
@@ -12,7 +14,7 @@ const MAX_MESSAGES: usize = 1 << 16;
 
 /// What is lost when a message is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// A publication: counted as unsent.
     Publication,
     /// A request or an answer: its asker runs into the deadline.
@@ -23,17 +25,17 @@ pub enum Kind {
 
 /// One PUBLISH.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct OutgoingMessage {
     /// The channel.
     pub channel: String,
     /// The message.
     pub payload: Vec<u8>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     epoch: u64,
 }
 
-impl Outgoing {
+impl OutgoingMessage {
     /// What it counts for in [`MAX_BYTES`].
     pub fn size(&self) -> usize {
         self.channel.len() + self.payload.len()
@@ -42,29 +44,29 @@ impl Outgoing {
 
 /// The end that anybody pushes into, never waiting.
 #[derive(Debug)]
-pub struct Queue {
-    sender: mpsc::Sender<Outgoing>,
+pub struct Outgoing {
+    sender: mpsc::Sender<OutgoingMessage>,
     bytes: AtomicUsize,
     /// Number of the link that is up; 0 while none is.
     epoch: AtomicU64,
     links: AtomicU64,
 }
 
-impl Queue {
+impl Outgoing {
     /// A closed queue, and the end that the sender takes from.
-    pub fn new() -> (Self, mpsc::Receiver<Outgoing>) {
+    pub fn new() -> (Arc<Self>, mpsc::Receiver<OutgoingMessage>) {
         let (sender, receiver) = mpsc::channel(MAX_MESSAGES);
         let (bytes, epoch, links) = <_>::default();
-        (Queue { sender, bytes, epoch, links }, receiver)
+        (Arc::new(Outgoing { sender, bytes, epoch, links }), receiver)
     }
 
     /// Hands a message to the link. False: no link is up, or the queue is full.
-    pub fn push(&self, channel: String, payload: Vec<u8>, kind: Kind) -> bool {
+    pub fn push(&self, channel: String, payload: Vec<u8>, kind: MessageKind) -> bool {
         let epoch = self.epoch.load(Ordering::Acquire);
         if epoch == 0 {
             return false;
         }
-        let outgoing = Outgoing { channel, payload, kind, epoch };
+        let outgoing = OutgoingMessage { channel, payload, kind, epoch };
         let size = outgoing.size();
         if self.bytes.fetch_add(size, Ordering::Relaxed) + size > MAX_BYTES
             || self.sender.try_send(outgoing).is_err()
@@ -82,7 +84,7 @@ impl Queue {
 
     /// A message was taken out. False: it was meant for a link that is gone, and must not be
     /// sent any more.
-    pub fn taken(&self, outgoing: &Outgoing) -> bool {
+    pub fn taken(&self, outgoing: &OutgoingMessage) -> bool {
         self.bytes.fetch_sub(outgoing.size(), Ordering::Relaxed);
         outgoing.epoch == self.epoch.load(Ordering::Acquire)
     }
@@ -105,8 +107,8 @@ mod tests {
 
     #[test]
     fn nothing_is_accepted_without_a_link_nor_sent_by_the_next_one() {
-        let (queue, mut receiver) = Queue::new();
-        let push = || queue.push("c".into(), vec![1], Kind::Publication);
+        let (queue, mut receiver) = Outgoing::new();
+        let push = || queue.push("c".into(), vec![1], MessageKind::Publication);
         assert!(!push());
         queue.open();
         assert!(push());
@@ -122,14 +124,14 @@ mod tests {
 
     #[test]
     fn it_is_bounded_in_bytes_and_in_messages() {
-        let (queue, mut receiver) = Queue::new();
+        let (queue, mut receiver) = Outgoing::new();
         queue.open();
-        assert!(queue.push(String::new(), vec![0; MAX_BYTES], Kind::Publication));
-        assert!(!queue.push(String::new(), vec![0], Kind::Publication));
+        assert!(queue.push(String::new(), vec![0; MAX_BYTES], MessageKind::Publication));
+        assert!(!queue.push(String::new(), vec![0], MessageKind::Publication));
         queue.taken(&receiver.try_recv().unwrap());
         for _ in 0..MAX_MESSAGES {
-            assert!(queue.push(String::new(), vec![0], Kind::Publication));
+            assert!(queue.push(String::new(), vec![0], MessageKind::Publication));
         }
-        assert!(!queue.push(String::new(), vec![0], Kind::Publication));
+        assert!(!queue.push(String::new(), vec![0], MessageKind::Publication));
     }
 }
