@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::envelope::Envelope;
 use super::membership::Recipients;
-use crate::connection::outbox::Bundle;
+use crate::connection::outbox::PacketBatch;
 use rookery_protocol::Room;
 
 /// Bytes of publications that are joined into one write per member.
@@ -30,7 +30,7 @@ pub struct Job {
     pub served: usize,
     group: Group,
     /// What they get, for each position of a target room that occurs.
-    bundles: Vec<Option<Arc<Bundle>>>,
+    bundles: Vec<Option<Arc<PacketBatch>>>,
 }
 
 /// Publications that wait for their turn, and those whose turn is under way.
@@ -75,13 +75,13 @@ impl Group {
 
 impl Job {
     /// What the recipient at `at` gets.
-    pub fn bundle(&mut self, at: usize) -> Arc<Bundle> {
+    pub fn bundle(&mut self, at: usize) -> Arc<PacketBatch> {
         let position = self.recipients.rooms.get(at).map_or(0, |p| usize::from(*p));
         if self.bundles.len() <= position {
             self.bundles.resize(position + 1, None);
         }
         let items = || self.group.envelopes.iter().map(|e| e.item(position)).collect();
-        self.bundles[position].get_or_insert_with(|| Arc::new(Bundle::new(items()))).clone()
+        self.bundles[position].get_or_insert_with(|| Arc::new(PacketBatch::new(items()))).clone()
     }
 
     /// The first of its publications; all have the same target.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::connection::outbox::Item;
-use crate::message::Publication;
-use crate::telemetry::latency::ledger::Stamp;
+use crate::connection::outbox::Packet;
+use crate::message::{Publication, RoomKey};
+use crate::telemetry::latency::DeliveryTag;
 use crate::telemetry::trace::Delivery;
 use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
@@ -16,7 +16,7 @@ pub struct Envelope {
     /// The publication.
     pub publication: Arc<Publication>,
     encoded: Arc<Encoded>,
-    stamps: Vec<Arc<Stamp>>,
+    stamps: Vec<Arc<DeliveryTag>>,
     trace: Option<Arc<Delivery>>,
 }
 
@@ -30,12 +30,11 @@ impl Envelope {
         let p = &publication;
         let (text, attachments) = encode_event(&p.namespace, None, &p.event, &p.args);
         let stamp = |room: Option<&Room>| {
-            Arc::new(Stamp {
+            Arc::new(DeliveryTag {
                 accepted: p.accepted,
                 class: class(room.map_or("", |r| r)),
                 hop: p.source.hop(),
-                namespace: p.namespace.clone(),
-                room: room.cloned(),
+                room: room.map(|room| RoomKey::new(p.namespace.clone(), room.clone())),
                 trace: trace.clone(),
             })
         };
@@ -60,10 +59,10 @@ impl Envelope {
     }
 
     /// What is delivered to a member whose first target room is at `position`.
-    pub fn item(&self, position: usize) -> Item {
-        Item {
+    pub fn item(&self, position: usize) -> Packet {
+        Packet {
             encoded: self.encoded.clone(),
-            stamp: self.stamps[position.min(self.stamps.len() - 1)].clone(),
+            tag: Some(self.stamps[position.min(self.stamps.len() - 1)].clone()),
             volatile: self.publication.volatile,
         }
     }

@@ -352,15 +352,14 @@ impl Recipients {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::{Duration, SystemTime};
 
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::connection::outbox::{Bounds, Outbox, Surroundings};
+    use crate::connection::outbox::{Outbox, OutboxContext, OutboxLimits};
     use crate::rooms::member::Dismiss;
-    use crate::telemetry::latency::ledger::{Ledger, Stamp};
-    use crate::telemetry::metrics::Outcome;
+    use crate::telemetry::latency::DeliveryRecorder;
     use rookery_protocol::Revision;
 
     struct Nobody;
@@ -369,20 +368,10 @@ mod tests {
         fn dismiss(&self, _: bool) {}
     }
 
-    impl Ledger for Nobody {
-        fn is_due(&self, _: usize) -> bool {
-            true
-        }
-
-        fn written(&self, _: &Stamp, _: usize, _: &[Instant]) {}
-
-        fn dropped(&self, _: Outcome, _: u64) {}
-    }
-
     fn member(membership: &mut Membership, id: &str) -> Arc<Member> {
-        let around = Arc::new(Surroundings {
-            bounds: Arc::new(Bounds::new(1 << 20, Duration::from_secs(1), 1 << 20)),
-            ledger: Arc::new(Nobody),
+        let around = Arc::new(OutboxContext {
+            limits: Arc::new(OutboxLimits::new(1 << 20, Duration::from_secs(1), 1 << 20)),
+            recorder: DeliveryRecorder::for_test(),
             backlog: Arc::default(),
             runtime: tokio::runtime::Handle::current(),
             tracker: TaskTracker::new(),

@@ -13,7 +13,7 @@ use super::index::Index;
 use super::member::Member;
 use super::membership::{Joined, Membership};
 use crate::connection::outbox::Delivered;
-use crate::telemetry::latency::ledger::Ledger;
+use crate::telemetry::latency::DeliveryRecorder;
 use crate::telemetry::metrics::Outcome;
 use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
@@ -79,7 +79,7 @@ pub struct Rooms {
 /// Owner of the rooms of the sessions of one core.
 pub struct Shard {
     rooms: Rooms,
-    ledger: Arc<dyn Ledger>,
+    recorder: Arc<DeliveryRecorder>,
     queue: mpsc::Receiver<Message>,
     batches: Batches,
     times: Vec<Instant>,
@@ -148,10 +148,14 @@ impl Rooms {
 
 impl Shard {
     /// A shard that reads `queue`.
-    pub fn new(rooms: Rooms, ledger: Arc<dyn Ledger>, queue: mpsc::Receiver<Message>) -> Self {
+    pub fn new(
+        rooms: Rooms,
+        recorder: Arc<DeliveryRecorder>,
+        queue: mpsc::Receiver<Message>,
+    ) -> Self {
         Shard {
             rooms,
-            ledger,
+            recorder,
             queue,
             batches: Batches::default(),
             times: Vec::with_capacity(CHUNK),
@@ -245,8 +249,9 @@ impl Shard {
             let bundle = job.bundle(at);
             let position = job.recipients.rooms.get(at).copied();
             let (mut gone, mut written) = (0, 0);
-            let traced = || bundle.items().iter().any(|item| item.stamp.trace.is_some());
-            let timed = self.ledger.is_due((end - at) * bundle.items().len()) || traced();
+            let tags = || bundle.packets().iter().filter_map(|packet| packet.tag.as_ref());
+            let traced = || tags().any(|tag| tag.trace.is_some());
+            let timed = self.recorder.is_due((end - at) * bundle.packets().len()) || traced();
             self.times.clear();
             while at < end && job.recipients.rooms.get(at).copied() == position {
                 let seat = &members[at];
@@ -267,12 +272,12 @@ impl Shard {
                     Delivered::Gone => gone += 1,
                 }
             }
-            for item in bundle.items() {
-                self.ledger.written(&item.stamp, written, &self.times);
-                item.stamp.lost(gone);
+            for tag in tags() {
+                self.recorder.written(tag, written, &self.times);
+                tag.lost(gone);
             }
             if gone > 0 {
-                self.ledger.dropped(Outcome::Gone, gone * bundle.items().len() as u64);
+                self.recorder.dropped(Outcome::Gone, gone * bundle.packets().len() as u64);
             }
         }
         job.served = end;

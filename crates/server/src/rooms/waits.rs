@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
 
 use super::LocalMembers;
-use crate::message::Scope;
+use crate::message::{RoomKey, Scope};
 use crate::telemetry::latency::Latency;
 use crate::telemetry::latency::histogram::Histogram;
 use rookery_protocol::Room;
@@ -168,13 +168,13 @@ impl LocalWaits {
             // Also where nobody waits for the answer any more.
             let _ranking = ranking;
             let rooms = latency.rooms().into_iter();
-            let rooms = rooms.filter(|room| namespaces.contains(&room.namespace));
+            let rooms = rooms.filter(|room| namespaces.contains(&room.key.namespace));
             let weighed = rooms.map(|room| {
                 let weight = match by {
                     SortBy::P99 => nanos(room.waits.quantile(0.99)),
                     SortBy::Rate | SortBy::Members => room.deliveries,
                 };
-                (Place { namespace: room.namespace, room: room.room }, weight)
+                (Place { namespace: room.key.namespace, room: room.key.room }, weight)
             });
             cut(weighed.collect(), most)
         });
@@ -208,7 +208,8 @@ impl LocalWaits {
         let wanted = places.clone();
         let waits = self.tracker.spawn_blocking(move || {
             let found = wanted.iter().enumerate().filter_map(|(at, place)| {
-                let room = latency.of_room(&place.namespace, &place.room)?;
+                let room =
+                    latency.of_room(&RoomKey::new(place.namespace.clone(), place.room.clone()))?;
                 Some((at, Share::new(at, room.deliveries, &room.waits)))
             });
             found.collect::<HashMap<usize, Share>>()
