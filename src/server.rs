@@ -36,7 +36,7 @@ use rookery_server::auth::Verifier;
 use rookery_server::backplane::link::{LINGER, Link, LinkParts};
 use rookery_server::broker::cluster::Cluster;
 use rookery_server::broker::turn::{State, Turn};
-use rookery_server::connection::outbox::Bounds;
+use rookery_server::connection::outbox::OutboxLimits;
 use rookery_server::gateway::{
     self, Authenticator, Drain, Engine, Gateway, Limits, Lines, Sessions,
 };
@@ -109,7 +109,7 @@ impl Server {
         let pod: Arc<str> = random_id(POD_LENGTH).into();
         let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
         let limits = &config.limits;
-        let bounds = Arc::new(Bounds::new(
+        let bounds = Arc::new(OutboxLimits::new(
             limits.queue.bytes(),
             limits.write_stall.0,
             config.socketio.max_payload.bytes(),
@@ -216,7 +216,7 @@ impl Server {
             self.link.clone(),
             self.stop.clone(),
         ));
-        self.tracker.spawn(self.shards.latency.clone().keep(self.stop.clone()));
+        self.tracker.spawn(self.shards.latency.clone().run(self.stop.clone()));
         let metrics = self.metrics.clone();
         let admin = admin::router(move |names| metrics.gather(names), self.readiness.clone());
         let api = self.api(waits, clients.local_addr()?)?;

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use rookery_config::{Config, WhenDown};
 use rookery_policy::Rules;
 use rookery_protocol::Room;
-use rookery_server::connection::outbox::{Bounds, Surroundings};
+use rookery_server::connection::outbox::{OutboxContext, OutboxLimits};
 use rookery_server::gateway::ShardSeat;
 use rookery_server::rooms::index::Index;
 use rookery_server::rooms::router::Router;
@@ -33,7 +33,7 @@ pub struct Plan {
     /// Gives the rooms' latency classes.
     pub rules: Arc<ArcSwap<Rules>>,
     /// Bounds of outboxes.
-    pub bounds: Arc<Bounds>,
+    pub bounds: Arc<OutboxLimits>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Makes the spans.
@@ -50,7 +50,7 @@ pub struct Shards {
     pub latency: Latency,
     /// `limits.roomsPerClient`.
     pub rooms_per_client: Arc<AtomicUsize>,
-    runtimes: Vec<(Handle, Arc<Surroundings>)>,
+    runtimes: Vec<(Handle, Arc<OutboxContext>)>,
     stop: CancellationToken,
 }
 
@@ -105,9 +105,9 @@ impl Shards {
             let limit = shards.rooms_per_client.clone();
             let rooms = Rooms::new(at, index.clone(), occupation, limit);
             let runtime = shards.spawn(at, Shard::new(rooms, recorder.clone(), queue))?;
-            let around = Arc::new(Surroundings {
-                bounds: plan.bounds.clone(),
-                ledger: recorder.clone(),
+            let around = Arc::new(OutboxContext {
+                limits: plan.bounds.clone(),
+                recorder: recorder.clone(),
                 backlog: Arc::default(),
                 runtime: runtime.clone(),
                 tracker: plan.tracker.clone(),

@@ -54,6 +54,19 @@ impl Encoded {
         }
     }
 
+    /// A WebSocket Close frame with status 1000 (RFC 6455, section 7.4.1). It has no form on
+    /// long-polling.
+    pub fn close_frame() -> Self {
+        let mut frame = Vec::with_capacity(MAX_HEAD);
+        put_frame(&mut frame, Opcode::Close, &1000u16.to_be_bytes());
+        Encoded {
+            text_start: frame.len(),
+            text_frame: frame.into(),
+            attachments: Vec::new(),
+            binary_frames: Default::default(),
+        }
+    }
+
     /// The text, its type digit first.
     pub fn text(&self) -> &[u8] {
         &self.text_frame[self.text_start..]

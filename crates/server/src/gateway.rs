@@ -22,7 +22,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use crate::connection::outbox::{Bounds, Surroundings};
+use crate::connection::outbox::{OutboxContext, OutboxLimits};
 use crate::rooms::router::Router;
 use crate::telemetry::metrics::Metrics;
 pub use connect::Authenticator;
@@ -40,7 +40,7 @@ pub struct ShardSeat {
     /// The shard's runtime.
     pub runtime: Handle,
     /// What its outboxes share.
-    pub around: Arc<Surroundings>,
+    pub around: Arc<OutboxContext>,
 }
 
 /// Everything that the parts of the gateway share.
@@ -58,7 +58,7 @@ pub struct Gateway {
     /// Bounds on sessions, addresses and events.
     pub limits: Limits,
     /// Bounds of outboxes.
-    pub bounds: Arc<Bounds>,
+    pub bounds: Arc<OutboxLimits>,
     /// Who may connect.
     pub authenticator: Authenticator,
     /// The sessions, by their ids.

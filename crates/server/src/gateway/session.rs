@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,8 +15,8 @@ use super::Gateway;
 use super::client::Client;
 use super::limits::{Bucket, Slot};
 use super::lines::About;
-use crate::connection::outbox::{Ending, OnEnd, Outbox};
-use crate::connection::stream::{Above, Passage};
+use crate::connection::outbox::{Ending, Outbox};
+use crate::connection::stream::{EngineHooks, PacketAction};
 use crate::message::member_id::random_id;
 use crate::rooms::member::Member;
 use crate::telemetry::metrics::{Disconnected, Rejected};
@@ -109,8 +109,12 @@ impl Session {
             transport: Mutex::new(Some(transport)),
             slot: Mutex::new(Some(slot)),
         });
-        let on_end: Weak<Session> = Arc::downgrade(&session);
-        session.outbox.on_end(on_end);
+        let closed = Arc::downgrade(&session);
+        session.outbox.on_close(move |reason, unsent| {
+            if let Some(session) = closed.upgrade() {
+                session.closed(reason, unsent);
+            }
+        });
         gateway.metrics.connections(transport).inc();
         gateway.sessions.insert(session.clone());
         let transport = transport.label();
@@ -197,35 +201,38 @@ impl Session {
     /// The engine accepted the client in a namespace: its CONNECT names the public id, and the
     /// client's events count from then on. In revision 3 there is no id in it (Socket.IO
     /// protocol, revision 4).
-    fn connected(&self, rest: &[u8]) -> Passage {
+    fn connected(&self, rest: &[u8]) -> PacketAction {
         let text = String::from_utf8_lossy(rest);
         let namespace = match text.split_once(',') {
             Some((namespace, _)) if namespace.starts_with('/') => namespace,
             _ if text.starts_with('/') => &text,
             _ => "/",
         };
-        let Some(client) = self.client(namespace) else { return Passage::Drop };
+        let Some(client) = self.client(namespace) else { return PacketAction::Drop };
         let sid = Data::Object(vec![("sid".to_owned(), Data::from(&*client.member.id))]);
         let payload = (self.outbox.revision() == Revision::V4).then_some(&sid);
         let packet = packet::encode_connect(namespace, payload);
-        Passage::SendThen(Encoded::message(&packet, Vec::new()), Box::new(move || client.arrive()))
+        PacketAction::SendThen(
+            Encoded::message(&packet, Vec::new()),
+            Box::new(move || client.arrive()),
+        )
     }
 }
 
-impl Above for Session {
-    fn passes(&self, text: &[u8], attachments: Vec<Bytes>) -> Passage {
+impl EngineHooks for Session {
+    fn on_packet(&self, text: &[u8], attachments: Vec<Bytes>) -> PacketAction {
         match text {
             // The open packet: the handshake sent ours, with our own id.
-            [b'0', ..] => Passage::Drop,
+            [b'0', ..] => PacketAction::Drop,
             [b'4', b'0', rest @ ..] => self.connected(rest),
             [b'4', b'4', rest @ ..] => {
-                Passage::Send(super::connect::refusal(rest, self.outbox.revision()))
+                PacketAction::Send(super::connect::refusal(rest, self.outbox.revision()))
             }
-            _ => Passage::Send(Encoded::new(text, attachments)),
+            _ => PacketAction::Send(Encoded::new(text, attachments)),
         }
     }
 
-    fn violated(&self, error: FrameError) {
+    fn on_violation(&self, error: FrameError) {
         let reason = match error {
             FrameError::TooLong => Rejected::Payload,
             _ => Rejected::BadPacket,
@@ -234,7 +241,7 @@ impl Above for Session {
         self.outbox.close(Disconnected::TransportError, Ending::Finish);
     }
 
-    fn departed(&self, gave_up: bool) {
+    fn on_close(&self, gave_up: bool) {
         self.gave_up.store(gave_up, Ordering::Relaxed);
         let clients = {
             let mut namespaces = self.namespaces.lock();
@@ -281,8 +288,8 @@ impl Session {
     }
 }
 
-impl OnEnd for Session {
-    fn ended(&self, reason: Disconnected, unsent: usize) {
+impl Session {
+    fn closed(&self, reason: Disconnected, unsent: usize) {
         self.gateway.sessions.remove(&self.sid);
         if let Some(transport) = self.transport.lock().take() {
             self.gateway.metrics.connections(transport).dec();

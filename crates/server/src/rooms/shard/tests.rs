@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
@@ -10,37 +10,16 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::connection::outbox::{Bounds, Outbox, Surroundings};
+use crate::connection::outbox::{Outbox, OutboxContext, OutboxLimits};
 use crate::message::member_id::next_number;
 use crate::message::{Publication, Source};
 use crate::rooms::member::Dismiss;
-use crate::telemetry::latency::ledger::Stamp;
 use crate::telemetry::metrics::Metrics;
 use rookery_protocol::Data;
 use rookery_protocol::Revision;
 
 /// More than one chunk.
 const MEMBERS: usize = CHUNK + 40;
-
-#[derive(Default)]
-struct Book {
-    written: AtomicU64,
-    gone: AtomicU64,
-}
-
-impl Ledger for Book {
-    fn is_due(&self, _: usize) -> bool {
-        true
-    }
-
-    fn written(&self, _: &Stamp, _: usize, at: &[Instant]) {
-        self.written.fetch_add(at.len() as u64, Ordering::Relaxed);
-    }
-
-    fn dropped(&self, _: Outcome, n: u64) {
-        self.gone.fetch_add(n, Ordering::Relaxed);
-    }
-}
 
 struct Unheard;
 
@@ -70,16 +49,16 @@ impl Answer for Silent {
 struct World {
     queue: mpsc::Sender<Message>,
     members: Vec<Arc<Member>>,
-    book: Arc<Book>,
+    recorder: Arc<DeliveryRecorder>,
 }
 
 impl World {
     /// Members of `a`; every second is in `b` as well, every tenth in `s`.
     async fn new() -> Self {
-        let book = Arc::new(Book::default());
-        let around = Arc::new(Surroundings {
-            bounds: Arc::new(Bounds::new(1 << 30, Duration::from_secs(60), 1 << 30)),
-            ledger: book.clone(),
+        let recorder = DeliveryRecorder::for_test();
+        let around = Arc::new(OutboxContext {
+            limits: Arc::new(OutboxLimits::new(1 << 30, Duration::from_secs(60), 1 << 30)),
+            recorder: recorder.clone(),
             backlog: Arc::default(),
             runtime: Handle::current(),
             tracker: TaskTracker::new(),
@@ -88,8 +67,8 @@ impl World {
         let index = Arc::new(Index::new(1, "pod-test".into(), metrics));
         let rooms = Rooms::new(0, index, Arc::new(Unheard), Arc::new(AtomicUsize::new(100)));
         let (queue, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(Shard::new(rooms, book.clone(), receiver).run());
-        let mut world = World { queue, members: Vec::new(), book };
+        tokio::spawn(Shard::new(rooms, recorder.clone(), receiver).run());
+        let mut world = World { queue, members: Vec::new(), recorder };
         for n in 0..MEMBERS {
             let member = Arc::new(Member {
                 id: format!("pod-test{n:012}").into(),
@@ -230,7 +209,7 @@ async fn a_member_that_is_gone_before_its_chunk_is_counted() {
         crate::connection::outbox::Ending::Abort,
     );
     world.tell(Message::Depart(lost)).await;
-    while world.book.gone.load(Ordering::Relaxed) < 1 {
+    while world.recorder.count(Outcome::Gone) < 1 {
         tokio::task::yield_now().await;
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::client::{Numbered, Received};
 use super::*;
-use crate::connection::stream::{Above, Passage, SessionStream};
+use crate::connection::stream::{EngineHooks, PacketAction, SessionStream};
 use rookery_protocol::frames::{FrameError, Opcode, parse_client_frame, put_client_frame};
 use rookery_protocol::payload::Packet;
 
@@ -111,19 +111,19 @@ proptest! {
     }
 }
 
-/// The session above: it lets everything pass.
-struct Open;
+/// Hooks that send every packet.
+struct SendAll;
 
-impl Above for Open {
-    fn passes(&self, text: &[u8], attachments: Vec<Bytes>) -> Passage {
-        Passage::Send(Encoded::new(text, attachments))
+impl EngineHooks for SendAll {
+    fn on_packet(&self, text: &[u8], attachments: Vec<Bytes>) -> PacketAction {
+        PacketAction::Send(Encoded::new(text, attachments))
     }
 
-    fn violated(&self, error: FrameError) {
-        panic!("the client here breaks no rule: {error}");
+    fn on_violation(&self, error: FrameError) {
+        panic!("the test's client sends valid frames: {error}");
     }
 
-    fn departed(&self, _: bool) {}
+    fn on_close(&self, _: bool) {}
 }
 
 /// One session: the engine's side, the shard's, and the client's.
@@ -165,7 +165,7 @@ async fn tell(story: Story) {
 impl World {
     fn new(revision: Revision, queue: usize) -> Self {
         let fixture = Fixture::new(revision, queue, PATIENCE);
-        let stream = SessionStream::new(fixture.outbox.clone(), Arc::new(Open), 1 << 20);
+        let stream = SessionStream::new(fixture.outbox.clone(), Arc::new(SendAll), 1 << 20);
         let mut world = World {
             fixture,
             revision,
@@ -250,10 +250,10 @@ impl World {
 
     fn deliver(&mut self, items: Vec<(Shape, bool)>) {
         let items: Vec<_> = items.into_iter().map(|(s, v)| (self.packet(s), v)).collect();
-        let before = self.fixture.book.of(Outcome::DroppedVolatile);
+        let before = self.fixture.count(Outcome::DroppedVolatile);
         let encoded = items.iter().map(|((_, packet), v)| (packet.encoded(), *v)).collect();
         let delivered = self.fixture.deliver(encoded);
-        let dropped = self.fixture.book.of(Outcome::DroppedVolatile) - before;
+        let dropped = self.fixture.count(Outcome::DroppedVolatile) - before;
         let volatile = items.iter().filter(|(_, volatile)| *volatile).count() as u64;
         assert!(dropped == 0 || dropped == volatile, "all of a bundle's volatile or none");
         if delivered != Delivered::Gone {
@@ -368,10 +368,10 @@ impl World {
         if whole {
             assert_eq!(got.len(), self.due.len(), "all of it");
             assert!(self.received.closed, "the end is told");
-            assert_eq!(self.fixture.book.of(Outcome::DroppedSlow), 0);
+            assert_eq!(self.fixture.count(Outcome::DroppedSlow), 0);
         }
         if reason == Disconnected::Slow {
-            assert!(self.fixture.book.of(Outcome::Gone) <= self.fixture.handed);
+            assert!(self.fixture.count(Outcome::Gone) <= self.fixture.handed);
         }
     }
 
