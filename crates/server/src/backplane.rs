@@ -133,11 +133,8 @@ impl Backplane {
         let channels = Channels::new(&config.prefix, pod.clone());
         let (outgoing, queue) = Outgoing::new();
         let (inbound, received) = mpsc::channel(INBOUND_QUEUE);
-        let status = Arc::new(LinkStatus::new(
-            metrics.clone(),
-            interests.clone(),
-            tasks.shutdown.clone(),
-        ));
+        let status =
+            Arc::new(LinkStatus::new(metrics.clone(), interests.clone(), tasks.shutdown.clone()));
         let peers = Arc::new(Peers::default());
         let shared = Parts {
             heartbeat: Arc::new(Heartbeat::new(

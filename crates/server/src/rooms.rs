@@ -16,3 +16,5 @@ pub mod recipients;
 pub mod scheduler;
 pub mod shard;
 pub mod statistics;
+#[cfg(test)]
+mod testing;

@@ -97,7 +97,10 @@ mod tests {
     fn names_are_nodes() {
         let channels = Channels::new("socket.io", "podpodpo".into());
         assert_eq!(channels.general("/"), "socket.io#/#");
-        assert_eq!(channels.room(RoomKeyRef { namespace: "/admin", room: "a#b" }), "socket.io#/admin#a#b#");
+        assert_eq!(
+            channels.room(RoomKeyRef { namespace: "/admin", room: "a#b" }),
+            "socket.io#/admin#a#b#"
+        );
         assert_eq!(channels.requests("/"), "socket.io-request#/#");
         assert_eq!(channels.responses("/"), "socket.io-response#/#");
         assert_eq!(channels.own_responses("/"), "socket.io-response#/#podpodpo#");

@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(sender(&bytes), Some(&b"podpodpo"[..]));
         let Data::Array(parts) = msgpack::read(&bytes).unwrap() else { panic!("no array") };
         assert_eq!(parts[1].get("type"), Some(&Data::Number(EVENT.into())));
-        let decoded = decode(&bytes).unwrap();
+        let broadcast = decode(&bytes).unwrap();
         assert_eq!(broadcast.uid, "podpodpo");
         assert_eq!(broadcast.namespace, "/admin");
         assert_eq!(broadcast.rooms, publication.rooms);
@@ -271,7 +271,7 @@ mod tests {
         bytes.extend(b"emitter");
         bytes.extend(b"\x83\xa4type\x02\xa4data\x93\xa1e\x01\xc0\xa3nsp\xa1/");
         bytes.extend(b"\x83\xa5rooms\x92\xa1r\x07\xa5flags\x80\xa6except\x90");
-        let decoded = decode(&bytes).unwrap();
+        let broadcast = decode(&bytes).unwrap();
         assert_eq!(broadcast.uid, "emitter");
         assert_eq!(broadcast.args, [Data::Number(1.into()), Data::Null]);
         assert_eq!(broadcast.rooms, [Room::from("r"), Room::from("7")]);

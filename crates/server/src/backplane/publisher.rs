@@ -90,10 +90,11 @@ impl Publisher {
     /// Keeps the connection until `shutdown`; then sends what still waits, for a second.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let (mut backoff, mut links) = (Backoff::default(), 0_u64);
+        let (client, clock) = (self.client.clone(), self.clock.clone());
         while !shutdown.is_cancelled() {
             let opened = tokio::select! {
                 () = shutdown.cancelled() => return,
-                opened = self.open() => opened,
+                opened = open(&client, &clock) => opened,
             };
             match opened {
                 Ok((connection, lost)) => {
@@ -113,24 +114,6 @@ impl Publisher {
                 () = tokio::time::sleep(backoff.next()) => {}
             }
         }
-    }
-
-    /// Connects, and learns Redis' time.
-    async fn open(&self) -> Result<(MultiplexedConnection, CancellationToken), RedisError> {
-        let lost = CancellationToken::new();
-        let ended = lost.clone();
-        let push = move |info: PushInfo| -> Result<(), redis::aio::SendError> {
-            if info.kind == PushKind::Disconnection {
-                ended.cancel();
-            }
-            Ok(())
-        };
-        let mut connection = connect(&self.client, Some(ANSWER), push).await?;
-        self.clock.reset();
-        for _ in 0..FIRST_SAMPLES {
-            ask_time(&self.clock, &mut connection).await?;
-        }
-        Ok((connection, lost))
     }
 
     /// Sends until the connection is lost; gives why.
@@ -270,6 +253,27 @@ impl Publisher {
         // What is left over when the time is up is counted as unsent.
         let _ = tokio::time::timeout(FAREWELL, all).await;
     }
+}
+
+/// Connects, and learns Redis' time.
+async fn open(
+    client: &redis::Client,
+    clock: &Clock,
+) -> Result<(MultiplexedConnection, CancellationToken), RedisError> {
+    let lost = CancellationToken::new();
+    let ended = lost.clone();
+    let push = move |info: PushInfo| -> Result<(), redis::aio::SendError> {
+        if info.kind == PushKind::Disconnection {
+            ended.cancel();
+        }
+        Ok(())
+    };
+    let mut connection = connect(client, Some(ANSWER), push).await?;
+    clock.reset();
+    for _ in 0..FIRST_SAMPLES {
+        ask_time(clock, &mut connection).await?;
+    }
+    Ok((connection, lost))
 }
 
 fn publications(kinds: &[MessageKind]) -> u64 {

@@ -117,11 +117,9 @@ impl Batch {
         let except = if self.excludes_members() { &[] } else { &first.except[..] };
         self.recipients = membership.recipients(&first.namespace, &first.rooms, except);
         let mut recipients = vec![self.recipients.len(); self.publications.len()];
-        if let [room] = &first.rooms[..] {
-            for (key, publications) in &self.excluded {
-                if membership.has(&first.namespace, room, *key) {
-                    publications.iter().for_each(|at| recipients[*at] -= 1);
-                }
+        for (key, publications) in &self.excluded {
+            if membership.has(&first.namespace, &first.rooms, *key) {
+                publications.iter().for_each(|at| recipients[*at] -= 1);
             }
         }
         for (publication, recipients) in self.publications.iter().zip(&recipients) {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use rookery_protocol::Room;
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
 
 use super::encoded_publication::EncodedPublication;
 use super::index::RoomIndex;
@@ -171,27 +171,17 @@ impl LocalRooms {
         Reservation::new(permits)
     }
 
-    /// Delivers to the shards where a place is reserved.
-    pub fn deliver(&self, reservation: Reservation<'_>, publication: Publication) {
-        if !reservation.is_empty() {
-            reservation.send(&self.encode(publication), || None);
-        }
-    }
-
-    /// The same, and counts the recipients.
-    pub fn deliver_counted(
+    /// Delivers to the shards where a place is reserved. Where it is `counted`, they tell the number
+    /// of its recipients.
+    pub fn deliver(
         &self,
         reservation: Reservation<'_>,
         publication: Publication,
+        counted: bool,
     ) -> RecipientCount {
-        let mut counts = Vec::new();
-        if !reservation.is_empty() {
-            reservation.send(&self.encode(publication), || {
-                let (count, counted) = oneshot::channel();
-                counts.push(counted);
-                Some(count)
-            });
+        if reservation.is_empty() {
+            return RecipientCount::default();
         }
-        RecipientCount::new(counts)
+        reservation.send(&self.encode(publication), counted)
     }
 }

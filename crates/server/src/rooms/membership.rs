@@ -101,10 +101,9 @@ impl Membership {
         namespace.is_some_and(|namespace| namespace.is_in(member.key, rooms))
     }
 
-    /// Whether the member with this key is in the room.
-    pub fn has(&self, namespace: &str, room: &Room, key: u64) -> bool {
-        let namespace = self.namespaces.get(namespace);
-        namespace.is_some_and(|namespace| namespace.is_in(key, std::slice::from_ref(room)))
+    /// Whether the member with this key is in any of `rooms` (empty: in the namespace).
+    pub fn has(&self, namespace: &str, rooms: &[Room], key: u64) -> bool {
+        self.namespaces.get(namespace).is_some_and(|namespace| namespace.is_in(key, rooms))
     }
 
     /// The selected members.

@@ -197,9 +197,9 @@ impl Shard {
         still_in: Option<&[Room]>,
     ) {
         let (mut gone, mut written) = (0, 0);
-        let traced = || packets.packets().iter().any(|packet| packet.trace().is_some());
-        let timed =
-            self.recorder.is_due(recipients.len() * packets.packets().len()) || traced();
+        let tags = || packets.packets().iter().filter_map(|packet| packet.tag.as_ref());
+        let traced = || tags().any(|tag| tag.trace.is_some());
+        let timed = self.recorder.is_due(recipients.len() * packets.packets().len()) || traced();
         self.written_at.clear();
         for recipient in recipients {
             if let Some(rooms) = still_in
@@ -220,7 +220,7 @@ impl Shard {
                 Delivered::Gone => gone += 1,
             }
         }
-        for tag in packets.packets().iter().filter_map(|packet| packet.tag.as_ref()) {
+        for tag in tags() {
             self.recorder.written(tag, written, &self.written_at);
             tag.lost(gone);
         }

@@ -44,8 +44,7 @@ impl<'a> Session<'a> {
     pub async fn open(subscriber: &'a Subscriber) -> RedisResult<Session<'a>> {
         let (lost, heard) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
         let push = {
-            let (decoder, lost, heard) =
-                (subscriber.decoder.clone(), lost.clone(), heard.clone());
+            let (decoder, lost, heard) = (subscriber.decoder.clone(), lost.clone(), heard.clone());
             move |info: PushInfo| -> Result<(), redis::aio::SendError> {
                 match info.kind {
                     PushKind::Disconnection => lost.cancel(),
@@ -136,7 +135,8 @@ impl<'a> Session<'a> {
     ) -> Result<(), String> {
         self.resubscribing += usize::from(resubscribes);
         let channels = &self.subscriber.channels;
-        let names: Vec<String> = tickets.iter().map(|(key, _)| channels.room(key.as_ref())).collect();
+        let names: Vec<String> =
+            tickets.iter().map(|(key, _)| channels.room(key.as_ref())).collect();
         let mut connection = self.connection.clone();
         let sent = async move {
             let result = connection.subscribe(names).await;

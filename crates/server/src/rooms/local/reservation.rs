@@ -27,24 +27,28 @@ impl<'a> Reservation<'a> {
     pub(super) fn send(
         self,
         publication: &Arc<EncodedPublication>,
-        mut count: impl FnMut() -> Option<oneshot::Sender<usize>>,
-    ) {
+        counted: bool,
+    ) -> RecipientCount {
+        let mut counts = Vec::new();
         for permit in self.permits {
-            permit.send(ShardCommand::Publish(publication.clone(), count()));
+            let count = counted.then(|| {
+                let (count, answer) = oneshot::channel();
+                counts.push(answer);
+                count
+            });
+            permit.send(ShardCommand::Publish(publication.clone(), count));
         }
+        RecipientCount { counts }
     }
 }
 
 /// How many recipients a publication has here, as the shards tell when they begin to deliver it.
+#[derive(Default)]
 pub struct RecipientCount {
     counts: Vec<oneshot::Receiver<usize>>,
 }
 
 impl RecipientCount {
-    pub(super) fn new(counts: Vec<oneshot::Receiver<usize>>) -> Self {
-        RecipientCount { counts }
-    }
-
     /// Waits for all shards.
     pub async fn total(self) -> usize {
         // A shard that is gone has no recipients.

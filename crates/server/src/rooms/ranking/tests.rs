@@ -80,11 +80,8 @@ fn figures_of_other_instances_cannot_overflow() {
 
 #[test]
 fn a_share_keeps_the_counts_of_its_histogram() {
-    let before = Histogram::from_parts(
-        &[1, 0, 3],
-        Duration::from_micros(500),
-        Duration::from_micros(240),
-    );
+    let before =
+        Histogram::from_parts(&[1, 0, 3], Duration::from_micros(500), Duration::from_micros(240));
     let share = RoomShare::new(0, 9, &before);
     assert_eq!((share.counts.as_slice(), share.deliveries), (&[1, 0, 3][..], 9));
     let after = share.latency();
