@@ -4,19 +4,21 @@
 mod api_service;
 mod authorize;
 mod certificates;
-mod documents;
 mod front_proxy;
+mod installation;
 mod listener;
-mod moving;
-mod presence;
+mod object_names;
+mod responses;
 mod routes;
 mod selector;
+mod serving;
+mod terminating;
 mod tls;
+mod uninstall;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Api, Client};
+use kube::Client;
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,55 +28,10 @@ use tokio_util::task::TaskTracker;
 use self::authorize::Authorizer;
 use self::certificates::Issued;
 use self::front_proxy::FrontProxy;
+pub use self::object_names::Names;
+pub use self::serving::Serving;
 use self::tls::Tls;
 use super::pods::Pods;
-
-/// What the operator's own objects are called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
-    /// The operator's namespace.
-    pub namespace: String,
-    /// The Service in front of the API, whose port is 443.
-    pub service: String,
-    /// The Deployment that owns the Secret.
-    pub deployment: String,
-    /// The ClusterRole that owns the APIService.
-    pub cluster_role: String,
-}
-
-impl Names {
-    /// What the API server calls the Service by.
-    fn dns_names(&self) -> Vec<String> {
-        vec![format!("{}.{}.svc", self.service, self.namespace)]
-    }
-
-    async fn deployment(&self, client: &Client) -> kube::Result<Option<Deployment>> {
-        let api: Api<Deployment> = Api::namespaced(client.clone(), &self.namespace);
-        api.get_opt(&self.deployment).await
-    }
-}
-
-/// Who serves the cluster's custom metrics, as the leader sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Serving {
-    /// This operator.
-    Ours,
-    /// This operator, but the API server does not get through to it.
-    Unreachable {
-        /// What the API server says.
-        message: String,
-    },
-    /// Somebody else, who is left alone.
-    Foreign {
-        /// The other's service, `namespace/name`.
-        service: String,
-    },
-    /// Nobody: this replica does not lead, has not looked yet, or is being taken down.
-    Off {
-        /// Why.
-        reason: String,
-    },
-}
 
 /// The API, its certificates and its APIService. Cloning is shallow.
 #[derive(Clone)]
@@ -139,7 +96,7 @@ impl CustomMetrics {
         tracker.spawn(front_proxy::keep(client(), self.front_proxy.clone(), stop()));
         let (issued, front_proxy) = (self.issued.subscribe(), self.front_proxy.subscribe());
         tracker.spawn(tls::keep(issued, front_proxy, self.tls.clone(), stop()));
-        tracker.spawn(presence::keep(client(), names(), self.leaving.clone(), stop()));
+        tracker.spawn(uninstall::keep(client(), names(), self.leaving.clone(), stop()));
         let router = routes::router(self.routes.clone());
         let tls = self.tls.subscribe();
         tracker.spawn(listener::serve(listener, router, tls, stop(), listener::LINGER));
@@ -177,6 +134,6 @@ impl CustomMetrics {
     /// Deployment is gone, is being deleted or is scaled to 0, if its ClusterRole is gone, or if
     /// its namespace is being deleted, the APIService is removed. Takes at most 5 s.
     pub async fn farewell(&self) {
-        presence::farewell(&self.client, &self.names).await;
+        uninstall::farewell(&self.client, &self.names).await;
     }
 }

@@ -46,6 +46,9 @@ pub const INTERNAL_PORT: &str = "internal";
 /// Port name of the internal listener in the Service that Prometheus follows.
 pub const METRICS_PORT: &str = "metrics";
 
+/// Port of the Service for clients, to which the Ingress routes.
+pub const CLIENT_SERVICE_PORT: i32 = 80;
+
 /// Port for clients, where the configuration names no other.
 pub const DEFAULT_CLIENT_PORT: u16 = 3000;
 

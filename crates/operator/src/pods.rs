@@ -1,9 +1,11 @@
 //! The servers' pods and how many connections each holds, read from the pods themselves.
 
-mod book;
 mod changes;
-mod reader;
+mod observed;
 mod sample;
+mod scraper;
+mod server_pod;
+mod store;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -12,7 +14,6 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
 use kube::core::Selector;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -25,51 +26,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use self::book::{Book, Facts};
 use self::changes::Boards;
-use self::reader::Reader;
+use self::observed::Facts;
 use self::sample::Sample;
+use self::scraper::Reader;
+pub use self::server_pod::PodCount;
+pub use self::store::STALE_AFTER;
+use self::store::{Book, READ_EVERY};
 use super::names;
 use super::observe::Scope;
-
-/// How often a pod is read whose count changes, and one that could not be read.
-const READ_EVERY: Duration = Duration::from_secs(2);
-
-/// How often a pod is read whose count has long been the same. Two of these and a read's
-/// deadline are within [`STALE_AFTER`].
-const READ_QUIET_EVERY: Duration = Duration::from_secs(4);
 
 /// Longest time that a read may take.
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Age from which a count is not served.
-pub const STALE_AFTER: Duration = Duration::from_secs(10);
-
 /// Reads at once. Further ones wait for a place; each place is free again within a deadline.
 const READS_AT_ONCE: usize = 32;
-
-/// One server's pod.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PodCount {
-    /// The pod's namespace.
-    pub namespace: String,
-    /// The pod's name.
-    pub name: String,
-    /// The name of the `Rookery` that it belongs to.
-    pub instance: String,
-    /// Whether its condition `Ready` is true.
-    pub ready: bool,
-    /// Whether it is being deleted.
-    pub terminating: bool,
-    /// Its connections; none while it has not been read, or not within [`STALE_AFTER`].
-    pub connections: Option<u64>,
-    /// Whether its links to Redis are up; none where it has no Redis, or was not read.
-    pub redis_up: Option<bool>,
-    /// When `connections` was read.
-    pub read_at: Option<Timestamp>,
-    /// The annotation [`names::DELETION_COST`], where it is a number.
-    pub deletion_cost: Option<i32>,
-}
 
 /// The servers' pods, followed by watches and read every few seconds. Cloning is shallow.
 #[derive(Clone)]

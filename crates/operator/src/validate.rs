@@ -2,6 +2,7 @@
 //! asked.
 
 mod effective;
+mod problem;
 mod rules;
 mod syntax;
 
@@ -13,6 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
 pub(super) use effective::CONFIG_DIR;
+use problem::Problems;
+pub use problem::{Invalid, Problem};
 
 use super::crd::{Rookery, RookerySpec, SecretKey};
 use super::names;
@@ -30,32 +33,6 @@ pub struct Defaults {
     /// Where the operator runs: its pods may reach the servers' internal port. `None` where
     /// there is no operator.
     pub operator_namespace: Option<String>,
-}
-
-/// One thing that is wrong with a resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The field's full path, such as `spec.config.limits.queue`.
-    pub field: String,
-    /// What is wrong with it, and what to do.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.text)
-    }
-}
-
-/// A resource that cannot be had: at least one problem, shown on a line each.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Invalid(pub Vec<Problem>);
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
 }
 
 /// A resource that makes sense, with everything that was left out filled in.
@@ -183,22 +160,6 @@ impl fmt::Debug for Validated {
 fn owner(resource: &Rookery) -> Option<OwnerReference> {
     let owner = resource.controller_owner_ref(&())?;
     Some(OwnerReference { block_owner_deletion: Some(true), ..owner })
-}
-
-/// Collects problems.
-#[derive(Default)]
-struct Problems(Vec<Problem>);
-
-impl Problems {
-    fn say(&mut self, field: impl Into<String>, text: impl fmt::Display) {
-        self.0.push(Problem { field: field.into(), text: text.to_string() });
-    }
-
-    fn say_if(&mut self, wrong: bool, field: &str, text: impl fmt::Display) {
-        if wrong {
-            self.say(field, text);
-        }
-    }
 }
 
 #[cfg(test)]

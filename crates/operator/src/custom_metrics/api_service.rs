@@ -2,7 +2,8 @@
 //! given up to any other owner, and never left behind, since one without a backend keeps every
 //! namespace of the cluster from being deleted.
 
-mod judge;
+mod object;
+mod ownership;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,12 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
-use k8s_openapi::ByteString;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
-    APIService, APIServiceSpec, ServiceReference,
-};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -24,21 +21,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::judge::{Verdict, judge};
+use self::object::{NAME, desired};
+use self::ownership::{Verdict, judge};
 use super::certificates::Issued;
-use super::documents::{GROUP, VERSION};
-use super::presence::{Presence, presence};
-use super::{Names, Serving};
+
+use super::installation::{Installation, installation};
+use super::object_names::Names;
+use super::responses::GROUP;
+use super::serving::Serving;
 use crate::names;
-
-/// The name that an APIService of this version must have.
-const NAME: &str = "v1beta2.custom.metrics.k8s.io";
-
-/// Lowest of the usual group priorities: nothing else is in this group.
-const GROUP_PRIORITY: i32 = 100;
-
-/// Order among the group's versions, of which there is one.
-const VERSION_PRIORITY: i32 = 200;
 
 /// How often it is looked whether all is as it should be, besides at every change.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -68,7 +59,7 @@ pub async fn keep(
 pub async fn remove(client: &Client, names: &Names) -> kube::Result<()> {
     let api: Api<APIService> = Api::all(client.clone());
     match api.get_opt(NAME).await? {
-        Some(found) if judge::is_ours(&found, names) => delete(&api, &found).await,
+        Some(found) if ownership::is_ours(&found, names) => delete(&api, &found).await,
         _ => Ok(()),
     }
 }
@@ -167,16 +158,16 @@ impl Keeper {
     }
 
     async fn look(&mut self, api: &Api<APIService>, bundle: String) -> anyhow::Result<()> {
-        let owner = match presence(&self.client, &self.names).await? {
-            Presence::Staying(owner) => owner,
-            Presence::Leaving(reason) => {
+        let owner = match installation(&self.client, &self.names).await? {
+            Installation::Staying(owner) => owner,
+            Installation::Leaving(reason) => {
                 self.tell(Serving::Off { reason });
                 return Ok(());
             }
         };
         let desired = desired(&self.names, owner, bundle);
         let told = match judge(&self.seen, &desired, &self.names) {
-            Verdict::InStep(found) => judge::availability(found, Timestamp::now()),
+            Verdict::InStep(found) => ownership::availability(found, Timestamp::now()),
             Verdict::Create => {
                 self.create(api, &desired).await?;
                 Serving::Ours
@@ -237,34 +228,4 @@ async fn change(
         Err(error) => return Err(error.into()),
     }
     Ok(())
-}
-
-fn desired(names: &Names, owner: OwnerReference, bundle: String) -> APIService {
-    let labels = [
-        (names::MANAGED_BY.to_owned(), names::MANAGER.to_owned()),
-        (names::NAME.to_owned(), "rookery".to_owned()),
-        (names::COMPONENT.to_owned(), "operator".to_owned()),
-    ];
-    APIService {
-        metadata: ObjectMeta {
-            name: Some(NAME.to_owned()),
-            labels: Some(labels.into()),
-            owner_references: Some(vec![owner]),
-            ..ObjectMeta::default()
-        },
-        spec: Some(APIServiceSpec {
-            group: Some(GROUP.to_owned()),
-            version: Some(VERSION.to_owned()),
-            group_priority_minimum: GROUP_PRIORITY,
-            version_priority: VERSION_PRIORITY,
-            ca_bundle: Some(ByteString(bundle.into_bytes())),
-            service: Some(ServiceReference {
-                namespace: Some(names.namespace.clone()),
-                name: Some(names.service.clone()),
-                port: Some(443),
-            }),
-            ..APIServiceSpec::default()
-        }),
-        ..APIService::default()
-    }
 }

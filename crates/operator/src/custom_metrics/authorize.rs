@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::documents::{GROUP, VERSION};
 use super::front_proxy::User;
+use super::responses::{GROUP, VERSION};
 
 /// How long a yes holds.
 const ALLOWED_FOR: Duration = Duration::from_secs(300);

@@ -6,7 +6,8 @@
 //! The old one stays trusted until it expires. So no certificate is ever served whose authority
 //! the API server does not know yet.
 
-mod pem;
+mod error;
+mod parsed;
 mod secret;
 
 use std::time::Duration;
@@ -16,9 +17,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
-use thiserror::Error;
 
-use self::pem::Facts;
+use self::error::CertificateError;
+use self::parsed::Facts;
 pub use secret::{Issued, keep};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -35,20 +36,6 @@ const BACKDATED: Duration = HOUR;
 
 /// How long the next authority is trusted before it signs.
 const OVERLAP: Duration = DAY;
-
-/// Why certificates could not be made or read.
-#[derive(Debug, Error)]
-pub enum CertificateError {
-    /// A key or a certificate could not be made, or an authority's key cannot be read.
-    #[error("cannot make a certificate: {0}")]
-    Make(#[from] rcgen::Error),
-    /// What is kept is no certificate.
-    #[error("cannot read a certificate: {0}")]
-    Read(String),
-    /// A part is missing.
-    #[error("the Secret has no {0}")]
-    Missing(&'static str),
-}
 
 /// A certificate and its key, in PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,7 +82,7 @@ pub fn renewed(
     if renewed.needs_served(dns_names, now)? {
         renewed.served = serve(&renewed.signer, dns_names, now)?;
     }
-    renewed.trusted = pem::unexpired(&renewed.trusted, now);
+    renewed.trusted = parsed::unexpired(&renewed.trusted, now);
     Ok((renewed != *kit).then_some(renewed))
 }
 

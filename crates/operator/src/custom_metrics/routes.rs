@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::authorize::{Authorizer, Reading};
-use super::documents::{self, GROUP, VERSION};
 use super::front_proxy::{FrontProxy, User};
-use super::moving::with_those_that_move;
+use super::responses::{self, GROUP, VERSION};
 use super::selector;
+use super::terminating::with_those_that_move;
 use crate::names::CONNECTIONS_METRIC;
 use crate::pods::Pods;
 
@@ -47,15 +47,15 @@ pub fn router(api: Arc<Api>) -> Router {
     let version = format!("{group}/{VERSION}");
     let one = format!("{version}/namespaces/{{namespace}}/pods/{{name}}/{{metric}}");
     Router::new()
-        .route("/apis", get(|| async { Json(documents::groups()) }))
-        .route(&group, get(|| async { Json(documents::group()) }))
-        .route(&version, get(|| async { Json(documents::resources()) }))
+        .route("/apis", get(|| async { Json(responses::groups()) }))
+        .route(&group, get(|| async { Json(responses::group()) }))
+        .route(&version, get(|| async { Json(responses::resources()) }))
         .route(&one, get(values))
-        .route("/openapi/v2", get(|| async { Json(documents::openapi_v2()) }))
-        .route("/openapi/v3", get(|| async { Json(documents::openapi_v3()) }))
+        .route("/openapi/v2", get(|| async { Json(responses::openapi_v2()) }))
+        .route("/openapi/v3", get(|| async { Json(responses::openapi_v3()) }))
         .route(
             &format!("/openapi/v3/apis/{GROUP}/{VERSION}"),
-            get(|| async { Json(documents::openapi_v3_version()) }),
+            get(|| async { Json(responses::openapi_v3_version()) }),
         )
         .fallback(|| async { Failure::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
@@ -118,7 +118,7 @@ async fn values(
         return Err(Failure::not_found(&message));
     }
     let chosen = if of_metric.matches(&Default::default()) { &pods[..] } else { &[] };
-    Ok(Json(documents::values(chosen)))
+    Ok(Json(responses::values(chosen)))
 }
 
 fn pods(pods: &Pods, reading: &Reading, selector: &Selector) -> Vec<crate::pods::PodCount> {
@@ -187,7 +187,7 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = documents::failure(self.code.as_u16(), self.reason, &self.message);
+        let status = responses::failure(self.code.as_u16(), self.reason, &self.message);
         (self.code, Json(status)).into_response()
     }
 }

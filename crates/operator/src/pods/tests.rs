@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::store::READ_QUIET_EVERY;
 use super::*;
 
 fn facts(pod: Value) -> Facts {

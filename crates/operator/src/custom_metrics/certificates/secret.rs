@@ -22,8 +22,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{CertificateError, Kit, Pair, renewed};
-use crate::custom_metrics::Names;
+use super::error::CertificateError;
+use super::{Kit, Pair, renewed};
+use crate::custom_metrics::object_names::Names;
 use crate::names;
 
 /// How often it is looked whether something is due.

@@ -111,8 +111,8 @@ const DELETED: &str = "2026-03-04T05:06:07Z";
 #[tokio::test]
 async fn an_operator_that_stays_keeps_its_claim_and_owns_it_by_its_role() {
     let cluster = Cluster::new();
-    let presence = presence(&cluster.client(), &names()).await.unwrap();
-    let Presence::Staying(owner) = presence else { panic!("{presence:?}") };
+    let found = installation(&cluster.client(), &names()).await.unwrap();
+    let Installation::Staying(owner) = found else { panic!("{found:?}") };
     assert_eq!((owner.kind.as_str(), owner.uid.as_str()), ("ClusterRole", "role-uid"));
     farewell(&cluster.client(), &names()).await;
     assert!(cluster.claims());
@@ -139,8 +139,8 @@ async fn the_claim_goes_when_the_operator_is_taken_down() {
     for (part, way) in ways {
         let cluster = Cluster::new();
         way(&cluster);
-        let presence = presence(&cluster.client(), &names()).await.unwrap();
-        assert!(matches!(&presence, Presence::Leaving(why) if why.contains(part)), "{presence:?}");
+        let found = installation(&cluster.client(), &names()).await.unwrap();
+        assert!(matches!(&found, Installation::Leaving(why) if why.contains(part)), "{found:?}");
         farewell(&cluster.client(), &names()).await;
         assert!(!cluster.claims(), "{part}");
     }

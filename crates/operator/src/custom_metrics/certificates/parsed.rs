@@ -6,7 +6,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
 
-use super::CertificateError;
+use super::error::CertificateError;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 

@@ -6,8 +6,9 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::ResourceExt as _;
 
-use super::super::{Names, Serving};
-use super::NAME;
+use super::object::NAME;
+use crate::custom_metrics::object_names::Names;
+use crate::custom_metrics::serving::Serving;
 use crate::names;
 
 /// What is to be done.
@@ -106,7 +107,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
     use serde_json::json;
 
-    use super::super::desired;
+    use super::super::object::desired;
     use super::*;
 
     fn names() -> Names {

@@ -5,67 +5,21 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::rbac::v1::ClusterRole;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::watch_object;
-use kube::{Api, Client, Resource as _};
+use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Names, api_service};
+use super::api_service;
+use super::installation::{Installation, installation};
+use super::object_names::Names;
 
 /// Longest time for the last look, and what follows from it, when a replica stops.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a failed request rests.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-
-/// What the cluster says of the operator's installation.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Presence {
-    /// It stays. Cluster-scoped objects are owned by this, its ClusterRole: once that is deleted,
-    /// so are they, whether an operator runs or not.
-    Staying(OwnerReference),
-    /// It is being taken down, or cannot be taken down properly; with the reason.
-    Leaving(String),
-}
-
-/// Looks at the operator's Deployment, ClusterRole and namespace.
-///
-/// # Errors
-/// When the cluster refuses or cannot be reached.
-pub async fn presence(client: &Client, names: &Names) -> kube::Result<Presence> {
-    let leaving = |kind: &str, name: &str, how: &str| {
-        Ok(Presence::Leaving(format!("the operator's {kind} {name} {how}")))
-    };
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    match namespaces.get_opt(&names.namespace).await? {
-        Some(found) if found.metadata.deletion_timestamp.is_none() => {}
-        _ => return leaving("namespace", &names.namespace, "is being deleted"),
-    }
-    match names.deployment(client).await? {
-        None => return leaving("Deployment", &names.deployment, "does not exist"),
-        Some(found) if found.metadata.deletion_timestamp.is_some() => {
-            return leaving("Deployment", &names.deployment, "is being deleted");
-        }
-        Some(found) if found.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0)) => {
-            return leaving("Deployment", &names.deployment, "is scaled to 0");
-        }
-        Some(_) => {}
-    }
-    let roles: Api<ClusterRole> = Api::all(client.clone());
-    let role = roles.get_opt(&names.cluster_role).await?;
-    let role = role.filter(|role| role.metadata.deletion_timestamp.is_none());
-    match role.and_then(|role| role.owner_ref(&())) {
-        Some(owner) => Ok(Presence::Staying(owner)),
-        None => leaving(
-            "ClusterRole",
-            &names.cluster_role,
-            "does not exist: name the right one with --cluster-role",
-        ),
-    }
-}
 
 /// Watches the operator's namespace until `stop`, and removes the APIService as soon as it is
 /// being deleted. Every replica does so: the leader may be the first to go. `leaving` is
@@ -106,9 +60,9 @@ pub async fn farewell(client: &Client, names: &Names) {
 
 async fn last_look(client: &Client, names: &Names) {
     loop {
-        match presence(client, names).await {
-            Ok(Presence::Staying(_)) => return,
-            Ok(Presence::Leaving(reason)) => {
+        match installation(client, names).await {
+            Ok(Installation::Staying(_)) => return,
+            Ok(Installation::Leaving(reason)) => {
                 info!(reason, "the APIService goes with this operator");
                 return remove(client, names).await;
             }

@@ -1,101 +1,31 @@
 //! What is known of each pod. No clock and no network: both are handed in.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::changes::Instance;
+use super::observed::{Facts, Key};
 use super::sample::Sample;
-use super::{PodCount, READ_EVERY, READ_QUIET_EVERY, STALE_AFTER};
-use crate::names;
+use super::server_pod::PodCount;
+
+/// How often a pod is read whose count changes, and one that could not be read.
+pub const READ_EVERY: Duration = Duration::from_secs(2);
+
+/// How often a pod is read whose count has long been the same. Two of these and a read's
+/// deadline are within [`STALE_AFTER`].
+pub const READ_QUIET_EVERY: Duration = Duration::from_secs(4);
+
+/// Age from which a count is not served.
+pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// Reads with the same answer after which a pod is quiet.
 const QUIET_AFTER: u32 = 5;
-
-/// (namespace, name) of a pod.
-pub type Key = (String, String);
-
-/// What the cluster says of a pod.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Facts {
-    /// The pod's namespace.
-    pub namespace: String,
-    /// The pod's name.
-    pub name: String,
-    /// Tells a pod from an earlier one of the same name.
-    pub uid: String,
-    /// The `Rookery` that it belongs to.
-    pub instance: String,
-    /// The pod's labels.
-    pub labels: Arc<BTreeMap<String, String>>,
-    /// Where it is read; none unless it runs.
-    pub address: Option<SocketAddr>,
-    /// Whether its condition `Ready` is true.
-    pub ready: bool,
-    /// Whether it is being deleted.
-    pub terminating: bool,
-    /// Its annotation [`names::DELETION_COST`].
-    pub deletion_cost: Option<i32>,
-}
-
-impl Facts {
-    /// The facts of a pod that belongs to a `Rookery`; none of others.
-    pub fn of(pod: &Pod) -> Option<Self> {
-        let meta = &pod.metadata;
-        let labels = meta.labels.clone()?;
-        let annotation = meta.annotations.as_ref().and_then(|all| all.get(names::DELETION_COST));
-        Some(Facts {
-            namespace: meta.namespace.clone()?,
-            name: meta.name.clone()?,
-            uid: meta.uid.clone()?,
-            instance: labels.get(names::INSTANCE)?.clone(),
-            labels: Arc::new(labels),
-            address: address(pod),
-            ready: is_ready(pod),
-            terminating: meta.deletion_timestamp.is_some(),
-            deletion_cost: annotation.and_then(|cost| cost.parse().ok()),
-        })
-    }
-
-    /// Where the book has it.
-    pub fn key(&self) -> Key {
-        (self.namespace.clone(), self.name.clone())
-    }
-
-    /// A time within `period` that differs from pod to pod.
-    pub fn offset(&self, period: Duration) -> Duration {
-        let mut hasher = DefaultHasher::new();
-        self.uid.hash(&mut hasher);
-        Duration::from_millis(hasher.finish() % (period.as_millis() as u64).max(1))
-    }
-}
-
-fn address(pod: &Pod) -> Option<SocketAddr> {
-    let status = pod.status.as_ref()?;
-    if status.phase.as_deref() != Some("Running") {
-        return None;
-    }
-    let address: IpAddr = status.pod_ip.as_ref()?.parse().ok()?;
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let port = containers
-        .flat_map(|container| container.ports.iter().flatten())
-        .find(|port| port.name.as_deref() == Some(names::INTERNAL_PORT))
-        .and_then(|port| u16::try_from(port.container_port).ok());
-    Some(SocketAddr::new(address, port.unwrap_or(names::DEFAULT_INTERNAL_PORT)))
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
 
 /// The pods, by namespace and name.
 pub struct Book {
