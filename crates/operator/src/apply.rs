@@ -10,7 +10,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::names;
-use super::observe::Owned;
+use super::observe::OwnedObjects;
 
 /// Why an object could not be brought into the cluster.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ impl Applied {
 /// See [`ApplyError`]; what came before the failure stays applied.
 pub async fn apply(
     client: &Client,
-    owned: &Owned,
+    owned: &OwnedObjects,
     desired: &[DynamicObject],
     uid: &str,
     replicas: i32,
@@ -77,29 +77,33 @@ pub async fn apply(
         let target = Target::of(client, object);
         let before = owned.get(&target.kind, &target.namespace, &target.name);
         if let Some(before) = &before
-            && is_anothers(before, uid)
+            && is_owned_by_another(before, uid)
         {
             return Err(target.foreign());
         }
         let after = match before {
-            Some(before) if is_as_desired(object, &before) => before,
+            Some(before) if matches_desired(object, &before) => before,
             before => {
                 if before.is_none() {
-                    target.refuse_a_stranger(uid).await?;
+                    target.ensure_not_foreign(uid).await?;
                 }
                 let mut after = target.apply(names::MANAGER, &json!(object)).await?;
-                if let Some(rest) = what_was_added(&object.data, &after.data) {
+                if let Some(rest) = removal_patch(&object.data, &after.data) {
                     after = target.merge(&rest).await?;
                 }
                 let after = Arc::new(after);
                 if before.is_none_or(|b| b.resource_version() != after.resource_version()) {
-                    applied.changed.push(target.title());
+                    applied.changed.push(target.label());
                 }
                 after
             }
         };
-        let after = match target.kind == "Deployment" && wants_first_replicas(&after) {
-            true => Arc::new(target.apply(names::REPLICAS_MANAGER, &target.first(replicas)).await?),
+        let after = match target.kind == "Deployment" && needs_initial_replicas(&after) {
+            true => Arc::new(
+                target
+                    .apply(names::REPLICAS_MANAGER, &target.initial_replicas_patch(replicas))
+                    .await?,
+            ),
             false => after,
         };
         applied.objects.push(after);
@@ -111,7 +115,7 @@ pub async fn apply(
 /// Deletes what is owned and not desired, such as the Ingress of a resource that has none now.
 async fn prune(
     client: &Client,
-    owned: &Owned,
+    owned: &OwnedObjects,
     desired: &[DynamicObject],
     uid: &str,
     applied: &mut Applied,
@@ -144,29 +148,31 @@ async fn prune(
     Ok(())
 }
 
-/// Field manager of what was put right by a patch: see [`what_was_added`].
-const LISTS_MANAGER: &str = "rookery-operator-lists";
+/// Field manager of what was put right by a patch: see [`removal_patch`].
+const CLEANUP_MANAGER: &str = "rookery-operator-lists";
 
 /// A merge patch of the lists in which somebody has added an item, and of the files that somebody
 /// has added to a ConfigMap: server-side apply leaves others' items where they are (Kubernetes
 /// documentation, "Server-Side Apply", section "Merge strategy"), so a port or a container that
 /// was put in by hand would stay.
-fn what_was_added(desired: &Value, there: &Value) -> Option<Value> {
+fn removal_patch(desired: &Value, there: &Value) -> Option<Value> {
     let (Value::Object(desired), Value::Object(there)) = (desired, there) else { return None };
-    let stray = STRAY.iter().filter(|key| is_set(there.get(**key)) && !desired.contains_key(**key));
+    let unwanted = NEVER_SET
+        .iter()
+        .filter(|key| is_non_default(there.get(**key)) && !desired.contains_key(**key));
     let mut parts: serde_json::Map<String, Value> =
-        stray.map(|key| ((*key).to_owned(), Value::Null)).collect();
+        unwanted.map(|key| ((*key).to_owned(), Value::Null)).collect();
     let changed = desired.iter().filter_map(|(key, value)| {
         let found = there.get(key)?;
         let patch = match (value, found) {
-            (Value::Array(_), _) => has_other_length(value, found).then(|| value.clone()),
-            (Value::Object(files), Value::Object(found)) if key == FILES => {
+            (Value::Array(_), _) => lengths_differ(value, found).then(|| value.clone()),
+            (Value::Object(files), Value::Object(found)) if key == CONFIG_MAP_DATA => {
                 let more = found.keys().filter(|name| !files.contains_key(*name));
                 let gone: serde_json::Map<_, _> =
                     more.map(|name| (name.clone(), Value::Null)).collect();
                 (!gone.is_empty()).then_some(Value::Object(gone))
             }
-            _ => what_was_added(value, found),
+            _ => removal_patch(value, found),
         };
         Some((key.clone(), patch?))
     });
@@ -176,25 +182,25 @@ fn what_was_added(desired: &Value, there: &Value) -> Option<Value> {
 
 /// Fields that are never asked for, and change what runs or who gets in where somebody sets them:
 /// of a Deployment, of a pod, of a Service.
-const STRAY: [&str; 6] =
+const NEVER_SET: [&str; 6] =
     ["paused", "hostNetwork", "hostPID", "hostIPC", "externalIPs", "loadBalancerIP"];
 
 /// Whether a field says more than its default.
-fn is_set(found: Option<&Value>) -> bool {
-    found.is_some_and(|found| !is_nothing(found) && *found != Value::Bool(false))
+fn is_non_default(found: Option<&Value>) -> bool {
+    found.is_some_and(|found| !is_empty_value(found) && *found != Value::Bool(false))
 }
 
 /// What a ConfigMap holds.
-const FILES: &str = "data";
+const CONFIG_MAP_DATA: &str = "data";
 
 /// Whether a list, or one inside it, has another number of items.
-fn has_other_length(desired: &Value, there: &Value) -> bool {
+fn lengths_differ(desired: &Value, there: &Value) -> bool {
     match (desired, there) {
         (Value::Array(a), Value::Array(b)) => {
-            a.len() != b.len() || a.iter().zip(b).any(|(a, b)| has_other_length(a, b))
+            a.len() != b.len() || a.iter().zip(b).any(|(a, b)| lengths_differ(a, b))
         }
         (Value::Object(a), Value::Object(b)) => {
-            a.iter().any(|(key, a)| b.get(key).is_some_and(|b| has_other_length(a, b)))
+            a.iter().any(|(key, a)| b.get(key).is_some_and(|b| lengths_differ(a, b)))
         }
         _ => false,
     }
@@ -203,7 +209,7 @@ fn has_other_length(desired: &Value, there: &Value) -> bool {
 /// Whether an object that carries our label is of another resource than `uid`: `chat` has a Service
 /// `chat-internal`, and so has a resource of that name. One whose owner somebody has taken away is
 /// taken for this resource's.
-fn is_anothers(there: &DynamicObject, uid: &str) -> bool {
+fn is_owned_by_another(there: &DynamicObject, uid: &str) -> bool {
     let owners = there.owner_references();
     !owners.is_empty() && !owners.iter().any(|owner| owner.uid == uid)
 }
@@ -233,12 +239,12 @@ impl Target {
         }
     }
 
-    fn title(&self) -> String {
+    fn label(&self) -> String {
         format!("{} {}", self.kind, self.name)
     }
 
     /// Nothing is taken from somebody else: an object of the name, if there is one, must be ours.
-    async fn refuse_a_stranger(&self, uid: &str) -> Result<(), ApplyError> {
+    async fn ensure_not_foreign(&self, uid: &str) -> Result<(), ApplyError> {
         let Some(found) = self.api.get_metadata_opt(&self.name).await? else { return Ok(()) };
         match found.owner_references().iter().any(|owner| owner.uid == uid) {
             true => Ok(()),
@@ -252,16 +258,18 @@ impl Target {
 
     async fn apply(&self, manager: &str, object: &Value) -> Result<DynamicObject, ApplyError> {
         let params = PatchParams::apply(manager).force();
-        self.judge(self.api.patch(&self.name, &params, &Patch::Apply(object)).await)
+        self.classify(self.api.patch(&self.name, &params, &Patch::Apply(object)).await)
     }
 
     async fn merge(&self, part: &Value) -> Result<DynamicObject, ApplyError> {
-        let params =
-            PatchParams { field_manager: Some(LISTS_MANAGER.to_owned()), ..PatchParams::default() };
-        self.judge(self.api.patch(&self.name, &params, &Patch::Merge(part)).await)
+        let params = PatchParams {
+            field_manager: Some(CLEANUP_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.classify(self.api.patch(&self.name, &params, &Patch::Merge(part)).await)
     }
 
-    fn judge(&self, answer: kube::Result<DynamicObject>) -> Result<DynamicObject, ApplyError> {
+    fn classify(&self, answer: kube::Result<DynamicObject>) -> Result<DynamicObject, ApplyError> {
         match answer {
             Ok(applied) => Ok(applied),
             Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
@@ -276,7 +284,7 @@ impl Target {
     }
 
     /// The part of a Deployment that is applied once.
-    fn first(&self, replicas: i32) -> Value {
+    fn initial_replicas_patch(&self, replicas: i32) -> Value {
         json!({
             "apiVersion": self.api_version,
             "kind": self.kind,
@@ -293,49 +301,49 @@ impl Target {
 /// Whether a Deployment was just created: it says nowhere that it got its first replicas, and
 /// has the one that Kubernetes gives where none are written. One that was scaled is left alone,
 /// whatever became of the annotation.
-fn wants_first_replicas(deployment: &DynamicObject) -> bool {
+fn needs_initial_replicas(deployment: &DynamicObject) -> bool {
     !deployment.annotations().contains_key(names::INITIAL_REPLICAS)
         && deployment.data.pointer("/spec/replicas") == Some(&json!(1))
 }
 
 /// Whether `there` was applied from `desired`, and nobody has changed it since.
-fn is_as_desired(desired: &DynamicObject, there: &DynamicObject) -> bool {
+fn matches_desired(desired: &DynamicObject, there: &DynamicObject) -> bool {
     let (wanted, found) = (json!(desired.metadata), json!(there.metadata));
     there.metadata.deletion_timestamp.is_none()
         && ["labels", "annotations", "ownerReferences"]
             .iter()
-            .all(|part| is_part(&wanted[part], &found[part]))
-        && is_part(&desired.data, &there.data)
-        && what_was_added(&desired.data, &there.data).is_none()
+            .all(|part| is_subset(&wanted[part], &found[part]))
+        && is_subset(&desired.data, &there.data)
+        && removal_patch(&desired.data, &there.data).is_none()
 }
 
 /// Whether all that `part` says is in `whole` too, which may say more (what the cluster adds).
-fn is_part(part: &Value, whole: &Value) -> bool {
+fn is_subset(part: &Value, whole: &Value) -> bool {
     match (part, whole) {
         (Value::Null, _) => true,
         (Value::Object(part), Value::Object(whole)) => part.iter().all(|(key, value)| {
-            whole.get(key).map_or(is_nothing(value), |found| {
-                is_part(value, found) && (!is_whole(key) || is_part(found, value))
+            whole.get(key).map_or(is_empty_value(value), |found| {
+                is_subset(value, found) && (!is_compared_exactly(key) || is_subset(found, value))
             })
         }),
         (Value::Array(part), Value::Array(whole)) => {
-            part.len() == whole.len() && part.iter().zip(whole).all(|(a, b)| is_part(a, b))
+            part.len() == whole.len() && part.iter().zip(whole).all(|(a, b)| is_subset(a, b))
         }
         (part, whole) => part == whole,
     }
 }
 
 /// Whether a map of this name is one whole: a label that was added to a selector is a difference.
-fn is_whole(key: &str) -> bool {
-    key.ends_with("elector") || key == "matchLabels" || key == FILES
+fn is_compared_exactly(key: &str) -> bool {
+    key.ends_with("elector") || key == "matchLabels" || key == CONFIG_MAP_DATA
 }
 
 /// Whether the cluster leaves such a value out.
-fn is_nothing(value: &Value) -> bool {
+fn is_empty_value(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.values().all(is_nothing),
+        Value::Object(fields) => fields.values().all(is_empty_value),
         _ => false,
     }
 }

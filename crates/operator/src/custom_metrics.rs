@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::authorize::Authorizer;
-use self::certificates::Issued;
+use self::certificates::ServingCertificate;
 use self::front_proxy::FrontProxy;
-pub use self::object_names::Names;
+pub use self::object_names::ObjectNames;
 pub use self::serving::Serving;
 use self::tls::Tls;
 use super::pods::Pods;
@@ -37,9 +37,9 @@ use super::pods::Pods;
 #[derive(Clone)]
 pub struct CustomMetrics {
     client: Client,
-    names: Arc<Names>,
+    names: Arc<ObjectNames>,
     routes: Arc<routes::Api>,
-    issued: watch::Sender<Option<Arc<Issued>>>,
+    certificate: watch::Sender<Option<Arc<ServingCertificate>>>,
     front_proxy: watch::Sender<Option<Arc<FrontProxy>>>,
     tls: watch::Sender<Option<Tls>>,
     serving: watch::Sender<Serving>,
@@ -55,7 +55,7 @@ impl CustomMetrics {
         client: Client,
         pods: Pods,
         registry: &Registry,
-        names: Names,
+        names: ObjectNames,
     ) -> prometheus::Result<Self> {
         let requests = IntCounterVec::new(
             Opts::new(
@@ -77,7 +77,7 @@ impl CustomMetrics {
             client,
             names: Arc::new(names),
             routes: Arc::new(routes),
-            issued: watch::Sender::new(None),
+            certificate: watch::Sender::new(None),
             front_proxy,
             tls: watch::Sender::new(None),
             serving: watch::Sender::new(Serving::Off { reason }),
@@ -92,27 +92,28 @@ impl CustomMetrics {
         let client = || self.client.clone();
         let stop = || stop.clone();
         let names = || self.names.clone();
-        tracker.spawn(certificates::keep(client(), names(), self.issued.clone(), stop()));
-        tracker.spawn(front_proxy::keep(client(), self.front_proxy.clone(), stop()));
-        let (issued, front_proxy) = (self.issued.subscribe(), self.front_proxy.subscribe());
-        tracker.spawn(tls::keep(issued, front_proxy, self.tls.clone(), stop()));
-        tracker.spawn(uninstall::keep(client(), names(), self.leaving.clone(), stop()));
+        tracker.spawn(certificates::run(client(), names(), self.certificate.clone(), stop()));
+        tracker.spawn(front_proxy::run(client(), self.front_proxy.clone(), stop()));
+        let (certificate, front_proxy) =
+            (self.certificate.subscribe(), self.front_proxy.subscribe());
+        tracker.spawn(tls::run(certificate, front_proxy, self.tls.clone(), stop()));
+        tracker.spawn(uninstall::run(client(), names(), self.leaving.clone(), stop()));
         let router = routes::router(self.routes.clone());
         let tls = self.tls.subscribe();
-        tracker.spawn(listener::serve(listener, router, tls, stop(), listener::LINGER));
+        tracker.spawn(listener::serve(listener, router, tls, stop(), listener::SHUTDOWN_DELAY));
     }
 
     /// Keeps the APIService until `stop`, by the leader only. Afterwards
     /// [`serving`](Self::serving) is [`Serving::Off`].
-    pub async fn keep(&self, stop: CancellationToken) {
-        let keep = api_service::keep(
+    pub async fn run(&self, stop: CancellationToken) {
+        let run = api_service::run(
             self.client.clone(),
             self.names.clone(),
-            self.issued.subscribe(),
+            self.certificate.subscribe(),
             self.serving.clone(),
             stop,
         );
-        let reason = match self.leaving.run_until_cancelled(keep).await {
+        let reason = match self.leaving.run_until_cancelled(run).await {
             Some(()) => "this replica does not lead",
             None => "the operator's namespace is being deleted",
         };
@@ -130,10 +131,10 @@ impl CustomMetrics {
         self.tls.borrow().is_some() && self.front_proxy.borrow().is_some()
     }
 
-    /// What every replica does last, after [`keep`](Self::keep) has ended: if the operator's
+    /// What every replica does last, after [`run`](Self::run) has ended: if the operator's
     /// Deployment is gone, is being deleted or is scaled to 0, if its ClusterRole is gone, or if
     /// its namespace is being deleted, the APIService is removed. Takes at most 5 s.
-    pub async fn farewell(&self) {
-        uninstall::farewell(&self.client, &self.names).await;
+    pub async fn on_shutdown(&self) {
+        uninstall::on_shutdown(&self.client, &self.names).await;
     }
 }

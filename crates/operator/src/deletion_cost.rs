@@ -18,25 +18,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::names;
-use super::pods::{PodCount, Pods};
+use super::pods::{Pods, ServerPod};
 
 /// How often costs are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A pod's cost is written at most this often.
-const WRITE_EVERY: Duration = Duration::from_secs(30);
+const WRITE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The same, while a scale-down is to be expected.
-const WRITE_SHRINKING_EVERY: Duration = Duration::from_secs(5);
+const SCALE_DOWN_WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A tenth: smaller changes of a cost are not worth a write.
-const WORTH_WRITING: u64 = 10;
+const SIGNIFICANT_FRACTION: u64 = 10;
 
 /// Writes at once.
-const WRITES_AT_ONCE: usize = 8;
+const MAX_CONCURRENT_WRITES: usize = 8;
 
 /// Longest time that one may take.
-const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Field manager of the annotation, and of nothing else.
 const MANAGER: &str = "rookery-operator-deletion-cost";
@@ -55,18 +55,18 @@ pub struct Scaling {
 /// memory: it is called for each of them every second; none: it is not known, or does not scale.
 ///
 /// A write that fails is logged and tried again when the pod's next write is due.
-pub async fn keep(
+pub async fn run(
     client: Client,
     pods: Pods,
     scaling: impl Fn(&str, &str) -> Option<Scaling>,
     stop: CancellationToken,
 ) {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut ticks = tokio::time::interval(CHECK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut written = Written::default();
+    let mut written = WriteTimes::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let due = written.due(&pods.all(), &scaling, Instant::now());
-        let writes = stream::iter(due).for_each_concurrent(WRITES_AT_ONCE, |(pod, cost)| {
+        let writes = stream::iter(due).for_each_concurrent(MAX_CONCURRENT_WRITES, |(pod, cost)| {
             let client = client.clone();
             async move { write(client, &pod.namespace, &pod.name, cost).await }
         });
@@ -83,7 +83,7 @@ async fn write(client: Client, namespace: &str, name: &str, cost: i32) {
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
     let patch = Patch::Merge(&patch);
     let request = api.patch_metadata(name, &params, &patch);
-    match tokio::time::timeout(WRITE_DEADLINE, request).await {
+    match tokio::time::timeout(WRITE_TIMEOUT, request).await {
         Ok(Ok(_)) => {}
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
             debug!(namespace, pod = name, "a pod went before its deletion cost was written");
@@ -97,16 +97,16 @@ async fn write(client: Client, namespace: &str, name: &str, cost: i32) {
 
 /// When each pod's cost was written last.
 #[derive(Default)]
-struct Written(HashMap<(String, String), Instant>);
+struct WriteTimes(HashMap<(String, String), Instant>);
 
-impl Written {
+impl WriteTimes {
     /// The costs to write now. They count as written; pods that are gone are forgotten.
     fn due(
         &mut self,
-        pods: &[PodCount],
+        pods: &[ServerPod],
         scaling: impl Fn(&str, &str) -> Option<Scaling>,
         now: Instant,
-    ) -> Vec<(PodCount, i32)> {
+    ) -> Vec<(ServerPod, i32)> {
         let shrinking = shrinking(pods, scaling);
         let mut due = Vec::new();
         let mut here = HashSet::new();
@@ -116,7 +116,7 @@ impl Written {
             let Some(count) = pod.connections else { continue };
             let written_at = self.0.get(&key).copied();
             let shrinks = shrinking.contains(&(pod.namespace.as_str(), pod.instance.as_str()));
-            if let Some(cost) = decide(pod.deletion_cost, written_at, count, now, shrinks) {
+            if let Some(cost) = cost_to_write(pod.deletion_cost, written_at, count, now, shrinks) {
                 self.0.insert(key, now);
                 due.push((pod.clone(), cost));
             }
@@ -128,7 +128,7 @@ impl Written {
 
 /// The instances whose connections need fewer pods than they have, and may have.
 fn shrinking(
-    pods: &[PodCount],
+    pods: &[ServerPod],
     scaling: impl Fn(&str, &str) -> Option<Scaling>,
 ) -> HashSet<(&str, &str)> {
     let mut totals: BTreeMap<(&str, &str), (usize, Option<u64>)> = BTreeMap::new();
@@ -160,7 +160,7 @@ fn shrinking(
 /// what the pod has; a pod without counts as 0, as for the ReplicaSet. Otherwise a change of a
 /// tenth (and of 1 at least) is written, at most every 30 s; while the pods are `shrinking` any
 /// change, at most every 5 s.
-fn decide(
+fn cost_to_write(
     known: Option<i32>,
     written_at: Option<Instant>,
     count: u64,
@@ -170,9 +170,9 @@ fn decide(
     let cost = i32::try_from(count).unwrap_or(i32::MAX);
     let known = known.unwrap_or(0);
     let change = u64::from(cost.abs_diff(known));
-    let every = if shrinking { WRITE_SHRINKING_EVERY } else { WRITE_EVERY };
+    let every = if shrinking { SCALE_DOWN_WRITE_INTERVAL } else { WRITE_INTERVAL };
     let rested = written_at.is_none_or(|at| now.duration_since(at) >= every);
-    let enough = shrinking || change * WORTH_WRITING >= u64::from(known.unsigned_abs());
+    let enough = shrinking || change * SIGNIFICANT_FRACTION >= u64::from(known.unsigned_abs());
     (change > 0 && rested && enough).then_some(cost)
 }
 
@@ -182,8 +182,8 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    fn pod(name: &str, connections: Option<u64>) -> PodCount {
-        PodCount {
+    fn pod(name: &str, connections: Option<u64>) -> ServerPod {
+        ServerPod {
             namespace: "apps".into(),
             name: name.into(),
             instance: "chat".into(),
@@ -199,29 +199,29 @@ mod tests {
     #[test]
     fn a_first_cost_is_written_at_once_and_none_for_an_empty_pod() {
         let now = Instant::now();
-        assert_eq!(decide(None, None, 1, now, false), Some(1));
-        assert_eq!(decide(None, None, 0, now, false), None);
-        assert_eq!(decide(None, None, 0, now, true), None);
-        assert_eq!(decide(Some(7), None, 0, now, false), Some(0));
-        assert_eq!(decide(None, None, u64::MAX, now, false), Some(i32::MAX));
+        assert_eq!(cost_to_write(None, None, 1, now, false), Some(1));
+        assert_eq!(cost_to_write(None, None, 0, now, false), None);
+        assert_eq!(cost_to_write(None, None, 0, now, true), None);
+        assert_eq!(cost_to_write(Some(7), None, 0, now, false), Some(0));
+        assert_eq!(cost_to_write(None, None, u64::MAX, now, false), Some(i32::MAX));
     }
 
     #[test]
     fn a_tenth_is_written_and_at_most_every_thirty_seconds() {
         let at = Instant::now();
-        assert_eq!(decide(Some(100), Some(at), 109, at + 60 * S, false), None);
-        assert_eq!(decide(Some(100), Some(at), 110, at + 60 * S, false), Some(110));
-        assert_eq!(decide(Some(100), Some(at), 90, at + 30 * S, false), Some(90));
-        assert_eq!(decide(Some(100), Some(at), 500, at + 29 * S, false), None);
-        assert_eq!(decide(Some(3), Some(at), 4, at + 30 * S, false), Some(4));
+        assert_eq!(cost_to_write(Some(100), Some(at), 109, at + 60 * S, false), None);
+        assert_eq!(cost_to_write(Some(100), Some(at), 110, at + 60 * S, false), Some(110));
+        assert_eq!(cost_to_write(Some(100), Some(at), 90, at + 30 * S, false), Some(90));
+        assert_eq!(cost_to_write(Some(100), Some(at), 500, at + 29 * S, false), None);
+        assert_eq!(cost_to_write(Some(3), Some(at), 4, at + 30 * S, false), Some(4));
     }
 
     #[test]
     fn before_a_scale_down_every_change_is_written_within_five_seconds() {
         let at = Instant::now();
-        assert_eq!(decide(Some(100), Some(at), 101, at + 5 * S, true), Some(101));
-        assert_eq!(decide(Some(100), Some(at), 101, at + 4 * S, true), None);
-        assert_eq!(decide(Some(100), Some(at), 100, at + 60 * S, true), None);
+        assert_eq!(cost_to_write(Some(100), Some(at), 101, at + 5 * S, true), Some(101));
+        assert_eq!(cost_to_write(Some(100), Some(at), 101, at + 4 * S, true), None);
+        assert_eq!(cost_to_write(Some(100), Some(at), 100, at + 60 * S, true), None);
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_not_written_again_and_what_went_is_forgotten() {
-        let mut written = Written::default();
+        let mut written = WriteTimes::default();
         let none = |_: &str, _: &str| None;
         let now = Instant::now();
         let mut going = pod("c", Some(4));

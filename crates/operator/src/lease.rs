@@ -18,16 +18,16 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 /// How long a leader that does not renew is still the leader.
-const DURATION: Duration = Duration::from_secs(15);
+const LEASE_DURATION: Duration = Duration::from_secs(15);
 
 /// When a leader that could not renew stops to lead: well before another may begin.
-const RENEW_WITHIN: Duration = Duration::from_secs(10);
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Time between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 /// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(4);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Who stands for election, and where.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct Candidate {
 
 /// Stands for election until `stop`, then gives the Lease back. The receiver says whether this
 /// process leads; it is false when the task has ended.
-pub fn stand(
+pub fn campaign(
     candidate: Candidate,
     client: Client,
     tracker: &TaskTracker,
@@ -53,40 +53,41 @@ pub fn stand(
     let (leads, receiver) = watch::channel(false);
     let api = Api::namespaced(client, &candidate.namespace);
     tracker.spawn(async move {
-        let mut term = Term { candidate, api, seen: None, renewed: None };
+        let mut elector = Elector { candidate, api, observed: None, renewed: None };
         loop {
-            term.look().await;
-            leads
-                .send_if_modified(|before| std::mem::replace(before, term.leads()) != term.leads());
+            elector.renew_leadership().await;
+            leads.send_if_modified(|before| {
+                std::mem::replace(before, elector.leads()) != elector.leads()
+            });
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(RETRY_PERIOD) => {}
             }
         }
         leads.send_replace(false);
-        term.resign().await;
+        elector.release().await;
     });
     receiver
 }
 
-struct Term {
+struct Elector {
     candidate: Candidate,
     api: Api<Lease>,
     /// The Lease's last version, and when it was first seen.
-    seen: Option<(String, Instant)>,
+    observed: Option<(String, Instant)>,
     /// When this process last asked for a renewal that was granted.
     renewed: Option<Instant>,
 }
 
-impl Term {
+impl Elector {
     fn leads(&self) -> bool {
-        self.renewed.is_some_and(|at| at.elapsed() < RENEW_WITHIN)
+        self.renewed.is_some_and(|at| at.elapsed() < RENEW_DEADLINE)
     }
 
-    async fn look(&mut self) {
+    async fn renew_leadership(&mut self) {
         let led = self.leads();
         let asked = Instant::now();
-        match tokio::time::timeout(REQUEST, self.stand()).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.try_acquire_or_renew()).await {
             Ok(Ok(true)) => self.renewed = Some(asked),
             Ok(Ok(false)) => self.renewed = None,
             Ok(Err(error)) => warn!(%error, "the Lease cannot be read or written"),
@@ -102,22 +103,22 @@ impl Term {
     }
 
     /// Creates, renews or takes over the Lease where that is right; whether it is ours now.
-    async fn stand(&mut self) -> kube::Result<bool> {
+    async fn try_acquire_or_renew(&mut self) -> kube::Result<bool> {
         let name = self.candidate.name.clone();
         let found = self.api.get_opt(&name).await?;
         let now = Timestamp::now();
         let written = match &found {
-            None => self.api.create(&PostParams::default(), &self.candidate.first(now)).await,
+            None => self.api.create(&PostParams::default(), &self.candidate.new_lease(now)).await,
             Some(lease) => {
                 self.remember(lease);
                 match decide(lease, &self.candidate.identity, self.unchanged_for()) {
                     Decision::Wait => return Ok(false),
                     Decision::Renew => {
-                        let renewed = renew(lease, now);
+                        let renewed = renewed_lease(lease, now);
                         self.api.replace(&name, &PostParams::default(), &renewed).await
                     }
-                    Decision::TakeOver => {
-                        let taken = take_over(lease, &self.candidate, now);
+                    Decision::Acquire => {
+                        let taken = acquired_lease(lease, &self.candidate, now);
                         self.api.replace(&name, &PostParams::default(), &taken).await
                     }
                 }
@@ -136,17 +137,17 @@ impl Term {
 
     fn remember(&mut self, lease: &Lease) {
         let version = lease.resource_version().unwrap_or_default();
-        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != version) {
-            self.seen = Some((version, Instant::now()));
+        if self.observed.as_ref().is_none_or(|(observed, _)| *observed != version) {
+            self.observed = Some((version, Instant::now()));
         }
     }
 
     fn unchanged_for(&self) -> Duration {
-        self.seen.as_ref().map_or(Duration::ZERO, |(_, at)| at.elapsed())
+        self.observed.as_ref().map_or(Duration::ZERO, |(_, at)| at.elapsed())
     }
 
     /// Gives the Lease back, so that the next leader need not wait for its end.
-    async fn resign(&mut self) {
+    async fn release(&mut self) {
         if !self.leads() {
             return;
         }
@@ -160,7 +161,7 @@ impl Term {
             }
             Ok::<_, kube::Error>(())
         };
-        match tokio::time::timeout(REQUEST, resigned).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, resigned).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "the Lease could not be given back"),
             Err(_) => warn!("the Lease could not be given back in time"),
@@ -169,7 +170,7 @@ impl Term {
 }
 
 impl Candidate {
-    fn first(&self, now: Timestamp) -> Lease {
+    fn new_lease(&self, now: Timestamp) -> Lease {
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -177,14 +178,14 @@ impl Candidate {
                 owner_references: self.owner.clone().map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
-            spec: Some(self.term(now, 0)),
+            spec: Some(self.spec(now, 0)),
         }
     }
 
-    fn term(&self, now: Timestamp, transitions: i32) -> LeaseSpec {
+    fn spec(&self, now: Timestamp, transitions: i32) -> LeaseSpec {
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquire_time: Some(MicroTime(now)),
             renew_time: Some(MicroTime(now)),
             lease_transitions: Some(transitions),
@@ -196,7 +197,7 @@ impl Candidate {
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
     Renew,
-    TakeOver,
+    Acquire,
     Wait,
 }
 
@@ -208,22 +209,22 @@ fn decide(lease: &Lease, identity: &str, unchanged_for: Duration) -> Decision {
     let valid_for = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     match holder {
         holder if holder == identity => Decision::Renew,
-        "" => Decision::TakeOver,
-        _ if unchanged_for > valid_for => Decision::TakeOver,
+        "" => Decision::Acquire,
+        _ if unchanged_for > valid_for => Decision::Acquire,
         _ => Decision::Wait,
     }
 }
 
-fn renew(lease: &Lease, now: Timestamp) -> Lease {
+fn renewed_lease(lease: &Lease, now: Timestamp) -> Lease {
     let mut lease = lease.clone();
     lease.spec.get_or_insert_default().renew_time = Some(MicroTime(now));
     lease
 }
 
-fn take_over(lease: &Lease, candidate: &Candidate, now: Timestamp) -> Lease {
+fn acquired_lease(lease: &Lease, candidate: &Candidate, now: Timestamp) -> Lease {
     let mut lease = lease.clone();
     let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
-    lease.spec = Some(candidate.term(now, transitions.saturating_add(1)));
+    lease.spec = Some(candidate.spec(now, transitions.saturating_add(1)));
     lease
 }
 
@@ -242,28 +243,28 @@ mod tests {
 
     #[test]
     fn the_holder_renews_and_others_wait_until_it_has_been_silent_for_long() {
-        let lease = candidate("a").first(Timestamp::UNIX_EPOCH);
+        let lease = candidate("a").new_lease(Timestamp::UNIX_EPOCH);
         assert_eq!(decide(&lease, "a", Duration::from_secs(99)), Decision::Renew);
         assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::Wait);
-        assert_eq!(decide(&lease, "b", DURATION), Decision::Wait);
-        let long = DURATION + Duration::from_millis(1);
-        assert_eq!(decide(&lease, "b", long), Decision::TakeOver);
+        assert_eq!(decide(&lease, "b", LEASE_DURATION), Decision::Wait);
+        let long = LEASE_DURATION + Duration::from_millis(1);
+        assert_eq!(decide(&lease, "b", long), Decision::Acquire);
     }
 
     #[test]
     fn a_lease_given_back_is_anybodys_at_once() {
-        let mut lease = candidate("a").first(Timestamp::UNIX_EPOCH);
+        let mut lease = candidate("a").new_lease(Timestamp::UNIX_EPOCH);
         lease.spec.as_mut().unwrap().holder_identity = None;
-        assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::TakeOver);
+        assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::Acquire);
         lease.spec = None;
-        assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::TakeOver);
+        assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::Acquire);
     }
 
     #[test]
     fn a_take_over_is_counted_and_keeps_the_version_it_is_about() {
-        let mut lease = candidate("a").first(Timestamp::UNIX_EPOCH);
+        let mut lease = candidate("a").new_lease(Timestamp::UNIX_EPOCH);
         lease.metadata.resource_version = Some("7".to_owned());
-        let taken = take_over(&lease, &candidate("b"), Timestamp::UNIX_EPOCH);
+        let taken = acquired_lease(&lease, &candidate("b"), Timestamp::UNIX_EPOCH);
         let spec = taken.spec.unwrap();
         assert_eq!(spec.holder_identity.as_deref(), Some("b"));
         assert_eq!(spec.lease_transitions, Some(1));
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_leader_stops_to_lead_before_another_may_begin() {
-        assert!(RENEW_WITHIN + LOOK_EVERY < DURATION);
-        assert!(REQUEST < RENEW_WITHIN);
+        assert!(RENEW_DEADLINE + RETRY_PERIOD < LEASE_DURATION);
+        assert!(REQUEST_TIMEOUT < RENEW_DEADLINE);
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! A reconciliation is `observe -> validate -> build -> apply -> status`, one file each;
 //! `validate` and `build` are pure and need no cluster, which is how `rookery render` uses them.
-//! Of several operators one reconciles (`lease`, `control`); each serves the custom metrics.
+//! Of several operators one reconciles (`lease`, `leader`); each serves the custom metrics.
 
 #![forbid(unsafe_code)]
 
 pub mod apply;
 pub mod build;
-pub mod control;
 pub mod crd;
 pub mod custom_metrics;
 pub mod deletion_cost;
+pub mod leader;
 pub mod lease;
 pub mod metrics;
 pub mod names;
@@ -38,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use control::Leader;
 use custom_metrics::CustomMetrics;
+use leader::Leader;
 use metrics::OperatorMetrics;
 use observe::Scope;
 use pods::Pods;
@@ -48,10 +48,10 @@ use rookery_ops::{admin, listener};
 use validate::Defaults;
 
 /// How long a stop may take before what is left is given up.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time between two looks at what readiness depends on.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const READINESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How an operator is run.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     let readiness = Readiness::default();
     let internal = bind(options.internal, "--internal").await?;
     let metrics_api = bind(options.metrics_api, "--metrics-api").await?;
-    let owner = owner(&client, &options).await?;
+    let owner = deployment_owner(&client, &options).await?;
 
     let gather = registry.clone();
     let admin = admin::router(move |_| gather.gather(), readiness.clone());
@@ -97,7 +97,7 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
 
     let scopes = Scope::of(&options.watch_namespaces);
     let pods = Pods::start(&client, &scopes, &registry, &tracker, stop.clone())?;
-    let names = custom_metrics::Names {
+    let names = custom_metrics::ObjectNames {
         namespace: options.namespace.clone(),
         service: options.service.clone(),
         deployment: options.deployment.clone(),
@@ -105,7 +105,7 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     };
     let custom = CustomMetrics::new(client.clone(), pods.clone(), &registry, names)?;
     custom.start(metrics_api, &tracker, &stop);
-    tracker.spawn(keep_ready(readiness, pods.clone(), custom.clone(), stop.clone()));
+    tracker.spawn(update_readiness(readiness, pods.clone(), custom.clone(), stop.clone()));
     info!(
         internal = %options.internal,
         metrics_api = %options.metrics_api,
@@ -114,14 +114,14 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     );
 
     // The Lease is given back when the work under it has ended, not before.
-    let resign = CancellationToken::new();
+    let release = CancellationToken::new();
     let candidate = lease::Candidate {
         namespace: options.namespace.clone(),
         name: names::LEASE.to_owned(),
         identity: options.pod.clone(),
         owner,
     };
-    let leads = lease::stand(candidate, client.clone(), &tracker, resign.clone());
+    let leads = lease::campaign(candidate, client.clone(), &tracker, release.clone());
     let leader = Leader {
         client: client.clone(),
         scopes,
@@ -132,18 +132,18 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
         metrics,
         known: Arc::default(),
     };
-    lead_by_turns(leads, leader, &custom, &stop).await;
-    custom.farewell().await;
-    resign.cancel();
+    run_while_leading(leads, leader, &custom, &stop).await;
+    custom.on_shutdown().await;
+    release.cancel();
     tracker.close();
-    if tokio::time::timeout(STOP_WITHIN, tracker.wait()).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, tracker.wait()).await.is_err() {
         warn!("something did not end in time and is given up");
     }
     Ok(())
 }
 
 /// Does the leader's work whenever this process leads, until `stop`.
-async fn lead_by_turns(
+async fn run_while_leading(
     mut leads: watch::Receiver<bool>,
     leader: Leader,
     custom: &CustomMetrics,
@@ -165,8 +165,8 @@ async fn lead_by_turns(
         tokio::join!(
             lost,
             leader.clone().run(term.clone()),
-            custom.keep(term.clone()),
-            deletion_cost::keep(
+            custom.run(term.clone()),
+            deletion_cost::run(
                 leader.client.clone(),
                 leader.pods.clone(),
                 |namespace, name| leader.scaling(namespace, name),
@@ -178,7 +178,7 @@ async fn lead_by_turns(
 }
 
 /// A replica is ready when it can answer about the pods.
-async fn keep_ready(
+async fn update_readiness(
     readiness: Readiness,
     pods: Pods,
     custom: CustomMetrics,
@@ -189,7 +189,7 @@ async fn keep_ready(
         "metrics-api",
         "there is no certificate yet, or it is not known how the API server presents itself",
     );
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut ticks = tokio::time::interval(READINESS_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         listed.set(pods.is_synced());
         served.set(custom.is_ready());
@@ -203,7 +203,10 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// The operator's Deployment, as an owner; none where it does not run in one.
-async fn owner(client: &Client, options: &Options) -> anyhow::Result<Option<OwnerReference>> {
+async fn deployment_owner(
+    client: &Client,
+    options: &Options,
+) -> anyhow::Result<Option<OwnerReference>> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), &options.namespace);
     let found = api.get_opt(&options.deployment).await.context(
         "the cluster does not answer, or does not let this operator read its Deployment",

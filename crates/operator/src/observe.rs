@@ -41,16 +41,20 @@ impl Scope {
 
 /// The objects of one scope that carry [`names::MANAGED_BY`]. Cloning is shallow.
 #[derive(Clone, Default)]
-pub struct Owned {
+pub struct OwnedObjects {
     kinds: Arc<Vec<(ApiResource, Store<DynamicObject>)>>,
 }
 
 /// A kind, and its objects as they change or go.
 pub type Changes = (ApiResource, BoxStream<'static, Result<DynamicObject, watcher::Error>>);
 
-impl Owned {
+impl OwnedObjects {
     /// Watches `kinds` in `scope`. The streams fill the store as they are polled.
-    pub fn watch(client: &Client, scope: &Scope, kinds: Vec<ApiResource>) -> (Owned, Vec<Changes>) {
+    pub fn watch(
+        client: &Client,
+        scope: &Scope,
+        kinds: Vec<ApiResource>,
+    ) -> (OwnedObjects, Vec<Changes>) {
         let label = format!("{}={}", names::MANAGED_BY, names::MANAGER);
         let mut stores = Vec::new();
         let mut changes = Vec::new();
@@ -66,7 +70,7 @@ impl Owned {
                 .boxed();
             changes.push((kind, stream));
         }
-        (Owned { kinds: Arc::new(stores) }, changes)
+        (OwnedObjects { kinds: Arc::new(stores) }, changes)
     }
 
     /// Waits until every kind was listed once.

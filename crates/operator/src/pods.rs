@@ -26,21 +26,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use self::changes::Boards;
-use self::observed::Facts;
+use self::changes::Broadcaster;
+use self::observed::ObservedPod;
 use self::sample::Sample;
-use self::scraper::Reader;
-pub use self::server_pod::PodCount;
+use self::scraper::Scraper;
+pub use self::server_pod::ServerPod;
 pub use self::store::STALE_AFTER;
-use self::store::{Book, READ_EVERY};
+use self::store::{PodStore, SCRAPE_INTERVAL};
 use super::names;
 use super::observe::Scope;
 
 /// Longest time that a read may take.
-const READ_DEADLINE: Duration = Duration::from_secs(2);
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads at once. Further ones wait for a place; each place is free again within a deadline.
-const READS_AT_ONCE: usize = 32;
+const MAX_CONCURRENT_SCRAPES: usize = 32;
 
 /// The servers' pods, followed by watches and read every few seconds. Cloning is shallow.
 #[derive(Clone)]
@@ -49,13 +49,13 @@ pub struct Pods {
 }
 
 struct Shared {
-    book: Mutex<Book>,
-    boards: Boards,
-    places: Semaphore,
+    store: Mutex<PodStore>,
+    changes: Broadcaster,
+    permits: Semaphore,
     read: IntCounter,
     failed: IntCounter,
     timed_out: IntCounter,
-    followed: IntGauge,
+    tracked: IntGauge,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -98,17 +98,17 @@ impl Pods {
             Opts::new("rookery_operator_scrapes_total", "Reads of servers' connection counts"),
             &["outcome"],
         )?;
-        let followed = IntGauge::new("rookery_operator_pods", "Servers' pods that are followed")?;
+        let tracked = IntGauge::new("rookery_operator_pods", "Servers' pods that are followed")?;
         registry.register(Box::new(scrapes.clone()))?;
-        registry.register(Box::new(followed.clone()))?;
+        registry.register(Box::new(tracked.clone()))?;
         let shared = Shared {
-            book: Mutex::new(Book::new(scopes)),
-            boards: Boards::default(),
-            places: Semaphore::new(READS_AT_ONCE),
+            store: Mutex::new(PodStore::new(scopes)),
+            changes: Broadcaster::default(),
+            permits: Semaphore::new(MAX_CONCURRENT_SCRAPES),
             read: scrapes.with_label_values(&["ok"]),
             failed: scrapes.with_label_values(&["error"]),
             timed_out: scrapes.with_label_values(&["timeout"]),
-            followed,
+            tracked,
             tracker: tracker.clone(),
             stop,
         };
@@ -116,34 +116,34 @@ impl Pods {
     }
 
     /// The pods of the `Rookery` called `name`, in the order of their names.
-    pub fn of(&self, namespace: &str, name: &str) -> Vec<PodCount> {
-        self.shared.book.lock().of(namespace, name, Instant::now())
+    pub fn of(&self, namespace: &str, name: &str) -> Vec<ServerPod> {
+        self.shared.store.lock().of(namespace, name, Instant::now())
     }
 
     /// The servers' pods of a namespace whose labels `selector` matches, in the order of their
     /// names.
-    pub fn matching(&self, namespace: &str, selector: &Selector) -> Vec<PodCount> {
-        self.shared.book.lock().matching(namespace, selector, Instant::now())
+    pub fn matching(&self, namespace: &str, selector: &Selector) -> Vec<ServerPod> {
+        self.shared.store.lock().matching(namespace, selector, Instant::now())
     }
 
     /// Every server's pod, in the order of namespaces and names.
-    pub fn all(&self) -> Vec<PodCount> {
-        self.shared.book.lock().all(Instant::now())
+    pub fn all(&self) -> Vec<ServerPod> {
+        self.shared.store.lock().all(Instant::now())
     }
 
     /// Whether every scope has been listed and every pod of those lists has been tried once.
     /// Once true, it stays so.
     pub fn is_synced(&self) -> bool {
-        self.shared.book.lock().is_synced()
+        self.shared.store.lock().is_synced()
     }
 
     /// Instances, as (namespace, name), one of whose pods has another count or another state of
     /// Redis than before, or none any more. The first change is told at once, and an instance at
-    /// most once in [`changes::TELL_EVERY`]; what changes in between is one item. So a slow reader
+    /// most once in [`changes::NOTIFY_INTERVAL`]; what changes in between is one item. So a slow reader
     /// has at most one item waiting for each instance. Each call gives a stream of its own, which
     /// never ends.
     pub fn changes(&self) -> impl Stream<Item = (String, String)> + Send + use<> {
-        self.shared.boards.subscribe()
+        self.shared.changes.subscribe()
     }
 }
 
@@ -158,78 +158,79 @@ impl Shared {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(pod)) => {
-                    if let Some(facts) = Facts::of(&pod).filter(|_| !has_ended(&pod)) {
-                        listed.insert(facts.key());
-                        self.follow(facts);
+                    if let Some(observed) = ObservedPod::of(&pod).filter(|_| !is_finished(&pod)) {
+                        listed.insert(observed.key());
+                        self.track(observed);
                     }
                 }
                 Ok(Event::InitDone) => {
-                    let gone = self.book.lock().listed(scope.as_deref(), &listed);
-                    gone.into_iter().for_each(|instance| self.boards.mark(instance));
+                    let gone = self.store.lock().listed(scope.as_deref(), &listed);
+                    gone.into_iter().for_each(|instance| self.changes.mark(instance));
                     listed.clear();
                 }
-                Ok(Event::Apply(pod)) if !has_ended(&pod) => {
-                    if let Some(facts) = Facts::of(&pod) {
-                        self.follow(facts);
+                Ok(Event::Apply(pod)) if !is_finished(&pod) => {
+                    if let Some(observed) = ObservedPod::of(&pod) {
+                        self.track(observed);
                     }
                 }
                 Ok(Event::Apply(pod) | Event::Delete(pod)) => {
-                    let gone = Facts::of(&pod).and_then(|facts| self.book.lock().remove(&facts));
-                    gone.into_iter().for_each(|instance| self.boards.mark(instance));
+                    let gone = ObservedPod::of(&pod)
+                        .and_then(|observed| self.store.lock().remove(&observed));
+                    gone.into_iter().for_each(|instance| self.changes.mark(instance));
                 }
                 Err(error) => {
                     warn!(%error, "cannot watch the servers' pods; trying again");
-                    if is_refusal(&error) {
-                        self.book.lock().answered(scope.as_deref());
+                    if is_denied(&error) {
+                        self.store.lock().mark_listed(scope.as_deref());
                     }
                 }
             }
-            self.followed.set(self.book.lock().len() as i64);
+            self.tracked.set(self.store.lock().len() as i64);
         }
     }
 
     /// Takes down what a pod is now, and reads it from now on if it can be read.
-    fn follow(self: &Arc<Self>, facts: Facts) {
-        let key = facts.key();
-        let offset = facts.offset(READ_EVERY);
-        let Some((address, reading)) = self.book.lock().apply(facts, &self.stop) else { return };
+    fn track(self: &Arc<Self>, observed: ObservedPod) {
+        let key = observed.key();
+        let offset = observed.offset(SCRAPE_INTERVAL);
+        let Some((address, task)) = self.store.lock().apply(observed, &self.stop) else { return };
         let shared = self.clone();
         self.tracker.spawn(async move {
-            let run = shared.read_for_ever(&key, address, reading.id, offset);
-            let _ = reading.stop.run_until_cancelled(run).await;
+            let run = shared.scrape_until_stopped(&key, address, task.id, offset);
+            let _ = task.stop.run_until_cancelled(run).await;
         });
     }
 
-    async fn read_for_ever(
+    async fn scrape_until_stopped(
         &self,
         key: &(String, String),
         address: SocketAddr,
-        reading: u64,
+        task: u64,
         offset: Duration,
     ) {
-        let mut reader = Reader::new(address);
+        let mut scraper = Scraper::new(address);
         // After the first read, so that pods which were found together are not read together.
         let mut pause = Some(offset);
         loop {
-            let sample = self.read(&mut reader).await;
-            let (instance, pace) = self.book.lock().note(key, reading, sample, Instant::now());
+            let sample = self.read(&mut scraper).await;
+            let (instance, pace) = self.store.lock().record(key, task, sample, Instant::now());
             if let Some(instance) = instance {
-                self.boards.mark(instance);
+                self.changes.mark(instance);
             }
             tokio::time::sleep(pause.take().unwrap_or(pace)).await;
         }
     }
 
-    async fn read(&self, reader: &mut Reader) -> Option<Sample> {
-        let _place = self.places.acquire().await.ok()?;
-        let (outcome, sample) = match tokio::time::timeout(READ_DEADLINE, reader.read()).await {
+    async fn read(&self, scraper: &mut Scraper) -> Option<Sample> {
+        let _permit = self.permits.acquire().await.ok()?;
+        let (outcome, sample) = match tokio::time::timeout(SCRAPE_TIMEOUT, scraper.read()).await {
             Ok(Ok(sample)) => (&self.read, Some(sample)),
             Ok(Err(error)) => {
-                debug!(%error, address = %reader.address(), "cannot read a pod's connections");
+                debug!(%error, address = %scraper.address(), "cannot read a pod's connections");
                 (&self.failed, None)
             }
             Err(_) => {
-                reader.close();
+                scraper.close();
                 (&self.timed_out, None)
             }
         };
@@ -239,13 +240,13 @@ impl Shared {
 }
 
 /// Whether a pod serves nobody any more, but is kept to be looked at: one that was evicted.
-fn has_ended(pod: &Pod) -> bool {
+fn is_finished(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// Whether the cluster answers, and does not let this operator look.
-fn is_refusal(error: &watcher::Error) -> bool {
+fn is_denied(error: &watcher::Error) -> bool {
     let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return false };
     matches!(status.code, 403 | 404)
 }

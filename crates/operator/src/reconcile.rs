@@ -21,33 +21,33 @@ use super::build::{Capabilities, build};
 use super::crd::{MetricsSource, Rookery, RookerySpec};
 use super::custom_metrics::Serving;
 use super::metrics::OperatorMetrics;
-use super::observe::Owned;
+use super::observe::OwnedObjects;
 use super::pods::Pods;
-use super::status::{self, Seen, Trouble};
+use super::status::{self, Degradation, StatusInputs};
 use super::validate::{Defaults, validate};
 
 /// A resource as it was read: one that does not have the shape of its definition must not stop
 /// the others from being read.
-pub type Read = DeserializeGuard<Rookery>;
+pub type GuardedRookery = DeserializeGuard<Rookery>;
 
 /// How long a reconciliation may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// When a resource is looked at again though nothing has changed.
-const AGAIN: Duration = Duration::from_secs(600);
+const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The first wait after a failure; it doubles with each.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
 
 /// The longest wait after a failure.
-const LAST_RETRY: Duration = Duration::from_secs(120);
+const MAX_BACKOFF: Duration = Duration::from_secs(120);
 
 /// What a reconciliation works with. Shared by all of a scope.
 pub struct Context {
     /// The cluster.
     pub client: Client,
     /// What there is.
-    pub owned: Owned,
+    pub owned: OwnedObjects,
     /// The servers' connections.
     pub pods: Pods,
     /// Who serves the custom metrics.
@@ -63,7 +63,7 @@ pub struct Context {
     /// Cancelled when this process stops to lead.
     pub stop: CancellationToken,
     /// How often each resource has failed in a row.
-    pub failures: Failures,
+    pub failures: FailureCounts,
 }
 
 /// Why a reconciliation failed; it is tried again.
@@ -85,10 +85,10 @@ pub enum ReconcileError {
 /// # Errors
 /// When the cluster does not answer, or does not take an object.
 pub async fn reconcile(
-    resource: Arc<Read>,
+    resource: Arc<GuardedRookery>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    match tokio::time::timeout(DEADLINE, reconcile_for_long(&resource, &context)).await {
+    match tokio::time::timeout(DEADLINE, reconcile_resource(&resource, &context)).await {
         Ok(done) => done,
         Err(_) => {
             context.metrics.reconciles.with_label_values(&["failed"]).inc();
@@ -97,7 +97,10 @@ pub async fn reconcile(
     }
 }
 
-async fn reconcile_for_long(resource: &Read, context: &Context) -> Result<Action, ReconcileError> {
+async fn reconcile_resource(
+    resource: &GuardedRookery,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
     let _timer = context.metrics.time();
     if resource.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -109,23 +112,32 @@ async fn reconcile_for_long(resource: &Read, context: &Context) -> Result<Action
     }
     let (outcome, result) = match &resource.0 {
         Err(unreadable) => {
-            let rookery = &nameplate(resource.meta());
+            let rookery = &metadata_only(resource.meta());
             let message = format!("it cannot be read: {}", unreadable.error);
-            let trouble = Trouble { reason: "Invalid", message };
+            let degradation = Degradation { reason: "Invalid", message };
             let reconciliation = Reconciliation { rookery, context };
-            ("invalid", reconciliation.say(&Applied::default(), Some(trouble), None, &[]).await)
+            (
+                "invalid",
+                reconciliation
+                    .update_status(&Applied::default(), Some(degradation), None, &[])
+                    .await,
+            )
         }
         Ok(rookery) => Reconciliation { rookery, context }.run().await,
     };
     context.metrics.reconciles.with_label_values(&[outcome]).inc();
     result?;
     context.failures.forget(resource);
-    Ok(Action::requeue(AGAIN))
+    Ok(Action::requeue(RESYNC_INTERVAL))
 }
 
 /// When a resource is tried again that has failed.
-pub fn after_failure(resource: Arc<Read>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let wait = context.failures.next_wait(&resource);
+pub fn error_policy(
+    resource: Arc<GuardedRookery>,
+    error: &ReconcileError,
+    context: Arc<Context>,
+) -> Action {
+    let wait = context.failures.next_backoff(&resource);
     warn!(
         namespace = resource.namespace(),
         name = resource.name_any(),
@@ -138,33 +150,33 @@ pub fn after_failure(resource: Arc<Read>, error: &ReconcileError, context: Arc<C
 
 /// How often each resource has failed in a row, for the exponential wait.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<String, u32>>);
+pub struct FailureCounts(Mutex<HashMap<String, u32>>);
 
-impl Failures {
+impl FailureCounts {
     /// As many resources as this are remembered; beyond it, all begin anew.
-    const MOST: usize = 10_000;
+    const MAX: usize = 10_000;
 
-    fn next_wait(&self, resource: &Read) -> Duration {
+    fn next_backoff(&self, resource: &GuardedRookery) -> Duration {
         let mut failures = self.0.lock();
-        if failures.len() >= Self::MOST {
+        if failures.len() >= Self::MAX {
             failures.clear();
         }
         let count = failures.entry(key(resource)).or_default();
         *count = count.saturating_add(1);
-        FIRST_RETRY.saturating_mul(2_u32.saturating_pow(*count - 1)).min(LAST_RETRY)
+        MIN_BACKOFF.saturating_mul(2_u32.saturating_pow(*count - 1)).min(MAX_BACKOFF)
     }
 
-    fn forget(&self, resource: &Read) {
+    fn forget(&self, resource: &GuardedRookery) {
         self.0.lock().remove(&key(resource));
     }
 }
 
-fn key(resource: &Read) -> String {
+fn key(resource: &GuardedRookery) -> String {
     resource.uid().unwrap_or_default()
 }
 
 /// A resource that has only its name, for saying something of one that cannot be read.
-fn nameplate(meta: &ObjectMeta) -> Rookery {
+fn metadata_only(meta: &ObjectMeta) -> Rookery {
     let mut rookery = Rookery::new("", RookerySpec::default());
     rookery.metadata = meta.clone();
     rookery
@@ -182,8 +194,9 @@ impl Reconciliation<'_> {
         let validated = match validate(self.rookery, &context.defaults) {
             Ok(validated) => validated,
             Err(invalid) => {
-                let trouble = Trouble { reason: "Invalid", message: invalid.to_string() };
-                let written = self.say(&Applied::default(), Some(trouble), None, &[]).await;
+                let degradation = Degradation { reason: "Invalid", message: invalid.to_string() };
+                let written =
+                    self.update_status(&Applied::default(), Some(degradation), None, &[]).await;
                 return ("invalid", written);
             }
         };
@@ -194,16 +207,22 @@ impl Reconciliation<'_> {
             apply(&context.client, &context.owned, &objects, &uid, validated.min_replicas).await;
         match done {
             Ok(applied) => {
-                self.tell_of(&applied).await;
-                let written =
-                    self.say(&applied, self.metrics_trouble(), redis, &validated.warnings).await;
+                self.report_changes(&applied).await;
+                let written = self
+                    .update_status(
+                        &applied,
+                        self.autoscaling_degraded(),
+                        redis,
+                        &validated.warnings,
+                    )
+                    .await;
                 (if written.is_ok() { "done" } else { "failed" }, written)
             }
             Err(error) => {
                 // What a cluster that does not answer has of it is not known, so nothing is said.
-                if let Some(trouble) = trouble_of(&error)
+                if let Some(degradation) = degraded_by(&error)
                     && let Err(error) =
-                        self.say(&Applied::default(), Some(trouble), redis, &[]).await
+                        self.update_status(&Applied::default(), Some(degradation), redis, &[]).await
                 {
                     warn!(%error, "nor could its status be written");
                 }
@@ -213,13 +232,13 @@ impl Reconciliation<'_> {
     }
 
     /// Autoscaling that nobody feeds is said where people look.
-    fn metrics_trouble(&self) -> Option<Trouble> {
+    fn autoscaling_degraded(&self) -> Option<Degradation> {
         let autoscaling = &self.rookery.spec.autoscaling;
         if !autoscaling.enabled || autoscaling.metrics != MetricsSource::Builtin {
             return None;
         }
         match &*self.context.serving.borrow() {
-            Serving::Foreign { service } => Some(Trouble {
+            Serving::Foreign { service } => Some(Degradation {
                 reason: "MetricsElsewhere",
                 message: format!(
                     "custom.metrics.k8s.io is served by {service}, so this operator does not serve \
@@ -227,7 +246,7 @@ impl Reconciliation<'_> {
                      rookery_connections and set autoscaling.metrics: external, or remove it"
                 ),
             }),
-            Serving::Unreachable { message } => Some(Trouble {
+            Serving::Unreachable { message } => Some(Degradation {
                 reason: "MetricsUnreachable",
                 message: format!(
                     "the API server does not get through to the operator's metrics API, so \
@@ -238,10 +257,10 @@ impl Reconciliation<'_> {
         }
     }
 
-    async fn say(
+    async fn update_status(
         &self,
         applied: &Applied,
-        trouble: Option<Trouble>,
+        degradation: Option<Degradation>,
         redis: Option<bool>,
         warnings: &[String],
     ) -> Result<(), ReconcileError> {
@@ -250,27 +269,28 @@ impl Reconciliation<'_> {
         let namespace = self.rookery.namespace().unwrap_or_default();
         let before = self.rookery.status.as_ref();
         let there = context.owned.get("Deployment", &namespace, &name);
-        let status = status::status(&Seen {
+        let status = status::compute(&StatusInputs {
             generation: self.rookery.metadata.generation,
             before,
             deployment: applied.get("Deployment").or(there.as_deref()),
             pods: &context.pods.of(&namespace, &name),
             redis,
             warnings,
-            trouble: trouble.clone(),
+            degradation: degradation.clone(),
             now: Timestamp::now(),
         });
         let written = status::write(&context.client, &namespace, &name, before, &status).await;
         if written.map_err(ReconcileError::Status)? {
             context.metrics.status_writes.inc();
-            if let Some(trouble) = trouble {
-                self.event(EventType::Warning, trouble.reason, trouble.message).await;
+            if let Some(degradation) = degradation {
+                self.publish_event(EventType::Warning, degradation.reason, degradation.message)
+                    .await;
             }
         }
         Ok(())
     }
 
-    async fn tell_of(&self, applied: &Applied) {
+    async fn report_changes(&self, applied: &Applied) {
         if applied.changed.is_empty() {
             return;
         }
@@ -282,15 +302,15 @@ impl Reconciliation<'_> {
             changed,
             "applied"
         );
-        self.event(EventType::Normal, "Applied", changed).await;
+        self.publish_event(EventType::Normal, "Applied", changed).await;
     }
 
     /// An event is a courtesy: one that cannot be published is logged.
-    async fn event(&self, type_: EventType, reason: &str, note: String) {
-        let event = Event {
+    async fn publish_event(&self, type_: EventType, reason: &str, note: String) {
+        let publish_event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(shortened(note)),
+            note: Some(truncate_note(note)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
@@ -298,30 +318,30 @@ impl Reconciliation<'_> {
         // A recorder of its own for each: one repeats the first note for all of a reason.
         let context = self.context;
         let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
-        if let Err(error) = recorder.publish(&event, &about).await {
+        if let Err(error) = recorder.publish(&publish_event, &about).await {
             warn!(%error, reason, "an event could not be published");
         }
     }
 }
 
 /// A note of at most 1,024 bytes (Kubernetes API reference, events.k8s.io/v1, `note`).
-fn shortened(mut note: String) -> String {
-    const MOST: usize = 1024;
-    if note.len() > MOST {
-        note.truncate(note.floor_char_boundary(MOST - 3));
+fn truncate_note(mut note: String) -> String {
+    const MAX: usize = 1024;
+    if note.len() > MAX {
+        note.truncate(note.floor_char_boundary(MAX - 3));
         note.push('…');
     }
     note
 }
 
 /// What people must do about a failure; a cluster that does not answer is not theirs.
-fn trouble_of(error: &ApplyError) -> Option<Trouble> {
+fn degraded_by(error: &ApplyError) -> Option<Degradation> {
     let reason = match error {
         ApplyError::Foreign { .. } => "NameTaken",
         ApplyError::Refused { .. } => "Refused",
         ApplyError::Cluster(_) => return None,
     };
-    Some(Trouble { reason, message: error.to_string() })
+    Some(Degradation { reason, message: error.to_string() })
 }
 
 #[cfg(test)]
@@ -333,21 +353,21 @@ mod tests {
         let mut rookery = Rookery::new("chat", Default::default());
         rookery.metadata.uid = Some("1".to_owned());
         let resource = DeserializeGuard(Ok(rookery));
-        let failures = Failures::default();
-        let waits: Vec<_> = (0..40).map(|_| failures.next_wait(&resource)).collect();
+        let failures = FailureCounts::default();
+        let waits: Vec<_> = (0..40).map(|_| failures.next_backoff(&resource)).collect();
         assert_eq!(waits[..3], [500, 1000, 2000].map(Duration::from_millis));
-        assert_eq!(waits[39], LAST_RETRY);
+        assert_eq!(waits[39], MAX_BACKOFF);
         assert!(waits.is_sorted());
         failures.forget(&resource);
-        assert_eq!(failures.next_wait(&resource), FIRST_RETRY);
+        assert_eq!(failures.next_backoff(&resource), MIN_BACKOFF);
     }
 
     #[test]
     fn a_cluster_that_does_not_answer_is_nobodys_mistake() {
         let foreign = ApplyError::Foreign { kind: "Service".to_owned(), name: "chat".to_owned() };
-        let trouble = trouble_of(&foreign).unwrap();
-        assert!(trouble.message.contains("Service chat"), "{}", trouble.message);
+        let degradation = degraded_by(&foreign).unwrap();
+        assert!(degradation.message.contains("Service chat"), "{}", degradation.message);
         let silent = kube::Error::Service("no route".into());
-        assert_eq!(trouble_of(&ApplyError::Cluster(silent)), None);
+        assert_eq!(degraded_by(&ApplyError::Cluster(silent)), None);
     }
 }

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::crd::{ConditionType, Rookery, RookeryStatus};
 use super::names;
-use super::pods::PodCount;
+use super::pods::ServerPod;
 
 /// What a status is computed from.
 #[derive(Debug)]
-pub struct Seen<'a> {
+pub struct StatusInputs<'a> {
     /// The resource's generation.
     pub generation: Option<i64>,
     /// Its status as it was.
@@ -20,43 +20,43 @@ pub struct Seen<'a> {
     /// Its Deployment, where there is one.
     pub deployment: Option<&'a DynamicObject>,
     /// Its pods.
-    pub pods: &'a [PodCount],
+    pub pods: &'a [ServerPod],
     /// Whether its servers have a Redis; unknown where the resource is not valid.
     pub redis: Option<bool>,
     /// What may be had but is probably not meant; a sentence each.
     pub warnings: &'a [String],
     /// What of it cannot be had.
-    pub trouble: Option<Trouble>,
+    pub degradation: Option<Degradation>,
     /// Now.
     pub now: Timestamp,
 }
 
 /// Something that was asked for and cannot be had: the condition `Degraded`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Degradation {
     /// One word, as conditions have it: `Invalid`.
     pub reason: &'static str,
     /// A sentence with the fix.
     pub message: String,
 }
 
-/// The status that `seen` makes.
-pub fn status(seen: &Seen) -> RookeryStatus {
-    let counts = Counts::of(seen.deployment);
-    let connections = seen.pods.iter().filter_map(|pod| pod.connections).sum::<u64>();
-    let verdicts = [
+/// The status that `inputs` makes.
+pub fn compute(inputs: &StatusInputs) -> RookeryStatus {
+    let counts = Counts::of(inputs.deployment);
+    let connections = inputs.pods.iter().filter_map(|pod| pod.connections).sum::<u64>();
+    let states = [
         (ConditionType::Available, available(&counts)),
         (ConditionType::Progressing, progressing(&counts)),
-        (ConditionType::Degraded, degraded(seen, &counts)),
-        (ConditionType::RedisReachable, redis_reachable(seen)),
+        (ConditionType::Degraded, degraded(inputs, &counts)),
+        (ConditionType::RedisReachable, redis_reachable(inputs)),
     ];
     RookeryStatus {
         replicas: counts.replicas,
         ready_replicas: counts.ready,
         ready: format!("{}/{}", counts.ready, counts.wanted),
         connections: i64::try_from(connections).unwrap_or(i64::MAX),
-        conditions: verdicts.into_iter().map(|(kind, v)| condition(seen, kind, v)).collect(),
-        observed_generation: seen.generation,
+        conditions: states.into_iter().map(|(kind, v)| condition(inputs, kind, v)).collect(),
+        observed_generation: inputs.generation,
     }
 }
 
@@ -113,7 +113,7 @@ impl Counts {
             let value = deployment.data.pointer(path).and_then(Value::as_i64).unwrap_or(0);
             i32::try_from(value).unwrap_or(i32::MAX)
         };
-        let seen = deployment.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+        let inputs = deployment.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
         let conditions = deployment.data.pointer("/status/conditions").and_then(Value::as_array);
         let stuck = conditions.into_iter().flatten().find(|condition| {
             condition["reason"] == "ProgressDeadlineExceeded"
@@ -125,7 +125,7 @@ impl Counts {
             ready: number("/status/readyReplicas"),
             updated: number("/status/updatedReplicas"),
             available: number("/status/availableReplicas"),
-            is_behind: seen < deployment.metadata.generation,
+            is_behind: inputs < deployment.metadata.generation,
             stuck: stuck
                 .map(|c| c["message"].as_str().unwrap_or("the rollout is stuck").to_owned()),
         }
@@ -133,9 +133,9 @@ impl Counts {
 }
 
 /// A condition's status, reason and message.
-type Verdict = (&'static str, &'static str, String);
+type ConditionState = (&'static str, &'static str, String);
 
-fn available(counts: &Counts) -> Verdict {
+fn available(counts: &Counts) -> ConditionState {
     let message = format!("{} of {} pods are ready", counts.ready, counts.wanted);
     match counts.ready {
         0 => ("False", "NoPodReady", message),
@@ -143,7 +143,7 @@ fn available(counts: &Counts) -> Verdict {
     }
 }
 
-fn progressing(counts: &Counts) -> Verdict {
+fn progressing(counts: &Counts) -> ConditionState {
     let rolled_out = !counts.is_behind
         && counts.updated == counts.wanted
         && counts.replicas == counts.wanted
@@ -161,23 +161,23 @@ fn progressing(counts: &Counts) -> Verdict {
     }
 }
 
-fn degraded(seen: &Seen, counts: &Counts) -> Verdict {
-    match (&seen.trouble, &counts.stuck) {
-        (Some(trouble), _) => ("True", trouble.reason, trouble.message.clone()),
+fn degraded(inputs: &StatusInputs, counts: &Counts) -> ConditionState {
+    match (&inputs.degradation, &counts.stuck) {
+        (Some(degradation), _) => ("True", degradation.reason, degradation.message.clone()),
         (None, Some(stuck)) => ("True", "RolloutStuck", stuck.clone()),
-        (None, None) if seen.warnings.is_empty() => {
+        (None, None) if inputs.warnings.is_empty() => {
             ("False", "AsAsked", "all that was asked for is there".to_owned())
         }
-        (None, None) => ("False", "Warnings", seen.warnings.join("; ")),
+        (None, None) => ("False", "Warnings", inputs.warnings.join("; ")),
     }
 }
 
-fn redis_reachable(seen: &Seen) -> Verdict {
-    if seen.redis == Some(false) {
+fn redis_reachable(inputs: &StatusInputs) -> ConditionState {
+    if inputs.redis == Some(false) {
         let message = "redis is not configured: one server, in memory";
         return ("Unknown", "NotConfigured", message.to_owned());
     }
-    let answers = || seen.pods.iter().filter_map(|pod| Some((&pod.name, pod.redis_up?)));
+    let answers = || inputs.pods.iter().filter_map(|pod| Some((&pod.name, pod.redis_up?)));
     let without: Vec<&str> =
         answers().filter(|(_, up)| !up).map(|(name, _)| name.as_str()).collect();
     match (answers().count(), without.as_slice()) {
@@ -190,8 +190,12 @@ fn redis_reachable(seen: &Seen) -> Verdict {
     }
 }
 
-fn condition(seen: &Seen, kind: ConditionType, (status, reason, message): Verdict) -> Condition {
-    let before = seen.before.and_then(|before| {
+fn condition(
+    inputs: &StatusInputs,
+    kind: ConditionType,
+    (status, reason, message): ConditionState,
+) -> Condition {
+    let before = inputs.before.and_then(|before| {
         before.conditions.iter().find(|c| c.type_ == kind.name() && c.status == status)
     });
     Condition {
@@ -199,10 +203,10 @@ fn condition(seen: &Seen, kind: ConditionType, (status, reason, message): Verdic
         status: status.to_owned(),
         reason: reason.to_owned(),
         message,
-        observed_generation: seen.generation,
+        observed_generation: inputs.generation,
         // Kept in whole seconds, as the cluster hands it back.
         last_transition_time: before.map_or_else(
-            || Time(Timestamp::from_second(seen.now.as_second()).unwrap_or(seen.now)),
+            || Time(Timestamp::from_second(inputs.now.as_second()).unwrap_or(inputs.now)),
             |c| c.last_transition_time.clone(),
         ),
     }

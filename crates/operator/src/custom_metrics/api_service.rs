@@ -22,41 +22,42 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::object::{NAME, desired};
-use self::ownership::{Verdict, judge};
-use super::certificates::Issued;
+use self::ownership::{Action, next_action};
+use super::certificates::ServingCertificate;
 
 use super::installation::{Installation, installation};
-use super::object_names::Names;
+use super::object_names::ObjectNames;
 use super::responses::GROUP;
 use super::serving::Serving;
 use crate::names;
 
 /// How often it is looked whether all is as it should be, besides at every change.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a failed request rests.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Longest time that one look may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Keeps the APIService until `stop`, by the leader alone, and tells in `serving` how it stands.
-pub async fn keep(
+pub async fn run(
     client: Client,
-    names: Arc<Names>,
-    issued: watch::Receiver<Option<Arc<Issued>>>,
+    names: Arc<ObjectNames>,
+    certificate: watch::Receiver<Option<Arc<ServingCertificate>>>,
     serving: watch::Sender<Serving>,
     stop: CancellationToken,
 ) {
-    let keeper = Keeper { client, names, serving, seen: BTreeMap::new(), listed: false };
-    let _ = stop.run_until_cancelled(keeper.run(issued)).await;
+    let keeper =
+        ApiServiceController { client, names, serving, seen: BTreeMap::new(), listed: false };
+    let _ = stop.run_until_cancelled(keeper.run(certificate)).await;
 }
 
 /// Deletes the APIService if it is this operator's; another's stays.
 ///
 /// # Errors
 /// When the cluster refuses or cannot be reached.
-pub async fn remove(client: &Client, names: &Names) -> kube::Result<()> {
+pub async fn remove(client: &Client, names: &ObjectNames) -> kube::Result<()> {
     let api: Api<APIService> = Api::all(client.clone());
     match api.get_opt(NAME).await? {
         Some(found) if ownership::is_ours(&found, names) => delete(&api, &found).await,
@@ -79,26 +80,26 @@ async fn delete(api: &Api<APIService>, seen: &APIService) -> kube::Result<()> {
     }
 }
 
-struct Keeper {
+struct ApiServiceController {
     client: Client,
-    names: Arc<Names>,
+    names: Arc<ObjectNames>,
     serving: watch::Sender<Serving>,
     /// The group's APIServices, by name.
     seen: BTreeMap<String, APIService>,
     listed: bool,
 }
 
-impl Keeper {
-    async fn run(mut self, mut issued: watch::Receiver<Option<Arc<Issued>>>) {
+impl ApiServiceController {
+    async fn run(mut self, mut certificate: watch::Receiver<Option<Arc<ServingCertificate>>>) {
         let api: Api<APIService> = Api::all(self.client.clone());
         let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
         let mut events = std::pin::pin!(events);
-        let mut next_look = LOOK_EVERY;
+        let mut next_check = CHECK_INTERVAL;
         loop {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Ok(event)) => {
-                        if !self.note(event) {
+                        if !self.apply_event(event) {
                             continue;
                         }
                     }
@@ -108,25 +109,28 @@ impl Keeper {
                     }
                     None => return,
                 },
-                changed = issued.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(next_look) => {}
+                changed = certificate.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(next_check) => {}
             }
-            let bundle = issued.borrow_and_update().as_ref().map(|issued| issued.bundle.clone());
+            let bundle = certificate
+                .borrow_and_update()
+                .as_ref()
+                .map(|certificate| certificate.bundle.clone());
             let Some(bundle) = bundle.filter(|_| self.listed) else { continue };
-            let look = tokio::time::timeout(DEADLINE, self.look(&api, bundle)).await;
-            next_look = match look.context("the cluster does not answer in time").flatten() {
-                Ok(()) => LOOK_EVERY,
+            let check = tokio::time::timeout(REQUEST_TIMEOUT, self.check(&api, bundle)).await;
+            next_check = match check.context("the cluster does not answer in time").flatten() {
+                Ok(()) => CHECK_INTERVAL,
                 Err(error) => {
                     let error = format!("{error:#}");
                     warn!(error, "cannot keep the APIService {NAME}; trying again");
-                    RETRY_AFTER
+                    RETRY_DELAY
                 }
             };
         }
     }
 
     /// Takes down an event. Says whether it may matter.
-    fn note(&mut self, event: Event<APIService>) -> bool {
+    fn apply_event(&mut self, event: Event<APIService>) -> bool {
         let of_group = |found: &APIService| {
             found.spec.as_ref().is_some_and(|spec| spec.group.as_deref() == Some(GROUP))
         };
@@ -157,27 +161,27 @@ impl Keeper {
         }
     }
 
-    async fn look(&mut self, api: &Api<APIService>, bundle: String) -> anyhow::Result<()> {
+    async fn check(&mut self, api: &Api<APIService>, bundle: String) -> anyhow::Result<()> {
         let owner = match installation(&self.client, &self.names).await? {
-            Installation::Staying(owner) => owner,
-            Installation::Leaving(reason) => {
-                self.tell(Serving::Off { reason });
+            Installation::Active(owner) => owner,
+            Installation::Uninstalling(reason) => {
+                self.publish_state(Serving::Off { reason });
                 return Ok(());
             }
         };
         let desired = desired(&self.names, owner, bundle);
-        let told = match judge(&self.seen, &desired, &self.names) {
-            Verdict::InStep(found) => ownership::availability(found, Timestamp::now()),
-            Verdict::Create => {
+        let told = match next_action(&self.seen, &desired, &self.names) {
+            Action::UpToDate(found) => ownership::availability(found, Timestamp::now()),
+            Action::Create => {
                 self.create(api, &desired).await?;
                 Serving::Ours
             }
-            Verdict::Change(found) => {
+            Action::Update(found) => {
                 let resource_version = found.metadata.resource_version.clone();
-                change(api, &desired, resource_version).await?;
+                update(api, &desired, resource_version).await?;
                 Serving::Ours
             }
-            Verdict::StepBack { service, ours } => {
+            Action::Yield { service, ours } => {
                 if let Some(ours) = ours {
                     warn!(%service, "another metrics server came for {GROUP}: it has the group");
                     delete(api, ours).await?;
@@ -185,11 +189,11 @@ impl Keeper {
                 Serving::Foreign { service }
             }
         };
-        self.tell(told);
+        self.publish_state(told);
         Ok(())
     }
 
-    fn tell(&self, serving: Serving) {
+    fn publish_state(&self, serving: Serving) {
         self.serving.send_if_modified(|last| {
             let differs = *last != serving;
             if differs {
@@ -214,7 +218,7 @@ impl Keeper {
 }
 
 /// Brings what was seen in step. What has been changed since is judged anew, not overwritten.
-async fn change(
+async fn update(
     api: &Api<APIService>,
     desired: &APIService,
     resource_version: Option<String>,

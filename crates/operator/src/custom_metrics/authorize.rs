@@ -16,21 +16,21 @@ use super::front_proxy::User;
 use super::responses::{GROUP, VERSION};
 
 /// How long a yes holds.
-const ALLOWED_FOR: Duration = Duration::from_secs(300);
+const ALLOWED_TTL: Duration = Duration::from_secs(300);
 
 /// How long a no holds.
-const DENIED_FOR: Duration = Duration::from_secs(30);
+const DENIED_TTL: Duration = Duration::from_secs(30);
 
 /// Most answers that are kept. Beyond it the one that would expire first goes.
-const MAX_ANSWERS: usize = 1024;
+const MAX_CACHED: usize = 1024;
 
 /// Longest time to wait for the cluster's answer.
-const DEADLINE: Duration = Duration::from_secs(4);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What is to be read: the path's parts (Kubernetes, "Authorization", section "Request verbs and
 /// authorization attributes": `pods/NAME/METRIC` is a resource, a name and a subresource).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Reading {
+pub struct MetricRequest {
     /// The pods' namespace.
     pub namespace: String,
     /// One pod, or `*`.
@@ -45,7 +45,7 @@ pub enum AuthorizeError {
     /// The cluster refused the question, or could not be reached.
     #[error("cannot ask the cluster whether the user may: {0}")]
     Cluster(#[from] Box<kube::Error>),
-    /// It took longer than [`DEADLINE`].
+    /// It took longer than [`REQUEST_TIMEOUT`].
     #[error("the cluster does not say in time whether the user may")]
     Deadline,
 }
@@ -53,7 +53,7 @@ pub enum AuthorizeError {
 /// Asks the cluster.
 pub struct Authorizer {
     reviews: Api<SubjectAccessReview>,
-    answers: Mutex<Answers>,
+    answers: Mutex<DecisionCache>,
 }
 
 impl Authorizer {
@@ -66,23 +66,27 @@ impl Authorizer {
     ///
     /// # Errors
     /// When there is no answer, kept or new. Nothing is kept of that.
-    pub async fn allows(&self, user: &User, reading: &Reading) -> Result<bool, AuthorizeError> {
-        let question = (user.clone(), reading.clone());
-        if let Some(answer) = self.answers.lock().get(&question, Instant::now()) {
+    pub async fn allows(
+        &self,
+        user: &User,
+        target: &MetricRequest,
+    ) -> Result<bool, AuthorizeError> {
+        let key = (user.clone(), target.clone());
+        if let Some(answer) = self.answers.lock().get(&key, Instant::now()) {
             return Ok(answer);
         }
-        let review = review(user, reading);
+        let review = review(user, target);
         let params = PostParams::default();
         let request = self.reviews.create(&params, &review);
-        let answer = tokio::time::timeout(DEADLINE, request).await;
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, request).await;
         let answer = answer.map_err(|_| AuthorizeError::Deadline)?.map_err(Box::new)?;
         let allowed = answer.status.is_some_and(|status| status.allowed);
-        self.answers.lock().keep(question, allowed, Instant::now());
+        self.answers.lock().insert(key, allowed, Instant::now());
         Ok(allowed)
     }
 }
 
-fn review(user: &User, reading: &Reading) -> SubjectAccessReview {
+fn review(user: &User, target: &MetricRequest) -> SubjectAccessReview {
     SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
             user: Some(user.name.clone()),
@@ -90,13 +94,13 @@ fn review(user: &User, reading: &Reading) -> SubjectAccessReview {
             groups: Some(user.groups.clone()),
             extra: Some(user.extra.clone()),
             resource_attributes: Some(ResourceAttributes {
-                namespace: Some(reading.namespace.clone()),
+                namespace: Some(target.namespace.clone()),
                 verb: Some("get".into()),
                 group: Some(GROUP.into()),
                 version: Some(VERSION.into()),
                 resource: Some("pods".into()),
-                subresource: Some(reading.metric.clone()),
-                name: Some(reading.name.clone()),
+                subresource: Some(target.metric.clone()),
+                name: Some(target.name.clone()),
                 ..ResourceAttributes::default()
             }),
             ..SubjectAccessReviewSpec::default()
@@ -105,29 +109,29 @@ fn review(user: &User, reading: &Reading) -> SubjectAccessReview {
     }
 }
 
-type Question = (User, Reading);
+type CacheKey = (User, MetricRequest);
 
 /// Answers with the time from which each counts no more.
 #[derive(Default)]
-struct Answers(HashMap<Question, (bool, Instant)>);
+struct DecisionCache(HashMap<CacheKey, (bool, Instant)>);
 
-impl Answers {
-    fn get(&self, question: &Question, now: Instant) -> Option<bool> {
-        self.0.get(question).filter(|(_, until)| *until > now).map(|(allowed, _)| *allowed)
+impl DecisionCache {
+    fn get(&self, key: &CacheKey, now: Instant) -> Option<bool> {
+        self.0.get(key).filter(|(_, until)| *until > now).map(|(allowed, _)| *allowed)
     }
 
-    fn keep(&mut self, question: Question, allowed: bool, now: Instant) {
-        if self.0.len() >= MAX_ANSWERS {
+    fn insert(&mut self, key: CacheKey, allowed: bool, now: Instant) {
+        if self.0.len() >= MAX_CACHED {
             self.0.retain(|_, (_, until)| *until > now);
         }
-        if self.0.len() >= MAX_ANSWERS {
+        if self.0.len() >= MAX_CACHED {
             let first = self.0.iter().min_by_key(|(_, (_, until))| *until);
-            if let Some(first) = first.map(|(question, _)| question.clone()) {
+            if let Some(first) = first.map(|(key, _)| key.clone()) {
                 self.0.remove(&first);
             }
         }
-        let life = if allowed { ALLOWED_FOR } else { DENIED_FOR };
-        self.0.insert(question, (allowed, now + life));
+        let life = if allowed { ALLOWED_TTL } else { DENIED_TTL };
+        self.0.insert(key, (allowed, now + life));
     }
 }
 
@@ -145,27 +149,27 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    fn question(name: &str) -> Question {
+    fn key(name: &str) -> CacheKey {
         let user = User { name: name.into(), groups: vec!["devs".into()], ..User::default() };
-        let reading = Reading {
+        let target = MetricRequest {
             namespace: "apps".into(),
             name: "*".into(),
             metric: "rookery_connections".into(),
         };
-        (user, reading)
+        (user, target)
     }
 
     #[test]
     fn a_yes_holds_five_minutes_and_a_no_half_of_one() {
         let now = Instant::now();
-        let mut answers = Answers::default();
-        answers.keep(question("ann"), true, now);
-        answers.keep(question("bob"), false, now);
-        assert_eq!(answers.get(&question("ann"), now + 299 * S), Some(true));
-        assert_eq!(answers.get(&question("ann"), now + 300 * S), None);
-        assert_eq!(answers.get(&question("bob"), now + 29 * S), Some(false));
-        assert_eq!(answers.get(&question("bob"), now + 30 * S), None);
-        let mut other = question("ann");
+        let mut answers = DecisionCache::default();
+        answers.insert(key("ann"), true, now);
+        answers.insert(key("bob"), false, now);
+        assert_eq!(answers.get(&key("ann"), now + 299 * S), Some(true));
+        assert_eq!(answers.get(&key("ann"), now + 300 * S), None);
+        assert_eq!(answers.get(&key("bob"), now + 29 * S), Some(false));
+        assert_eq!(answers.get(&key("bob"), now + 30 * S), None);
+        let mut other = key("ann");
         other.0.groups.clear();
         assert_eq!(answers.get(&other, now), None);
     }
@@ -173,15 +177,15 @@ mod tests {
     #[test]
     fn the_answers_are_bounded_and_the_shortest_lived_goes() {
         let now = Instant::now();
-        let mut answers = Answers::default();
-        answers.keep(question("denied"), false, now);
-        for n in 1..MAX_ANSWERS {
-            answers.keep(question(&n.to_string()), true, now);
+        let mut answers = DecisionCache::default();
+        answers.insert(key("denied"), false, now);
+        for n in 1..MAX_CACHED {
+            answers.insert(key(&n.to_string()), true, now);
         }
-        answers.keep(question("one more"), true, now);
-        assert_eq!(answers.0.len(), MAX_ANSWERS);
-        assert_eq!(answers.get(&question("denied"), now), None);
-        answers.keep(question("later"), true, now + 300 * S);
+        answers.insert(key("one more"), true, now);
+        assert_eq!(answers.0.len(), MAX_CACHED);
+        assert_eq!(answers.get(&key("denied"), now), None);
+        answers.insert(key("later"), true, now + 300 * S);
         assert_eq!(answers.0.len(), 1);
     }
 
@@ -220,9 +224,9 @@ mod tests {
             }
         });
         let authorizer = Authorizer::new(Client::new(service, "default"));
-        let (user, reading) = question("ann");
-        assert!(authorizer.allows(&user, &reading).await.unwrap());
-        assert!(authorizer.allows(&user, &reading).await.unwrap());
+        let (user, target) = key("ann");
+        assert!(authorizer.allows(&user, &target).await.unwrap());
+        assert!(authorizer.allows(&user, &target).await.unwrap());
         assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 }

@@ -52,7 +52,7 @@ pub struct User {
 
 /// Follows the cluster's configuration until `stop`, and publishes it. A configuration that
 /// cannot be used is logged, and what held before stays; without any, nobody is let in.
-pub async fn keep(
+pub async fn run(
     client: Client,
     publish: watch::Sender<Option<Arc<FrontProxy>>>,
     stop: CancellationToken,

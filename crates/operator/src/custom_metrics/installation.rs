@@ -5,25 +5,25 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, Resource as _};
 
-use super::object_names::Names;
+use super::object_names::ObjectNames;
 
 /// What the cluster says of the operator's installation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Installation {
     /// It stays. Cluster-scoped objects are owned by this, its ClusterRole: once that is deleted,
     /// so are they, whether an operator runs or not.
-    Staying(OwnerReference),
+    Active(OwnerReference),
     /// It is being taken down, or cannot be taken down properly; with the reason.
-    Leaving(String),
+    Uninstalling(String),
 }
 
 /// Looks at the operator's Deployment, ClusterRole and namespace.
 ///
 /// # Errors
 /// When the cluster refuses or cannot be reached.
-pub async fn installation(client: &Client, names: &Names) -> kube::Result<Installation> {
+pub async fn installation(client: &Client, names: &ObjectNames) -> kube::Result<Installation> {
     let leaving = |kind: &str, name: &str, how: &str| {
-        Ok(Installation::Leaving(format!("the operator's {kind} {name} {how}")))
+        Ok(Installation::Uninstalling(format!("the operator's {kind} {name} {how}")))
     };
     let namespaces: Api<Namespace> = Api::all(client.clone());
     match namespaces.get_opt(&names.namespace).await? {
@@ -44,7 +44,7 @@ pub async fn installation(client: &Client, names: &Names) -> kube::Result<Instal
     let role = roles.get_opt(&names.cluster_role).await?;
     let role = role.filter(|role| role.metadata.deletion_timestamp.is_none());
     match role.and_then(|role| role.owner_ref(&())) {
-        Some(owner) => Ok(Installation::Staying(owner)),
+        Some(owner) => Ok(Installation::Active(owner)),
         None => leaving(
             "ClusterRole",
             &names.cluster_role,

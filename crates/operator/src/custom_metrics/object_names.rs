@@ -5,7 +5,7 @@ use kube::{Api, Client};
 
 /// What the operator's own objects are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub struct ObjectNames {
     /// The operator's namespace.
     pub namespace: String,
     /// The Service in front of the API, whose port is 443.
@@ -16,7 +16,7 @@ pub struct Names {
     pub cluster_role: String,
 }
 
-impl Names {
+impl ObjectNames {
     /// What the API server calls the Service by.
     pub fn dns_names(&self) -> Vec<String> {
         vec![format!("{}.{}.svc", self.service, self.namespace)]

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::names::CONNECTIONS_METRIC;
-use crate::pods::PodCount;
+use crate::pods::ServerPod;
 
 /// The group that is served.
 pub const GROUP: &str = "custom.metrics.k8s.io";
@@ -51,7 +51,7 @@ pub fn resources() -> Value {
 
 /// The values of pods that have one, newest reading each (`MetricValueList` of
 /// `custom.metrics.k8s.io/v1beta2`).
-pub fn values(pods: &[PodCount]) -> Value {
+pub fn values(pods: &[ServerPod]) -> Value {
     let items: Vec<Value> = pods.iter().filter_map(value).collect();
     json!({
         "kind": "MetricValueList",
@@ -61,7 +61,7 @@ pub fn values(pods: &[PodCount]) -> Value {
     })
 }
 
-fn value(pod: &PodCount) -> Option<Value> {
+fn value(pod: &ServerPod) -> Option<Value> {
     let (connections, read_at) = pod.connections.zip(pod.read_at)?;
     Some(json!({
         "describedObject": {
@@ -138,8 +138,8 @@ mod tests {
 
     use super::*;
 
-    fn pod(name: &str, connections: Option<u64>) -> PodCount {
-        PodCount {
+    fn pod(name: &str, connections: Option<u64>) -> ServerPod {
+        ServerPod {
             namespace: "apps".into(),
             name: name.into(),
             instance: "chat".into(),

@@ -26,10 +26,12 @@ pub fn parse(text: &str) -> Result<Selector, SelectorError> {
         let (expression, after) = requirement(rest)?;
         expressions.push(expression);
         rest = match after.strip_prefix(',') {
-            Some(next) if next.trim_start().is_empty() => return Err(bad(next, "a requirement")),
+            Some(next) if next.trim_start().is_empty() => {
+                return Err(error_at(next, "a requirement"));
+            }
             Some(next) => next.trim_start(),
             None if after.is_empty() => after,
-            None => return Err(bad(after, "a comma")),
+            None => return Err(error_at(after, "a comma")),
         };
     }
     Ok(expressions.into_iter().collect())
@@ -38,10 +40,10 @@ pub fn parse(text: &str) -> Result<Selector, SelectorError> {
 /// One requirement, and what follows it.
 fn requirement(text: &str) -> Result<(Expression, &str), SelectorError> {
     if let Some(text) = text.strip_prefix('!') {
-        let (key, rest) = word(text)?;
+        let (key, rest) = label_key(text)?;
         return Ok((Expression::DoesNotExist(key), rest));
     }
-    let (key, rest) = word(text)?;
+    let (key, rest) = label_key(text)?;
     if rest.is_empty() || rest.starts_with(',') {
         return Ok((Expression::Exists(key), rest));
     }
@@ -57,12 +59,12 @@ fn requirement(text: &str) -> Result<(Expression, &str), SelectorError> {
     match operator.as_str() {
         "in" => values(set).map(|(values, rest)| (Expression::In(key, values), rest)),
         "notin" => values(set).map(|(values, rest)| (Expression::NotIn(key, values), rest)),
-        _ => Err(bad(rest, "=, ==, !=, in or notin")),
+        _ => Err(error_at(rest, "=, ==, !=, in or notin")),
     }
 }
 
 fn values(text: &str) -> Result<(BTreeSet<String>, &str), SelectorError> {
-    let mut rest = text.strip_prefix('(').ok_or_else(|| bad(text, "("))?;
+    let mut rest = text.strip_prefix('(').ok_or_else(|| error_at(text, "("))?;
     let mut values = BTreeSet::new();
     loop {
         let (one, after) = value(rest);
@@ -70,15 +72,15 @@ fn values(text: &str) -> Result<(BTreeSet<String>, &str), SelectorError> {
         if let Some(after) = after.strip_prefix(')') {
             return Ok((values, after.trim_start()));
         }
-        rest = after.strip_prefix(',').ok_or_else(|| bad(after, "a comma or )"))?;
+        rest = after.strip_prefix(',').ok_or_else(|| error_at(after, "a comma or )"))?;
     }
 }
 
 /// A key.
-fn word(text: &str) -> Result<(String, &str), SelectorError> {
+fn label_key(text: &str) -> Result<(String, &str), SelectorError> {
     match value(text) {
         (word, rest) if !word.is_empty() => Ok((word, rest)),
-        (_, rest) => Err(bad(rest, "a label's name")),
+        (_, rest) => Err(error_at(rest, "a label's name")),
     }
 }
 
@@ -90,7 +92,7 @@ fn value(text: &str) -> (String, &str) {
     (text[..end].to_owned(), text[end..].trim_start())
 }
 
-fn bad(at: &str, expected: &'static str) -> SelectorError {
+fn error_at(at: &str, expected: &'static str) -> SelectorError {
     SelectorError { at: at.chars().take(40).collect(), expected }
 }
 

@@ -2,28 +2,28 @@
 
 use std::collections::HashMap;
 
-use crate::pods::PodCount;
+use crate::pods::ServerPod;
 
 /// The pods that stay, each with its share of the connections of those that go.
 ///
 /// An autoscaler leaves out pods that are being deleted. Their connections are still there, and
 /// come to the others soon: without them it would take servers away in the middle of a rollout,
 /// whose old servers hold all connections until the new ones are up.
-pub(super) fn with_those_that_move(pods: Vec<PodCount>) -> Vec<PodCount> {
-    let mut moving: HashMap<String, u64> = HashMap::new();
+pub(super) fn redistribute_terminating(pods: Vec<ServerPod>) -> Vec<ServerPod> {
+    let mut leaving: HashMap<String, u64> = HashMap::new();
     let mut staying: HashMap<String, u64> = HashMap::new();
     for pod in &pods {
         let Some(connections) = pod.connections else { continue };
         match pod.terminating {
-            true => *moving.entry(pod.instance.clone()).or_default() += connections,
+            true => *leaving.entry(pod.instance.clone()).or_default() += connections,
             false => *staying.entry(pod.instance.clone()).or_default() += 1,
         }
     }
-    let mut stay: Vec<PodCount> = pods.into_iter().filter(|pod| !pod.terminating).collect();
+    let mut stay: Vec<ServerPod> = pods.into_iter().filter(|pod| !pod.terminating).collect();
     for pod in &mut stay {
         let Some(connections) = &mut pod.connections else { continue };
         let (Some(left), Some(takers)) =
-            (moving.get_mut(&pod.instance), staying.get_mut(&pod.instance))
+            (leaving.get_mut(&pod.instance), staying.get_mut(&pod.instance))
         else {
             continue;
         };
@@ -39,8 +39,8 @@ pub(super) fn with_those_that_move(pods: Vec<PodCount>) -> Vec<PodCount> {
 mod tests {
     use super::*;
 
-    fn pod(instance: &str, terminating: bool, connections: Option<u64>) -> PodCount {
-        PodCount {
+    fn pod(instance: &str, terminating: bool, connections: Option<u64>) -> ServerPod {
+        ServerPod {
             namespace: "chat".to_owned(),
             name: "x".to_owned(),
             instance: instance.to_owned(),
@@ -53,8 +53,8 @@ mod tests {
         }
     }
 
-    fn counts(pods: Vec<PodCount>) -> Vec<Option<u64>> {
-        with_those_that_move(pods).into_iter().map(|pod| pod.connections).collect()
+    fn counts(pods: Vec<ServerPod>) -> Vec<Option<u64>> {
+        redistribute_terminating(pods).into_iter().map(|pod| pod.connections).collect()
     }
 
     #[test]

@@ -13,20 +13,20 @@ use tracing::{info, warn};
 
 use super::api_service;
 use super::installation::{Installation, installation};
-use super::object_names::Names;
+use super::object_names::ObjectNames;
 
 /// Longest time for the last look, and what follows from it, when a replica stops.
-const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a failed request rests.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// Watches the operator's namespace until `stop`, and removes the APIService as soon as it is
 /// being deleted. Every replica does so: the leader may be the first to go. `leaving` is
 /// cancelled then.
-pub async fn keep(
+pub async fn run(
     client: Client,
-    names: Arc<Names>,
+    names: Arc<ObjectNames>,
     leaving: CancellationToken,
     stop: CancellationToken,
 ) {
@@ -49,8 +49,9 @@ pub async fn keep(
 /// What a replica does last: if the operator is being taken down, not just this replica, the
 /// APIService goes with it. Takes at most 5 s; what cannot be done by then is logged, with what is
 /// left to do by hand.
-pub async fn farewell(client: &Client, names: &Names) {
-    if tokio::time::timeout(FAREWELL_WITHIN, last_look(client, names)).await.is_err() {
+pub async fn on_shutdown(client: &Client, names: &ObjectNames) {
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, remove_if_uninstalling(client, names)).await.is_err()
+    {
         warn!(
             "the APIService may be left behind. If the operator is gone for good, delete it: \
              kubectl delete apiservice v1beta2.custom.metrics.k8s.io"
@@ -58,40 +59,40 @@ pub async fn farewell(client: &Client, names: &Names) {
     }
 }
 
-async fn last_look(client: &Client, names: &Names) {
+async fn remove_if_uninstalling(client: &Client, names: &ObjectNames) {
     loop {
         match installation(client, names).await {
-            Ok(Installation::Staying(_)) => return,
-            Ok(Installation::Leaving(reason)) => {
+            Ok(Installation::Active(_)) => return,
+            Ok(Installation::Uninstalling(reason)) => {
                 info!(reason, "the APIService goes with this operator");
                 return remove(client, names).await;
             }
-            Err(error) if has_no_rights(&error) => return tell_of_uninstall(),
+            Err(error) if is_unauthorized(&error) => return log_uninstalled(),
             Err(error) => {
                 warn!(%error, "cannot look whether the operator is being taken down");
-                tokio::time::sleep(RETRY_AFTER).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     }
 }
 
 /// Removes the APIService, however often it takes.
-async fn remove(client: &Client, names: &Names) {
+async fn remove(client: &Client, names: &ObjectNames) {
     while let Err(error) = api_service::remove(client, names).await {
-        if has_no_rights(&error) {
-            return tell_of_uninstall();
+        if is_unauthorized(&error) {
+            return log_uninstalled();
         }
         warn!(%error, "cannot remove the APIService; trying again");
-        tokio::time::sleep(RETRY_AFTER).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
 /// Whether the service account or its roles are gone.
-fn has_no_rights(error: &kube::Error) -> bool {
+fn is_unauthorized(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403))
 }
 
-fn tell_of_uninstall() {
+fn log_uninstalled() {
     info!("the operator's rights are gone already: the APIService goes with its ClusterRole");
 }
 

@@ -15,7 +15,7 @@ pub type Key = (String, String);
 
 /// What the cluster says of a pod.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Facts {
+pub struct ObservedPod {
     /// The pod's namespace.
     pub namespace: String,
     /// The pod's name.
@@ -36,13 +36,13 @@ pub struct Facts {
     pub deletion_cost: Option<i32>,
 }
 
-impl Facts {
+impl ObservedPod {
     /// The facts of a pod that belongs to a `Rookery`; none of others.
     pub fn of(pod: &Pod) -> Option<Self> {
         let meta = &pod.metadata;
         let labels = meta.labels.clone()?;
         let annotation = meta.annotations.as_ref().and_then(|all| all.get(names::DELETION_COST));
-        Some(Facts {
+        Some(ObservedPod {
             namespace: meta.namespace.clone()?,
             name: meta.name.clone()?,
             uid: meta.uid.clone()?,

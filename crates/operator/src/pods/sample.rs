@@ -16,10 +16,10 @@ pub struct Sample {
 pub enum SampleError {
     /// The family is missing: something else listens there.
     #[error("no rookery_connections in the answer")]
-    NoConnections,
+    MissingConnections,
     /// A value is no number from 0.
     #[error("not a count: {0:?}")]
-    NotACount(String),
+    InvalidValue(String),
 }
 
 impl Sample {
@@ -40,20 +40,21 @@ impl Sample {
                 _ => {}
             }
         }
-        let connections = connections.ok_or(SampleError::NoConnections)?;
+        let connections = connections.ok_or(SampleError::MissingConnections)?;
         Ok(Sample { connections, redis_up })
     }
 }
 
 /// The value of a line `name{labels} value [timestamp]`. The labels' values hold no brace here.
 fn count(line: &str) -> Result<u64, SampleError> {
-    let bad = || SampleError::NotACount(line.to_owned());
+    let invalid = || SampleError::InvalidValue(line.to_owned());
     let rest = match line.rsplit_once('}') {
         Some((_, rest)) => rest,
-        None => line.split_once([' ', '\t']).ok_or_else(bad)?.1,
+        None => line.split_once([' ', '\t']).ok_or_else(invalid)?.1,
     };
-    let value: f64 = rest.split_whitespace().next().and_then(|v| v.parse().ok()).ok_or_else(bad)?;
-    if value.is_finite() && value >= 0.0 { Ok(value.round() as u64) } else { Err(bad()) }
+    let value: f64 =
+        rest.split_whitespace().next().and_then(|v| v.parse().ok()).ok_or_else(invalid)?;
+    if value.is_finite() && value >= 0.0 { Ok(value.round() as u64) } else { Err(invalid()) }
 }
 
 #[cfg(test)]
@@ -83,11 +84,11 @@ mod tests {
 
     #[test]
     fn what_is_no_count_is_refused() {
-        assert_eq!(Sample::parse("up 1\n"), Err(SampleError::NoConnections));
-        for bad in
+        assert_eq!(Sample::parse("up 1\n"), Err(SampleError::MissingConnections));
+        for invalid in
             ["rookery_connections", "rookery_connections NaN", "rookery_connections{a=\"b\"} -1"]
         {
-            assert_eq!(Sample::parse(bad), Err(SampleError::NotACount(bad.to_owned())));
+            assert_eq!(Sample::parse(invalid), Err(SampleError::InvalidValue(invalid.to_owned())));
         }
     }
 }

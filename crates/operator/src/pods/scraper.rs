@@ -18,11 +18,11 @@ use super::sample::{Sample, SampleError};
 const PATH: &str = "/metrics?name[]=rookery_connections&name[]=rookery_redis_up";
 
 /// Longest answer, in bytes. A server that does not know `name[]` sends all it has.
-const MAX_ANSWER: usize = 4 << 20;
+const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
 /// Why a server could not be read.
 #[derive(Debug, Error)]
-pub enum ReadError {
+pub enum ScrapeError {
     /// No connection.
     #[error("cannot connect: {0}")]
     Connect(#[from] std::io::Error),
@@ -32,7 +32,7 @@ pub enum ReadError {
     /// Another answer than 200.
     #[error("the answer is {0}")]
     Status(StatusCode),
-    /// The body broke off, or is longer than [`MAX_ANSWER`].
+    /// The body broke off, or is longer than [`MAX_RESPONSE_BYTES`].
     #[error("the answer cannot be read: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
     /// The body has no counts.
@@ -41,21 +41,21 @@ pub enum ReadError {
 }
 
 /// Reads the server at one address.
-pub struct Reader {
+pub struct Scraper {
     address: SocketAddr,
-    wire: Option<Wire>,
+    connection: Option<Connection>,
 }
 
 /// A connection: it moves only while a request is being answered.
-struct Wire {
+struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>,
 }
 
-impl Reader {
+impl Scraper {
     /// Connects at the first read.
     pub fn new(address: SocketAddr) -> Self {
-        Reader { address, wire: None }
+        Scraper { address, connection: None }
     }
 
     /// Where the server is.
@@ -66,41 +66,41 @@ impl Reader {
     /// Reads the counts. A kept connection that turns out to be closed is made again, once.
     ///
     /// # Errors
-    /// See [`ReadError`]. The connection is closed then.
-    pub async fn read(&mut self) -> Result<Sample, ReadError> {
-        if let Some(wire) = self.wire.take()
-            && let Ok(sample) = self.exchange(wire).await
+    /// See [`ScrapeError`]. The connection is closed then.
+    pub async fn read(&mut self) -> Result<Sample, ScrapeError> {
+        if let Some(connection) = self.connection.take()
+            && let Ok(sample) = self.exchange(connection).await
         {
             return Ok(sample);
         }
-        let wire = Wire::connect(self.address).await?;
-        self.exchange(wire).await
+        let connection = Connection::connect(self.address).await?;
+        self.exchange(connection).await
     }
 
     /// Closes the connection, as after a read that was given up.
     pub fn close(&mut self) {
-        self.wire = None;
+        self.connection = None;
     }
 
-    async fn exchange(&mut self, mut wire: Wire) -> Result<Sample, ReadError> {
-        let body = wire.get(self.address).await?;
+    async fn exchange(&mut self, mut connection: Connection) -> Result<Sample, ScrapeError> {
+        let body = connection.get(self.address).await?;
         let sample = Sample::parse(&String::from_utf8_lossy(&body))?;
-        if wire.sender.is_ready() {
-            self.wire = Some(wire);
+        if connection.sender.is_ready() {
+            self.connection = Some(connection);
         }
         Ok(sample)
     }
 }
 
-impl Wire {
-    async fn connect(address: SocketAddr) -> Result<Self, ReadError> {
+impl Connection {
+    async fn connect(address: SocketAddr) -> Result<Self, ScrapeError> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Wire { sender, connection: Box::pin(connection) })
+        Ok(Connection { sender, connection: Box::pin(connection) })
     }
 
-    async fn get(&mut self, address: SocketAddr) -> Result<Bytes, ReadError> {
+    async fn get(&mut self, address: SocketAddr) -> Result<Bytes, ScrapeError> {
         let request = Request::get(PATH)
             .header(header::HOST, address.to_string())
             .header(header::USER_AGENT, "rookery-operator")
@@ -119,11 +119,11 @@ impl Wire {
 
 async fn answer(
     response: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
-) -> Result<Bytes, ReadError> {
+) -> Result<Bytes, ScrapeError> {
     let response = response.await?;
     if response.status() != StatusCode::OK {
-        return Err(ReadError::Status(response.status()));
+        return Err(ScrapeError::Status(response.status()));
     }
-    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    body.map(|body| body.to_bytes()).map_err(ReadError::Body)
+    let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
+    body.map(|body| body.to_bytes()).map_err(ScrapeError::Body)
 }

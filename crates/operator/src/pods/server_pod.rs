@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 /// One server's pod.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PodCount {
+pub struct ServerPod {
     /// The pod's namespace.
     pub namespace: String,
     /// The pod's name.

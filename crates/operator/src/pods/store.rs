@@ -10,37 +10,37 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::changes::Instance;
-use super::observed::{Facts, Key};
+use super::observed::{Key, ObservedPod};
 use super::sample::Sample;
-use super::server_pod::PodCount;
+use super::server_pod::ServerPod;
 
 /// How often a pod is read whose count changes, and one that could not be read.
-pub const READ_EVERY: Duration = Duration::from_secs(2);
+pub const SCRAPE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often a pod is read whose count has long been the same. Two of these and a read's
 /// deadline are within [`STALE_AFTER`].
-pub const READ_QUIET_EVERY: Duration = Duration::from_secs(4);
+pub const QUIET_SCRAPE_INTERVAL: Duration = Duration::from_secs(4);
 
 /// Age from which a count is not served.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// Reads with the same answer after which a pod is quiet.
-const QUIET_AFTER: u32 = 5;
+const QUIET_AFTER_UNCHANGED: u32 = 5;
 
 /// The pods, by namespace and name.
-pub struct Book {
+pub struct PodStore {
     pods: BTreeMap<Key, Entry>,
     /// Watches that have not listed their scope yet.
-    unlisted: usize,
+    unlisted_scopes: usize,
     listed: HashSet<Option<String>>,
     synced: bool,
-    readings: u64,
+    last_task_id: u64,
 }
 
 struct Entry {
-    facts: Facts,
-    reading: Option<(u64, DropGuard)>,
-    tried: bool,
+    observed: ObservedPod,
+    task: Option<(u64, DropGuard)>,
+    scraped: bool,
     last: Option<Last>,
 }
 
@@ -48,27 +48,27 @@ struct Last {
     sample: Sample,
     at: Instant,
     wall: Timestamp,
-    same: u32,
-    told_stale: bool,
+    unchanged: u32,
+    reported_stale: bool,
 }
 
 /// A task that reads a pod: it runs until `stop`.
-pub struct Reading {
+pub struct ScrapeTask {
     /// Tells its answers from those of an earlier task.
     pub id: u64,
     /// Cancelled when the pod is gone or has moved.
     pub stop: CancellationToken,
 }
 
-impl Book {
+impl PodStore {
     /// An empty one, in which `scopes` watches will write.
     pub fn new(scopes: usize) -> Self {
-        Book {
+        PodStore {
             pods: BTreeMap::new(),
-            unlisted: scopes,
+            unlisted_scopes: scopes,
             listed: HashSet::new(),
             synced: scopes == 0,
-            readings: 0,
+            last_task_id: 0,
         }
     }
 
@@ -76,40 +76,40 @@ impl Book {
     /// has moved.
     pub fn apply(
         &mut self,
-        facts: Facts,
+        observed: ObservedPod,
         stop: &CancellationToken,
-    ) -> Option<(SocketAddr, Reading)> {
-        let entry = self.pods.entry(facts.key());
+    ) -> Option<(SocketAddr, ScrapeTask)> {
+        let entry = self.pods.entry(observed.key());
         let entry = entry.or_insert_with(|| Entry {
-            facts: Facts { address: None, ..facts.clone() },
-            reading: None,
-            tried: false,
+            observed: ObservedPod { address: None, ..observed.clone() },
+            task: None,
+            scraped: false,
             last: None,
         });
-        if entry.facts.uid != facts.uid {
-            *entry = Entry { facts: facts.clone(), reading: None, tried: false, last: None };
+        if entry.observed.uid != observed.uid {
+            *entry = Entry { observed: observed.clone(), task: None, scraped: false, last: None };
         }
-        let same = entry.reading.is_some() && entry.facts.address == facts.address;
-        entry.facts = facts;
-        if same {
+        let unchanged = entry.task.is_some() && entry.observed.address == observed.address;
+        entry.observed = observed;
+        if unchanged {
             return None;
         }
-        entry.reading = None;
-        let address = entry.facts.address?;
-        self.readings += 1;
+        entry.task = None;
+        let address = entry.observed.address?;
+        self.last_task_id += 1;
         let stop = stop.child_token();
-        entry.reading = Some((self.readings, stop.clone().drop_guard()));
-        Some((address, Reading { id: self.readings, stop }))
+        entry.task = Some((self.last_task_id, stop.clone().drop_guard()));
+        Some((address, ScrapeTask { id: self.last_task_id, stop }))
     }
 
     /// Forgets a pod. Gives its instance, if a count went with it.
-    pub fn remove(&mut self, facts: &Facts) -> Option<Instance> {
-        let key = facts.key();
-        if self.pods.get(&key).is_none_or(|entry| entry.facts.uid != facts.uid) {
+    pub fn remove(&mut self, observed: &ObservedPod) -> Option<Instance> {
+        let key = observed.key();
+        if self.pods.get(&key).is_none_or(|entry| entry.observed.uid != observed.uid) {
             return None;
         }
         let entry = self.pods.remove(&key)?;
-        entry.last.map(|_| (entry.facts.namespace, entry.facts.instance))
+        entry.last.map(|_| (entry.observed.namespace, entry.observed.instance))
     }
 
     /// Forgets the pods of a scope (none: all namespaces) that its list does not have. Gives the
@@ -119,50 +119,53 @@ impl Book {
         self.pods.retain(|key, entry| {
             let stays = scope.is_some_and(|scope| scope != key.0) || keys.contains(key);
             if !stays && entry.last.is_some() {
-                gone.push((entry.facts.namespace.clone(), entry.facts.instance.clone()));
+                gone.push((entry.observed.namespace.clone(), entry.observed.instance.clone()));
             }
             stays
         });
-        self.answered(scope);
+        self.mark_listed(scope);
         gone
     }
 
     /// A scope was answered about, if only by a refusal: one whose namespace is gone, and with it
     /// the right to look, must not keep this replica from being ready for the others.
-    pub fn answered(&mut self, scope: Option<&str>) {
+    pub fn mark_listed(&mut self, scope: Option<&str>) {
         if self.listed.insert(scope.map(str::to_owned)) {
-            self.unlisted = self.unlisted.saturating_sub(1);
+            self.unlisted_scopes = self.unlisted_scopes.saturating_sub(1);
         }
     }
 
     /// Takes down the answer of a reading, none if it failed. Gives the instance, if that changed
     /// what is served, and the time until the next read.
-    pub fn note(
+    pub fn record(
         &mut self,
         key: &Key,
-        reading: u64,
+        task: u64,
         sample: Option<Sample>,
         now: Instant,
     ) -> (Option<Instance>, Duration) {
-        let Some(entry) = self.pods.get_mut(key) else { return (None, READ_EVERY) };
-        if entry.reading.as_ref().is_none_or(|(id, _)| *id != reading) {
-            return (None, READ_EVERY);
+        let Some(entry) = self.pods.get_mut(key) else { return (None, SCRAPE_INTERVAL) };
+        if entry.task.as_ref().is_none_or(|(id, _)| *id != task) {
+            return (None, SCRAPE_INTERVAL);
         }
-        entry.tried = true;
+        entry.scraped = true;
         let (changed, pace) = match sample {
             Some(sample) => entry.read(sample, now),
-            None => (entry.went_stale(now), READ_EVERY),
+            None => (entry.mark_stale(now), SCRAPE_INTERVAL),
         };
         let instance =
-            changed.then(|| (entry.facts.namespace.clone(), entry.facts.instance.clone()));
+            changed.then(|| (entry.observed.namespace.clone(), entry.observed.instance.clone()));
         (instance, pace)
     }
 
     /// See [`super::Pods::is_synced`].
     pub fn is_synced(&mut self) -> bool {
         self.synced = self.synced
-            || self.unlisted == 0
-                && self.pods.values().all(|entry| entry.tried || entry.facts.address.is_none());
+            || self.unlisted_scopes == 0
+                && self
+                    .pods
+                    .values()
+                    .all(|entry| entry.scraped || entry.observed.address.is_none());
         self.synced
     }
 
@@ -172,20 +175,20 @@ impl Book {
     }
 
     /// See [`super::Pods::of`].
-    pub fn of(&self, namespace: &str, instance: &str, now: Instant) -> Vec<PodCount> {
-        let entries = self.within(namespace).filter(|entry| entry.facts.instance == instance);
+    pub fn of(&self, namespace: &str, instance: &str, now: Instant) -> Vec<ServerPod> {
+        let entries = self.within(namespace).filter(|entry| entry.observed.instance == instance);
         entries.map(|entry| entry.count(now)).collect()
     }
 
     /// See [`super::Pods::matching`].
-    pub fn matching(&self, namespace: &str, selector: &Selector, now: Instant) -> Vec<PodCount> {
+    pub fn matching(&self, namespace: &str, selector: &Selector, now: Instant) -> Vec<ServerPod> {
         let entries = self.within(namespace);
-        let entries = entries.filter(|entry| selector.matches(&entry.facts.labels));
+        let entries = entries.filter(|entry| selector.matches(&entry.observed.labels));
         entries.map(|entry| entry.count(now)).collect()
     }
 
     /// See [`super::Pods::all`].
-    pub fn all(&self, now: Instant) -> Vec<PodCount> {
+    pub fn all(&self, now: Instant) -> Vec<ServerPod> {
         self.pods.values().map(|entry| entry.count(now)).collect()
     }
 
@@ -200,34 +203,37 @@ impl Book {
 
 impl Entry {
     fn read(&mut self, sample: Sample, now: Instant) -> (bool, Duration) {
-        let same = match &self.last {
-            Some(last) if last.sample == sample && !last.told_stale => last.same + 1,
+        let unchanged = match &self.last {
+            Some(last) if last.sample == sample && !last.reported_stale => last.unchanged + 1,
             _ => 0,
         };
         let wall = Timestamp::now();
-        self.last = Some(Last { sample, at: now, wall, same, told_stale: false });
-        (same == 0, if same < QUIET_AFTER { READ_EVERY } else { READ_QUIET_EVERY })
+        self.last = Some(Last { sample, at: now, wall, unchanged, reported_stale: false });
+        (
+            unchanged == 0,
+            if unchanged < QUIET_AFTER_UNCHANGED { SCRAPE_INTERVAL } else { QUIET_SCRAPE_INTERVAL },
+        )
     }
 
-    fn went_stale(&mut self, now: Instant) -> bool {
+    fn mark_stale(&mut self, now: Instant) -> bool {
         let Some(last) = &mut self.last else { return false };
-        let stale = now.duration_since(last.at) >= STALE_AFTER && !last.told_stale;
-        last.told_stale |= stale;
+        let stale = now.duration_since(last.at) >= STALE_AFTER && !last.reported_stale;
+        last.reported_stale |= stale;
         stale
     }
 
-    fn count(&self, now: Instant) -> PodCount {
+    fn count(&self, now: Instant) -> ServerPod {
         let fresh = self.last.as_ref().filter(|last| now.duration_since(last.at) < STALE_AFTER);
-        PodCount {
-            namespace: self.facts.namespace.clone(),
-            name: self.facts.name.clone(),
-            instance: self.facts.instance.clone(),
-            ready: self.facts.ready,
-            terminating: self.facts.terminating,
+        ServerPod {
+            namespace: self.observed.namespace.clone(),
+            name: self.observed.name.clone(),
+            instance: self.observed.instance.clone(),
+            ready: self.observed.ready,
+            terminating: self.observed.terminating,
             connections: fresh.map(|last| last.sample.connections),
             redis_up: fresh.and_then(|last| last.sample.redis_up),
             read_at: fresh.map(|last| last.wall),
-            deletion_cost: self.facts.deletion_cost,
+            deletion_cost: self.observed.deletion_cost,
         }
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
     APIService, APIServiceSpec, ServiceReference,
 };
 
-use crate::custom_metrics::object_names::Names;
+use crate::custom_metrics::object_names::ObjectNames;
 use crate::custom_metrics::responses::{GROUP, VERSION};
 use crate::names;
 
@@ -21,7 +21,7 @@ const VERSION_PRIORITY: i32 = 200;
 
 /// The APIService that sends requests for the group to the operator's Service. `bundle` holds the
 /// trusted authorities, in PEM.
-pub fn desired(names: &Names, owner: OwnerReference, bundle: String) -> APIService {
+pub fn desired(names: &ObjectNames, owner: OwnerReference, bundle: String) -> APIService {
     let labels = [
         (names::MANAGED_BY.to_owned(), names::MANAGER.to_owned()),
         (names::NAME.to_owned(), "rookery".to_owned()),

@@ -7,22 +7,22 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::ResourceExt as _;
 
 use super::object::NAME;
-use crate::custom_metrics::object_names::Names;
+use crate::custom_metrics::object_names::ObjectNames;
 use crate::custom_metrics::serving::Serving;
 use crate::names;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
-pub enum Verdict<'a> {
+pub enum Action<'a> {
     /// Nothing: it is there, ours, and as it should be.
-    InStep(&'a APIService),
+    UpToDate(&'a APIService),
     /// There is none of the group.
     Create,
     /// Ours differs from what it should be.
-    Change(&'a APIService),
+    Update(&'a APIService),
     /// Another serves a version of the group: autoscalers follow one version only, so it must be
     /// one owner's alone.
-    StepBack {
+    Yield {
         /// The other's service, `namespace/name`, or what it is called if it has none.
         service: String,
         /// Ours, which is to go.
@@ -32,24 +32,24 @@ pub enum Verdict<'a> {
 
 /// Judges the group's APIServices. The rule knows no order of arrival: whoever else wants the
 /// group has it, since taking it from them would break autoscalers that are not ours to break.
-pub fn judge<'a>(
+pub fn next_action<'a>(
     seen: &'a BTreeMap<String, APIService>,
     desired: &APIService,
-    names: &Names,
-) -> Verdict<'a> {
+    names: &ObjectNames,
+) -> Action<'a> {
     let ours = seen.get(NAME).filter(|found| is_ours(found, names));
     let other = seen.values().find(|found| found.name_any() != NAME || ours.is_none());
     match (other, ours) {
-        (Some(other), ours) => Verdict::StepBack { service: service(other), ours },
-        (None, None) => Verdict::Create,
-        (None, Some(ours)) if in_step(ours, desired) => Verdict::InStep(ours),
-        (None, Some(ours)) => Verdict::Change(ours),
+        (Some(other), ours) => Action::Yield { service: service(other), ours },
+        (None, None) => Action::Create,
+        (None, Some(ours)) if is_up_to_date(ours, desired) => Action::UpToDate(ours),
+        (None, Some(ours)) => Action::Update(ours),
     }
 }
 
 /// Whether this operator made it: it has the label, and leads to our Service, or to one that does
 /// not exist (what an earlier installation in another namespace has left).
-pub fn is_ours(found: &APIService, names: &Names) -> bool {
+pub fn is_ours(found: &APIService, names: &ObjectNames) -> bool {
     let label = found.labels().get(names::MANAGED_BY);
     let service = found.spec.as_ref().and_then(|spec| spec.service.as_ref());
     let leads_here = service.is_some_and(|service| {
@@ -62,7 +62,7 @@ pub fn is_ours(found: &APIService, names: &Names) -> bool {
 
 /// How long the API server may take to get through, after the APIService was made or a replica
 /// was replaced, before anybody is told.
-const GRACE: SignedDuration = SignedDuration::from_secs(15);
+const GRACE_PERIOD: SignedDuration = SignedDuration::from_secs(15);
 
 /// How the API server gets on with ours.
 pub fn availability(ours: &APIService, now: Timestamp) -> Serving {
@@ -70,7 +70,7 @@ pub fn availability(ours: &APIService, now: Timestamp) -> Serving {
         return Serving::Ours;
     };
     let since = condition.last_transition_time.as_ref().map(|since| now.duration_since(since.0));
-    if since.is_some_and(|since| since < GRACE) {
+    if since.is_some_and(|since| since < GRACE_PERIOD) {
         return Serving::Off { reason: "the API server has not got through yet".to_owned() };
     }
     Serving::Unreachable { message: condition.message.clone().unwrap_or_default() }
@@ -87,7 +87,7 @@ fn available(
     conditions.iter().find(|condition| condition.type_ == "Available")
 }
 
-fn in_step(ours: &APIService, desired: &APIService) -> bool {
+fn is_up_to_date(ours: &APIService, desired: &APIService) -> bool {
     let labels = desired.labels();
     ours.spec == desired.spec
         && ours.owner_references() == desired.owner_references()
@@ -110,8 +110,8 @@ mod tests {
     use super::super::object::desired;
     use super::*;
 
-    fn names() -> Names {
-        Names {
+    fn names() -> ObjectNames {
+        ObjectNames {
             namespace: "system".into(),
             service: "rookery-operator".into(),
             deployment: "rookery-operator".into(),
@@ -139,15 +139,18 @@ mod tests {
 
     #[test]
     fn a_free_group_is_claimed_and_kept_in_step() {
-        assert_eq!(judge(&seen([]), &wanted(), &names()), Verdict::Create);
-        assert_eq!(judge(&seen([wanted()]), &wanted(), &names()), Verdict::InStep(&wanted()));
+        assert_eq!(next_action(&seen([]), &wanted(), &names()), Action::Create);
+        assert_eq!(
+            next_action(&seen([wanted()]), &wanted(), &names()),
+            Action::UpToDate(&wanted())
+        );
         let mut edited = wanted();
         edited.spec.as_mut().unwrap().group_priority_minimum = 7;
         let all = seen([edited.clone()]);
-        assert_eq!(judge(&all, &wanted(), &names()), Verdict::Change(&edited));
+        assert_eq!(next_action(&all, &wanted(), &names()), Action::Update(&edited));
         let rotated = desired(&names(), OwnerReference::default(), "other bundle".into());
         let all = seen([wanted()]);
-        assert_eq!(judge(&all, &rotated, &names()), Verdict::Change(&wanted()));
+        assert_eq!(next_action(&all, &rotated, &names()), Action::Update(&wanted()));
     }
 
     #[test]
@@ -155,11 +158,11 @@ mod tests {
         let other = of("v1beta1.custom.metrics.k8s.io", "v1beta1", "adapter");
         let all = seen([other.clone()]);
         let service = "system/adapter".to_owned();
-        let verdict = Verdict::StepBack { service: service.clone(), ours: None };
-        assert_eq!(judge(&all, &wanted(), &names()), verdict);
+        let verdict = Action::Yield { service: service.clone(), ours: None };
+        assert_eq!(next_action(&all, &wanted(), &names()), verdict);
         let all = seen([other, wanted()]);
-        let verdict = Verdict::StepBack { service, ours: Some(&all[NAME]) };
-        assert_eq!(judge(&all, &wanted(), &names()), verdict);
+        let verdict = Action::Yield { service, ours: Some(&all[NAME]) };
+        assert_eq!(next_action(&all, &wanted(), &names()), verdict);
     }
 
     #[test]
@@ -167,10 +170,10 @@ mod tests {
         let mut taken = of(NAME, "v1beta2", "adapter");
         taken.metadata.labels = wanted().metadata.labels;
         let all = seen([taken.clone()]);
-        let verdict = Verdict::StepBack { service: "system/adapter".into(), ours: None };
-        assert_eq!(judge(&all, &wanted(), &names()), verdict);
+        let verdict = Action::Yield { service: "system/adapter".into(), ours: None };
+        assert_eq!(next_action(&all, &wanted(), &names()), verdict);
         let all = seen([of(NAME, "v1beta2", "rookery-operator")]);
-        assert!(matches!(judge(&all, &wanted(), &names()), Verdict::StepBack { ours: None, .. }));
+        assert!(matches!(next_action(&all, &wanted(), &names()), Action::Yield { ours: None, .. }));
     }
 
     #[test]
@@ -182,7 +185,7 @@ mod tests {
         }]);
         left.status = Some(serde_json::from_value(json!({"conditions": conditions})).unwrap());
         let all = seen([left.clone()]);
-        assert_eq!(judge(&all, &wanted(), &names()), Verdict::Change(&left));
+        assert_eq!(next_action(&all, &wanted(), &names()), Action::Update(&left));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::custom_metrics::authorize::Authorizer;
-use crate::custom_metrics::certificates::Issued;
+use crate::custom_metrics::certificates::ServingCertificate;
 use crate::custom_metrics::front_proxy::FrontProxy;
 use crate::custom_metrics::{routes, tls};
 use crate::pods::Pods;
@@ -55,7 +55,7 @@ impl Authority {
 /// The API on loopback, in front of a cluster that lets `ann` read metrics and nobody else.
 struct Served {
     address: SocketAddr,
-    issued: watch::Sender<Option<Arc<Issued>>>,
+    certificate: watch::Sender<Option<Arc<ServingCertificate>>>,
     front_proxy: watch::Sender<Option<Arc<FrontProxy>>>,
     bundle: String,
     tracker: TaskTracker,
@@ -75,19 +75,19 @@ impl Served {
             front_proxy: front_proxy.subscribe(),
             requests: IntCounterVec::new(Opts::new("requests", "requests"), &["code"]).unwrap(),
         };
-        let first = Issued::for_names(&[NAME.to_owned()], Timestamp::now());
+        let first = ServingCertificate::for_names(&[NAME.to_owned()], Timestamp::now());
         let bundle = first.bundle.clone();
-        let issued = watch::Sender::new(Some(Arc::new(first)));
+        let certificate = watch::Sender::new(Some(Arc::new(first)));
         let config = watch::Sender::new(None);
         let mut configured = config.subscribe();
-        let keep = tls::keep(issued.subscribe(), front_proxy.subscribe(), config, stop.clone());
-        tracker.spawn(keep);
+        let run = tls::run(certificate.subscribe(), front_proxy.subscribe(), config, stop.clone());
+        tracker.spawn(run);
         configured.wait_for(Option::is_some).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = routes::router(Arc::new(api));
         tracker.spawn(serve(listener, router, configured, stop.clone(), Duration::ZERO));
-        Served { address, issued, front_proxy, bundle, tracker, stop }
+        Served { address, certificate, front_proxy, bundle, tracker, stop }
     }
 
     /// A client that trusts the API and shows `identity`.
@@ -227,7 +227,7 @@ async fn a_new_certificate_is_served_without_a_restart() {
     let authority = Authority::new();
     let mut served = Served::start(&authority).await;
     let identity = authority.identity("front-proxy-client");
-    let renewed = Issued::for_names(&[NAME.to_owned()], Timestamp::now());
+    let renewed = ServingCertificate::for_names(&[NAME.to_owned()], Timestamp::now());
     served.bundle = renewed.bundle.clone();
     let ask = async || {
         let client = served.client(Some(&identity)).build().unwrap();
@@ -235,7 +235,7 @@ async fn a_new_certificate_is_served_without_a_restart() {
         request.send().await
     };
     assert!(ask().await.is_err(), "the old certificate is not of the new authority");
-    served.issued.send_replace(Some(Arc::new(renewed)));
+    served.certificate.send_replace(Some(Arc::new(renewed)));
     while ask().await.is_err() {
         tokio::task::yield_now().await;
     }

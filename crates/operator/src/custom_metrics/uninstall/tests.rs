@@ -97,8 +97,8 @@ impl Cluster {
     }
 }
 
-fn names() -> Names {
-    Names {
+fn names() -> ObjectNames {
+    ObjectNames {
         namespace: "system".into(),
         service: "operator-service".into(),
         deployment: "operator".into(),
@@ -112,9 +112,9 @@ const DELETED: &str = "2026-03-04T05:06:07Z";
 async fn an_operator_that_stays_keeps_its_claim_and_owns_it_by_its_role() {
     let cluster = Cluster::new();
     let found = installation(&cluster.client(), &names()).await.unwrap();
-    let Installation::Staying(owner) = found else { panic!("{found:?}") };
+    let Installation::Active(owner) = found else { panic!("{found:?}") };
     assert_eq!((owner.kind.as_str(), owner.uid.as_str()), ("ClusterRole", "role-uid"));
-    farewell(&cluster.client(), &names()).await;
+    on_shutdown(&cluster.client(), &names()).await;
     assert!(cluster.claims());
 }
 
@@ -140,8 +140,11 @@ async fn the_claim_goes_when_the_operator_is_taken_down() {
         let cluster = Cluster::new();
         way(&cluster);
         let found = installation(&cluster.client(), &names()).await.unwrap();
-        assert!(matches!(&found, Installation::Leaving(why) if why.contains(part)), "{found:?}");
-        farewell(&cluster.client(), &names()).await;
+        assert!(
+            matches!(&found, Installation::Uninstalling(why) if why.contains(part)),
+            "{found:?}"
+        );
+        on_shutdown(&cluster.client(), &names()).await;
         assert!(!cluster.claims(), "{part}");
     }
 }
@@ -156,7 +159,7 @@ async fn what_another_owns_stays_to_the_last() {
         let cluster = Cluster::new();
         cluster.edit(API_SERVICE, other);
         cluster.objects.lock().remove(DEPLOYMENT);
-        farewell(&cluster.client(), &names()).await;
+        on_shutdown(&cluster.client(), &names()).await;
         assert!(cluster.claims());
     }
 }
@@ -166,7 +169,7 @@ async fn without_rights_there_is_nothing_left_to_do() {
     for code in [401, 403] {
         let cluster = Cluster { refuses: Some(code), ..Cluster::new() };
         let within = Duration::from_secs(60);
-        last_look(&cluster.client(), &names()).await;
+        remove_if_uninstalling(&cluster.client(), &names()).await;
         let removed = tokio::time::timeout(within, remove(&cluster.client(), &names())).await;
         assert!(removed.is_ok() && cluster.claims());
     }
