@@ -1,4 +1,4 @@
-//! What the leader does: a controller for each scope, begun anew when the cluster learns a kind.
+//! The leader's work: one controller per scope, restarted when the cluster gains or loses a kind.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -27,40 +27,40 @@ use super::pods::Pods;
 use super::reconcile::{Context, FailureCounts, GuardedRookery, error_policy, reconcile};
 use super::validate::Defaults;
 
-/// How long a change waits for others of the same resource.
+/// How long a change waits to be merged with further changes of the same resource.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// Resources that are reconciled at once.
+/// Maximum number of concurrent reconciliations per scope.
 const MAX_CONCURRENT_RECONCILES: u16 = 8;
 
-/// Time between two looks for the Prometheus operator's kinds.
+/// Interval between checks for the Prometheus operator's kinds.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long one look may take.
+/// Deadline of one such check.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the leader works with.
+/// Runs the controllers while this process leads. Cloning is shallow.
 #[derive(Clone)]
 pub struct Leader {
-    /// The cluster.
+    /// Client of the cluster.
     pub client: Client,
-    /// Where resources are looked for.
+    /// Scopes in which resources are reconciled.
     pub scopes: Vec<Scope>,
-    /// The servers' connections.
+    /// Connection counts of the server pods.
     pub pods: Pods,
-    /// Who serves the custom metrics.
+    /// The server behind custom.metrics.k8s.io.
     pub serving: watch::Receiver<Serving>,
-    /// What resources have that name none.
+    /// Values for fields that a resource leaves out.
     pub defaults: Defaults,
-    /// This process, in events.
+    /// Name of this process in the events that it publishes.
     pub identity: String,
-    /// Counts what is done.
+    /// Metrics of the reconciliations.
     pub metrics: OperatorMetrics,
-    /// What the controllers of this term know, one a scope.
+    /// Caches of this term's controllers, one per scope.
     pub known: Arc<Mutex<Vec<ScopeCache>>>,
 }
 
-/// What one scope's controller knows.
+/// The watch caches of one scope.
 #[derive(Clone)]
 pub struct ScopeCache {
     resources: Store<GuardedRookery>,
@@ -81,12 +81,12 @@ impl ScopeCache {
 }
 
 impl Leader {
-    /// How a resource scales, from memory; `None` where it is not known, or has no autoscaler.
+    /// How a resource scales, from the caches; `None` if it is unknown or has no autoscaler.
     pub fn scaling(&self, namespace: &str, name: &str) -> Option<Scaling> {
         self.known.lock().iter().find_map(|known| known.scaling(namespace, name))
     }
 
-    /// Reconciles every resource of the scopes until `stop`.
+    /// Reconciles every resource of the scopes until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let mut capabilities = Capabilities::default();
         while !stop.is_cancelled() {
@@ -106,7 +106,7 @@ impl Leader {
         }
     }
 
-    /// One scope's controller, until `stop`.
+    /// Runs the controller of one scope until `stop` is cancelled.
     async fn leader(self, scope: Scope, capabilities: Capabilities, stop: CancellationToken) {
         let (owned, changes) =
             OwnedObjects::watch(&self.client, &scope, available_kinds(&capabilities));
@@ -140,11 +140,11 @@ impl Leader {
                 match result {
                     Ok((resource, _)) => debug!(%resource, "reconciled"),
                     Err(kube::runtime::controller::Error::ObjectNotFound(resource)) => {
-                        debug!(%resource, "gone");
+                        debug!(%resource, "resource no longer exists");
                     }
-                    // Told by `error_policy`.
+                    // Logged by `error_policy`.
                     Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
-                    Err(error) => warn!(%error, "a watch is troubled"),
+                    Err(error) => warn!(%error, "watch failed; retrying"),
                 }
             })
             .await;
@@ -180,7 +180,7 @@ impl Leader {
     }
 }
 
-/// The kinds that this cluster has.
+/// The kinds of [`kinds`] that this cluster has.
 fn available_kinds(capabilities: &Capabilities) -> Vec<ApiResource> {
     let has = |kind: &ApiResource| match kind.kind.as_str() {
         "ServiceMonitor" => capabilities.service_monitor,
@@ -190,8 +190,8 @@ fn available_kinds(capabilities: &Capabilities) -> Vec<ApiResource> {
     kinds().into_iter().filter(has).collect()
 }
 
-/// What of a resource must change before it is reconciled: a status that the operator wrote
-/// itself is no reason.
+/// Changes whenever a resource must be reconciled again. Status is left out, so that the operator
+/// does not react to its own writes.
 fn spec_version(resource: &GuardedRookery) -> Option<u64> {
     let meta = resource.meta();
     let mut hash = DefaultHasher::new();
@@ -199,7 +199,7 @@ fn spec_version(resource: &GuardedRookery) -> Option<u64> {
     Some(hash.finish())
 }
 
-/// An item for each change of `receiver`.
+/// A stream with one item per change of `receiver`.
 fn changes_of<T: Send + Sync + 'static>(
     receiver: watch::Receiver<T>,
 ) -> impl futures_util::Stream<Item = ()> + Send + 'static {
@@ -209,7 +209,7 @@ fn changes_of<T: Send + Sync + 'static>(
     })
 }
 
-/// Waits until the optional kinds are others than `known`, or until `stop`.
+/// Waits until the optional kinds differ from `known`, or until `stop` is cancelled.
 async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &CancellationToken) {
     loop {
         tokio::select! {
@@ -218,13 +218,14 @@ async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &Canc
         }
         let now = discover_capabilities(client, *known).await;
         if now != *known {
-            info!(before = ?known, ?now, "the cluster's optional kinds have changed");
+            info!(before = ?known, ?now, "available Prometheus operator kinds changed; restarting the controllers");
             return;
         }
     }
 }
 
-/// Which optional kinds there are; `known` stays where the cluster does not say.
+/// Asks the cluster which optional kinds it has. A kind that cannot be determined keeps its value
+/// in `known`.
 async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabilities {
     let has = |kind: &'static str, known: bool| async move {
         let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);

@@ -1,8 +1,7 @@
-//! Leader election by a Lease (Kubernetes API reference, coordination.k8s.io/v1): of several
-//! operators one reconciles.
+//! Leader election with a Lease (Kubernetes API reference, coordination.k8s.io/v1).
 //!
-//! A Lease is judged by when this process saw it change, never by its own times: the clocks of
-//! two nodes may differ.
+//! A Lease expires by the time since this process last saw it change, never by the times written in
+//! it, because the clocks of two nodes may differ.
 
 use std::time::Duration;
 
@@ -17,33 +16,34 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// How long a leader that does not renew is still the leader.
+/// Time without a renewal after which others may acquire the Lease.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
 
-/// When a leader that could not renew stops to lead: well before another may begin.
+/// Time without a successful renewal after which the leader stops leading. Shorter than
+/// [`LEASE_DURATION`], so that two processes never lead at once.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Time between two looks.
+/// Interval between attempts to acquire or renew.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
-/// How long one request may take.
+/// Deadline of one attempt.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Who stands for election, and where.
+/// A participant in the election.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// The Lease's namespace.
+    /// Namespace of the Lease.
     pub namespace: String,
-    /// The Lease's name.
+    /// Name of the Lease.
     pub name: String,
-    /// This process among all: the pod's name.
+    /// Identity of this process, unique among the candidates: the name of its pod.
     pub identity: String,
-    /// What the Lease goes with, when it is deleted.
+    /// Owner of the Lease, whose deletion deletes it too; `None` leaves it without one.
     pub owner: Option<OwnerReference>,
 }
 
-/// Stands for election until `stop`, then gives the Lease back. The receiver says whether this
-/// process leads; it is false when the task has ended.
+/// Takes part in the election until `stop` is cancelled, then releases the Lease. The receiver
+/// holds whether this process leads; it is false once the task has ended.
 pub fn campaign(
     candidate: Candidate,
     client: Client,
@@ -73,9 +73,9 @@ pub fn campaign(
 struct Elector {
     candidate: Candidate,
     api: Api<Lease>,
-    /// The Lease's last version, and when it was first seen.
+    /// Last seen resource version of the Lease, and when it was first seen.
     observed: Option<(String, Instant)>,
-    /// When this process last asked for a renewal that was granted.
+    /// When the last successful acquisition or renewal was requested.
     renewed: Option<Instant>,
 }
 
@@ -90,19 +90,20 @@ impl Elector {
         match tokio::time::timeout(REQUEST_TIMEOUT, self.try_acquire_or_renew()).await {
             Ok(Ok(true)) => self.renewed = Some(asked),
             Ok(Ok(false)) => self.renewed = None,
-            Ok(Err(error)) => warn!(%error, "the Lease cannot be read or written"),
-            Err(_) => warn!("the cluster does not answer about the Lease"),
+            Ok(Err(error)) => warn!(%error, "cannot acquire or renew the Lease"),
+            Err(_) => warn!("timed out acquiring or renewing the Lease"),
         }
         match (led, self.leads()) {
-            (false, true) => info!(identity = self.candidate.identity, "this operator leads"),
+            (false, true) => info!(identity = self.candidate.identity, "started leading"),
             (true, false) => {
-                info!(identity = self.candidate.identity, "this operator leads no more")
+                info!(identity = self.candidate.identity, "stopped leading")
             }
             _ => {}
         }
     }
 
-    /// Creates, renews or takes over the Lease where that is right; whether it is ours now.
+    /// Creates, renews or takes over the Lease if allowed. Returns whether this process now holds
+    /// it.
     async fn try_acquire_or_renew(&mut self) -> kube::Result<bool> {
         let name = self.candidate.name.clone();
         let found = self.api.get_opt(&name).await?;
@@ -118,8 +119,8 @@ impl Elector {
                         self.api.replace(&name, &PostParams::default(), &renewed).await
                     }
                     Decision::Acquire => {
-                        let taken = acquired_lease(lease, &self.candidate, now);
-                        self.api.replace(&name, &PostParams::default(), &taken).await
+                        let acquired = acquired_lease(lease, &self.candidate, now);
+                        self.api.replace(&name, &PostParams::default(), &acquired).await
                     }
                 }
             }
@@ -129,7 +130,7 @@ impl Elector {
                 self.remember(&lease);
                 Ok(true)
             }
-            // Somebody else was faster.
+            // Another candidate wrote it first.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
@@ -146,13 +147,13 @@ impl Elector {
         self.observed.as_ref().map_or(Duration::ZERO, |(_, at)| at.elapsed())
     }
 
-    /// Gives the Lease back, so that the next leader need not wait for its end.
+    /// Releases the Lease, so that the next leader need not wait for it to expire.
     async fn release(&mut self) {
         if !self.leads() {
             return;
         }
         let name = self.candidate.name.clone();
-        let resigned = async {
+        let released = async {
             let mut lease = self.api.get(&name).await?;
             let spec = lease.spec.get_or_insert_default();
             if spec.holder_identity.as_deref() == Some(&self.candidate.identity) {
@@ -161,10 +162,10 @@ impl Elector {
             }
             Ok::<_, kube::Error>(())
         };
-        match tokio::time::timeout(REQUEST_TIMEOUT, resigned).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, released).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the Lease could not be given back"),
-            Err(_) => warn!("the Lease could not be given back in time"),
+            Ok(Err(error)) => warn!(%error, "cannot release the Lease"),
+            Err(_) => warn!("timed out releasing the Lease"),
         }
     }
 }
@@ -201,7 +202,7 @@ enum Decision {
     Wait,
 }
 
-/// What `identity` may do about a Lease that nobody has changed for so long.
+/// What `identity` may do with a Lease that has not changed for `unchanged_for`.
 fn decide(lease: &Lease, identity: &str, unchanged_for: Duration) -> Decision {
     let spec = lease.spec.as_ref();
     let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_renews_and_others_wait_until_it_has_been_silent_for_long() {
+    fn only_the_holder_renews_and_others_acquire_after_the_lease_duration() {
         let lease = candidate("a").new_lease(Timestamp::UNIX_EPOCH);
         assert_eq!(decide(&lease, "a", Duration::from_secs(99)), Decision::Renew);
         assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::Wait);
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_given_back_is_anybodys_at_once() {
+    fn a_released_lease_can_be_acquired_at_once() {
         let mut lease = candidate("a").new_lease(Timestamp::UNIX_EPOCH);
         lease.spec.as_mut().unwrap().holder_identity = None;
         assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::Acquire);
@@ -261,18 +262,18 @@ mod tests {
     }
 
     #[test]
-    fn a_take_over_is_counted_and_keeps_the_version_it_is_about() {
+    fn acquiring_counts_a_transition_and_keeps_the_resource_version() {
         let mut lease = candidate("a").new_lease(Timestamp::UNIX_EPOCH);
         lease.metadata.resource_version = Some("7".to_owned());
-        let taken = acquired_lease(&lease, &candidate("b"), Timestamp::UNIX_EPOCH);
-        let spec = taken.spec.unwrap();
+        let acquired = acquired_lease(&lease, &candidate("b"), Timestamp::UNIX_EPOCH);
+        let spec = acquired.spec.unwrap();
         assert_eq!(spec.holder_identity.as_deref(), Some("b"));
         assert_eq!(spec.lease_transitions, Some(1));
-        assert_eq!(taken.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(acquired.metadata.resource_version.as_deref(), Some("7"));
     }
 
     #[test]
-    fn a_leader_stops_to_lead_before_another_may_begin() {
+    fn a_leader_stops_leading_before_its_lease_can_be_acquired() {
         assert!(RENEW_DEADLINE + RETRY_PERIOD < LEASE_DURATION);
         assert!(REQUEST_TIMEOUT < RENEW_DEADLINE);
     }

@@ -1,8 +1,9 @@
-//! The Kubernetes operator: what a `Rookery` resource asks for, made and kept.
+//! The Kubernetes operator: reconciles `Rookery` resources.
 //!
-//! A reconciliation is `observe -> validate -> build -> apply -> status`, one file each;
-//! `validate` and `build` are pure and need no cluster, which is how `rookery render` uses them.
-//! Of several operators one reconciles (`lease`, `leader`); each serves the custom metrics.
+//! A reconciliation runs `observe -> validate -> build -> apply -> status`, one file per step.
+//! `validate` and `build` are pure and need no cluster, so `rookery render` uses them too. With
+//! several replicas, the leader reconciles (`lease`, `leader`) and every replica serves the custom
+//! metrics.
 
 #![forbid(unsafe_code)]
 
@@ -47,39 +48,39 @@ use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
 use validate::Defaults;
 
-/// How long a stop may take before what is left is given up.
+/// How long shutdown waits for tasks before it abandons them.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time between two looks at what readiness depends on.
+/// Interval between updates of the readiness conditions.
 const READINESS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How an operator is run.
+/// Settings of one operator process.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The namespaces whose resources it looks after; none is all.
+    /// Namespaces whose `Rookery` resources are reconciled; empty means all namespaces.
     pub watch_namespaces: Vec<String>,
-    /// Where /metrics, /livez and /readyz answer.
+    /// Address on which /metrics, /livez and /readyz are served.
     pub internal: SocketAddr,
-    /// Where custom.metrics.k8s.io answers, with TLS.
+    /// Address on which custom.metrics.k8s.io is served over TLS.
     pub metrics_api: SocketAddr,
-    /// The image of resources that name none.
+    /// Server image of resources that do not set `spec.image`.
     pub image: String,
-    /// The Service in front of `metrics_api`.
+    /// Name of the Service that routes to `metrics_api` on port 443.
     pub service: String,
-    /// The ClusterRole that the APIService goes with.
+    /// Name of the ClusterRole that owns the APIService.
     pub cluster_role: String,
-    /// The operator's own Deployment, which its Lease and its Secret go with.
+    /// Name of the operator's Deployment, which owns its Lease and its Secret.
     pub deployment: String,
-    /// This pod.
+    /// Name of this pod, which identifies this process in the Lease and in events.
     pub pod: String,
-    /// The operator's own namespace.
+    /// Namespace of the operator's own objects.
     pub namespace: String,
 }
 
-/// Runs an operator until `stop`.
+/// Runs the operator until `stop` is cancelled.
 ///
 /// # Errors
-/// When an address is taken, or the cluster does not answer at the start.
+/// If an address is in use, or the cluster does not answer at startup.
 pub async fn run(options: Options, client: Client, stop: CancellationToken) -> anyhow::Result<()> {
     let registry = prometheus::Registry::new();
     let process = prometheus::process_collector::ProcessCollector::for_self();
@@ -110,10 +111,10 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
         internal = %options.internal,
         metrics_api = %options.metrics_api,
         namespaces = ?options.watch_namespaces,
-        "the operator runs"
+        "operator started"
     );
 
-    // The Lease is given back when the work under it has ended, not before.
+    // Release the Lease only after the leader's work has ended.
     let release = CancellationToken::new();
     let candidate = lease::Candidate {
         namespace: options.namespace.clone(),
@@ -137,12 +138,12 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     release.cancel();
     tracker.close();
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, tracker.wait()).await.is_err() {
-        warn!("something did not end in time and is given up");
+        warn!("some tasks did not stop in time and are abandoned");
     }
     Ok(())
 }
 
-/// Does the leader's work whenever this process leads, until `stop`.
+/// Reconciles whenever this process holds the Lease, until `stop` is cancelled.
 async fn run_while_leading(
     mut leads: watch::Receiver<bool>,
     leader: Leader,
@@ -177,17 +178,17 @@ async fn run_while_leading(
     }
 }
 
-/// A replica is ready when it can answer about the pods.
+/// Keeps readiness current: a replica is ready once it can answer requests for metrics.
 async fn update_readiness(
     readiness: Readiness,
     pods: Pods,
     custom: CustomMetrics,
     stop: CancellationToken,
 ) {
-    let listed = readiness.condition("pods", "the servers' pods have not been listed yet");
+    let listed = readiness.condition("pods", "waiting for the first list of server pods");
     let served = readiness.condition(
         "metrics-api",
-        "there is no certificate yet, or it is not known how the API server presents itself",
+        "waiting for the serving certificate and the API server's client CA",
     );
     let mut ticks = tokio::time::interval(READINESS_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -199,17 +200,17 @@ async fn update_readiness(
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address}; choose another address by {flag}"))
+        .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }
 
-/// The operator's Deployment, as an owner; none where it does not run in one.
+/// The operator's Deployment as an owner reference; `None` if it does not run in one.
 async fn deployment_owner(
     client: &Client,
     options: &Options,
 ) -> anyhow::Result<Option<OwnerReference>> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), &options.namespace);
     let found = api.get_opt(&options.deployment).await.context(
-        "the cluster does not answer, or does not let this operator read its Deployment",
+        "cannot read the operator's own Deployment: the cluster does not answer or denies access",
     )?;
     Ok(found.and_then(|deployment| deployment.owner_ref(&())))
 }
