@@ -1,5 +1,4 @@
-//! One resource, from what is asked for to what there is: observe, validate, build, apply,
-//! status.
+//! Reconciles one resource: observe, validate, build, apply, update the status.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,64 +25,64 @@ use super::pods::Pods;
 use super::status::{self, Degradation, StatusInputs};
 use super::validate::{Defaults, validate};
 
-/// A resource as it was read: one that does not have the shape of its definition must not stop
-/// the others from being read.
+/// A resource as the watch delivered it. One that does not match its schema is kept as an error, so
+/// that it does not stop the watch from delivering the others.
 pub type GuardedRookery = DeserializeGuard<Rookery>;
 
-/// How long a reconciliation may take.
+/// Deadline of one reconciliation.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// When a resource is looked at again though nothing has changed.
+/// Interval after which an unchanged resource is reconciled again.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The first wait after a failure; it doubles with each.
+/// Delay before the first retry; it doubles with each consecutive failure.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The longest wait after a failure.
+/// Maximum delay before a retry.
 const MAX_BACKOFF: Duration = Duration::from_secs(120);
 
-/// What a reconciliation works with. Shared by all of a scope.
+/// What reconciliations need. Shared by all resources of a scope.
 pub struct Context {
-    /// The cluster.
+    /// Client of the cluster.
     pub client: Client,
-    /// What there is.
+    /// Cache of the objects that the operator created.
     pub owned: OwnedObjects,
-    /// The servers' connections.
+    /// Connection counts of the server pods.
     pub pods: Pods,
-    /// Who serves the custom metrics.
+    /// The server behind custom.metrics.k8s.io.
     pub serving: watch::Receiver<Serving>,
-    /// Which optional kinds the cluster has.
+    /// The optional kinds that the cluster has.
     pub capabilities: Capabilities,
-    /// What resources have that name none.
+    /// Values for fields that a resource leaves out.
     pub defaults: Defaults,
-    /// Who tells of what happens, on the resource.
+    /// The reporter named in events about the resource.
     pub reporter: Reporter,
-    /// Counts it.
+    /// Metrics of the reconciliations.
     pub metrics: OperatorMetrics,
-    /// Cancelled when this process stops to lead.
+    /// Cancelled when this process stops leading.
     pub stop: CancellationToken,
-    /// How often each resource has failed in a row.
+    /// Consecutive failures per resource.
     pub failures: FailureCounts,
 }
 
-/// Why a reconciliation failed; it is tried again.
+/// Why a reconciliation failed. Every failure is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// An object could not be brought into the cluster.
+    /// An object could not be applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// It took too long; the cluster does not answer.
-    #[error("not done within a minute: the cluster does not answer, or is slow")]
+    /// The reconciliation exceeded its deadline of one minute.
+    #[error("timed out after a minute: the cluster is slow or does not answer")]
     Deadline,
     /// The status could not be written.
-    #[error("the status cannot be written: {0}")]
+    #[error("cannot write the status: {0}")]
     Status(kube::Error),
 }
 
-/// Brings the cluster to what `resource` asks for, and says in its status what came of it.
+/// Makes the cluster match `resource`, and reports the result in its status.
 ///
 /// # Errors
-/// When the cluster does not answer, or does not take an object.
+/// If the cluster does not answer, or refuses an object.
 pub async fn reconcile(
     resource: Arc<GuardedRookery>,
     context: Arc<Context>,
@@ -107,13 +106,13 @@ async fn reconcile_resource(
     }
     let listed = context.stop.run_until_cancelled(context.owned.ready()).await;
     if !matches!(listed, Some(Ok(()))) {
-        // This process stops to lead.
+        // This process no longer leads.
         return Ok(Action::await_change());
     }
     let (outcome, result) = match &resource.0 {
         Err(unreadable) => {
             let rookery = &metadata_only(resource.meta());
-            let message = format!("it cannot be read: {}", unreadable.error);
+            let message = format!("the resource does not match its schema: {}", unreadable.error);
             let degradation = Degradation { reason: "Invalid", message };
             let reconciliation = Reconciliation { rookery, context };
             (
@@ -131,7 +130,7 @@ async fn reconcile_resource(
     Ok(Action::requeue(RESYNC_INTERVAL))
 }
 
-/// When a resource is tried again that has failed.
+/// Schedules the retry of a resource whose reconciliation failed.
 pub fn error_policy(
     resource: Arc<GuardedRookery>,
     error: &ReconcileError,
@@ -142,18 +141,18 @@ pub fn error_policy(
         namespace = resource.namespace(),
         name = resource.name_any(),
         %error,
-        again_in = ?wait,
-        "a resource could not be reconciled"
+        retry_in = ?wait,
+        "reconciliation failed"
     );
     Action::requeue(wait)
 }
 
-/// How often each resource has failed in a row, for the exponential wait.
+/// Consecutive failures by resource uid, for exponential backoff.
 #[derive(Debug, Default)]
 pub struct FailureCounts(Mutex<HashMap<String, u32>>);
 
 impl FailureCounts {
-    /// As many resources as this are remembered; beyond it, all begin anew.
+    /// Maximum number of resources that are tracked. Beyond it, all counts are reset.
     const MAX: usize = 10_000;
 
     fn next_backoff(&self, resource: &GuardedRookery) -> Duration {
@@ -175,7 +174,7 @@ fn key(resource: &GuardedRookery) -> String {
     resource.uid().unwrap_or_default()
 }
 
-/// A resource that has only its name, for saying something of one that cannot be read.
+/// A resource with `meta` and an empty spec, for the status of one that cannot be parsed.
 fn metadata_only(meta: &ObjectMeta) -> Rookery {
     let mut rookery = Rookery::new("", RookerySpec::default());
     rookery.metadata = meta.clone();
@@ -188,7 +187,7 @@ struct Reconciliation<'a> {
 }
 
 impl Reconciliation<'_> {
-    /// The outcome for the counter, and how it went.
+    /// Returns the `outcome` label for the counter, and the result.
     async fn run(&self) -> (&'static str, Result<(), ReconcileError>) {
         let context = self.context;
         let validated = match validate(self.rookery, &context.defaults) {
@@ -219,19 +218,20 @@ impl Reconciliation<'_> {
                 (if written.is_ok() { "done" } else { "failed" }, written)
             }
             Err(error) => {
-                // What a cluster that does not answer has of it is not known, so nothing is said.
+                // While the cluster does not answer, its state is unknown: leave the status as it
+                // is.
                 if let Some(degradation) = degraded_by(&error)
                     && let Err(error) =
                         self.update_status(&Applied::default(), Some(degradation), redis, &[]).await
                 {
-                    warn!(%error, "nor could its status be written");
+                    warn!(%error, "cannot write the status after a failed apply");
                 }
                 ("failed", Err(error.into()))
             }
         }
     }
 
-    /// Autoscaling that nobody feeds is said where people look.
+    /// Reports autoscaling that gets no metrics from this operator.
     fn autoscaling_degraded(&self) -> Option<Degradation> {
         let autoscaling = &self.rookery.spec.autoscaling;
         if !autoscaling.enabled || autoscaling.metrics != MetricsSource::Builtin {
@@ -242,15 +242,16 @@ impl Reconciliation<'_> {
                 reason: "MetricsElsewhere",
                 message: format!(
                     "custom.metrics.k8s.io is served by {service}, so this operator does not serve \
-                     it and nothing scales by connections: teach that server the metric \
-                     rookery_connections and set autoscaling.metrics: external, or remove it"
+                     it and nothing scales by connections: provide the metric \
+                     rookery_connections from that server and set autoscaling.metrics: external, \
+                     or remove that server"
                 ),
             }),
             Serving::Unreachable { message } => Some(Degradation {
                 reason: "MetricsUnreachable",
                 message: format!(
-                    "the API server does not get through to the operator's metrics API, so \
-                     nothing scales by connections: {message}"
+                    "the API server cannot reach the operator's metrics API, so nothing scales \
+                     by connections: {message}"
                 ),
             }),
             Serving::Ours | Serving::Off { .. } => None,
@@ -300,12 +301,12 @@ impl Reconciliation<'_> {
             namespace = self.rookery.namespace(),
             name = self.rookery.name_any(),
             changed,
-            "applied"
+            "applied changes"
         );
         self.publish_event(EventType::Normal, "Applied", changed).await;
     }
 
-    /// An event is a courtesy: one that cannot be published is logged.
+    /// Publishes an event about the resource. Failure to publish is only logged.
     async fn publish_event(&self, type_: EventType, reason: &str, note: String) {
         let publish_event = Event {
             type_,
@@ -315,16 +316,16 @@ impl Reconciliation<'_> {
             secondary: None,
         };
         let about = self.rookery.object_ref(&());
-        // A recorder of its own for each: one repeats the first note for all of a reason.
+        // A new recorder for each event: a shared one repeats the first note of a reason.
         let context = self.context;
         let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
         if let Err(error) = recorder.publish(&publish_event, &about).await {
-            warn!(%error, reason, "an event could not be published");
+            warn!(%error, reason, "cannot publish an event");
         }
     }
 }
 
-/// A note of at most 1,024 bytes (Kubernetes API reference, events.k8s.io/v1, `note`).
+/// Truncates a note to 1,024 bytes, the limit of the Kubernetes API (events.k8s.io/v1, `note`).
 fn truncate_note(mut note: String) -> String {
     const MAX: usize = 1024;
     if note.len() > MAX {
@@ -334,7 +335,7 @@ fn truncate_note(mut note: String) -> String {
     note
 }
 
-/// What people must do about a failure; a cluster that does not answer is not theirs.
+/// The failure as a `Degraded` condition; `None` if only the cluster is at fault.
 fn degraded_by(error: &ApplyError) -> Option<Degradation> {
     let reason = match error {
         ApplyError::Foreign { .. } => "NameTaken",
@@ -349,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_two_minutes_and_begin_anew_after_a_success() {
+    fn backoff_doubles_up_to_two_minutes_and_resets_after_a_success() {
         let mut rookery = Rookery::new("chat", Default::default());
         rookery.metadata.uid = Some("1".to_owned());
         let resource = DeserializeGuard(Ok(rookery));
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_that_does_not_answer_is_nobodys_mistake() {
+    fn an_unreachable_cluster_does_not_degrade_a_resource() {
         let foreign = ApplyError::Foreign { kind: "Service".to_owned(), name: "chat".to_owned() };
         let degradation = degraded_by(&foreign).unwrap();
         assert!(degradation.message.contains("Service chat"), "{}", degradation.message);

@@ -1,4 +1,4 @@
-//! What the operator says of a resource: computed here, written only when it differs.
+//! The status of a resource: computed here, and written only when it changed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -10,37 +10,37 @@ use super::crd::{ConditionType, Rookery, RookeryStatus};
 use super::names;
 use super::pods::ServerPod;
 
-/// What a status is computed from.
+/// Inputs of [`compute`].
 #[derive(Debug)]
 pub struct StatusInputs<'a> {
-    /// The resource's generation.
+    /// `metadata.generation` of the resource.
     pub generation: Option<i64>,
-    /// Its status as it was.
+    /// The current status of the resource, if it has one.
     pub before: Option<&'a RookeryStatus>,
-    /// Its Deployment, where there is one.
+    /// The Deployment of its servers, if it exists.
     pub deployment: Option<&'a DynamicObject>,
-    /// Its pods.
+    /// Its server pods.
     pub pods: &'a [ServerPod],
-    /// Whether its servers have a Redis; unknown where the resource is not valid.
+    /// Whether Redis is configured; `None` while the resource is invalid.
     pub redis: Option<bool>,
-    /// What may be had but is probably not meant; a sentence each.
+    /// Warnings about valid but probably unintended settings, one sentence each.
     pub warnings: &'a [String],
-    /// What of it cannot be had.
+    /// What keeps the resource from being fully applied.
     pub degradation: Option<Degradation>,
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// Something that was asked for and cannot be had: the condition `Degraded`.
+/// A reason for the condition `Degraded` to be true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Degradation {
-    /// One word, as conditions have it: `Invalid`.
+    /// `reason` of the condition, such as `Invalid`.
     pub reason: &'static str,
-    /// A sentence with the fix.
+    /// `message` of the condition: what is wrong and how to fix it.
     pub message: String,
 }
 
-/// The status that `inputs` makes.
+/// Computes the status. Pure.
 pub fn compute(inputs: &StatusInputs) -> RookeryStatus {
     let counts = Counts::of(inputs.deployment);
     let connections = inputs.pods.iter().filter_map(|pod| pod.connections).sum::<u64>();
@@ -60,10 +60,10 @@ pub fn compute(inputs: &StatusInputs) -> RookeryStatus {
     }
 }
 
-/// Writes `status` where it differs from what the resource has; whether it wrote.
+/// Writes `status` if it differs from `before`. Returns whether it wrote.
 ///
 /// # Errors
-/// When the cluster does not take it.
+/// If the cluster refuses the write.
 pub async fn write(
     client: &Client,
     namespace: &str,
@@ -84,13 +84,13 @@ pub async fn write(
     let params = PatchParams::apply(names::MANAGER).force();
     match api.patch_status(name, &params, &Patch::Apply(&patch)).await {
         Ok(_) => Ok(true),
-        // It was deleted meanwhile.
+        // The resource was deleted in the meantime.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// What a Deployment says of its pods.
+/// The figures of a Deployment's status.
 #[derive(Debug, Default)]
 struct Counts {
     wanted: i32,
@@ -98,9 +98,9 @@ struct Counts {
     ready: i32,
     updated: i32,
     available: i32,
-    /// The Deployment's controller has not yet seen its last change.
+    /// Whether the Deployment controller has yet to observe the latest generation.
     is_behind: bool,
-    /// What it says of a rollout that is stuck.
+    /// Message of the condition that reports a stuck rollout.
     stuck: Option<String>,
 }
 
@@ -149,10 +149,10 @@ fn progressing(counts: &Counts) -> ConditionState {
         && counts.replicas == counts.wanted
         && counts.available == counts.wanted;
     match rolled_out {
-        true => ("False", "RolledOut", "every pod is as the resource asks".to_owned()),
+        true => ("False", "RolledOut", "all pods are up to date and available".to_owned()),
         false => {
             let message = format!(
-                "{} of {} pods are as the resource asks and ready for long enough",
+                "{} of {} pods are up to date and available",
                 counts.available.min(counts.updated),
                 counts.wanted
             );
@@ -166,7 +166,7 @@ fn degraded(inputs: &StatusInputs, counts: &Counts) -> ConditionState {
         (Some(degradation), _) => ("True", degradation.reason, degradation.message.clone()),
         (None, Some(stuck)) => ("True", "RolloutStuck", stuck.clone()),
         (None, None) if inputs.warnings.is_empty() => {
-            ("False", "AsAsked", "all that was asked for is there".to_owned())
+            ("False", "AsAsked", "everything in the spec is applied".to_owned())
         }
         (None, None) => ("False", "Warnings", inputs.warnings.join("; ")),
     }
@@ -174,17 +174,19 @@ fn degraded(inputs: &StatusInputs, counts: &Counts) -> ConditionState {
 
 fn redis_reachable(inputs: &StatusInputs) -> ConditionState {
     if inputs.redis == Some(false) {
-        let message = "redis is not configured: one server, in memory";
+        let message = "Redis is not configured: a single server keeps its rooms in memory";
         return ("Unknown", "NotConfigured", message.to_owned());
     }
     let answers = || inputs.pods.iter().filter_map(|pod| Some((&pod.name, pod.redis_up?)));
     let without: Vec<&str> =
         answers().filter(|(_, up)| !up).map(|(name, _)| name.as_str()).collect();
     match (answers().count(), without.as_slice()) {
-        (0, _) => ("Unknown", "NoAnswer", "no pod has told its state yet".to_owned()),
+        (0, _) => {
+            ("Unknown", "NoAnswer", "no pod has reported its connection to Redis yet".to_owned())
+        }
         (all, []) => ("True", "Connected", format!("{all} pods are connected to Redis")),
         (_, without) => {
-            let message = format!("no connection to Redis: {}", without.join(", "));
+            let message = format!("not connected to Redis: {}", without.join(", "));
             ("False", "Disconnected", message)
         }
     }
@@ -204,7 +206,7 @@ fn condition(
         reason: reason.to_owned(),
         message,
         observed_generation: inputs.generation,
-        // Kept in whole seconds, as the cluster hands it back.
+        // Truncated to whole seconds, as the cluster returns it.
         last_transition_time: before.map_or_else(
             || Time(Timestamp::from_second(inputs.now.as_second()).unwrap_or(inputs.now)),
             |c| c.last_transition_time.clone(),

@@ -15,7 +15,7 @@ fn service(hash: &str, port: u16) -> DynamicObject {
 }
 
 #[test]
-fn what_the_cluster_adds_is_no_difference() {
+fn fields_that_the_cluster_defaults_do_not_count_as_a_difference() {
     let mut there = service("1", 80);
     there.data["spec"]["clusterIP"] = json!("10.0.0.1");
     there.data["spec"]["ports"][0]["protocol"] = json!("TCP");
@@ -42,7 +42,7 @@ fn every_hand_edit_is_a_difference() {
 }
 
 #[test]
-fn an_item_that_somebody_added_is_taken_out_of_its_list() {
+fn an_item_added_to_a_list_is_removed() {
     let desired = service("1", 80).data;
     let mut there = desired.clone();
     there["spec"]["ports"][0]["protocol"] = json!("TCP");
@@ -53,7 +53,7 @@ fn an_item_that_somebody_added_is_taken_out_of_its_list() {
 }
 
 #[test]
-fn a_file_that_somebody_added_is_taken_out_of_its_config_map() {
+fn a_file_added_to_a_config_map_is_removed() {
     let config_map = |data: Value| {
         object(json!({
             "apiVersion": "v1", "kind": "ConfigMap",
@@ -70,7 +70,7 @@ fn a_file_that_somebody_added_is_taken_out_of_its_config_map() {
 }
 
 #[test]
-fn what_is_never_asked_for_is_taken_out() {
+fn fields_that_are_never_applied_are_removed() {
     let desired = object(json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "chat" },
         "spec": { "template": { "spec": { "containers": [] } } },
@@ -88,7 +88,7 @@ fn what_is_never_asked_for_is_taken_out() {
 }
 
 #[test]
-fn what_another_resource_owns_is_left_to_it() {
+fn an_object_of_another_owner_is_left_alone() {
     let mut there = service("1", 80);
     assert!(!is_owned_by_another(&there, "a"));
     let owner = |uid: &str| OwnerReference { uid: uid.to_owned(), ..OwnerReference::default() };
@@ -99,7 +99,7 @@ fn what_another_resource_owns_is_left_to_it() {
 }
 
 #[test]
-fn what_is_being_deleted_is_applied_again() {
+fn an_object_being_deleted_is_applied_again() {
     let mut there = service("1", 80);
     let long_ago = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
     there.metadata.deletion_timestamp =
@@ -108,7 +108,7 @@ fn what_is_being_deleted_is_applied_again() {
 }
 
 #[test]
-fn replicas_are_first_given_to_a_new_deployment_alone() {
+fn initial_replicas_are_applied_only_to_a_new_deployment() {
     let deployment = |replicas: i32, annotations: Value| {
         object(json!({
             "apiVersion": "apps/v1", "kind": "Deployment",

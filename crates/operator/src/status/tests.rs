@@ -44,13 +44,13 @@ fn of(status: &RookeryStatus, kind: ConditionType) -> &Condition {
     status.conditions.iter().find(|c| c.type_ == kind.name()).unwrap()
 }
 
-/// Status and reason of Available, Progressing, Degraded and RedisReachable.
+/// Type, status and reason of each condition, in order.
 fn states(status: &RookeryStatus) -> Vec<String> {
     status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
 }
 
 #[test]
-fn a_service_that_runs() {
+fn a_running_service_is_available_and_not_degraded() {
     let deployment = deployment(2, 2, 2, 2);
     let pods = [pod("a", Some(3), Some(true)), pod("b", Some(4), Some(true))];
     let status = compute(&inputs(Some(&deployment), &pods));
@@ -69,7 +69,7 @@ fn a_service_that_runs() {
 }
 
 #[test]
-fn one_without_a_deployment_yet() {
+fn a_resource_without_a_deployment_is_progressing() {
     let status = compute(&inputs(None, &[]));
     assert_eq!(status.ready, "0/0");
     assert_eq!(
@@ -84,7 +84,7 @@ fn one_without_a_deployment_yet() {
 }
 
 #[test]
-fn a_rollout_goes_on_until_every_pod_is_new_and_has_been_ready_for_long_enough() {
+fn a_rollout_is_progressing_until_every_pod_is_updated_and_available() {
     for (wanted, ready, updated, available) in [(2, 2, 1, 2), (2, 2, 2, 1), (2, 1, 2, 2)] {
         let deployment = deployment(wanted, ready, updated, available);
         let status = compute(&inputs(Some(&deployment), &[]));
@@ -99,7 +99,7 @@ fn a_rollout_goes_on_until_every_pod_is_new_and_has_been_ready_for_long_enough()
 }
 
 #[test]
-fn a_stuck_rollout_and_a_trouble_degrade() {
+fn a_stuck_rollout_or_a_failed_apply_degrades() {
     let mut stuck = deployment(2, 1, 1, 1);
     stuck.data["status"]["conditions"] = json!([{
         "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
@@ -121,7 +121,7 @@ fn a_stuck_rollout_and_a_trouble_degrade() {
 }
 
 #[test]
-fn warnings_are_told_and_degrade_nothing() {
+fn warnings_are_reported_without_degrading() {
     let deployment = deployment(2, 2, 2, 2);
     let warnings = ["a password shows".to_owned(), "no stickiness".to_owned()];
     let status = compute(&StatusInputs { warnings: &warnings, ..inputs(Some(&deployment), &[]) });
@@ -131,7 +131,7 @@ fn warnings_are_told_and_degrade_nothing() {
 }
 
 #[test]
-fn redis_is_as_the_pods_say() {
+fn redis_is_reachable_only_if_every_pod_reports_it() {
     let deployment = deployment(2, 2, 2, 2);
     let pods = [pod("a", Some(0), Some(true)), pod("b", None, Some(false)), pod("c", None, None)];
     let status = compute(&inputs(Some(&deployment), &pods));
@@ -143,7 +143,7 @@ fn redis_is_as_the_pods_say() {
 }
 
 #[test]
-fn a_condition_keeps_the_time_of_its_last_change() {
+fn a_condition_keeps_its_last_transition_time_until_it_changes() {
     let two = deployment(2, 2, 2, 2);
     let before = compute(&inputs(Some(&two), &[]));
     let later = Timestamp::from_second(2_000).unwrap();
