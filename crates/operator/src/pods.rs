@@ -1,4 +1,4 @@
-//! The servers' pods and how many connections each holds, read from the pods themselves.
+//! The server pods and their connection counts, scraped from the pods themselves.
 
 mod changes;
 mod observed;
@@ -36,13 +36,13 @@ use self::store::{PodStore, SCRAPE_INTERVAL};
 use super::names;
 use super::observe::Scope;
 
-/// Longest time that a read may take.
+/// Deadline of one scrape.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads at once. Further ones wait for a place; each place is free again within a deadline.
+/// Maximum number of concurrent scrapes; further ones wait for a permit.
 const MAX_CONCURRENT_SCRAPES: usize = 32;
 
-/// The servers' pods, followed by watches and read every few seconds. Cloning is shallow.
+/// The server pods, discovered by watches and scraped every few seconds. Cloning is shallow.
 #[derive(Clone)]
 pub struct Pods {
     shared: Arc<Shared>,
@@ -52,7 +52,7 @@ struct Shared {
     store: Mutex<PodStore>,
     changes: Broadcaster,
     permits: Semaphore,
-    read: IntCounter,
+    succeeded: IntCounter,
     failed: IntCounter,
     timed_out: IntCounter,
     tracked: IntGauge,
@@ -61,11 +61,11 @@ struct Shared {
 }
 
 impl Pods {
-    /// Follows the servers of `scopes` and reads them, until `stop`. A watch that fails is logged
-    /// and begun again after a growing pause; what was known stays meanwhile.
+    /// Watches the server pods of `scopes` and scrapes them until `stop` is cancelled. A watch that
+    /// fails is logged and retried with backoff; the known pods are kept meanwhile.
     ///
     /// # Errors
-    /// When `registry` has metrics of these names already.
+    /// If `registry` already has metrics of these names.
     pub fn start(
         client: &Client,
         scopes: &[Scope],
@@ -95,17 +95,18 @@ impl Pods {
         stop: CancellationToken,
     ) -> prometheus::Result<Self> {
         let scrapes = IntCounterVec::new(
-            Opts::new("rookery_operator_scrapes_total", "Reads of servers' connection counts"),
+            Opts::new("rookery_operator_scrapes_total", "Scrapes of server pods, by outcome."),
             &["outcome"],
         )?;
-        let tracked = IntGauge::new("rookery_operator_pods", "Servers' pods that are followed")?;
+        let tracked =
+            IntGauge::new("rookery_operator_pods", "Server pods that are watched and scraped.")?;
         registry.register(Box::new(scrapes.clone()))?;
         registry.register(Box::new(tracked.clone()))?;
         let shared = Shared {
             store: Mutex::new(PodStore::new(scopes)),
             changes: Broadcaster::default(),
             permits: Semaphore::new(MAX_CONCURRENT_SCRAPES),
-            read: scrapes.with_label_values(&["ok"]),
+            succeeded: scrapes.with_label_values(&["ok"]),
             failed: scrapes.with_label_values(&["error"]),
             timed_out: scrapes.with_label_values(&["timeout"]),
             tracked,
@@ -115,33 +116,31 @@ impl Pods {
         Ok(Pods { shared: Arc::new(shared) })
     }
 
-    /// The pods of the `Rookery` called `name`, in the order of their names.
+    /// The server pods of the `Rookery` called `name`, ordered by name.
     pub fn of(&self, namespace: &str, name: &str) -> Vec<ServerPod> {
         self.shared.store.lock().of(namespace, name, Instant::now())
     }
 
-    /// The servers' pods of a namespace whose labels `selector` matches, in the order of their
-    /// names.
+    /// The server pods of a namespace whose labels match `selector`, ordered by name.
     pub fn matching(&self, namespace: &str, selector: &Selector) -> Vec<ServerPod> {
         self.shared.store.lock().matching(namespace, selector, Instant::now())
     }
 
-    /// Every server's pod, in the order of namespaces and names.
+    /// All server pods, ordered by namespace and name.
     pub fn all(&self) -> Vec<ServerPod> {
         self.shared.store.lock().all(Instant::now())
     }
 
-    /// Whether every scope has been listed and every pod of those lists has been tried once.
-    /// Once true, it stays so.
+    /// Whether every scope has been listed and every listed pod scraped at least once. Once true,
+    /// it stays true.
     pub fn is_synced(&self) -> bool {
         self.shared.store.lock().is_synced()
     }
 
-    /// Instances, as (namespace, name), one of whose pods has another count or another state of
-    /// Redis than before, or none any more. The first change is told at once, and an instance at
-    /// most once in [`changes::NOTIFY_INTERVAL`]; what changes in between is one item. So a slow reader
-    /// has at most one item waiting for each instance. Each call gives a stream of its own, which
-    /// never ends.
+    /// A stream of `Rookery` resources, as (namespace, name), whose served counts or Redis state
+    /// changed. The first change is reported at once, then a resource at most once per
+    /// [`changes::NOTIFY_INTERVAL`], with changes in between merged. A slow reader thus has at most
+    /// one waiting item per resource. Each call returns an independent stream, which never ends.
     pub fn changes(&self) -> impl Stream<Item = (String, String)> + Send + use<> {
         self.shared.changes.subscribe()
     }
@@ -179,7 +178,7 @@ impl Shared {
                     gone.into_iter().for_each(|instance| self.changes.mark(instance));
                 }
                 Err(error) => {
-                    warn!(%error, "cannot watch the servers' pods; trying again");
+                    warn!(%error, "cannot watch server pods; retrying");
                     if is_denied(&error) {
                         self.store.lock().mark_listed(scope.as_deref());
                     }
@@ -189,7 +188,7 @@ impl Shared {
         }
     }
 
-    /// Takes down what a pod is now, and reads it from now on if it can be read.
+    /// Records the state of a pod, and starts to scrape it if it is new or its address changed.
     fn track(self: &Arc<Self>, observed: ObservedPod) {
         let key = observed.key();
         let offset = observed.offset(SCRAPE_INTERVAL);
@@ -209,10 +208,10 @@ impl Shared {
         offset: Duration,
     ) {
         let mut scraper = Scraper::new(address);
-        // After the first read, so that pods which were found together are not read together.
+        // An offset after the first scrape spreads pods that were discovered together.
         let mut pause = Some(offset);
         loop {
-            let sample = self.read(&mut scraper).await;
+            let sample = self.scrape(&mut scraper).await;
             let (instance, pace) = self.store.lock().record(key, task, sample, Instant::now());
             if let Some(instance) = instance {
                 self.changes.mark(instance);
@@ -221,12 +220,12 @@ impl Shared {
         }
     }
 
-    async fn read(&self, scraper: &mut Scraper) -> Option<Sample> {
+    async fn scrape(&self, scraper: &mut Scraper) -> Option<Sample> {
         let _permit = self.permits.acquire().await.ok()?;
-        let (outcome, sample) = match tokio::time::timeout(SCRAPE_TIMEOUT, scraper.read()).await {
-            Ok(Ok(sample)) => (&self.read, Some(sample)),
+        let (outcome, sample) = match tokio::time::timeout(SCRAPE_TIMEOUT, scraper.scrape()).await {
+            Ok(Ok(sample)) => (&self.succeeded, Some(sample)),
             Ok(Err(error)) => {
-                debug!(%error, address = %scraper.address(), "cannot read a pod's connections");
+                debug!(%error, address = %scraper.address(), "cannot scrape a pod");
                 (&self.failed, None)
             }
             Err(_) => {
@@ -239,13 +238,13 @@ impl Shared {
     }
 }
 
-/// Whether a pod serves nobody any more, but is kept to be looked at: one that was evicted.
+/// Whether a pod has terminated but still exists, as an evicted one does.
 fn is_finished(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Failed" | "Succeeded"))
 }
 
-/// Whether the cluster answers, and does not let this operator look.
+/// Whether the cluster denied the list, rather than failed to answer.
 fn is_denied(error: &watcher::Error) -> bool {
     let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return false };
     matches!(status.code, 403 | 404)

@@ -1,4 +1,4 @@
-//! Tells others whose counts changed, often enough and not more often.
+//! Notifies subscribers of changed counts, at a bounded rate per resource.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -9,18 +9,18 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// An instance is told at most once in this time.
+/// Minimum interval between two notifications about one resource.
 pub const NOTIFY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// (namespace, name) of a `Rookery`.
+/// Namespace and name of a `Rookery`.
 pub type Instance = (String, String);
 
-/// One board for each listener.
+/// Sends changes to every subscriber.
 #[derive(Default)]
 pub struct Broadcaster(Mutex<Vec<Weak<Subscriber>>>);
 
 impl Broadcaster {
-    /// Takes down that an instance changed, for every listener.
+    /// Records a change of a resource for every subscriber.
     pub fn mark(&self, instance: Instance) {
         self.0.lock().retain(|subscriber| match subscriber.upgrade() {
             Some(subscriber) => {
@@ -32,7 +32,7 @@ impl Broadcaster {
         });
     }
 
-    /// What is marked from now on, for one listener.
+    /// Subscribes to changes that are recorded from now on.
     pub fn subscribe(&self) -> impl Stream<Item = Instance> + Send + use<> {
         let subscriber = Arc::new(Subscriber::default());
         self.0.lock().push(Arc::downgrade(&subscriber));
@@ -70,8 +70,9 @@ impl Subscriber {
     }
 }
 
-/// Which instances are to be told, and when each was told last. Those told long ago and not
-/// marked since are forgotten, so there are no more entries than instances that changed lately.
+/// Pending notifications with their due times, and the time of the last notification per resource.
+/// The latter are dropped once they no longer delay anything, so the maps hold only resources that
+/// changed recently.
 #[derive(Default)]
 struct Throttle {
     waiting: HashMap<Instance, Instant>,
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_is_told_at_once_and_then_once_in_ten_seconds() {
+    fn a_change_is_reported_at_once_and_then_at_most_every_ten_seconds() {
         let mut throttle = Throttle::default();
         let start = Instant::now();
         throttle.mark(chat(), start);
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_listener_hears_and_one_that_went_is_forgotten() {
+    async fn every_subscriber_is_notified_and_a_dropped_one_is_forgotten() {
         let changes = Broadcaster::default();
         let mut first = Box::pin(changes.subscribe());
         let second = Box::pin(changes.subscribe());
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_long_ago_is_forgotten() {
+    fn an_old_notification_is_forgotten() {
         let mut throttle = Throttle::default();
         let start = Instant::now();
         throttle.mark(chat(), start);

@@ -1,4 +1,4 @@
-//! What a watch reports about a pod.
+//! What a watch reports about a server pod.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -10,34 +10,34 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::names;
 
-/// (namespace, name) of a pod.
+/// Namespace and name of a pod.
 pub type Key = (String, String);
 
-/// What the cluster says of a pod.
+/// The parts of a server pod that the operator uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedPod {
-    /// The pod's namespace.
+    /// Namespace of the pod.
     pub namespace: String,
-    /// The pod's name.
+    /// Name of the pod.
     pub name: String,
-    /// Tells a pod from an earlier one of the same name.
+    /// UID of the pod, which differs from that of an earlier pod of the same name.
     pub uid: String,
-    /// The `Rookery` that it belongs to.
+    /// Name of the `Rookery` that the pod belongs to.
     pub instance: String,
-    /// The pod's labels.
+    /// Labels of the pod.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// Where it is read; none unless it runs.
+    /// Address of its internal listener; `None` unless the pod is running.
     pub address: Option<SocketAddr>,
     /// Whether its condition `Ready` is true.
     pub ready: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
-    /// Its annotation [`names::DELETION_COST`].
+    /// Value of its annotation [`names::DELETION_COST`], if it is a number.
     pub deletion_cost: Option<i32>,
 }
 
 impl ObservedPod {
-    /// The facts of a pod that belongs to a `Rookery`; none of others.
+    /// Reads a pod; `None` if it does not belong to a `Rookery`.
     pub fn of(pod: &Pod) -> Option<Self> {
         let meta = &pod.metadata;
         let labels = meta.labels.clone()?;
@@ -55,12 +55,12 @@ impl ObservedPod {
         })
     }
 
-    /// Where the book has it.
+    /// Key of the pod in the store.
     pub fn key(&self) -> Key {
         (self.namespace.clone(), self.name.clone())
     }
 
-    /// A time within `period` that differs from pod to pod.
+    /// A duration below `period`, derived from the uid, that spreads scrapes of different pods.
     pub fn offset(&self, period: Duration) -> Duration {
         let mut hasher = DefaultHasher::new();
         self.uid.hash(&mut hasher);

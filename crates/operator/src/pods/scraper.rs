@@ -1,4 +1,4 @@
-//! Reads one server's counts, over one connection that is kept between reads.
+//! Scrapes one server over a connection that is kept between scrapes.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,60 +14,61 @@ use tokio::net::TcpStream;
 
 use super::sample::{Sample, SampleError};
 
-/// What is asked for: only the families that are needed, which cost a server next to nothing.
+/// The metrics request, restricted to the two families that are needed, which makes it cheap for
+/// the server.
 const PATH: &str = "/metrics?name[]=rookery_connections&name[]=rookery_redis_up";
 
-/// Longest answer, in bytes. A server that does not know `name[]` sends all it has.
+/// Maximum response size, in bytes. A server that does not support `name[]` sends all its metrics.
 const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
-/// Why a server could not be read.
+/// Why a scrape failed.
 #[derive(Debug, Error)]
 pub enum ScrapeError {
-    /// No connection.
+    /// The TCP connection failed.
     #[error("cannot connect: {0}")]
     Connect(#[from] std::io::Error),
-    /// The exchange broke off.
-    #[error("no answer: {0}")]
+    /// The HTTP exchange failed.
+    #[error("no response: {0}")]
     Http(#[from] hyper::Error),
-    /// Another answer than 200.
-    #[error("the answer is {0}")]
+    /// The response status is not 200.
+    #[error("unexpected status {0}")]
     Status(StatusCode),
-    /// The body broke off, or is longer than [`MAX_RESPONSE_BYTES`].
-    #[error("the answer cannot be read: {0}")]
+    /// The body was cut off, or exceeds [`MAX_RESPONSE_BYTES`].
+    #[error("cannot read the response: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
-    /// The body has no counts.
+    /// The body has no valid counts.
     #[error(transparent)]
     Sample(#[from] SampleError),
 }
 
-/// Reads the server at one address.
+/// Scrapes the server at one address.
 pub struct Scraper {
     address: SocketAddr,
     connection: Option<Connection>,
 }
 
-/// A connection: it moves only while a request is being answered.
+/// An HTTP/1.1 connection. It is driven only while a request is in progress.
 struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>,
 }
 
 impl Scraper {
-    /// Connects at the first read.
+    /// Creates a scraper that connects on its first scrape.
     pub fn new(address: SocketAddr) -> Self {
         Scraper { address, connection: None }
     }
 
-    /// Where the server is.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Reads the counts. A kept connection that turns out to be closed is made again, once.
+    /// Scrapes the counts. If the kept connection turns out to be closed, reconnects once.
     ///
     /// # Errors
-    /// See [`ScrapeError`]. The connection is closed then.
-    pub async fn read(&mut self) -> Result<Sample, ScrapeError> {
+    /// See [`ScrapeError`]. The connection is closed after an error.
+    pub async fn scrape(&mut self) -> Result<Sample, ScrapeError> {
         if let Some(connection) = self.connection.take()
             && let Ok(sample) = self.exchange(connection).await
         {
@@ -77,7 +78,7 @@ impl Scraper {
         self.exchange(connection).await
     }
 
-    /// Closes the connection, as after a read that was given up.
+    /// Closes the connection. Call it after abandoning a scrape.
     pub fn close(&mut self) {
         self.connection = None;
     }
@@ -111,7 +112,7 @@ impl Connection {
         tokio::select! {
             biased;
             answer = &mut exchange => answer,
-            // The connection's end may come before its last answer has been taken from it.
+            // The connection may end before its last response has been read.
             _ = &mut self.connection => exchange.await,
         }
     }

@@ -1,26 +1,27 @@
-//! One server's pod, as other modules see it.
+//! A server pod as the rest of the operator sees it.
 
 use k8s_openapi::jiff::Timestamp;
 
-/// One server's pod.
+/// A server pod and the result of its last scrape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerPod {
-    /// The pod's namespace.
+    /// Namespace of the pod.
     pub namespace: String,
-    /// The pod's name.
+    /// Name of the pod.
     pub name: String,
-    /// The name of the `Rookery` that it belongs to.
+    /// Name of the `Rookery` that the pod belongs to.
     pub instance: String,
     /// Whether its condition `Ready` is true.
     pub ready: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
-    /// Its connections; none while it has not been read, or not within [`STALE_AFTER`].
+    /// Number of connections at `read_at`; `None` if there is no scrape within
+    /// [`STALE_AFTER`](super::STALE_AFTER).
     pub connections: Option<u64>,
-    /// Whether its links to Redis are up; none where it has no Redis, or was not read.
+    /// Whether Redis is connected; `None` if it has no Redis or no recent scrape.
     pub redis_up: Option<bool>,
-    /// When `connections` was read.
+    /// Time of the scrape that `connections` is from.
     pub read_at: Option<Timestamp>,
-    /// The annotation [`names::DELETION_COST`], where it is a number.
+    /// Value of the annotation [`DELETION_COST`](crate::names::DELETION_COST), if it is a number.
     pub deletion_cost: Option<i32>,
 }

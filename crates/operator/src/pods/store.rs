@@ -1,4 +1,4 @@
-//! What is known of each pod. No clock and no network: both are handed in.
+//! The state of every server pod. Pure: time and scrape results are passed in.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -14,23 +14,23 @@ use super::observed::{Key, ObservedPod};
 use super::sample::Sample;
 use super::server_pod::ServerPod;
 
-/// How often a pod is read whose count changes, and one that could not be read.
+/// Interval between scrapes of a pod whose count changes, or whose last scrape failed.
 pub const SCRAPE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often a pod is read whose count has long been the same. Two of these and a read's
-/// deadline are within [`STALE_AFTER`].
+/// Interval between scrapes of a pod whose count has not changed for a while. Two of these and a
+/// scrape's deadline fit into [`STALE_AFTER`].
 pub const QUIET_SCRAPE_INTERVAL: Duration = Duration::from_secs(4);
 
-/// Age from which a count is not served.
+/// Age from which a count is no longer served.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// Reads with the same answer after which a pod is quiet.
+/// Consecutive scrapes with the same result after which a pod is scraped less often.
 const QUIET_AFTER_UNCHANGED: u32 = 5;
 
-/// The pods, by namespace and name.
+/// The server pods, by namespace and name.
 pub struct PodStore {
     pods: BTreeMap<Key, Entry>,
-    /// Watches that have not listed their scope yet.
+    /// Number of scopes that have not been listed yet.
     unlisted_scopes: usize,
     listed: HashSet<Option<String>>,
     synced: bool,
@@ -52,16 +52,16 @@ struct Last {
     reported_stale: bool,
 }
 
-/// A task that reads a pod: it runs until `stop`.
+/// A task that scrapes one pod until `stop` is cancelled.
 pub struct ScrapeTask {
-    /// Tells its answers from those of an earlier task.
+    /// Identifies the task, so that results of an earlier task are discarded.
     pub id: u64,
-    /// Cancelled when the pod is gone or has moved.
+    /// Cancelled when the pod is deleted or its address changes.
     pub stop: CancellationToken,
 }
 
 impl PodStore {
-    /// An empty one, in which `scopes` watches will write.
+    /// An empty store that waits for the lists of `scopes` watches.
     pub fn new(scopes: usize) -> Self {
         PodStore {
             pods: BTreeMap::new(),
@@ -72,8 +72,8 @@ impl PodStore {
         }
     }
 
-    /// Takes down what a pod is now. Gives the reading to begin, if it is a new pod, or one that
-    /// has moved.
+    /// Records the state of a pod. Returns the scrape task to start if the pod is new or its
+    /// address changed.
     pub fn apply(
         &mut self,
         observed: ObservedPod,
@@ -102,7 +102,7 @@ impl PodStore {
         Some((address, ScrapeTask { id: self.last_task_id, stop }))
     }
 
-    /// Forgets a pod. Gives its instance, if a count went with it.
+    /// Removes a pod. Returns its resource if a count was removed with it.
     pub fn remove(&mut self, observed: &ObservedPod) -> Option<Instance> {
         let key = observed.key();
         if self.pods.get(&key).is_none_or(|entry| entry.observed.uid != observed.uid) {
@@ -112,8 +112,8 @@ impl PodStore {
         entry.last.map(|_| (entry.observed.namespace, entry.observed.instance))
     }
 
-    /// Forgets the pods of a scope (none: all namespaces) that its list does not have. Gives the
-    /// instances whose counts went.
+    /// Removes the pods of a scope (`None`: all namespaces) that are not in its list. Returns the
+    /// resources that lost a count.
     pub fn listed(&mut self, scope: Option<&str>, keys: &HashSet<Key>) -> Vec<Instance> {
         let mut gone = Vec::new();
         self.pods.retain(|key, entry| {
@@ -127,16 +127,16 @@ impl PodStore {
         gone
     }
 
-    /// A scope was answered about, if only by a refusal: one whose namespace is gone, and with it
-    /// the right to look, must not keep this replica from being ready for the others.
+    /// Marks a scope as listed, even if the list was denied: a scope whose namespace was deleted,
+    /// and the permission with it, must not keep this replica from becoming ready.
     pub fn mark_listed(&mut self, scope: Option<&str>) {
         if self.listed.insert(scope.map(str::to_owned)) {
             self.unlisted_scopes = self.unlisted_scopes.saturating_sub(1);
         }
     }
 
-    /// Takes down the answer of a reading, none if it failed. Gives the instance, if that changed
-    /// what is served, and the time until the next read.
+    /// Records the result of a scrape; `None` if it failed. Returns the resource if what is served
+    /// changed, and the delay until the next scrape.
     pub fn record(
         &mut self,
         key: &Key,
@@ -150,7 +150,7 @@ impl PodStore {
         }
         entry.scraped = true;
         let (changed, pace) = match sample {
-            Some(sample) => entry.read(sample, now),
+            Some(sample) => entry.record_sample(sample, now),
             None => (entry.mark_stale(now), SCRAPE_INTERVAL),
         };
         let instance =
@@ -169,7 +169,7 @@ impl PodStore {
         self.synced
     }
 
-    /// How many pods there are.
+    /// Number of pods.
     pub fn len(&self) -> usize {
         self.pods.len()
     }
@@ -202,7 +202,7 @@ impl PodStore {
 }
 
 impl Entry {
-    fn read(&mut self, sample: Sample, now: Instant) -> (bool, Duration) {
+    fn record_sample(&mut self, sample: Sample, now: Instant) -> (bool, Duration) {
         let unchanged = match &self.last {
             Some(last) if last.sample == sample && !last.reported_stale => last.unchanged + 1,
             _ => 0,

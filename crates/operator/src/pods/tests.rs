@@ -49,7 +49,7 @@ fn sample(connections: u64) -> Option<Sample> {
 }
 
 #[test]
-fn a_pod_is_read_at_its_internal_port_while_it_runs() {
+fn a_pod_is_scraped_at_its_internal_port_while_it_runs() {
     let mut running = pod("a", "10.0.0.1", 9191);
     let found = observed(running.clone());
     assert_eq!(found.address, Some("10.0.0.1:9191".parse().unwrap()));
@@ -88,7 +88,7 @@ fn a_count_is_served_until_it_is_stale() {
 }
 
 #[test]
-fn a_quiet_pod_is_read_less_often_until_its_count_changes() {
+fn a_pod_with_a_steady_count_is_scraped_less_often_until_it_changes() {
     let (mut store, task) = tracked("a");
     let now = Instant::now();
     let mut paces = Vec::new();
@@ -102,7 +102,7 @@ fn a_quiet_pod_is_read_less_often_until_its_count_changes() {
 }
 
 #[test]
-fn a_pod_that_moves_is_read_elsewhere_and_the_old_answers_do_not_count() {
+fn a_changed_address_restarts_scraping_and_discards_earlier_results() {
     let mut store = PodStore::new(1);
     let stop = CancellationToken::new();
     let (_, first) = store.apply(observed(pod("a", "10.0.0.1", 9090)), &stop).unwrap();
@@ -126,7 +126,7 @@ fn a_pod_that_moves_is_read_elsewhere_and_the_old_answers_do_not_count() {
 }
 
 #[test]
-fn what_a_list_does_not_have_is_forgotten_in_its_scope() {
+fn a_pod_missing_from_a_list_is_forgotten_only_in_its_scope() {
     let mut store = PodStore::new(2);
     let stop = CancellationToken::new();
     let (_, a) = store.apply(observed(pod("a", "10.0.0.1", 9090)), &stop).unwrap();
@@ -138,7 +138,7 @@ fn what_a_list_does_not_have_is_forgotten_in_its_scope() {
     assert!(a.stop.is_cancelled() && !b.stop.is_cancelled());
     assert!(!store.is_synced(), "the other scope is not listed");
     store.listed(Some("other"), &HashSet::from([("other".into(), "b".into())]));
-    assert!(!store.is_synced(), "a pod has not been tried");
+    assert!(!store.is_synced(), "a pod has not been scraped");
     store.record(&("other".into(), "b".into()), b.id, None, Instant::now());
     assert!(store.is_synced());
     assert!(store.apply(observed(pod("c", "10.0.0.3", 9090)), &stop).is_some());
@@ -180,7 +180,7 @@ async fn answer(stream: &mut TcpStream, status: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_reader_keeps_its_connection_and_makes_a_new_one_when_it_was_closed() {
+async fn a_scraper_reuses_its_connection_and_reconnects_when_it_was_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut scraper = Scraper::new(listener.local_addr().unwrap());
     let server = tokio::spawn(async move {
@@ -195,11 +195,11 @@ async fn a_reader_keeps_its_connection_and_makes_a_new_one_when_it_was_closed() 
         answer(&mut stream, "200 OK", "up 1\n").await;
         head
     });
-    assert_eq!(scraper.read().await.unwrap().connections, 1);
-    assert_eq!(scraper.read().await.unwrap().connections, 2);
-    let third = scraper.read().await.unwrap();
+    assert_eq!(scraper.scrape().await.unwrap().connections, 1);
+    assert_eq!(scraper.scrape().await.unwrap().connections, 2);
+    let third = scraper.scrape().await.unwrap();
     assert_eq!(third, Sample { connections: 3, redis_up: Some(false) });
-    let error = scraper.read().await.unwrap_err().to_string();
+    let error = scraper.scrape().await.unwrap_err().to_string();
     assert!(error.contains("rookery_connections"), "{error}");
     let head = server.await.unwrap();
     let path = "GET /metrics?name[]=rookery_connections&name[]=rookery_redis_up HTTP/1.1\r\n";
@@ -207,7 +207,7 @@ async fn a_reader_keeps_its_connection_and_makes_a_new_one_when_it_was_closed() 
 }
 
 #[tokio::test]
-async fn a_pod_that_is_followed_is_read_and_its_change_told() {
+async fn a_tracked_pod_is_scraped_and_its_change_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -219,7 +219,7 @@ async fn a_pod_that_is_followed_is_read_and_its_change_told() {
     answer(&mut stream, "200 OK", "rookery_connections{transport=\"polling\"} 5\n").await;
     assert_eq!(changes.next().await, Some(chat()));
     assert_eq!(pods.of("apps", "chat")[0].connections, Some(5));
-    assert_eq!(pods.shared.read.get(), 1);
+    assert_eq!(pods.shared.succeeded.get(), 1);
     stop.cancel();
     tracker.close();
     tracker.wait().await;
