@@ -1,5 +1,5 @@
-//! Serves `custom.metrics.k8s.io` from the pods' own connection counts, so that autoscalers
-//! follow connections in a cluster that has no other metrics server.
+//! Serves `custom.metrics.k8s.io` from the connection counts of the pods, so that autoscalers
+//! follow connections in a cluster without another custom metrics server.
 
 mod api_service;
 mod authorize;
@@ -33,7 +33,7 @@ pub use self::serving::Serving;
 use self::tls::Tls;
 use super::pods::Pods;
 
-/// The API, its certificates and its APIService. Cloning is shallow.
+/// The custom metrics API, its certificates and its APIService. Cloning is shallow.
 #[derive(Clone)]
 pub struct CustomMetrics {
     client: Client,
@@ -47,10 +47,10 @@ pub struct CustomMetrics {
 }
 
 impl CustomMetrics {
-    /// One that does nothing yet.
+    /// Creates the API; [`start`](Self::start) serves it.
     ///
     /// # Errors
-    /// When `registry` has a metric of the same name already.
+    /// If `registry` already has a metric of the same name.
     pub fn new(
         client: Client,
         pods: Pods,
@@ -60,7 +60,7 @@ impl CustomMetrics {
         let requests = IntCounterVec::new(
             Opts::new(
                 "rookery_operator_metrics_api_requests_total",
-                "Requests of the custom metrics API, by the answer's code",
+                "Requests to the custom metrics API, by response code.",
             ),
             &["code"],
         )?;
@@ -72,7 +72,7 @@ impl CustomMetrics {
             front_proxy: front_proxy.subscribe(),
             requests,
         };
-        let reason = "this replica does not lead".to_owned();
+        let reason = "this replica is not the leader".to_owned();
         Ok(CustomMetrics {
             client,
             names: Arc::new(names),
@@ -85,9 +85,9 @@ impl CustomMetrics {
         })
     }
 
-    /// Serves the API on `listener` until 2 s after `stop`, on every replica: keeps the certificates,
-    /// follows how the API server presents itself, and watches whether the operator's namespace
-    /// is being deleted.
+    /// Serves the API on `listener` until 2 s after `stop` is cancelled. Runs on every replica:
+    /// maintains the certificates, follows the API server's front proxy configuration, and watches
+    /// for the deletion of the operator's namespace.
     pub fn start(&self, listener: TcpListener, tracker: &TaskTracker, stop: &CancellationToken) {
         let client = || self.client.clone();
         let stop = || stop.clone();
@@ -103,7 +103,7 @@ impl CustomMetrics {
         tracker.spawn(listener::serve(listener, router, tls, stop(), listener::SHUTDOWN_DELAY));
     }
 
-    /// Keeps the APIService until `stop`, by the leader only. Afterwards
+    /// Maintains the APIService until `stop` is cancelled. Run it on the leader only. Afterwards
     /// [`serving`](Self::serving) is [`Serving::Off`].
     pub async fn run(&self, stop: CancellationToken) {
         let run = api_service::run(
@@ -114,26 +114,26 @@ impl CustomMetrics {
             stop,
         );
         let reason = match self.leaving.run_until_cancelled(run).await {
-            Some(()) => "this replica does not lead",
+            Some(()) => "this replica is not the leader",
             None => "the operator's namespace is being deleted",
         };
         self.serving.send_replace(Serving::Off { reason: reason.to_owned() });
     }
 
-    /// Who serves, and every change of it.
+    /// The server behind custom.metrics.k8s.io, with its changes.
     pub fn serving(&self) -> watch::Receiver<Serving> {
         self.serving.subscribe()
     }
 
-    /// Whether requests can be answered: there is a certificate, and it is known how the API
-    /// server presents itself.
+    /// Whether requests can be served: there is a certificate, and the front proxy configuration is
+    /// known.
     pub fn is_ready(&self) -> bool {
         self.tls.borrow().is_some() && self.front_proxy.borrow().is_some()
     }
 
-    /// What every replica does last, after [`run`](Self::run) has ended: if the operator's
-    /// Deployment is gone, is being deleted or is scaled to 0, if its ClusterRole is gone, or if
-    /// its namespace is being deleted, the APIService is removed. Takes at most 5 s.
+    /// The last step of every replica, after [`run`](Self::run) has ended. Removes the APIService
+    /// if the operator is being uninstalled: its Deployment is missing, being deleted or scaled to
+    /// 0, its ClusterRole is missing, or its namespace is being deleted. Takes at most 5 s.
     pub async fn on_shutdown(&self) {
         uninstall::on_shutdown(&self.client, &self.names).await;
     }

@@ -1,6 +1,6 @@
-//! The APIService that gives the API server's group to this operator: claimed by the leader,
-//! given up to any other owner, and never left behind, since one without a backend keeps every
-//! namespace of the cluster from being deleted.
+//! Maintains the APIService that routes the metrics group to this operator. The leader creates it,
+//! yields it to any other owner, and never leaves it behind: an APIService without a backend blocks
+//! the deletion of every namespace.
 
 mod object;
 mod ownership;
@@ -31,16 +31,17 @@ use super::responses::GROUP;
 use super::serving::Serving;
 use crate::names;
 
-/// How often it is looked whether all is as it should be, besides at every change.
+/// Interval between checks, besides one after every change.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long a failed request rests.
+/// Delay before a failed check is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Longest time that one look may take.
+/// Deadline of one check.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Keeps the APIService until `stop`, by the leader alone, and tells in `serving` how it stands.
+/// Maintains the APIService until `stop` is cancelled, and publishes its state in `serving`. Run it
+/// on the leader only.
 pub async fn run(
     client: Client,
     names: Arc<ObjectNames>,
@@ -48,15 +49,15 @@ pub async fn run(
     serving: watch::Sender<Serving>,
     stop: CancellationToken,
 ) {
-    let keeper =
+    let controller =
         ApiServiceController { client, names, serving, seen: BTreeMap::new(), listed: false };
-    let _ = stop.run_until_cancelled(keeper.run(certificate)).await;
+    let _ = stop.run_until_cancelled(controller.run(certificate)).await;
 }
 
-/// Deletes the APIService if it is this operator's; another's stays.
+/// Deletes the APIService if it is this operator's.
 ///
 /// # Errors
-/// When the cluster refuses or cannot be reached.
+/// If the request is denied or the cluster cannot be reached.
 pub async fn remove(client: &Client, names: &ObjectNames) -> kube::Result<()> {
     let api: Api<APIService> = Api::all(client.clone());
     match api.get_opt(NAME).await? {
@@ -65,7 +66,7 @@ pub async fn remove(client: &Client, names: &ObjectNames) -> kube::Result<()> {
     }
 }
 
-/// Deletes exactly what was seen: what has been changed since stays.
+/// Deletes the object that was seen, not one that replaced it.
 async fn delete(api: &Api<APIService>, seen: &APIService) -> kube::Result<()> {
     let exactly = Preconditions { uid: seen.metadata.uid.clone(), resource_version: None };
     let params = DeleteParams::background().preconditions(exactly);
@@ -74,7 +75,7 @@ async fn delete(api: &Api<APIService>, seen: &APIService) -> kube::Result<()> {
             info!(name = NAME, "removed the APIService");
             Ok(())
         }
-        // Gone, or another object by now.
+        // Already deleted or replaced.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         Err(error) => Err(error),
     }
@@ -84,7 +85,7 @@ struct ApiServiceController {
     client: Client,
     names: Arc<ObjectNames>,
     serving: watch::Sender<Serving>,
-    /// The group's APIServices, by name.
+    /// APIServices of the group, by name.
     seen: BTreeMap<String, APIService>,
     listed: bool,
 }
@@ -104,7 +105,7 @@ impl ApiServiceController {
                         }
                     }
                     Some(Err(error)) => {
-                        warn!(%error, "cannot watch APIServices; trying again");
+                        warn!(%error, "cannot watch APIServices; retrying");
                         continue;
                     }
                     None => return,
@@ -118,18 +119,18 @@ impl ApiServiceController {
                 .map(|certificate| certificate.bundle.clone());
             let Some(bundle) = bundle.filter(|_| self.listed) else { continue };
             let check = tokio::time::timeout(REQUEST_TIMEOUT, self.check(&api, bundle)).await;
-            next_check = match check.context("the cluster does not answer in time").flatten() {
+            next_check = match check.context("timed out").flatten() {
                 Ok(()) => CHECK_INTERVAL,
                 Err(error) => {
                     let error = format!("{error:#}");
-                    warn!(error, "cannot keep the APIService {NAME}; trying again");
+                    warn!(error, "cannot maintain the APIService {NAME}; retrying");
                     RETRY_DELAY
                 }
             };
         }
     }
 
-    /// Takes down an event. Says whether it may matter.
+    /// Records a watch event. Returns whether a check is due.
     fn apply_event(&mut self, event: Event<APIService>) -> bool {
         let of_group = |found: &APIService| {
             found.spec.as_ref().is_some_and(|spec| spec.group.as_deref() == Some(GROUP))
@@ -170,7 +171,7 @@ impl ApiServiceController {
             }
         };
         let desired = desired(&self.names, owner, bundle);
-        let told = match next_action(&self.seen, &desired, &self.names) {
+        let serving = match next_action(&self.seen, &desired, &self.names) {
             Action::UpToDate(found) => ownership::availability(found, Timestamp::now()),
             Action::Create => {
                 self.create(api, &desired).await?;
@@ -183,13 +184,13 @@ impl ApiServiceController {
             }
             Action::Yield { service, ours } => {
                 if let Some(ours) = ours {
-                    warn!(%service, "another metrics server came for {GROUP}: it has the group");
+                    warn!(%service, "another metrics server registered for {GROUP}; removing this operator's APIService");
                     delete(api, ours).await?;
                 }
                 Serving::Foreign { service }
             }
         };
-        self.publish_state(told);
+        self.publish_state(serving);
         Ok(())
     }
 
@@ -197,7 +198,7 @@ impl ApiServiceController {
         self.serving.send_if_modified(|last| {
             let differs = *last != serving;
             if differs {
-                info!(?serving, "custom metrics");
+                info!(?serving, "custom metrics server changed");
                 *last = serving;
             }
             differs
@@ -208,8 +209,8 @@ impl ApiServiceController {
         let params =
             PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
         match api.create(&params, desired).await {
-            Ok(_) => info!(name = NAME, "claimed the APIService"),
-            // Somebody was faster: the watch will show who.
+            Ok(_) => info!(name = NAME, "created the APIService"),
+            // Created by another client first: the watch will show it.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(error.into()),
         }
@@ -217,7 +218,8 @@ impl ApiServiceController {
     }
 }
 
-/// Brings what was seen in step. What has been changed since is judged anew, not overwritten.
+/// Updates the APIService. If it changed since it was seen, the next event decides again instead of
+/// overwriting it.
 async fn update(
     api: &Api<APIService>,
     desired: &APIService,
@@ -227,7 +229,7 @@ async fn update(
     desired.metadata.resource_version = resource_version;
     let params = PatchParams::apply(names::MANAGER).force();
     match api.patch(NAME, &params, &Patch::Apply(&desired)).await {
-        Ok(_) => info!(name = NAME, "brought the APIService in step"),
+        Ok(_) => info!(name = NAME, "updated the APIService"),
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         Err(error) => return Err(error.into()),
     }

@@ -1,4 +1,4 @@
-//! Whether a user may read a metric: the cluster is asked, and its answer kept for a while.
+//! Authorizes reads of metrics with SubjectAccessReviews, and caches the decisions.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,64 +15,64 @@ use tokio::time::Instant;
 use super::front_proxy::User;
 use super::responses::{GROUP, VERSION};
 
-/// How long a yes holds.
+/// How long an allowed decision is cached.
 const ALLOWED_TTL: Duration = Duration::from_secs(300);
 
-/// How long a no holds.
+/// How long a denied decision is cached.
 const DENIED_TTL: Duration = Duration::from_secs(30);
 
-/// Most answers that are kept. Beyond it the one that would expire first goes.
+/// Maximum number of cached decisions. Beyond it, the one that expires first is dropped.
 const MAX_CACHED: usize = 1024;
 
-/// Longest time to wait for the cluster's answer.
+/// Deadline of one review.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What is to be read: the path's parts (Kubernetes, "Authorization", section "Request verbs and
-/// authorization attributes": `pods/NAME/METRIC` is a resource, a name and a subresource).
+/// The metric that a request reads (Kubernetes, "Authorization", section "Request verbs and
+/// authorization attributes": in `pods/NAME/METRIC`, the metric is a subresource).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MetricRequest {
-    /// The pods' namespace.
+    /// Namespace of the pods.
     pub namespace: String,
-    /// One pod, or `*`.
+    /// Name of one pod, or `*` for all.
     pub name: String,
-    /// The metric.
+    /// Name of the metric.
     pub metric: String,
 }
 
-/// Why there is no answer.
+/// Why a read could not be authorized.
 #[derive(Debug, Error)]
 pub enum AuthorizeError {
-    /// The cluster refused the question, or could not be reached.
+    /// The review failed.
     #[error("cannot ask the cluster whether the user may: {0}")]
     Cluster(#[from] Box<kube::Error>),
-    /// It took longer than [`REQUEST_TIMEOUT`].
+    /// The review exceeded [`REQUEST_TIMEOUT`].
     #[error("the cluster does not say in time whether the user may")]
     Deadline,
 }
 
-/// Asks the cluster.
+/// Authorizes users by asking the cluster. Caches its decisions.
 pub struct Authorizer {
     reviews: Api<SubjectAccessReview>,
-    answers: Mutex<DecisionCache>,
+    decisions: Mutex<DecisionCache>,
 }
 
 impl Authorizer {
-    /// One that has no answers yet.
+    /// Creates an authorizer with an empty cache.
     pub fn new(client: Client) -> Self {
-        Authorizer { reviews: Api::all(client), answers: Mutex::default() }
+        Authorizer { reviews: Api::all(client), decisions: Mutex::default() }
     }
 
-    /// Whether `user` may read it.
+    /// Whether `user` may read `target`.
     ///
     /// # Errors
-    /// When there is no answer, kept or new. Nothing is kept of that.
+    /// If there is no cached decision and the review fails. Failures are not cached.
     pub async fn allows(
         &self,
         user: &User,
         target: &MetricRequest,
     ) -> Result<bool, AuthorizeError> {
         let key = (user.clone(), target.clone());
-        if let Some(answer) = self.answers.lock().get(&key, Instant::now()) {
+        if let Some(answer) = self.decisions.lock().get(&key, Instant::now()) {
             return Ok(answer);
         }
         let review = review(user, target);
@@ -81,7 +81,7 @@ impl Authorizer {
         let answer = tokio::time::timeout(REQUEST_TIMEOUT, request).await;
         let answer = answer.map_err(|_| AuthorizeError::Deadline)?.map_err(Box::new)?;
         let allowed = answer.status.is_some_and(|status| status.allowed);
-        self.answers.lock().insert(key, allowed, Instant::now());
+        self.decisions.lock().insert(key, allowed, Instant::now());
         Ok(allowed)
     }
 }
@@ -111,7 +111,7 @@ fn review(user: &User, target: &MetricRequest) -> SubjectAccessReview {
 
 type CacheKey = (User, MetricRequest);
 
-/// Answers with the time from which each counts no more.
+/// Decisions with their expiry times.
 #[derive(Default)]
 struct DecisionCache(HashMap<CacheKey, (bool, Instant)>);
 
@@ -160,33 +160,33 @@ mod tests {
     }
 
     #[test]
-    fn a_yes_holds_five_minutes_and_a_no_half_of_one() {
+    fn an_allowed_decision_is_cached_for_five_minutes_and_a_denied_one_for_thirty_seconds() {
         let now = Instant::now();
-        let mut answers = DecisionCache::default();
-        answers.insert(key("ann"), true, now);
-        answers.insert(key("bob"), false, now);
-        assert_eq!(answers.get(&key("ann"), now + 299 * S), Some(true));
-        assert_eq!(answers.get(&key("ann"), now + 300 * S), None);
-        assert_eq!(answers.get(&key("bob"), now + 29 * S), Some(false));
-        assert_eq!(answers.get(&key("bob"), now + 30 * S), None);
+        let mut decisions = DecisionCache::default();
+        decisions.insert(key("ann"), true, now);
+        decisions.insert(key("bob"), false, now);
+        assert_eq!(decisions.get(&key("ann"), now + 299 * S), Some(true));
+        assert_eq!(decisions.get(&key("ann"), now + 300 * S), None);
+        assert_eq!(decisions.get(&key("bob"), now + 29 * S), Some(false));
+        assert_eq!(decisions.get(&key("bob"), now + 30 * S), None);
         let mut other = key("ann");
         other.0.groups.clear();
-        assert_eq!(answers.get(&other, now), None);
+        assert_eq!(decisions.get(&other, now), None);
     }
 
     #[test]
-    fn the_answers_are_bounded_and_the_shortest_lived_goes() {
+    fn the_cache_is_bounded_and_drops_what_expires_first() {
         let now = Instant::now();
-        let mut answers = DecisionCache::default();
-        answers.insert(key("denied"), false, now);
+        let mut decisions = DecisionCache::default();
+        decisions.insert(key("denied"), false, now);
         for n in 1..MAX_CACHED {
-            answers.insert(key(&n.to_string()), true, now);
+            decisions.insert(key(&n.to_string()), true, now);
         }
-        answers.insert(key("one more"), true, now);
-        assert_eq!(answers.0.len(), MAX_CACHED);
-        assert_eq!(answers.get(&key("denied"), now), None);
-        answers.insert(key("later"), true, now + 300 * S);
-        assert_eq!(answers.0.len(), 1);
+        decisions.insert(key("one more"), true, now);
+        assert_eq!(decisions.0.len(), MAX_CACHED);
+        assert_eq!(decisions.get(&key("denied"), now), None);
+        decisions.insert(key("later"), true, now + 300 * S);
+        assert_eq!(decisions.0.len(), 1);
     }
 
     #[tokio::test]

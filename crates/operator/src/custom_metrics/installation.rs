@@ -7,36 +7,36 @@ use kube::{Api, Client, Resource as _};
 
 use super::object_names::ObjectNames;
 
-/// What the cluster says of the operator's installation.
+/// State of the operator's installation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Installation {
-    /// It stays. Cluster-scoped objects are owned by this, its ClusterRole: once that is deleted,
-    /// so are they, whether an operator runs or not.
+    /// The operator is installed. Its ClusterRole, given here, owns its cluster-scoped objects, so
+    /// that deleting it deletes them even if no operator runs.
     Active(OwnerReference),
-    /// It is being taken down, or cannot be taken down properly; with the reason.
+    /// The operator is being uninstalled, or its ClusterRole is unknown; with the reason.
     Uninstalling(String),
 }
 
-/// Looks at the operator's Deployment, ClusterRole and namespace.
+/// Reads the operator's namespace, Deployment and ClusterRole.
 ///
 /// # Errors
-/// When the cluster refuses or cannot be reached.
+/// If a request is denied or the cluster cannot be reached.
 pub async fn installation(client: &Client, names: &ObjectNames) -> kube::Result<Installation> {
-    let leaving = |kind: &str, name: &str, how: &str| {
+    let uninstalling = |kind: &str, name: &str, how: &str| {
         Ok(Installation::Uninstalling(format!("the operator's {kind} {name} {how}")))
     };
     let namespaces: Api<Namespace> = Api::all(client.clone());
     match namespaces.get_opt(&names.namespace).await? {
         Some(found) if found.metadata.deletion_timestamp.is_none() => {}
-        _ => return leaving("namespace", &names.namespace, "is being deleted"),
+        _ => return uninstalling("namespace", &names.namespace, "is being deleted"),
     }
     match names.deployment(client).await? {
-        None => return leaving("Deployment", &names.deployment, "does not exist"),
+        None => return uninstalling("Deployment", &names.deployment, "does not exist"),
         Some(found) if found.metadata.deletion_timestamp.is_some() => {
-            return leaving("Deployment", &names.deployment, "is being deleted");
+            return uninstalling("Deployment", &names.deployment, "is being deleted");
         }
         Some(found) if found.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0)) => {
-            return leaving("Deployment", &names.deployment, "is scaled to 0");
+            return uninstalling("Deployment", &names.deployment, "is scaled to 0");
         }
         Some(_) => {}
     }
@@ -45,10 +45,10 @@ pub async fn installation(client: &Client, names: &ObjectNames) -> kube::Result<
     let role = role.filter(|role| role.metadata.deletion_timestamp.is_none());
     match role.and_then(|role| role.owner_ref(&())) {
         Some(owner) => Ok(Installation::Active(owner)),
-        None => leaving(
+        None => uninstalling(
             "ClusterRole",
             &names.cluster_role,
-            "does not exist: name the right one with --cluster-role",
+            "does not exist; set the right name with --cluster-role",
         ),
     }
 }

@@ -3,21 +3,21 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 
-/// What the operator's own objects are called.
+/// Names of the operator's own objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectNames {
-    /// The operator's namespace.
+    /// Namespace of the operator's namespaced objects.
     pub namespace: String,
-    /// The Service in front of the API, whose port is 443.
+    /// Name of the Service that routes to the API on port 443.
     pub service: String,
-    /// The Deployment that owns the Secret.
+    /// Name of the Deployment that owns the Secret.
     pub deployment: String,
-    /// The ClusterRole that owns the APIService.
+    /// Name of the ClusterRole that owns the APIService.
     pub cluster_role: String,
 }
 
 impl ObjectNames {
-    /// What the API server calls the Service by.
+    /// DNS names under which the API server connects to the Service.
     pub fn dns_names(&self) -> Vec<String> {
         vec![format!("{}.{}.svc", self.service, self.namespace)]
     }

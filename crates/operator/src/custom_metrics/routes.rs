@@ -1,4 +1,4 @@
-//! The API's routes. Everything but the probes is for users of the API server only.
+//! Routes of the API. Everything but the probes requires a request forwarded by the API server.
 
 use std::sync::Arc;
 
@@ -23,25 +23,25 @@ use super::terminating::redistribute_terminating;
 use crate::names::CONNECTIONS_METRIC;
 use crate::pods::Pods;
 
-/// What the routes need.
+/// State shared by the routes.
 pub struct Api {
-    /// The pods whose counts are served.
+    /// The pods whose connection counts are served.
     pub pods: Pods,
-    /// Who may read them.
+    /// Authorizes users to read metrics.
     pub authorizer: Authorizer,
-    /// Who is believed to be the API server.
+    /// The front proxy configuration; `None` until it is known.
     pub front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
-    /// Requests by `code`.
+    /// Counter of requests, by response `code`.
     pub requests: IntCounterVec,
 }
 
-/// The common name of the certificate that a connection's client proved to have.
+/// Common name of the verified client certificate of the connection; `None` without one.
 #[derive(Clone, Debug)]
 pub struct ClientCommonName(pub Option<Arc<str>>);
 
-/// The API for connections that have a [`ClientCommonName`]. The answers to failures are `Status`
-/// objects: 401 for whoever is not the API server, 403 for users who may not, 404 for what there
-/// is not.
+/// Builds the router, for connections with a [`ClientCommonName`]. Failures are answered with
+/// `Status` objects: 401 for requests not forwarded by the API server, 403 for users without
+/// permission, 404 for unknown paths and metrics.
 pub fn router(api: Arc<Api>) -> Router {
     let group = format!("/apis/{GROUP}");
     let version = format!("{group}/{VERSION}");
@@ -73,7 +73,7 @@ async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
     answer
 }
 
-/// Lets a request through for the user whom the API server names.
+/// Authenticates the user that the API server names in the headers.
 async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let front_proxy = api.front_proxy.borrow().clone();
     let client = request.extensions().get::<ClientCommonName>().and_then(|name| name.0.clone());
@@ -101,7 +101,7 @@ async fn values(
         Ok(true) => {}
         Ok(false) => return Err(ApiError::forbidden(&user, &target)),
         Err(error) => {
-            warn!(%error, "cannot authorize a reading of the metrics API");
+            warn!(%error, "cannot authorize a request to the metrics API");
             return Err(ApiError::unavailable(&error.to_string()));
         }
     }
@@ -130,7 +130,7 @@ fn pods(pods: &Pods, target: &MetricRequest, selector: &Selector) -> Vec<crate::
     found
 }
 
-/// The selector that a query has under `key`; one that selects everything if it has none.
+/// The selector in the query parameter `key`; one that selects everything if it is absent.
 fn selector_of(query: &str, key: &str) -> Result<Selector, ApiError> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let Some((_, text)) = pairs.into_iter().find(|(name, _)| *name == key) else {
@@ -141,7 +141,7 @@ fn selector_of(query: &str, key: &str) -> Result<Selector, ApiError> {
     selector::parse(&text).map_err(|error| ApiError::bad_request(&error.to_string()))
 }
 
-/// A `Status` object as an answer.
+/// An error response: a `Status` object.
 #[derive(Debug)]
 struct ApiError {
     code: StatusCode,

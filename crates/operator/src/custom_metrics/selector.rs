@@ -1,11 +1,11 @@
-//! Label selectors as a query has them.
+//! Parses label selectors of query strings.
 
 use std::collections::BTreeSet;
 
 use kube::core::{Expression, Selector};
 use thiserror::Error;
 
-/// Why a text is no label selector.
+/// Why a label selector is invalid.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("cannot read the label selector at {at:?}: expected {expected}")]
 pub struct SelectorError {
@@ -13,12 +13,12 @@ pub struct SelectorError {
     expected: &'static str,
 }
 
-/// Reads a label selector: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`, with
-/// commas between them (Kubernetes, "Labels and Selectors", section "Label selectors"). An empty
+/// Parses a label selector: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`,
+/// separated by commas (Kubernetes, "Labels and Selectors", section "Label selectors"). An empty
 /// one selects everything.
 ///
 /// # Errors
-/// With the place and what was expected there.
+/// The error holds the remaining text and what was expected there.
 pub fn parse(text: &str) -> Result<Selector, SelectorError> {
     let mut rest = text.trim();
     let mut expressions = Vec::new();
@@ -37,7 +37,7 @@ pub fn parse(text: &str) -> Result<Selector, SelectorError> {
     Ok(expressions.into_iter().collect())
 }
 
-/// One requirement, and what follows it.
+/// Parses one requirement; returns it and the remaining text.
 fn requirement(text: &str) -> Result<(Expression, &str), SelectorError> {
     if let Some(text) = text.strip_prefix('!') {
         let (key, rest) = label_key(text)?;
@@ -76,7 +76,7 @@ fn values(text: &str) -> Result<(BTreeSet<String>, &str), SelectorError> {
     }
 }
 
-/// A key.
+/// Parses a label key.
 fn label_key(text: &str) -> Result<(String, &str), SelectorError> {
     match value(text) {
         (word, rest) if !word.is_empty() => Ok((word, rest)),
@@ -84,7 +84,7 @@ fn label_key(text: &str) -> Result<(String, &str), SelectorError> {
     }
 }
 
-/// A value, which may be empty, without the space around it.
+/// Parses a value, which may be empty, and the whitespace around it.
 fn value(text: &str) -> (String, &str) {
     let text = text.trim_start();
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn equality_sets_and_existence() {
+    fn equality_set_and_existence_requirements_match() {
         let chat = [("app.kubernetes.io/name", "rookery"), ("tier", "gold")];
         assert!(matches("", &chat));
         assert!(matches("app.kubernetes.io/name=rookery,tier==gold", &chat));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_says_where() {
+    fn an_invalid_selector_is_rejected_with_its_position() {
         for bad in
             ["=a", "a=b,", "a in", "a in b", "a in (b", "a in (b c)", "a > 1", "a=b c", ",", "!"]
         {

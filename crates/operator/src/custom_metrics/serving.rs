@@ -1,23 +1,24 @@
-//! Which server the cluster's custom metrics come from.
+//! The server behind the cluster's custom metrics.
 
-/// Who serves the cluster's custom metrics, as the leader sees it.
+/// The server behind custom.metrics.k8s.io, as the leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serving {
-    /// This operator.
+    /// This operator, and the API server can reach it.
     Ours,
-    /// This operator, but the API server does not get through to it.
+    /// This operator, but the API server cannot reach it.
     Unreachable {
-        /// What the API server says.
+        /// The message of the APIService's condition `Available`.
         message: String,
     },
-    /// Somebody else, who is left alone.
+    /// Another server, which is left alone.
     Foreign {
-        /// The other's service, `namespace/name`.
+        /// The Service of the other server, `namespace/name`.
         service: String,
     },
-    /// Nobody: this replica does not lead, has not looked yet, or is being taken down.
+    /// Unknown or none: this replica is not the leader, has not checked yet, or is being
+    /// uninstalled.
     Off {
-        /// Why.
+        /// The reason, for the log.
         reason: String,
     },
 }

@@ -1,14 +1,15 @@
-//! Connections that are about to move: those of pods that were told to stop.
+//! Counts the connections of terminating pods towards the pods that remain.
 
 use std::collections::HashMap;
 
 use crate::pods::ServerPod;
 
-/// The pods that stay, each with its share of the connections of those that go.
+/// Returns the pods that remain, each with an even share of the connections of the terminating pods
+/// of its `Rookery`.
 ///
-/// An autoscaler leaves out pods that are being deleted. Their connections are still there, and
-/// come to the others soon: without them it would take servers away in the middle of a rollout,
-/// whose old servers hold all connections until the new ones are up.
+/// An autoscaler ignores pods that are being deleted, but their connections soon move to the
+/// others. Without them it would scale down in the middle of a rollout, whose old servers hold all
+/// connections until the new ones are ready.
 pub(super) fn redistribute_terminating(pods: Vec<ServerPod>) -> Vec<ServerPod> {
     let mut leaving: HashMap<String, u64> = HashMap::new();
     let mut staying: HashMap<String, u64> = HashMap::new();
@@ -58,13 +59,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_pod_that_goes_every_count_is_its_own() {
+    fn without_a_terminating_pod_counts_are_unchanged() {
         let pods = vec![pod("a", false, Some(3)), pod("a", false, None), pod("b", false, Some(9))];
         assert_eq!(counts(pods), [Some(3), None, Some(9)]);
     }
 
     #[test]
-    fn what_goes_is_shared_among_those_of_the_instance_that_stay_and_nothing_is_lost() {
+    fn terminating_connections_are_shared_among_the_remaining_pods_and_none_is_lost() {
         let pods = vec![
             pod("a", true, Some(10)),
             pod("a", false, Some(1)),
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_go_there_is_nobody_to_count_for() {
+    fn connections_are_dropped_if_every_pod_is_terminating() {
         assert_eq!(counts(vec![pod("a", true, Some(10)), pod("b", false, Some(1))]), [Some(1)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the operator is here to stay.
+//! Removes the APIService when the operator is uninstalled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use super::api_service;
 use super::installation::{Installation, installation};
 use super::object_names::ObjectNames;
 
-/// Longest time for the last look, and what follows from it, when a replica stops.
+/// Maximum time for the check and the removal on shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a failed request rests.
+/// Delay before a failed request is retried.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Watches the operator's namespace until `stop`, and removes the APIService as soon as it is
-/// being deleted. Every replica does so: the leader may be the first to go. `leaving` is
-/// cancelled then.
+/// Watches the operator's namespace until `stop` is cancelled, and removes the APIService as soon
+/// as the namespace is being deleted; `leaving` is cancelled then. Runs on every replica, because
+/// the leader may be the first to stop.
 pub async fn run(
     client: Client,
     names: Arc<ObjectNames>,
@@ -41,19 +41,18 @@ pub async fn run(
                 leaving.cancel();
                 let _ = stop.run_until_cancelled(remove(&client, &names)).await;
             }
-            Err(error) => warn!(%error, "cannot watch the operator's namespace; trying again"),
+            Err(error) => warn!(%error, "cannot watch the operator's namespace; retrying"),
         }
     }
 }
 
-/// What a replica does last: if the operator is being taken down, not just this replica, the
-/// APIService goes with it. Takes at most 5 s; what cannot be done by then is logged, with what is
-/// left to do by hand.
+/// Removes the APIService if the operator is being uninstalled, rather than only this replica
+/// stopped. Takes at most 5 s; on a timeout it logs how to remove the APIService by hand.
 pub async fn on_shutdown(client: &Client, names: &ObjectNames) {
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, remove_if_uninstalling(client, names)).await.is_err()
     {
         warn!(
-            "the APIService may be left behind. If the operator is gone for good, delete it: \
+            "timed out checking whether to remove the APIService. If the operator was uninstalled, run: \
              kubectl delete apiservice v1beta2.custom.metrics.k8s.io"
         );
     }
@@ -64,36 +63,36 @@ async fn remove_if_uninstalling(client: &Client, names: &ObjectNames) {
         match installation(client, names).await {
             Ok(Installation::Active(_)) => return,
             Ok(Installation::Uninstalling(reason)) => {
-                info!(reason, "the APIService goes with this operator");
+                info!(reason, "the operator is being uninstalled; removing the APIService");
                 return remove(client, names).await;
             }
             Err(error) if is_unauthorized(&error) => return log_uninstalled(),
             Err(error) => {
-                warn!(%error, "cannot look whether the operator is being taken down");
+                warn!(%error, "cannot check whether the operator is being uninstalled; retrying");
                 tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// Removes the APIService, however often it takes.
+/// Removes the APIService, retrying until it succeeds or access is denied.
 async fn remove(client: &Client, names: &ObjectNames) {
     while let Err(error) = api_service::remove(client, names).await {
         if is_unauthorized(&error) {
             return log_uninstalled();
         }
-        warn!(%error, "cannot remove the APIService; trying again");
+        warn!(%error, "cannot remove the APIService; retrying");
         tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
-/// Whether the service account or its roles are gone.
+/// Whether access was denied, because the service account or its roles are deleted.
 fn is_unauthorized(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403))
 }
 
 fn log_uninstalled() {
-    info!("the operator's rights are gone already: the APIService goes with its ClusterRole");
+    info!("access denied: the ClusterRole is deleted, and the APIService with it");
 }
 
 #[cfg(test)]

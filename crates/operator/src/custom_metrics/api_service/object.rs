@@ -1,4 +1,4 @@
-//! The APIService as this operator wants it.
+//! The APIService that this operator applies.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -10,13 +10,13 @@ use crate::custom_metrics::object_names::ObjectNames;
 use crate::custom_metrics::responses::{GROUP, VERSION};
 use crate::names;
 
-/// The name that an APIService of this version must have.
+/// Name of the APIService, which Kubernetes derives from version and group.
 pub const NAME: &str = "v1beta2.custom.metrics.k8s.io";
 
-/// Lowest of the usual group priorities: nothing else is in this group.
+/// Group priority. The value hardly matters, as the group has one owner.
 const GROUP_PRIORITY: i32 = 100;
 
-/// Order among the group's versions, of which there is one.
+/// Priority of the version within the group, which has only one.
 const VERSION_PRIORITY: i32 = 200;
 
 /// The APIService that sends requests for the group to the operator's Service. `bundle` holds the

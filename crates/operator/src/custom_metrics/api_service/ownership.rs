@@ -1,4 +1,4 @@
-//! Whose the group is.
+//! Decides who owns the metrics group. Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,27 +11,28 @@ use crate::custom_metrics::object_names::ObjectNames;
 use crate::custom_metrics::serving::Serving;
 use crate::names;
 
-/// What is to be done.
+/// What to do about the APIService.
 #[derive(Debug, PartialEq)]
 pub enum Action<'a> {
-    /// Nothing: it is there, ours, and as it should be.
+    /// Nothing: it exists, is ours and matches.
     UpToDate(&'a APIService),
-    /// There is none of the group.
+    /// Create it: the group has no APIService.
     Create,
-    /// Ours differs from what it should be.
+    /// Update ours, which differs from the desired one.
     Update(&'a APIService),
-    /// Another serves a version of the group: autoscalers follow one version only, so it must be
-    /// one owner's alone.
+    /// Leave the group to another server. Autoscalers use a single version, so all versions must
+    /// have the same owner.
     Yield {
-        /// The other's service, `namespace/name`, or what it is called if it has none.
+        /// The Service of the other server, `namespace/name`, or the name of its APIService if it
+        /// has none.
         service: String,
-        /// Ours, which is to go.
+        /// Our APIService, which must be deleted.
         ours: Option<&'a APIService>,
     },
 }
 
-/// Judges the group's APIServices. The rule knows no order of arrival: whoever else wants the
-/// group has it, since taking it from them would break autoscalers that are not ours to break.
+/// Decides from the APIServices of the group. The order in which they appeared does not matter: any
+/// other server wins, because taking the group from it would break its autoscalers.
 pub fn next_action<'a>(
     seen: &'a BTreeMap<String, APIService>,
     desired: &APIService,
@@ -47,31 +48,31 @@ pub fn next_action<'a>(
     }
 }
 
-/// Whether this operator made it: it has the label, and leads to our Service, or to one that does
-/// not exist (what an earlier installation in another namespace has left).
+/// Whether this operator created it: it has our label, and routes to our Service, or to one that
+/// does not exist (left by an earlier installation in another namespace).
 pub fn is_ours(found: &APIService, names: &ObjectNames) -> bool {
     let label = found.labels().get(names::MANAGED_BY);
     let service = found.spec.as_ref().and_then(|spec| spec.service.as_ref());
-    let leads_here = service.is_some_and(|service| {
+    let routes_here = service.is_some_and(|service| {
         service.namespace.as_deref() == Some(names.namespace.as_str())
             && service.name.as_deref() == Some(names.service.as_str())
     });
     label.is_some_and(|label| label == names::MANAGER)
-        && (leads_here || reason(found) == Some("ServiceNotFound"))
+        && (routes_here || reason(found) == Some("ServiceNotFound"))
 }
 
-/// How long the API server may take to get through, after the APIService was made or a replica
-/// was replaced, before anybody is told.
+/// How long the API server may fail to reach this operator, after the APIService was created or a
+/// replica replaced, before it is reported.
 const GRACE_PERIOD: SignedDuration = SignedDuration::from_secs(15);
 
-/// How the API server gets on with ours.
+/// Whether the API server can reach our APIService.
 pub fn availability(ours: &APIService, now: Timestamp) -> Serving {
     let Some(condition) = available(ours).filter(|condition| condition.status == "False") else {
         return Serving::Ours;
     };
     let since = condition.last_transition_time.as_ref().map(|since| now.duration_since(since.0));
     if since.is_some_and(|since| since < GRACE_PERIOD) {
-        return Serving::Off { reason: "the API server has not got through yet".to_owned() };
+        return Serving::Off { reason: "the API server has not connected yet".to_owned() };
     }
     Serving::Unreachable { message: condition.message.clone().unwrap_or_default() }
 }
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_free_group_is_claimed_and_kept_in_step() {
+    fn a_free_group_is_claimed_and_kept_up_to_date() {
         assert_eq!(next_action(&seen([]), &wanted(), &names()), Action::Create);
         assert_eq!(
             next_action(&seen([wanted()]), &wanted(), &names()),
@@ -154,30 +155,30 @@ mod tests {
     }
 
     #[test]
-    fn any_version_of_another_owner_is_left_alone_and_ours_goes() {
+    fn any_version_of_another_owner_is_left_alone_and_ours_is_deleted() {
         let other = of("v1beta1.custom.metrics.k8s.io", "v1beta1", "adapter");
         let all = seen([other.clone()]);
         let service = "system/adapter".to_owned();
-        let verdict = Action::Yield { service: service.clone(), ours: None };
-        assert_eq!(next_action(&all, &wanted(), &names()), verdict);
+        let action = Action::Yield { service: service.clone(), ours: None };
+        assert_eq!(next_action(&all, &wanted(), &names()), action);
         let all = seen([other, wanted()]);
-        let verdict = Action::Yield { service, ours: Some(&all[NAME]) };
-        assert_eq!(next_action(&all, &wanted(), &names()), verdict);
+        let action = Action::Yield { service, ours: Some(&all[NAME]) };
+        assert_eq!(next_action(&all, &wanted(), &names()), action);
     }
 
     #[test]
-    fn ours_taken_over_by_another_is_not_taken_back() {
+    fn an_apiservice_taken_over_by_another_is_not_taken_back() {
         let mut taken = of(NAME, "v1beta2", "adapter");
         taken.metadata.labels = wanted().metadata.labels;
         let all = seen([taken.clone()]);
-        let verdict = Action::Yield { service: "system/adapter".into(), ours: None };
-        assert_eq!(next_action(&all, &wanted(), &names()), verdict);
+        let action = Action::Yield { service: "system/adapter".into(), ours: None };
+        assert_eq!(next_action(&all, &wanted(), &names()), action);
         let all = seen([of(NAME, "v1beta2", "rookery-operator")]);
         assert!(matches!(next_action(&all, &wanted(), &names()), Action::Yield { ours: None, .. }));
     }
 
     #[test]
-    fn what_an_earlier_installation_left_is_taken_over() {
+    fn an_apiservice_of_an_earlier_installation_is_taken_over() {
         let mut left = wanted();
         left.spec.as_mut().unwrap().service.as_mut().unwrap().namespace = Some("old".into());
         let conditions = json!([{
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_server_that_cannot_get_here_is_told_of() {
+    fn an_unreachable_apiservice_is_reported_after_a_grace_period() {
         let mut ours = wanted();
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!(availability(&ours, at(0)), Serving::Ours);
