@@ -1,4 +1,4 @@
-//! The objects of a `Rookery`. Pure: the same resource gives the same objects, byte for byte.
+//! Builds the objects of a `Rookery`. Pure: the same resource gives the same bytes.
 
 mod autoscaler;
 mod config_map;
@@ -24,7 +24,7 @@ use serde::Serialize;
 use super::names;
 use super::validate::Validated;
 
-/// What the cluster has besides Kubernetes's own kinds.
+/// Optional kinds that the cluster has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether `ServiceMonitor` of `monitoring.coreos.com/v1` is known.
@@ -33,8 +33,8 @@ pub struct Capabilities {
     pub prometheus_rule: bool,
 }
 
-/// Everything that the resource asks for and the cluster can have, in the order in which it is
-/// to be applied. The Deployment has no `replicas`: see [`names::REPLICAS_MANAGER`].
+/// The objects that the resource needs and the cluster supports, in the order in which they are
+/// applied. The Deployment has no `replicas`: see [`names::REPLICAS_MANAGER`].
 pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
     let mut objects = vec![
         object(service_account::build(v)),

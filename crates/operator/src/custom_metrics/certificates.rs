@@ -1,10 +1,10 @@
-//! The certificate that the API is served with, and the authorities that sign it. Pure but for
-//! the keys' randomness: the time is handed in.
+//! The certificate that the API is served with, and the authorities that sign it. Pure but for the
+//! randomness of keys: the time is passed in.
 //!
-//! An authority is replaced in two steps, a day apart. First the next one is made and becomes
-//! trusted, in the Secret's `ca.crt` and from there in the APIService's `caBundle`; then it signs.
-//! The old one stays trusted until it expires. So no certificate is ever served whose authority
-//! the API server does not know yet.
+//! An authority is replaced in two steps, a day apart. First the next authority is created and
+//! becomes trusted, in the Secret's `ca.crt` and from there in the APIService's `caBundle`; then it
+//! starts to sign. The old one stays trusted until it expires. So the API server always knows the
+//! authority of a certificate before it is served.
 
 mod error;
 mod parsed;
@@ -50,7 +50,7 @@ impl std::fmt::Debug for PemPair {
     }
 }
 
-/// All that is kept between renewals.
+/// The certificates and keys that are kept in the Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateSet {
     /// What the API is served with.
@@ -63,12 +63,12 @@ pub struct CertificateSet {
     ca_bundle: String,
 }
 
-/// What has to change at `now`, if anything: the kit to keep from now on. `dns_names` are what the
-/// API server calls the Service by. A kit that cannot be read is made anew, as is one whose
-/// authority ends within a day.
+/// Returns the set to keep from `now` on; `None` if nothing is due. `dns_names` are the names under
+/// which the API server connects to the Service. A set that cannot be read, or whose authority
+/// expires within a day, is replaced.
 ///
 /// # Errors
-/// When a key cannot be made, or a kept key cannot be read.
+/// If a key cannot be generated, or a kept key cannot be read.
 pub fn renew(
     set: Option<&CertificateSet>,
     dns_names: &[String],

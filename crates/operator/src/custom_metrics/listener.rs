@@ -56,9 +56,9 @@ pub const SHUTDOWN_DELAY: Duration = Duration::from_secs(2);
 /// Longest time that requests which are being answered at the end have.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
 
-/// Answers requests with `router` until `shutdown_delay` after `stop`, with the newest of `tls`;
-/// connections that come before there is any are closed. A connection whose client was checked
-/// against authorities that are trusted no more is closed after what it is answering.
+/// Serves `router` until `shutdown_delay` after `stop` is cancelled, with the newest TLS settings;
+/// connections before the first settings are closed. A connection whose client was verified against
+/// replaced authorities is closed after its current requests.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

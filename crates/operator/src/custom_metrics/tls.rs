@@ -18,7 +18,7 @@ use super::front_proxy::FrontProxy;
 pub struct Tls {
     /// Certificate, client's authorities, protocols.
     pub config: Arc<ServerConfig>,
-    /// Cancelled when the client's authorities are others.
+    /// Cancelled when the authorities of client certificates are replaced.
     pub superseded: CancellationToken,
 }
 

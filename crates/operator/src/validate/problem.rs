@@ -1,13 +1,13 @@
-//! What is wrong with a resource.
+//! Problems of a resource.
 
 use std::fmt;
 
-/// One thing that is wrong with a resource.
+/// A problem with one field of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The field's full path, such as `spec.config.limits.queue`.
     pub field: String,
-    /// What is wrong with it, and what to do.
+    /// What is wrong with the field and how to fix it.
     pub text: String,
 }
 
@@ -17,7 +17,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A resource that cannot be had: at least one problem, shown on a line each.
+/// The problems of an invalid resource, at least one, displayed one per line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Invalid(pub Vec<Problem>);
 

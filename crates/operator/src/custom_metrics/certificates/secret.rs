@@ -1,4 +1,4 @@
-//! The Secret in which the replicas share the certificates.
+//! The Secret through which the replicas share the certificates.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,8 +45,8 @@ pub struct ServingCertificate {
     pub bundle: String,
 }
 
-/// Keeps the Secret until `stop`, renews what is due, and publishes what it holds. Every replica
-/// does so: whoever is first writes, and the others take over what they then see.
+/// Maintains the Secret until `stop` is cancelled: renews what is due and publishes what it holds.
+/// Every replica does so: the first one writes, and the others adopt what they see.
 pub async fn run(
     client: Client,
     names: Arc<ObjectNames>,
@@ -87,7 +87,7 @@ impl SecretController {
             next_check = match self.check(&api, secret.as_ref()).await {
                 Ok(()) => CHECK_INTERVAL,
                 Err(error) => {
-                    warn!(%error, "cannot keep the metrics API's certificates; trying again");
+                    warn!(%error, "cannot maintain the certificates of the metrics API; retrying");
                     RETRY_DELAY
                 }
             };
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kit_survives_the_secret() {
+    fn a_set_is_read_back_from_its_secret() {
         let now = Timestamp::now();
         let mut set = renew(None, &["a.b.svc".into()], now).unwrap().unwrap();
         assert_eq!(CertificateSet::from_secret(&set.secret(None)).unwrap(), set);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_made_on_the_way_out() {
+    fn no_secret_is_created_during_an_uninstall() {
         let metadata = serde_json::json!({"name": "operator", "uid": "1"});
         let here = serde_json::json!({"metadata": metadata});
         let mut going = here.clone();

@@ -70,7 +70,7 @@ fn the_served_certificate_is_renewed_after_two_thirds_of_its_life() {
 }
 
 #[test]
-fn other_names_need_another_certificate_at_once() {
+fn changed_dns_names_renew_the_certificate_at_once() {
     let set = made(start());
     let renewed = renew(Some(&set), &["other.system.svc".into()], start()).unwrap().unwrap();
     assert_eq!(renewed.signing_ca, set.signing_ca);
@@ -105,7 +105,7 @@ fn an_authority_is_replaced_in_two_steps_and_every_bundle_of_the_day_fits() {
 }
 
 #[test]
-fn what_is_damaged_or_expired_is_made_anew() {
+fn a_damaged_or_expired_set_is_replaced() {
     let set = made(start());
     let expired = start() + days(730);
     let fresh = next(&set, expired);
@@ -126,7 +126,7 @@ fn what_is_damaged_or_expired_is_made_anew() {
 }
 
 #[test]
-fn keys_are_not_shown() {
+fn debug_output_contains_no_private_key() {
     let set = made(start());
     let shown = format!("{set:?}");
     assert!(shown.contains("BEGIN CERTIFICATE") && !shown.contains("PRIVATE KEY"));

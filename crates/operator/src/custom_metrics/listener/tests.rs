@@ -141,7 +141,7 @@ async fn get(client: &reqwest::Client, url: String, user: Option<&str>) -> (Stat
 }
 
 #[tokio::test]
-async fn the_api_servers_users_are_served_as_the_cluster_allows() {
+async fn users_are_served_as_the_cluster_authorizes_them() {
     let authority = Authority::new();
     let served = Served::start(&authority).await;
     let identity = authority.identity("front-proxy-client");
@@ -166,7 +166,7 @@ async fn the_api_servers_users_are_served_as_the_cluster_allows() {
 }
 
 #[tokio::test]
-async fn both_versions_of_http_are_spoken() {
+async fn http_1_and_http_2_are_served() {
     let authority = Authority::new();
     let served = Served::start(&authority).await;
     let identity = authority.identity("front-proxy-client");
@@ -182,7 +182,7 @@ async fn both_versions_of_http_are_spoken() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_believed() {
+async fn requests_not_from_the_front_proxy_are_rejected() {
     let authority = Authority::new();
     let served = Served::start(&authority).await;
     let stranger = authority.identity("somebody");
@@ -205,7 +205,7 @@ async fn nobody_else_is_believed() {
 }
 
 #[tokio::test]
-async fn a_new_authority_holds_at_once_and_ends_the_connections_of_the_old_one() {
+async fn a_new_client_authority_applies_at_once_and_closes_connections_of_the_old_one() {
     let (old, new) = (Authority::new(), Authority::new());
     let served = Served::start(&old).await;
     let identity = old.identity("front-proxy-client");
