@@ -7,7 +7,7 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::metadata;
+use super::metadata::object_meta;
 use crate::names;
 use crate::validate::Validated;
 
@@ -17,7 +17,7 @@ const LONGEST_PERIOD: u32 = 1800;
 pub(super) fn build(v: &Validated) -> HorizontalPodAutoscaler {
     let autoscaling = &v.spec.autoscaling;
     HorizontalPodAutoscaler {
-        metadata: metadata(v),
+        metadata: object_meta(v),
         spec: Some(HorizontalPodAutoscalerSpec {
             scale_target_ref: CrossVersionObjectReference {
                 api_version: Some("apps/v1".to_owned()),

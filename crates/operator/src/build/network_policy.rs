@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use reqwest::Url;
 
-use super::{metadata, pods};
+use super::metadata::{non_empty, object_meta, pod_selector};
 use crate::names;
 use crate::validate::Validated;
 
@@ -26,9 +26,9 @@ const REDIS_PORT: u16 = 6379;
 /// The NetworkPolicy; `None` where the resource wants none.
 pub(super) fn build(v: &Validated) -> Option<NetworkPolicy> {
     v.spec.network_policy.enabled.then(|| NetworkPolicy {
-        metadata: metadata(v),
+        metadata: object_meta(v),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(pods(v)),
+            pod_selector: Some(pod_selector(v)),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: Some(ingress(v)),
             egress: Some(egress(v)),
@@ -159,5 +159,5 @@ fn everywhere() -> LabelSelector {
 fn selector<const N: usize>(labels: [(&str, &str); N]) -> LabelSelector {
     let labels: BTreeMap<_, _> =
         labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    LabelSelector { match_labels: super::filled(labels), ..LabelSelector::default() }
+    LabelSelector { match_labels: non_empty(labels), ..LabelSelector::default() }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::Problems;
+use super::problem::Problems;
 use crate::crd::RookerySpec;
 use crate::{names, yaml};
 use rookery_config::error::Problem;
@@ -131,26 +131,26 @@ fn section<'t>(tree: &'t mut Map<String, Value>, key: &str) -> Option<&'t mut Ma
 /// A problem of the configuration, in terms of the resource.
 fn say(spec: &RookerySpec, problem: &Problem, problems: &mut Problems) {
     let Some(key) = &problem.key else {
-        return problems.say("spec.config", &problem.text);
+        return problems.add("spec.config", &problem.text);
     };
     let text = problem.text.strip_prefix(&format!("`{key}`"));
     let text = text.map_or(problem.text.as_str(), |rest| rest.trim_start_matches([':', ' ']));
     let elsewhere = spec.redis.as_ref().is_some_and(|redis| redis.url.is_some());
     match key.as_str() {
-        "redis.url" if elsewhere => problems.say("spec.redis.url", text),
+        "redis.url" if elsewhere => problems.add("spec.redis.url", text),
         // The message for a file speaks of flags.
-        "redis.url" if text.starts_with("is missing") => problems.say(
+        "redis.url" if text.starts_with("is missing") => problems.add(
             "spec.config.redis",
             "has no URL; write `spec.redis.url`, or `spec.redis.urlSecret` where it holds a password",
         ),
-        key => problems.say(format!("spec.config.{key}"), text),
+        key => problems.add(format!("spec.config.{key}"), text),
     }
 }
 
 /// The servers are there for others to reach, so it must be said who may.
 fn check_auth(config: &Config, problems: &mut Problems) {
     let decided = config.auth.jwt.is_some() || config.auth.anonymous == Some(true);
-    problems.say_if(
+    problems.add_if(
         !decided,
         "spec.config.auth",
         "does not say who may connect: configure `jwt`, or write `anonymous: true` to let \
@@ -165,7 +165,7 @@ fn check_listeners(config: &Config, problems: &mut Problems) {
     ] {
         let field = format!("spec.config.{key}");
         if !address.ip().is_unspecified() {
-            problems.say(
+            problems.add(
                 &*field,
                 format_args!(
                     "is {address}, where nobody outside the pod reaches it; write an address \
@@ -174,7 +174,7 @@ fn check_listeners(config: &Config, problems: &mut Problems) {
             );
         }
         if address.port() == 0 {
-            problems.say(&*field, format_args!("has no fixed port; write one, such as {port}"));
+            problems.add(&*field, format_args!("has no fixed port; write one, such as {port}"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whose the group is.
+//! Decides who owns the metrics group. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,71 +6,73 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::ResourceExt as _;
 
-use super::super::{Names, Serving};
-use super::NAME;
+use super::object::NAME;
+use crate::custom_metrics::object_names::ObjectNames;
+use crate::custom_metrics::serving::Serving;
 use crate::names;
 
-/// What is to be done.
+/// What to do about the APIService.
 #[derive(Debug, PartialEq)]
-pub enum Verdict<'a> {
-    /// Nothing: it is there, ours, and as it should be.
-    InStep(&'a APIService),
-    /// There is none of the group.
+pub enum Action<'a> {
+    /// Nothing: it exists, is ours and matches.
+    UpToDate(&'a APIService),
+    /// Create it: the group has no APIService.
     Create,
-    /// Ours differs from what it should be.
-    Change(&'a APIService),
-    /// Another serves a version of the group: autoscalers follow one version only, so it must be
-    /// one owner's alone.
-    StepBack {
-        /// The other's service, `namespace/name`, or what it is called if it has none.
+    /// Update ours, which differs from the desired one.
+    Update(&'a APIService),
+    /// Leave the group to another server. Autoscalers use a single version, so all versions must
+    /// have the same owner.
+    Yield {
+        /// The Service of the other server, `namespace/name`, or the name of its APIService if it
+        /// has none.
         service: String,
-        /// Ours, which is to go.
+        /// Our APIService, which must be deleted.
         ours: Option<&'a APIService>,
     },
 }
 
-/// Judges the group's APIServices. The rule knows no order of arrival: whoever else wants the
-/// group has it, since taking it from them would break autoscalers that are not ours to break.
-pub fn judge<'a>(
+/// Decides from the APIServices of the group. The order in which they appeared does not matter: any
+/// other server wins, because taking the group from it would break its autoscalers.
+pub fn next_action<'a>(
     seen: &'a BTreeMap<String, APIService>,
     desired: &APIService,
-    names: &Names,
-) -> Verdict<'a> {
+    names: &ObjectNames,
+) -> Action<'a> {
     let ours = seen.get(NAME).filter(|found| is_ours(found, names));
     let other = seen.values().find(|found| found.name_any() != NAME || ours.is_none());
     match (other, ours) {
-        (Some(other), ours) => Verdict::StepBack { service: service(other), ours },
-        (None, None) => Verdict::Create,
-        (None, Some(ours)) if in_step(ours, desired) => Verdict::InStep(ours),
-        (None, Some(ours)) => Verdict::Change(ours),
+        (Some(other), ours) => Action::Yield { service: service(other), ours },
+        (None, None) => Action::Create,
+        (None, Some(ours)) if is_up_to_date(ours, desired) => Action::UpToDate(ours),
+        (None, Some(ours)) => Action::Update(ours),
     }
 }
 
-/// Whether this operator made it: it has the label, and leads to our Service, or to one that does
-/// not exist (what an earlier installation in another namespace has left).
-pub fn is_ours(found: &APIService, names: &Names) -> bool {
+/// Whether this operator created it: it has our label, and routes to our Service, or to one that
+/// does not exist (left by an earlier installation in another namespace).
+pub fn is_ours(found: &APIService, names: &ObjectNames) -> bool {
     let label = found.labels().get(names::MANAGED_BY);
     let service = found.spec.as_ref().and_then(|spec| spec.service.as_ref());
-    let leads_here = service.is_some_and(|service| {
+    let routes_here = service.is_some_and(|service| {
         service.namespace.as_deref() == Some(names.namespace.as_str())
             && service.name.as_deref() == Some(names.service.as_str())
     });
     label.is_some_and(|label| label == names::MANAGER)
-        && (leads_here || reason(found) == Some("ServiceNotFound"))
+        && (routes_here || reason(found) == Some("ServiceNotFound"))
 }
 
-/// How long the API server may take to get through, after the APIService was made or a replica
-/// was replaced, before anybody is told.
-const GRACE: SignedDuration = SignedDuration::from_secs(15);
+/// How long the API server may fail to reach this operator, after the APIService was created or a
+/// replica replaced, before it is reported.
+const GRACE_PERIOD: SignedDuration = SignedDuration::from_secs(15);
 
-/// How the API server gets on with ours.
+/// Whether the API server can reach our APIService.
 pub fn availability(ours: &APIService, now: Timestamp) -> Serving {
     let Some(condition) = available(ours).filter(|condition| condition.status == "False") else {
         return Serving::Ours;
     };
     let since = condition.last_transition_time.as_ref().map(|since| now.duration_since(since.0));
-    if since.is_some_and(|since| since < GRACE) {
-        return Serving::Off { reason: "the API server has not got through yet".to_owned() };
+    if since.is_some_and(|since| since < GRACE_PERIOD) {
+        return Serving::Off { reason: "the API server has not connected yet".to_owned() };
     }
     Serving::Unreachable { message: condition.message.clone().unwrap_or_default() }
 }
@@ -86,7 +88,7 @@ fn available(
     conditions.iter().find(|condition| condition.type_ == "Available")
 }
 
-fn in_step(ours: &APIService, desired: &APIService) -> bool {
+fn is_up_to_date(ours: &APIService, desired: &APIService) -> bool {
     let labels = desired.labels();
     ours.spec == desired.spec
         && ours.owner_references() == desired.owner_references()
@@ -106,11 +108,11 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
     use serde_json::json;
 
-    use super::super::desired;
+    use super::super::object::desired;
     use super::*;
 
-    fn names() -> Names {
-        Names {
+    fn names() -> ObjectNames {
+        ObjectNames {
             namespace: "system".into(),
             service: "rookery-operator".into(),
             deployment: "rookery-operator".into(),
@@ -137,43 +139,46 @@ mod tests {
     }
 
     #[test]
-    fn a_free_group_is_claimed_and_kept_in_step() {
-        assert_eq!(judge(&seen([]), &wanted(), &names()), Verdict::Create);
-        assert_eq!(judge(&seen([wanted()]), &wanted(), &names()), Verdict::InStep(&wanted()));
+    fn a_free_group_is_claimed_and_kept_up_to_date() {
+        assert_eq!(next_action(&seen([]), &wanted(), &names()), Action::Create);
+        assert_eq!(
+            next_action(&seen([wanted()]), &wanted(), &names()),
+            Action::UpToDate(&wanted())
+        );
         let mut edited = wanted();
         edited.spec.as_mut().unwrap().group_priority_minimum = 7;
         let all = seen([edited.clone()]);
-        assert_eq!(judge(&all, &wanted(), &names()), Verdict::Change(&edited));
+        assert_eq!(next_action(&all, &wanted(), &names()), Action::Update(&edited));
         let rotated = desired(&names(), OwnerReference::default(), "other bundle".into());
         let all = seen([wanted()]);
-        assert_eq!(judge(&all, &rotated, &names()), Verdict::Change(&wanted()));
+        assert_eq!(next_action(&all, &rotated, &names()), Action::Update(&wanted()));
     }
 
     #[test]
-    fn any_version_of_another_owner_is_left_alone_and_ours_goes() {
+    fn any_version_of_another_owner_is_left_alone_and_ours_is_deleted() {
         let other = of("v1beta1.custom.metrics.k8s.io", "v1beta1", "adapter");
         let all = seen([other.clone()]);
         let service = "system/adapter".to_owned();
-        let verdict = Verdict::StepBack { service: service.clone(), ours: None };
-        assert_eq!(judge(&all, &wanted(), &names()), verdict);
+        let action = Action::Yield { service: service.clone(), ours: None };
+        assert_eq!(next_action(&all, &wanted(), &names()), action);
         let all = seen([other, wanted()]);
-        let verdict = Verdict::StepBack { service, ours: Some(&all[NAME]) };
-        assert_eq!(judge(&all, &wanted(), &names()), verdict);
+        let action = Action::Yield { service, ours: Some(&all[NAME]) };
+        assert_eq!(next_action(&all, &wanted(), &names()), action);
     }
 
     #[test]
-    fn ours_taken_over_by_another_is_not_taken_back() {
+    fn an_apiservice_taken_over_by_another_is_not_taken_back() {
         let mut taken = of(NAME, "v1beta2", "adapter");
         taken.metadata.labels = wanted().metadata.labels;
         let all = seen([taken.clone()]);
-        let verdict = Verdict::StepBack { service: "system/adapter".into(), ours: None };
-        assert_eq!(judge(&all, &wanted(), &names()), verdict);
+        let action = Action::Yield { service: "system/adapter".into(), ours: None };
+        assert_eq!(next_action(&all, &wanted(), &names()), action);
         let all = seen([of(NAME, "v1beta2", "rookery-operator")]);
-        assert!(matches!(judge(&all, &wanted(), &names()), Verdict::StepBack { ours: None, .. }));
+        assert!(matches!(next_action(&all, &wanted(), &names()), Action::Yield { ours: None, .. }));
     }
 
     #[test]
-    fn what_an_earlier_installation_left_is_taken_over() {
+    fn an_apiservice_of_an_earlier_installation_is_taken_over() {
         let mut left = wanted();
         left.spec.as_mut().unwrap().service.as_mut().unwrap().namespace = Some("old".into());
         let conditions = json!([{
@@ -181,11 +186,11 @@ mod tests {
         }]);
         left.status = Some(serde_json::from_value(json!({"conditions": conditions})).unwrap());
         let all = seen([left.clone()]);
-        assert_eq!(judge(&all, &wanted(), &names()), Verdict::Change(&left));
+        assert_eq!(next_action(&all, &wanted(), &names()), Action::Update(&left));
     }
 
     #[test]
-    fn an_api_server_that_cannot_get_here_is_told_of() {
+    fn an_unreachable_apiservice_is_reported_after_a_grace_period() {
         let mut ours = wanted();
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!(availability(&ours, at(0)), Serving::Ours);

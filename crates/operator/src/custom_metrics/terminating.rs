@@ -1,29 +1,30 @@
-//! Connections that are about to move: those of pods that were told to stop.
+//! Counts the connections of terminating pods towards the pods that remain.
 
 use std::collections::HashMap;
 
-use crate::pods::PodCount;
+use crate::pods::ServerPod;
 
-/// The pods that stay, each with its share of the connections of those that go.
+/// Returns the pods that remain, each with an even share of the connections of the terminating pods
+/// of its `Rookery`.
 ///
-/// An autoscaler leaves out pods that are being deleted. Their connections are still there, and
-/// come to the others soon: without them it would take servers away in the middle of a rollout,
-/// whose old servers hold all connections until the new ones are up.
-pub(super) fn with_those_that_move(pods: Vec<PodCount>) -> Vec<PodCount> {
-    let mut moving: HashMap<String, u64> = HashMap::new();
+/// An autoscaler ignores pods that are being deleted, but their connections soon move to the
+/// others. Without them it would scale down in the middle of a rollout, whose old servers hold all
+/// connections until the new ones are ready.
+pub(super) fn redistribute_terminating(pods: Vec<ServerPod>) -> Vec<ServerPod> {
+    let mut leaving: HashMap<String, u64> = HashMap::new();
     let mut staying: HashMap<String, u64> = HashMap::new();
     for pod in &pods {
         let Some(connections) = pod.connections else { continue };
         match pod.terminating {
-            true => *moving.entry(pod.instance.clone()).or_default() += connections,
+            true => *leaving.entry(pod.instance.clone()).or_default() += connections,
             false => *staying.entry(pod.instance.clone()).or_default() += 1,
         }
     }
-    let mut stay: Vec<PodCount> = pods.into_iter().filter(|pod| !pod.terminating).collect();
+    let mut stay: Vec<ServerPod> = pods.into_iter().filter(|pod| !pod.terminating).collect();
     for pod in &mut stay {
         let Some(connections) = &mut pod.connections else { continue };
         let (Some(left), Some(takers)) =
-            (moving.get_mut(&pod.instance), staying.get_mut(&pod.instance))
+            (leaving.get_mut(&pod.instance), staying.get_mut(&pod.instance))
         else {
             continue;
         };
@@ -39,8 +40,8 @@ pub(super) fn with_those_that_move(pods: Vec<PodCount>) -> Vec<PodCount> {
 mod tests {
     use super::*;
 
-    fn pod(instance: &str, terminating: bool, connections: Option<u64>) -> PodCount {
-        PodCount {
+    fn pod(instance: &str, terminating: bool, connections: Option<u64>) -> ServerPod {
+        ServerPod {
             namespace: "chat".to_owned(),
             name: "x".to_owned(),
             instance: instance.to_owned(),
@@ -53,18 +54,18 @@ mod tests {
         }
     }
 
-    fn counts(pods: Vec<PodCount>) -> Vec<Option<u64>> {
-        with_those_that_move(pods).into_iter().map(|pod| pod.connections).collect()
+    fn counts(pods: Vec<ServerPod>) -> Vec<Option<u64>> {
+        redistribute_terminating(pods).into_iter().map(|pod| pod.connections).collect()
     }
 
     #[test]
-    fn without_a_pod_that_goes_every_count_is_its_own() {
+    fn without_a_terminating_pod_counts_are_unchanged() {
         let pods = vec![pod("a", false, Some(3)), pod("a", false, None), pod("b", false, Some(9))];
         assert_eq!(counts(pods), [Some(3), None, Some(9)]);
     }
 
     #[test]
-    fn what_goes_is_shared_among_those_of_the_instance_that_stay_and_nothing_is_lost() {
+    fn terminating_connections_are_shared_among_the_remaining_pods_and_none_is_lost() {
         let pods = vec![
             pod("a", true, Some(10)),
             pod("a", false, Some(1)),
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_go_there_is_nobody_to_count_for() {
+    fn connections_are_dropped_if_every_pod_is_terminating() {
         assert_eq!(counts(vec![pod("a", true, Some(10)), pod("b", false, Some(1))]), [Some(1)]);
     }
 }

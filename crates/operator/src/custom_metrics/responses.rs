@@ -1,21 +1,21 @@
-//! What the API answers: discovery, OpenAPI, lists of values, and `Status` objects.
+//! Response bodies of the API: discovery, OpenAPI, metric values, and `Status` objects.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::names::CONNECTIONS_METRIC;
-use crate::pods::PodCount;
+use crate::pods::ServerPod;
 
-/// The group that is served.
+/// The API group that is served.
 pub const GROUP: &str = "custom.metrics.k8s.io";
 
-/// The only version of it.
+/// The only version that is served.
 pub const VERSION: &str = "v1beta2";
 
-/// `group/version`, as documents have it.
+/// `group/version`, as in `apiVersion`.
 pub const GROUP_VERSION: &str = "custom.metrics.k8s.io/v1beta2";
 
-/// The groups (`meta/v1` `APIGroupList`).
+/// The list of groups (`meta/v1` `APIGroupList`).
 pub fn groups() -> Value {
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [entry()]})
 }
@@ -33,7 +33,7 @@ fn entry() -> Value {
     json!({"name": GROUP, "versions": [version], "preferredVersion": version})
 }
 
-/// What there is in the version (`meta/v1` `APIResourceList`).
+/// The resources of the version (`meta/v1` `APIResourceList`).
 pub fn resources() -> Value {
     json!({
         "kind": "APIResourceList",
@@ -49,9 +49,9 @@ pub fn resources() -> Value {
     })
 }
 
-/// The values of pods that have one, newest reading each (`MetricValueList` of
+/// The values of the pods that have a recent scrape (`MetricValueList` of
 /// `custom.metrics.k8s.io/v1beta2`).
-pub fn values(pods: &[PodCount]) -> Value {
+pub fn values(pods: &[ServerPod]) -> Value {
     let items: Vec<Value> = pods.iter().filter_map(value).collect();
     json!({
         "kind": "MetricValueList",
@@ -61,7 +61,7 @@ pub fn values(pods: &[PodCount]) -> Value {
     })
 }
 
-fn value(pod: &PodCount) -> Option<Value> {
+fn value(pod: &ServerPod) -> Option<Value> {
     let (connections, read_at) = pod.connections.zip(pod.read_at)?;
     Some(json!({
         "describedObject": {
@@ -81,7 +81,7 @@ fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// OpenAPI 2, which the API server merges with its own under the version's path.
+/// The OpenAPI 2 document, which the API server merges with its own under the path of the version.
 pub fn openapi_v2() -> Value {
     json!({
         "swagger": "2.0",
@@ -138,8 +138,8 @@ mod tests {
 
     use super::*;
 
-    fn pod(name: &str, connections: Option<u64>) -> PodCount {
-        PodCount {
+    fn pod(name: &str, connections: Option<u64>) -> ServerPod {
+        ServerPod {
             namespace: "apps".into(),
             name: name.into(),
             instance: "chat".into(),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn discovery_reads_as_kubernetes_has_it() {
+    fn discovery_parses_as_the_types_of_kubernetes() {
         let groups: APIGroupList = serde_json::from_value(groups()).unwrap();
         let group: APIGroup = serde_json::from_value(group()).unwrap();
         assert_eq!(groups.groups, std::slice::from_ref(&group));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_without_a_fresh_count_has_no_value() {
+    fn a_pod_without_a_recent_scrape_has_no_value() {
         let list = values(&[pod("a", Some(1234)), pod("b", None)]);
         assert_eq!(
             list["items"],
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_openapi_documents_leads_to_one() {
+    fn the_openapi_index_links_to_the_document() {
         let list = openapi_v3();
         let url = &list["paths"]["apis/custom.metrics.k8s.io/v1beta2"]["serverRelativeURL"];
         assert_eq!(url, "/openapi/v3/apis/custom.metrics.k8s.io/v1beta2");

@@ -15,7 +15,7 @@ const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/operator-rol
 const API_SERVICE: &str =
     "/apis/apiregistration.k8s.io/v1/apiservices/v1beta2.custom.metrics.k8s.io";
 
-/// Objects by path. Deleting one takes it away if its uid is the one that was named.
+/// Objects by path. A delete succeeds only with the uid of the object as its precondition.
 #[derive(Clone)]
 struct Cluster {
     objects: Arc<Mutex<BTreeMap<String, Value>>>,
@@ -23,7 +23,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// An operator that is here to stay and has claimed the group.
+    /// An installed operator whose APIService exists.
     fn new() -> Self {
         let label = json!({"app.kubernetes.io/managed-by": "rookery-operator"});
         let service = json!({"namespace": "system", "name": "operator-service", "port": 443});
@@ -97,8 +97,8 @@ impl Cluster {
     }
 }
 
-fn names() -> Names {
-    Names {
+fn names() -> ObjectNames {
+    ObjectNames {
         namespace: "system".into(),
         service: "operator-service".into(),
         deployment: "operator".into(),
@@ -109,17 +109,17 @@ fn names() -> Names {
 const DELETED: &str = "2026-03-04T05:06:07Z";
 
 #[tokio::test]
-async fn an_operator_that_stays_keeps_its_claim_and_owns_it_by_its_role() {
+async fn an_installed_operator_keeps_the_apiservice_owned_by_its_cluster_role() {
     let cluster = Cluster::new();
-    let presence = presence(&cluster.client(), &names()).await.unwrap();
-    let Presence::Staying(owner) = presence else { panic!("{presence:?}") };
+    let found = installation(&cluster.client(), &names()).await.unwrap();
+    let Installation::Active(owner) = found else { panic!("{found:?}") };
     assert_eq!((owner.kind.as_str(), owner.uid.as_str()), ("ClusterRole", "role-uid"));
-    farewell(&cluster.client(), &names()).await;
+    on_shutdown(&cluster.client(), &names()).await;
     assert!(cluster.claims());
 }
 
 #[tokio::test]
-async fn the_claim_goes_when_the_operator_is_taken_down() {
+async fn the_apiservice_is_removed_when_the_operator_is_uninstalled() {
     type Change = fn(&Cluster);
     let ways: [(&str, Change); 7] = [
         ("namespace", |c| {
@@ -139,15 +139,18 @@ async fn the_claim_goes_when_the_operator_is_taken_down() {
     for (part, way) in ways {
         let cluster = Cluster::new();
         way(&cluster);
-        let presence = presence(&cluster.client(), &names()).await.unwrap();
-        assert!(matches!(&presence, Presence::Leaving(why) if why.contains(part)), "{presence:?}");
-        farewell(&cluster.client(), &names()).await;
+        let found = installation(&cluster.client(), &names()).await.unwrap();
+        assert!(
+            matches!(&found, Installation::Uninstalling(why) if why.contains(part)),
+            "{found:?}"
+        );
+        on_shutdown(&cluster.client(), &names()).await;
         assert!(!cluster.claims(), "{part}");
     }
 }
 
 #[tokio::test]
-async fn what_another_owns_stays_to_the_last() {
+async fn an_apiservice_of_another_owner_is_never_removed() {
     let others: [fn(&mut Value); 2] = [
         |object| object["metadata"]["labels"] = json!({}),
         |object| object["spec"]["service"]["namespace"] = "monitoring".into(),
@@ -156,17 +159,17 @@ async fn what_another_owns_stays_to_the_last() {
         let cluster = Cluster::new();
         cluster.edit(API_SERVICE, other);
         cluster.objects.lock().remove(DEPLOYMENT);
-        farewell(&cluster.client(), &names()).await;
+        on_shutdown(&cluster.client(), &names()).await;
         assert!(cluster.claims());
     }
 }
 
 #[tokio::test]
-async fn without_rights_there_is_nothing_left_to_do() {
+async fn denied_access_ends_the_removal() {
     for code in [401, 403] {
         let cluster = Cluster { refuses: Some(code), ..Cluster::new() };
         let within = Duration::from_secs(60);
-        last_look(&cluster.client(), &names()).await;
+        remove_if_uninstalling(&cluster.client(), &names()).await;
         let removed = tokio::time::timeout(within, remove(&cluster.client(), &names())).await;
         assert!(removed.is_ok() && cluster.claims());
     }

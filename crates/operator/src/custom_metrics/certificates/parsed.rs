@@ -6,13 +6,13 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
 
-use super::CertificateError;
+use super::error::CertificateError;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 /// What a certificate says of itself.
 #[derive(Debug)]
-pub struct Facts {
+pub struct ParsedCertificate {
     /// The subject, in DER.
     pub subject: Vec<u8>,
     /// Who signed it, in DER.
@@ -25,7 +25,7 @@ pub struct Facts {
     pub dns_names: Vec<String>,
 }
 
-impl Facts {
+impl ParsedCertificate {
     /// Reads the first certificate of a PEM text.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Facts {
             GeneralName::DNSName(name) => Some((*name).to_owned()),
             _ => None,
         });
-        Ok(Facts {
+        Ok(ParsedCertificate {
             subject: parsed.subject().as_raw().to_vec(),
             issuer: parsed.issuer().as_raw().to_vec(),
             not_before: timestamp(parsed.validity().not_before)?,
@@ -50,7 +50,7 @@ impl Facts {
     }
 
     /// Whether two thirds of its time have gone.
-    pub fn is_ripe(&self, now: Timestamp) -> bool {
+    pub fn is_due_for_renewal(&self, now: Timestamp) -> bool {
         let life = self.not_after.as_second() - self.not_before.as_second();
         now.as_second() - self.not_before.as_second() >= life / 3 * 2
     }
@@ -64,5 +64,7 @@ fn timestamp(time: ASN1Time) -> Result<Timestamp, CertificateError> {
 /// any such it is the same text.
 pub fn unexpired(bundle: &str, now: Timestamp) -> String {
     let certificates = bundle.split(BEGIN).skip(1).map(|rest| format!("{BEGIN}{rest}"));
-    certificates.filter(|pem| Facts::of(pem).is_ok_and(|facts| facts.not_after > now)).collect()
+    certificates
+        .filter(|pem| ParsedCertificate::of(pem).is_ok_and(|parsed| parsed.not_after > now))
+        .collect()
 }

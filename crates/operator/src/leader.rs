@@ -1,4 +1,4 @@
-//! What the leader does: a controller for each scope, begun anew when the cluster learns a kind.
+//! The leader's work: one controller per scope, restarted when the cluster gains or loses a kind.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -22,52 +22,52 @@ use super::custom_metrics::Serving;
 use super::deletion_cost::Scaling;
 use super::metrics::OperatorMetrics;
 use super::names;
-use super::observe::{Owned, Scope};
+use super::observe::{OwnedObjects, Scope};
 use super::pods::Pods;
-use super::reconcile::{Context, Failures, Read, after_failure, reconcile};
+use super::reconcile::{Context, FailureCounts, GuardedRookery, error_policy, reconcile};
 use super::validate::Defaults;
 
-/// How long a change waits for others of the same resource.
+/// How long a change waits to be merged with further changes of the same resource.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// Resources that are reconciled at once.
-const CONCURRENCY: u16 = 8;
+/// Maximum number of concurrent reconciliations per scope.
+const MAX_CONCURRENT_RECONCILES: u16 = 8;
 
-/// Time between two looks for the Prometheus operator's kinds.
-const LOOK_FOR_KINDS: Duration = Duration::from_secs(60);
+/// Interval between checks for the Prometheus operator's kinds.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long one look may take.
-const LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// Deadline of one such check.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the leader works with.
+/// Runs the controllers while this process leads. Cloning is shallow.
 #[derive(Clone)]
 pub struct Leader {
-    /// The cluster.
+    /// Client of the cluster.
     pub client: Client,
-    /// Where resources are looked for.
+    /// Scopes in which resources are reconciled.
     pub scopes: Vec<Scope>,
-    /// The servers' connections.
+    /// Connection counts of the server pods.
     pub pods: Pods,
-    /// Who serves the custom metrics.
+    /// The server behind custom.metrics.k8s.io.
     pub serving: watch::Receiver<Serving>,
-    /// What resources have that name none.
+    /// Values for fields that a resource leaves out.
     pub defaults: Defaults,
-    /// This process, in events.
+    /// Name of this process in the events that it publishes.
     pub identity: String,
-    /// Counts what is done.
+    /// Metrics of the reconciliations.
     pub metrics: OperatorMetrics,
-    /// What the controllers of this term know, one a scope.
-    pub known: Arc<Mutex<Vec<Known>>>,
+    /// Caches of this term's controllers, one per scope.
+    pub known: Arc<Mutex<Vec<ScopeCache>>>,
 }
 
-/// What one scope's controller knows.
+/// The watch caches of one scope.
 #[derive(Clone)]
-pub struct Known {
-    resources: Store<Read>,
-    owned: Owned,
+pub struct ScopeCache {
+    resources: Store<GuardedRookery>,
+    owned: OwnedObjects,
 }
 
-impl Known {
+impl ScopeCache {
     fn scaling(&self, namespace: &str, name: &str) -> Option<Scaling> {
         let resource = self.resources.get(&ObjectRef::new(name).within(namespace))?;
         let rookery = resource.0.as_ref().ok()?;
@@ -81,24 +81,24 @@ impl Known {
 }
 
 impl Leader {
-    /// How a resource scales, from memory; `None` where it is not known, or has no autoscaler.
+    /// How a resource scales, from the caches; `None` if it is unknown or has no autoscaler.
     pub fn scaling(&self, namespace: &str, name: &str) -> Option<Scaling> {
         self.known.lock().iter().find_map(|known| known.scaling(namespace, name))
     }
 
-    /// Reconciles every resource of the scopes until `stop`.
+    /// Reconciles every resource of the scopes until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let mut capabilities = Capabilities::default();
         while !stop.is_cancelled() {
-            capabilities = look_for_kinds(&self.client, capabilities).await;
+            capabilities = discover_capabilities(&self.client, capabilities).await;
             let round = stop.child_token();
             let controllers = self
                 .scopes
                 .iter()
-                .map(|scope| self.clone().control(scope.clone(), capabilities, round.clone()));
+                .map(|scope| self.clone().leader(scope.clone(), capabilities, round.clone()));
             let controllers = futures_util::future::join_all(controllers);
             let changed = async {
-                kinds_change(&self.client, &capabilities, &round).await;
+                wait_for_kind_change(&self.client, &capabilities, &round).await;
                 round.cancel();
             };
             tokio::join!(controllers, changed);
@@ -106,18 +106,19 @@ impl Leader {
         }
     }
 
-    /// One scope's controller, until `stop`.
-    async fn control(self, scope: Scope, capabilities: Capabilities, stop: CancellationToken) {
-        let (owned, changes) = Owned::watch(&self.client, &scope, present(&capabilities));
-        let (reader, writer) = store::<Read>();
-        self.known.lock().push(Known { resources: reader.clone(), owned: owned.clone() });
+    /// Runs the controller of one scope until `stop` is cancelled.
+    async fn leader(self, scope: Scope, capabilities: Capabilities, stop: CancellationToken) {
+        let (owned, changes) =
+            OwnedObjects::watch(&self.client, &scope, available_kinds(&capabilities));
+        let (reader, writer) = store::<GuardedRookery>();
+        self.known.lock().push(ScopeCache { resources: reader.clone(), owned: owned.clone() });
         let resources = watcher(self.resources(&scope), watcher::Config::default())
             .default_backoff()
             .modify(|resource| resource.managed_fields_mut().clear())
             .reflect(writer)
             .applied_objects()
-            .predicate_filter(asked_for, PredicateConfig::default());
-        let config = Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY);
+            .predicate_filter(spec_version, PredicateConfig::default());
+        let config = Config::default().debounce(DEBOUNCE).concurrency(MAX_CONCURRENT_RECONCILES);
         let mut controller = Controller::for_stream(resources, reader).with_config(config);
         for (kind, stream) in changes {
             controller = controller.owns_stream_with(stream, kind);
@@ -125,38 +126,43 @@ impl Leader {
         let counted = self
             .pods
             .changes()
-            .map(|(namespace, name)| ObjectRef::<Read>::new(&name).within(&namespace));
+            .map(|(namespace, name)| ObjectRef::<GuardedRookery>::new(&name).within(&namespace));
         let mut serving = self.serving.clone();
         serving.mark_unchanged();
-        let served = tokio_stream_of(serving);
+        let served = changes_of(serving);
         let context = Arc::new(self.context(owned, capabilities, stop.clone()));
         controller
             .reconcile_on(counted)
             .reconcile_all_on(served)
             .graceful_shutdown_on(stop.cancelled_owned())
-            .run(reconcile, after_failure, context)
+            .run(reconcile, error_policy, context)
             .for_each(|result| async move {
                 match result {
                     Ok((resource, _)) => debug!(%resource, "reconciled"),
                     Err(kube::runtime::controller::Error::ObjectNotFound(resource)) => {
-                        debug!(%resource, "gone");
+                        debug!(%resource, "resource no longer exists");
                     }
-                    // Told by `after_failure`.
+                    // Logged by `error_policy`.
                     Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
-                    Err(error) => warn!(%error, "a watch is troubled"),
+                    Err(error) => warn!(%error, "watch failed; retrying"),
                 }
             })
             .await;
     }
 
-    fn resources(&self, scope: &Scope) -> Api<Read> {
+    fn resources(&self, scope: &Scope) -> Api<GuardedRookery> {
         match scope {
             Scope::All => Api::all(self.client.clone()),
             Scope::Namespace(name) => Api::namespaced(self.client.clone(), name),
         }
     }
 
-    fn context(self, owned: Owned, capabilities: Capabilities, stop: CancellationToken) -> Context {
+    fn context(
+        self,
+        owned: OwnedObjects,
+        capabilities: Capabilities,
+        stop: CancellationToken,
+    ) -> Context {
         let reporter =
             Reporter { controller: names::MANAGER.to_owned(), instance: Some(self.identity) };
         Context {
@@ -169,13 +175,13 @@ impl Leader {
             capabilities,
             defaults: self.defaults,
             metrics: self.metrics,
-            failures: Failures::default(),
+            failures: FailureCounts::default(),
         }
     }
 }
 
-/// The kinds that this cluster has.
-fn present(capabilities: &Capabilities) -> Vec<ApiResource> {
+/// The kinds of [`kinds`] that this cluster has.
+fn available_kinds(capabilities: &Capabilities) -> Vec<ApiResource> {
     let has = |kind: &ApiResource| match kind.kind.as_str() {
         "ServiceMonitor" => capabilities.service_monitor,
         "PrometheusRule" => capabilities.prometheus_rule,
@@ -184,17 +190,17 @@ fn present(capabilities: &Capabilities) -> Vec<ApiResource> {
     kinds().into_iter().filter(has).collect()
 }
 
-/// What of a resource must change before it is reconciled: a status that the operator wrote
-/// itself is no reason.
-fn asked_for(resource: &Read) -> Option<u64> {
+/// Changes whenever a resource must be reconciled again. Status is left out, so that the operator
+/// does not react to its own writes.
+fn spec_version(resource: &GuardedRookery) -> Option<u64> {
     let meta = resource.meta();
     let mut hash = DefaultHasher::new();
     (&meta.uid, meta.generation, meta.deletion_timestamp.is_some()).hash(&mut hash);
     Some(hash.finish())
 }
 
-/// An item for each change of `receiver`.
-fn tokio_stream_of<T: Send + Sync + 'static>(
+/// A stream with one item per change of `receiver`.
+fn changes_of<T: Send + Sync + 'static>(
     receiver: watch::Receiver<T>,
 ) -> impl futures_util::Stream<Item = ()> + Send + 'static {
     futures_util::stream::unfold(receiver, |mut receiver| async move {
@@ -203,27 +209,28 @@ fn tokio_stream_of<T: Send + Sync + 'static>(
     })
 }
 
-/// Waits until the optional kinds are others than `known`, or until `stop`.
-async fn kinds_change(client: &Client, known: &Capabilities, stop: &CancellationToken) {
+/// Waits until the optional kinds differ from `known`, or until `stop` is cancelled.
+async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_FOR_KINDS) => {}
+            () = tokio::time::sleep(DISCOVERY_INTERVAL) => {}
         }
-        let now = look_for_kinds(client, *known).await;
+        let now = discover_capabilities(client, *known).await;
         if now != *known {
-            info!(before = ?known, ?now, "the cluster's optional kinds have changed");
+            info!(before = ?known, ?now, "available Prometheus operator kinds changed; restarting the controllers");
             return;
         }
     }
 }
 
-/// Which optional kinds there are; `known` stays where the cluster does not say.
-async fn look_for_kinds(client: &Client, known: Capabilities) -> Capabilities {
+/// Asks the cluster which optional kinds it has. A kind that cannot be determined keeps its value
+/// in `known`.
+async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabilities {
     let has = |kind: &'static str, known: bool| async move {
         let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
         let look = kube::discovery::oneshot::pinned_kind(client, &kind);
-        match tokio::time::timeout(LOOK_WITHIN, look).await {
+        match tokio::time::timeout(DISCOVERY_TIMEOUT, look).await {
             Ok(Ok(_)) => true,
             Ok(Err(kube::Error::Discovery(_))) => false,
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => false,
