@@ -62,7 +62,7 @@ async fn follow(
     printer: &Printer,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     let mut joined = false;
     loop {
         let result = tokio::select! {
@@ -72,7 +72,8 @@ async fn follow(
         let error = match result {
             Ok(client) => {
                 printer.status(&format!("joined {room} at {}", target.url()));
-                (backoff, joined) = (Backoff::new(), true);
+                joined = true;
+                backoff.reset();
                 match print(client, printer, stop).await? {
                     Some(error) => error,
                     None => return Ok(()),
@@ -84,7 +85,7 @@ async fn follow(
         if !joined || !error.is_temporary() {
             return Err(error.into());
         }
-        let wait = backoff.next_wait();
+        let wait = backoff.next_delay();
         printer.status(&format!("{error}; trying again in {:.1} s", wait.as_secs_f64()));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}

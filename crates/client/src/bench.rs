@@ -14,7 +14,6 @@ use crate::Target;
 
 mod api;
 mod frames;
-mod histogram;
 mod load;
 mod peer;
 mod process;

@@ -365,11 +365,11 @@ impl Doctor {
     /// Tries again, as long as the service may be about to come up.
     async fn patiently<T>(&self, attempt: impl AsyncFn() -> Result<T, Fault>) -> Result<T, Fault> {
         let deadline = Instant::now() + self.plan.wait;
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         loop {
             match attempt().await {
                 Err(fault) if fault.may_pass() => {
-                    let next = Instant::now() + backoff.next_wait();
+                    let next = Instant::now() + backoff.next_delay();
                     if next > deadline {
                         return Err(fault);
                     }

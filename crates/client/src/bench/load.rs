@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::histogram::Histogram;
+use hdrhistogram::Histogram;
+
 use rookery_protocol::Data;
 use rookery_protocol::packet;
 
@@ -18,6 +19,9 @@ pub(super) const MIN_PAYLOAD: usize = DIGITS;
 
 /// At least so many publications are remembered.
 const MIN_REMEMBERED: usize = 1 << 16;
+
+/// The largest latency that is told apart; longer ones count as this one.
+const MAX_LATENCY: Duration = Duration::from_secs(60 * 60);
 
 /// How fast to publish.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,8 +43,8 @@ pub(super) struct Counts {
     pub(super) unexpected: u64,
     /// Deliveries given up, because too many publications came after theirs.
     pub(super) missing: u64,
-    /// From the publication to each delivery.
-    pub(super) latency: Histogram,
+    /// Nanoseconds from the publication to each delivery.
+    latency: Histogram<u64>,
 }
 
 impl Counts {
@@ -50,8 +54,19 @@ impl Counts {
             deliveries: 0,
             unexpected: 0,
             missing: 0,
-            latency: Histogram::new(),
+            latency: Histogram::new_with_bounds(1, MAX_LATENCY.as_nanos() as u64, 3)
+                .expect("the constants are within the limits of a histogram"),
         }
+    }
+
+    fn delivered(&mut self, latency: Duration) {
+        self.deliveries += 1;
+        self.latency.saturating_record(latency.as_nanos() as u64);
+    }
+
+    /// The latency that `quantile` (0 to 1) of all deliveries do not exceed, to 0.1 %.
+    pub(super) fn latency(&self, quantile: f64) -> Duration {
+        Duration::from_nanos(self.latency.value_at_quantile(quantile))
     }
 }
 
@@ -149,8 +164,7 @@ impl Load {
             self.counts.unexpected += 1;
             return true;
         }
-        self.counts.deliveries += 1;
-        self.counts.latency.record(now.saturating_duration_since(slot.sent));
+        self.counts.delivered(now.saturating_duration_since(slot.sent));
         slot.remaining -= 1;
         if slot.remaining == 0 {
             let room = slot.room;
@@ -357,6 +371,21 @@ mod tests {
         assert_eq!(body["args"][0], "0000000000abxxxxxxxx");
         assert_eq!(body["room"], "r##-1");
         assert_eq!(body["namespace"], "/n");
+    }
+
+    #[test]
+    fn latency_quantiles_are_exact_to_a_thousandth() {
+        let mut counts = Counts::new();
+        assert_eq!(counts.latency(0.99), Duration::ZERO);
+        for millis in 1..=1000 {
+            counts.delivered(Duration::from_millis(millis));
+        }
+        for (quantile, exact) in [(0.5, 500.0), (0.9, 900.0), (0.99, 990.0), (1.0, 1000.0)] {
+            let found = counts.latency(quantile).as_secs_f64() * 1e3;
+            assert!(found >= exact && found <= exact * 1.001, "{quantile}: {found}");
+        }
+        counts.delivered(MAX_LATENCY * 2);
+        assert!(counts.latency(1.0) >= MAX_LATENCY);
     }
 
     #[test]

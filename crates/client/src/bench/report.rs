@@ -86,7 +86,6 @@ pub(super) fn make(
 ) -> Report {
     let cpu = (!plan.pids.is_empty()).then(|| end.cpu.saturating_sub(start.cpu).as_secs_f64());
     let deliveries = counts.deliveries as f64;
-    let latency = &counts.latency;
     let ms = |value: Duration| value.as_secs_f64() * 1e3;
     Report {
         clients: plan.clients,
@@ -102,10 +101,10 @@ pub(super) fn make(
             .filter(|cpu| *cpu > 0.0 && plan.pace.is_some())
             .map(|cpu| deliveries / cpu),
         latency: (counts.deliveries > 0).then(|| Latency {
-            p50_ms: ms(latency.quantile(0.5)),
-            p90_ms: ms(latency.quantile(0.9)),
-            p99_ms: ms(latency.quantile(0.99)),
-            max_ms: ms(latency.max()),
+            p50_ms: ms(counts.latency(0.5)),
+            p90_ms: ms(counts.latency(0.9)),
+            p99_ms: ms(counts.latency(0.99)),
+            max_ms: ms(counts.latency(1.0)),
         }),
         lost_clients: *lost,
         missing: counts.missing,
