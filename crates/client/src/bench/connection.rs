@@ -1,41 +1,39 @@
-//! [`Peer`]: one client's socket, and where it is on its way into its room.
+//! [`Connection`]: one client's socket, and its progress into its room.
 
 use std::io::{self, Read, Write};
 
 use mio::net::TcpStream;
 use thiserror::Error;
 
+use super::excerpt::excerpt;
 use super::frames::{self, FrameError};
-use super::script::Script;
+use super::server::Messages;
 
-/// How much of a refusal is shown.
-const SHOWN: usize = 300;
-
-/// The largest answer to the handshake, in bytes.
+/// The largest response to the handshake, in bytes.
 const MAX_HANDSHAKE: usize = 16 << 10;
 
-/// Where a client is.
+/// The progress of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// TCP is connecting.
+    /// The TCP connection is being established.
     Dialing,
-    /// The WebSocket's handshake is sent.
+    /// The WebSocket handshake is sent.
     Upgrading,
-    /// Engine.IO's open packet is awaited.
+    /// Waits for Engine.IO's open packet.
     Opening,
-    /// The namespace's answer is awaited.
+    /// Waits for the namespace's CONNECT packet.
     Connecting,
-    /// The answer to the join is awaited.
+    /// Waits for the acknowledgement of its join.
     Joining,
-    /// In its room.
-    Ready,
-    /// The connection is gone.
-    Gone,
+    /// Joined its room.
+    Joined,
+    /// The connection was lost.
+    Lost,
 }
 
-/// Why a client is no longer one.
+/// Why a client cannot go on.
 #[derive(Debug, Error)]
-pub(super) enum PeerError {
+pub(super) enum ConnectionError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -43,48 +41,49 @@ pub(super) enum PeerError {
     #[error("the server closed the connection")]
     Closed,
     #[error("the server closed the session: {0}")]
-    Dismissed(String),
-    #[error("the server refused: {0}")]
+    Disconnected(String),
+    #[error("the server refused the request: {0}")]
     Refused(String),
-    #[error("the server answered the handshake with: {0}")]
+    #[error("the server rejected the handshake: {0}")]
     Handshake(String),
     #[error("expected {expected}, the server sent: {found}")]
     Unexpected { expected: &'static str, found: String },
 }
 
-/// One client.
-pub(super) struct Peer {
+/// One client's connection.
+pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) phase: Phase,
-    /// Its room's position.
+    /// The index of the client's room.
     pub(super) room: usize,
-    /// The start of a frame whose end has not come.
-    pub(super) tail: Vec<u8>,
-    /// Whether a wake-up is asked for when the kernel takes more.
-    pub(super) watched: bool,
-    /// What the kernel has not taken.
-    out: Vec<u8>,
+    /// Whether the event loop reports when the socket is writable.
+    pub(super) watches_writable: bool,
+    /// The start of a frame whose end has not arrived.
+    partial: Vec<u8>,
+    /// Bytes that the kernel has not taken.
+    unsent: Vec<u8>,
 }
 
-impl Peer {
+impl Connection {
     pub(super) fn new(stream: TcpStream, room: usize) -> Self {
-        Peer {
+        Connection {
             stream,
             phase: Phase::Dialing,
             room,
-            tail: Vec::new(),
-            watched: true,
-            out: Vec::new(),
+            watches_writable: true,
+            partial: Vec::new(),
+            unsent: Vec::new(),
         }
     }
 
-    /// Reads behind the kept tail; the bytes of both. Nothing: there is no more for now.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, PeerError> {
-        let kept = self.tail.len();
-        buffer[..kept].copy_from_slice(&self.tail);
+    /// Fills `buffer` with the partial frame and what is read after it, and returns the length of
+    /// both; `None` when there is nothing to read.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, ConnectionError> {
+        let kept = self.partial.len();
+        buffer[..kept].copy_from_slice(&self.partial);
         loop {
             match self.stream.read(&mut buffer[kept..]) {
-                Ok(0) => return Err(PeerError::Closed),
+                Ok(0) => return Err(ConnectionError::Closed),
                 Ok(read) => return Ok(Some(kept + read)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -93,32 +92,36 @@ impl Peer {
         }
     }
 
-    /// Keeps what is only the start of a frame.
-    pub(super) fn keep(&mut self, rest: &[u8]) {
-        self.tail.clear();
-        self.tail.extend_from_slice(rest);
+    /// Keeps the start of a frame for the next read.
+    pub(super) fn keep_partial(&mut self, rest: &[u8]) {
+        self.partial.clear();
+        self.partial.extend_from_slice(rest);
     }
 
-    /// Sends now, or when the kernel takes it: true when [`Peer::flush`] has to be called then.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<bool, PeerError> {
-        if self.out.is_empty() {
+    /// Sends `bytes` as far as the kernel takes them. `true` when the rest has to be sent with
+    /// [`Connection::flush`] once the socket is writable.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<bool, ConnectionError> {
+        if self.unsent.is_empty() {
             let written = write(&mut self.stream, bytes)?;
-            self.out.extend_from_slice(&bytes[written..]);
+            self.unsent.extend_from_slice(&bytes[written..]);
         } else {
-            self.out.extend_from_slice(bytes);
+            self.unsent.extend_from_slice(bytes);
         }
-        Ok(!self.out.is_empty())
+        Ok(!self.unsent.is_empty())
     }
 
-    /// Sends what waits; true when some still does.
-    pub(super) fn flush(&mut self) -> Result<bool, PeerError> {
-        let written = write(&mut self.stream, &self.out)?;
-        self.out.drain(..written);
-        Ok(!self.out.is_empty())
+    /// Sends what is unsent; `true` when some still is.
+    pub(super) fn flush(&mut self) -> Result<bool, ConnectionError> {
+        let written = write(&mut self.stream, &self.unsent)?;
+        self.unsent.drain(..written);
+        Ok(!self.unsent.is_empty())
     }
 
-    /// Whether the TCP connection stands; an error when it failed.
-    pub(super) fn connected(&self) -> Result<bool, PeerError> {
+    /// Whether the TCP connection is established.
+    ///
+    /// # Errors
+    /// When it failed.
+    pub(super) fn is_connected(&self) -> Result<bool, ConnectionError> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error.into());
         }
@@ -129,29 +132,29 @@ impl Peer {
         }
     }
 
-    /// Takes the answer to the handshake: how many bytes it had, or zero when it is not whole.
-    pub(super) fn upgraded(&mut self, bytes: &[u8]) -> Result<usize, PeerError> {
+    /// Reads the response to the handshake and returns its size, or zero when it is not whole.
+    pub(super) fn finish_handshake(&mut self, bytes: &[u8]) -> Result<usize, ConnectionError> {
         let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
             return match bytes.len() {
                 0..=MAX_HANDSHAKE => Ok(0),
-                _ => Err(PeerError::Handshake("a header without end".to_owned())),
+                _ => Err(ConnectionError::Handshake("too large a header".to_owned())),
             };
         };
         if !bytes.starts_with(b"HTTP/1.1 101 ") {
-            return Err(PeerError::Handshake(shown(bytes)));
+            return Err(ConnectionError::Handshake(excerpt(bytes)));
         }
         self.phase = Phase::Opening;
         Ok(end + 4)
     }
 
-    /// Takes a text frame that is no publication; what is to be answered.
-    pub(super) fn control(
+    /// Handles a text frame that is not a delivery, and returns the frame to reply with.
+    pub(super) fn handle_control(
         &mut self,
         text: &[u8],
-        script: &Script,
+        messages: &Messages,
         join: impl FnOnce(usize) -> Vec<u8>,
-    ) -> Result<Option<Vec<u8>>, PeerError> {
-        let unexpected = |expected| PeerError::Unexpected { expected, found: shown(text) };
+    ) -> Result<Option<Vec<u8>>, ConnectionError> {
+        let unexpected = |expected| ConnectionError::Unexpected { expected, found: excerpt(text) };
         let [kind, packet @ ..] = text else { return Err(unexpected("a packet")) };
         match (kind, self.phase) {
             (b'2', _) => {
@@ -159,43 +162,45 @@ impl Peer {
                 frames::write(&mut pong, frames::TEXT, &[b"3", packet].concat());
                 Ok(Some(pong))
             }
-            (b'1', _) => Err(PeerError::Dismissed(shown(text))),
+            (b'1', _) => Err(ConnectionError::Disconnected(excerpt(text))),
             (b'6', _) => Ok(None),
             (b'0', Phase::Opening) => {
                 self.phase = Phase::Connecting;
-                Ok(Some(script.connect.clone()))
+                Ok(Some(messages.connect.clone()))
             }
-            (b'4', Phase::Connecting | Phase::Joining | Phase::Ready) => {
-                self.message(packet, script, join)
+            (b'4', Phase::Connecting | Phase::Joining | Phase::Joined) => {
+                self.handle_message(packet, messages, join)
             }
             (_, Phase::Opening) => Err(unexpected("the open packet")),
-            _ => Err(unexpected("a packet of Engine.IO 4")),
+            _ => Err(unexpected("an Engine.IO 4 packet")),
         }
     }
 
-    fn message(
+    fn handle_message(
         &mut self,
         packet: &[u8],
-        script: &Script,
+        messages: &Messages,
         join: impl FnOnce(usize) -> Vec<u8>,
-    ) -> Result<Option<Vec<u8>>, PeerError> {
+    ) -> Result<Option<Vec<u8>>, ConnectionError> {
         let [kind, rest @ ..] = packet else {
-            return Err(PeerError::Unexpected { expected: "a packet", found: String::new() });
+            return Err(ConnectionError::Unexpected { expected: "a packet", found: String::new() });
         };
-        let Some(body) = rest.strip_prefix(script.address.as_bytes()) else { return Ok(None) };
+        let Some(body) = rest.strip_prefix(messages.namespace_prefix.as_bytes()) else {
+            return Ok(None);
+        };
         match (kind, self.phase) {
             (b'0', Phase::Connecting) => {
                 self.phase = Phase::Joining;
                 Ok(Some(join(self.room)))
             }
             (b'3', Phase::Joining) if memchr::memmem::find(body, br#""ERROR""#).is_none() => {
-                self.phase = Phase::Ready;
+                self.phase = Phase::Joined;
                 Ok(None)
             }
-            (b'3' | b'4', _) => Err(PeerError::Refused(shown(body))),
-            (b'1', _) => Err(PeerError::Dismissed(shown(packet))),
+            (b'3' | b'4', _) => Err(ConnectionError::Refused(excerpt(body))),
+            (b'1', _) => Err(ConnectionError::Disconnected(excerpt(packet))),
             (b'2', _) if memchr::memmem::find(body, b"[\"rookery:error\"").is_some() => {
-                Err(PeerError::Refused(shown(body)))
+                Err(ConnectionError::Refused(excerpt(body)))
             }
             _ => Ok(None),
         }
@@ -214,9 +219,4 @@ fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         }
     }
     Ok(written)
-}
-
-pub(super) fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
-    text.trim().escape_debug().to_string()
 }

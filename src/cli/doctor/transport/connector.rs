@@ -1,4 +1,4 @@
-//! [`Way`]: from here to whoever answers for the URL, connection by connection.
+//! [`Connector`]: establishes connections to the server of a URL.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,88 +10,92 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::fault::Fault;
 use super::tls;
+use crate::cli::doctor::fault::Fault;
 use rookery_client::Target;
 
-/// How long a connection, or an answer that nothing is waited for, may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long connecting, and a response that the server does not hold back, may take.
+pub(in crate::cli::doctor) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection, with TLS or without.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A connection, with or without TLS.
+pub(in crate::cli::doctor) trait Stream:
+    AsyncRead + AsyncWrite + Send + Unpin
+{
+}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// How connections are made.
+/// Establishes connections to the server of a URL.
 #[derive(Clone)]
-pub(super) struct Way {
-    /// The host that requests and the certificate are for.
+pub(in crate::cli::doctor) struct Connector {
+    /// The URL's host, which the certificate must be for.
     host: String,
-    /// The Host header.
+    /// The value of the `Host` header.
     authority: String,
-    /// Where to connect to.
+    /// The host and port to connect to.
     to: (String, u16),
     tls: Option<TlsConnector>,
 }
 
-impl Way {
-    /// To the target's host, or to `connect_to` (`HOST` or `HOST:PORT`) in its place.
+impl Connector {
+    /// Connects to the target's host, or to `connect_to` (`HOST` or `HOST:PORT`) in its place;
+    /// `insecure` accepts any certificate.
     ///
     /// # Errors
-    /// What is wrong with `connect_to`.
-    pub(super) fn new(
+    /// A message that says what is wrong with `connect_to`.
+    pub(in crate::cli::doctor) fn new(
         target: &Target,
         connect_to: Option<&str>,
         insecure: bool,
-    ) -> Result<Way, String> {
+    ) -> Result<Connector, String> {
         let url = target.endpoint();
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default().unwrap_or(80);
         let to = match connect_to {
-            Some(text) => address(text, port)?,
+            Some(text) => parse_address(text, port)?,
             None => (host.trim_matches(['[', ']']).to_owned(), port),
         };
         let authority = url.port().map_or(host.clone(), |port| format!("{host}:{port}"));
         let tls = (url.scheme() == "wss").then(|| tls::connector(insecure));
-        Ok(Way { host, authority, to, tls })
+        Ok(Connector { host, authority, to, tls })
     }
 
-    /// The Host header of every request.
-    pub(super) fn authority(&self) -> &str {
+    /// The value of the `Host` header of every request.
+    pub(in crate::cli::doctor) fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Whether requests are encrypted.
-    pub(super) fn is_tls(&self) -> bool {
+    /// Whether connections use TLS.
+    pub(in crate::cli::doctor) fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// The address that the name stands for.
-    pub(super) async fn resolve(&self) -> Result<SocketAddr, Fault> {
+    /// Resolves the host to its first address.
+    pub(in crate::cli::doctor) async fn resolve(&self) -> Result<SocketAddr, Fault> {
         let unresolved = |reason: String| Fault::Unresolved { host: self.to.0.clone(), reason };
-        let found = timeout(PATIENCE, lookup_host((self.to.0.as_str(), self.to.1))).await;
+        let found = timeout(TIMEOUT, lookup_host((self.to.0.as_str(), self.to.1))).await;
         let mut found = found
-            .map_err(|_| unresolved("no answer from DNS".to_owned()))?
-            .map_err(|error| unresolved(resolver_says(&error)))?;
+            .map_err(|_| unresolved("no response from DNS".to_owned()))?
+            .map_err(|error| unresolved(resolver_message(&error)))?;
         found.next().ok_or_else(|| unresolved("it has no address".to_owned()))
     }
 
-    /// A new connection.
-    pub(super) async fn dial(&self) -> Result<Box<dyn Stream>, Fault> {
+    /// Establishes a connection.
+    pub(in crate::cli::doctor) async fn connect(&self) -> Result<Box<dyn Stream>, Fault> {
         let address = self.resolve().await?;
         let unreachable =
             |reason: String| Fault::Unreachable { address: address.to_string(), reason };
-        let tcp = timeout(PATIENCE, TcpStream::connect(address))
+        let tcp = timeout(TIMEOUT, TcpStream::connect(address))
             .await
-            .map_err(|_| unreachable("no answer".to_owned()))?
-            .map_err(|error| unreachable(system_says(&error)))?;
+            .map_err(|_| unreachable("no response".to_owned()))?
+            .map_err(|error| unreachable(os_message(&error)))?;
         let _ = tcp.set_nodelay(true);
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
         let name = ServerName::try_from(self.host.trim_matches(['[', ']']).to_owned())
-            .map_err(|_| self.tls_fault("the URL's host is no name".to_owned(), false))?;
-        let stream = timeout(PATIENCE, tls.connect(name, tcp)).await;
+            .map_err(|_| self.tls_fault("the URL's host is not a valid name".to_owned(), false))?;
+        let stream = timeout(TIMEOUT, tls.connect(name, tcp)).await;
         let stream = stream
-            .map_err(|_| self.tls_fault("no answer".to_owned(), false))?
+            .map_err(|_| self.tls_fault("no response".to_owned(), false))?
             .map_err(|error| self.tls_error(&error))?;
         Ok(Box::new(stream))
     }
@@ -107,8 +111,8 @@ impl Way {
     }
 }
 
-/// `HOST`, `HOST:PORT`, `[V6]:PORT`, or an address alone.
-fn address(text: &str, port: u16) -> Result<(String, u16), String> {
+/// Parses `HOST`, `HOST:PORT`, `[V6]:PORT` or an IP address; `port` is the default.
+fn parse_address(text: &str, port: u16) -> Result<(String, u16), String> {
     let expected = || format!("expected HOST or HOST:PORT, found `{text}`");
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
         return Ok((ip.to_string(), port));
@@ -122,12 +126,12 @@ fn address(text: &str, port: u16) -> Result<(String, u16), String> {
     if is_name { Ok((host.to_owned(), port)) } else { Err(expected()) }
 }
 
-fn resolver_says(error: &io::Error) -> String {
+fn resolver_message(error: &io::Error) -> String {
     error.to_string().trim_start_matches("failed to lookup address information: ").to_owned()
 }
 
-/// The operating system's words, without its number.
-pub(super) fn system_says(error: &io::Error) -> String {
+/// The operating system's message, without the error number.
+pub(in crate::cli::doctor) fn os_message(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
@@ -140,27 +144,27 @@ pub(super) fn system_says(error: &io::Error) -> String {
 mod tests {
     use super::*;
 
-    fn way(url: &str, to: Option<&str>) -> Way {
-        Way::new(&Target::new(url).unwrap(), to, false).unwrap()
+    fn connector(url: &str, to: Option<&str>) -> Connector {
+        Connector::new(&Target::new(url).unwrap(), to, false).unwrap()
     }
 
     #[test]
-    fn the_port_is_the_url_s_unless_another_is_named() {
-        assert_eq!(way("http://a", None).to, ("a".to_owned(), 80));
-        assert_eq!(way("https://a", None).to, ("a".to_owned(), 443));
-        assert_eq!(way("https://a:8443", Some("t.svc")).to, ("t.svc".to_owned(), 8443));
-        assert_eq!(way("https://a", Some("t.svc:1")).to, ("t.svc".to_owned(), 1));
-        assert_eq!(way("http://a", Some("::1")).to, ("::1".to_owned(), 80));
-        assert_eq!(way("http://a", Some("[::1]:81")).to, ("::1".to_owned(), 81));
-        assert_eq!(way("http://[::1]:3000", None).to, ("::1".to_owned(), 3000));
-        assert_eq!(way("http://a:81", Some("t")).authority(), "a:81");
-        assert_eq!(way("http://a:80", Some("t")).authority(), "a");
+    fn the_port_is_the_url_s_unless_connect_to_names_one() {
+        assert_eq!(connector("http://a", None).to, ("a".to_owned(), 80));
+        assert_eq!(connector("https://a", None).to, ("a".to_owned(), 443));
+        assert_eq!(connector("https://a:8443", Some("t.svc")).to, ("t.svc".to_owned(), 8443));
+        assert_eq!(connector("https://a", Some("t.svc:1")).to, ("t.svc".to_owned(), 1));
+        assert_eq!(connector("http://a", Some("::1")).to, ("::1".to_owned(), 80));
+        assert_eq!(connector("http://a", Some("[::1]:81")).to, ("::1".to_owned(), 81));
+        assert_eq!(connector("http://[::1]:3000", None).to, ("::1".to_owned(), 3000));
+        assert_eq!(connector("http://a:81", Some("t")).authority(), "a:81");
+        assert_eq!(connector("http://a:80", Some("t")).authority(), "a");
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_connect_to_is_refused() {
         for text in ["", ":80", "http://a", "a:b", "a:99999"] {
-            assert!(address(text, 80).is_err(), "{text}");
+            assert!(parse_address(text, 80).is_err(), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`Socket`]: an Engine.IO session over a WebSocket, from the start or after polling.
+//! [`WebSocketSession`]: an Engine.IO session over a WebSocket, from the start or upgraded.
 
 use std::time::Duration;
 
@@ -9,122 +9,130 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::dial::{PATIENCE, Stream, Way, system_says};
-use super::fault::Fault;
-use super::polling::{Jar, Open, Polling, granted};
+use super::connector::{Connector, Stream, TIMEOUT, os_message};
+use super::cookies::CookieJar;
+use super::open_packet::OpenPacket;
+use super::polling::{PollingSession, is_connect};
+use crate::cli::doctor::fault::Fault;
 use rookery_client::Target;
 use rookery_protocol::packet;
 
 /// A session over a WebSocket.
-pub(super) struct Socket {
+pub(in crate::cli::doctor) struct WebSocketSession {
     stream: WebSocketStream<Box<dyn Stream>>,
-    pub(super) open: Open,
+    /// The session's first packet.
+    pub(in crate::cli::doctor) open: OpenPacket,
+    /// When the WebSocket was established.
     since: Instant,
 }
 
-impl Socket {
-    /// A session that starts with a WebSocket.
+impl WebSocketSession {
+    /// Opens a session with a WebSocket from the start.
     ///
     /// # Errors
-    /// Whatever is on the way.
-    pub(super) async fn open(way: &Way, target: &Target) -> Result<Socket, Fault> {
+    /// When the handshake fails, or the first packet is not an open packet.
+    pub(in crate::cli::doctor) async fn open(
+        connector: &Connector,
+        target: &Target,
+    ) -> Result<WebSocketSession, Fault> {
         let what = "the WebSocket";
-        let address = format!("{}?EIO=4&transport=websocket", target.endpoint().path());
-        let mut stream = shake_hands(way, &address, &Jar::default()).await?;
+        let path = format!("{}?EIO=4&transport=websocket", target.endpoint().path());
+        let mut stream = handshake(connector, &path, &CookieJar::default()).await?;
         let since = Instant::now();
-        let text = text(&mut stream, what, since, PATIENCE).await?;
-        Ok(Socket { stream, open: Open::parse(what, &text)?, since })
+        let text = receive(&mut stream, what, since, TIMEOUT).await?;
+        Ok(WebSocketSession { stream, open: OpenPacket::parse(what, &text)?, since })
     }
 
-    /// Takes a polling session over to a WebSocket, as stock clients do: with a poll that waits.
+    /// Upgrades a polling session as stock clients do, with a poll in progress.
     ///
     /// # Errors
-    /// Whatever is on the way.
-    pub(super) async fn upgrade(mut polling: Polling) -> Result<Socket, Fault> {
+    /// When the handshake, the probe or the poll fails.
+    pub(in crate::cli::doctor) async fn upgrade(
+        mut polling: PollingSession,
+    ) -> Result<WebSocketSession, Fault> {
         let what = "the upgrade";
-        let address =
-            format!("{}?EIO=4&transport=websocket&sid={}", polling.path, polling.open.sid);
-        let (way, jar, open) = (polling.way.clone(), polling.jar.clone(), polling.open.clone());
+        let path = format!("{}?EIO=4&transport=websocket&sid={}", polling.path, polling.open.sid);
+        let (connector, cookies) = (polling.connector.clone(), polling.cookies.clone());
+        let open = polling.open.clone();
         let probe = async {
-            let mut stream = shake_hands(&way, &address, &jar).await?;
+            let mut stream = handshake(&connector, &path, &cookies).await?;
             let since = Instant::now();
             send(&mut stream, "2probe", since).await?;
-            let answer = text(&mut stream, what, since, PATIENCE).await?;
-            if answer != "3probe" {
-                return Err(Fault::foreign(what, answer.as_bytes()));
+            let reply = receive(&mut stream, what, since, TIMEOUT).await?;
+            if reply != "3probe" {
+                return Err(Fault::not_engine_io(what, reply.as_bytes()));
             }
             Ok((stream, since))
         };
-        // The server ends the waiting poll when it has seen the probe.
-        let wait = async {
-            let ended = polling.packet(open.silence()).await;
-            ended.map(drop)
-        };
-        let ((mut stream, since), ()) = tokio::try_join!(probe, wait)?;
+        // The server completes the poll when it receives the probe.
+        let poll = async { polling.packet(open.heartbeat_timeout()).await.map(drop) };
+        let ((mut stream, since), ()) = tokio::try_join!(probe, poll)?;
         send(&mut stream, "5", since).await?;
-        Ok(Socket { stream, open, since })
+        Ok(WebSocketSession { stream, open, since })
     }
 
-    /// Asks for the namespace and waits for the server's word.
+    /// Connects to the namespace.
     ///
     /// # Errors
-    /// [`Fault::Refused`], or whatever is on the way.
-    pub(super) async fn connect(&mut self, target: &Target) -> Result<(), Fault> {
+    /// [`Fault::Refused`], or when the connection is cut off.
+    pub(in crate::cli::doctor) async fn connect(&mut self, target: &Target) -> Result<(), Fault> {
         let auth = target.auth();
-        let connect = packet::encode_connect(target.namespace_name(), auth.as_ref());
+        let connect = packet::encode_connect(target.namespace(), auth.as_ref());
         self.send(&format!("4{connect}")).await?;
         loop {
-            let text = self.packet(PATIENCE).await?;
-            if let Some(granted) = granted(&text, target)? {
-                return Ok(granted);
+            if is_connect(&self.packet(TIMEOUT).await?, target)? {
+                return Ok(());
             }
         }
     }
 
-    /// Sends one packet.
-    pub(super) async fn send(&mut self, packet: &str) -> Result<(), Fault> {
+    /// Sends a packet.
+    pub(in crate::cli::doctor) async fn send(&mut self, packet: &str) -> Result<(), Fault> {
         send(&mut self.stream, packet, self.since).await
     }
 
-    /// The next packet, within `limit`.
-    pub(super) async fn packet(&mut self, limit: Duration) -> Result<String, Fault> {
-        match text(&mut self.stream, "the WebSocket", self.since, limit).await? {
-            end if end.starts_with('1') => Err(Fault::Ended),
+    /// Receives the next packet, within `limit`.
+    pub(in crate::cli::doctor) async fn packet(
+        &mut self,
+        limit: Duration,
+    ) -> Result<String, Fault> {
+        match receive(&mut self.stream, "the WebSocket", self.since, limit).await? {
+            close if close.starts_with('1') => Err(Fault::SessionClosed),
             packet => Ok(packet),
         }
     }
 
-    /// Ends the session, waiting at most a second for it.
-    pub(super) async fn close(mut self) {
-        let goodbye = async {
+    /// Closes the session within one second, without regard to errors.
+    pub(in crate::cli::doctor) async fn close(mut self) {
+        let leave = async {
             let _ = self.send("1").await;
             let _ = self.stream.close(None).await;
         };
-        let _ = timeout(Duration::from_secs(1), goodbye).await;
+        let _ = timeout(Duration::from_secs(1), leave).await;
     }
 }
 
-async fn shake_hands(
-    way: &Way,
-    address: &str,
-    jar: &Jar,
+async fn handshake(
+    connector: &Connector,
+    path_and_query: &str,
+    cookies: &CookieJar,
 ) -> Result<WebSocketStream<Box<dyn Stream>>, Fault> {
-    let what = "the WebSocket's handshake";
-    let url = format!("ws://{}{address}", way.authority());
+    let what = "the WebSocket handshake";
+    let url = format!("ws://{}{path_and_query}", connector.authority());
     let mut request = url
         .into_client_request()
-        .map_err(|error| Fault::foreign(what, error.to_string().as_bytes()))?;
-    request.headers_mut().extend(jar.header().map(|cookies| (header::COOKIE, cookies)));
-    let stream = way.dial().await?;
+        .map_err(|error| Fault::not_engine_io(what, error.to_string().as_bytes()))?;
+    request.headers_mut().extend(cookies.header().map(|cookies| (header::COOKIE, cookies)));
+    let stream = connector.connect().await?;
     let since = Instant::now();
-    match timeout(PATIENCE, client_async(request, stream)).await {
+    match timeout(TIMEOUT, client_async(request, stream)).await {
         Ok(Ok((stream, _))) => Ok(stream),
         Ok(Err(WsError::Http(response))) => {
             let status = response.status().as_u16();
             Err(Fault::status(what, status, &response.into_body().unwrap_or_default()))
         }
-        Ok(Err(error)) => Err(cut(what, since, &error)),
-        Err(_) => Err(Fault::Silent { what, limit: PATIENCE }),
+        Ok(Err(error)) => Err(cut_off(what, since, &error)),
+        Err(_) => Err(Fault::TimedOut { what, limit: TIMEOUT }),
     }
 }
 
@@ -134,13 +142,13 @@ async fn send(
     since: Instant,
 ) -> Result<(), Fault> {
     let what = "the WebSocket";
-    match timeout(PATIENCE, stream.send(Message::text(packet))).await {
-        Ok(sent) => sent.map_err(|error| cut(what, since, &error)),
-        Err(_) => Err(Fault::Silent { what, limit: PATIENCE }),
+    match timeout(TIMEOUT, stream.send(Message::text(packet))).await {
+        Ok(sent) => sent.map_err(|error| cut_off(what, since, &error)),
+        Err(_) => Err(Fault::TimedOut { what, limit: TIMEOUT }),
     }
 }
 
-async fn text(
+async fn receive(
     stream: &mut WebSocketStream<Box<dyn Stream>>,
     what: &'static str,
     since: Instant,
@@ -151,23 +159,23 @@ async fn text(
             match stream.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                 Some(Ok(Message::Close(_))) | None => return Err(closed(what, since)),
-                // Attachments of events that others publish, and the WebSocket's own pings.
+                // Attachments of events, and pings of the WebSocket protocol.
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(cut(what, since, &error)),
+                Some(Err(error)) => return Err(cut_off(what, since, &error)),
             }
         }
     };
-    timeout(limit, next).await.unwrap_or(Err(Fault::Silent { what, limit }))
+    timeout(limit, next).await.unwrap_or(Err(Fault::TimedOut { what, limit }))
 }
 
 fn closed(what: &'static str, since: Instant) -> Fault {
-    Fault::Cut { what, after: since.elapsed(), reason: "it was closed".to_owned() }
+    Fault::CutOff { what, after: since.elapsed(), reason: "it was closed".to_owned() }
 }
 
-fn cut(what: &'static str, since: Instant, error: &WsError) -> Fault {
+fn cut_off(what: &'static str, since: Instant, error: &WsError) -> Fault {
     let reason = match error {
-        WsError::Io(error) => system_says(error),
+        WsError::Io(error) => os_message(error),
         error => error.to_string(),
     };
-    Fault::Cut { what, after: since.elapsed(), reason }
+    Fault::CutOff { what, after: since.elapsed(), reason }
 }
