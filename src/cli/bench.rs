@@ -1,14 +1,14 @@
 //! `rookery bench`: measure a server under the load of many clients.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::server;
+use super::{report, server};
 use rookery_client::Target;
 use rookery_client::bench::{self, Api, Pace, Plan, Stage};
 use rookery_config::units::Period;
@@ -33,7 +33,7 @@ pub enum PublishVia {
   rookery bench --clients 5000 --rooms 500 --inflight 1 --pids \"$(pidof rookery)\"
   rookery bench --rate 20 --duration 30s --json report.json
   rookery bench --idle --clients 10000 --connect-rate 400 --pids 4711
-  rookery bench --url http://10.0.0.1:3000 --url http://10.0.0.2:3000 --publish-via api --api http://10.0.0.1:9090
+  rookery bench --url http://10.0.0.1:3000 --publish-via api --api http://10.0.0.1:9090
 
 By default `rookery serve` accepts 500 connections per second, and 100 events per second from each
 client: raise `limits` for a larger load.")]
@@ -62,9 +62,8 @@ pub struct Args {
     /// The size of each publication's argument, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
     pub payload: usize,
-    /// Keep this many publications in flight in each room [default: 4].
-    ///
-    /// The next ones follow when every member has received all of them.
+    /// Keep this many publications in flight in each room, and publish the next ones when every
+    /// member has received all of them [default: 4].
     #[arg(long, value_name = "K", group = "pace", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub inflight: Option<u32>,
     /// Publish at this rate per second, over all rooms.
@@ -107,17 +106,14 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let plan = plan(&args)?;
     let bar = Progress::new(&plan);
-    let report = bench::run(&plan, |stage| bar.show(stage));
+    let measured = bench::run(&plan, |stage| bar.show(stage));
     bar.bar.finish_and_clear();
-    let report = report?;
+    let measured = measured?;
     if let Some(path) = &args.json {
         let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
-        serde_json::to_writer_pretty(file, &report)?;
+        serde_json::to_writer_pretty(file, &measured)?;
     }
-    match write!(io::stdout(), "{report}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    report::print(&measured.to_string())
 }
 
 fn plan(args: &Args) -> anyhow::Result<Plan> {

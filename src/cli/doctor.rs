@@ -35,7 +35,7 @@ use transport::sessions::Sessions;
 Examples:
   rookery doctor https://chat.example.com
   rookery doctor https://chat.example.com --token \"$TOKEN\" --hold 2m
-  rookery doctor http://chat.example.com --connect-to traefik.traefik.svc    without DNS
+  rookery doctor http://chat.example.com --connect-to traefik.traefik.svc    # without DNS
 
 Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage.")]
 pub struct Args {

@@ -16,8 +16,8 @@ use rookery_ops::log;
 /// Run the Kubernetes operator, which deploys the servers that `Rookery` resources describe.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It connects to the cluster with its pod's service account, or else with your kubeconfig. The chart in
-charts/rookery installs it with the permissions that it needs.
+It connects to the cluster with its pod's service account, or else with your kubeconfig.
+The chart in charts/rookery installs it with the permissions that it needs.
 
 Examples:
   rookery operator

@@ -1,6 +1,5 @@
 //! `rookery pub`: publish one event to a room, as a client or through the HTTP API.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -8,7 +7,7 @@ use reqwest::Url;
 use serde::Serialize;
 
 use super::api;
-use super::report::Usage;
+use super::report::{self, Usage};
 use super::server::{ServerArgs, refusal};
 use rookery_client::Client;
 use rookery_protocol::Data;
@@ -86,10 +85,11 @@ async fn as_client(args: &Args) -> anyhow::Result<()> {
     if let Some(reason) = refusal(&ack) {
         bail!("refused by the server: {reason}");
     }
-    print(&match ack.as_slice() {
+    let text = match ack.as_slice() {
         [one] => serde_json::to_string(one)?,
         all => serde_json::to_string(all)?,
-    })
+    };
+    report::print(&format!("{text}\n"))
 }
 
 /// The body of `POST /api/publish`.
@@ -123,14 +123,7 @@ async fn through_api(url: &Url, args: &Args) -> anyhow::Result<()> {
     if !status.is_success() {
         bail!("refused by the server: {}", api::problem(status.as_u16(), &text));
     }
-    print(text.trim())
-}
-
-fn print(response: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout(), "{response}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    report::print(&format!("{}\n", text.trim()))
 }
 
 /// Parses one argument of the event.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::server::{ServerArgs, refusal};
 use rookery_client::{Backoff, Client, ClientError, Event, Target};
+use rookery_ops::log::colours_wanted;
 use rookery_protocol::Data;
 
 /// How long the server may take to acknowledge the join.
@@ -154,7 +155,7 @@ struct Line<'a> {
 
 impl Printer {
     fn new(json: bool) -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let wanted = colours_wanted();
         let terminal = io::stdout().is_terminal();
         Printer {
             json: json || !terminal,

@@ -25,7 +25,7 @@ use screen::Screen;
 use source::{Refused, Source};
 use state::{Action, State};
 
-/// Show the rooms with the highest latency, delivery rate or number of members, over all instances.
+/// Show the slowest, busiest or largest rooms, over all instances.
 ///
 /// Latency and rate are those of the last minute. On a terminal the table is refreshed until `q`;
 /// elsewhere it is printed once.
@@ -37,8 +37,8 @@ use state::{Action, State};
   rookery top --once                           one table, for a file or a ticket
   rookery top --json --interval 10s | jq -c '.rooms[0]'
 
-Keys: p, r, m sort by p99, rate, members; j, k and arrows scroll; / filters rooms by a prefix of
-their names, Esc clears it; space pauses; q quits.")]
+Keys: p, r, m sort by p99, rate, members; j, k and arrows scroll; / shows only rooms whose names
+start with what you type, Esc shows all; space pauses; q quits.")]
 pub struct Args {
     /// The URL of any instance's internal address.
     #[arg(long, value_name = "URL", env = "ROOKERY_API", default_value = "http://127.0.0.1:9090")]

@@ -24,9 +24,9 @@ mod server;
 mod swarm;
 
 pub use plan::{Api, Pace, Plan};
-pub use process::Usage;
 pub use report::{Latency, Memory, Report};
 
+use process::Usage;
 use report::Measurement;
 use swarm::Swarm;
 

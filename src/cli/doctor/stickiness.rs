@@ -44,10 +44,12 @@ impl fmt::Display for Stickiness {
         let cookies = self.cookies.join("`, `");
         match (cookies.is_empty(), self.cookie_required) {
             (false, true) => write!(f, " by the cookie `{cookies}`; without it, one was lost"),
-            (false, false) => write!(f, ", even without the cookie `{cookies}`: there is only one"),
+            (false, false) => {
+                write!(f, ", even without the cookie `{cookies}`: there is only one server")
+            }
             (true, _) => write!(
                 f,
-                ", and no cookie was set: there is only one, or clients are routed by their address"
+                ", and no cookie was set: there is only one server, or clients are routed by their address"
             ),
         }
     }
