@@ -132,8 +132,8 @@ async fn an_ingress_that_passes_no_upgrade_is_found() {
     let report = doctor(&[&Proxy::start(ways).await.url()]).await;
     report.fine("polling");
     report.fine("stickiness");
-    report.wrong("upgrade", &["the WebSocket's upgrade does not get through", "Traefik"]);
-    report.wrong("websocket", &["the WebSocket's upgrade does not get through"]);
+    report.wrong("upgrade", &["the WebSocket upgrade is blocked", "Traefik"]);
+    report.wrong("websocket", &["the WebSocket upgrade is blocked"]);
     assert_eq!(report.check("hold").len(), 1, "{}", report.text);
     report.fine("reconnect");
 }

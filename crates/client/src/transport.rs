@@ -22,8 +22,9 @@ const MAX_QUOTED: usize = 300;
 #[derive(Debug)]
 pub(super) struct Transport {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// The longest time without a message before the connection counts as lost.
-    silence: Duration,
+    /// The longest time without a message before the connection counts as lost; the timeout of the
+    /// target until the open packet arrives.
+    heartbeat_timeout: Duration,
     /// When the last message arrived.
     last_message: Instant,
     /// A packet whose attachments have not all arrived.
@@ -55,7 +56,7 @@ impl Transport {
             .map_err(|error| handshake_error(target, error))?;
         let mut transport = Transport {
             socket,
-            silence: target.timeout(),
+            heartbeat_timeout: target.timeout(),
             last_message: Instant::now(),
             partial: None,
         };
@@ -74,7 +75,7 @@ impl Transport {
         let open: Open = serde_json::from_str(&open).map_err(|_| {
             ClientError::Engine("the open packet has no pingInterval and pingTimeout")
         })?;
-        transport.silence =
+        transport.heartbeat_timeout =
             Duration::from_millis(open.ping_interval.saturating_add(open.ping_timeout));
         Ok(transport)
     }
@@ -150,7 +151,12 @@ impl Transport {
     }
 
     async fn message(&mut self) -> Result<Message, ClientError> {
-        match tokio::time::timeout_at(self.last_message + self.silence, self.socket.next()).await {
+        match tokio::time::timeout_at(
+            self.last_message + self.heartbeat_timeout,
+            self.socket.next(),
+        )
+        .await
+        {
             Ok(Some(Ok(Message::Close(_))) | None) => {
                 Err(ClientError::ConnectionLost("the server closed it".to_owned()))
             }
@@ -161,7 +167,7 @@ impl Transport {
             Ok(Some(Err(error))) => Err(lost(error)),
             Err(_) => Err(ClientError::ConnectionLost(format!(
                 "no message for {}",
-                humantime::format_duration(self.silence)
+                humantime::format_duration(self.heartbeat_timeout)
             ))),
         }
     }

@@ -139,7 +139,7 @@ impl Advisor {
             }
         };
         format!(
-            "the WebSocket's upgrade does not get through. {controller}\n\
+            "the WebSocket upgrade is blocked. {controller}\n\
              a load balancer or CDN in front of the ingress must allow WebSockets, or forward TCP"
         )
     }
@@ -200,9 +200,7 @@ mod tests {
             let advisor = advisor(controller);
             assert!(advisor.fix(Step::Polling, &unknown).contains(sticky));
             assert!(advisor.fix(Step::Hold, &cut_off).contains(idle));
-            assert!(
-                advisor.fix(Step::WebSocket, &cut_off).contains("upgrade does not get through")
-            );
+            assert!(advisor.fix(Step::WebSocket, &cut_off).contains("upgrade is blocked"));
         }
     }
 
