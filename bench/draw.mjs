@@ -1,4 +1,4 @@
-// The table and the picture.
+// Draws the table and the bar chart of the results.
 
 import { SYSTEMS } from "./rows.mjs";
 
@@ -14,7 +14,7 @@ const count = (number) =>
 const shown = (number, row) =>
   !Number.isFinite(number) ? "" : row.unit ? `${number.toFixed(1)} ${row.unit}` : count(number);
 
-// From rounds of reports to one line: medians, and the median of the rounds' ratios to Node.
+// Summarises the reports of all rounds in one line: medians, and the median of each round's ratio to Node.
 export function summarise(row, rounds) {
   const of = (system, number) => median(rounds.map((round) => round[system] && number(round[system])));
   const values = Object.fromEntries(row.systems.map((system) => [system, of(system, row.metric)]));
@@ -42,9 +42,9 @@ export function table(lines, facts) {
     "",
     `${facts.date}. ${facts.versions}. ${facts.machine}. ${facts.method}`,
     "",
-    "Deliveries for each second of the server's CPU time (user and kernel), unless said otherwise.",
+    "Deliveries per second of the server's CPU time (user and kernel), unless stated otherwise.",
     "",
-    "| What | Rookery | Node socket.io | bare loop | Rookery / Node | wanted | |",
+    "| Load | Rookery | Node socket.io | bare loop | Rookery / Node | target | met |",
     "|---|--:|--:|--:|--:|---|---|",
   ];
   for (const line of lines) {
@@ -60,7 +60,7 @@ export function table(lines, facts) {
     }
   }
   out.push("", ...facts.notes.flatMap((note) => [note, ""]));
-  out.push("The bare loop is one epoll loop that does nothing but one send(2) for each delivery.", "");
+  out.push("The bare loop is one epoll loop that makes one send(2) for each delivery and does nothing else.", "");
   out.push("![Deliveries per CPU second](deliveries.svg)", "");
   return out.join("\n");
 }
@@ -68,7 +68,7 @@ export function table(lines, facts) {
 const COLOURS = { rookery: "#0f766e", node: "#94a3b8", bare: "#d97706" };
 const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 
-// Bars of deliveries per CPU second, a group for each row that counts them.
+// A bar chart of deliveries per CPU second, with a group for each row in this unit.
 export function picture(lines, facts) {
   const groups = lines.filter((line) => !line.row.unit && line.row.systems.length > 0);
   const most = Math.max(...groups.flatMap((line) => Object.values(line.values).filter(Number.isFinite)));

@@ -1,11 +1,11 @@
 // Measures Rookery against a Node Socket.IO server and a bare epoll loop, and writes the table and
-// the picture to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for one row.
+// the chart to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for one row.
 //
 //   node bench/run.mjs [--rounds 5] [--seconds 10] [--only hot-4,rooms] [--no-build] [--check]
 //
-// Every server runs on core 0 alone, the generator (and Redis) on core 1. Within a round each row is
-// measured for every system in turn, each time on a fresh server; a ratio is the median of the
-// rounds' ratios. With --check the exit code is 1 when a target is missed.
+// Every server is pinned to core 0, the generator (and Redis) to core 1. Within a round, each row is
+// measured for every system in turn, each time with a new server; a ratio is the median of the rounds'
+// ratios. With --check the exit code is 1 when a target is missed.
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -33,14 +33,14 @@ const wanted = (row) => !options.only || options.only.split(",").includes(row.ke
 const present = (program) => spawnSync(program, ["--version"]).status === 0;
 const say = (text) => process.stderr.write(`${text}\n`);
 
-if (cores < 2) throw new Error("two cores are needed: one for the server, one for the generator");
-if (!present("taskset")) throw new Error("taskset is needed: install util-linux");
+if (cores < 2) throw new Error("the benchmark needs two cores: one for the server, one for the generator");
+if (!present("taskset")) throw new Error("the benchmark needs taskset: install util-linux");
 if (!options["no-build"]) build();
 
 const notes = [];
 const rows = ROWS.filter(wanted).filter((row) => {
   if (!row.instances || present("redis-server")) return true;
-  notes.push(`Not measured, for want of redis-server: ${row.name}.`);
+  notes.push(`Not measured, because redis-server is missing: ${row.name}.`);
   return false;
 });
 const lines = await measureAll();
@@ -81,7 +81,7 @@ async function measureAll() {
   ];
 }
 
-// One system under one row's load.
+// Measures one system under one row's load.
 async function measure(row, system) {
   const redis = row.instances ? await startRedis("1") : undefined;
   const servers = [];

@@ -132,8 +132,8 @@ async fn an_ingress_that_passes_no_upgrade_is_found() {
     let report = doctor(&[&Proxy::start(ways).await.url()]).await;
     report.fine("polling");
     report.fine("stickiness");
-    report.wrong("upgrade", &["the WebSocket's upgrade does not get through", "Traefik"]);
-    report.wrong("websocket", &["the WebSocket's upgrade does not get through"]);
+    report.wrong("upgrade", &["the WebSocket upgrade is blocked", "Traefik"]);
+    report.wrong("websocket", &["the WebSocket upgrade is blocked"]);
     assert_eq!(report.check("hold").len(), 1, "{}", report.text);
     report.fine("reconnect");
 }
@@ -161,7 +161,7 @@ async fn answers_that_are_not_rookery_s_are_told_apart() {
         ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "ingress.host"),
         ("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", "kubectl get rk"),
         ("HTTP/1.1 308 Permanent Redirect\r\ncontent-length: 0\r\n\r\n", "redirects"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "something else than Rookery"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "something other than Rookery"),
     ] {
         let proxy = Proxy::start(Ways { answer: Some(answer), ..Ways::default() }).await;
         doctor(&[&proxy.url()]).await.wrong("handshake", &[says]);

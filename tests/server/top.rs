@@ -186,8 +186,8 @@ async fn what_is_wrong_is_shown_above_the_last_table() {
     let mut terminal = Terminal::start(&args, &[]);
     terminal.shows(r"room-\u{1b}[2J").await;
     signal(servers[1].pid(), "STOP");
-    terminal.shows("not answered: ").await;
-    assert_eq!(terminal.colour("not answered"), vt100::Color::Idx(3));
+    terminal.shows("no response from: ").await;
+    assert_eq!(terminal.colour("no response from"), vt100::Color::Idx(3));
     signal(servers[1].pid(), "CONT");
     terminal.shows("2 pods").await;
     drop(servers);

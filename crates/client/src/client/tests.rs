@@ -1,4 +1,4 @@
-//! Against a WebSocket server of a few lines that follows a script.
+//! The client against a scripted WebSocket server.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ impl Peer {
     }
 }
 
-/// A server that runs `script` with its one client.
+/// Starts a server that runs `script` with its only client.
 async fn server<F: Future<Output = ()> + Send + 'static>(
     script: impl FnOnce(Peer) -> F + Send + 'static,
 ) -> (Target, tokio::task::JoinHandle<()>) {
@@ -51,7 +51,7 @@ async fn server<F: Future<Output = ()> + Send + 'static>(
 }
 
 #[tokio::test]
-async fn connects_with_its_token_and_exchanges_events() {
+async fn it_connects_with_its_token_and_exchanges_events() {
     let (target, server) = server(|mut peer| async move {
         peer.send(OPEN).await;
         assert_eq!(peer.text().await, r#"40/n,{"token":"T"}"#);
@@ -63,19 +63,19 @@ async fn connects_with_its_token_and_exchanges_events() {
         assert_eq!(peer.text().await, r#"43/n,5["ok"]"#);
     })
     .await;
-    let target = target.namespace("n").unwrap().token(Some("T"));
+    let target = target.with_namespace("n").unwrap().with_token(Some("T"));
     let mut client = Client::connect(&target).await.unwrap();
-    assert_eq!(client.session(), "abc");
+    assert_eq!(client.session_id(), "abc");
     client.emit("hi", &[Data::Number(1.into())]).await.unwrap();
     let event = client.next().await.unwrap();
-    assert_eq!((event.name.as_str(), event.id), ("there", Some(5)));
+    assert_eq!((event.name.as_str(), event.ack_id), ("there", Some(5)));
     assert!(matches!(&event.args[0], Data::Object(entries) if entries[0].0 == "b"));
-    client.answer(5, &["ok".into()]).await.unwrap();
+    client.ack(5, &["ok".into()]).await.unwrap();
     server.await.unwrap();
 }
 
 #[tokio::test]
-async fn binary_goes_both_ways() {
+async fn binary_arguments_are_sent_and_received() {
     let (target, server) = server(|mut peer| async move {
         peer.send(OPEN).await;
         peer.text().await;
@@ -99,7 +99,7 @@ async fn binary_goes_both_ways() {
 }
 
 #[tokio::test]
-async fn an_answer_finds_its_event_and_events_before_it_are_kept() {
+async fn events_that_arrive_before_an_acknowledgement_are_kept() {
     let (target, server) = server(|mut peer| async move {
         peer.send(OPEN).await;
         peer.text().await;
@@ -119,7 +119,7 @@ async fn an_answer_finds_its_event_and_events_before_it_are_kept() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_its_code() {
+async fn a_refused_connect_carries_its_code() {
     let (target, server) = server(|mut peer| async move {
         peer.send(OPEN).await;
         assert_eq!(peer.text().await, "40");
@@ -133,7 +133,7 @@ async fn a_refusal_has_its_code() {
 }
 
 #[tokio::test]
-async fn dismissed_and_lost_are_told_apart() {
+async fn a_disconnect_is_final_and_a_lost_connection_is_temporary() {
     for (last, temporary) in [("41", false), ("1", true)] {
         let (target, server) = server(move |mut peer| async move {
             peer.send(OPEN).await;
@@ -145,13 +145,13 @@ async fn dismissed_and_lost_are_told_apart() {
         let mut client = Client::connect(&target).await.unwrap();
         let error = client.next().await.unwrap_err();
         assert_eq!(error.is_temporary(), temporary, "{error}");
-        assert_eq!(matches!(error, ClientError::Dismissed), !temporary);
+        assert_eq!(matches!(error, ClientError::Disconnected), !temporary);
         server.await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn nonsense_from_the_server_is_an_error() {
+async fn an_invalid_packet_from_the_server_is_an_error() {
     for nonsense in ["hello", "42{", "451-[\"b\"]\u{0}", "42[\"connect\"]", "4"] {
         let (target, server) = server(move |mut peer| async move {
             peer.send(OPEN).await;
@@ -172,7 +172,7 @@ async fn nonsense_from_the_server_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_noticed() {
+async fn a_silent_server_counts_as_a_lost_connection() {
     let (target, _server) = server(|mut peer| async move {
         peer.send(r#"0{"sid":"e","upgrades":[],"pingInterval":200,"pingTimeout":100}"#).await;
         peer.text().await;
@@ -180,14 +180,14 @@ async fn a_silent_server_is_noticed() {
         std::future::pending::<()>().await;
     })
     .await;
-    let target = target.timeout(LONG * 100);
+    let target = target.with_timeout(LONG * 100);
     let mut client = Client::connect(&target).await.unwrap();
     let error = client.next().await.unwrap_err();
-    assert_eq!(error.to_string(), "the connection was lost: nothing heard for 300ms");
+    assert_eq!(error.to_string(), "the connection was lost: no message for 300ms");
 }
 
 #[tokio::test]
-async fn nobody_there_says_how_to_start_a_server() {
+async fn an_unreachable_server_error_says_how_to_start_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -198,11 +198,11 @@ async fn nobody_there_says_how_to_start_a_server() {
 }
 
 #[test]
-fn targets() {
-    let endpoint = |url: &str| Target::new(url).unwrap().path("/a/b").endpoint.to_string();
+fn a_target_accepts_http_and_websocket_urls_only() {
+    let endpoint = |url: &str| Target::new(url).unwrap().with_path("/a/b").endpoint().to_string();
     assert_eq!(endpoint("https://h"), "wss://h/a/b/?EIO=4&transport=websocket");
     assert_eq!(endpoint("ws://h:1/x?y#z"), "ws://h:1/a/b/?EIO=4&transport=websocket");
     assert!(Target::new("localhost:3000").is_err());
     assert!(Target::new("ftp://h").is_err());
-    assert!(Target::new("http://h").unwrap().namespace("/a,b").is_err());
+    assert!(Target::new("http://h").unwrap().with_namespace("/a,b").is_err());
 }

@@ -1,4 +1,4 @@
-//! TLS as a browser does it, or without asking who vouches for a certificate.
+//! TLS with the system's trusted certificates, or without verification.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-/// A connector that offers HTTP/1.1: what a WebSocket's handshake is.
+/// A connector that offers HTTP/1.1, which the WebSocket handshake requires.
 ///
-/// It trusts the certificates of the system, or of the file that `SSL_CERT_FILE` names; with
-/// `insecure`, every certificate.
+/// It trusts the system's certificates, or those in the file that `SSL_CERT_FILE` names; with
+/// `insecure`, any certificate.
 pub(super) fn connector(insecure: bool) -> TlsConnector {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .expect("the provider has TLS 1.2 and 1.3");
     let mut config = if insecure {
-        let anybody = Arc::new(Anybody(provider));
-        builder.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth()
+        let verifier = Arc::new(AcceptAnyCertificate(provider));
+        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
     } else {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -29,11 +29,11 @@ pub(super) fn connector(insecure: bool) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-/// Takes every certificate; what is said is still encrypted, with whoever answers.
+/// Accepts any certificate: the connection is encrypted, but the server is not authenticated.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
