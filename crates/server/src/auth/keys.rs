@@ -1,11 +1,17 @@
 //! [`KeySet`]: the keys that tokens are verified with.
 
-use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+use aws_lc_rs::signature::{
+    self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
+};
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
 /// The smallest RSA modulus (RFC 7518, section 3.3).
 const MIN_RSA_BITS: usize = 2048;
+
+/// What RSA keys are parsed for; every RSA algorithm takes the same keys.
+const RSA: &RsaParameters = &signature::RSA_PKCS1_2048_8192_SHA256;
 
 /// How many keys of a key set are used; a token that names no key is tried with each.
 const MAX_KEYS: usize = 100;
@@ -137,31 +143,46 @@ fn published_key(jwk: Jwk) -> Option<Key> {
     Some(Key { id: jwk.common.key_id, algorithm: own.or(curve), decoding })
 }
 
-/// Checks that a key can verify at all, and gives the only algorithm of its curve.
+/// Checks that a key can verify signatures. Returns the algorithm of its curve for an elliptic-curve
+/// key, which works with no other.
 fn usable(key: &DecodingKey) -> Result<Option<Algorithm>, String> {
     let length = key.try_get_as_bytes().map_or(0, <[u8]>::len);
-    let (algorithm, only) = match key.family() {
-        AlgorithmFamily::Hmac if length == 0 => return Err("the secret is empty".to_owned()),
-        AlgorithmFamily::Hmac => (Algorithm::HS256, false),
+    match key.family() {
+        AlgorithmFamily::Hmac if length == 0 => Err("the secret is empty".to_owned()),
+        AlgorithmFamily::Hmac => Ok(None),
         AlgorithmFamily::Rsa => {
             let bits = rsa_bits(key)?;
             if bits < MIN_RSA_BITS {
                 return Err(format!("the RSA key has {bits} bits; use {MIN_RSA_BITS} or more"));
             }
-            (Algorithm::RS256, false)
+            parse(key, RSA).map(|()| None)
         }
-        AlgorithmFamily::Ec => match length {
-            33 | 65 => (Algorithm::ES256, true),
-            49 | 97 => (Algorithm::ES384, true),
-            _ => return Err("the EC key is not on P-256 or P-384".to_owned()),
-        },
-        // The library takes the first 32 bytes of an Ed25519 key without looking.
-        AlgorithmFamily::Ed if length != 32 => return Err("the key is not Ed25519".to_owned()),
-        AlgorithmFamily::Ed => (Algorithm::EdDSA, true),
+        AlgorithmFamily::Ec => {
+            let (algorithm, verification): (_, &'static dyn VerificationAlgorithm) = match length {
+                33 | 65 => (Algorithm::ES256, &signature::ECDSA_P256_SHA256_FIXED),
+                49 | 97 => (Algorithm::ES384, &signature::ECDSA_P384_SHA384_FIXED),
+                _ => return Err("the EC key is not on P-256 or P-384".to_owned()),
+            };
+            parse(key, verification).map(|()| Some(algorithm))
+        }
+        // jsonwebtoken does not check the length of an Ed25519 key when it reads one.
+        AlgorithmFamily::Ed if length != 32 => Err("the key is not Ed25519".to_owned()),
+        AlgorithmFamily::Ed => parse(key, &signature::ED25519).map(|()| Some(Algorithm::EdDSA)),
+    }
+}
+
+/// Parses the key as every verification does. jsonwebtoken keeps the bytes of a key unread, so
+/// a point that is not on its curve would otherwise go unnoticed until the first token.
+fn parse(key: &DecodingKey, algorithm: &'static dyn VerificationAlgorithm) -> Result<(), String> {
+    let parsed = match key.kind() {
+        DecodingKeyKind::SecretOrDer(bytes) => {
+            ParsedPublicKey::new(algorithm, bytes).map_err(|error| error.to_string())
+        }
+        DecodingKeyKind::RsaModulusExponent { n, e } => RsaPublicKeyComponents { n, e }
+            .to_parsed_public_key(RSA)
+            .map_err(|_| "its modulus and exponent are no RSA key".to_owned()),
     };
-    (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
-        .map_err(|error| format!("the key cannot be used: {error}"))?;
-    Ok(only.then_some(algorithm))
+    parsed.map(drop).map_err(|error| format!("the key cannot be used: {error}"))
 }
 
 fn rsa_bits(key: &DecodingKey) -> Result<usize, String> {
@@ -271,6 +292,8 @@ mod tests {
             with(jwk(testing::ED, Algorithm::EdDSA, None), "x", json!("AAAA")),
             with(jwk(testing::EC256, Algorithm::ES256, None), "alg", json!("ES384")),
             with(jwk(testing::EC256, Algorithm::ES256, None), "x", json!("AAAA")),
+            with(jwk(testing::EC256, Algorithm::ES256, None), "x", json!("A".repeat(43))),
+            with(rsa(), "e", json!("AA")),
             json!({"kty": "oct", "k": ""}),
             json!({}),
             json!("text"),
