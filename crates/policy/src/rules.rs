@@ -1,14 +1,15 @@
-//! [`Rules`]: who may join and publish, room by room.
+//! [`Rules`]: who may join rooms and publish to them.
 
 use std::sync::Arc;
 
 use cel::Env;
 
-use crate::RoomRule;
-
-use super::expression::{Expression, Scope};
-use super::pattern::Pattern;
-use super::subject::Subject;
+use crate::decision::{Decision, Permission, Reason};
+use crate::expression::{Expression, Scope};
+use crate::pattern::Pattern;
+use crate::room_rule::RoomRule;
+use crate::rule_error::RuleError;
+use crate::subject::Subject;
 
 /// The class of rooms that no rule matches.
 const DEFAULT_CLASS: &str = "default";
@@ -23,61 +24,12 @@ pub struct Rules {
 #[derive(Debug)]
 struct Rule {
     pattern: Pattern,
+    /// The pattern's text.
     name: Arc<str>,
+    /// The position of the rule's class in `Rules::classes`.
     class: usize,
     join: Option<Expression>,
     publish: Option<Expression>,
-}
-
-/// What a rule is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Permission {
-    /// To become a member.
-    Join,
-    /// To publish as a client.
-    Publish,
-}
-
-impl Permission {
-    /// The key of `rooms` that answers it, and `action` in the HTTP API.
-    pub fn key(self) -> &'static str {
-        match self {
-            Permission::Join => "join",
-            Permission::Publish => "publish",
-        }
-    }
-
-    /// The permission with this key.
-    pub fn from_key(key: &str) -> Option<Self> {
-        [Permission::Join, Permission::Publish].into_iter().find(|p| p.key() == key)
-    }
-}
-
-/// Whether something is allowed, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// Whether it is.
-    pub allowed: bool,
-    /// The pattern of the rule that decided.
-    pub rule: Option<Arc<str>>,
-    /// Why, for operators: it may quote expressions and claims, so it is not for clients.
-    pub why: String,
-    /// Index in [`Rules::classes`].
-    pub class: usize,
-}
-
-/// What is wrong with a rule of `rooms` or `events`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{section}[{index}].{key}: {message}")]
-pub struct RuleError {
-    /// `rooms` or `events`.
-    pub section: &'static str,
-    /// Which rule of it, from 0.
-    pub index: usize,
-    /// Which key of the rule.
-    pub key: &'static str,
-    /// What is wrong, and what to write instead.
-    pub message: String,
 }
 
 impl std::fmt::Debug for Rules {
@@ -90,7 +42,7 @@ impl Rules {
     /// Compiles the rules.
     ///
     /// # Errors
-    /// The first pattern or expression that cannot be understood, or that repeats an earlier
+    /// Fails at the first pattern or expression that does not compile, or that repeats an earlier
     /// pattern and so could never match.
     pub fn compile(config: &[RoomRule]) -> Result<Self, RuleError> {
         let mut classes: Vec<Arc<str>> = vec![DEFAULT_CLASS.into()];
@@ -122,51 +74,50 @@ impl Rules {
         Ok(Rules { rules, classes, env: Arc::new(Env::stdlib()) })
     }
 
-    /// Whether `subject` may join or publish in `room`.
+    /// Decides whether `subject` may join `room` or publish to it.
     ///
-    /// Without any rule everything is allowed; with rules, what none matches is not. A rule
-    /// without the key allows it. An expression that fails, or gives anything but `true`, denies.
+    /// Without any rules everything is allowed. With rules, a room that none of them matches is
+    /// denied, and a rule without an expression for the permission allows it. An expression that
+    /// fails, or evaluates to anything but `true`, denies.
     pub fn decide(&self, permission: Permission, room: &str, subject: &Subject) -> Decision {
-        let decided =
-            |allowed, why: &str| Decision { allowed, rule: None, why: why.to_owned(), class: 0 };
         if self.rules.is_empty() {
-            return decided(true, "no rules are configured");
+            return Decision { allowed: true, rule: None, reason: Reason::NoRules };
         }
         let matched = self.rules.iter().find_map(|rule| Some((rule, rule.pattern.matches(room)?)));
         let Some((rule, captures)) = matched else {
-            return decided(false, "no rule matches this room");
+            return Decision { allowed: false, rule: None, reason: Reason::NoMatch };
         };
         let expression = match permission {
             Permission::Join => &rule.join,
             Permission::Publish => &rule.publish,
         };
-        let (allowed, why) = match expression {
-            None => (true, format!("the rule has no `{}`, so it allows it", permission.key())),
+        let (allowed, reason) = match expression {
+            None => (true, Reason::NoExpression(permission)),
             Some(expression) => {
                 let scope = Scope { captures: &captures, room, subject };
-                let text = expression.as_str();
+                let text = expression.text().clone();
                 match expression.evaluate(&self.env, &scope) {
-                    Ok(answer) => (answer, format!("`{text}` is {answer}")),
-                    Err(problem) => (false, format!("`{text}` failed: {problem}")),
+                    Ok(answer) => (answer, Reason::Evaluated { expression: text, answer }),
+                    Err(problem) => (false, Reason::Failed { expression: text, problem }),
                 }
             }
         };
-        Decision { allowed, rule: Some(rule.name.clone()), why, class: rule.class }
+        Decision { allowed, rule: Some(rule.name.clone()), reason }
     }
 
-    /// The class of a room: the label `class` of the latency histogram. It is the pattern that
-    /// matches, or `default`.
-    pub fn class_of(&self, room: &str) -> &str {
+    /// The class of a room, which is the label `class` of the latency histogram: the pattern of
+    /// the first rule that matches, or `default`.
+    pub fn class_of(&self, room: &str) -> &Arc<str> {
         &self.classes[self.class_index(room)]
     }
 
-    /// The index of a room's class in [`Rules::classes`].
-    pub fn class_index(&self, room: &str) -> usize {
+    /// The position of a room's class in [`Rules::classes`].
+    fn class_index(&self, room: &str) -> usize {
         let matched = self.rules.iter().find(|rule| rule.pattern.is_match(room));
         matched.map_or(0, |rule| rule.class)
     }
 
-    /// Every class once, `default` first, then the patterns in order.
+    /// Every class once: `default` first, then the patterns in their order.
     pub fn classes(&self) -> &[Arc<str>] {
         &self.classes
     }

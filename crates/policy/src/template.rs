@@ -1,18 +1,17 @@
-//! [`Template`]: from a message to a room's name, so that two different tuples of values never
-//! meet in one room; [`TextTemplate`] and [`ArgTemplate`] for what is published there.
+//! [`Template`] builds a room's name from a message, and never the same name from different values.
+//! [`TextTemplate`] and [`ArgTemplate`] build the event that is published there.
 
-use rookery_protocol::Data;
-use rookery_protocol::{MAX_ROOM_BYTES, Room};
+use rookery_protocol::{Data, MAX_ROOM_BYTES, Room};
 
-use super::parts::{Part, Separators, TemplateError, parts};
-use super::refusal::{Code, Refusal};
+use crate::parts::{Part, Separators, TemplateError, parts};
+use crate::refusal::{Code, Refusal};
 
 /// A room template such as `{workspaceId}:{appId}`: text, and placeholders that are paths into
 /// a message.
 ///
-/// A separator is a character of the template's own text that is neither letter nor digit. A
-/// value is percent-encoded (RFC 3986, section 2.1, of its UTF-8) where it holds a separator or
-/// `%`, and nowhere else; a template that is one placeholder encodes nothing.
+/// A separator is a character of the template's own text that is neither a letter nor a digit.
+/// Separators and `%` in a value are percent-encoded in UTF-8 (RFC 3986, section 2.1), and nothing
+/// else is; a template that is a single placeholder encodes nothing.
 #[derive(Clone, Debug)]
 pub struct Template {
     parts: Vec<Part>,
@@ -20,12 +19,12 @@ pub struct Template {
 }
 
 impl Template {
-    /// Reads a room template.
+    /// Parses a room template.
     ///
     /// # Errors
-    /// Braces that do not pair, an empty path, two placeholders with no separator between them
-    /// (different values would meet in one room), `%` next to a placeholder (it is the
-    /// encoding's own), text longer than a room's name may be.
+    /// Fails for unbalanced braces, an empty path, two placeholders without a separator between
+    /// them (different values could make the same room), `%` beside a placeholder (it is the
+    /// encoding's escape character), and text longer than a room's name may be.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let parts = parts(text)?;
         require_paths(&parts)?;
@@ -33,12 +32,12 @@ impl Template {
         Ok(Template { parts, separators })
     }
 
-    /// The room that `body` means.
+    /// Builds the room's name from `body`.
     ///
     /// # Errors
-    /// `bad_request` where `body` is no object; `room_invalid`, naming the placeholder, where a
-    /// value is missing, empty, or neither text nor a number, or where the name would hold a NUL
-    /// or be longer than [`MAX_ROOM_BYTES`].
+    /// `bad_request` if `body` is not an object; `room_invalid`, naming the placeholder, if a
+    /// value is missing, empty, or neither text nor a number, or if the name would hold a NUL or
+    /// be longer than [`MAX_ROOM_BYTES`].
     pub fn room(&self, body: &Data) -> Result<Room, Refusal> {
         let mut room = String::new();
         for part in &self.parts {
@@ -64,17 +63,17 @@ impl Template {
     }
 }
 
-/// A template of an event's name: its values are put in as they are.
+/// A template of an event's name, which encodes nothing.
 #[derive(Clone, Debug)]
 pub struct TextTemplate {
     parts: Vec<Part>,
 }
 
 impl TextTemplate {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// Braces that do not pair, an empty path, or no text at all.
+    /// Fails for unbalanced braces, an empty path, and an empty template.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let parts = parts(text)?;
         require_paths(&parts)?;
@@ -84,11 +83,11 @@ impl TextTemplate {
         Ok(TextTemplate { parts })
     }
 
-    /// The text that `body` gives.
+    /// Builds the text from `body`.
     ///
     /// # Errors
-    /// `bad_request` where `body` is no object, or a value, which the message names, is missing,
-    /// empty, or neither text nor a number.
+    /// `bad_request` if `body` is not an object, or if a value, which the message names, is
+    /// missing, empty, or neither text nor a number.
     pub fn text(&self, body: &Data) -> Result<String, Refusal> {
         let mut text = String::new();
         for part in &self.parts {
@@ -100,7 +99,7 @@ impl TextTemplate {
         Ok(text)
     }
 
-    /// The text, where it is the same for every message.
+    /// The text, if the template has no placeholders.
     pub fn constant(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [Part::Text(text)] => Some(text),
@@ -116,19 +115,19 @@ pub struct ArgTemplate {
 }
 
 impl ArgTemplate {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// Braces that do not pair, or an empty path.
+    /// Fails for unbalanced braces and an empty path.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let parts = parts(text)?;
         require_paths(&parts)?;
         Ok(ArgTemplate { parts })
     }
 
-    /// The argument: of a template that is one placeholder the value itself (`null` where it is
-    /// missing), else text, in which text, numbers and booleans appear as they are written and
-    /// anything else as nothing.
+    /// Builds the argument from `body`. A template that is a single placeholder gives the value
+    /// itself, or `null` if it is missing. Any other gives text, in which only text, numbers and
+    /// booleans appear.
     pub fn value(&self, body: &Data) -> Data {
         if let [Part::Placeholder(path)] = self.parts.as_slice() {
             return lookup(body, path).cloned().unwrap_or(Data::Null);
@@ -162,12 +161,12 @@ fn require_paths(parts: &[Part]) -> Result<(), TemplateError> {
     Ok(())
 }
 
-/// The value at a path of fields, where there is one.
+/// The value at a path of fields, if there is one.
 pub(super) fn lookup<'a>(body: &'a Data, path: &str) -> Option<&'a Data> {
     path.split('.').try_fold(body, |data, field| data.get(field))
 }
 
-/// The text of the value at `path`, or why it has none, with `code` where the value is at fault.
+/// The text of the value at `path`. `code` is the refusal's if the value cannot be used.
 fn value(body: &Data, path: &str, code: Code) -> Result<String, Refusal> {
     if !matches!(body, Data::Object(_)) {
         let message = format!("expected an object with the field `{path}`, found {}", kind(body));
@@ -183,7 +182,7 @@ fn value(body: &Data, path: &str, code: Code) -> Result<String, Refusal> {
     Err(Refusal::new(code, format!("`{path}` {problem}; send text or a number")))
 }
 
-/// What a value is, in words.
+/// A value's type, for messages.
 pub(super) fn kind(data: &Data) -> &'static str {
     match data {
         Data::Null => "null",

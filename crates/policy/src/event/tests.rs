@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ByField, Reply};
+use crate::event_rule::{ByField, Reply};
 
 fn object(fields: &[(&str, Data)]) -> Data {
     Data::Object(fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
@@ -38,7 +38,7 @@ fn an_event_that_no_rule_names_is_not_handled() {
 }
 
 #[test]
-fn the_first_example_joins_and_leaves_by_a_field() {
+fn a_field_of_the_argument_selects_join_or_leave() {
     let (join, payload) = application("SUBSCRIBE".into());
     let resolved = defaults().resolve("application", &[join]).unwrap();
     assert_eq!(resolved.action, Ok(Action::Join { room: "w1:7".into() }));
@@ -55,7 +55,7 @@ fn the_first_example_joins_and_leaves_by_a_field() {
 }
 
 #[test]
-fn an_unknown_operation_is_answered_as_such() {
+fn an_unknown_operation_is_refused_with_its_own_code() {
     for event in ["REMOVE".into(), Data::Null, Data::Bool(true), "subscribe".into()] {
         let (body, payload) = application(event.clone());
         let resolved = defaults().resolve("application", &[body]).unwrap();
@@ -71,7 +71,7 @@ fn an_unknown_operation_is_answered_as_such() {
 }
 
 #[test]
-fn a_body_that_is_no_object_is_a_bad_request() {
+fn an_argument_that_is_not_an_object_is_a_bad_request() {
     for event in ["application", "join", "leave", "publish"] {
         for args in [vec![], vec![Data::Null], vec!["w1:a1".into()], vec![Data::Array(vec![])]] {
             let resolved = defaults().resolve(event, &args).unwrap();
@@ -84,7 +84,7 @@ fn a_body_that_is_no_object_is_a_bad_request() {
 }
 
 #[test]
-fn values_that_make_no_room_are_room_invalid() {
+fn a_value_that_makes_no_room_name_is_room_invalid() {
     let body = object(&[("room", Data::Null)]);
     let resolved = defaults().resolve("join", std::slice::from_ref(&body)).unwrap();
     assert_eq!(code(&resolved), Code::RoomInvalid);
@@ -139,7 +139,7 @@ fn reserved_event_names_cannot_be_published() {
 }
 
 #[test]
-fn the_publisher_can_be_left_out() {
+fn a_publication_can_skip_its_publisher() {
     let rules = EventRules::compile(&[EventRule {
         event: Some("{room}-news".to_owned()),
         args: Some(vec!["{a}".to_owned(), "{b} of {room}".to_owned()]),
@@ -157,7 +157,7 @@ fn the_publisher_can_be_left_out() {
 }
 
 #[test]
-fn the_first_rule_of_an_event_handles_it() {
+fn the_first_rule_for_an_event_handles_it() {
     let rules = EventRules::compile(&[rule("go", Operation::Join), rule("go", Operation::Leave)]);
     let resolved = rules.unwrap().resolve("go", &[object(&[("room", "r".into())])]).unwrap();
     assert_eq!(resolved.action, Ok(Action::Join { room: "r".into() }));
@@ -174,7 +174,7 @@ fn a_constant_room_needs_no_body() {
 }
 
 #[test]
-fn rules_that_cannot_be_understood_name_their_key() {
+fn malformed_rules_name_their_key() {
     let by_field = |join: Option<&str>, leave: Option<&str>, publish: Option<&str>| EventRule {
         by_field: Some(ByField {
             name: "op".to_owned(),

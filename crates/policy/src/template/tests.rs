@@ -12,7 +12,7 @@ fn room(template: &str, body: &Data) -> Result<Room, Refusal> {
 }
 
 #[test]
-fn values_are_put_into_the_room_by_their_paths() {
+fn placeholders_are_filled_by_their_paths() {
     let payload = object(&[("workspaceId", "w1".into()), ("appId", "a1".into())]);
     let body = object(&[("payload", payload)]);
     let made = room("{payload.workspaceId}:{payload.appId}", &body).unwrap();
@@ -21,7 +21,7 @@ fn values_are_put_into_the_room_by_their_paths() {
 }
 
 #[test]
-fn separators_and_percent_are_encoded() {
+fn only_separators_and_percent_are_encoded() {
     let body = object(&[("a", "x:y%z-ä".into()), ("b", "1→2".into())]);
     assert_eq!(&*room("{a}:{b}", &body).unwrap(), "x%3Ay%25z-ä:1→2");
     assert_eq!(&*room("{a}→{b}", &body).unwrap(), "x:y%25z-ä→1%E2%86%922");
@@ -29,19 +29,19 @@ fn separators_and_percent_are_encoded() {
 }
 
 #[test]
-fn letters_and_digits_of_the_template_are_no_separators() {
+fn letters_and_digits_of_a_template_are_not_separators() {
     let body = object(&[("id", "room7".into())]);
     assert_eq!(&*room("room{id}7", &body).unwrap(), "roomroom77");
 }
 
 #[test]
-fn a_template_that_is_one_placeholder_encodes_nothing() {
+fn a_template_of_one_placeholder_encodes_nothing() {
     let body = object(&[("room", "50%: a-b".into())]);
     assert_eq!(&*room("{room}", &body).unwrap(), "50%: a-b");
 }
 
 #[test]
-fn numbers_appear_as_json_writes_them() {
+fn numbers_are_written_as_in_json() {
     let number = |text: &str| Data::Number(serde_json::from_str::<Number>(text).unwrap());
     for text in ["0", "-7", "1.5", "9007199254740993", "18446744073709551615"] {
         assert_eq!(&*room("{id}", &object(&[("id", number(text))])).unwrap(), text);
@@ -51,7 +51,7 @@ fn numbers_appear_as_json_writes_them() {
 }
 
 #[test]
-fn values_that_are_neither_text_nor_number_are_room_invalid() {
+fn values_that_are_neither_text_nor_a_number_are_room_invalid() {
     let values = [
         ("".into(), "empty"),
         (Data::Null, "null"),
@@ -74,14 +74,14 @@ fn values_that_are_neither_text_nor_number_are_room_invalid() {
 }
 
 #[test]
-fn a_body_that_is_no_object_is_a_bad_request() {
+fn a_body_that_is_not_an_object_is_a_bad_request() {
     for body in [Data::Null, "w:a".into(), Data::Array(vec![]), Data::Bool(true)] {
         assert_eq!(room("{room}", &body).unwrap_err().code, Code::BadRequest);
     }
 }
 
 #[test]
-fn a_room_has_at_most_255_bytes_once_encoded() {
+fn the_encoded_name_of_a_room_has_at_most_255_bytes() {
     let body = |length| object(&[("a", "é".repeat(length).into())]);
     assert_eq!(room("x{a}", &body(127)).unwrap().len(), 255);
     assert_eq!(room("xx{a}", &body(127)).unwrap_err().code, Code::RoomInvalid);
@@ -97,13 +97,13 @@ fn a_nul_is_room_invalid() {
 }
 
 #[test]
-fn of_a_field_that_is_written_twice_the_last_counts() {
+fn the_last_of_two_fields_with_one_name_counts() {
     let body = object(&[("a", "first".into()), ("a", "last".into())]);
     assert_eq!(&*room("{a}", &body).unwrap(), "last");
 }
 
 #[test]
-fn templates_that_cannot_be_understood_are_refused() {
+fn malformed_templates_are_refused() {
     use TemplateError::*;
     let cases = [
         ("", Empty),
@@ -126,7 +126,7 @@ fn templates_that_cannot_be_understood_are_refused() {
 }
 
 #[test]
-fn texts_are_not_encoded_and_fail_as_bad_requests() {
+fn text_templates_encode_nothing_and_fail_as_bad_requests() {
     let template = TextTemplate::parse("{kind}:{id}%").unwrap();
     let body = object(&[("kind", "a:b".into()), ("id", Data::Number(3.into()))]);
     assert_eq!(template.text(&body).unwrap(), "a:b:3%");
@@ -139,7 +139,7 @@ fn texts_are_not_encoded_and_fail_as_bad_requests() {
 }
 
 #[test]
-fn an_argument_that_is_one_placeholder_is_the_value_itself() {
+fn an_argument_template_of_one_placeholder_gives_the_value_itself() {
     let inner = object(&[("deep", Data::Array(vec![Data::Bool(true)]))]);
     let body = object(&[("data", inner.clone()), ("n", Data::Number(1.into()))]);
     let value = |text: &str| ArgTemplate::parse(text).unwrap().value(&body);
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn any_template_gives_rooms_or_refusals(
+    fn no_template_makes_a_room_name_that_is_too_long(
         text in "[{}ab.:→]{1,12}",
         a in "\\PC{0,300}",
         b in any::<f64>(),
@@ -181,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn different_values_never_meet(
+    fn different_values_never_make_the_same_room(
         text in prop::sample::select(vec![
             "{a}:{b}/{c}", "{a}:x:{b}1:{c}", "{a}→{b}::{c}", "x{a} {b}: {c}y",
         ]),
@@ -198,9 +198,9 @@ proptest! {
         }
     }
 
-    /// Where one character wanders from one value to the next, a missing escape shows.
+    /// Moves characters from one value to the next, which a missing escape would not tell apart.
     #[test]
-    fn values_cut_elsewhere_never_meet(joined in "[:%3A25ab]{2,10}", i in 1..9usize, j in 1..9usize) {
+    fn values_split_elsewhere_never_make_the_same_room(joined in "[:%3A25ab]{2,10}", i in 1..9usize, j in 1..9usize) {
         let template = Template::parse("{a}:{b}").unwrap();
         let cut = |at: usize| {
             let (a, b) = joined.split_at(at.min(joined.len() - 1));
