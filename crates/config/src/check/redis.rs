@@ -2,8 +2,10 @@
 
 use redis::IntoConnectionInfo;
 
-use super::{Problems, rules};
-use crate::{BridgeRule, Redis, Wire};
+use crate::config::{BridgeRule, Redis, Wire};
+
+use super::problems::Problems;
+use super::rules;
 
 pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problems) {
     check_url(&redis.url, problems);
@@ -38,7 +40,7 @@ fn check_url(url: &str, problems: &mut Problems) {
     } else if seeds.is_empty() || url.into_connection_info().is_err() {
         problems.say(
             key,
-            "is no URL of a server, such as redis://user:password@host:6379/0; \
+            "is not the URL of a server, such as redis://user:password@host:6379/0; \
              write `@`, `/` and the like in a password as %40, %2F",
         );
     }
