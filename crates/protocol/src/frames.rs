@@ -1,19 +1,19 @@
-//! WebSocket frames (RFC 6455, section 5) as far as Rookery reads and writes them itself.
+//! WebSocket frames (RFC 6455, section 5), as far as Rookery reads and writes them itself.
 
 use bytes::Bytes;
 
-/// The meaning of a frame (RFC 6455, section 5.2).
+/// The opcode of a frame (RFC 6455, section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
-    /// A further part of a message.
+    /// A further fragment of a message.
     Continuation,
-    /// UTF-8 text.
+    /// A text message, or its first fragment.
     Text,
-    /// Bytes.
+    /// A binary message, or its first fragment.
     Binary,
-    /// The end of the connection.
+    /// Closes the connection.
     Close,
-    /// Asks for a pong.
+    /// Requests a pong.
     Ping,
     /// Answers a ping.
     Pong,
@@ -49,35 +49,35 @@ impl Opcode {
     }
 }
 
-/// A whole frame, unmasked.
+/// A complete frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Whether it ends its message.
+    /// Whether this is the last frame of its message.
     pub fin: bool,
-    /// Its meaning.
+    /// The frame's opcode.
     pub opcode: Opcode,
-    /// Its payload.
+    /// The payload, unmasked.
     pub payload: Bytes,
 }
 
-/// Bytes that are no frame that may occur here.
+/// Why bytes are not a permitted frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// A reserved bit or opcode is set.
     #[error("a reserved bit or opcode is set")]
     Reserved,
-    /// The frame is masked where it must not be, or the other way round.
+    /// The frame is masked but must not be, or the other way round.
     #[error("the frame's masking is wrong for its direction")]
     Masking,
     /// A control frame is fragmented or longer than 125 bytes.
     #[error("a control frame is fragmented or too long")]
     Control,
-    /// The payload is longer than allowed.
+    /// The payload, or the message so far, is longer than the limit.
     #[error("the frame is longer than the limit")]
     TooLong,
 }
 
-/// The longest head of an unmasked frame.
+/// The longest head of an unmasked frame, in bytes.
 pub const MAX_HEAD: usize = 10;
 
 /// Appends an unmasked, unfragmented frame, as a server sends it.
@@ -86,8 +86,8 @@ pub fn put_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a frame masked with a zero key, as it would have come from a client: masking with
-/// zeros changes nothing (RFC 6455, section 5.3).
+/// Appends a client's frame, masked with a key of zeros, which leaves the payload as it is
+/// (RFC 6455, section 5.3).
 pub fn put_client_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     put_head(out, opcode, payload.len(), true);
     out.extend_from_slice(&[0; 4]);
@@ -116,7 +116,7 @@ struct Head {
     payload: usize,
 }
 
-/// Reads a frame's head; `None` while it is not whole.
+/// Parses a frame's head; `None` while it is incomplete.
 fn parse_head(bytes: &[u8], masked: bool, max: usize) -> Result<Option<Head>, FrameError> {
     let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
     if first & 0x70 != 0 {
@@ -151,11 +151,11 @@ fn parse_head(bytes: &[u8], masked: bool, max: usize) -> Result<Option<Head>, Fr
     Ok(Some(Head { fin, opcode, mask, bytes, payload }))
 }
 
-/// Takes the first frame of `bytes` as a client sent it; gives it and how many bytes it took,
-/// or `None` while it is not whole.
+/// Parses the client's frame at the start of `bytes`, and returns it with its length in bytes;
+/// `None` while it is incomplete.
 ///
 /// # Errors
-/// When the bytes cannot be the start of a client's frame of at most `max` payload bytes.
+/// Fails if the bytes are not the start of a client's frame with a payload of at most `max` bytes.
 pub fn parse_client_frame(bytes: &[u8], max: usize) -> Result<Option<(Frame, usize)>, FrameError> {
     let Some(head) = parse_head(bytes, true, max)? else { return Ok(None) };
     let end = head.bytes + head.payload;
@@ -165,19 +165,19 @@ pub fn parse_client_frame(bytes: &[u8], max: usize) -> Result<Option<(Frame, usi
     Ok(Some((Frame { fin: head.fin, opcode: head.opcode, payload }, end)))
 }
 
-/// Cuts the protocol engine's byte stream into frames, however its writes split it.
+/// Splits the protocol engine's byte stream into frames, however its writes divide it.
 ///
-/// It holds bytes only while a frame is not whole, so an idle session costs nothing.
+/// It buffers bytes only while a frame is incomplete, so an idle session holds no memory.
 #[derive(Default)]
 pub struct FrameReader {
     partial: Vec<u8>,
 }
 
 impl FrameReader {
-    /// Takes what was written and gives every frame that became whole, in order.
+    /// Consumes the bytes of a write and calls `whole` with every frame that they complete, in order.
     ///
     /// # Errors
-    /// When the bytes are no unmasked frames; the stream is unusable then.
+    /// Fails if the bytes are not unmasked frames; the stream is unusable then.
     pub fn push(&mut self, written: &[u8], mut whole: impl FnMut(Frame)) -> Result<(), FrameError> {
         if self.partial.is_empty() {
             let used = Self::take(written, &mut whole)?;
@@ -206,27 +206,32 @@ impl FrameReader {
     }
 }
 
-/// Follows a client's frames through its byte stream, however reads split it, without keeping
-/// any of it: what the engine will refuse is known here with its reason, and so is a goodbye.
+/// Follows a client's frames through its byte stream, however reads divide it, without buffering
+/// payloads. It knows why the engine will refuse a frame, and whether the client closed the session.
 pub struct ClientFrames {
+    /// The head of the next frame, as far as it has been read.
     head: [u8; MAX_CLIENT_HEAD],
+    /// The number of bytes in `head`.
     have: u8,
-    /// Payload bytes of the current frame that are still to come.
+    /// The number of payload bytes of the current frame that are still to come.
     left: u32,
-    /// The key of a frame whose one byte may be Engine.IO's `1`.
+    /// The first byte of the mask of a frame with a single byte, which may be Engine.IO's `1`.
     single: Option<u8>,
-    /// Bytes of the current message so far.
+    /// The number of payload bytes of the current message so far.
     message: u32,
+    /// The most payload bytes that a message may have.
     max: u32,
+    /// Whether the client closed the session.
     goodbye: bool,
+    /// Whether the client has sent a frame that is not permitted.
     broken: bool,
 }
 
-/// The longest head of a masked frame.
+/// The longest head of a masked frame, in bytes.
 const MAX_CLIENT_HEAD: usize = 14;
 
 impl ClientFrames {
-    /// Follows a client that may send messages of `max` bytes, which is less than 4 GiB.
+    /// Follows a client whose messages may have `max` bytes, which is capped at 4 GiB.
     pub fn new(max: usize) -> Self {
         ClientFrames {
             head: [0; MAX_CLIENT_HEAD],
@@ -240,15 +245,15 @@ impl ClientFrames {
         }
     }
 
-    /// Whether the client said that it leaves: by a Close frame, or by Engine.IO's `1`.
+    /// Whether the client closed the session, by a Close frame or by Engine.IO's `1`.
     pub fn said_goodbye(&self) -> bool {
         self.goodbye
     }
 
-    /// Takes the stream's next bytes.
+    /// Consumes the next bytes of the stream.
     ///
     /// # Errors
-    /// At the first frame that the client may not send; after it nothing is followed.
+    /// Fails at the first frame that is not permitted; bytes after it are ignored.
     pub fn pass(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
         while !bytes.is_empty() && !self.broken {
             if self.left > 0 {
@@ -272,7 +277,7 @@ impl ClientFrames {
     }
 
     fn begin(&mut self, head: &Head) -> Result<(), FrameError> {
-        // A head whose payload is longer than `max` was not parsed.
+        // `parse_head` has refused a payload longer than `max`, which is a `u32`.
         let payload = head.payload as u32;
         self.left = payload;
         self.goodbye |= head.opcode == Opcode::Close;

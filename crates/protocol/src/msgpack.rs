@@ -1,51 +1,51 @@
-//! [`Data`] in MessagePack, as Node's `notepack.io` and `@msgpack/msgpack` write and read it.
+//! [`Data`] in MessagePack, as Node's `notepack.io` and `@msgpack/msgpack` read and write it.
 //!
 //! Source: the MessagePack specification (formats and the timestamp extension), and the
-//! extensions that notepack.io still reads: type 0 of one byte is `undefined`, of eight bytes a
-//! date in milliseconds, of counted length an ArrayBuffer. Reading is bounded in depth and in the
-//! number of values, and never trusts a length for an allocation.
+//! extensions of notepack.io: type 0 is `undefined` with one byte, a date in milliseconds with
+//! eight bytes, and an ArrayBuffer with a length of its own. Depth and number of values are
+//! bounded, and no length in a message decides the size of an allocation.
 
 use bytes::Bytes;
 use serde_json::Number;
 
-use crate::Data;
+use crate::data::Data;
 
-/// How deep values may be nested.
+/// The deepest nesting of values, in levels.
 pub const MAX_DEPTH: usize = 64;
 
-/// How many values one message may hold.
+/// The most values in one message.
 pub const MAX_VALUES: usize = 1 << 20;
 
-/// The longest message that is read, in bytes.
+/// The longest message, in bytes.
 pub const MAX_MESSAGE: usize = 64 << 20;
 
-/// Why bytes from Redis are not a message of this wire.
+/// Why bytes from Redis are not a message of Socket.IO's Redis adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// It ends before its last value does.
+    /// The message ends before its last value does.
     #[error("the message is cut short")]
     Short,
-    /// Something follows its last value.
+    /// Bytes follow the last value.
     #[error("bytes follow the end of the message")]
     Trailing,
-    /// It is nested too deep.
+    /// Values nest deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH}")]
     Deep,
-    /// It holds too many values, or is too long.
+    /// The message has more than [`MAX_VALUES`] values or [`MAX_MESSAGE`] bytes.
     #[error("the message is too large")]
     Large,
-    /// A marker that MessagePack does not have, or an extension that Node does not write.
+    /// A value has a marker that MessagePack lacks, or an extension that Node does not write.
     #[error("a value of unknown type")]
     Type,
-    /// It is sound, but no message of this wire.
+    /// The message is valid MessagePack, but not a message of the adapter.
     #[error("not a message of Socket.IO's Redis adapter: {0}")]
     Shape(&'static str),
 }
 
-/// Reads exactly one value.
+/// Reads a message that holds exactly one value.
 ///
 /// # Errors
-/// See [`WireError`]; never [`WireError::Shape`].
+/// Any [`WireError`] except [`WireError::Shape`].
 pub fn read(bytes: &[u8]) -> Result<Data, WireError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(WireError::Large);
@@ -55,7 +55,7 @@ pub fn read(bytes: &[u8]) -> Result<Data, WireError> {
     if reader.bytes.is_empty() { Ok(value) } else { Err(WireError::Trailing) }
 }
 
-/// Appends one value.
+/// Appends a value.
 pub fn write(to: &mut Vec<u8>, data: &Data) {
     match data {
         Data::Null => to.push(0xc0),
@@ -79,22 +79,22 @@ pub fn write(to: &mut Vec<u8>, data: &Data) {
     }
 }
 
-/// Appends text.
+/// Appends a string.
 pub fn write_str(to: &mut Vec<u8>, text: &str) {
     written(rmp::encode::write_str(to, text));
 }
 
-/// Appends the head of an array.
+/// Appends the head of an array of `len` items.
 pub fn write_array_len(to: &mut Vec<u8>, len: usize) {
     written(rmp::encode::write_array_len(to, clamp(len)));
 }
 
-/// Appends the head of a map.
+/// Appends the head of a map of `len` entries.
 pub fn write_map_len(to: &mut Vec<u8>, len: usize) {
     written(rmp::encode::write_map_len(to, clamp(len)));
 }
 
-/// Appends an unsigned number.
+/// Appends an unsigned integer.
 pub fn write_uint(to: &mut Vec<u8>, n: u64) {
     written(rmp::encode::write_uint(to, n));
 }
@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A length of 1, 2 or 4 bytes, for 0, 1 or 2.
+    /// Reads a length of 1, 2 or 4 bytes, for a `width` of 0, 1 or 2.
     fn length(&mut self, width: u8) -> Result<usize, WireError> {
         Ok(match width {
             0 => usize::from(self.byte()?),
@@ -253,12 +253,12 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("the caller took exactly that many bytes")
 }
 
-/// JSON has neither NaN nor infinities: as in JavaScript, they become null.
+/// NaN and infinities, which JSON lacks, become null as in JavaScript.
 fn float(n: f64) -> Data {
     Number::from_f64(n).map_or(Data::Null, Data::Number)
 }
 
-/// JavaScript turns every key into text.
+/// The key of an object, which JavaScript converts to text.
 fn key(value: Data) -> Result<String, WireError> {
     match value {
         Data::String(text) => Ok(text),
@@ -273,8 +273,8 @@ fn timestamp(seconds: i64, nanos: u32) -> Data {
     date(seconds as f64 * 1e3 + f64::from(nanos) / 1e6)
 }
 
-/// What `JSON.stringify` makes of a `Date` of that many milliseconds since 1970: ISO 8601 text
-/// (ECMAScript, section "Date Time String Format"), null where it is out of range.
+/// A date in milliseconds since 1970, as `JSON.stringify` writes it: ISO 8601 text (ECMAScript,
+/// section "Date Time String Format"), or null if it is out of range.
 fn date(millis: f64) -> Data {
     const RANGE: f64 = 8.64e15;
     let millis = millis.trunc();

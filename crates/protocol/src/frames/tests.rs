@@ -16,7 +16,7 @@ fn opcode() -> impl Strategy<Value = Opcode> {
 
 proptest! {
     #[test]
-    fn frames_come_out_whole_however_the_writes_split_them(
+    fn frames_are_complete_however_writes_divide_them(
         frames in prop::collection::vec((opcode(), prop::collection::vec(any::<u8>(), 0..70_000)), 1..5),
         cuts in prop::collection::vec(1usize..5_000, 1..60),
     ) {
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn a_client_frame_is_read_back(payload in prop::collection::vec(any::<u8>(), 0..70_000), cut in any::<prop::sample::Index>()) {
+    fn a_client_frame_that_is_written_reads_back_the_same(payload in prop::collection::vec(any::<u8>(), 0..70_000), cut in any::<prop::sample::Index>()) {
         let mut bytes = Vec::new();
         put_client_frame(&mut bytes, Opcode::Text, &payload);
         let part = &bytes[..cut.index(bytes.len())];
@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn a_client_is_followed_however_reads_split_its_bytes(
+    fn a_client_is_followed_however_reads_divide_its_bytes(
         messages in prop::collection::vec((opcode(), prop::collection::vec(any::<u8>(), 0..300)), 0..6),
         close: bool,
         cut in 1usize..400,
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn no_bytes_make_a_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let _ = follow(&bytes, 3, 100);
         let _ = parse_client_frame(&bytes, 1 << 16);
         let _ = FrameReader::default().push(&bytes, |_| ());
@@ -78,7 +78,7 @@ proptest! {
 }
 
 #[test]
-fn the_frames_of_one_message_count_together() {
+fn the_limit_applies_to_all_frames_of_a_message_together() {
     let (part, end) = ([0x01, 0x82, 0, 0, 0, 0, 7, 7], [0x80, 0x82, 0, 0, 0, 0, 7, 7]);
     let bytes = [&part[..], &end, &part, &end].concat();
     assert_eq!(follow(&bytes, 5, 4), (Ok(()), false));

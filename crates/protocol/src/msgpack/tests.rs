@@ -22,19 +22,19 @@ fn any_data() -> impl Strategy<Value = Data> {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_back(data in any_data()) {
+    fn a_value_that_is_written_reads_back_the_same(data in any_data()) {
         let mut bytes = Vec::new();
         write(&mut bytes, &data);
         prop_assert_eq!(read(&bytes), Ok(data));
     }
 
     #[test]
-    fn any_bytes_give_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = read(&bytes);
     }
 
     #[test]
-    fn a_message_cut_short_is_an_error(data in any_data(), cut in any::<prop::sample::Index>()) {
+    fn a_truncated_message_is_an_error(data in any_data(), cut in any::<prop::sample::Index>()) {
         let mut bytes = Vec::new();
         write(&mut bytes, &data);
         prop_assert_eq!(read(&bytes[..cut.index(bytes.len())]), Err(WireError::Short));
@@ -42,7 +42,7 @@ proptest! {
 }
 
 #[test]
-fn lengths_are_not_believed_and_depth_is_bounded() {
+fn lengths_are_not_trusted_and_depth_is_bounded() {
     for head in [0xdd_u8, 0xdf, 0xc6, 0xdb, 0xc9] {
         assert_eq!(read(&[head, 0xff, 0xff, 0xff, 0xff, 0]), Err(WireError::Short), "{head:x}");
     }
