@@ -223,7 +223,7 @@ async fn the_password_of_a_key_set_s_url_is_kept() {
     let unknown = "eyJhbGciOiJSUzI1NiIsImtpZCI6InVua25vd24ifQ.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl";
     let auth = json!({ "token": unknown }).to_string();
     assert!(connect(&server, &handshake(WEBSOCKET), &auth).await.answer.starts_with("44{"));
-    line(&server, "cannot fetch auth.jwt.jwksUrl; the keys before stay").await;
+    line(&server, "cannot fetch auth.jwt.jwksUrl; the previous keys stay in use").await;
     let log = server.log();
     assert!(!log.contains(PASSWORD) && !log.contains("c2lnbmF0dXJl"), "{log}");
 }

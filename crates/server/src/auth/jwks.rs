@@ -1,7 +1,6 @@
-//! [`Jwks`]: the issuer's key set, fetched and kept fresh.
+//! [`Jwks`]: the issuer's key set, fetched over HTTP and kept up to date.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use reqwest::{Client, StatusCode, Url, redirect};
@@ -9,132 +8,129 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Timing;
 use super::keys::KeySet;
+use super::timing::Timing;
 
-/// The largest key set.
+/// The largest key set, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
-/// How many redirects are followed.
+/// The most redirects that a fetch follows.
 const MAX_REDIRECTS: usize = 3;
 
-/// A key set behind a URL. One task fetches, so there is never more than one fetch at a time and
-/// no client that goes away breaks one off.
+/// The key set at a URL. A single task fetches it, so there is never more than one fetch at a time,
+/// and a client that disconnects does not cancel one.
 pub(super) struct Jwks {
     url: Url,
     client: Client,
     timing: Timing,
     state: watch::Sender<State>,
-    wanted: Notify,
+    /// Wakes `run` to fetch before its time.
+    fetch_now: Notify,
 }
 
 struct State {
+    /// The keys of the last successful fetch.
     keys: Arc<KeySet>,
+    /// Whether any fetch has succeeded.
     ready: bool,
-    /// Whether the last fetch failed, of which one line tells.
+    /// Whether the last fetch failed. Only the first of several failures is a warning.
     failed: bool,
-    /// Whether a fetch is under way or asked for.
-    open: bool,
-    /// How many fetches have ended.
-    ended: u64,
-    /// When an unknown key was last the reason for one.
-    asked: Option<Instant>,
+    /// Whether a fetch is in progress or requested.
+    pending: bool,
+    /// The number of fetches that have completed.
+    completed: u64,
+    /// When an unknown key last requested a fetch.
+    requested: Option<Instant>,
 }
 
-/// How often the first key set is asked for until it is there.
-const FIRST: Duration = Duration::from_secs(1);
-
 impl Jwks {
-    /// Prepares to fetch from `url`; `run` does it.
+    /// Prepares to fetch from `url`, which [`Jwks::run`] does.
     ///
     /// # Errors
-    /// It is no HTTP URL.
+    /// Fails if `url` is not an HTTP URL.
     pub(super) fn new(url: &str, timing: Timing) -> Result<Self, String> {
         let url = Url::parse(url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or("expected a URL such as https://issuer.example/.well-known/jwks.json")?;
         let client = Client::builder()
-            .timeout(timing.fetch)
+            .timeout(timing.fetch_timeout)
             .https_only(url.scheme() == "https")
             .redirect(redirect::Policy::limited(MAX_REDIRECTS))
             .build()
-            .map_err(|error| format!("no HTTP client could be made: {error}"))?;
+            .map_err(|error| format!("cannot create an HTTP client: {error}"))?;
         let state = State {
             keys: Arc::default(),
             ready: false,
             failed: false,
-            open: false,
-            ended: 0,
-            asked: None,
+            pending: false,
+            completed: 0,
+            requested: None,
         };
-        Ok(Jwks { url, client, timing, state: watch::Sender::new(state), wanted: Notify::new() })
+        Ok(Jwks { url, client, timing, state: watch::Sender::new(state), fetch_now: Notify::new() })
     }
 
-    /// Fetches at once, then every five minutes (until the first set is here, every ten seconds)
-    /// and when a key is not known.
+    /// Fetches at once and, until that has succeeded, every second; then every five minutes, and
+    /// when a token's key is unknown.
     pub(super) async fn run(&self, cancel: CancellationToken) {
         let fetching = async {
             loop {
-                self.state.send_modify(|state| state.open = true);
-                // Whoever asked until now is served by this fetch.
-                let _ = self.wanted.notified().now_or_never();
+                self.state.send_modify(|state| state.pending = true);
+                // This fetch serves every request made so far.
+                let _ = self.fetch_now.notified().now_or_never();
                 let fetched = self.fetch().await;
-                self.state.send_modify(|state| state.end(fetched));
-                let pause = if self.is_ready() {
-                    self.timing.refresh
-                } else {
-                    self.timing.retry.min(FIRST)
-                };
+                self.state.send_modify(|state| state.complete(fetched));
+                let pause =
+                    if self.is_ready() { self.timing.refresh } else { self.timing.first_fetch };
                 tokio::select! {
                     () = sleep(pause) => {}
-                    () = self.wanted.notified() => {}
+                    () = self.fetch_now.notified() => {}
                 }
             }
         };
         cancel.run_until_cancelled(fetching).await;
     }
 
-    /// Whether a key set has ever been fetched.
+    /// Whether a key set has been fetched.
     pub(super) fn is_ready(&self) -> bool {
         self.state.borrow().ready
     }
 
-    /// The last key set.
+    /// The last key set that was fetched; empty before the first.
     pub(super) fn keys(&self) -> Arc<KeySet> {
         self.state.borrow().keys.clone()
     }
 
-    /// Has the key set fetched because of a key that is not known, and waits until that, or the
-    /// fetch that is under way, has ended; without `run` that is never. False at once, where the
-    /// last time is too short ago.
+    /// Requests a fetch for an unknown key and waits until it, or the one in progress, has completed,
+    /// which requires [`Jwks::run`]. Returns false at once if unknown keys have requested a fetch too
+    /// recently.
     pub(super) async fn fetch_for_unknown_key(&self) -> bool {
-        let (mut waits, mut ended) = (false, 0);
-        let asks = self.state.send_if_modified(|state| {
-            let due = state.asked.is_none_or(|at| at.elapsed() >= self.timing.retry);
-            (waits, ended) = (state.open || due, state.ended);
-            let asks = due && !state.open;
-            if asks {
-                (state.open, state.asked) = (true, Some(Instant::now()));
+        let (mut waits, mut completed) = (false, 0);
+        let requests = self.state.send_if_modified(|state| {
+            let due = state.requested.is_none_or(|at| at.elapsed() >= self.timing.unknown_key);
+            (waits, completed) = (state.pending || due, state.completed);
+            let requests = due && !state.pending;
+            if requests {
+                (state.pending, state.requested) = (true, Some(Instant::now()));
             }
-            asks
+            requests
         });
-        if asks {
-            self.wanted.notify_one();
+        if requests {
+            self.fetch_now.notify_one();
         }
-        waits && self.state.subscribe().wait_for(|state| state.ended != ended).await.is_ok()
+        waits && self.state.subscribe().wait_for(|state| state.completed != completed).await.is_ok()
     }
 
     async fn fetch(&self) -> Result<KeySet, String> {
         let request = self.client.get(self.url.clone()).send();
-        let mut response = request.await.map_err(told)?;
+        let mut response = request.await.map_err(describe)?;
         if response.status() != StatusCode::OK {
-            return Err(format!("the answer is {}", response.status()));
+            return Err(format!("the issuer answered {}", response.status()));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(told)? {
+        while let Some(chunk) = response.chunk().await.map_err(describe)? {
             if body.len() + chunk.len() > MAX_BYTES {
-                return Err(format!("the answer is larger than {MAX_BYTES} bytes"));
+                return Err(format!("the issuer's answer is larger than {MAX_BYTES} bytes"));
             }
             body.extend_from_slice(&chunk);
         }
@@ -143,8 +139,8 @@ impl Jwks {
 }
 
 impl State {
-    fn end(&mut self, fetched: Result<KeySet, String>) {
-        (self.open, self.ended) = (false, self.ended + 1);
+    fn complete(&mut self, fetched: Result<KeySet, String>) {
+        (self.pending, self.completed) = (false, self.completed + 1);
         match fetched {
             Ok(keys) => {
                 if keys.len() == 0 {
@@ -161,14 +157,17 @@ impl State {
             }
             Err(error) => {
                 self.failed = true;
-                tracing::warn!(error, "cannot fetch auth.jwt.jwksUrl; the keys before stay");
+                tracing::warn!(
+                    error,
+                    "cannot fetch auth.jwt.jwksUrl; the previous keys stay in use"
+                );
             }
         }
     }
 }
 
-/// An error with its causes, without the URL, which may hold a password.
-fn told(error: reqwest::Error) -> String {
+/// The error and its causes, without the URL, which may hold a password.
+fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);

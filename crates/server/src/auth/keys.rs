@@ -1,4 +1,4 @@
-//! [`KeySet`]: the keys that tokens are verified with.
+//! [`KeySet`]: the keys that verify tokens.
 
 use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
@@ -7,16 +7,16 @@ use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
-/// The smallest RSA modulus (RFC 7518, section 3.3).
+/// The smallest RSA modulus, in bits (RFC 7518, section 3.3).
 const MIN_RSA_BITS: usize = 2048;
 
-/// What RSA keys are parsed for; every RSA algorithm takes the same keys.
+/// The algorithm that RSA keys are parsed for. All RSA algorithms accept the same keys.
 const RSA: &RsaParameters = &signature::RSA_PKCS1_2048_8192_SHA256;
 
-/// How many keys of a key set are used; a token that names no key is tried with each.
+/// The most keys of a key set that are used: a token without a key id is tried with each.
 const MAX_KEYS: usize = 100;
 
-/// Keys of any kind, with their ids where they have one.
+/// Keys of any kind, with or without ids.
 #[derive(Default)]
 pub(super) struct KeySet {
     keys: Vec<Key>,
@@ -24,16 +24,16 @@ pub(super) struct KeySet {
 
 struct Key {
     id: Option<String>,
-    /// The only algorithm that it may be used with, where there is one.
+    /// The only algorithm that the key may be used with; `None` allows any of its family.
     algorithm: Option<Algorithm>,
     decoding: DecodingKey,
 }
 
 impl KeySet {
-    /// One shared secret.
+    /// Creates a set of one shared secret.
     ///
     /// # Errors
-    /// It is empty.
+    /// Fails if the secret is empty.
     pub(super) fn secret(secret: &[u8]) -> Result<Self, String> {
         if secret.is_empty() {
             return Err("the secret is empty".to_owned());
@@ -42,11 +42,11 @@ impl KeySet {
         Ok(KeySet { keys: vec![Key { id: None, algorithm: None, decoding }] })
     }
 
-    /// Public keys in PEM (RFC 7468): RSA, EC on P-256 or P-384, Ed25519. While keys are rotated
-    /// a file holds several.
+    /// Parses public keys in PEM (RFC 7468): RSA, EC on P-256 or P-384, Ed25519. A file may hold
+    /// several, so that keys can be rotated.
     ///
     /// # Errors
-    /// No key, a private key, a certificate, or a key that cannot be used.
+    /// Fails if there is no key, or for a private key, a certificate, or an unusable key.
     pub(super) fn pem(text: &str) -> Result<Self, String> {
         let starts: Vec<usize> = text.match_indices("-----BEGIN ").map(|(at, _)| at).collect();
         let ends = starts.iter().skip(1).copied().chain([text.len()]);
@@ -58,35 +58,35 @@ impl KeySet {
         Ok(KeySet { keys })
     }
 
-    /// A JSON Web Key Set (RFC 7517, section 5). Keys of other kinds and for other uses are left
-    /// out, as that section asks for.
+    /// Parses a JSON Web Key Set (RFC 7517, section 5). Keys of other kinds and for other uses are
+    /// ignored, as that section requires.
     ///
     /// # Errors
-    /// It is no key set.
+    /// Fails if the text is not a key set.
     pub(super) fn jwks(json: &[u8]) -> Result<Self, String> {
         #[derive(serde::Deserialize)]
         struct Set {
             keys: Vec<serde_json::Value>,
         }
         let set: Set = serde_json::from_slice(json)
-            .map_err(|error| format!("it is no JSON Web Key Set: {error}"))?;
+            .map_err(|error| format!("it is not a JSON Web Key Set: {error}"))?;
         let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
         Ok(KeySet { keys: keys.filter_map(published_key).take(MAX_KEYS).collect() })
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether a key has this id.
+    /// Whether some key has this id.
     pub(super) fn has(&self, id: &str) -> bool {
         self.keys.iter().any(|key| key.id.as_deref() == Some(id))
     }
 
-    /// The keys that a token with this algorithm and key id may be signed with: those of the id
-    /// and those without one, or all, where the token names none. A key is never used with an
-    /// algorithm of another family.
+    /// The keys that may have signed a token with this algorithm and key id: those with the id and
+    /// those without one, or all if the token has no id. A key is never used with an algorithm of
+    /// another family.
     pub(super) fn candidates(
         &self,
         algorithm: Algorithm,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn pem_files_hold_rsa_ec_and_ed25519_keys_and_several_of_them() {
+    fn a_pem_file_may_hold_several_rsa_ec_and_ed25519_keys() {
         let pkcs1 = include_str!("../../../../tests/keys/rsa.pkcs1.pub.pem");
         let all = [
             testing::RSA_PUBLIC,
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_public_key_is_refused_with_a_remedy() {
+    fn a_pem_without_a_public_key_is_refused_with_a_remedy() {
         assert!(pem_error(testing::RSA).contains("private key"));
         assert!(pem_error(testing::ED).contains("private key"));
         assert!(
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn key_sets_are_chosen_from_by_id_and_family() {
+    fn candidates_are_selected_by_id_and_family() {
         let set = jwks(&[
             jwk(testing::RSA, Algorithm::RS256, Some("one")),
             jwk(testing::EC256, Algorithm::ES256, Some("two")),
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_not_for_this_are_left_out() {
+    fn unusable_keys_of_a_key_set_are_ignored() {
         let rsa = || jwk(testing::RSA, Algorithm::RS256, None);
         let with = |mut key: Value, field: &str, value: Value| {
             key[field] = value;
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_set_is_an_error() {
+    fn text_that_is_not_a_key_set_is_an_error() {
         for text in ["", "[]", "{}", "{\"keys\": {}}", "<html>", "\u{0}"] {
             assert!(KeySet::jwks(text.as_bytes()).is_err(), "{text}");
         }

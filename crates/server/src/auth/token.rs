@@ -1,4 +1,4 @@
-//! What a token must hold, and what it says: pure, with the time passed in.
+//! Verifies a token's signature and claims. Pure: the time is passed in.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,31 +11,31 @@ use serde_json::{Map, Value};
 use rookery_config::{Algorithm, Jwt};
 use rookery_policy::Subject;
 
-use super::AuthError;
+use super::error::AuthError;
 use super::keys::KeySet;
 
-/// How far this clock may be behind the issuer's for `nbf`.
+/// How far this host's clock may be behind the issuer's when `nbf` is checked.
 const NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(5);
 
-/// What a valid token says.
+/// The claims of a valid token.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    /// All of it.
+    /// All claims.
     pub map: Arc<Map<String, Value>>,
-    /// The value of `userClaim`, where it is text or a number.
+    /// The value of `userClaim` if it is text or a number.
     pub user: Option<String>,
-    /// When the token ends. This may be so far away that adding to it overflows.
+    /// When the token expires. It may be so far in the future that adding to it overflows.
     pub expires: SystemTime,
 }
 
 impl Claims {
-    /// The client that presented the token, as rules see it.
+    /// The client with this token, as rules see it.
     pub fn subject(&self) -> Subject {
         Subject::new(self.user.clone(), self.map.clone())
     }
 }
 
-/// What `auth.jwt` asks of a token.
+/// What `auth.jwt` requires of a token.
 pub(super) struct Expected {
     algorithms: Vec<jsonwebtoken::Algorithm>,
     issuer: Option<String>,
@@ -54,46 +54,45 @@ impl Expected {
     }
 }
 
-/// Why a token could not be verified.
+/// Why a token was not verified.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It was signed with a key that is not here; another may have come meanwhile.
+    /// The token's key is unknown, but a newer key set may have it.
     UnknownKey,
-    /// It is not accepted.
+    /// The token is not accepted.
     Refused(AuthError),
 }
 
 impl Failure {
-    /// The error that the client sees.
+    /// The error for the client.
     pub(super) fn into_error(self) -> AuthError {
         match self {
             Failure::UnknownKey => {
-                AuthError::Unauthenticated("the token's signature is of no known key".to_owned())
+                AuthError::Unauthenticated("the token is signed with an unknown key".to_owned())
             }
             Failure::Refused(error) => error,
         }
     }
 }
 
-/// Verifies the signature with any key that fits, then the claims.
+/// Verifies the signature with every key that may have made it, then the claims.
 pub(super) fn verify(
     token: &str,
     keys: &[Arc<KeySet>],
     expected: &Expected,
     now: SystemTime,
 ) -> Result<Claims, Failure> {
-    let header = decode_header(token).map_err(|_| {
-        refused("the token is no JWT that is signed with a known algorithm (RFC 7519)")
-    })?;
+    let header = decode_header(token)
+        .map_err(|_| refused("the token is not a JWT signed with a known algorithm (RFC 7519)"))?;
     if !expected.algorithms.contains(&header.alg) {
         return Err(refused(format!("the token's algorithm {:?} is not accepted", header.alg)));
     }
-    // RFC 7515, section 4.1.11: extensions that must be understood and are not.
+    // RFC 7515, section 4.1.11: a token whose extensions are not understood must be refused.
     if header.crit.is_some() {
         return Err(refused("the token's header has `crit`, which is not supported"));
     }
     let id = header.kid.as_deref();
-    let (message, signature) = token.rsplit_once('.').expect("it has a header, so it has parts");
+    let (message, signature) = token.rsplit_once('.').expect("a token with a header has parts");
     let mut candidates = keys.iter().flat_map(|set| set.candidates(header.alg, id)).peekable();
     let none = candidates.peek().is_none();
     let signs = |key| signature::verify(signature, message.as_bytes(), key, header.alg);
@@ -107,15 +106,15 @@ pub(super) fn verify(
     }
 }
 
-/// The claims of a signed message, which is header and claims.
+/// The claims of a signed message, which consists of header and claims.
 fn claims(message: &str) -> Result<Map<String, Value>, Failure> {
-    let (_, payload) = message.split_once('.').expect("it has a header, so it has parts");
+    let (_, payload) = message.split_once('.').expect("a token with a header has parts");
     let json = URL_SAFE_NO_PAD.decode(payload).ok();
     json.and_then(|json| serde_json::from_slice(&json).ok())
-        .ok_or_else(|| refused("the token's claims are no JSON object"))
+        .ok_or_else(|| refused("the token's claims are not a JSON object"))
 }
 
-/// The claims of a token whose signature is valid (RFC 7519, section 4.1).
+/// Checks the claims of a token whose signature is valid (RFC 7519, section 4.1).
 fn accept(
     claims: Map<String, Value>,
     expected: &Expected,
@@ -133,7 +132,7 @@ fn accept(
         return unauthenticated("the token's `aud` does not name the configured audience");
     }
     match claims.get("nbf").map(numeric_date) {
-        Some(None) => return unauthenticated("the token's `nbf` is no time"),
+        Some(None) => return unauthenticated("the token's `nbf` is not a time"),
         Some(Some(start)) if start > now + NOT_BEFORE_LEEWAY => {
             return unauthenticated("the token is not valid yet");
         }
@@ -141,7 +140,7 @@ fn accept(
     }
     let expires = match claims.get("exp").map(numeric_date) {
         None => return unauthenticated("the token has no `exp`"),
-        Some(None) => return unauthenticated("the token's `exp` is no time"),
+        Some(None) => return unauthenticated("the token's `exp` is not a time"),
         Some(Some(end)) if now >= end => return Err(AuthError::Expired),
         Some(Some(end)) => end,
     };
@@ -157,8 +156,8 @@ fn names(claim: Option<&Value>, audience: &str) -> bool {
     }
 }
 
-/// A time in seconds since 1970, which may be a fraction (RFC 7519, section 2, NumericDate).
-/// Times before that are 1970.
+/// Parses a time in seconds since 1970, which may have a fraction (RFC 7519, section 2, NumericDate).
+/// Times before 1970 become 1970.
 fn numeric_date(value: &Value) -> Option<SystemTime> {
     let since = match (value.as_u64(), value.as_f64()) {
         (Some(seconds), _) => Duration::from_secs(seconds),

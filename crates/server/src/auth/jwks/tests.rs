@@ -17,11 +17,11 @@ use super::super::{AuthError, Verifier};
 use super::*;
 use rookery_config::Jwt;
 
-/// An issuer that serves whatever it is told to.
+/// An issuer that answers as a test tells it to.
 struct Issuer {
     answer: Mutex<(u16, String)>,
     hits: AtomicUsize,
-    /// Holds answers back while it is locked.
+    /// Delays answers while it is locked.
     gate: tokio::sync::Mutex<()>,
 }
 
@@ -56,7 +56,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// The issuer answers 503 until it is told otherwise.
+    /// Starts an issuer that answers 503 until `serve` or `fail`.
     async fn new(timing: Timing) -> Self {
         let issuer = Arc::new(Issuer {
             answer: Mutex::new((503, String::new())),
@@ -107,25 +107,31 @@ impl Setup {
     }
 }
 
-/// Longer than anything here takes.
+/// Longer than any step of a test takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Fetches at the start and never again by the clock; an unknown key is asked for once.
+/// Fetches once at the start, and once more for an unknown key.
 fn once() -> Timing {
     let hour = Duration::from_secs(3600);
-    Timing { file: hour, refresh: hour, retry: hour, fetch: PATIENCE }
+    Timing {
+        file_check: hour,
+        first_fetch: hour,
+        refresh: hour,
+        unknown_key: hour,
+        fetch_timeout: PATIENCE,
+    }
 }
 
 fn unknown() -> Result<(), AuthError> {
-    Err(AuthError::Unauthenticated("the token's signature is of no known key".to_owned()))
+    Err(AuthError::Unauthenticated("the token is signed with an unknown key".to_owned()))
 }
 
 #[tokio::test]
-async fn it_is_not_ready_until_the_first_set() {
-    let setup = Setup::new(Timing { retry: Duration::from_millis(5), ..once() }).await;
+async fn the_first_set_is_retried_until_the_verifier_is_ready() {
+    let setup = Setup::new(Timing { first_fetch: Duration::from_millis(5), ..once() }).await;
     assert!(!setup.verifier.is_ready());
     setup.run();
-    setup.until(|state| state.ended >= 2).await;
+    setup.until(|state| state.completed >= 2).await;
     assert!(!setup.verifier.is_ready(), "the issuer is away");
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.until(|state| state.ready).await;
@@ -146,7 +152,7 @@ async fn a_token_waits_for_the_first_set() {
 }
 
 #[tokio::test]
-async fn a_key_that_appears_later_works_at_once() {
+async fn a_token_with_a_new_key_is_accepted_at_once() {
     let setup = Setup::new(once()).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
@@ -158,7 +164,7 @@ async fn a_key_that_appears_later_works_at_once() {
 }
 
 #[tokio::test]
-async fn unknown_keys_cause_one_fetch_in_a_period() {
+async fn unknown_keys_cause_at_most_one_fetch_per_period() {
     let setup = Setup::new(once()).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
@@ -176,15 +182,15 @@ async fn unknown_keys_cause_one_fetch_in_a_period() {
 }
 
 #[tokio::test]
-async fn a_fetch_under_way_is_waited_for_and_not_repeated() {
-    let setup = Setup::new(Timing { retry: Duration::ZERO, ..once() }).await;
+async fn a_fetch_in_progress_is_awaited_and_not_repeated() {
+    let setup = Setup::new(Timing { unknown_key: Duration::ZERO, ..once() }).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     let gate = setup.issuer.gate.lock().await;
     setup.run();
-    setup.until(|state| state.open).await;
+    setup.until(|state| state.pending).await;
     let mut verified = Box::pin(setup.verify(Some("one"), testing::RSA));
     assert!(futures_util::poll!(&mut verified).is_pending());
-    assert!(setup.jwks().wanted.notified().now_or_never().is_none(), "no other is asked for");
+    assert!(setup.jwks().fetch_now.notified().now_or_never().is_none(), "no other is asked for");
     drop(gate);
     assert_eq!(verified.await, Ok(()));
     assert_eq!(setup.issuer.hits(), 1);
@@ -192,8 +198,8 @@ async fn a_fetch_under_way_is_waited_for_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn after_the_period_it_is_fetched_again() {
-    let setup = Setup::new(Timing { retry: Duration::ZERO, fetch: PATIENCE, ..once() }).await;
+async fn after_the_period_an_unknown_key_causes_another_fetch() {
+    let setup = Setup::new(Timing { unknown_key: Duration::ZERO, ..once() }).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
     setup.until(|state| state.ready).await;
@@ -205,21 +211,21 @@ async fn after_the_period_it_is_fetched_again() {
 }
 
 #[tokio::test]
-async fn while_the_issuer_is_away_the_last_keys_stay() {
+async fn keys_stay_in_use_while_the_issuer_fails() {
     let setup = Setup::new(Timing { refresh: Duration::from_millis(5), ..once() }).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
     setup.until(|state| state.ready).await;
     setup.issuer.fail(500, "");
-    let ended = setup.jwks().state.borrow().ended;
-    setup.until(|state| state.ended >= ended + 3).await;
+    let completed_before = setup.jwks().state.borrow().completed;
+    setup.until(|state| state.completed >= completed_before + 3).await;
     assert!(setup.verifier.is_ready());
     assert_eq!(setup.verify(Some("one"), testing::RSA).await, Ok(()));
     setup.end().await;
 }
 
 #[tokio::test]
-async fn it_is_refreshed_by_the_clock() {
+async fn the_set_is_refreshed_periodically() {
     let setup = Setup::new(Timing { refresh: Duration::from_millis(5), ..once() }).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
@@ -230,7 +236,7 @@ async fn it_is_refreshed_by_the_clock() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_breaks_no_fetch_off() {
+async fn a_client_that_disconnects_does_not_cancel_a_fetch() {
     let setup = Setup::new(once()).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
@@ -239,10 +245,10 @@ async fn a_client_that_goes_away_breaks_no_fetch_off() {
     let gate = setup.issuer.gate.lock().await;
     {
         let verified = setup.verify(Some("two"), testing::RSA2);
-        let asked = setup.until(|state| state.open);
+        let requested = setup.until(|state| state.pending);
         tokio::select! {
             _ = verified => panic!("the issuer has not answered yet"),
-            () = asked => {}
+            () = requested => {}
         }
     }
     drop(gate);
@@ -251,26 +257,26 @@ async fn a_client_that_goes_away_breaks_no_fetch_off() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_hangs_is_given_up() {
-    let setup = Setup::new(Timing { fetch: Duration::from_millis(50), ..once() }).await;
+async fn a_fetch_that_hangs_times_out() {
+    let setup = Setup::new(Timing { fetch_timeout: Duration::from_millis(50), ..once() }).await;
     let gate = setup.issuer.gate.lock().await;
     setup.run();
     assert_eq!(setup.verify(Some("one"), testing::RSA).await, unknown());
-    setup.until(|state| state.ended == 1).await;
+    setup.until(|state| state.completed == 1).await;
     assert!(!setup.verifier.is_ready());
     drop(gate);
     setup.end().await;
 }
 
 #[tokio::test]
-async fn answers_that_are_no_key_set_are_errors() {
+async fn answers_that_are_not_key_sets_are_errors() {
     let setup = Setup::new(once()).await;
     let large = format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(MAX_BYTES));
     for (status, body, why) in [
         (404, "", "404"),
         (503, "{\"keys\": []}", "503"),
         (302, "", "redirect"),
-        (200, "<html>", "no JSON Web Key Set"),
+        (200, "<html>", "not a JSON Web Key Set"),
         (200, large.as_str(), "larger"),
     ] {
         setup.issuer.fail(status, body);
@@ -280,5 +286,28 @@ async fn answers_that_are_no_key_set_are_errors() {
     }
     setup.issuer.fail(200, "{\"keys\": []}");
     assert_eq!(setup.jwks().fetch().await.unwrap().len(), 0);
+    setup.end().await;
+}
+
+#[test]
+fn the_set_is_fetched_as_often_as_documented() {
+    let timing = Timing::default();
+    assert_eq!(timing.first_fetch, Duration::from_secs(1));
+    assert_eq!(timing.refresh, Duration::from_secs(5 * 60));
+    assert_eq!(timing.unknown_key, Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_failed_refresh_is_not_retried_before_its_time() {
+    let setup = Setup::new(Timing { first_fetch: Duration::ZERO, ..once() }).await;
+    setup.issuer.serve(&[("one", testing::RSA)]);
+    setup.run();
+    setup.until(|state| state.ready).await;
+    let hits = setup.issuer.hits();
+    setup.issuer.fail(500, "");
+    assert_eq!(setup.verify(Some("two"), testing::RSA2).await, unknown());
+    assert_eq!(setup.verify(Some("two"), testing::RSA2).await, unknown());
+    assert_eq!(setup.verify(Some("one"), testing::RSA).await, Ok(()));
+    assert_eq!(setup.issuer.hits(), hits + 1);
     setup.end().await;
 }

@@ -97,14 +97,14 @@ fn an_unsigned_token_is_refused() {
     for alg in ["none", "None", "NONE", "HS1", ""] {
         let token = format!("{}.{claims}.", part(json!({"alg": alg, "typ": "JWT"})));
         let result = verify(&token, &keys, &expected(&[Algorithm::HS256]), at(NOW as f64));
-        assert!(why(result.map_err(Failure::into_error)).contains("no JWT"), "{alg}");
+        assert!(why(result.map_err(Failure::into_error)).contains("not a JWT"), "{alg}");
     }
     let token = format!("{}.{claims}.", part(json!({"alg": "HS256"})));
     assert!(verify(&token, &keys, &expected(&[Algorithm::HS256]), at(NOW as f64)).is_err());
 }
 
 #[test]
-fn a_changed_token_is_refused_and_never_quoted() {
+fn a_tampered_token_is_refused_and_never_quoted() {
     let token = sign(Library::HS256, &secret(), None, &json!({"exp": NOW + 1, "sub": "ada"}));
     let keys = [Arc::new(KeySet::secret(b"secret").unwrap())];
     let expected = expected(&[Algorithm::HS256]);
@@ -130,7 +130,7 @@ fn a_changed_token_is_refused_and_never_quoted() {
 }
 
 #[test]
-fn the_end_is_required_and_exact() {
+fn exp_is_required_and_exact() {
     let expected = expected(&[Algorithm::HS256]);
     let ends = |exp: Value, now: f64| verified(&json!({"exp": exp}), &expected, at(now));
     let now = NOW as f64;
@@ -142,7 +142,7 @@ fn the_end_is_required_and_exact() {
     assert_eq!(ends(json!(-1), now).unwrap_err(), AuthError::Expired);
     assert_eq!(AuthError::Expired.code().as_str(), "token_expired");
     for exp in [json!("1800000000"), json!(null), json!(1e300), json!([]), json!(u64::MAX)] {
-        assert!(why(ends(exp, now)).contains("`exp` is no time"));
+        assert!(why(ends(exp, now)).contains("`exp` is not a time"));
     }
     let none = verified(&json!({"sub": "ada"}), &expected, at(now));
     assert_eq!(none.as_ref().unwrap_err().code().as_str(), "unauthenticated");
@@ -150,7 +150,7 @@ fn the_end_is_required_and_exact() {
 }
 
 #[test]
-fn the_start_has_five_seconds_of_leeway() {
+fn nbf_has_five_seconds_of_leeway() {
     let expected = expected(&[Algorithm::HS256]);
     let starts =
         |nbf: Value, now: f64| verified(&json!({"exp": NOW + 100, "nbf": nbf}), &expected, at(now));
@@ -158,11 +158,11 @@ fn the_start_has_five_seconds_of_leeway() {
     assert!(starts(json!(NOW), now).is_ok());
     assert!(starts(json!(NOW), now - 5.0).is_ok());
     assert!(why(starts(json!(NOW), now - 5.001)).contains("not valid yet"));
-    assert!(why(starts(json!("soon"), now)).contains("`nbf` is no time"));
+    assert!(why(starts(json!("soon"), now)).contains("`nbf` is not a time"));
 }
 
 #[test]
-fn issuer_and_audience_are_looked_at_where_configured() {
+fn issuer_and_audience_are_checked_if_configured() {
     let mut expected = expected(&[Algorithm::HS256]);
     let check = |expected: &Expected, iss: Value, aud: Value| {
         let claims = json!({"exp": NOW + 1, "iss": iss, "aud": aud});
@@ -191,7 +191,7 @@ fn issuer_and_audience_are_looked_at_where_configured() {
 }
 
 #[test]
-fn the_user_is_text_or_a_number() {
+fn the_user_claim_is_text_or_a_number() {
     let user = |claim: &str, value: Value| {
         let mut claims = json!({"exp": NOW + 1});
         claims[claim] = value;
@@ -207,7 +207,7 @@ fn the_user_is_text_or_a_number() {
 }
 
 #[test]
-fn a_subject_has_the_claims() {
+fn the_subject_has_the_tokens_claims() {
     let claims = json!({"exp": NOW + 1, "sub": "ada", "workspaces": ["w1"]});
     let claims = verified(&claims, &expected(&[Algorithm::HS256]), at(NOW as f64)).unwrap();
     let subject = claims.subject();
@@ -216,7 +216,7 @@ fn a_subject_has_the_claims() {
 }
 
 #[test]
-fn keys_are_chosen_by_id_and_all_tried_without() {
+fn a_key_id_selects_keys_and_without_one_all_are_tried() {
     let jwks = json!({"keys": [
         testing::jwk(testing::RSA, Library::RS256, Some("one")),
         testing::jwk(testing::RSA2, Library::RS256, Some("two")),
@@ -246,9 +246,9 @@ fn critical_header_extensions_are_refused() {
 }
 
 #[test]
-fn claims_that_are_no_object_are_refused() {
+fn claims_that_are_not_an_object_are_refused() {
     for claims in [json!([]), json!("text"), json!(null)] {
         let result = verified(&claims, &expected(&[Algorithm::HS256]), at(NOW as f64));
-        assert!(why(result).contains("no JSON object"));
+        assert!(why(result).contains("not a JSON object"));
     }
 }
