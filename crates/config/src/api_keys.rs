@@ -51,7 +51,15 @@ impl ApiKeys {
     pub fn load(path: &Path) -> Result<ApiKeys, ApiKeysError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ApiKeysError::Unreadable { file: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|error| match error {
+        Self::from_text(path, &text)
+    }
+
+    /// Parses the text of the file at `path`, which errors name.
+    ///
+    /// # Errors
+    /// Fails if the text holds no key or has a malformed line.
+    pub fn from_text(path: &Path, text: &str) -> Result<ApiKeys, ApiKeysError> {
+        Self::parse(text).map_err(|error| match error {
             None => ApiKeysError::Empty { file: path.to_owned() },
             Some((line, what)) => ApiKeysError::Malformed { file: path.to_owned(), line, what },
         })
