@@ -22,7 +22,7 @@ const MAX_SERIES: usize = 1000;
 /// Everything that is wrong with `config`, in no particular order; empty if it can be served.
 pub fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Problems::default();
-    check_not_yet(config, &mut problems);
+    check_unsupported(config, &mut problems);
     check_listeners(config, &mut problems);
     check_socketio(&config.socketio, &mut problems);
     check_namespaces(&config.namespaces, &mut problems);
@@ -40,9 +40,9 @@ pub fn check(config: &Config) -> Vec<Problem> {
     problems.into_vec()
 }
 
-fn check_not_yet(config: &Config, problems: &mut Problems) {
+fn check_unsupported(config: &Config, problems: &mut Problems) {
     if config.backend.is_some() {
-        problems.not_yet("backend", "backend", "remove the section");
+        problems.unsupported("backend", "backend", "remove the section");
     }
 }
 
@@ -158,8 +158,8 @@ fn check_latency(latency: &Latency, problems: &mut Problems) {
     ] {
         if n > MAX_SERIES {
             let text = format!(
-                "are {n} rooms, each of which is over 20 series in Prometheus; name at most \
-                 {MAX_SERIES}: GET /api/rooms/{{room}}/latency tells of any room"
+                "are {n} rooms, each of which takes over 20 series in Prometheus; name at most \
+                 {MAX_SERIES}: GET /api/rooms/{{room}}/latency covers any room"
             );
             problems.say(key, text);
         }
@@ -168,9 +168,9 @@ fn check_latency(latency: &Latency, problems: &mut Problems) {
         let key = format!("latency.trackRooms[{i}]");
         problems.say_if(room.is_empty(), &key, "is empty; write the name of a room");
         let too_long = room.len() > MAX_ROOM_BYTES;
-        problems.say_if(too_long, &key, "is longer than 255 bytes, as no room's name is");
+        problems.say_if(too_long, &key, "is longer than 255 bytes, the longest name of a room");
         let again = latency.track_rooms[..i].contains(room);
-        problems.say_if(again, &key, "is there already; leave one out");
+        problems.say_if(again, &key, "repeats an earlier room; remove it");
     }
 }
 
@@ -184,7 +184,7 @@ fn check_drain(drain: &Drain, problems: &mut Problems) {
         problems.say(
             "drain.stickyCookie",
             format_args!(
-                "is `{cookie}`, which is no name of a cookie; write the name alone, such as ROOKERY"
+                "is `{cookie}`, which cannot name a cookie; write the name alone, such as ROOKERY"
             ),
         );
     }

@@ -15,8 +15,8 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
         problems.say(
             "listen",
             format_args!(
-                "is {}, which others can reach: configure `auth.jwt`, or write \
-                 `auth.anonymous: true` to let everybody in",
+                "is {}, which other hosts can reach: configure `auth.jwt`, or write \
+                 `auth.anonymous: true` to admit clients without a token",
                 config.listen
             ),
         );

@@ -33,7 +33,7 @@ impl Problems {
     }
 
     /// Adds a problem for `written`, which a later version will support.
-    pub(super) fn not_yet(&mut self, key: &str, written: &str, instead: &str) {
+    pub(super) fn unsupported(&mut self, key: &str, written: &str, instead: &str) {
         let text = format!("`{written}` is not in this version of Rookery yet; {instead}");
         self.0.push(Problem::new(key, text));
     }

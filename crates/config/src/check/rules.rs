@@ -37,17 +37,17 @@ fn check_templates(
     args: &[String],
     problems: &mut Problems,
 ) {
-    let mut told = |key: String, error: Option<TemplateError>| {
+    let mut explain = |key: String, error: Option<TemplateError>| {
         if let Some(error) = error {
             problems.explain(&key, error);
         }
     };
-    told(format!("{key}.room"), Template::parse(room).err());
+    explain(format!("{key}.room"), Template::parse(room).err());
     if let Some(event) = event {
-        told(format!("{key}.event"), TextTemplate::parse(event).err());
+        explain(format!("{key}.event"), TextTemplate::parse(event).err());
     }
     for (j, arg) in args.iter().enumerate() {
-        told(format!("{key}.args[{j}]"), ArgTemplate::parse(arg).err());
+        explain(format!("{key}.args[{j}]"), ArgTemplate::parse(arg).err());
     }
 }
 
