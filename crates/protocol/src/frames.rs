@@ -222,7 +222,7 @@ pub struct ClientFrames {
     /// The most payload bytes that a message may have.
     max: u32,
     /// Whether the client closed the session.
-    goodbye: bool,
+    closed: bool,
     /// Whether the client has sent a frame that is not permitted.
     broken: bool,
 }
@@ -240,26 +240,26 @@ impl ClientFrames {
             single: None,
             message: 0,
             max: u32::try_from(max).unwrap_or(u32::MAX),
-            goodbye: false,
+            closed: false,
             broken: false,
         }
     }
 
     /// Whether the client closed the session, by a Close frame or by Engine.IO's `1`.
-    pub fn said_goodbye(&self) -> bool {
-        self.goodbye
+    pub fn has_closed(&self) -> bool {
+        self.closed
     }
 
     /// Consumes the next bytes of the stream.
     ///
     /// # Errors
     /// Fails at the first frame that is not permitted; bytes after it are ignored.
-    pub fn pass(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
         while !bytes.is_empty() && !self.broken {
             if self.left > 0 {
                 let n = (self.left as usize).min(bytes.len());
                 if let Some(key) = self.single.take() {
-                    self.goodbye |= key ^ bytes[0] == b'1';
+                    self.closed |= key ^ bytes[0] == b'1';
                 }
                 self.left -= n as u32;
                 bytes = &bytes[n..];
@@ -280,7 +280,7 @@ impl ClientFrames {
         // `parse_head` has refused a payload longer than `max`, which is a `u32`.
         let payload = head.payload as u32;
         self.left = payload;
-        self.goodbye |= head.opcode == Opcode::Close;
+        self.closed |= head.opcode == Opcode::Close;
         if head.opcode.is_control() {
             return Ok(());
         }

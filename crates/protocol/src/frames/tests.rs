@@ -5,9 +5,9 @@ fn follow(bytes: &[u8], cut: usize, max: usize) -> (Result<(), FrameError>, bool
     let mut frames = ClientFrames::new(max);
     let mut result = Ok(());
     for part in bytes.chunks(cut.max(1)) {
-        result = result.and(frames.pass(part));
+        result = result.and(frames.feed(part));
     }
-    (result, frames.said_goodbye())
+    (result, frames.has_closed())
 }
 
 fn opcode() -> impl Strategy<Value = Opcode> {

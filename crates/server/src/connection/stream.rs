@@ -129,7 +129,7 @@ impl Inner {
             }
             (Opcode::Close, _) => {
                 self.closed = true;
-                if self.client.said_goodbye() {
+                if self.client.has_closed() {
                     self.outbox.close(Disconnected::Client, Ending::Finish);
                 }
             }
@@ -172,7 +172,7 @@ fn announced(text: &[u8]) -> usize {
 impl Inner {
     /// Looks at what the engine is about to read.
     fn watch(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.client.pass(bytes) {
+        if let Err(error) = self.client.feed(bytes) {
             self.above.violated(error);
         }
     }
