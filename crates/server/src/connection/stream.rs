@@ -15,6 +15,7 @@ use crate::telemetry::metrics::Disconnected;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::{ClientFrames, Frame, FrameError, FrameReader, Opcode};
+use rookery_protocol::packet::PacketHead;
 
 /// The engine's heartbeat in revision 4.
 const PING: &[u8] = b"2";
@@ -161,12 +162,11 @@ impl Inner {
     }
 }
 
-/// How many attachments a Socket.IO packet announces (Socket.IO protocol, revision 5, "Packet
-/// encoding"): `45<n>-…` an event, `46<n>-…` an ack.
+/// The number of attachments that a packet of the engine announces; 0 if it is no Socket.IO packet.
 fn announced(text: &[u8]) -> usize {
-    let [b'4', b'5' | b'6', rest @ ..] = text else { return 0 };
-    let Some(dash) = memchr::memchr(b'-', &rest[..rest.len().min(11)]) else { return 0 };
-    std::str::from_utf8(&rest[..dash]).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+    let Some(packet) = text.strip_prefix(b"4") else { return 0 };
+    let head = std::str::from_utf8(packet).ok().and_then(|packet| PacketHead::parse(packet).ok());
+    head.map_or(0, |head| head.attachments)
 }
 
 impl Inner {

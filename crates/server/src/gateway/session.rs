@@ -25,6 +25,7 @@ use rookery_ops::throttle::limited;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::FrameError;
+use rookery_protocol::packet::PacketHead;
 use rookery_protocol::{Data, packet};
 
 /// Length of a session's id. It is a secret between the client and this instance.
@@ -197,12 +198,10 @@ impl Session {
     /// The engine accepted the client in a namespace: its CONNECT names the public id, and the
     /// client's events count from then on. In revision 3 there is no id in it (Socket.IO
     /// protocol, revision 4).
-    fn connected(&self, rest: &[u8]) -> Passage {
-        let text = String::from_utf8_lossy(rest);
-        let namespace = match text.split_once(',') {
-            Some((namespace, _)) if namespace.starts_with('/') => namespace,
-            _ if text.starts_with('/') => &text,
-            _ => "/",
+    fn connected(&self, packet: &[u8]) -> Passage {
+        let text = String::from_utf8_lossy(packet);
+        let Ok(PacketHead { namespace, .. }) = PacketHead::parse(&text) else {
+            return Passage::Drop;
         };
         let Some(client) = self.client(namespace) else { return Passage::Drop };
         let sid = Data::Object(vec![("sid".to_owned(), Data::from(&*client.member.id))]);
@@ -217,9 +216,9 @@ impl Above for Session {
         match text {
             // The open packet: the handshake sent ours, with our own id.
             [b'0', ..] => Passage::Drop,
-            [b'4', b'0', rest @ ..] => self.connected(rest),
-            [b'4', b'4', rest @ ..] => {
-                Passage::Send(super::connect::refusal(rest, self.outbox.revision()))
+            [b'4', b'0', ..] => self.connected(&text[1..]),
+            [b'4', b'4', ..] => {
+                Passage::Send(super::connect::refusal(&text[1..], self.outbox.revision()))
             }
             _ => Passage::Send(Encoded::new(text, attachments)),
         }
