@@ -2,6 +2,7 @@
 
 mod api_key_watch;
 mod config_watch;
+mod file_watcher;
 mod instance;
 mod open_files;
 mod readings;

@@ -32,7 +32,7 @@ impl Explain for Explainer {
         Explanation {
             allowed: decision.allowed,
             rule: decision.rule.as_deref().map(str::to_owned),
-            why: decision.why,
+            why: decision.reason.to_string(),
         }
     }
 }

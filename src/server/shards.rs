@@ -85,7 +85,7 @@ impl Shards {
         let router = Router::new(
             queues,
             index.clone(),
-            Arc::new(move |room: &str| rules.load().class_of(room).into()),
+            Arc::new(move |room: &str| rules.load().class_of(room).clone()),
             refuse,
             plan.metrics.clone(),
             plan.tracer.clone(),

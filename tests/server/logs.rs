@@ -223,7 +223,7 @@ async fn the_password_of_a_key_set_s_url_is_kept() {
     let unknown = "eyJhbGciOiJSUzI1NiIsImtpZCI6InVua25vd24ifQ.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl";
     let auth = json!({ "token": unknown }).to_string();
     assert!(connect(&server, &handshake(WEBSOCKET), &auth).await.answer.starts_with("44{"));
-    line(&server, "cannot fetch auth.jwt.jwksUrl; the keys before stay").await;
+    line(&server, "cannot fetch auth.jwt.jwksUrl; the previous keys stay in use").await;
     let log = server.log();
     assert!(!log.contains(PASSWORD) && !log.contains("c2lnbmF0dXJl"), "{log}");
 }
@@ -327,10 +327,11 @@ async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
     assert_eq!(start["version"], env!("CARGO_PKG_VERSION"));
 
     std::fs::write(server.config(), format!("{config}limits: {{ connections: 9 }}\n")).unwrap();
-    let applied = line(&server, "the changed configuration is applied").await;
+    let applied = line(&server, "reloaded the configuration").await;
     assert_eq!(applied["keys"], "limits.connections");
     std::fs::write(server.config(), "limits: { connections: many }\n").unwrap();
-    let refused = line(&server, "the changed configuration is refused; the one before stays").await;
+    let refused =
+        line(&server, "cannot reload the configuration; the previous one stays in use").await;
     assert!(refused["error"].as_str().unwrap().contains("limits.connections"), "{refused}");
 
     let order = Request::post("/api/rooms/other/join", "{\"user\":\"nobody\"}")
@@ -342,7 +343,7 @@ async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
     let fields = ["publisher", "order", "room", "user", "matched"].map(|name| told[name].clone());
     assert_eq!(Value::from(fields.to_vec()), expected);
     std::fs::write(&keys, "shop:second\n").unwrap();
-    assert_eq!(line(&server, "the API keys were read again").await["keys"], 1);
+    assert_eq!(line(&server, "reloaded API keys").await["keys"], 1);
     assert_eq!(order.send(server.internal).await.unwrap().status, 401);
     let told = line(&server, "refused an API request without a valid key").await;
     assert_eq!((&told["path"], &told["status"]), (&"/api/rooms/other/join".into(), &401.into()));

@@ -16,6 +16,7 @@ use crate::telemetry::metrics::Disconnected;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::{ClientFrames, Frame, FrameError, FrameReader, Opcode};
+use rookery_protocol::packet::PacketHead;
 
 /// The engine's heartbeat in revision 4.
 const PING: &[u8] = b"2";
@@ -137,7 +138,7 @@ impl Inner {
             }
             (Opcode::Close, _) => {
                 self.closed = true;
-                if self.client_frames.said_goodbye() {
+                if self.client_frames.has_closed() {
                     self.outbox.close(Disconnected::Client, Ending::Finish);
                 }
             }
@@ -169,18 +170,17 @@ impl Inner {
     }
 }
 
-/// How many attachments a Socket.IO packet announces (Socket.IO protocol, revision 5, "Packet
-/// encoding"): `45<n>-…` is an event, `46<n>-…` an ack.
+/// The number of attachments that a packet of the engine announces; 0 if it is no Socket.IO packet.
 fn announced_attachments(text: &[u8]) -> usize {
-    let [b'4', b'5' | b'6', rest @ ..] = text else { return 0 };
-    let Some(dash) = memchr::memchr(b'-', &rest[..rest.len().min(11)]) else { return 0 };
-    std::str::from_utf8(&rest[..dash]).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+    let Some(packet) = text.strip_prefix(b"4") else { return 0 };
+    let head = std::str::from_utf8(packet).ok().and_then(|packet| PacketHead::parse(packet).ok());
+    head.map_or(0, |head| head.attachments)
 }
 
 impl Inner {
     /// Checks bytes of the client that the engine is about to read.
     fn check(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.client_frames.pass(bytes) {
+        if let Err(error) = self.client_frames.feed(bytes) {
             self.hooks.on_violation(error);
         }
     }

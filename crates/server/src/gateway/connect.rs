@@ -13,6 +13,7 @@ use crate::telemetry::metrics::Rejected;
 use rookery_policy::{Code, Permission, Refusal, Subject};
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
+use rookery_protocol::packet::PacketHead;
 use rookery_protocol::{Data, packet};
 
 /// Decides who may connect.
@@ -99,14 +100,12 @@ impl std::fmt::Display for InTransit {
 }
 
 /// The CONNECT_ERROR that the client gets for the engine's: `{message, data: {code, message}}`
-/// in revision 4, the bare data in revision 3 (Socket.IO protocol, revisions 5 and 4). `rest` is
-/// what follows `44`.
-pub fn refusal(rest: &[u8], revision: Revision) -> Encoded {
-    let text = String::from_utf8_lossy(rest);
-    let (namespace, json) = match text.split_once(',') {
-        Some((namespace, json)) if namespace.starts_with('/') => (namespace, json),
-        _ => ("/", &*text),
-    };
+/// in revision 4, the bare data in revision 3 (Socket.IO protocol, revisions 5 and 4). `engine` is
+/// the engine's packet.
+pub fn refusal(engine: &[u8], revision: Revision) -> Encoded {
+    let text = String::from_utf8_lossy(engine);
+    let (namespace, json) =
+        PacketHead::parse(&text).map_or(("/", ""), |head| (head.namespace, head.payload));
     let message = |json: &str| -> Option<String> {
         let error: serde_json::Value = serde_json::from_str(json).ok()?;
         Some(error.get("message")?.as_str()?.to_owned())
@@ -202,7 +201,7 @@ mod tests {
     use super::*;
 
     fn passed(engine: &str, revision: Revision) -> String {
-        let packet = refusal(engine.as_bytes(), revision);
+        let packet = refusal(format!("4{engine}").as_bytes(), revision);
         String::from_utf8(packet.text().to_vec()).unwrap()
     }
 

@@ -97,7 +97,7 @@ fn allowed(client: &Client, permission: Permission, room: &str) -> Result<(), Re
         return Ok(());
     }
     let about = About::member(client).of_room(room);
-    client.gateway().refused(Rejected::Forbidden, about, &decision.why);
+    client.gateway().refused(Rejected::Forbidden, about, &decision.reason);
     let what = match permission {
         Permission::Join => "join",
         Permission::Publish => "publish in",

@@ -25,6 +25,7 @@ use rookery_ops::throttle::limited;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::FrameError;
+use rookery_protocol::packet::PacketHead;
 use rookery_protocol::{Data, packet};
 
 /// Length of a session's id. It is a secret between the client and this instance.

@@ -1,4 +1,4 @@
-//! Reading: the packet's header, and its JSON straight into [`Data`], placeholders resolved.
+//! Parses the JSON of a packet straight into [`Data`], with its placeholders resolved.
 
 use std::cell::Cell;
 use std::fmt;
@@ -6,81 +6,13 @@ use std::fmt;
 use bytes::Bytes;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
-use super::{MAX_ATTACHMENTS, PacketError};
-use crate::Data;
-
-/// A packet's type, in the order of its digits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Connect,
-    Disconnect,
-    Event,
-    Ack,
-    ConnectError,
-    BinaryEvent,
-    BinaryAck,
-}
-
-impl Kind {
-    pub(super) fn is_binary(self) -> bool {
-        matches!(self, Kind::BinaryEvent | Kind::BinaryAck)
-    }
-}
-
-/// What stands before the JSON.
-pub(super) struct Header<'a> {
-    pub(super) kind: Kind,
-    pub(super) attachments: usize,
-    pub(super) namespace: &'a str,
-    pub(super) id: Option<u64>,
-    pub(super) payload: &'a str,
-}
-
-/// Splits `<type>[<n>-][/namespace,][id][JSON]`.
-pub(super) fn header(text: &str) -> Result<Header<'_>, PacketError> {
-    let (kind, mut rest) = match text.as_bytes().first() {
-        Some(b'0') => (Kind::Connect, &text[1..]),
-        Some(b'1') => (Kind::Disconnect, &text[1..]),
-        Some(b'2') => (Kind::Event, &text[1..]),
-        Some(b'3') => (Kind::Ack, &text[1..]),
-        Some(b'4') => (Kind::ConnectError, &text[1..]),
-        Some(b'5') => (Kind::BinaryEvent, &text[1..]),
-        Some(b'6') => (Kind::BinaryAck, &text[1..]),
-        _ => return Err(PacketError::UnknownType),
-    };
-    let mut attachments = 0;
-    if kind.is_binary() {
-        let (count, after) = digits(rest);
-        rest = after
-            .strip_prefix('-')
-            .filter(|_| !count.is_empty())
-            .ok_or(PacketError::Header("expected the number of attachments and `-`"))?;
-        attachments = count
-            .parse()
-            .ok()
-            .filter(|n| *n <= MAX_ATTACHMENTS)
-            .ok_or(PacketError::TooManyAttachments)?;
-    }
-    let mut namespace = "/";
-    if rest.starts_with('/') {
-        (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
-    }
-    let (id, payload) = digits(rest);
-    let id = match id {
-        "" => None,
-        id => Some(id.parse().map_err(|_| PacketError::Header("the id is too large"))?),
-    };
-    Ok(Header { kind, attachments, namespace, id, payload })
-}
-
-fn digits(text: &str) -> (&str, &str) {
-    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
-}
+use super::error::PacketError;
+use crate::data::Data;
 
 /// Parses JSON; with `attachments`, objects that are placeholders become binary values.
-pub(super) fn json(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
+pub(super) fn parse(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
     match strict(text, attachments) {
-        // JavaScript writes half of a cut emoji as an escape, and reads it; text here is UTF-8.
+        // JavaScript strings may hold unpaired surrogates, which it writes as escapes; UTF-8 cannot.
         Err(PacketError::Json(error)) => match repaired(text) {
             Some(text) => strict(&text, attachments),
             None => Err(PacketError::Json(error)),
@@ -89,7 +21,7 @@ pub(super) fn json(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, Pa
     }
 }
 
-/// The text with every escape of an unpaired surrogate replaced by U+FFFD; `None` where there is
+/// The text with every escape of an unpaired surrogate replaced by U+FFFD; `None` if there is
 /// none.
 fn repaired(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
@@ -134,17 +66,17 @@ fn strict(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError
     }
 }
 
-/// Makes [`Data`] of whatever comes.
+/// Deserializes any JSON value into [`Data`].
 #[derive(Clone, Copy)]
 struct Values<'a> {
     attachments: Option<&'a [Bytes]>,
-    /// Set when a placeholder pointed at nothing.
+    /// Set when a placeholder refers to no attachment.
     lost: &'a Cell<bool>,
 }
 
 impl Values<'_> {
-    /// The binary value, where these entries are a placeholder. Like the stock parser: anything
-    /// with `_placeholder: true`, whatever else is in it.
+    /// The binary value if these entries are a placeholder. As in the stock parser, that is any
+    /// object with `_placeholder: true`, whatever else it holds.
     fn placeholder<E: de::Error>(&self, entries: &[(String, Data)]) -> Result<Option<Data>, E> {
         let Some(attachments) = self.attachments else { return Ok(None) };
         let last = |key| entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v);
@@ -178,7 +110,7 @@ impl<'de> Visitor<'de> for Values<'_> {
     type Value = Data;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("JSON")
+        f.write_str("any JSON value")
     }
 
     fn visit_unit<E>(self) -> Result<Data, E> {

@@ -3,26 +3,27 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::redacted;
+use crate::redacted::redacted;
 
 /// Fan-out between instances through Redis pub/sub.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Redis {
-    /// `redis://` or `rediss://` (TLS), with user and password where needed. `--redis` beats it.
+    /// A `redis://` or `rediss://` (TLS) URL, with user and password if needed. `--redis` overrides
+    /// it.
     #[serde(default)]
     pub url: String,
-    /// The wire between instances.
+    /// The protocol between instances.
     #[serde(default)]
     pub wire: Wire,
-    /// Channel prefix, as Node's adapter uses it.
+    /// The prefix of channels, as in Node's adapter, 1 to 200 bytes.
     #[serde(default = "Redis::default_prefix")]
     #[schemars(length(min = 1, max = 200))]
     pub prefix: String,
-    /// What happens to publications while Redis is away.
+    /// What happens to publications while Redis is not connected.
     #[serde(default)]
     pub when_down: WhenDown,
-    /// Channels on which plain JSON becomes a publication.
+    /// The channels on which plain JSON becomes a publication.
     #[serde(default = "BridgeRule::defaults")]
     pub bridge: Vec<BridgeRule>,
 }
@@ -32,7 +33,7 @@ impl Redis {
         "socket.io".to_owned()
     }
 
-    /// The defaults with this URL: what `--redis` alone means.
+    /// The defaults with this URL, which is what `--redis` alone means.
     pub fn at(url: String) -> Self {
         Redis {
             url,
@@ -43,15 +44,15 @@ impl Redis {
         }
     }
 
-    /// The bridge as it holds with these namespaces: the default one is for `/`, and without it
-    /// there is none.
+    /// The rules of the bridge that apply with these namespaces: the default rule publishes in `/`,
+    /// so it does not apply if `/` is not among them.
     pub fn bridge_in(&self, namespaces: &[String]) -> &[BridgeRule] {
         let default = self.bridge == BridgeRule::defaults();
         let configured = self.bridge.iter().all(|rule| namespaces.contains(&rule.namespace));
         if default && !configured { &[] } else { &self.bridge }
     }
 
-    /// The URL with its password hidden, for logs.
+    /// The URL with its user and password replaced by `***`, for logs.
     pub fn redacted_url(&self) -> String {
         redacted(&self.url)
     }
@@ -69,25 +70,25 @@ impl std::fmt::Debug for Redis {
     }
 }
 
-/// The wire between instances.
+/// The protocol between instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Wire {
-    /// Node's `@socket.io/redis-adapter`, classic: PUBLISH and SUBSCRIBE.
+    /// That of Node's `@socket.io/redis-adapter`: PUBLISH and SUBSCRIBE.
     #[default]
     Classic,
-    /// Node's sharded adapter: SPUBLISH and SSUBSCRIBE, Redis 7. Not in this version yet.
+    /// That of Node's sharded adapter: SPUBLISH and SSUBSCRIBE of Redis 7. Not in this version yet.
     Sharded,
 }
 
-/// What happens to publications while Redis is away.
+/// What happens to publications while Redis is not connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenDown {
-    /// Local members still get it, and the answer says so.
+    /// They are delivered to local members, and the answer says so.
     #[default]
     Local,
-    /// Refused with 503; nothing is delivered.
+    /// They are refused with 503, and nothing is delivered.
     Refuse,
 }
 
@@ -95,16 +96,17 @@ pub enum WhenDown {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BridgeRule {
-    /// The channel.
+    /// The name of the Redis channel.
     pub channel: String,
-    /// The namespace it is published in.
+    /// The namespace that the message is published in.
     #[serde(default = "BridgeRule::default_namespace")]
     pub namespace: String,
-    /// The room, as a template over the message.
+    /// The template of the room's name, filled from the message.
     pub room: String,
-    /// The event, as a template over the message.
+    /// The template of the event's name, filled from the message.
     pub event: String,
-    /// The arguments, each a template; one that is a single placeholder is that value itself.
+    /// The templates of the event's arguments; one that is a single placeholder gives that value
+    /// itself.
     pub args: Vec<String>,
 }
 
@@ -113,7 +115,7 @@ impl BridgeRule {
         "/".to_owned()
     }
 
-    /// The bridge that exists where nothing else is written.
+    /// The rules of a configuration without `redis.bridge`.
     pub fn defaults() -> Vec<BridgeRule> {
         vec![BridgeRule {
             channel: "rookery:publish".to_owned(),

@@ -1,4 +1,4 @@
-//! The section `auth`: clients' tokens and publishers' keys.
+//! The section `auth`: clients' tokens and API keys.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Auth {
-    /// Whether clients without a token may connect. Not written: only on loopback without `jwt`.
+    /// Whether clients without a token may connect. By default they may only on a loopback address
+    /// without `jwt`.
     pub anonymous: Option<bool>,
-    /// Tokens of clients.
+    /// How clients' tokens are verified.
     pub jwt: Option<Jwt>,
-    /// A query parameter that may hold the token, for Socket.IO 2 in browsers.
+    /// A query parameter that may carry the token, for Socket.IO 2 in browsers.
     pub query_param: Option<String>,
-    /// File of API keys, one `name:key` a line.
+    /// The file of API keys, one `name:key` per line.
     pub api_keys_file: Option<PathBuf>,
 }
 
@@ -23,18 +24,18 @@ pub struct Auth {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Jwt {
-    /// The algorithms that are accepted.
+    /// The signature algorithms that are accepted.
     #[serde(default = "Jwt::default_algorithms")]
     pub algorithms: Vec<Algorithm>,
-    /// File that holds the shared secret of HS256, HS384 and HS512.
+    /// The file that holds the shared secret for HS256, HS384 and HS512.
     pub secret_file: Option<PathBuf>,
-    /// File that holds a public key in PEM.
+    /// The file that holds the public keys in PEM.
     pub public_key_file: Option<PathBuf>,
-    /// Where the key set (RFC 7517) is fetched.
+    /// The URL of the JSON Web Key Set (RFC 7517).
     pub jwks_url: Option<String>,
-    /// The `iss` that a token must have.
+    /// The `iss` that tokens must have. By default any is accepted.
     pub issuer: Option<String>,
-    /// The `aud` that a token must have.
+    /// The `aud` that tokens must have. By default any is accepted.
     pub audience: Option<String>,
     /// The claim that names the user.
     #[serde(default = "Jwt::default_user_claim")]
