@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::connection::outbox::Packet;
 use crate::message::{Publication, RoomKey};
 use crate::telemetry::latency::DeliveryTag;
-use crate::telemetry::trace::Delivery;
+use crate::telemetry::trace::DeliverySpan;
 use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::packet::encode_event;
@@ -17,7 +17,7 @@ pub struct Envelope {
     pub publication: Arc<Publication>,
     encoded: Arc<Encoded>,
     stamps: Vec<Arc<DeliveryTag>>,
-    trace: Option<Arc<Delivery>>,
+    trace: Option<Arc<DeliverySpan>>,
 }
 
 impl Envelope {
@@ -25,7 +25,7 @@ impl Envelope {
     pub fn seal(
         publication: Arc<Publication>,
         class: impl Fn(&str) -> Arc<str>,
-        trace: Option<Arc<Delivery>>,
+        trace: Option<Arc<DeliverySpan>>,
     ) -> Self {
         let p = &publication;
         let (text, attachments) = encode_event(&p.namespace, None, &p.event, &p.args);
