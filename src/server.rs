@@ -86,7 +86,7 @@ struct Server {
     link: Option<Link>,
     shards: Shards,
     metrics: Arc<Metrics>,
-    traces: trace::Running,
+    traces: trace::TraceExport,
     readiness: Readiness,
     tracker: TaskTracker,
     /// Ends the clients' listener.

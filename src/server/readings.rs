@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prometheus::Registry;
 
 use rookery_server::gateway::Gateway;
-use rookery_server::telemetry::metrics::Reading;
+use rookery_server::telemetry::metrics::GaugeFunc;
 
 /// Adds the gauges that the gateway's parts know the value of. The registry holds them weakly.
 ///
@@ -15,7 +15,7 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
     let add = |name: &str, help: &str, read: fn(&Gateway) -> f64| {
         let gateway = Arc::downgrade(gateway);
         let read = move || gateway.upgrade().map_or(0.0, |gateway| read(&gateway));
-        registry.register(Box::new(Reading::new(name, help, read)?))
+        registry.register(Box::new(GaugeFunc::new(name, help, read)?))
     };
     add("rookery_outbox_bytes", "Bytes that wait in the clients' queues", |gateway| {
         gateway.shards.iter().map(|shard| shard.around.backlog.bytes()).sum::<usize>() as f64

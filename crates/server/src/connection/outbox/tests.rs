@@ -1,4 +1,4 @@
-//! How an outbox ends, over real sockets; what it writes meanwhile is in [`interleavings`].
+//! How an outbox ends, over real sockets. What it writes until then is tested in [`interleavings`].
 
 mod client;
 mod interleavings;
@@ -17,7 +17,7 @@ use crate::telemetry::latency::DeliveryTag;
 /// How long a condition may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes that a test's sockets may hold on each side, if the kernel lets it; it takes more.
+/// Bytes asked of the kernel for each of a test socket's buffers; it grants more.
 const SMALL: usize = 4096;
 
 /// The reasons with which an outbox called back.
@@ -61,7 +61,7 @@ impl Fixture {
         self.recorder.count(outcome)
     }
 
-    /// Puts it on a WebSocket whose buffers are small; gives the client's end.
+    /// Moves the session to a WebSocket with small buffers; returns the client's end.
     async fn attach(&self, read: &[u8]) -> TcpStream {
         let (client, server) = sockets().await;
         assert!(self.outbox.attach(server, read));
@@ -93,7 +93,7 @@ impl Fixture {
         self.deliver(vec![(Encoded::message(&"x".repeat(size), Vec::new()), false)])
     }
 
-    /// Delivers until the kernel takes no more; gives how many bytes of text.
+    /// Delivers until the kernel takes no more; returns the bytes of text.
     fn fill(&mut self) -> usize {
         let mut bytes = 0;
         while self.deliver_text(1000) == Delivered::Written {
@@ -102,7 +102,7 @@ impl Fixture {
         bytes + 1000
     }
 
-    /// Every delivery has exactly one outcome, and nothing waits any more.
+    /// Asserts that every delivery has exactly one outcome, and that nothing waits any more.
     fn assert_balanced(&self) {
         let recorded: u64 = Outcome::ALL.iter().map(|outcome| self.count(*outcome)).sum();
         assert_eq!(recorded, self.handed);
@@ -141,7 +141,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     waited.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
 }
 
-/// Everything until the end of the connection.
+/// Reads until the end of the connection.
 async fn read_all(mut client: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(PATIENCE, client.read_to_end(&mut bytes)).await;
@@ -150,7 +150,7 @@ async fn read_all(mut client: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_finished_outbox_writes_all_then_closes() {
+async fn finishing_writes_everything_and_then_closes() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
     let client = one.attach(&[]).await;
     let mut texts = one.fill();
@@ -161,7 +161,7 @@ async fn a_finished_outbox_writes_all_then_closes() {
     one.outbox.close(Disconnected::Drain, Ending::Finish);
     assert_eq!(one.deliver_text(1), Delivered::Gone);
     assert!(!one.outbox.send(Arc::new(Encoded::engine(b"2"))));
-    // A second end changes neither the reason nor what is written.
+    // A second close changes neither the reason nor what is written.
     one.outbox.close(Disconnected::Dismissed, Ending::Finish);
     let bytes = read_all(client).await;
     assert_eq!(bytes.iter().filter(|b| **b == b'x').count(), texts);
@@ -172,7 +172,7 @@ async fn a_finished_outbox_writes_all_then_closes() {
 }
 
 #[tokio::test]
-async fn an_aborted_outbox_counts_what_waits_as_gone() {
+async fn aborting_counts_what_waits_as_gone() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
     let client = one.attach(&[]).await;
     one.fill();
@@ -185,7 +185,7 @@ async fn an_aborted_outbox_counts_what_waits_as_gone() {
 }
 
 #[tokio::test]
-async fn a_full_queue_sheds_and_counts() {
+async fn a_full_queue_disconnects_the_client_and_counts_the_drops() {
     for polling in [false, true] {
         let mut one = Fixture::new(Revision::V4, 10_000, PATIENCE);
         let _client = match polling {
@@ -197,7 +197,7 @@ async fn a_full_queue_sheds_and_counts() {
         }
         assert_eq!(one.ended().await, Disconnected::Slow);
         let dropped = one.count(Outcome::DroppedSlow);
-        // The bound is passed by the one that does not fit.
+        // One push may go beyond the limit.
         assert!((9..=11).contains(&dropped), "{dropped}");
         assert_eq!(one.count(Outcome::Gone), 0);
         one.assert_balanced();
@@ -205,7 +205,7 @@ async fn a_full_queue_sheds_and_counts() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_is_shed_by_a_reset() {
+async fn a_client_that_stops_reading_is_reset() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, Duration::from_millis(50));
     let mut client = one.attach(&[]).await;
     one.fill();
@@ -223,7 +223,7 @@ async fn a_client_that_stops_reading_is_shed_by_a_reset() {
 }
 
 #[tokio::test]
-async fn finishing_waits_no_longer_than_a_stall() {
+async fn finishing_waits_no_longer_than_the_write_stall() {
     for polling in [false, true] {
         let mut one = Fixture::new(Revision::V4, 64 << 20, Duration::from_millis(50));
         let _client = match polling {
@@ -242,7 +242,7 @@ async fn finishing_waits_no_longer_than_a_stall() {
 }
 
 #[tokio::test]
-async fn volatile_is_dropped_where_something_waits() {
+async fn volatile_packets_are_dropped_where_something_waits() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
     let _client = one.attach(&[]).await;
     one.fill();
@@ -254,7 +254,7 @@ async fn volatile_is_dropped_where_something_waits() {
 }
 
 #[tokio::test]
-async fn what_waits_is_in_the_shard_s_account_until_it_is_gone() {
+async fn the_backlog_counts_bytes_until_they_are_written_or_dropped() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
     let context = one.outbox.context.clone();
     one.deliver_text(1000);
@@ -262,7 +262,7 @@ async fn what_waits_is_in_the_shard_s_account_until_it_is_gone() {
     assert!((1000..1100).contains(&waits), "{waits}");
     one.deliver_text(1000);
     assert_eq!(context.backlog.bytes(), 2 * waits);
-    // The kernel takes it.
+    // Now the kernel takes what waits.
     let _client = one.attach(&[]).await;
     assert_eq!(context.backlog.bytes(), 0);
     assert_eq!(one.deliver_text(1), Delivered::Written);
@@ -271,13 +271,13 @@ async fn what_waits_is_in_the_shard_s_account_until_it_is_gone() {
     other.outbox = Outbox::new(Revision::V4, context.clone());
     other.deliver_text(1000);
     assert_eq!(context.backlog.bytes(), waits);
-    // One that is dropped takes its own with it.
+    // A dropped outbox removes its bytes.
     drop(other);
     assert_eq!(context.backlog.bytes(), 0);
 }
 
 #[tokio::test]
-async fn a_waiting_get_is_answered_by_the_end() {
+async fn a_waiting_get_is_answered_when_the_session_ends() {
     for (reason, ending) in
         [(Disconnected::Drain, Ending::Finish), (Disconnected::PingTimeout, Ending::Abort)]
     {

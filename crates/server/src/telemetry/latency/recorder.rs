@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 
 use super::statistics::ShardStatistics;
 use super::tag::DeliveryTag;
+#[cfg(test)]
+use super::{top_rooms::TopRooms, windows::MAX_ROOMS, windows::RoomWindows};
 use crate::telemetry::metrics::{Metrics, Outcome};
 
 /// Records what becomes of one shard's deliveries: each is written or dropped, exactly once.
@@ -68,7 +70,9 @@ impl DeliveryRecorder {
     /// A recorder with metrics of its own that measures every delivery.
     pub fn for_test() -> Arc<Self> {
         let metrics = Arc::new(Metrics::new().expect("the metrics are valid"));
-        super::Latency::new(1, &Default::default(), "", &metrics).recorder(0).clone()
+        let top_rooms = Arc::new(TopRooms::new([], 0, ""));
+        let windows = RoomWindows::new(MAX_ROOMS, Instant::now());
+        Arc::new(Self::new(metrics, ShardStatistics::new(top_rooms, 1, windows)))
     }
 
     /// How many deliveries had this outcome.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::message::{Hop, RoomKey};
-use crate::telemetry::trace::Delivery;
+use crate::telemetry::trace::DeliverySpan;
 
 /// What a delivery is counted under, shared by all deliveries of one publication in one room.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct DeliveryTag {
     /// The room that the delivery counts for; `None` for a publication to a whole namespace.
     pub room: Option<RoomKey>,
     /// The span that follows the publication's deliveries; `None` where it is not traced.
-    pub trace: Option<Arc<Delivery>>,
+    pub trace: Option<Arc<DeliverySpan>>,
 }
 
 impl DeliveryTag {
