@@ -220,7 +220,7 @@ async fn the_items_of_a_batch_have_its_parent_and_all_that_spans_say_is_document
     assert_eq!(span.resource["deployment.environment.name"], "test");
     assert_eq!(span.headers["x-scope"], "a b");
     let page = std::fs::read_to_string("docs/tracing.md").unwrap();
-    let section = page.split_once("## What spans say").unwrap().1.split("\n## ").next().unwrap();
+    let section = page.split_once("## Span attributes").unwrap().1.split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
     let documented: BTreeSet<_> =
         rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
