@@ -42,9 +42,9 @@ export function table(lines, facts) {
     "",
     `${facts.date}. ${facts.versions}. ${facts.machine}. ${facts.method}`,
     "",
-    "Deliveries for each second of the server's CPU time (user and kernel), unless said otherwise.",
+    "Deliveries per second of the server's CPU time (user and kernel), unless stated otherwise.",
     "",
-    "| What | Rookery | Node socket.io | bare loop | Rookery / Node | wanted | |",
+    "| What | Rookery | Node socket.io | bare loop | Rookery / Node | target | met |",
     "|---|--:|--:|--:|--:|---|---|",
   ];
   for (const line of lines) {
@@ -60,7 +60,7 @@ export function table(lines, facts) {
     }
   }
   out.push("", ...facts.notes.flatMap((note) => [note, ""]));
-  out.push("The bare loop is one epoll loop that does nothing but one send(2) for each delivery.", "");
+  out.push("The bare loop is a single epoll loop that does nothing but one send(2) per delivery.", "");
   out.push("![Deliveries per CPU second](deliveries.svg)", "");
   return out.join("\n");
 }
