@@ -1,5 +1,4 @@
-//! What the documents show can be had: resources are taken as they stand, and the values that they
-//! set are values of the chart.
+//! The examples in the docs work: resources render, and values and keys exist in the chart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -108,14 +107,14 @@ fn render(resource: &str) -> Output {
 }
 
 #[test]
-fn every_block_of_yaml_can_be_read() {
+fn every_yaml_block_parses() {
     let blocks = all_blocks();
     assert!(blocks.len() > 12, "only {} blocks", blocks.len());
     blocks.iter().for_each(|block| drop(block.value()));
 }
 
 #[test]
-fn every_resource_can_be_had_as_it_stands() {
+fn every_resource_renders() {
     let blocks = all_blocks();
     let resources: Vec<_> =
         blocks.iter().filter(|block| block.value()["kind"] == "Rookery").collect();
@@ -185,7 +184,7 @@ fn unknown(schema: &Value, at: &Value, values: &Value, path: &str, found: &mut V
 }
 
 #[test]
-fn every_file_of_values_has_only_values_of_the_chart() {
+fn values_files_contain_only_chart_values() {
     let schema = chart_schema();
     let blocks = all_blocks();
     let files: Vec<_> = blocks.iter().filter(|block| block.is_values()).collect();
@@ -209,7 +208,7 @@ fn set_keys(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_set_sets_a_value_of_the_chart() {
+fn every_set_flag_names_a_chart_value() {
     let schema = chart_schema();
     let mut seen = 0;
     for (name, text) in documents() {
@@ -233,7 +232,7 @@ fn quoted_paths(document: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_key_that_is_named_exists() {
+fn every_key_mentioned_exists() {
     let schema = chart_schema();
     let mut seen = 0;
     for (name, text) in kubernetes_documents() {
@@ -279,7 +278,7 @@ fn runbooks() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_alert_is_named_and_every_named_one_exists() {
+fn the_monitoring_page_lists_exactly_the_existing_alerts() {
     let alert = |line: &str| {
         let row = line.strip_prefix("| [`Rookery")?;
         let (name, link) = row.split_once("`](")?;
@@ -291,7 +290,7 @@ fn every_alert_is_named_and_every_named_one_exists() {
 }
 
 #[test]
-fn every_alert_has_a_page_and_every_page_an_alert() {
+fn every_alert_has_a_runbook_with_all_sections() {
     let pages = runbooks();
     assert_eq!(pages.keys().cloned().collect::<BTreeSet<_>>(), alerts());
     let sections =
@@ -305,7 +304,7 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
 }
 
 #[test]
-fn a_page_has_the_severity_of_its_alert() {
+fn runbooks_state_the_severity_of_their_alert() {
     for file in ["servers", "operator"] {
         let rules = read(format!("charts/rookery/rules/{file}.rules.yaml"));
         for alert in rules.split("- alert: ").skip(1) {
@@ -336,7 +335,7 @@ fn typed(page: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_command_of_a_page_exists() {
+fn every_command_in_a_runbook_exists() {
     let mut seen = 0;
     for (alert, page) in runbooks() {
         for line in typed(&page) {
@@ -359,7 +358,7 @@ fn every_command_of_a_page_exists() {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_points_to_an_existing_file() {
     for (name, text) in documents() {
         let folder = Path::new(&name).parent().expect("it is a file").to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -373,7 +372,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn the_figures_that_scaling_starts_from_are_the_measured_ones() {
+fn scaling_starts_from_measured_figures() {
     let document = read("docs/scaling.md");
     let section = document.split_once("\n## The figures they start from\n").expect("it is there").1;
     let section = section.split("\n## ").next().expect("there is a first part");

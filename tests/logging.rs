@@ -1,4 +1,4 @@
-//! docs/logging.md has every line that the server writes from `info` on, and every field.
+//! docs/logging.md lists every line that the server logs at `info` or above, and every field.
 
 #![allow(clippy::unwrap_used)]
 
@@ -129,7 +129,7 @@ fn head(message: &str) -> String {
 }
 
 #[test]
-fn every_line_from_info_on_is_in_the_document_and_no_other() {
+fn the_docs_list_exactly_the_lines_of_info_and_above() {
     let from_info_on = |line: &&Line| line.level != "debug" && line.level != "trace";
     let lines = lines();
     let written: BTreeSet<_> =
@@ -138,7 +138,7 @@ fn every_line_from_info_on_is_in_the_document_and_no_other() {
 }
 
 #[test]
-fn every_field_is_in_the_document_and_no_other() {
+fn the_docs_list_exactly_the_log_fields() {
     let lines = lines();
     let mut used: BTreeSet<_> = lines.iter().flat_map(|line| line.fields.clone()).collect();
     used.insert("suppressed".to_owned());
@@ -146,7 +146,7 @@ fn every_field_is_in_the_document_and_no_other() {
 }
 
 #[test]
-fn messages_are_short_plain_and_without_values() {
+fn messages_are_short_and_contain_no_values() {
     for line in lines() {
         let Line { message, place, .. } = &line;
         let first = message.chars().next().unwrap();

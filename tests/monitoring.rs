@@ -1,5 +1,5 @@
-//! The rules for Prometheus: `promtool` takes them and their unit tests pass, as they stand in the
-//! chart and as they are in a resource's PrometheusRule.
+//! The Prometheus rules: `promtool` accepts them and their unit tests pass, both for the files in the
+//! chart and for a resource's PrometheusRule.
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,22 +23,22 @@ spec:
 const FILES: [&str; 2] = ["servers", "operator"];
 
 #[test]
-fn promtool_takes_the_rules() {
+fn promtool_accepts_the_rules() {
     for file in FILES {
         promtool(&["check", "rules", "--lint-fatal", rules(file).to_str().unwrap()]);
     }
 }
 
 #[test]
-fn the_rules_do_what_their_tests_say() {
+fn the_rules_pass_their_unit_tests() {
     for file in FILES {
         promtool(&["test", "rules", unit_tests(file).to_str().unwrap()]);
     }
 }
 
-/// The same tests, with what the operator applies: only the resource's label is more.
+/// The same tests with the operator's rules, which only add the resource's label.
 #[test]
-fn the_rules_of_a_resource_do_the_same() {
+fn a_resources_rules_pass_the_same_unit_tests() {
     let directory = Directory::new("rules-of-a-resource");
     let file = directory.write("rules.yaml", &rendered());
     promtool(&["check", "rules", "--lint-fatal", file.to_str().unwrap()]);
@@ -52,9 +52,9 @@ fn the_rules_of_a_resource_do_the_same() {
     promtool(&["test", "rules", directory.write("tests.yaml", &tests).to_str().unwrap()]);
 }
 
-/// Other resources' servers, in its namespace or elsewhere, are none of its business.
+/// The pods of other resources, in its namespace or elsewhere, are ignored.
 #[test]
-fn the_rules_of_a_resource_see_no_other_s_servers() {
+fn a_resources_rules_ignore_the_pods_of_other_resources() {
     let directory = Directory::new("rules-of-another");
     let file = directory.write("rules.yaml", &rendered());
     for other in ["pod=\"chat-lobby-7d9f8b6c5-abcde\"", "pod=\"lobby-7d9f8b6c5-abcde\""] {
@@ -100,7 +100,7 @@ fn every_rule_has_a_test() {
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_and_what_to_do() {
+fn every_alert_has_a_severity_a_description_and_a_runbook() {
     for file in FILES {
         let mut rules = read(&rules(file));
         let alerts = lists(&mut rules["groups"], "rules").into_iter().map(|rule| rule.take());

@@ -1,4 +1,4 @@
-//! Clients that break off an upgrade leave no session behind and miss nothing.
+//! Clients that abort an upgrade leave no session behind and miss no message.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,10 +10,10 @@ use crate::harness::{Rookery, turn, until};
 
 const CLIENTS: usize = 1000;
 
-/// How many break off beside each other.
+/// Clients that abort concurrently.
 const BESIDE: usize = 32;
 
-/// How far a try goes.
+/// How far an upgrade gets before the client aborts it.
 #[derive(Clone, Copy, Debug)]
 enum Until {
     Switching,
@@ -22,7 +22,7 @@ enum Until {
 }
 
 #[tokio::test]
-async fn broken_off_upgrades_change_nothing() {
+async fn aborted_upgrades_lose_no_session_and_no_message() {
     let _turn = turn().await;
     let server = Rookery::start(
         "socketio: { pingInterval: 4s, pingTimeout: 8s }\n\
@@ -49,8 +49,8 @@ async fn broken_off_upgrades_change_nothing() {
     assert_eq!(server.deliveries("gone").await, 0.0);
 }
 
-/// Joins a room of its own, breaks an upgrade off, and goes on polling: what was published
-/// before, during and after the try comes, in order and once.
+/// Joins a room of its own, aborts an upgrade, and keeps polling: messages published before,
+/// during and after the attempt arrive in order and once.
 async fn break_off(server: &Rookery, n: usize, how: Until) -> Poller {
     let poller = Poller::connect(server, 4).await;
     let room = format!("room {n}");

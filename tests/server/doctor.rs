@@ -60,7 +60,7 @@ async fn two() -> (Rookery, Rookery) {
 }
 
 #[tokio::test]
-async fn all_is_well_with_one_server_and_nothing_stays_behind() {
+async fn doctor_passes_on_one_server_and_leaves_nothing_behind() {
     let _turn = turn().await;
     let server = Rookery::start(QUICK).await;
     let report = doctor(&[&format!("http://{}", server.clients)]).await;
@@ -76,7 +76,7 @@ async fn all_is_well_with_one_server_and_nothing_stays_behind() {
 }
 
 #[tokio::test]
-async fn a_sticky_ingress_before_two_servers_is_right() {
+async fn doctor_passes_with_a_sticky_ingress_and_two_servers() {
     let _turn = turn().await;
     let (a, b) = two().await;
     let ways = Ways {
@@ -97,7 +97,7 @@ async fn a_sticky_ingress_before_two_servers_is_right() {
 }
 
 #[tokio::test]
-async fn an_ingress_without_stickiness_is_found_and_the_annotation_is_named() {
+async fn doctor_reports_missing_stickiness_and_names_the_annotation() {
     let _turn = turn().await;
     let (a, b) = two().await;
     let ways = Ways { servers: vec![a.clients, b.clients], ..Ways::default() };
@@ -112,7 +112,7 @@ async fn an_ingress_without_stickiness_is_found_and_the_annotation_is_named() {
 }
 
 #[tokio::test]
-async fn a_secure_cookie_on_plain_http_is_found() {
+async fn doctor_reports_a_secure_cookie_on_plain_http() {
     let _turn = turn().await;
     let (a, b) = two().await;
     let ways = Ways {
@@ -125,7 +125,7 @@ async fn a_secure_cookie_on_plain_http_is_found() {
 }
 
 #[tokio::test]
-async fn an_ingress_that_passes_no_upgrade_is_found() {
+async fn doctor_reports_an_ingress_that_drops_the_upgrade() {
     let _turn = turn().await;
     let server = Rookery::start(QUICK).await;
     let ways = Ways { servers: vec![server.clients], no_upgrade: true, ..Ways::default() };
@@ -139,7 +139,7 @@ async fn an_ingress_that_passes_no_upgrade_is_found() {
 }
 
 #[tokio::test]
-async fn an_ingress_that_ends_idle_connections_is_found() {
+async fn doctor_reports_an_ingress_that_closes_idle_connections() {
     let _turn = turn().await;
     let server = Rookery::start("socketio: { pingInterval: 20s, pingTimeout: 20s }\n").await;
     let ways = Ways {
@@ -155,7 +155,7 @@ async fn an_ingress_that_ends_idle_connections_is_found() {
 }
 
 #[tokio::test]
-async fn answers_that_are_not_rookery_s_are_told_apart() {
+async fn doctor_recognizes_responses_that_are_not_from_rookery() {
     let _turn = turn().await;
     for (answer, says) in [
         ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "ingress.host"),
@@ -169,7 +169,7 @@ async fn answers_that_are_not_rookery_s_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_service_that_comes_up_is_waited_for() {
+async fn doctor_waits_for_a_service_that_is_starting() {
     let _turn = turn().await;
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
@@ -195,7 +195,7 @@ async fn a_service_that_comes_up_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_named_and_may_be_taken() {
+async fn doctor_reports_an_untrusted_certificate_unless_insecure() {
     let _turn = turn().await;
     let server = Rookery::start(QUICK).await;
     let made = rcgen::generate_simple_self_signed(["chat.example.com".to_owned()]).unwrap();
@@ -224,7 +224,7 @@ async fn a_certificate_that_nobody_vouches_for_is_named_and_may_be_taken() {
 }
 
 #[tokio::test]
-async fn tokens_paths_and_origins_have_their_own_fixes() {
+async fn doctor_suggests_fixes_for_tokens_paths_and_origins() {
     let _turn = turn().await;
     let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa.pub.pem");
     let server = Rookery::start(&format!(
@@ -249,7 +249,7 @@ async fn tokens_paths_and_origins_have_their_own_fixes() {
 }
 
 #[tokio::test]
-async fn an_ingress_that_answers_for_cors_too_is_found() {
+async fn doctor_reports_an_ingress_that_adds_cors_headers() {
     let _turn = turn().await;
     let server = Rookery::start(QUICK).await;
     let ways = Ways {
@@ -262,7 +262,7 @@ async fn an_ingress_that_answers_for_cors_too_is_found() {
 }
 
 #[tokio::test]
-async fn bad_usage_is_2() {
+async fn invalid_doctor_usage_exits_with_2() {
     for arguments in [
         vec![],
         vec!["chat.example.com"],

@@ -1,4 +1,4 @@
-//! The latency that a room is said to have is the one that its members had, and no other room's.
+//! The latency reported for a room is that of its own members.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ async fn of_series(server: &Rookery, sample: &str, labels: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn reads_that_are_held_back_show_in_their_room_and_in_no_other() {
+async fn a_slow_reader_raises_the_latency_of_its_room_only() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { queue: 64MiB, writeStall: 60s }\n").await;
     let mut held = Member::connect(&server).await;
@@ -66,7 +66,7 @@ async fn reads_that_are_held_back_show_in_their_room_and_in_no_other() {
 }
 
 #[tokio::test]
-async fn a_poll_that_comes_late_shows_in_its_room() {
+async fn a_late_poll_raises_the_latency_of_its_room() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
@@ -131,7 +131,7 @@ async fn with_clock(redis: &Redis, off: &str) -> Rookery {
 }
 
 #[tokio::test]
-async fn clocks_that_are_off_change_nothing_between_pods() {
+async fn clock_skew_does_not_affect_latency_between_instances() {
     const N: usize = 50;
     let _turn = turn().await;
     let redis = Redis::start().await;
@@ -171,7 +171,7 @@ async fn wall_clock(server: &Rookery) -> f64 {
 }
 
 #[tokio::test]
-async fn over_two_instances_every_count_is_what_clients_heard() {
+async fn latency_counts_on_two_instances_match_what_clients_received() {
     const N: usize = 60;
     let _turn = turn().await;
     let redis = Redis::start().await;
@@ -230,7 +230,7 @@ async fn over_two_instances_every_count_is_what_clients_heard() {
 }
 
 #[tokio::test]
-async fn rooms_beyond_the_busiest_have_no_series() {
+async fn only_top_rooms_have_a_series() {
     let _turn = turn().await;
     let server = Rookery::start("latency: { trackRooms: [vip], topRooms: 3 }\n").await;
     let mut member = Member::connect(&server).await;

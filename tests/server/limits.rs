@@ -1,4 +1,4 @@
-//! `limits`: what is over a limit is refused with a clear answer, and counted.
+//! `limits`: requests over a limit are refused with a clear error, and counted.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,7 +19,7 @@ fn assert_full(answer: &Response) {
 }
 
 #[tokio::test]
-async fn connections() {
+async fn connections_over_the_limit_are_refused() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { connections: 3 }\n").await;
     let poller = Poller::connect(&server, 4).await;
@@ -44,7 +44,7 @@ async fn connections() {
 }
 
 #[tokio::test]
-async fn connect_rate() {
+async fn connects_over_the_rate_are_refused() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { connectRate: 3/s }\n").await;
     let mut answers = Vec::new();
@@ -63,7 +63,7 @@ async fn connect_rate() {
 }
 
 #[tokio::test]
-async fn per_address_behind_a_trusted_proxy() {
+async fn per_ip_limits_apply_to_the_address_forwarded_by_a_trusted_proxy() {
     let _turn = turn().await;
     let server =
         Rookery::start("trustedProxies: [127.0.0.0/8]\nlimits: { perIp: { connections: 2 } }\n")
@@ -82,7 +82,7 @@ async fn per_address_behind_a_trusted_proxy() {
 }
 
 #[tokio::test]
-async fn a_forwarded_address_of_a_stranger_is_not_believed() {
+async fn an_address_forwarded_by_an_untrusted_peer_is_ignored() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { perIp: { connections: 1 } }\n").await;
     let from = |address: &str| Request::get(POLLING).header("x-forwarded-for", address);
@@ -91,7 +91,7 @@ async fn a_forwarded_address_of_a_stranger_is_not_believed() {
 }
 
 #[tokio::test]
-async fn slow_headers() {
+async fn slow_request_headers_time_out() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { headerRead: 300ms }\n").await;
     for start in [&b""[..], b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: x\r\n"] {
@@ -107,7 +107,7 @@ async fn slow_headers() {
 }
 
 #[tokio::test]
-async fn rooms_per_client() {
+async fn joins_over_the_room_limit_are_refused() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { roomsPerClient: 2 }\n").await;
     let mut member = Member::connect(&server).await;
@@ -124,7 +124,7 @@ async fn rooms_per_client() {
 }
 
 #[tokio::test]
-async fn events_per_second() {
+async fn events_over_the_rate_are_refused() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { eventsPerSecond: 5 }\n").await;
     let mut member = Member::connect(&server).await;

@@ -1,4 +1,4 @@
-//! The log: what an operator needs, never a secret, and never a line for each of many clients.
+//! The log has what an operator needs, no secrets, and no line per client.
 
 use std::process::Command;
 
@@ -54,7 +54,7 @@ async fn connect(server: &Rookery, request: &Request, auth: &str) -> Asked {
     Asked { socket, sid: open["sid"].as_str().unwrap().to_owned(), answer }
 }
 
-/// What must never be in the log.
+/// Secrets that must never appear in the log.
 struct Secrets {
     folder: TempDir,
     known: Vec<String>,
@@ -113,7 +113,7 @@ impl Secrets {
 }
 
 #[tokio::test]
-async fn no_secret_is_ever_in_the_log() {
+async fn the_log_contains_no_secrets() {
     let _turn = turn().await;
     let mut secrets = Secrets::new();
     let redis = Redis::start().await;
@@ -198,7 +198,7 @@ async fn no_secret_is_ever_in_the_log() {
 }
 
 #[tokio::test]
-async fn the_password_of_a_key_set_s_url_is_kept() {
+async fn the_log_does_not_contain_the_password_of_the_jwks_url() {
     const PASSWORD: &str = "password-of-the-issuer-that-nobody-may-read";
     let _turn = turn().await;
     let issuer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -229,7 +229,7 @@ async fn the_password_of_a_key_set_s_url_is_kept() {
 }
 
 #[tokio::test]
-async fn a_flood_of_refusals_is_a_few_lines() {
+async fn a_flood_of_refusals_is_throttled_to_a_few_lines() {
     const TIMES: usize = 300;
     let _turn = turn().await;
     let config =
@@ -260,7 +260,7 @@ async fn a_flood_of_refusals_is_a_few_lines() {
 }
 
 #[tokio::test]
-async fn one_client_can_be_followed() {
+async fn one_client_can_be_followed_through_the_log() {
     let _turn = turn().await;
     let config = "rooms: [{ match: open }]\n";
     let server = Rookery::start_with(config, &[("RUST_LOG", "rookery=debug")]).await;
@@ -287,7 +287,7 @@ async fn one_client_can_be_followed() {
 }
 
 #[tokio::test]
-async fn a_flood_of_ordered_moves_is_a_few_lines_and_no_dismissal_is_left_out() {
+async fn api_joins_are_throttled_but_every_api_disconnect_is_logged() {
     const TIMES: usize = 60;
     let _turn = turn().await;
     let server = Rookery::start("").await;
@@ -311,7 +311,7 @@ async fn a_flood_of_ordered_moves_is_a_few_lines_and_no_dismissal_is_left_out() 
 }
 
 #[tokio::test]
-async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
+async fn at_info_the_log_covers_the_lifecycle_but_not_each_client() {
     let _turn = turn().await;
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
@@ -359,7 +359,7 @@ async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
 }
 
 #[tokio::test]
-async fn the_limit_of_connections_is_told_when_it_is_reached_and_when_no_more() {
+async fn reaching_and_leaving_the_connection_limit_is_logged() {
     let _turn = turn().await;
     let config = "limits: { connections: 1 }\nsocketio: { connectTimeout: 1s }\n";
     let server = Rookery::start(config).await;
@@ -380,7 +380,7 @@ async fn the_limit_of_connections_is_told_when_it_is_reached_and_when_no_more() 
 }
 
 #[tokio::test]
-async fn a_slow_client_is_told_with_what_waited_for_it() {
+async fn a_slow_client_is_logged_with_its_unsent_bytes() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { queue: 64KiB }\n").await;
     let mut stalled = Member::connect(&server).await;
@@ -399,7 +399,7 @@ async fn a_slow_client_is_told_with_what_waited_for_it() {
 }
 
 #[tokio::test]
-async fn redis_is_told_when_it_goes_and_when_it_is_back() {
+async fn losing_and_regaining_redis_is_logged() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let server = Rookery::start(&format!("redis: {{ url: '{}' }}\n", redis.url())).await;

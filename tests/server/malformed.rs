@@ -1,5 +1,5 @@
-//! Bytes that are no protocol: each gets a clear error or a closed connection, is counted, and
-//! nobody else notices.
+//! Malformed input: it gets a clear error or a closed connection, is counted, and does not affect
+//! other clients.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::websocket::{Frame, WebSocket, frame, handshake};
 /// As the server is configured here.
 const MAX_PAYLOAD: usize = 10_000;
 
-/// A healthy member beside the malformed, who hears a number after each of them.
+/// A healthy member, which receives a number after each malformed input.
 struct Witness {
     server: Rookery,
     member: Member,
@@ -238,13 +238,13 @@ fn requests() -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
 }
 
 #[test]
-fn there_are_at_least_a_hundred() {
+fn there_are_at_least_a_hundred_malformed_inputs() {
     let all = PACKETS.len() + frames().len() + BODIES.len() + requests().len();
     assert!(all >= 100, "{all}");
 }
 
 #[tokio::test]
-async fn packets_close_their_connection() {
+async fn malformed_packets_close_their_connection() {
     let _turn = turn().await;
     let mut witness = Witness::new().await;
     for (n, packet) in PACKETS.iter().enumerate() {
@@ -274,7 +274,7 @@ async fn packets_close_their_connection() {
 }
 
 #[tokio::test]
-async fn frames_close_their_connection() {
+async fn malformed_frames_close_their_connection() {
     let _turn = turn().await;
     let mut witness = Witness::new().await;
     let mut counted = HashMap::new();
@@ -297,7 +297,7 @@ async fn frames_close_their_connection() {
 }
 
 #[tokio::test]
-async fn bodies_are_refused_and_close_their_session() {
+async fn malformed_bodies_are_refused_and_close_their_session() {
     let _turn = turn().await;
     let mut witness = Witness::new().await;
     for (n, (revision, body)) in BODIES.iter().enumerate() {
@@ -317,7 +317,7 @@ async fn bodies_are_refused_and_close_their_session() {
 }
 
 #[tokio::test]
-async fn requests_get_a_clear_error() {
+async fn malformed_requests_get_a_clear_error() {
     let _turn = turn().await;
     let mut witness = Witness::new().await;
     for (what, bytes, statuses) in requests() {

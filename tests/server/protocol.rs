@@ -10,7 +10,7 @@ use crate::websocket::{Frame, WebSocket};
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 #[tokio::test]
-async fn a_handshake_names_the_session_and_the_server_s_terms() {
+async fn a_handshake_returns_the_session_id_and_server_settings() {
     let _turn = turn().await;
     let server = Rookery::start(
         "socketio: { pingInterval: 11s, pingTimeout: 7s, maxPayload: 5000 }\nlimits: {}\n",
@@ -37,7 +37,7 @@ async fn a_handshake_names_the_session_and_the_server_s_terms() {
 }
 
 #[tokio::test]
-async fn requests_that_cannot_be_served_say_why_as_node_does() {
+async fn invalid_requests_get_the_same_errors_as_in_node() {
     let _turn = turn().await;
     let server = Rookery::start("socketio: { cors: { origins: [https://a.example] } }\n").await;
     let known = Poller::open(&server, 4).await;
@@ -69,7 +69,7 @@ async fn requests_that_cannot_be_served_say_why_as_node_does() {
 }
 
 #[tokio::test]
-async fn packets_go_both_ways_by_polling() {
+async fn polling_carries_packets_in_both_directions() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
@@ -97,7 +97,7 @@ async fn packets_go_both_ways_by_polling() {
 }
 
 #[tokio::test]
-async fn binary_is_base64_by_polling_and_bytes_by_websocket() {
+async fn binary_is_base64_on_polling_and_bytes_on_websocket() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
@@ -128,7 +128,7 @@ async fn binary_is_base64_by_polling_and_bytes_by_websocket() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_payload_closes_the_session() {
+async fn an_invalid_payload_closes_the_session() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     for body in ["abc", "", "40\u{1e}", "b!", "9"] {
@@ -145,7 +145,7 @@ async fn a_body_that_is_no_payload_closes_the_session() {
 }
 
 #[tokio::test]
-async fn a_second_get_ends_the_session() {
+async fn a_second_concurrent_get_ends_the_session() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
@@ -160,7 +160,7 @@ async fn a_second_get_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_has_its_get_answered() {
+async fn a_closing_client_gets_a_response_to_its_pending_get() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
@@ -175,7 +175,7 @@ async fn a_client_that_closes_has_its_get_answered() {
 }
 
 #[tokio::test]
-async fn heartbeats_keep_a_session_and_their_lack_ends_it() {
+async fn heartbeats_keep_a_session_alive_and_missing_ones_end_it() {
     let _turn = turn().await;
     let server = Rookery::start("socketio: { pingInterval: 300ms, pingTimeout: 5s }\n").await;
     let poller = Poller::connect(&server, 4).await;
@@ -204,7 +204,7 @@ async fn heartbeats_keep_a_session_and_their_lack_ends_it() {
 }
 
 #[tokio::test]
-async fn too_much_in_one_message_is_refused() {
+async fn a_message_over_max_payload_is_refused() {
     let _turn = turn().await;
     let server = Rookery::start("socketio: { maxPayload: 1000 }\n").await;
     let poller = Poller::connect(&server, 4).await;
@@ -223,7 +223,7 @@ async fn too_much_in_one_message_is_refused() {
 }
 
 #[tokio::test]
-async fn a_get_takes_no_more_than_max_payload() {
+async fn a_get_returns_at_most_max_payload() {
     let _turn = turn().await;
     let server = Rookery::start("socketio: { maxPayload: 1000 }\n").await;
     let poller = Poller::connect(&server, 4).await;
@@ -246,7 +246,7 @@ async fn a_get_takes_no_more_than_max_payload() {
 }
 
 #[tokio::test]
-async fn origins_are_told_what_they_may() {
+async fn cors_headers_follow_the_allowed_origins() {
     let _turn = turn().await;
     let open = Rookery::start("").await;
     let request = Request::get(POLLING).header("origin", "https://a.example");

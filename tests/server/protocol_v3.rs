@@ -12,7 +12,7 @@ const BLOB: &str =
 const HEADER: &str = r#"451-["blob",{"_placeholder":true,"num":0}]"#;
 
 #[tokio::test]
-async fn lengths_are_utf16_units() {
+async fn payload_lengths_are_in_utf16_units() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 3).await;
@@ -36,7 +36,7 @@ async fn lengths_are_utf16_units() {
 }
 
 #[tokio::test]
-async fn binary_is_octets_or_base64_as_the_client_says() {
+async fn binary_is_octets_or_base64_as_the_client_requests() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 3).await;
@@ -78,7 +78,7 @@ async fn the_client_pings_and_the_server_answers() {
 }
 
 #[tokio::test]
-async fn binary_on_a_websocket_starts_with_its_type() {
+async fn binary_websocket_messages_start_with_the_packet_type() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let mut socket =
@@ -94,7 +94,7 @@ async fn binary_on_a_websocket_starts_with_its_type() {
 }
 
 #[tokio::test]
-async fn it_can_be_switched_off() {
+async fn engine_io_3_can_be_disabled() {
     let _turn = turn().await;
     let server = Rookery::start("socketio: { eio3: false }\n").await;
     let target = "/socket.io/?EIO=3&transport=polling";
@@ -103,7 +103,7 @@ async fn it_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn bad_bodies_close_the_session() {
+async fn invalid_bodies_close_the_session() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     for body in ["", "x:4a", "9:4a", "4a", "1:9", "3:b4!", ":4"] {

@@ -1,4 +1,4 @@
-//! Small ingresses, some of them broken: each request comes on a connection of its own.
+//! Minimal ingresses, some of them broken: each request uses a connection of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

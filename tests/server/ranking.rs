@@ -1,4 +1,4 @@
-//! `GET /api/latency`: rooms are ranked over all instances, by what they are on all of them.
+//! `GET /api/latency` ranks rooms by their figures on all instances.
 
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ async fn all_counted(servers: &[Rookery; 2], deliveries: usize) {
 }
 
 #[tokio::test]
-async fn each_key_ranks_what_is_on_both_instances() {
+async fn every_sort_key_ranks_rooms_across_both_instances() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
@@ -111,7 +111,7 @@ async fn each_key_ranks_what_is_on_both_instances() {
 }
 
 #[tokio::test]
-async fn an_instance_tells_of_itself_alone_when_asked_to() {
+async fn scope_local_reports_only_this_instance() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
@@ -132,7 +132,7 @@ async fn an_instance_tells_of_itself_alone_when_asked_to() {
 }
 
 #[tokio::test]
-async fn an_instance_that_hangs_is_named_and_holds_up_nobody_for_long() {
+async fn a_hanging_instance_is_listed_as_unanswered_and_delays_nobody_for_long() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;

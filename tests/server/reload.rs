@@ -1,4 +1,4 @@
-//! `rooms` and `limits` follow the file while the server runs.
+//! Changes to `rooms` and `limits` are applied while the server runs.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ async fn reloads(server: &Rookery, outcome: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn rules_and_limits_change_for_those_who_are_connected() {
+async fn reloaded_rules_and_limits_apply_to_connected_clients() {
     let _turn = turn().await;
     let server = Rookery::start("rooms: [{ match: '{name}' }]\n").await;
     assert_eq!(server.metric("rookery_config_current").await, 1.0);

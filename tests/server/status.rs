@@ -1,4 +1,4 @@
-//! `GET /api/status` of a real server: its numbers are those of what happened.
+//! `GET /api/status` reports what happened on a real server.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ async fn status(server: &Rookery) -> Value {
 }
 
 #[tokio::test]
-async fn the_status_tells_what_happened() {
+async fn the_status_reports_what_happened() {
     let _turn = turn().await;
     let server = Rookery::start(
         "limits: { connections: 7 }\nevents: [{ on: join, operation: join, room: '{room}' }]\n",
@@ -65,7 +65,7 @@ async fn the_status_tells_what_happened() {
 }
 
 #[tokio::test]
-async fn the_status_of_redis_has_no_password() {
+async fn the_redis_status_contains_no_password() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let config = format!("redis: {{ url: '{}' }}\n", redis.url());
@@ -89,7 +89,7 @@ async fn the_status_of_redis_has_no_password() {
 }
 
 #[tokio::test]
-async fn the_status_says_that_it_stops() {
+async fn the_status_shows_that_the_instance_is_draining() {
     let _turn = turn().await;
     let server = Rookery::start("drain: { lead: 60s }\n").await;
     let member = Member::connect(&server).await;
@@ -100,7 +100,7 @@ async fn the_status_says_that_it_stops() {
 }
 
 #[tokio::test]
-async fn the_page_is_at_the_root_of_the_internal_listener_only() {
+async fn the_status_page_is_served_on_the_internal_listener_only() {
     let _turn = turn().await;
     let server = Rookery::start("{}\n").await;
     let page = server.internal("/").await;

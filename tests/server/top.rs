@@ -1,4 +1,4 @@
-//! `rookery top` on a pseudo terminal, and without one.
+//! `rookery top`, with and without a pseudo-terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -135,7 +135,7 @@ fn rooms(screen: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_terminal_shows_the_rooms_of_both_instances_and_keys_change_it() {
+async fn top_shows_the_rooms_of_both_instances_and_reacts_to_keys() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
@@ -175,7 +175,7 @@ async fn a_terminal_shows_the_rooms_of_both_instances_and_keys_change_it() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_shown_above_the_last_table() {
+async fn errors_are_shown_above_the_last_table() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
@@ -199,7 +199,7 @@ async fn what_is_wrong_is_shown_above_the_last_table() {
 }
 
 #[tokio::test]
-async fn colours_can_be_switched_off() {
+async fn colors_can_be_disabled() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let api = api(&server);
@@ -213,7 +213,7 @@ async fn colours_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn without_a_terminal_it_is_printed_once() {
+async fn without_a_terminal_top_prints_one_table() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
@@ -245,7 +245,7 @@ async fn without_a_terminal_it_is_printed_once() {
 }
 
 #[tokio::test]
-async fn documents_follow_one_another() {
+async fn json_mode_prints_one_document_after_another() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let api = api(&server);
@@ -266,7 +266,7 @@ async fn documents_follow_one_another() {
 }
 
 #[tokio::test]
-async fn documents_spell_out_what_would_steer_a_terminal() {
+async fn json_mode_escapes_terminal_control_characters() {
     const ROOM: &str = "room-\u{9b}2J-\u{202e}-房间";
     let _turn = turn().await;
     let server = Rookery::start("").await;
@@ -281,7 +281,7 @@ async fn documents_spell_out_what_would_steer_a_terminal() {
 }
 
 #[tokio::test]
-async fn a_key_is_asked_for_by_name() {
+async fn a_missing_or_wrong_api_key_is_reported_with_its_flag() {
     let _turn = turn().await;
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("keys");

@@ -1,4 +1,4 @@
-//! Traces: what an OTLP collector receives of publications and deliveries.
+//! Traces: the spans of publications and deliveries that an OTLP collector receives.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -93,7 +93,7 @@ impl Pair {
 }
 
 #[tokio::test]
-async fn one_trace_leads_from_a_publish_to_deliveries_on_two_instances() {
+async fn one_trace_connects_a_publish_to_deliveries_on_two_instances() {
     let _turn = turn().await;
     let collector = Collector::start().await;
     let mut pair = Pair::start(&collector, 0.0).await;
@@ -137,7 +137,7 @@ async fn one_trace_leads_from_a_publish_to_deliveries_on_two_instances() {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_is_nowhere_traced() {
+async fn unsampled_publications_are_not_traced_anywhere() {
     let _turn = turn().await;
     let collector = Collector::start().await;
     let mut pair = Pair::start(&collector, 0.0).await;
@@ -157,7 +157,7 @@ async fn what_is_not_sampled_is_nowhere_traced() {
 }
 
 #[tokio::test]
-async fn by_ratio_a_clients_publish_and_the_bridge_begin_traces() {
+async fn client_and_bridge_publications_start_traces_by_ratio() {
     let _turn = turn().await;
     let collector = Collector::start().await;
     let mut pair = Pair::start(&collector, 1.0).await;
@@ -184,7 +184,7 @@ async fn by_ratio_a_clients_publish_and_the_bridge_begin_traces() {
 }
 
 #[tokio::test]
-async fn the_items_of_a_batch_have_its_parent_and_all_that_spans_say_is_documented() {
+async fn batch_items_share_the_parent_and_all_span_attributes_are_documented() {
     let _turn = turn().await;
     let collector = Collector::start().await;
     let environment = [
@@ -230,7 +230,7 @@ async fn the_items_of_a_batch_have_its_parent_and_all_that_spans_say_is_document
 }
 
 #[tokio::test]
-async fn without_a_collector_deliveries_go_on_and_spans_are_counted() {
+async fn without_a_collector_deliveries_continue_and_spans_are_counted() {
     let _turn = turn().await;
     // Nobody listens there any more.
     let address: SocketAddr = {
@@ -261,7 +261,7 @@ async fn without_a_collector_deliveries_go_on_and_spans_are_counted() {
 }
 
 #[tokio::test]
-async fn what_a_collector_cannot_take_now_is_sent_again_and_what_it_refuses_is_dropped() {
+async fn spans_are_retried_while_the_collector_is_busy_and_dropped_when_refused() {
     let _turn = turn().await;
     let collector = Collector::start().await;
     let server = Rookery::start(&collector.config(0.0)).await;
@@ -286,7 +286,7 @@ async fn what_a_collector_cannot_take_now_is_sent_again_and_what_it_refuses_is_d
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_dropped_in_the_trace_too() {
+async fn a_trace_counts_a_slow_client_as_dropped() {
     let _turn = turn().await;
     let collector = Collector::start().await;
     let limits = "limits: { queue: 64KiB, writeStall: 1s }\n";
@@ -317,7 +317,7 @@ async fn a_client_that_does_not_read_is_dropped_in_the_trace_too() {
 }
 
 #[tokio::test]
-async fn the_end_sends_what_waits_and_does_not_wait_for_a_collector_that_hangs() {
+async fn shutdown_flushes_spans_but_does_not_wait_for_a_hanging_collector() {
     let _turn = turn().await;
     let collector = Collector::start().await;
     let drain = "drain: { lead: 0s, window: 0s }\n";

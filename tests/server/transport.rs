@@ -8,7 +8,7 @@ use crate::http::Request;
 use crate::websocket::{Frame, WebSocket};
 
 #[tokio::test]
-async fn an_upgrade_takes_the_session_along() {
+async fn an_upgrade_keeps_the_session() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     for eio in [4, 3] {
@@ -45,7 +45,7 @@ async fn an_upgrade_takes_the_session_along() {
 }
 
 #[tokio::test]
-async fn what_comes_right_behind_the_5_is_not_lost() {
+async fn packets_sent_right_after_the_upgrade_packet_are_not_lost() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
@@ -64,7 +64,7 @@ async fn what_comes_right_behind_the_5_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_whole_probe_in_one_write_is_understood() {
+async fn a_whole_probe_in_one_write_succeeds() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
@@ -79,7 +79,7 @@ async fn a_whole_probe_in_one_write_is_understood() {
 }
 
 #[tokio::test]
-async fn only_one_websocket_is_tried_at_a_time() {
+async fn only_one_upgrade_is_probed_at_a_time() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
@@ -97,7 +97,7 @@ async fn only_one_websocket_is_tried_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_wrong_probe_is_closed_and_polling_goes_on() {
+async fn an_invalid_probe_is_closed_and_polling_continues() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
@@ -118,7 +118,7 @@ async fn a_wrong_probe_is_closed_and_polling_goes_on() {
 }
 
 #[tokio::test]
-async fn transports_may_be_named() {
+async fn transports_can_be_restricted() {
     let _turn = turn().await;
     let server = Rookery::start("socketio: { transports: [websocket] }\n").await;
     let polling = "/socket.io/?EIO=4&transport=polling";

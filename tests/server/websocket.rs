@@ -1,4 +1,4 @@
-//! A WebSocket by hand (RFC 6455), so that it can be broken off and broken at any byte.
+//! A hand-written WebSocket (RFC 6455) that can be cut off or corrupted at any byte.
 
 use std::net::SocketAddr;
 

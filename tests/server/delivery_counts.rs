@@ -1,4 +1,4 @@
-//! The account of deliveries is what clients received.
+//! The delivery counters match what clients received.
 
 use serde_json::json;
 

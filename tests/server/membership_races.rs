@@ -1,4 +1,4 @@
-//! Joins, leaves and publications of one room race, on two instances.
+//! Joins, leaves and publications of one room race on two instances.
 
 use std::collections::HashMap;
 
@@ -11,8 +11,8 @@ use crate::redis::Redis;
 const CLIENTS: usize = 16;
 const OPERATIONS: usize = 10_000;
 
-/// A member that keeps account of what it may hear, and a second client on the other instance
-/// that only publishes.
+/// A member that tracks what it may receive, and a second client on the other instance that only
+/// publishes.
 struct Racer {
     number: usize,
     member: Member,
@@ -24,7 +24,7 @@ struct Racer {
 }
 
 #[tokio::test]
-async fn nothing_is_heard_outside_and_nothing_is_missed_inside() {
+async fn members_miss_nothing_and_non_members_receive_nothing() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let config =

@@ -1,5 +1,5 @@
-//! In a rollout, servers close their sessions by turns, and not before the new revision alone gets
-//! new ones.
+//! In a rollout, the old instances close their sessions one after the other, once only the new
+//! revision gets new sessions.
 
 use crate::client::Member;
 use crate::harness::{Rookery, turn, until, within};
@@ -28,7 +28,7 @@ async fn says(server: &Rookery, text: &str) {
 }
 
 #[tokio::test]
-async fn an_old_server_waits_for_the_other_old_ones_to_be_told() {
+async fn an_old_instance_drains_only_after_all_old_instances_got_sigterm() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let mut first = server(&redis, "old").await;
@@ -55,7 +55,7 @@ async fn an_old_server_waits_for_the_other_old_ones_to_be_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_holds_up_nobody() {
+async fn a_killed_instance_does_not_delay_the_drain_order() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let mut first = server(&redis, "old").await;
@@ -70,7 +70,7 @@ async fn a_server_that_is_killed_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn outside_a_rollout_nobody_is_waited_for() {
+async fn outside_a_rollout_an_instance_drains_without_waiting() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let mut first = server(&redis, "same").await;
@@ -84,7 +84,7 @@ async fn outside_a_rollout_nobody_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_a_drain_should_take_has_others_turns_in_it_unless_they_did_not_come() {
+async fn the_planned_drain_time_includes_other_instances_unless_patience_runs_out() {
     let _turn = turn().await;
     let redis = Redis::start().await;
     let with = async |revision: &str, patience: &str| {

@@ -1,4 +1,4 @@
-//! Sessions and processes end when they should, whatever the client does.
+//! Sessions and the process end when they should, whatever the client does.
 
 use std::process::Command;
 
@@ -34,7 +34,7 @@ async fn stays_alive(socket: &mut WebSocket, eio: u8) {
 }
 
 #[tokio::test]
-async fn a_client_without_a_namespace_does_not_keep_its_session() {
+async fn a_session_without_a_namespace_times_out() {
     let _turn = turn().await;
     let server = Rookery::start(REFUSING).await;
     for eio in [4, 3] {
@@ -46,7 +46,7 @@ async fn a_client_without_a_namespace_does_not_keep_its_session() {
 }
 
 #[tokio::test]
-async fn connects_have_a_rate() {
+async fn namespace_connects_are_rate_limited() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let target = "/socket.io/?EIO=4&transport=websocket";
@@ -63,7 +63,7 @@ async fn connects_have_a_rate() {
 }
 
 #[tokio::test]
-async fn overlapping_posts_end_their_session() {
+async fn overlapping_posts_are_answered_200_or_400() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { eventsPerSecond: 100000 }\n").await;
     let poller = Poller::connect(&server, 4).await;
@@ -74,7 +74,7 @@ async fn overlapping_posts_end_their_session() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_the_process_at_once() {
+async fn a_second_signal_terminates_the_process_immediately() {
     let _turn = turn().await;
     let server = Rookery::start("drain: { lead: 1h, window: 1h }\n").await;
     let poller = Poller::connect(&server, 4).await;
@@ -94,7 +94,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[tokio::test]
-async fn a_member_s_id_is_no_room_for_others() {
+async fn a_room_named_like_a_member_id_cannot_be_joined() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let mut victim = Member::connect(&server).await;
@@ -110,7 +110,7 @@ async fn a_member_s_id_is_no_room_for_others() {
 }
 
 #[tokio::test]
-async fn what_clients_cannot_take_is_not_published() {
+async fn publications_that_clients_cannot_decode_are_refused_or_repaired() {
     let _turn = turn().await;
     let server = Rookery::start("").await;
     let mut member = Member::connect(&server).await;
@@ -131,7 +131,7 @@ async fn what_clients_cannot_take_is_not_published() {
 }
 
 #[tokio::test]
-async fn an_order_of_the_api_keeps_the_limit_of_rooms() {
+async fn joins_through_the_api_respect_the_room_limit() {
     let _turn = turn().await;
     let server = Rookery::start("limits: { roomsPerClient: 1 }\n").await;
     let mut member = Member::connect(&server).await;

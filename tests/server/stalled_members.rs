@@ -1,4 +1,4 @@
-//! Members that stop reading: they cost a bounded amount of memory, are shed, and delay nobody.
+//! Members that stop reading use bounded memory, are disconnected, and delay nobody.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ const BOUND: u64 = STALLED as u64 * (2 << 20);
 const SIZES: [usize; 4] = [1 << 10, 4 << 10, 16 << 10, 16 << 10];
 
 #[tokio::test]
-async fn members_that_stop_reading_are_shed_and_delay_nobody() {
+async fn stalled_members_are_disconnected_and_do_not_delay_their_room() {
     let _alone = alone().await;
     let server = Rookery::start("limits: { queue: 1MiB, writeStall: 3s }\n").await;
     let mut stalled = Vec::new();
