@@ -1,5 +1,5 @@
-//! The Prometheus rules: `promtool` accepts them and their unit tests pass, both for the files in the
-//! chart and for a resource's PrometheusRule.
+//! The Prometheus rules: `promtool` accepts them and their unit tests pass, for the files in the chart
+//! and for a resource's PrometheusRule.
 
 #![allow(clippy::unwrap_used)]
 

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::client::Poller;
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 
 const CLIENTS: usize = 1000;
 
@@ -23,7 +23,7 @@ enum Until {
 
 #[tokio::test]
 async fn aborted_upgrades_lose_no_session_and_no_message() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start(
         "socketio: { pingInterval: 4s, pingTimeout: 8s }\n\
          limits: { connectRate: 100000/s, eventsPerSecond: 1000 }\n",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::proxy::{Proxy, Ways};
 
 const QUICK: &str = "socketio: { pingInterval: 1s, pingTimeout: 20s }\n";
@@ -61,7 +61,7 @@ async fn two() -> (Rookery, Rookery) {
 
 #[tokio::test]
 async fn doctor_passes_on_one_server_and_leaves_nothing_behind() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
     let report = doctor(&[&format!("http://{}", server.clients)]).await;
     for check in ["reach", "handshake", "polling", "stickiness", "upgrade", "websocket", "cors"] {
@@ -77,7 +77,7 @@ async fn doctor_passes_on_one_server_and_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn doctor_passes_with_a_sticky_ingress_and_two_servers() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let (a, b) = two().await;
     let ways = Ways {
         servers: vec![a.clients, b.clients],
@@ -98,7 +98,7 @@ async fn doctor_passes_with_a_sticky_ingress_and_two_servers() {
 
 #[tokio::test]
 async fn doctor_reports_missing_stickiness_and_names_the_annotation() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let (a, b) = two().await;
     let ways = Ways { servers: vec![a.clients, b.clients], ..Ways::default() };
     let proxy = Proxy::start(ways).await;
@@ -113,7 +113,7 @@ async fn doctor_reports_missing_stickiness_and_names_the_annotation() {
 
 #[tokio::test]
 async fn doctor_reports_a_secure_cookie_on_plain_http() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let (a, b) = two().await;
     let ways = Ways {
         servers: vec![a.clients, b.clients],
@@ -126,7 +126,7 @@ async fn doctor_reports_a_secure_cookie_on_plain_http() {
 
 #[tokio::test]
 async fn doctor_reports_an_ingress_that_drops_the_upgrade() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
     let ways = Ways { servers: vec![server.clients], no_upgrade: true, ..Ways::default() };
     let report = doctor(&[&Proxy::start(ways).await.url()]).await;
@@ -140,7 +140,7 @@ async fn doctor_reports_an_ingress_that_drops_the_upgrade() {
 
 #[tokio::test]
 async fn doctor_reports_an_ingress_that_closes_idle_connections() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { pingInterval: 20s, pingTimeout: 20s }\n").await;
     let ways = Ways {
         servers: vec![server.clients],
@@ -156,7 +156,7 @@ async fn doctor_reports_an_ingress_that_closes_idle_connections() {
 
 #[tokio::test]
 async fn doctor_recognizes_responses_that_are_not_from_rookery() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     for (answer, says) in [
         ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "ingress.host"),
         ("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", "kubectl get rk"),
@@ -170,7 +170,7 @@ async fn doctor_recognizes_responses_that_are_not_from_rookery() {
 
 #[tokio::test]
 async fn doctor_waits_for_a_service_that_is_starting() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     drop(taken);
@@ -196,7 +196,7 @@ async fn doctor_waits_for_a_service_that_is_starting() {
 
 #[tokio::test]
 async fn doctor_reports_an_untrusted_certificate_unless_insecure() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
     let made = rcgen::generate_simple_self_signed(["chat.example.com".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -225,7 +225,7 @@ async fn doctor_reports_an_untrusted_certificate_unless_insecure() {
 
 #[tokio::test]
 async fn doctor_suggests_fixes_for_tokens_paths_and_origins() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa.pub.pem");
     let server = Rookery::start(&format!(
         "{QUICK}auth: {{ anonymous: false, jwt: {{ algorithms: [RS256], publicKeyFile: {key} }} }}\n"
@@ -250,7 +250,7 @@ async fn doctor_suggests_fixes_for_tokens_paths_and_origins() {
 
 #[tokio::test]
 async fn doctor_reports_an_ingress_that_adds_cors_headers() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
     let ways = Ways {
         servers: vec![server.clients],

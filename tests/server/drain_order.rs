@@ -2,12 +2,12 @@
 //! revision gets new sessions.
 
 use crate::client::Member;
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::redis::Redis;
 
 const DRAIN: &str = "drain: { lead: 200ms, window: 400ms, patience: 10m }\n";
 
-/// One server of a revision of the Deployment `chat/web`.
+/// An instance of a revision of the Deployment `chat/web`.
 async fn server(redis: &Redis, revision: &str) -> Rookery {
     let config = format!("redis: {{ url: \"{}\" }}\n{DRAIN}", redis.url());
     let server =
@@ -17,19 +17,19 @@ async fn server(redis: &Redis, revision: &str) -> Rookery {
     server
 }
 
-/// Waits until the client's server closes the connection.
+/// Waits until the instance closes the client's connection.
 async fn closed(member: &mut Member) {
     within("the session is closed", async { while member.packet().await.is_some() {} }).await;
 }
 
-/// Waits until the server's log has this.
+/// Waits until the log contains a text.
 async fn says(server: &Rookery, text: &str) {
     until(text, async || server.log().contains(text)).await;
 }
 
 #[tokio::test]
 async fn an_old_instance_drains_only_after_all_old_instances_got_sigterm() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let mut first = server(&redis, "old").await;
     let mut second = server(&redis, "old").await;
@@ -38,7 +38,7 @@ async fn an_old_instance_drains_only_after_all_old_instances_got_sigterm() {
 
     first.terminate();
     says(&first, "OthersServe(1)").await;
-    // It still serves, with all it has.
+    // It still serves all its sessions.
     one.join("a").await;
     assert_eq!(second.publish("a", "event", 1.into()).await, 0);
     assert_eq!(one.event().await.0, "event");
@@ -56,7 +56,7 @@ async fn an_old_instance_drains_only_after_all_old_instances_got_sigterm() {
 
 #[tokio::test]
 async fn a_killed_instance_does_not_delay_the_drain_order() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let mut first = server(&redis, "old").await;
     let second = server(&redis, "old").await;
@@ -71,7 +71,7 @@ async fn a_killed_instance_does_not_delay_the_drain_order() {
 
 #[tokio::test]
 async fn outside_a_rollout_an_instance_drains_without_waiting() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let mut first = server(&redis, "same").await;
     let other = server(&redis, "same").await;
@@ -85,7 +85,7 @@ async fn outside_a_rollout_an_instance_drains_without_waiting() {
 
 #[tokio::test]
 async fn the_planned_drain_time_includes_other_instances_unless_patience_runs_out() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let with = async |revision: &str, patience: &str| {
         let drain = format!("drain: {{ lead: 1s, window: 10m, patience: {patience} }}\n");

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::http::{Request, Response};
 use crate::websocket::{WebSocket, handshake};
 
@@ -20,7 +20,7 @@ fn assert_full(answer: &Response) {
 
 #[tokio::test]
 async fn connections_over_the_limit_are_refused() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { connections: 3 }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let first = Member::connect(&server).await;
@@ -45,7 +45,7 @@ async fn connections_over_the_limit_are_refused() {
 
 #[tokio::test]
 async fn connects_over_the_rate_are_refused() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { connectRate: 3/s }\n").await;
     let mut answers = Vec::new();
     for _ in 0..30 {
@@ -64,7 +64,7 @@ async fn connects_over_the_rate_are_refused() {
 
 #[tokio::test]
 async fn per_ip_limits_apply_to_the_address_forwarded_by_a_trusted_proxy() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server =
         Rookery::start("trustedProxies: [127.0.0.0/8]\nlimits: { perIp: { connections: 2 } }\n")
             .await;
@@ -83,7 +83,7 @@ async fn per_ip_limits_apply_to_the_address_forwarded_by_a_trusted_proxy() {
 
 #[tokio::test]
 async fn an_address_forwarded_by_an_untrusted_peer_is_ignored() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { perIp: { connections: 1 } }\n").await;
     let from = |address: &str| Request::get(POLLING).header("x-forwarded-for", address);
     assert_eq!(from("9.9.9.9").send(server.clients).await.unwrap().status, 200);
@@ -92,7 +92,7 @@ async fn an_address_forwarded_by_an_untrusted_peer_is_ignored() {
 
 #[tokio::test]
 async fn slow_request_headers_time_out() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { headerRead: 300ms }\n").await;
     for start in [&b""[..], b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: x\r\n"] {
         let mut slow = TcpStream::connect(server.clients).await.unwrap();
@@ -108,7 +108,7 @@ async fn slow_request_headers_time_out() {
 
 #[tokio::test]
 async fn joins_over_the_room_limit_are_refused() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { roomsPerClient: 2 }\n").await;
     let mut member = Member::connect(&server).await;
     member.join("a").await;
@@ -125,7 +125,7 @@ async fn joins_over_the_room_limit_are_refused() {
 
 #[tokio::test]
 async fn events_over_the_rate_are_refused() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { eventsPerSecond: 5 }\n").await;
     let mut member = Member::connect(&server).await;
     for n in 0..50 {

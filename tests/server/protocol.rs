@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::client::{Member, Poller, packets};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::http::Request;
 use crate::websocket::{Frame, WebSocket};
 
@@ -11,7 +11,7 @@ const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 #[tokio::test]
 async fn a_handshake_returns_the_session_id_and_server_settings() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start(
         "socketio: { pingInterval: 11s, pingTimeout: 7s, maxPayload: 5000 }\nlimits: {}\n",
     )
@@ -38,7 +38,7 @@ async fn a_handshake_returns_the_session_id_and_server_settings() {
 
 #[tokio::test]
 async fn invalid_requests_get_the_same_errors_as_in_node() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { cors: { origins: [https://a.example] } }\n").await;
     let known = Poller::open(&server, 4).await;
     let get = |target: &str| Request::get(target);
@@ -70,7 +70,7 @@ async fn invalid_requests_get_the_same_errors_as_in_node() {
 
 #[tokio::test]
 async fn polling_carries_packets_in_both_directions() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     // Three packets in one payload; their answers come in their order.
@@ -98,7 +98,7 @@ async fn polling_carries_packets_in_both_directions() {
 
 #[tokio::test]
 async fn binary_is_base64_on_polling_and_bytes_on_websocket() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     poller.join("r").await;
@@ -129,7 +129,7 @@ async fn binary_is_base64_on_polling_and_bytes_on_websocket() {
 
 #[tokio::test]
 async fn an_invalid_payload_closes_the_session() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     for body in ["abc", "", "40\u{1e}", "b!", "9"] {
         let poller = Poller::open(&server, 4).await;
@@ -146,7 +146,7 @@ async fn an_invalid_payload_closes_the_session() {
 
 #[tokio::test]
 async fn a_second_concurrent_get_ends_the_session() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     // Which of the two is first, the server says: one is closed, the other refused.
@@ -161,7 +161,7 @@ async fn a_second_concurrent_get_ends_the_session() {
 
 #[tokio::test]
 async fn a_closing_client_gets_a_response_to_its_pending_get() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     let (got, answer) = tokio::join!(poller.get(), async {
@@ -176,7 +176,7 @@ async fn a_closing_client_gets_a_response_to_its_pending_get() {
 
 #[tokio::test]
 async fn heartbeats_keep_a_session_alive_and_missing_ones_end_it() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { pingInterval: 300ms, pingTimeout: 5s }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let mut member = Member::connect(&server).await;
@@ -205,7 +205,7 @@ async fn heartbeats_keep_a_session_alive_and_missing_ones_end_it() {
 
 #[tokio::test]
 async fn a_message_over_max_payload_is_refused() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { maxPayload: 1000 }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let answer = poller.post("4".repeat(1001)).await;
@@ -224,7 +224,7 @@ async fn a_message_over_max_payload_is_refused() {
 
 #[tokio::test]
 async fn a_get_returns_at_most_max_payload() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { maxPayload: 1000 }\n").await;
     let poller = Poller::connect(&server, 4).await;
     poller.join("r").await;
@@ -247,7 +247,7 @@ async fn a_get_returns_at_most_max_payload() {
 
 #[tokio::test]
 async fn cors_headers_follow_the_allowed_origins() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let open = Rookery::start("").await;
     let request = Request::get(POLLING).header("origin", "https://a.example");
     let answer = request.send(open.clients).await.unwrap();

@@ -10,28 +10,28 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What an ingress does.
+/// How an ingress behaves.
 #[derive(Clone, Default)]
 pub struct Ways {
-    /// The servers, in turn.
+    /// The instances, used round robin.
     pub servers: Vec<SocketAddr>,
-    /// Keeps a client at its server by this cookie, with these attributes.
+    /// Sticky sessions with this cookie and these attributes.
     pub sticky: Option<(&'static str, &'static str)>,
-    /// Forwards no Upgrade header.
+    /// Does not forward the Upgrade header.
     pub no_upgrade: bool,
-    /// Ends a connection on which nothing moved for so long.
+    /// Closes connections that were idle for this long.
     pub idle: Option<Duration>,
-    /// Answers everything with this, by itself.
+    /// Answers every request itself, with this response.
     pub answer: Option<&'static str>,
-    /// Adds this line to every answer's head.
+    /// Adds this header line to every response.
     pub header: Option<&'static str>,
-    /// Speaks TLS, with this certificate.
+    /// Terminates TLS with this certificate.
     pub tls: Option<tokio_rustls::TlsAcceptor>,
 }
 
 /// An ingress that runs until it is dropped.
 pub struct Proxy {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
     _task: AbortOnDropHandle<()>,
 }
@@ -64,7 +64,7 @@ impl Proxy {
     }
 }
 
-/// One connection; ends with whichever side ends first.
+/// Forwards one connection until either side closes.
 async fn forward<S>(mut client: S, ways: &Ways, turn: &AtomicUsize) -> Option<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -125,7 +125,7 @@ where
     }
 }
 
-/// The head with its empty line, and what was read after it.
+/// The head including its empty line, and the bytes read after it.
 async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
     let mut read = Vec::new();
     loop {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::Member;
-use crate::harness::{Rookery, signal, turn, until, within};
+use crate::harness::{Rookery, shared_permit, signal, until, within};
 use crate::redis::Redis;
 
 /// Two instances that hear each other.
@@ -70,7 +70,7 @@ async fn all_counted(servers: &[Rookery; 2], deliveries: usize) {
 
 #[tokio::test]
 async fn every_sort_key_ranks_rooms_across_both_instances() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
     // No instance alone has most members, or most deliveries, of the room that has them.
@@ -112,7 +112,7 @@ async fn every_sort_key_ranks_rooms_across_both_instances() {
 
 #[tokio::test]
 async fn scope_local_reports_only_this_instance() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
     let mut both = members(&servers, "both", [1, 2]).await;
@@ -133,7 +133,7 @@ async fn scope_local_reports_only_this_instance() {
 
 #[tokio::test]
 async fn a_hanging_instance_is_listed_as_unanswered_and_delays_nobody_for_long() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
     let mut members = members(&servers, "room", [1, 1]).await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::client::Member;
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 use crate::http::Request;
 
 async fn reloads(server: &Rookery, outcome: &str) -> f64 {
@@ -12,7 +12,7 @@ async fn reloads(server: &Rookery, outcome: &str) -> f64 {
 
 #[tokio::test]
 async fn reloaded_rules_and_limits_apply_to_connected_clients() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("rooms: [{ match: '{name}' }]\n").await;
     assert_eq!(server.metric("rookery_config_current").await, 1.0);
     let mut member = Member::connect(&server).await;

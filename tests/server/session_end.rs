@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::client::{Member, Poller, parse_event};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::http::Request;
 use crate::websocket::WebSocket;
 
@@ -35,7 +35,7 @@ async fn stays_alive(socket: &mut WebSocket, eio: u8) {
 
 #[tokio::test]
 async fn a_session_without_a_namespace_times_out() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start(REFUSING).await;
     for eio in [4, 3] {
         let target = format!("/socket.io/?EIO={eio}&transport=websocket");
@@ -47,7 +47,7 @@ async fn a_session_without_a_namespace_times_out() {
 
 #[tokio::test]
 async fn namespace_connects_are_rate_limited() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let target = "/socket.io/?EIO=4&transport=websocket";
     let mut socket = WebSocket::open(server.clients, target).await.ok().unwrap();
@@ -64,7 +64,7 @@ async fn namespace_connects_are_rate_limited() {
 
 #[tokio::test]
 async fn overlapping_posts_are_answered_200_or_400() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { eventsPerSecond: 100000 }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let large = format!("42[\"join\",{{\"room\":\"{}\"}}]", "x".repeat(200_000));
@@ -75,7 +75,7 @@ async fn overlapping_posts_are_answered_200_or_400() {
 
 #[tokio::test]
 async fn a_second_signal_terminates_the_process_immediately() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("drain: { lead: 1h, window: 1h }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let mut member = Member::connect(&server).await;
@@ -95,7 +95,7 @@ async fn a_second_signal_terminates_the_process_immediately() {
 
 #[tokio::test]
 async fn a_room_named_like_a_member_id_cannot_be_joined() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let mut victim = Member::connect(&server).await;
     victim.join("r").await;
@@ -111,7 +111,7 @@ async fn a_room_named_like_a_member_id_cannot_be_joined() {
 
 #[tokio::test]
 async fn publications_that_clients_cannot_decode_are_refused_or_repaired() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let mut member = Member::connect(&server).await;
     member.join("r").await;
@@ -132,7 +132,7 @@ async fn publications_that_clients_cannot_decode_are_refused_or_repaired() {
 
 #[tokio::test]
 async fn joins_through_the_api_respect_the_room_limit() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { roomsPerClient: 1 }\n").await;
     let mut member = Member::connect(&server).await;
     member.join("a").await;

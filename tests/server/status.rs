@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 use crate::http::Request;
 use crate::redis::Redis;
 
@@ -15,7 +15,7 @@ async fn status(server: &Rookery) -> Value {
 
 #[tokio::test]
 async fn the_status_reports_what_happened() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start(
         "limits: { connections: 7 }\nevents: [{ on: join, operation: join, room: '{room}' }]\n",
     )
@@ -66,7 +66,7 @@ async fn the_status_reports_what_happened() {
 
 #[tokio::test]
 async fn the_redis_status_contains_no_password() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let config = format!("redis: {{ url: '{}' }}\n", redis.url());
     let server = Rookery::start(&config).await;
@@ -90,7 +90,7 @@ async fn the_redis_status_contains_no_password() {
 
 #[tokio::test]
 async fn the_status_shows_that_the_instance_is_draining() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("drain: { lead: 60s }\n").await;
     let member = Member::connect(&server).await;
     server.terminate();
@@ -101,7 +101,7 @@ async fn the_status_shows_that_the_instance_is_draining() {
 
 #[tokio::test]
 async fn the_status_page_is_served_on_the_internal_listener_only() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("{}\n").await;
     let page = server.internal("/").await;
     assert_eq!(page.status, 200);

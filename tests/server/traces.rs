@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 
 use crate::client::{Member, Poller};
-use crate::collector::{self, Collector, Mood, Span};
-use crate::harness::{Rookery, turn, until};
+use crate::collector::{self, Behavior, Collector, Span};
+use crate::harness::{Rookery, shared_permit, until};
 use crate::http::{Request, Response};
 use crate::redis::Redis;
 
@@ -23,7 +23,7 @@ fn unsampled() -> String {
     format!("00-{TRACE}-{CALLER}-00")
 }
 
-/// A call of the API with a `traceparent`.
+/// An API call with a `traceparent`.
 async fn call(server: &Rookery, path: &str, body: Value, traceparent: &str) -> Response {
     let request = Request::post(path, body.to_string())
         .header("content-type", "application/json")
@@ -38,7 +38,7 @@ async fn publish(server: &Rookery, room: &str, traceparent: &str) {
     call(server, "/api/publish", body, traceparent).await;
 }
 
-/// Spans of an outcome, as the server counts them.
+/// `rookery_trace_spans_total` for an outcome.
 async fn counted(server: &Rookery, outcome: &str) -> f64 {
     server.metric(&format!("rookery_trace_spans_total{{outcome=\"{outcome}\"}}")).await
 }
@@ -76,7 +76,7 @@ impl Pair {
         pair
     }
 
-    /// Hears the next message at every member.
+    /// Receives the next message on every member.
     async fn hear(&mut self, event: &str) {
         assert_eq!(self.near.event().await.0, event);
         assert_eq!(self.far.event().await.0, event);
@@ -94,7 +94,7 @@ impl Pair {
 
 #[tokio::test]
 async fn one_trace_connects_a_publish_to_deliveries_on_two_instances() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let mut pair = Pair::start(&collector, 0.0).await;
     publish(&pair.first, "room", &sampled()).await;
@@ -138,7 +138,7 @@ async fn one_trace_connects_a_publish_to_deliveries_on_two_instances() {
 
 #[tokio::test]
 async fn unsampled_publications_are_not_traced_anywhere() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let mut pair = Pair::start(&collector, 0.0).await;
     publish(&pair.first, "room", &unsampled()).await;
@@ -158,7 +158,7 @@ async fn unsampled_publications_are_not_traced_anywhere() {
 
 #[tokio::test]
 async fn client_and_bridge_publications_start_traces_by_ratio() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let mut pair = Pair::start(&collector, 1.0).await;
     publish(&pair.first, "room", &unsampled()).await;
@@ -185,7 +185,7 @@ async fn client_and_bridge_publications_start_traces_by_ratio() {
 
 #[tokio::test]
 async fn batch_items_share_the_parent_and_all_span_attributes_are_documented() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let environment = [
         ("OTEL_SERVICE_NAME", "chat"),
@@ -231,8 +231,8 @@ async fn batch_items_share_the_parent_and_all_span_attributes_are_documented() {
 
 #[tokio::test]
 async fn without_a_collector_deliveries_continue_and_spans_are_counted() {
-    let _turn = turn().await;
-    // Nobody listens there any more.
+    let _permit = shared_permit().await;
+    // Nothing listens there any more.
     let address: SocketAddr = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
@@ -262,24 +262,24 @@ async fn without_a_collector_deliveries_continue_and_spans_are_counted() {
 
 #[tokio::test]
 async fn spans_are_retried_while_the_collector_is_busy_and_dropped_when_refused() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let server = Rookery::start(&collector.config(0.0)).await;
-    collector.mood(Mood::Refuses(503));
+    collector.set_behavior(Behavior::Refuses(503));
     publish(&server, "nobody", &sampled()).await;
     until("it was asked", async || collector.requests() > 0).await;
-    collector.mood(Mood::Takes);
+    collector.set_behavior(Behavior::Accepts);
     collector.named("publish", 1).await;
     until("it is counted", async || counted(&server, "exported").await == 1.0).await;
     assert_eq!(counted(&server, "dropped").await, 0.0);
 
-    collector.mood(Mood::Refuses(400));
+    collector.set_behavior(Behavior::Refuses(400));
     let before = collector.requests();
     publish(&server, "nobody", &sampled()).await;
     until("it is dropped", async || counted(&server, "dropped").await == 1.0).await;
     assert_eq!(collector.requests(), before + 1);
 
-    collector.mood(Mood::Rejects(1));
+    collector.set_behavior(Behavior::Rejects(1));
     publish(&server, "nobody", &sampled()).await;
     until("it is dropped", async || counted(&server, "dropped").await == 2.0).await;
     assert_eq!(counted(&server, "exported").await, 1.0);
@@ -287,7 +287,7 @@ async fn spans_are_retried_while_the_collector_is_busy_and_dropped_when_refused(
 
 #[tokio::test]
 async fn a_trace_counts_a_slow_client_as_dropped() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let limits = "limits: { queue: 64KiB, writeStall: 1s }\n";
     let server = Rookery::start(&format!("{limits}{}", collector.config(0.0))).await;
@@ -318,7 +318,7 @@ async fn a_trace_counts_a_slow_client_as_dropped() {
 
 #[tokio::test]
 async fn shutdown_flushes_spans_but_does_not_wait_for_a_hanging_collector() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let drain = "drain: { lead: 0s, window: 0s }\n";
     let config = format!("{drain}{}", collector.config(0.0));
@@ -329,7 +329,7 @@ async fn shutdown_flushes_spans_but_does_not_wait_for_a_hanging_collector() {
     collector.named("publish", 1).await;
 
     let mut server = Rookery::start(&config).await;
-    collector.mood(Mood::Hangs);
+    collector.set_behavior(Behavior::Hangs);
     publish(&server, "nobody", &sampled()).await;
     server.terminate();
     until("it ends", async || server.has_ended()).await;

@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 use crate::http::Request;
 use crate::websocket::{Frame, WebSocket};
 
 #[tokio::test]
 async fn an_upgrade_keeps_the_session() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     for eio in [4, 3] {
         let poller = Poller::connect(&server, eio).await;
@@ -46,7 +46,7 @@ async fn an_upgrade_keeps_the_session() {
 
 #[tokio::test]
 async fn packets_sent_right_after_the_upgrade_packet_are_not_lost() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     let mut socket = poller.upgrade().await.unwrap();
@@ -65,7 +65,7 @@ async fn packets_sent_right_after_the_upgrade_packet_are_not_lost() {
 
 #[tokio::test]
 async fn a_whole_probe_in_one_write_succeeds() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     let mut socket = poller.upgrade().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_whole_probe_in_one_write_succeeds() {
 
 #[tokio::test]
 async fn only_one_upgrade_is_probed_at_a_time() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     let first = poller.upgrade().await.unwrap();
@@ -98,7 +98,7 @@ async fn only_one_upgrade_is_probed_at_a_time() {
 
 #[tokio::test]
 async fn an_invalid_probe_is_closed_and_polling_continues() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     for wrong in ["2", "3probe", "5", "40", "2probe2"] {
@@ -119,7 +119,7 @@ async fn an_invalid_probe_is_closed_and_polling_continues() {
 
 #[tokio::test]
 async fn transports_can_be_restricted() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { transports: [websocket] }\n").await;
     let polling = "/socket.io/?EIO=4&transport=polling";
     let answer = Request::get(polling).send(server.clients).await.unwrap();
