@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::harness::{Rookery, shared_permit, until, within};
-use crate::proxy::{Proxy, Ways};
+use crate::proxy::{IngressBehavior, Proxy};
 
 const QUICK: &str = "socketio: { pingInterval: 1s, pingTimeout: 20s }\n";
 
@@ -79,12 +79,12 @@ async fn doctor_passes_on_one_server_and_leaves_nothing_behind() {
 async fn doctor_passes_with_a_sticky_ingress_and_two_servers() {
     let _permit = shared_permit().await;
     let (a, b) = two().await;
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![a.clients, b.clients],
         sticky: Some(("rookery", "; Path=/; HttpOnly")),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let report = doctor(&[&Proxy::start(ways).await.url()]).await;
+    let report = doctor(&[&Proxy::start(behavior).await.url()]).await;
     report.fine("stickiness");
     let text = report.check("stickiness").concat();
     assert!(text.contains("cookie `rookery`; without it, one was lost"), "{}", report.text);
@@ -100,8 +100,9 @@ async fn doctor_passes_with_a_sticky_ingress_and_two_servers() {
 async fn doctor_reports_missing_stickiness_and_names_the_annotation() {
     let _permit = shared_permit().await;
     let (a, b) = two().await;
-    let ways = Ways { servers: vec![a.clients, b.clients], ..Ways::default() };
-    let proxy = Proxy::start(ways).await;
+    let behavior =
+        IngressBehavior { servers: vec![a.clients, b.clients], ..IngressBehavior::default() };
+    let proxy = Proxy::start(behavior).await;
     let report = doctor(&[&proxy.url()]).await;
     report.wrong("polling", &["Session ID unknown", "service.sticky.cookie", "ingress.sticky"]);
     report.fine("websocket");
@@ -115,12 +116,12 @@ async fn doctor_reports_missing_stickiness_and_names_the_annotation() {
 async fn doctor_reports_a_secure_cookie_on_plain_http() {
     let _permit = shared_permit().await;
     let (a, b) = two().await;
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![a.clients, b.clients],
         sticky: Some(("rookery", "; Path=/; Secure")),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let report = doctor(&[&Proxy::start(ways).await.url()]).await;
+    let report = doctor(&[&Proxy::start(behavior).await.url()]).await;
     report.wrong("polling", &["the cookie `rookery` is Secure", "use https"]);
 }
 
@@ -128,8 +129,12 @@ async fn doctor_reports_a_secure_cookie_on_plain_http() {
 async fn doctor_reports_an_ingress_that_drops_the_upgrade() {
     let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
-    let ways = Ways { servers: vec![server.clients], no_upgrade: true, ..Ways::default() };
-    let report = doctor(&[&Proxy::start(ways).await.url()]).await;
+    let behavior = IngressBehavior {
+        servers: vec![server.clients],
+        no_upgrade: true,
+        ..IngressBehavior::default()
+    };
+    let report = doctor(&[&Proxy::start(behavior).await.url()]).await;
     report.fine("polling");
     report.fine("stickiness");
     report.wrong("upgrade", &["the WebSocket's upgrade does not get through", "Traefik"]);
@@ -142,12 +147,12 @@ async fn doctor_reports_an_ingress_that_drops_the_upgrade() {
 async fn doctor_reports_an_ingress_that_closes_idle_connections() {
     let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { pingInterval: 20s, pingTimeout: 20s }\n").await;
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![server.clients],
         idle: Some(Duration::from_secs(3)),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let report = doctor(&[&Proxy::start(ways).await.url(), "--controller=haproxy"]).await;
+    let report = doctor(&[&Proxy::start(behavior).await.url(), "--controller=haproxy"]).await;
     report.fine("upgrade");
     report.wrong("hold", &["was cut off after", "timeout-tunnel", "socketio.pingInterval"]);
     let lines = report.check("hold");
@@ -163,7 +168,9 @@ async fn doctor_recognizes_responses_that_are_not_from_rookery() {
         ("HTTP/1.1 308 Permanent Redirect\r\ncontent-length: 0\r\n\r\n", "redirects"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "something else than Rookery"),
     ] {
-        let proxy = Proxy::start(Ways { answer: Some(answer), ..Ways::default() }).await;
+        let proxy =
+            Proxy::start(IngressBehavior { answer: Some(answer), ..IngressBehavior::default() })
+                .await;
         doctor(&[&proxy.url()]).await.wrong("handshake", &[says]);
     }
 }
@@ -207,12 +214,12 @@ async fn doctor_reports_an_untrusted_certificate_unless_insecure() {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![server.clients],
         tls: Some(Arc::new(config).into()),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let proxy = Proxy::start(ways).await;
+    let proxy = Proxy::start(behavior).await;
     let to = format!("--connect-to={}", proxy.address);
     let url = "https://chat.example.com";
     doctor(&[url, &to]).await.wrong("reach", &["certificate", "ingress.tls.secretName"]);
@@ -252,12 +259,12 @@ async fn doctor_suggests_fixes_for_tokens_paths_and_origins() {
 async fn doctor_reports_an_ingress_that_adds_cors_headers() {
     let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![server.clients],
         header: Some("access-control-allow-origin: *"),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let report = doctor(&[&Proxy::start(ways).await.url()]).await;
+    let report = doctor(&[&Proxy::start(behavior).await.url()]).await;
     report.wrong("cors", &["twice"]);
 }
 

@@ -17,21 +17,21 @@ use crate::http::{Request, Response};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many tests may run concurrently.
-const TURNS: u32 = 4;
+const CONCURRENT_TESTS: u32 = 4;
 
-static TURN: Semaphore = Semaphore::const_new(TURNS as usize);
+static PERMITS: Semaphore = Semaphore::const_new(CONCURRENT_TESTS as usize);
 
 /// A permit to run: shared with other tests, or exclusive for a test that measures.
 pub struct Permit(#[expect(dead_code, reason = "held, not read")] SemaphorePermit<'static>);
 
 /// A permit to run alongside other tests.
 pub async fn shared_permit() -> Permit {
-    Permit(TURN.acquire().await.unwrap())
+    Permit(PERMITS.acquire().await.unwrap())
 }
 
 /// An exclusive permit, for a test that measures.
 pub async fn exclusive_permit() -> Permit {
-    Permit(TURN.acquire_many(TURNS).await.unwrap())
+    Permit(PERMITS.acquire_many(CONCURRENT_TESTS).await.unwrap())
 }
 
 /// Waits for a condition; panics with its name if it does not become true.

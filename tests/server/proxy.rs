@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How an ingress behaves.
 #[derive(Clone, Default)]
-pub struct Ways {
+pub struct IngressBehavior {
     /// The instances, used round robin.
     pub servers: Vec<SocketAddr>,
     /// Sticky sessions with this cookie and these attributes.
@@ -37,19 +37,19 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub async fn start(ways: Ways) -> Proxy {
+    pub async fn start(behavior: IngressBehavior) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (ways, turn) = (Arc::new(ways), Arc::new(AtomicUsize::new(0)));
+        let (behavior, next_instance) = (Arc::new(behavior), Arc::new(AtomicUsize::new(0)));
         let serve = async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (ways, turn) = (ways.clone(), turn.clone());
+                let (behavior, next_instance) = (behavior.clone(), next_instance.clone());
                 tokio::spawn(async move {
-                    match &ways.tls {
-                        None => forward(stream, &ways, &turn).await,
+                    match &behavior.tls {
+                        None => forward(stream, &behavior, &next_instance).await,
                         Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => forward(stream, &ways, &turn).await,
+                            Ok(stream) => forward(stream, &behavior, &next_instance).await,
                             Err(_) => None,
                         },
                     }
@@ -65,39 +65,44 @@ impl Proxy {
 }
 
 /// Forwards one connection until either side closes.
-async fn forward<S>(mut client: S, ways: &Ways, turn: &AtomicUsize) -> Option<()>
+async fn forward<S>(
+    mut client: S,
+    behavior: &IngressBehavior,
+    next_instance: &AtomicUsize,
+) -> Option<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut head, rest) = read_head(&mut client).await?;
-    if let Some(answer) = ways.answer {
+    if let Some(answer) = behavior.answer {
         client.write_all(answer.as_bytes()).await.ok()?;
         return client.shutdown().await.ok();
     }
-    let kept = ways.sticky.and_then(|(name, _)| cookie(&head, name));
-    let next = kept.unwrap_or_else(|| turn.fetch_add(1, Ordering::Relaxed) % ways.servers.len());
-    let mut server = TcpStream::connect(ways.servers[next]).await.ok()?;
-    if ways.no_upgrade {
+    let kept = behavior.sticky.and_then(|(name, _)| cookie(&head, name));
+    let next = kept
+        .unwrap_or_else(|| next_instance.fetch_add(1, Ordering::Relaxed) % behavior.servers.len());
+    let mut server = TcpStream::connect(behavior.servers[next]).await.ok()?;
+    if behavior.no_upgrade {
         head = without(&head, &["upgrade:", "connection:"]);
     }
     server.write_all(head.as_bytes()).await.ok()?;
     server.write_all(&rest).await.ok()?;
     let answered = read_head(&mut server);
-    let (mut head, rest) = match ways.idle {
+    let (mut head, rest) = match behavior.idle {
         Some(limit) => timeout(limit, answered).await.ok()??,
         None => answered.await?,
     };
     let mut add = String::new();
-    if let (Some((name, attributes)), None) = (ways.sticky, kept) {
+    if let (Some((name, attributes)), None) = (behavior.sticky, kept) {
         add = format!("set-cookie: {name}={next}{attributes}\r\n");
     }
-    if let Some(header) = ways.header {
+    if let Some(header) = behavior.header {
         add = format!("{add}{header}\r\n");
     }
     head.insert_str(head.find("\r\n")? + 2, &add);
     client.write_all(head.as_bytes()).await.ok()?;
     client.write_all(&rest).await.ok()?;
-    copy(&mut client, &mut server, ways.idle).await
+    copy(&mut client, &mut server, behavior.idle).await
 }
 
 async fn copy<S>(client: &mut S, server: &mut TcpStream, idle: Option<Duration>) -> Option<()>
