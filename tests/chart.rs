@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Helm renders for some version of Kubernetes; its own guess depends on how it was built.
+/// The Kubernetes version to render for; Helm's default depends on how it was built.
 const KUBERNETES: &str = "1.34.0";
 
 #[test]
@@ -192,7 +192,7 @@ fn refused(arguments: &[&str], says: &[&str]) {
     }
 }
 
-/// Compares, or writes where `UPDATE_GOLDEN` is set.
+/// Compares with the golden file, or writes it if `UPDATE_GOLDEN` is set.
 fn golden(path: &Path, found: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -213,7 +213,7 @@ fn golden(path: &Path, found: &str) {
     );
 }
 
-/// The paths of all values that are no objects, or empty ones.
+/// The paths of all values that are not objects, or are empty objects.
 fn leaves(at: &str, value: &Value, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) if !map.is_empty() => map.iter().for_each(|(key, inner)| {
@@ -224,7 +224,7 @@ fn leaves(at: &str, value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The schema behind a reference.
+/// Follows a reference in a schema.
 fn resolve<'s>(root: &'s Value, at: &'s Value) -> &'s Value {
     let reference = at["$ref"].as_str().or_else(|| at["allOf"][0]["$ref"].as_str());
     reference.map_or(at, |path| root.pointer(path.trim_start_matches('#')).unwrap())

@@ -11,7 +11,7 @@ struct Run {
     err: String,
 }
 
-/// Runs the binary with nothing of `ROOKERY_…` in its environment but `envs`.
+/// Runs the binary with only `envs` of the `ROOKERY_…` variables in its environment.
 fn rookery_with(args: &[&str], envs: &[(&str, &str)]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
     for name in ["CONFIG", "LISTEN", "INTERNAL", "REDIS", "SHARDS"] {
@@ -37,7 +37,7 @@ impl Files {
         Files(tempfile::tempdir().expect("a directory"))
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     fn write(&self, name: &str, text: &str) -> String {
         let path: PathBuf = self.0.path().join(name);
         std::fs::write(&path, text).expect("it can be written");

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// The documents about Kubernetes, where a key such as `redis.demo` is one of the chart's values.
+/// The pages about Kubernetes, in which a key such as `redis.demo` is a chart value.
 const KUBERNETES: [&str; 8] = [
     "install",
     "upgrade",
@@ -28,7 +28,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The README and everything in docs/, the pages of alerts too, with its name.
+/// The README and all pages in docs/, including the runbooks, with their names.
 fn documents() -> Vec<(String, String)> {
     let mut names = vec!["README.md".to_owned()];
     for folder in ["docs", "docs/runbooks"] {
@@ -43,14 +43,14 @@ fn documents() -> Vec<(String, String)> {
     names.into_iter().map(|name| (name.clone(), read(name))).collect()
 }
 
-/// The documents of [`KUBERNETES`].
+/// The pages listed in [`KUBERNETES`].
 fn kubernetes_documents() -> impl Iterator<Item = (String, String)> {
     KUBERNETES.iter().map(|name| format!("docs/{name}.md")).map(|name| (name.clone(), read(name)))
 }
 
-/// A block of YAML in a document.
+/// A YAML block in a document.
 struct Block {
-    /// The document and the line that it begins at.
+    /// The document, and the line where the block starts.
     place: String,
     text: String,
 }
@@ -61,7 +61,7 @@ impl Block {
             .unwrap_or_else(|e| panic!("{} is no YAML: {e}\n{}", self.place, self.text))
     }
 
-    /// Whether it is given as a file of the chart's values.
+    /// Whether the block is a chart values file.
     fn is_values(&self) -> bool {
         self.text.starts_with("# values.yaml\n")
     }
@@ -91,7 +91,7 @@ fn all_blocks() -> Vec<Block> {
     documents().iter().flat_map(|(name, text)| blocks(name, text)).collect()
 }
 
-/// `rookery render` of a resource.
+/// Runs `rookery render` on a resource.
 fn render(resource: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_rookery"))
         .args(["render", "-"])
@@ -126,7 +126,7 @@ fn every_resource_renders() {
     }
 }
 
-/// What the schema says of `key` below `at`, if it knows it.
+/// The schema of `key` below `at`, if there is one.
 fn step<'s>(schema: &'s Value, at: &'s Value, key: &str) -> Option<&'s Value> {
     if let Some(reference) = at["$ref"].as_str() {
         let target = schema.pointer(reference.trim_start_matches('#'));
@@ -146,7 +146,7 @@ fn step<'s>(schema: &'s Value, at: &'s Value, key: &str) -> Option<&'s Value> {
     at.get("additionalProperties").filter(|any| any.is_object())
 }
 
-/// Whether the chart has a value of this path.
+/// Whether the chart has a value with this path.
 fn knows(schema: &Value, path: &str) -> bool {
     let mut at = Some(schema);
     for key in path.split('.') {
@@ -164,7 +164,7 @@ fn chart_schema() -> Value {
     schema
 }
 
-/// The paths of `values` that the schema does not know.
+/// Collects the paths in `values` that the schema does not know.
 fn unknown(schema: &Value, at: &Value, values: &Value, path: &str, found: &mut Vec<String>) {
     match values {
         Value::Object(map) => {
@@ -196,7 +196,7 @@ fn values_files_contain_only_chart_values() {
     }
 }
 
-/// The keys that `--set` sets in a text.
+/// The keys that `--set` sets in a document.
 fn set_keys(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for rest in text.split("--set ").skip(1) {
@@ -220,8 +220,8 @@ fn every_set_flag_names_a_chart_value() {
     assert!(seen >= 5, "only {seen}");
 }
 
-/// The paths that stand between backticks in a document's prose: `redis.demo`, and of
-/// `ingress.sticky: true` what is before the colon.
+/// The dotted paths between backticks in a document's prose: `redis.demo`, and the part of
+/// `ingress.sticky: true` before the colon.
 fn quoted_paths(document: &str) -> Vec<&str> {
     let prose = document.split("\n```").step_by(2);
     let quotes =
@@ -250,7 +250,7 @@ fn every_key_mentioned_exists() {
     assert!(seen > 40, "only {seen}");
 }
 
-/// The names of all alerts, of the servers and of the operator.
+/// The names of all alerts, about the pods and about the operator.
 fn alerts() -> BTreeSet<String> {
     let files =
         ["servers", "operator"].map(|file| format!("charts/rookery/rules/{file}.rules.yaml"));
@@ -264,7 +264,7 @@ fn alerts() -> BTreeSet<String> {
     all
 }
 
-/// The pages of alerts, by their names.
+/// The runbooks, by the name of their alert.
 fn runbooks() -> BTreeMap<String, String> {
     let folder = std::fs::read_dir(root().join("docs/runbooks")).expect("docs/runbooks is there");
     let names = folder.map(|entry| entry.expect("it can be listed").file_name());
@@ -319,7 +319,7 @@ fn runbooks_state_the_severity_of_their_alert() {
     }
 }
 
-/// What is typed: lines of shell blocks, and what stands between backticks in prose.
+/// Commands in a page: lines of shell blocks, and text between backticks in prose.
 fn typed(page: &str) -> Vec<&str> {
     let mut shell = false;
     let mut found = Vec::new();

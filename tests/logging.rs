@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Where no lines of the server are: the other commands, which print, and the operator.
+/// Sources without log lines of the server: the operator, and commands that only print.
 const ELSEWHERE: [&str; 5] =
     ["crates/client", "crates/operator", "src/cli", "src/cli.rs", "src/main.rs"];
 
-/// A line in the source.
+/// A log line in the source.
 #[derive(Debug)]
 struct Line {
     level: String,
@@ -39,8 +39,7 @@ fn sources(path: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Splits what is between the parentheses of a macro at its commas; `text` begins behind the
-/// first parenthesis.
+/// Splits the arguments of a macro at its commas; `text` starts after the opening parenthesis.
 fn arguments(text: &str) -> Vec<String> {
     let (mut found, mut at, mut depth) = (vec![String::new()], 0, 0);
     let mut quoted = false;
@@ -68,7 +67,7 @@ fn arguments(text: &str) -> Vec<String> {
     found.iter().map(|argument| argument.trim().to_owned()).filter(|a| !a.is_empty()).collect()
 }
 
-/// The name of a field: of `member = …`, `%error`, `?turn` or `room`.
+/// The field name in `member = …`, `%error`, `?turn` or `room`.
 fn field(argument: &str) -> String {
     let name = argument.split(" = ").next().unwrap();
     name.trim_start_matches(['%', '?']).to_owned()
@@ -114,7 +113,7 @@ fn lines() -> Vec<Line> {
     lines
 }
 
-/// What stands in backticks in the first column of the table under a heading.
+/// The texts in backticks in the first column of the table under a heading.
 fn column(heading: &str) -> BTreeSet<String> {
     let text = read(&root().join("docs/logging.md"));
     let section = text.split_once(&format!("\n## {heading}\n")).unwrap().1;
@@ -123,7 +122,7 @@ fn column(heading: &str) -> BTreeSet<String> {
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
-/// The part of a message that the document has.
+/// The part of a message that the docs show.
 fn head(message: &str) -> String {
     message.split([';', ':']).next().unwrap().to_owned()
 }

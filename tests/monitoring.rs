@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// Named as the tests of the rules name the pods.
+/// A resource with the name that the unit tests of the rules use.
 const RESOURCE: &str = "
 apiVersion: rookery.dev/v1alpha1
 kind: Rookery
@@ -120,7 +120,7 @@ fn every_alert_has_a_severity_a_description_and_a_runbook() {
     }
 }
 
-/// What of the PrometheusRule of [`RESOURCE`] is a file of rules.
+/// The rules in the PrometheusRule of [`RESOURCE`].
 fn rendered() -> Value {
     let mut child = Command::new(env!("CARGO_BIN_EXE_rookery"))
         .args(["render", "-", "--monitoring"])
@@ -137,7 +137,7 @@ fn rendered() -> Value {
     rules.next().expect("there is one")["spec"].take()
 }
 
-/// Runs `promtool`, which must find nothing wrong.
+/// Runs `promtool`, which must succeed.
 #[track_caller]
 fn promtool(arguments: &[&str]) {
     let output = Command::new("promtool").args(arguments).output().unwrap_or_else(|error| {
@@ -147,13 +147,13 @@ fn promtool(arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}:\n{}", String::from_utf8_lossy(&said));
 }
 
-/// The items of the lists that the items of a list have under a key.
+/// Flattens the lists that the items of a list have under a key.
 fn lists<'v>(outer: &'v mut Value, key: &str) -> Vec<&'v mut Value> {
     let outer = outer.as_array_mut().unwrap().iter_mut();
     outer.filter_map(|item| item.get_mut(key)?.as_array_mut()).flatten().collect()
 }
 
-/// YAML, as JSON.
+/// Reads a YAML file as JSON.
 fn read(path: &Path) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
@@ -170,7 +170,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A directory of one test.
+/// A directory for one test.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -180,7 +180,7 @@ impl Directory {
         Directory(path)
     }
 
-    /// Writes JSON, which is YAML, into a file of it.
+    /// Writes JSON, which is valid YAML, to a file in it.
     fn write(&self, name: &str, value: &Value) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, value.to_string()).unwrap();

@@ -37,7 +37,7 @@ fn rookery(args: &[&str], stdin: &str) -> Run {
     }
 }
 
-/// What `args` print is what the file holds.
+/// Compares the output of `args` with the file.
 #[track_caller]
 fn same(file: &str, args: &[&str]) {
     let run = rookery(args, "");
