@@ -202,7 +202,7 @@ fn a_token_is_one_line_on_stdout() {
 }
 
 #[test]
-fn a_token_needs_a_secret() {
+fn signing_a_token_needs_a_secret() {
     let files = Files::new();
     for (text, named) in [
         ("", "`auth.jwt`"),

@@ -1,4 +1,4 @@
-// The status page in a real browser: what it shows is what happens, without a reload.
+// The status page in a real browser: it shows the current state without a reload.
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
@@ -60,7 +60,7 @@ function isQuiet(page, origin, ...allowed) {
   assert.deepEqual(page.complaints.filter(({ source }) => !allowed.includes(source)), []);
 }
 
-test("connections, rooms and Redis are shown as they are, and as they become", async (t) => {
+test("the page shows connections, rooms and Redis, and updates them", async (t) => {
   const redis = await Redis.start(t);
   const instance = await Instance.start(t, {}, { redis });
   const clients = [];
@@ -126,7 +126,7 @@ test("connections, rooms and Redis are shown as they are, and as they become", a
   isQuiet(page, instance.internal);
 });
 
-test("with nothing to see it tells what to type, and that works", async (t) => {
+test("without data the page suggests commands that work", async (t) => {
   const instance = await Instance.start(t);
   const browser = await Browser.start(t);
   const page = await browser.open(`${instance.internal}/`);
@@ -167,7 +167,7 @@ test("with nothing to see it tells what to type, and that works", async (t) => {
   isQuiet(page, instance.internal);
 });
 
-test("a server that stops is said to be silent, and its successor is found", async (t) => {
+test("the page reports an instance that stopped and finds its successor", async (t) => {
   const first = await Instance.start(t, { drain: { lead: "60s" } });
   const client = await connected(t, WEBSOCKET, first.url);
   const browser = await Browser.start(t);
@@ -196,7 +196,7 @@ test("a server that stops is said to be silent, and its successor is found", asy
   isQuiet(page, first.internal, "network");
 });
 
-test("a key is asked for, kept in the tab, and sent to nobody else", async (t) => {
+test("the page asks for a key, keeps it in the tab, and sends it to no other server", async (t) => {
   const folder = await directory(t);
   const file = path.join(folder, "api.keys");
   await writeFile(file, "ci:sesame-1\nops:sesame-2\n");
@@ -247,7 +247,7 @@ test("a key is asked for, kept in the tab, and sent to nobody else", async (t) =
   isQuiet(page, instance.internal, "network");
 });
 
-test("where the API is closed the page tells how to open it", async (t) => {
+test("if the API is closed, the page explains how to open it", async (t) => {
   const instance = await Instance.start(t, {}, { internal: "0.0.0.0:0" });
   const origin = `http://127.0.0.1:${new URL(instance.internal).port}`;
   const browser = await Browser.start(t);
@@ -260,7 +260,7 @@ test("where the API is closed the page tells how to open it", async (t) => {
   isQuiet(page, origin, "network");
 });
 
-test("an answer that cannot be understood is not taken for silence", async (t) => {
+test("an unreadable response is not reported as no response", async (t) => {
   const instance = await Instance.start(t);
   const browser = await Browser.start(t);
   const page = await browser.open(`${instance.internal}/`);
@@ -280,7 +280,7 @@ test("an answer that cannot be understood is not taken for silence", async (t) =
   isQuiet(page, instance.internal, "network", "console");
 });
 
-test("a hidden tab asks nothing, and catches up when it is shown", async (t) => {
+test("a hidden tab sends no requests and refreshes when it is shown", async (t) => {
   const instance = await Instance.start(t);
   const browser = await Browser.start(t);
   const page = await browser.open(`${instance.internal}/`);

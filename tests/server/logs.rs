@@ -1,4 +1,4 @@
-//! The log: what an operator needs, never a secret, and never a line for each of many clients.
+//! The log has what an operator needs, no secrets, and no line per client.
 
 use std::process::Command;
 
@@ -7,31 +7,31 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::http::Request;
 use crate::redis::Redis;
 use crate::websocket::{WebSocket, handshake};
 
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// The lines of a log, each an object.
+/// The lines of a log, as JSON objects.
 fn lines(server: &Rookery) -> Vec<Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
     server.log().lines().map(parse).collect()
 }
 
-/// Those with this message.
+/// The lines with this message.
 fn said(server: &Rookery, message: &str) -> Vec<Value> {
     lines(server).into_iter().filter(|line| line["message"] == message).collect()
 }
 
-/// Waits for a line with this message; gives the last one.
+/// Waits for a line with this message; returns the last one.
 async fn line(server: &Rookery, message: &str) -> Value {
     until(message, async || !said(server, message).is_empty()).await;
     said(server, message).pop().unwrap()
 }
 
-/// Refusals of a reason that were written at `info`.
+/// The refusals for a reason that were logged at `info`.
 fn refusals(server: &Rookery, reason: &str) -> Vec<Value> {
     let mut lines = said(server, "refused a client");
     lines.retain(|line| line["reason"] == reason && line["level"] == "INFO");
@@ -54,7 +54,7 @@ async fn connect(server: &Rookery, request: &Request, auth: &str) -> Asked {
     Asked { socket, sid: open["sid"].as_str().unwrap().to_owned(), answer }
 }
 
-/// What must never be in the log.
+/// Secrets that must never appear in the log.
 struct Secrets {
     folder: TempDir,
     known: Vec<String>,
@@ -83,7 +83,7 @@ impl Secrets {
         )
     }
 
-    /// A token for a user, which is a secret too.
+    /// A token for a user; it is a secret as well.
     fn token(&mut self, server: &Rookery, user: &str) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_rookery"))
             .args(["token", "--user", user, "--config"])
@@ -113,8 +113,8 @@ impl Secrets {
 }
 
 #[tokio::test]
-async fn no_secret_is_ever_in_the_log() {
-    let _turn = turn().await;
+async fn the_log_contains_no_secrets() {
+    let _permit = shared_permit().await;
     let mut secrets = Secrets::new();
     let redis = Redis::start().await;
     redis.require(Secrets::REDIS).await;
@@ -122,7 +122,7 @@ async fn no_secret_is_ever_in_the_log() {
     let server = Rookery::start_with(&secrets.config(&url), &[("RUST_LOG", "trace")]).await;
     until("Redis is there", async || server.metric("rookery_redis_up").await == 1.0).await;
 
-    // Tokens by each of their ways, good and bad ones.
+    // Valid and invalid tokens, in every place where a token may be.
     let token = secrets.token(&server, "ada");
     let payload = "a-payload-that-nobody-may-read";
     secrets.keep(payload);
@@ -151,7 +151,7 @@ async fn no_secret_is_ever_in_the_log() {
         within("the answer", async { while !member.text().await.starts_with("431") {} }).await;
     }
 
-    // Sessions by polling: their ids are secrets.
+    // Polling sessions: their ids are secrets.
     let mut poller = Poller::open(&server, 4).await;
     secrets.keep(&std::mem::take(&mut poller.sid));
 
@@ -179,7 +179,7 @@ async fn no_secret_is_ever_in_the_log() {
     member.send(&format!("42[\"e\",{payload}")).await;
     member.closed().await;
 
-    // A changed configuration with a mistake beside a password.
+    // A changed configuration with an error next to a password.
     for (n, url) in ["redis://:PASSWORD@host:port", "http://:PASSWORD@host"].iter().enumerate() {
         let url = url.replace("PASSWORD", Secrets::REDIS);
         let config =
@@ -189,7 +189,7 @@ async fn no_secret_is_ever_in_the_log() {
         until("it is refused", async || server.metric(refused).await == (n + 1) as f64).await;
     }
 
-    // The end of everything is told as well.
+    // Shutdown is logged as well.
     server.terminate();
     line(&server, "told to stop").await;
     secrets.assert_kept(&server);
@@ -198,9 +198,9 @@ async fn no_secret_is_ever_in_the_log() {
 }
 
 #[tokio::test]
-async fn the_password_of_a_key_set_s_url_is_kept() {
+async fn the_log_does_not_contain_the_password_of_the_jwks_url() {
     const PASSWORD: &str = "password-of-the-issuer-that-nobody-may-read";
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let issuer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = issuer.local_addr().unwrap();
     let answers = tokio::spawn(async move {
@@ -217,7 +217,7 @@ async fn the_password_of_a_key_set_s_url_is_kept() {
     let server = Rookery::start_with(&config, &[("RUST_LOG", "trace")]).await;
     assert_eq!(line(&server, "fetched the key set of auth.jwt.jwksUrl").await["keys"], 0);
     line(&server, "the key set of auth.jwt.jwksUrl holds no usable key").await;
-    // The issuer is gone: a token of an unknown key has the set fetched again, which fails.
+    // The issuer is gone: a token with an unknown key triggers a fetch, which fails.
     answers.abort();
     let _ = answers.await;
     let unknown = "eyJhbGciOiJSUzI1NiIsImtpZCI6InVua25vd24ifQ.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl";
@@ -229,9 +229,9 @@ async fn the_password_of_a_key_set_s_url_is_kept() {
 }
 
 #[tokio::test]
-async fn a_flood_of_refusals_is_a_few_lines() {
+async fn a_flood_of_refusals_is_throttled_to_a_few_lines() {
     const TIMES: usize = 300;
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let config =
         "rooms: [{ match: open }]\nlimits: { eventsPerSecond: 100000, connectRate: 100000/s }\n";
     let server = Rookery::start(config).await;
@@ -260,8 +260,8 @@ async fn a_flood_of_refusals_is_a_few_lines() {
 }
 
 #[tokio::test]
-async fn one_client_can_be_followed() {
-    let _turn = turn().await;
+async fn one_client_can_be_followed_through_the_log() {
+    let _permit = shared_permit().await;
     let config = "rooms: [{ match: open }]\n";
     let server = Rookery::start_with(config, &[("RUST_LOG", "rookery=debug")]).await;
     let mut member = Member::connect(&server).await;
@@ -287,9 +287,9 @@ async fn one_client_can_be_followed() {
 }
 
 #[tokio::test]
-async fn a_flood_of_ordered_moves_is_a_few_lines_and_no_dismissal_is_left_out() {
+async fn api_joins_are_throttled_but_every_api_disconnect_is_logged() {
     const TIMES: usize = 60;
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     for path in ["/api/rooms/room/join", "/api/rooms/room/leave", "/api/disconnect"] {
         let order = Request::post(path, "{\"user\":\"nobody\"}");
@@ -311,8 +311,8 @@ async fn a_flood_of_ordered_moves_is_a_few_lines_and_no_dismissal_is_left_out() 
 }
 
 #[tokio::test]
-async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
-    let _turn = turn().await;
+async fn at_info_the_log_covers_the_lifecycle_but_not_each_client() {
+    let _permit = shared_permit().await;
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     std::fs::write(&keys, "shop:first\n").unwrap();
@@ -360,8 +360,8 @@ async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
 }
 
 #[tokio::test]
-async fn the_limit_of_connections_is_told_when_it_is_reached_and_when_no_more() {
-    let _turn = turn().await;
+async fn reaching_and_leaving_the_connection_limit_is_logged() {
+    let _permit = shared_permit().await;
     let config = "limits: { connections: 1 }\nsocketio: { connectTimeout: 1s }\n";
     let server = Rookery::start(config).await;
     let member = Member::connect(&server).await;
@@ -381,8 +381,8 @@ async fn the_limit_of_connections_is_told_when_it_is_reached_and_when_no_more() 
 }
 
 #[tokio::test]
-async fn a_slow_client_is_told_with_what_waited_for_it() {
-    let _turn = turn().await;
+async fn a_slow_client_is_logged_with_its_unsent_bytes() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { queue: 64KiB }\n").await;
     let mut stalled = Member::connect(&server).await;
     stalled.join("room").await;
@@ -400,8 +400,8 @@ async fn a_slow_client_is_told_with_what_waited_for_it() {
 }
 
 #[tokio::test]
-async fn redis_is_told_when_it_goes_and_when_it_is_back() {
-    let _turn = turn().await;
+async fn losing_and_regaining_redis_is_logged() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let server = Rookery::start(&format!("redis: {{ url: '{}' }}\n", redis.url())).await;
     let mut member = Member::connect(&server).await;

@@ -1,4 +1,4 @@
-//! Members that stop reading: they cost a bounded amount of memory, are shed, and delay nobody.
+//! Members that stop reading use bounded memory, are disconnected, and delay nobody.
 
 use std::time::{Duration, Instant};
 
@@ -6,23 +6,23 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::client::Member;
-use crate::harness::{Rookery, alone, until, within};
+use crate::harness::{Rookery, exclusive_permit, until, within};
 use crate::http::{Connection, Request};
 
 const STALLED: usize = 50;
 
-/// What the room gets in all.
+/// Total bytes published to the room.
 const BYTES: usize = 100 << 20;
 
-/// `limits.queue`, and what a client may cost beyond it.
+/// Memory allowed for the stalled clients: `limits.queue` plus overhead, in bytes.
 const BOUND: u64 = STALLED as u64 * (2 << 20);
 
-/// Sizes of messages, in turn.
+/// Message sizes in bytes, used in turn.
 const SIZES: [usize; 4] = [1 << 10, 4 << 10, 16 << 10, 16 << 10];
 
 #[tokio::test]
-async fn members_that_stop_reading_are_shed_and_delay_nobody() {
-    let _alone = alone().await;
+async fn stalled_members_are_disconnected_and_do_not_delay_their_room() {
+    let _permit = exclusive_permit().await;
     let server = Rookery::start("limits: { queue: 1MiB, writeStall: 3s }\n").await;
     let mut stalled = Vec::new();
     for _ in 0..STALLED {
@@ -48,7 +48,7 @@ async fn members_that_stop_reading_are_shed_and_delay_nobody() {
     assert_eq!(server.disconnects("slow").await, STALLED as f64);
     let dropped = server.deliveries("dropped_slow").await;
     assert!(dropped > 0.0);
-    // Nothing is lost from the account: everybody who was a member counts in one outcome.
+    // Every delivery to a member is counted with exactly one outcome.
     assert_eq!(server.deliveries("dropped_volatile").await, 0.0);
 
     waits.sort();
@@ -63,7 +63,7 @@ async fn members_that_stop_reading_are_shed_and_delay_nobody() {
     assert!(p99 < Duration::from_millis(100), "p99 {p99:?}; the server's own: {}", own.text());
 }
 
-/// Publishes one message after the other; gives the most bytes that the server's sockets held.
+/// Publishes messages one after the other; returns the peak of bytes in the sockets.
 async fn publish(server: &Rookery, published: mpsc::UnboundedSender<Instant>) -> u64 {
     let mut connection = Connection::open(server.internal).await.unwrap();
     let (mut left, mut n, mut most) = (BYTES, 0, 0);
@@ -84,7 +84,7 @@ async fn publish(server: &Rookery, published: mpsc::UnboundedSender<Instant>) ->
     most
 }
 
-/// Hears every message, in order; gives how long each took.
+/// Receives every message in order; returns how long each took.
 async fn hear(
     member: &mut Member,
     mut publications: mpsc::UnboundedReceiver<Instant>,
@@ -105,7 +105,7 @@ fn memory(server: &Rookery, field: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// Bytes in the send queues of the clients' listener's connections.
+/// Bytes in the send queues of the client connections.
 fn queued(server: &Rookery) -> u64 {
     let port = format!(":{:04X}", server.clients.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();

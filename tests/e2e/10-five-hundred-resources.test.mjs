@@ -1,5 +1,5 @@
-// One operator and five hundred resources: all are reconciled; then there is silence, which costs
-// next to nothing; and a change costs one write of a status.
+// One operator and five hundred resources: all are reconciled; afterwards idling costs next to
+// nothing, and a change costs one status write.
 import assert from "node:assert/strict";
 import { apply, get, kubectl, raw } from "./harness/kubectl.mjs";
 import * as namespaces from "./harness/namespace.mjs";
@@ -29,7 +29,7 @@ scenario("five hundred resources", async (s) => {
   s.atEnd(async () => operators.close());
   const names = Array.from({ length: COUNT }, (_, n) => `chat-${n}`);
 
-  await s.step("all are reconciled", async () => {
+  await s.step("all resources are reconciled", async () => {
     const began = Date.now();
     for (let n = 0; n < COUNT; n += AT_ONCE) {
       await apply(names.slice(n, n + AT_ONCE).map((name) => resource(namespace, name)), "--server-side");
@@ -52,7 +52,7 @@ scenario("five hundred resources", async (s) => {
     }
   });
 
-  await s.step("then it is quiet: no object is changed, no status is written", async () => {
+  await s.step("afterwards no object is changed and no status is written", async () => {
     await operators.settled();
     const before = await operators.work();
     s.note(`${before.objects} objects and ${before.statuses} statuses were written until then`);
@@ -67,7 +67,7 @@ scenario("five hundred resources", async (s) => {
     }
   });
 
-  await s.step("a change of a resource costs one write of its status", async () => {
+  await s.step("a change to a resource costs one status write", async () => {
     for (const changed of [names.slice(0, 1), names.slice(1, 21)]) {
       const before = await operators.work();
       await apply(changed.map((name) => resource(namespace, name, { autoscaling: { connectionsPerPod: 77 } })), "--server-side");
@@ -85,7 +85,7 @@ scenario("five hundred resources", async (s) => {
     }
   });
 
-  await s.step("a hand edit that is put right costs none", async () => {
+  await s.step("reverting a manual edit costs none", async () => {
     const before = await operators.work();
     await kubectl("patch", "hpa", "-n", namespace, names[0], "-p", JSON.stringify({ spec: { maxReplicas: 7 } }));
     await until("it is put right", async () => (await get(namespace, "hpa", names[0])).spec.maxReplicas === 1);

@@ -37,11 +37,11 @@ async function onlyMember(instance, room) {
 
 let rooms = 0;
 
-test("with two instances and one Redis", async (t) => {
+test("clients of two instances with one Redis receive every kind of publication", async (t) => {
   const { one, other, backend } = await cluster(t);
 
   for (const which of [...KINDS, ...PYTHON_KINDS]) {
-    await t.test(`${which.name}: SUBSCRIBE, three kinds of publisher, UNSUBSCRIBE`, async (t) => {
+    await t.test(`${which.name}: a subscriber receives from three kinds of publisher until it unsubscribes`, async (t) => {
       const ids = { workspaceId: `w${++rooms}`, appId: 7 };
       const room = `${ids.workspaceId}:7`;
       const members = [await arrive(t, which, one), await arrive(t, which, other)];
@@ -90,7 +90,7 @@ test("with two instances and one Redis", async (t) => {
       }
     });
 
-    await t.test(`${which.name}: several rooms, exceptions, Unicode, binary`, async (t) => {
+    await t.test(`${which.name}: publications to several rooms, with exceptions, Unicode and binary, arrive intact`, async (t) => {
       const own = [`solo ${++rooms} 🐦 ä/b?c`, `solo ${++rooms}`];
       const [a, b] = [`a${rooms}`, `b${rooms}`];
       const members = [await arrive(t, which, one), await arrive(t, which, other)];

@@ -1,4 +1,4 @@
-//! Sessions and processes end when they should, whatever the client does.
+//! Sessions and the process end when they should, whatever the client does.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::client::{Member, Poller, parse_event};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::http::Request;
 use crate::websocket::WebSocket;
 
@@ -34,8 +34,8 @@ async fn stays_alive(socket: &mut WebSocket, eio: u8) {
 }
 
 #[tokio::test]
-async fn a_client_without_a_namespace_does_not_keep_its_session() {
-    let _turn = turn().await;
+async fn a_session_without_a_namespace_times_out() {
+    let _permit = shared_permit().await;
     let server = Rookery::start(REFUSING).await;
     for eio in [4, 3] {
         let target = format!("/socket.io/?EIO={eio}&transport=websocket");
@@ -46,8 +46,8 @@ async fn a_client_without_a_namespace_does_not_keep_its_session() {
 }
 
 #[tokio::test]
-async fn connects_have_a_rate() {
-    let _turn = turn().await;
+async fn namespace_connects_are_rate_limited() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let target = "/socket.io/?EIO=4&transport=websocket";
     let mut socket = WebSocket::open(server.clients, target).await.ok().unwrap();
@@ -63,8 +63,8 @@ async fn connects_have_a_rate() {
 }
 
 #[tokio::test]
-async fn overlapping_posts_end_their_session() {
-    let _turn = turn().await;
+async fn overlapping_posts_are_answered_200_or_400() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { eventsPerSecond: 100000 }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let large = format!("42[\"join\",{{\"room\":\"{}\"}}]", "x".repeat(200_000));
@@ -74,8 +74,8 @@ async fn overlapping_posts_end_their_session() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_the_process_at_once() {
-    let _turn = turn().await;
+async fn a_second_signal_terminates_the_process_immediately() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("drain: { lead: 1h, window: 1h }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let mut member = Member::connect(&server).await;
@@ -94,8 +94,8 @@ async fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[tokio::test]
-async fn a_member_s_id_is_no_room_for_others() {
-    let _turn = turn().await;
+async fn a_room_named_like_a_member_id_cannot_be_joined() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let mut victim = Member::connect(&server).await;
     victim.join("r").await;
@@ -110,8 +110,8 @@ async fn a_member_s_id_is_no_room_for_others() {
 }
 
 #[tokio::test]
-async fn what_clients_cannot_take_is_not_published() {
-    let _turn = turn().await;
+async fn publications_that_clients_cannot_decode_are_refused_or_repaired() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let mut member = Member::connect(&server).await;
     member.join("r").await;
@@ -131,8 +131,8 @@ async fn what_clients_cannot_take_is_not_published() {
 }
 
 #[tokio::test]
-async fn an_order_of_the_api_keeps_the_limit_of_rooms() {
-    let _turn = turn().await;
+async fn joins_through_the_api_respect_the_room_limit() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { roomsPerClient: 1 }\n").await;
     let mut member = Member::connect(&server).await;
     member.join("a").await;

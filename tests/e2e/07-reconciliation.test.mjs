@@ -1,5 +1,5 @@
-// What was asked for is kept: hand edits are put right, what cannot be had is refused in words that
-// name the field, and nobody else's things are touched.
+// The operator reverts manual edits, invalid resources are rejected with the name of the field, and
+// objects of others are not touched.
 import assert from "node:assert/strict";
 import { WEBSOCKET, connected } from "./harness/clients.mjs";
 import { ROOKERY } from "./harness/images.mjs";
@@ -13,49 +13,49 @@ import { until } from "./harness/until.mjs";
 
 const NAME = "chat";
 
-/** How soon a hand edit is put right, in milliseconds. */
+/** How soon a manual edit is reverted, in milliseconds. */
 const SOON = 10_000;
 
-/** Of an image that does not exist no pod becomes ready, so the servers stay as they are. */
+/** With an image that does not exist no new pod becomes ready, so the old pods stay. */
 const NO_IMAGE = "rookery.local/none:none";
 
-/** Hand edits, by the object that they are of: strategic merge patches. */
+/** Manual edits as strategic merge patches: kind, name, description, patch. */
 const EDITS = [
   ["deployment", NAME, "its image", { spec: { template: { spec: { containers: [{ name: "rookery", image: NO_IMAGE }] } } } }],
-  ["deployment", NAME, "a container more", { spec: { template: { spec: { containers: [{ name: "more", image: NO_IMAGE }] } } } }],
-  ["deployment", NAME, "its rollout", { spec: { minReadySeconds: 0, strategy: { rollingUpdate: { maxUnavailable: 1 } } } }],
-  ["service", NAME, "a port more", { spec: { ports: [{ name: "more", port: 81, targetPort: 3000 }] } }],
-  ["service", NAME, "its stickiness", { metadata: { annotations: { "traefik.ingress.kubernetes.io/service.sticky.cookie": "false" } } }],
-  ["service", `${NAME}-internal`, "its port's target", { spec: { ports: [{ port: 9090, targetPort: 9999 }] } }],
-  ["service", `${NAME}-internal`, "a label in its selector", { spec: { selector: { more: "yes" } } }],
+  ["deployment", NAME, "an additional container", { spec: { template: { spec: { containers: [{ name: "more", image: NO_IMAGE }] } } } }],
+  ["deployment", NAME, "its rollout strategy", { spec: { minReadySeconds: 0, strategy: { rollingUpdate: { maxUnavailable: 1 } } } }],
+  ["service", NAME, "an additional port", { spec: { ports: [{ name: "more", port: 81, targetPort: 3000 }] } }],
+  ["service", NAME, "its sticky cookie", { metadata: { annotations: { "traefik.ingress.kubernetes.io/service.sticky.cookie": "false" } } }],
+  ["service", `${NAME}-internal`, "its target port", { spec: { ports: [{ port: 9090, targetPort: 9999 }] } }],
+  ["service", `${NAME}-internal`, "an additional label in its selector", { spec: { selector: { more: "yes" } } }],
   ["configmap", NAME, "its data", { data: { "rookery.yaml": "{}" } }],
-  ["configmap", NAME, "a file more", { data: { more: "yes" } }],
+  ["configmap", NAME, "an additional file", { data: { more: "yes" } }],
   ["serviceaccount", NAME, "its labels", { metadata: { labels: { "app.kubernetes.io/component": "other" } } }],
-  ["serviceaccount", NAME, "the label by which it is watched", { metadata: { labels: { "app.kubernetes.io/managed-by": null } } }],
+  ["serviceaccount", NAME, "the label by which the operator finds it", { metadata: { labels: { "app.kubernetes.io/managed-by": null } } }],
   ["ingress", NAME, "its host", { spec: { rules: [{ host: "elsewhere.test" }] } }],
   ["ingress", NAME, "its annotations", { metadata: { annotations: { "example.com/team": "others" } } }],
-  ["horizontalpodautoscaler", NAME, "its most", { spec: { maxReplicas: 7 } }],
-  ["horizontalpodautoscaler", NAME, "its pace", { spec: { behavior: { scaleDown: { stabilizationWindowSeconds: 0 } } } }],
-  ["poddisruptionbudget", NAME, "how many may go", { spec: { maxUnavailable: 2 } }],
-  ["networkpolicy", NAME, "everybody let in", { spec: { ingress: [{}] } }],
+  ["horizontalpodautoscaler", NAME, "its maximum", { spec: { maxReplicas: 7 } }],
+  ["horizontalpodautoscaler", NAME, "its scale-down behavior", { spec: { behavior: { scaleDown: { stabilizationWindowSeconds: 0 } } } }],
+  ["poddisruptionbudget", NAME, "its maxUnavailable", { spec: { maxUnavailable: 2 } }],
+  ["networkpolicy", NAME, "ingress from anywhere", { spec: { ingress: [{}] } }],
   ["networkpolicy", NAME, "its owner", { metadata: { ownerReferences: null } }],
 ];
 
-scenario("hand edits of what the operator made", async (s) => {
+scenario("the operator reverts manual edits", async (s) => {
   const service = await Service.start(s, "edits");
   const before = wishes(await owned(service.namespace, NAME));
   const client = await service.client(s);
   const disconnects = [];
   client.on("disconnect", (reason) => disconnects.push(reason));
 
-  await s.step("there is an object of every kind", async () => {
+  await s.step("an object of every kind exists", async () => {
     const kinds = new Set(Object.values(before).map(({ kind }) => kind.toLowerCase()));
     assert.deepEqual([...kinds].sort(), [...KINDS].sort());
     assert.equal(Object.keys(before).length, KINDS.length + 1, "two Services");
   });
 
   for (const [kind, name, what, patch] of EDITS) {
-    await s.step(`${kind} ${name}: ${what} is put right`, async () => {
+    await s.step(`${kind} ${name}: ${what} is reverted`, async () => {
       // Kubernetes has no strategic merge for what it takes as a whole.
       const type = kind === "networkpolicy" || kind === "ingress" ? "merge" : "strategic";
       const printed = await kubectl("patch", "-n", service.namespace, kind, name, `--type=${type}`, "-p", JSON.stringify(patch), "-o", "json");
@@ -65,13 +65,13 @@ scenario("hand edits of what the operator made", async (s) => {
     });
   }
 
-  await s.step("the servers went on serving meanwhile", async () => {
+  await s.step("the pods kept serving meanwhile", async () => {
     assert.deepEqual(disconnects, []);
     await service.serves();
   });
 
   for (const kind of KINDS.filter((one) => one !== "deployment").concat("deployment")) {
-    await s.step(`a ${kind} that was deleted is made again`, async () => {
+    await s.step(`a deleted ${kind} is recreated`, async () => {
       const objects = (await owned(service.namespace, NAME)).filter((o) => o.kind.toLowerCase() === kind);
       assert.ok(objects.length > 0);
       for (const object of objects) {
@@ -82,37 +82,37 @@ scenario("hand edits of what the operator made", async (s) => {
     });
   }
 
-  await s.step("and all of it is as it was, and serves", async () => {
+  await s.step("all objects are as before, and the service works", async () => {
     await until("it serves again", () => service.serves());
     assert.deepEqual(wishes(await owned(service.namespace, NAME)), before);
     await until("nothing is degraded", () => isAsAsked(service.namespace));
   });
 });
 
-/** Resources that the API server refuses, each with what its answer must name. */
+/** Resources that the API server rejects, each with what the error must contain. */
 const REDIS = { url: "redis://redis:6379" };
 const REFUSED = [
   ["a misspelt field", { replica: { min: 2 } }, 'unknown field "spec.replica"'],
   ["a misspelt key of the configuration", { config: { limit: {} } }, 'unknown field "spec.config.limit"'],
-  ["no servers", { replicas: { min: 0, max: 1 } }, "spec.replicas.min"],
-  ["the least above the most", { redis: REDIS, replicas: { min: 5, max: 2 } }, "spec.replicas: Invalid value.*min is above max"],
-  ["several servers without Redis", { replicas: { min: 2 } }, "more than one replica needs redis"],
-  ["no Redis in redis", { redis: {} }, "spec.redis: Invalid value.*url or urlSecret"],
+  ["no pods", { replicas: { min: 0, max: 1 } }, "spec.replicas.min"],
+  ["min above max", { redis: REDIS, replicas: { min: 5, max: 2 } }, "spec.replicas: Invalid value.*min is above max"],
+  ["several pods without Redis", { replicas: { min: 2 } }, "more than one replica needs redis"],
+  ["redis without a URL", { redis: {} }, "spec.redis: Invalid value.*url or urlSecret"],
   ["two URLs in redis", { redis: { ...REDIS, urlSecret: { name: "redis" } } }, "spec.redis: Invalid value.*url or urlSecret"],
-  ["Redis twice", { redis: REDIS, config: { redis: REDIS } }, "config.redis.url: leave one out"],
-  ["a port that there is not", { redis: { urlSecret: { name: "redis", port: 70000 } } }, "spec.redis.urlSecret.port"],
-  ["no connections for a pod", { autoscaling: { connectionsPerPod: 0 } }, "spec.autoscaling.connectionsPerPod"],
-  ["metrics of nobody known", { autoscaling: { metrics: "prometheus" } }, 'spec.autoscaling.metrics.*"builtin", "external"'],
-  ["a controller that is not known", { ingress: { controller: "nginx" } }, 'spec.ingress.controller.*"traefik", "haproxy"'],
-  ["a time that is none", { drain: { lead: "soon" } }, "spec.drain.lead"],
-  ["a size that is none", { config: { limits: { queue: "much" } } }, "spec.config.limits.queue"],
-  ["a transport that is none", { config: { socketio: { transports: ["pigeon"] } } }, "spec.config.socketio.transports"],
-  ["a folder without its root", { secrets: [{ secretName: "keys", mountPath: "keys" }] }, "spec.secrets\\[0\\].mountPath"],
+  ["a Redis URL in redis and in config", { redis: REDIS, config: { redis: REDIS } }, "config.redis.url: leave one out"],
+  ["a port out of range", { redis: { urlSecret: { name: "redis", port: 70000 } } }, "spec.redis.urlSecret.port"],
+  ["zero connections per pod", { autoscaling: { connectionsPerPod: 0 } }, "spec.autoscaling.connectionsPerPod"],
+  ["an unknown source of metrics", { autoscaling: { metrics: "prometheus" } }, 'spec.autoscaling.metrics.*"builtin", "external"'],
+  ["an unknown ingress controller", { ingress: { controller: "nginx" } }, 'spec.ingress.controller.*"traefik", "haproxy"'],
+  ["an invalid duration", { drain: { lead: "soon" } }, "spec.drain.lead"],
+  ["an invalid size", { config: { limits: { queue: "much" } } }, "spec.config.limits.queue"],
+  ["an unknown transport", { config: { socketio: { transports: ["pigeon"] } } }, "spec.config.socketio.transports"],
+  ["a relative mount path", { secrets: [{ secretName: "keys", mountPath: "keys" }] }, "spec.secrets\\[0\\].mountPath"],
   ["a Secret without a name", { secrets: [{ mountPath: "/etc/keys" }] }, "spec.secrets\\[0\\].secretName"],
-  ["a policy of pulling that is none", { podTemplate: { imagePullPolicy: "Sometimes" } }, "spec.podTemplate.imagePullPolicy"],
+  ["an invalid pull policy", { podTemplate: { imagePullPolicy: "Sometimes" } }, "spec.podTemplate.imagePullPolicy"],
 ];
 
-scenario("resources that the API server refuses", async (s) => {
+scenario("the API server rejects invalid resources", async (s) => {
   const namespace = await namespaces.create("refused");
   s.watch(namespace);
   s.atEnd(() => namespaces.remove(namespace));
@@ -129,11 +129,11 @@ scenario("resources that the API server refuses", async (s) => {
     await s.step(what, () => refused(spec, words));
   }
 
-  await s.step("none of them is there", async () => {
+  await s.step("none of them exists", async () => {
     assert.deepEqual(await all(namespace, "rookeries"), []);
   });
 
-  await s.step("how servers speak to each other cannot change", async () => {
+  await s.step("the settings by which pods communicate are immutable", async () => {
     // Made for no node, so that no server starts.
     const spec = { redis: REDIS, podTemplate: { nodeSelector: { none: "none" } } };
     await apply(rookery(namespace, NAME, spec));
@@ -144,19 +144,19 @@ scenario("resources that the API server refuses", async (s) => {
   });
 });
 
-/** What only the operator can refuse, with the field that it must name. */
+/** Errors that only the operator detects, with the field that the condition must name. */
 const INVALID = [
-  ["nobody said who may connect", { config: {} }, "spec.config.auth:"],
-  ["a file that no Secret brings", { config: { auth: { jwt: { algorithms: ["HS256"], secretFile: "/etc/keys/jwt" } } } }, "spec.config.auth.jwt.secretFile:"],
-  ["more connections than a server takes", { autoscaling: { connectionsPerPod: 2_000_000 } }, "spec.autoscaling.connectionsPerPod:"],
-  ["a Secret over the configuration", { secrets: [{ secretName: "keys", mountPath: "/etc/rookery" }] }, "spec.secrets\\[0\\].mountPath:"],
-  ["a label by which servers are found", { podTemplate: { labels: { "app.kubernetes.io/name": "mine" } } }, "spec.podTemplate.labels:"],
-  ["a variable against the configuration", { podTemplate: { env: { ROOKERY_LISTEN: "127.0.0.1:1" } } }, "spec.podTemplate.env:"],
-  ["an address that nobody reaches", { config: { auth: { anonymous: true }, listen: "127.0.0.1:3000" } }, "spec.config.listen:"],
+  ["neither tokens nor anonymous access", { config: {} }, "spec.config.auth:"],
+  ["a file that no Secret provides", { config: { auth: { jwt: { algorithms: ["HS256"], secretFile: "/etc/keys/jwt" } } } }, "spec.config.auth.jwt.secretFile:"],
+  ["more connections per pod than its limit", { autoscaling: { connectionsPerPod: 2_000_000 } }, "spec.autoscaling.connectionsPerPod:"],
+  ["a Secret mounted over the configuration", { secrets: [{ secretName: "keys", mountPath: "/etc/rookery" }] }, "spec.secrets\\[0\\].mountPath:"],
+  ["a label that the operator selects pods by", { podTemplate: { labels: { "app.kubernetes.io/name": "mine" } } }, "spec.podTemplate.labels:"],
+  ["an environment variable that overrides the configuration", { podTemplate: { env: { ROOKERY_LISTEN: "127.0.0.1:1" } } }, "spec.podTemplate.env:"],
+  ["an unreachable listen address", { config: { auth: { anonymous: true }, listen: "127.0.0.1:3000" } }, "spec.config.listen:"],
   ["a rule that does not parse", { config: { auth: { anonymous: true }, rooms: [{ match: "{app}", join: "app in (" }] } }, "spec.config.rooms"],
 ];
 
-scenario("resources that only the operator can refuse", async (s) => {
+scenario("the operator reports errors that the API server cannot detect", async (s) => {
   const service = await Service.start(s, "invalid");
   const before = wishes(await owned(service.namespace, NAME));
   const client = await service.client(s);
@@ -174,7 +174,7 @@ scenario("resources that only the operator can refuse", async (s) => {
     });
   }
 
-  await s.step("the last good state is still there, and serves", async () => {
+  await s.step("the last valid state still exists and works", async () => {
     assert.deepEqual(wishes(await owned(service.namespace, NAME)), before);
     assert.deepEqual(disconnects, []);
     await service.serves();
@@ -182,14 +182,14 @@ scenario("resources that only the operator can refuse", async (s) => {
     assert.ok(events.some(({ reason, type, involvedObject }) => reason === "Invalid" && type === "Warning" && involvedObject.kind === "Rookery"));
   });
 
-  await s.step("put right, it is degraded no longer", async () => {
+  await s.step("once fixed, the resource is no longer degraded", async () => {
     await service.apply({});
     await until("it is no longer", () => isAsAsked(service.namespace));
     assert.deepEqual(wishes(await owned(service.namespace, NAME)), before);
   });
 });
 
-scenario("two resources of one name in two namespaces", async (s) => {
+scenario("resources of the same name in two namespaces are independent", async (s) => {
   const one = await Service.start(s, "one");
   const other = await Service.start(s, "other");
   const untouched = await owned(other.namespace, NAME);
@@ -197,7 +197,7 @@ scenario("two resources of one name in two namespaces", async (s) => {
   const disconnects = [];
   client.on("disconnect", (reason) => disconnects.push(reason));
 
-  await s.step("a change of the one is made of the one", async () => {
+  await s.step("a change to one resource affects only that one", async () => {
     await one.apply({ podTemplate: { env: { RUST_LOG: "debug" } }, autoscaling: { connectionsPerPod: 77 } });
     await until("the one has changed", async () => {
       const hpa = await get(one.namespace, "horizontalpodautoscaler", NAME);
@@ -207,7 +207,7 @@ scenario("two resources of one name in two namespaces", async (s) => {
     await until("its Service is back", () => get(one.namespace, "service", NAME));
   });
 
-  await s.step("deleting the one removes all that was made for it", async () => {
+  await s.step("deleting one resource removes everything created for it", async () => {
     await kubectl("delete", "rookery", NAME, "-n", one.namespace, "--wait=false");
     await until("nothing is left", async () => {
       assert.deepEqual((await everything(one.namespace)).filter((name) => !BY_KUBERNETES.includes(name)), []);
@@ -215,7 +215,7 @@ scenario("two resources of one name in two namespaces", async (s) => {
     });
   });
 
-  await s.step("the other is as it was, object by object", async () => {
+  await s.step("the other one is unchanged, object by object", async () => {
     const after = await owned(other.namespace, NAME);
     assert.deepEqual(wishes(after), wishes(untouched));
     const versions = (objects) => Object.fromEntries(objects.map((o) => [title(o), [o.metadata.uid, o.metadata.generation]]));
@@ -225,7 +225,7 @@ scenario("two resources of one name in two namespaces", async (s) => {
   });
 });
 
-scenario("an object of the name that belongs to somebody else", async (s) => {
+scenario("an object of the same name is not managed by the operator", async (s) => {
   await operator.ensure();
   const namespace = await namespaces.create("taken");
   s.watch(namespace);
@@ -238,7 +238,7 @@ scenario("an object of the name that belongs to somebody else", async (s) => {
   });
   const theirs = await get(namespace, "service", NAME);
 
-  await s.step("is left alone, and the condition says so", async () => {
+  await s.step("the object is left alone, and the condition says so", async () => {
     await apply(rookery(namespace, NAME, { image: ROOKERY }));
     const degraded = await until("it is degraded", async () => {
       const found = await condition(namespace, NAME, "Degraded");
@@ -249,7 +249,7 @@ scenario("an object of the name that belongs to somebody else", async (s) => {
     assert.deepEqual(await get(namespace, "service", NAME), theirs);
   });
 
-  await s.step("makes way for ours once it is gone", async () => {
+  await s.step("once it is deleted, the operator creates its own", async () => {
     await kubectl("delete", "-n", namespace, "service", NAME);
     await until("all is as asked", () => isAsAsked(namespace));
     const ours = await get(namespace, "service", NAME);

@@ -1,4 +1,4 @@
-// An instance hears from Redis only what is for its own members.
+// An instance receives from Redis only what is for its own members.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { collect, connected, join, kind, pair, until } from "./harness.mjs";

@@ -1,18 +1,18 @@
-//! Joins, leaves and publications of one room race, on two instances.
+//! Joins, leaves and publications of one room race on two instances.
 
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
 use crate::client::Member;
-use crate::harness::{Rookery, turn, within};
+use crate::harness::{Rookery, shared_permit, within};
 use crate::redis::Redis;
 
 const CLIENTS: usize = 16;
 const OPERATIONS: usize = 10_000;
 
-/// A member that keeps account of what it may hear, and a second client on the other instance
-/// that only publishes.
+/// A member that tracks what it may receive, and a second client on the other instance that only
+/// publishes.
 struct Racer {
     number: usize,
     member: Member,
@@ -24,8 +24,8 @@ struct Racer {
 }
 
 #[tokio::test]
-async fn nothing_is_heard_outside_and_nothing_is_missed_inside() {
-    let _turn = turn().await;
+async fn members_miss_nothing_and_non_members_receive_nothing() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let config =
         format!("redis: {{ url: '{}' }}\nlimits: {{ eventsPerSecond: 100000 }}\n", redis.url());
@@ -47,7 +47,7 @@ async fn nothing_is_heard_outside_and_nothing_is_missed_inside() {
         racer
     });
     let racers = futures_util::future::join_all(racers).await;
-    // At the end everybody is inside, and hears everybody.
+    // At the end everyone is a member and receives from everyone.
     let mut inside = Vec::new();
     for mut racer in racers {
         racer.enter().await;
@@ -80,7 +80,7 @@ impl Racer {
         }
     }
 
-    /// Joins; what comes before the answer was published before, and heard as a member.
+    /// Joins; events before the reply were published earlier, while it was a member.
     async fn enter(&mut self) {
         let (before, answer) = self.member.ask("join", json!({ "room": "race" })).await;
         assert_eq!(answer["status"], "SUCCESS", "{answer}");
@@ -97,7 +97,7 @@ impl Racer {
         self.inside = false;
     }
 
-    /// Publishes, on the other instance.
+    /// Publishes on the other instance.
     async fn say(&mut self, event: &str) {
         self.sent += 1;
         let data = json!({ "from": self.number, "n": self.sent });
@@ -106,7 +106,7 @@ impl Racer {
         assert_eq!((before.len(), &answer["status"]), (0, &json!("SUCCESS")));
     }
 
-    /// What is published after the join was answered, on the other instance too, is heard.
+    /// A member receives everything published after the reply to its join, on either instance.
     async fn listen(&mut self) {
         self.enter().await;
         self.say("word").await;
@@ -126,7 +126,7 @@ impl Racer {
         }
     }
 
-    /// One publisher's messages come in their order, none twice.
+    /// One publisher's messages arrive in order, and none twice.
     fn heard(&mut self, name: &str, body: &Value) {
         assert!(name == "word" || name == "last", "{name}");
         let n = body["n"].as_u64().unwrap();
@@ -135,7 +135,7 @@ impl Racer {
         *last = n;
     }
 
-    /// A small generator, so that a failure can be repeated.
+    /// A small deterministic generator, so that failures can be reproduced.
     fn next_random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

@@ -1,13 +1,13 @@
-//! In a rollout, servers close their sessions by turns, and not before the new revision alone gets
-//! new ones.
+//! In a rollout, the old instances close their sessions one after the other, once only the new
+//! revision gets new sessions.
 
 use crate::client::Member;
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::redis::Redis;
 
 const DRAIN: &str = "drain: { lead: 200ms, window: 400ms, patience: 10m }\n";
 
-/// One server of a revision of the Deployment `chat/web`.
+/// An instance of a revision of the Deployment `chat/web`.
 async fn server(redis: &Redis, revision: &str) -> Rookery {
     let config = format!("redis: {{ url: \"{}\" }}\n{DRAIN}", redis.url());
     let server =
@@ -17,19 +17,19 @@ async fn server(redis: &Redis, revision: &str) -> Rookery {
     server
 }
 
-/// Waits until the client's server closes the connection.
+/// Waits until the instance closes the client's connection.
 async fn closed(member: &mut Member) {
     within("the session is closed", async { while member.packet().await.is_some() {} }).await;
 }
 
-/// Waits until the server's log has this.
+/// Waits until the log contains a text.
 async fn says(server: &Rookery, text: &str) {
     until(text, async || server.log().contains(text)).await;
 }
 
 #[tokio::test]
-async fn an_old_server_waits_for_the_other_old_ones_to_be_told() {
-    let _turn = turn().await;
+async fn an_old_instance_drains_only_after_all_old_instances_got_sigterm() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let mut first = server(&redis, "old").await;
     let mut second = server(&redis, "old").await;
@@ -38,7 +38,7 @@ async fn an_old_server_waits_for_the_other_old_ones_to_be_told() {
 
     first.terminate();
     says(&first, "OthersServe(1)").await;
-    // It still serves, with all it has.
+    // It still serves all its sessions.
     one.join("a").await;
     assert_eq!(second.publish("a", "event", 1.into()).await, 0);
     assert_eq!(one.event().await.0, "event");
@@ -55,8 +55,8 @@ async fn an_old_server_waits_for_the_other_old_ones_to_be_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_holds_up_nobody() {
-    let _turn = turn().await;
+async fn a_killed_instance_does_not_delay_the_drain_order() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let mut first = server(&redis, "old").await;
     let second = server(&redis, "old").await;
@@ -70,8 +70,8 @@ async fn a_server_that_is_killed_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn outside_a_rollout_nobody_is_waited_for() {
-    let _turn = turn().await;
+async fn outside_a_rollout_an_instance_drains_without_waiting() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let mut first = server(&redis, "same").await;
     let other = server(&redis, "same").await;
@@ -84,8 +84,8 @@ async fn outside_a_rollout_nobody_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_a_drain_should_take_has_others_turns_in_it_unless_they_did_not_come() {
-    let _turn = turn().await;
+async fn the_planned_drain_time_includes_other_instances_unless_patience_runs_out() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let with = async |revision: &str, patience: &str| {
         let drain = format!("drain: {{ lead: 1s, window: 10m, patience: {patience} }}\n");

@@ -1,15 +1,15 @@
-//! The account of deliveries is what clients received.
+//! The delivery counters match what clients received.
 
 use serde_json::json;
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 
 const PUBLICATIONS: u64 = 200;
 
 #[tokio::test]
 async fn every_delivery_is_counted_once() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("rooms: [{ match: 'r{n}' }]\n").await;
     let mut members = Vec::new();
     let mut pollers = Vec::new();

@@ -1,4 +1,4 @@
-// Rough behaviour ends one connection, is counted, and leaves nothing behind.
+// Misbehaving clients lose only their own connection, are counted, and leave nothing behind.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import net from "node:net";
@@ -75,7 +75,7 @@ async function probe(instance, sid) {
   return { socket, said };
 }
 
-test("an upgrade that is broken off changes nothing: polling goes on", async (t) => {
+test("an aborted upgrade changes nothing: polling continues", async (t) => {
   const instance = await Instance.start(t);
   const session = await Polling.connect(instance);
   await session.post('42["join",{"room":"room"}]');
@@ -104,7 +104,7 @@ test("an upgrade that is broken off changes nothing: polling goes on", async (t)
   assert.equal(await instance.metric("rookery_disconnects_total", { reason: "client" }), 1);
 });
 
-test("two polls at once, and packets that are none, end that session only", async (t) => {
+test("concurrent polls and malformed packets end only their own session", async (t) => {
   const instance = await Instance.start(t, { limits: { writeStall: "200ms" } });
   const bystander = await connected(t, kind(4, "websocket"), instance.url);
   await join(bystander, "room");
@@ -137,7 +137,7 @@ test("two polls at once, and packets that are none, end that session only", asyn
   assert.deepEqual(disconnects, []);
 });
 
-test("a session that never connects, and a head that never ends, are given up and counted", async (t) => {
+test("a session without a namespace and a request head without an end time out and are counted", async (t) => {
   const instance = await Instance.start(t, {
     socketio: { connectTimeout: "500ms" },
     limits: { headerRead: "500ms", writeStall: "200ms" },
@@ -155,7 +155,7 @@ test("a session that never connects, and a head that never ends, are given up an
   assert.equal(await instance.metric("rookery_rejected_total", { reason: "header_timeout" }), 1);
 });
 
-test("requests that Engine.IO cannot serve are answered as Node answers them", async (t) => {
+test("invalid Engine.IO requests get the same errors as in Node", async (t) => {
   const instance = await Instance.start(t);
   const get = async (query, options) => {
     const response = await fetch(`${instance.url}/socket.io/?${query}`, options);
