@@ -14,7 +14,7 @@ use rookery_config::{Config, WhenDown};
 use rookery_policy::Rules;
 use rookery_protocol::Room;
 use rookery_server::connection::outbox::{Bounds, Surroundings};
-use rookery_server::gateway::ShardSeat;
+use rookery_server::gateway::ShardHandle;
 use rookery_server::rooms::index::Index;
 use rookery_server::rooms::router::Router;
 use rookery_server::rooms::shard::{Occupation, QUEUE, Rooms, Shard};
@@ -131,12 +131,13 @@ impl Shards {
         Ok(handle)
     }
 
-    /// Where the gateway puts sessions.
-    pub fn seats(&self) -> Vec<ShardSeat> {
-        let seats = self.runtimes.iter();
-        seats
-            .map(|(runtime, around)| ShardSeat { runtime: runtime.clone(), around: around.clone() })
-            .collect()
+    /// The shards as the gateway uses them.
+    pub fn handles(&self) -> Vec<ShardHandle> {
+        let handle = |(runtime, outbox_context): &(Handle, Arc<Surroundings>)| ShardHandle {
+            runtime: runtime.clone(),
+            outbox_context: outbox_context.clone(),
+        };
+        self.runtimes.iter().map(handle).collect()
     }
 
     /// Ends their threads, and whatever still runs there.
