@@ -39,7 +39,7 @@ use rookery_server::broker::cluster::Cluster;
 use rookery_server::broker::turn::{State, Turn};
 use rookery_server::connection::outbox::OutboxLimits;
 use rookery_server::gateway::{
-    self, Authenticator, Drain, Engine, Gateway, Limits, Lines, Sessions,
+    self, Authenticator, DrainState, Engine, Gateway, Limits, LogThrottles, Sessions,
 };
 use rookery_server::message::member_id::{POD_LENGTH, random_id};
 use rookery_server::rooms::index::MAX_SHARDS;
@@ -83,6 +83,7 @@ pub fn run(
 struct Server {
     config: Arc<Config>,
     gateway: Arc<Gateway>,
+    sessions: Arc<Sessions>,
     link: Option<Link>,
     shards: Shards,
     metrics: Arc<Metrics>,
@@ -138,16 +139,16 @@ impl Server {
             limits: Limits::new(limits.clone()),
             bounds,
             authenticator: Authenticator::new(verifier, config.anonymous()),
-            sessions: Sessions::default(),
-            drain: Drain::default(),
-            shards: shards.seats(),
+            drain: DrainState::default(),
+            shards: shards.handles(),
             metrics: metrics.clone(),
-            lines: Lines::new(&metrics),
+            log_throttles: LogThrottles::new(&metrics),
             config: config.clone(),
         });
         readings::register(metrics.registry(), &gateway)?;
         let mut server = Server {
             config,
+            sessions: Sessions::new(gateway.clone()),
             gateway,
             link: None,
             shards,
@@ -232,10 +233,9 @@ impl Server {
         );
         let rooms = self.shards.rooms_per_client.clone();
         self.tracker.spawn(apply(reloads, self.gateway.clone(), rooms, self.stop.clone()));
-        let engine = Engine::new(&self.gateway);
-        self.tracker.spawn(gateway::sweep(self.gateway.clone(), self.stop.clone()));
-        let accepting = self.accepting.clone();
-        self.tracker.spawn(gateway::accept(clients, self.gateway.clone(), engine, accepting));
+        let engine = Engine::new(&self.sessions);
+        self.tracker.spawn(gateway::sweep(self.sessions.clone(), self.stop.clone()));
+        self.tracker.spawn(gateway::accept(clients, engine, self.accepting.clone()));
         Ok(())
     }
 
@@ -306,7 +306,7 @@ impl Server {
             link.tell_the_end(millis(SystemTime::now()));
         }
         let turn = move || link.as_ref().map_or(Some(Turn::Now), Link::turn);
-        let drained = self.gateway.drain.run(&self.gateway, turn, &abort);
+        let drained = gateway::drain(&self.sessions, turn, &abort);
         tokio::select! {
             () = drained => {}
             () = signals.first() => {

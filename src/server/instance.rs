@@ -9,7 +9,7 @@ use rookery_ops::readiness::Readiness;
 use rookery_server::api::status::{
     Connections, Connects, Counts, InstanceStatus, RedisStatus, Status,
 };
-use rookery_server::gateway::{Gateway, Phase};
+use rookery_server::gateway::{DrainPhase, Gateway};
 use rookery_server::message::Source;
 use rookery_server::telemetry::metrics::{Disconnected, Metrics, Outcome, Rejected};
 
@@ -62,7 +62,7 @@ impl InstanceStatus for Instance {
             disconnects: counts(Disconnected::ALL, |r| (r.label(), metrics.disconnects(r))),
             rejected: counts(Rejected::ALL, |r| (r.label(), metrics.refusals(r))),
             redis: config.redis.as_ref().map(|redis| self.redis(redis)),
-            draining: drain.phase() != Phase::Serving,
+            draining: drain.phase() != DrainPhase::Serving,
             ready: self.readiness.reasons(),
         }
     }

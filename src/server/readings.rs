@@ -18,7 +18,8 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
         registry.register(Box::new(GaugeFunc::new(name, help, read)?))
     };
     add("rookery_outbox_bytes", "Bytes that wait in the clients' queues", |gateway| {
-        gateway.shards.iter().map(|shard| shard.around.backlog.bytes()).sum::<usize>() as f64
+        gateway.shards.iter().map(|shard| shard.outbox_context.backlog.bytes()).sum::<usize>()
+            as f64
     })?;
     add("rookery_shard_queue", "Messages that wait for the shards", |gateway| {
         gateway.router.waiting() as f64

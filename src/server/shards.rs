@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 use rookery_config::{Config, WhenDown};
 use rookery_policy::Rules;
 use rookery_protocol::Room;
-use rookery_server::connection::outbox::{OutboxContext, OutboxLimits};
-use rookery_server::gateway::ShardSeat;
+use rookery_server::connection::outbox::{Bounds, Surroundings};
+use rookery_server::gateway::ShardHandle;
 use rookery_server::rooms::index::Index;
 use rookery_server::rooms::router::Router;
 use rookery_server::rooms::shard::{Occupation, QUEUE, Rooms, Shard};
@@ -33,7 +33,7 @@ pub struct Plan {
     /// Gives the rooms' latency classes.
     pub rules: Arc<ArcSwap<Rules>>,
     /// Bounds of outboxes.
-    pub bounds: Arc<OutboxLimits>,
+    pub bounds: Arc<Bounds>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Makes the spans.
@@ -50,7 +50,7 @@ pub struct Shards {
     pub latency: Latency,
     /// `limits.roomsPerClient`.
     pub rooms_per_client: Arc<AtomicUsize>,
-    runtimes: Vec<(Handle, Arc<OutboxContext>)>,
+    runtimes: Vec<(Handle, Arc<Surroundings>)>,
     stop: CancellationToken,
 }
 
@@ -85,7 +85,7 @@ impl Shards {
         let router = Router::new(
             queues,
             index.clone(),
-            Arc::new(move |room: &str| rules.load().class_of(room).clone()),
+            Arc::new(move |room: &str| rules.load().class_of(room).into()),
             refuse,
             plan.metrics.clone(),
             plan.tracer.clone(),
@@ -105,9 +105,9 @@ impl Shards {
             let limit = shards.rooms_per_client.clone();
             let rooms = Rooms::new(at, index.clone(), occupation, limit);
             let runtime = shards.spawn(at, Shard::new(rooms, recorder.clone(), queue))?;
-            let around = Arc::new(OutboxContext {
-                limits: plan.bounds.clone(),
-                recorder: recorder.clone(),
+            let around = Arc::new(Surroundings {
+                bounds: plan.bounds.clone(),
+                ledger: recorder.clone(),
                 backlog: Arc::default(),
                 runtime: runtime.clone(),
                 tracker: plan.tracker.clone(),
@@ -131,12 +131,13 @@ impl Shards {
         Ok(handle)
     }
 
-    /// Where the gateway puts sessions.
-    pub fn seats(&self) -> Vec<ShardSeat> {
-        let seats = self.runtimes.iter();
-        seats
-            .map(|(runtime, around)| ShardSeat { runtime: runtime.clone(), around: around.clone() })
-            .collect()
+    /// The shards as the gateway uses them.
+    pub fn handles(&self) -> Vec<ShardHandle> {
+        let handle = |(runtime, outbox_context): &(Handle, Arc<Surroundings>)| ShardHandle {
+            runtime: runtime.clone(),
+            outbox_context: outbox_context.clone(),
+        };
+        self.runtimes.iter().map(handle).collect()
     }
 
     /// Ends their threads, and whatever still runs there.

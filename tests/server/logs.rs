@@ -191,7 +191,7 @@ async fn the_log_contains_no_secrets() {
 
     // Shutdown is logged as well.
     server.terminate();
-    line(&server, "told to stop").await;
+    line(&server, "received a stop signal; draining").await;
     secrets.assert_kept(&server);
     let debug = lines(&server).iter().filter(|line| line["level"] == "DEBUG").count();
     assert!(debug > 10, "the log was not at its most talkative: {}", server.log());
@@ -269,11 +269,11 @@ async fn one_client_can_be_followed_through_the_log() {
     member.ask("join", json!({ "room": "closed" })).await;
     member.ask("leave", json!({ "room": "open" })).await;
     drop(member);
-    let gone = line(&server, "a client is gone").await;
+    let gone = line(&server, "client disconnected").await;
     let id = gone["member"].as_str().unwrap();
     assert_eq!(id.len(), 20);
     for (message, room) in [
-        ("a client connected", Value::Null),
+        ("client connected", Value::Null),
         ("joined a room", "open".into()),
         ("refused a client", "closed".into()),
         ("left a room", "open".into()),
@@ -282,8 +282,8 @@ async fn one_client_can_be_followed_through_the_log() {
         assert_eq!((&line["member"], &line["namespace"]), (&id.into(), &"/".into()), "{line}");
         assert_eq!(line["room"], room, "{line}");
     }
-    assert_eq!(line(&server, "a client connected").await["client"], "127.0.0.1");
-    assert_eq!(line(&server, "a session ended").await["reason"], "transport_error");
+    assert_eq!(line(&server, "client connected").await["client"], "127.0.0.1");
+    assert_eq!(line(&server, "session closed").await["reason"], "transport_error");
 }
 
 #[tokio::test]
@@ -351,7 +351,7 @@ async fn at_info_the_log_covers_the_lifecycle_but_not_each_client() {
     server.terminate();
     within("its end", async { while member.packet().await.is_some() {} }).await;
     until("it ends", async || server.has_ended()).await;
-    for message in ["told to stop", "closing sessions"] {
+    for message in ["received a stop signal; draining", "closing sessions"] {
         assert_eq!(line(&server, message).await["sessions"], 1, "{message}");
     }
     line(&server, "all sessions are closed").await;
@@ -368,11 +368,11 @@ async fn reaching_and_leaving_the_connection_limit_is_logged() {
     for _ in 0..20 {
         assert_eq!(WebSocket::open(server.clients, WEBSOCKET).await.err().unwrap().status, 503);
     }
-    let told = line(&server, "limits.connections is reached: new clients are refused").await;
+    let told = line(&server, "limits.connections is reached: refusing new clients").await;
     assert_eq!((&told["limit"], &told["level"]), (&1.into(), &"WARN".into()));
     drop(member);
-    line(&server, "new clients are let in again").await;
-    let refused: u64 = said(&server, "new clients are let in again")
+    line(&server, "accepting new clients again").await;
+    let refused: u64 = said(&server, "accepting new clients again")
         .iter()
         .filter_map(|line| line["refused"].as_u64())
         .sum();
@@ -393,7 +393,7 @@ async fn a_slow_client_is_logged_with_its_unsent_bytes() {
         server.disconnects("slow").await == 1.0
     })
     .await;
-    let told = line(&server, "dropped a client that reads too slowly").await;
+    let told = line(&server, "disconnected a slow client").await;
     assert_eq!(told["member"], members["members"][0]["id"]);
     assert!(told["bytes"].as_u64().unwrap() > 64 << 10, "{told}");
     assert_eq!((&told["client"], &told["level"]), (&"127.0.0.1".into(), &"WARN".into()));

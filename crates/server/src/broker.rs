@@ -104,4 +104,15 @@ impl Broker {
     pub fn leave(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
         self.parts.rooms.leave(shard, member, room, reply)
     }
+
+    /// Makes a member leave the rooms in which it `may_stay` no more; `reply` makes the answer.
+    pub fn leave_except(
+        &self,
+        shard: usize,
+        member: Arc<Member>,
+        may_stay: impl Fn(&Room) -> bool + Send + 'static,
+        reply: Reply,
+    ) -> Wait {
+        self.parts.rooms.leave_except(shard, member, may_stay, reply)
+    }
 }

@@ -20,7 +20,7 @@ pub mod auth;
 pub mod backplane;
 pub mod broker;
 pub mod connection;
-//TMP pub mod gateway;
+pub mod gateway;
 pub mod message;
 pub mod rooms;
 //TMP pub mod status_page;

@@ -5,7 +5,7 @@ use tokio::time::timeout;
 use super::Broker;
 use crate::message::{PUBLISH_DEADLINE, Publication, PublishError, Receipt, Scope};
 use crate::rooms::local::{RecipientCount, Reservation};
-use crate::telemetry::trace::Publishing;
+use crate::telemetry::trace::PublishSpan;
 
 /// Why a publication was not taken at once. Nothing was delivered.
 pub enum TryPublishError {
@@ -90,7 +90,7 @@ impl Broker {
     }
 }
 
-fn refuse(span: Publishing, error: PublishError) -> PublishError {
+fn refuse(span: PublishSpan, error: PublishError) -> PublishError {
     span.refused(&error);
     error
 }

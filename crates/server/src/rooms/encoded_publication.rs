@@ -9,7 +9,7 @@ use rookery_protocol::packet::encode_event;
 use crate::connection::outbox::Packet;
 use crate::message::{Publication, RoomKey};
 use crate::telemetry::latency::DeliveryTag;
-use crate::telemetry::trace::Delivery;
+use crate::telemetry::trace::DeliverySpan;
 
 /// A publication, encoded once, with a tag for each target room that its deliveries are counted
 /// under. Shared by the shards.
@@ -24,7 +24,7 @@ pub struct EncodedPublication {
     volatile: bool,
     encoded: Arc<Encoded>,
     tags: Vec<Arc<DeliveryTag>>,
-    trace: Option<Arc<Delivery>>,
+    trace: Option<Arc<DeliverySpan>>,
 }
 
 impl EncodedPublication {
@@ -32,7 +32,7 @@ impl EncodedPublication {
     pub fn new(
         publication: Publication,
         class: impl Fn(&str) -> Arc<str>,
-        trace: Option<Arc<Delivery>>,
+        trace: Option<Arc<DeliverySpan>>,
     ) -> Self {
         let p = publication;
         let (text, attachments) = encode_event(&p.namespace, None, &p.event, &p.args);

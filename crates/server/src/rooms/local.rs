@@ -14,7 +14,7 @@ use super::encoded_publication::EncodedPublication;
 use super::index::RoomIndex;
 use super::interest::{Confirmation, Interest, RoomInterests};
 use super::member::Member;
-use super::shard::{Reply, ShardCommand};
+use super::shard::{MembershipChange, Reply, ShardCommand};
 use crate::message::{PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
 pub use reservation::{RecipientCount, Reservation};
@@ -95,6 +95,25 @@ impl LocalRooms {
     /// Makes a member leave a room; `reply` makes the answer.
     pub fn leave(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
         self.send(shard, ShardCommand::Leave { member, rooms: vec![room], reply })
+    }
+
+    /// Makes a member leave the rooms in which it `may_stay` no more; `reply` makes the answer.
+    pub fn leave_except(
+        &self,
+        shard: usize,
+        member: Arc<Member>,
+        may_stay: impl Fn(&Room) -> bool + Send + 'static,
+        reply: Reply,
+    ) -> Wait {
+        let leave = ShardCommand::Query(Box::new(move |rooms| {
+            let mut left = rooms.membership().info(&member).rooms;
+            left.retain(|room| !may_stay(room));
+            rooms.leave(&member, &left);
+            if let Some(packet) = reply(MembershipChange::Done) {
+                member.outbox.send(Arc::new(packet));
+            }
+        }));
+        self.send(shard, leave)
     }
 
     /// An interest in a room, where there are other instances. What they send to members of this
