@@ -5,7 +5,6 @@ mod config_watch;
 mod instance;
 mod open_files;
 mod readings;
-mod seams;
 mod shards;
 pub mod signals;
 
@@ -29,10 +28,12 @@ use rookery_config::{Config, Redis, WhenDown};
 use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
 use rookery_policy::{EventRules, Rules};
-use rookery_server::api::auth::{Access, ApiKeyCheck};
-use rookery_server::api::idempotency::{IdempotencyStore, Memory, RedisStore, memory};
+use rookery_server::api::access::Access;
+use rookery_server::api::cluster::BrokerCluster;
+use rookery_server::api::idempotency::{IdempotencyStore, MemoryStore, RedisStore, memory};
 use rookery_server::api::{self, ApiState};
 use rookery_server::auth::Verifier;
+use rookery_server::backplane::CompiledBridge;
 use rookery_server::backplane::link::{LINGER, Link, LinkParts};
 use rookery_server::broker::cluster::Cluster;
 use rookery_server::broker::turn::{State, Turn};
@@ -175,7 +176,7 @@ impl Server {
         let bridge = redis
             .bridge_in(&self.config.namespaces)
             .iter()
-            .map(seams::bridge)
+            .map(CompiledBridge::compile)
             .collect::<Result<_, _>>()?;
         let parts = LinkParts {
             config: redis.clone(),
@@ -243,35 +244,34 @@ impl Server {
         let keys = self.api_keys()?;
         let local = Arc::new(self.shards.router.clone());
         let pod = self.gateway.pod.clone();
+        let instance = Instance::starting(self.gateway.clone(), self.readiness.clone(), listen);
         let user_claim = config.auth.jwt.as_ref().map_or("sub", |jwt| &jwt.user_claim);
         Ok(ApiState {
-            publisher: local.clone(),
-            cluster: Arc::new(Cluster::new(local, waits, pod, self.link.clone())),
-            policy: Arc::new(seams::Explainer(self.gateway.rules.clone())),
+            cluster: Arc::new(BrokerCluster {
+                publisher: local.clone(),
+                queries: Arc::new(Cluster::new(local, waits, pod, self.link.clone())),
+            }),
+            rules: self.gateway.rules.clone(),
             idempotency: self.idempotency()?,
             access: Access::new(keys, config.internal),
             namespaces: self.namespaces(),
             user_claim: user_claim.into(),
-            status: Arc::new(Instance::starting(
-                self.gateway.clone(),
-                self.readiness.clone(),
-                listen,
-            )),
+            status: Arc::new(move || instance.status()),
             max_payload: config.socketio.max_payload.bytes(),
             metrics: self.metrics.clone(),
             tasks: self.tracker.clone(),
         })
     }
 
-    fn api_keys(&self) -> anyhow::Result<Option<Arc<dyn ApiKeyCheck>>> {
+    fn api_keys(&self) -> anyhow::Result<Option<Arc<ArcSwap<ApiKeys>>>> {
         let Some(file) = &self.config.auth.api_keys_file else { return Ok(None) };
         let keys = Arc::new(ArcSwap::from_pointee(ApiKeys::load(file)?));
         self.tracker.spawn(api_key_watch::follow(file.clone(), keys.clone(), self.stop.clone()));
-        Ok(Some(Arc::new(seams::CurrentKeys(keys))))
+        Ok(Some(keys))
     }
 
     fn idempotency(&self) -> anyhow::Result<Arc<dyn IdempotencyStore>> {
-        let memory = Memory::new(memory::CAPACITY, self.metrics.api_ids_evicted.clone());
+        let memory = MemoryStore::new(memory::CAPACITY, self.metrics.api_ids_evicted.clone());
         Ok(match (&self.link, &self.config.redis) {
             (Some(link), Some(Redis { prefix, .. })) => {
                 let link = link.clone();

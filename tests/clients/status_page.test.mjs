@@ -211,7 +211,7 @@ test("a key is asked for, kept in the tab, and sent to nobody else", async (t) =
   await page.picture("key");
 
   await page.type("open");
-  await shows(page, "key-problem", "This is no API key: see auth.apiKeysFile for the keys");
+  await shows(page, "key-problem", "Unknown API key: send one of the keys in auth.apiKeysFile");
   await page.type("clé");
   await shows(page, "key-problem", /ASCII/);
   assert.equal(await page.value("sessionStorage.length"), 0);
@@ -238,7 +238,7 @@ test("a key is asked for, kept in the tab, and sent to nobody else", async (t) =
   await page.type("sesame-1");
   await shows(page, "state", "Live");
   await writeFile(file, "ops:sesame-2\n");
-  await shows(page, "key-problem", /^This is no API key/);
+  await shows(page, "key-problem", /^Unknown API key/);
   assert.equal(await page.text("#data"), null);
   assert.ok(page.requests.every((url) => !url.includes("sesame")));
   assert.equal(await page.text("#key-plain"), null);

@@ -298,7 +298,7 @@ async fn a_flood_of_ordered_moves_is_a_few_lines_and_no_dismissal_is_left_out() 
             assert_eq!(order.send(server.internal).await.unwrap().status, 200);
         }
     }
-    let orders = said(&server, "an order of the HTTP API was carried out");
+    let orders = said(&server, "a publisher moved or disconnected members");
     let told = |of: &[&str]| {
         let of = |line: &&Value| of.contains(&line["order"].as_str().unwrap());
         orders.iter().filter(|line| line["level"] == "INFO").filter(of).count()
@@ -337,7 +337,7 @@ async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
         .header("content-type", "application/json")
         .header("authorization", "Bearer first");
     assert_eq!(order.send(server.internal).await.unwrap().status, 200);
-    let told = line(&server, "an order of the HTTP API was carried out").await;
+    let told = line(&server, "a publisher moved or disconnected members").await;
     let expected = json!(["shop", "join", "other", "nobody", 0]);
     let fields = ["publisher", "order", "room", "user", "matched"].map(|name| told[name].clone());
     assert_eq!(Value::from(fields.to_vec()), expected);

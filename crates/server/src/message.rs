@@ -11,6 +11,6 @@ mod selector;
 pub use member_id::MemberId;
 pub use pod_id::PodId;
 pub use publication::{Hop, Publication, Source};
-pub use receipt::{PublishError, Receipt, Scope};
+pub use receipt::{PUBLISH_DEADLINE, PublishError, Receipt, Scope};
 pub use room_key::{RoomKey, RoomKeyRef};
 pub use selector::{MemberInfo, Selector};

@@ -1,4 +1,4 @@
-//! `GET /api/status`: what the instance that answers is doing.
+//! `GET /api/status`: the state of the instance that answers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,101 +9,98 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Shared;
+use super::state::Shared;
 
-/// Knows what this instance is doing.
-pub trait InstanceStatus: Send + Sync + 'static {
-    /// As it is now. Reads counters; costs no more than that.
-    fn now(&self) -> Status;
-}
+/// Reads the status of this instance from its counters; cheap enough for every request.
+pub type StatusSource = Arc<dyn Fn() -> Status + Send + Sync>;
 
-/// Counts by a label, with every value of it, at zero where nothing was counted.
+/// Counts by the values of a label, every value included.
 pub type Counts = BTreeMap<&'static str, u64>;
 
-/// What one instance is doing. Counts are totals since its start: a rate is the difference of two
-/// answers by that of their `uptimeSeconds`.
+/// The state of one instance. Counts are totals since its start: to get a rate, divide the
+/// difference between two answers by the difference between their `uptimeSeconds`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// Its version.
+    /// The version of Rookery.
     pub version: &'static str,
-    /// Its pod's name: the first 8 characters of its members' ids.
+    /// The pod's id: the first 8 characters of its members' ids.
     #[schema(value_type = String)]
     pub pod: Arc<str>,
-    /// The address that clients connect to, as it is bound.
+    /// The address that the clients' listener is bound to.
     #[schema(value_type = String, example = "127.0.0.1:3000")]
     pub listen: SocketAddr,
-    /// When it started (RFC 3339, UTC).
+    /// The time at which it started (RFC 3339, UTC).
     #[schema(format = DateTime)]
     pub started_at: String,
-    /// For how long it has been running, in seconds, by a clock that nobody sets.
+    /// The time since its start in seconds, by the monotonic clock.
     pub uptime_seconds: f64,
-    /// Its sessions now.
+    /// Open sessions.
     pub connections: Connections,
-    /// Rooms that have members here.
+    /// The number of rooms that have members on this instance.
     pub rooms: u64,
     /// Publications accepted or received, by source.
     #[schema(value_type = std::collections::HashMap<String, u64>)]
     pub publications: Counts,
-    /// Publications times recipients, by what became of each.
+    /// Deliveries (one for each publication and recipient), by outcome.
     #[schema(value_type = std::collections::HashMap<String, u64>)]
     pub deliveries: Counts,
-    /// Clients that asked for a namespace.
+    /// Connects to namespaces.
     pub connects: Connects,
-    /// Sessions that ended, by reason.
+    /// Ended sessions, by reason.
     #[schema(value_type = std::collections::HashMap<String, u64>)]
     pub disconnects: Counts,
     /// Refused clients and requests, by reason.
     #[schema(value_type = std::collections::HashMap<String, u64>)]
     pub rejected: Counts,
-    /// The link to Redis; null where none is configured.
+    /// The link to Redis; null if Redis is not configured.
     pub redis: Option<RedisStatus>,
-    /// Whether it was told to stop.
+    /// Whether the instance is draining: it received SIGTERM and is about to stop.
     pub draining: bool,
-    /// Why `/readyz` is not 200, a sentence each; empty when it is.
+    /// The reasons why `/readyz` fails, a sentence each; empty while it succeeds.
     pub ready: Vec<String>,
 }
 
-/// Sessions, by what carries them.
+/// Open sessions, by transport.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Connections {
-    /// By HTTP long polling.
+    /// Sessions on HTTP long polling.
     pub polling: u64,
-    /// By WebSocket.
+    /// Sessions on WebSocket.
     pub websocket: u64,
-    /// `limits.connections`: how many there may be together.
+    /// The most sessions on both transports together: `limits.connections`.
     pub limit: u64,
 }
 
-/// Clients that asked for a namespace.
+/// Connects to namespaces.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Connects {
-    /// They are in it.
+    /// Connects that were accepted.
     pub accepted: u64,
-    /// They got `connect_error`.
+    /// Connects that were answered with `connect_error`.
     pub refused: u64,
 }
 
 /// The link to Redis.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RedisStatus {
-    /// Whether both connections are there.
+    /// Whether both connections, for sending and for listening, are established.
     pub up: bool,
-    /// `redis.url`, without user and password.
+    /// `redis.url` without user and password.
     pub url: String,
-    /// How often a connection was made again.
+    /// The number of reconnects.
     pub reconnects: u64,
-    /// Publications that never reached Redis.
+    /// The number of publications that never reached Redis.
     pub unsent: u64,
 }
 
-/// Tell what this instance is doing
+/// Get the state of this instance
 ///
-/// For people and their tools; `/metrics` has more, and is for Prometheus.
+/// For people and their tools; `/metrics` has more, for Prometheus.
 #[utoipa::path(
     get, path = "/api/status", tag = "instance",
     responses((status = 200, description = "The instance that answers", body = Status)),
 )]
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
-    Json(shared.api.status.now())
+    Json((shared.api.status)())
 }

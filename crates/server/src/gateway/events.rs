@@ -178,6 +178,7 @@ fn publish(reply: Reply, room: Room, event: String, args: Vec<Data>, except_send
 fn refused(error: PublishError) -> Refusal {
     match error {
         PublishError::RedisDown => Refusal::new(Code::NotConnectedToRedis, error.to_string()),
+        PublishError::Overloaded => Refusal::new(Code::RateLimited, error.to_string()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each route does when all is well, keys, probes, and the description.
+//! Each route with valid requests, API keys, probes and the description.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -7,13 +7,14 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tower::ServiceExt as _;
 
 use super::*;
 use crate::message::Source;
 use rookery_protocol::Data;
 
 #[tokio::test]
-async fn a_publication_arrives_whole() {
+async fn a_publication_has_every_field_of_its_request() {
     let world = World::new();
     let server = Server::start(&world).await;
     let body = r#"{
@@ -40,7 +41,7 @@ async fn a_publication_arrives_whole() {
 }
 
 #[tokio::test]
-async fn what_is_absent_has_its_default_and_ids_are_made() {
+async fn absent_fields_have_defaults_and_ids_are_generated() {
     let world = World::new();
     let server = Server::start(&world).await;
     let body = json!({"room": "r", "event": "e", "except": ["x", "y"]});
@@ -94,8 +95,39 @@ async fn a_batch_may_be_empty_or_full() {
     assert_eq!(got["results"].as_array().unwrap().len(), 1000);
 }
 
+/// Sends a request without a connection, drops it once its publication waits, and lets the
+/// publication go on.
+async fn drop_half_way(path: &str, body: Value) -> Arc<World> {
+    let world = World::held();
+    let server = Server::start(&world).await;
+    let request = http::Request::post(path).header("content-type", "application/json");
+    let request = request.body(axum::body::Body::from(body.to_string())).unwrap();
+    let mut response = Box::pin(server.router.clone().oneshot(request));
+    tokio::select! {
+        response = &mut response => panic!("answered early: {response:?}"),
+        () = until("a publication waits", || world.arrived.load(Ordering::Acquire) == 1) => {}
+    }
+    drop(response);
+    world.gate.add_permits(10);
+    until("it is published", || !world.published.lock().is_empty()).await;
+    world
+}
+
 #[tokio::test]
-async fn rooms_and_members_are_listed() {
+async fn a_dropped_request_still_publishes_to_every_member() {
+    drop_half_way("/api/publish", json!({"room": "r", "event": "e"})).await;
+}
+
+#[tokio::test]
+async fn a_dropped_batch_still_publishes_the_item_in_progress() {
+    let item = json!({"room": "r", "event": "e"});
+    let world = drop_half_way("/api/publish/batch", json!([item, item])).await;
+    // Nobody reads the results: the items after it are not published.
+    assert_eq!(world.arrived.load(Ordering::Acquire), 1);
+}
+
+#[tokio::test]
+async fn rooms_and_their_members_are_listed() {
     let server = Server::start(&World::new()).await;
     let got = answer(server.get("/api/rooms?prefix=a:").send().await.unwrap(), 200).await;
     let rooms = json!([{"room": "a:1", "members": 3}, {"room": "a:2", "members": 1}]);
@@ -121,7 +153,7 @@ async fn rooms_and_members_are_listed() {
 }
 
 #[tokio::test]
-async fn latency_is_told_of_known_rooms() {
+async fn the_latency_of_a_room_without_deliveries_is_404() {
     let server = Server::start(&World::new()).await;
     let got = answer(server.get("/api/rooms/a%2F1/latency").send().await.unwrap(), 200).await;
     let told = json!({"room": "a/1", "p50": 0.00075, "p99": 0.000995, "max": 0.001, "count": 4});
@@ -164,14 +196,14 @@ async fn rooms_are_ranked() {
 
     let query = "/api/latency?namespace=/chat&sort=members&limit=7&scope=local";
     answer(server.get(query).send().await.unwrap(), 200).await;
-    let asked = world.ranked.lock();
+    let asked = world.rankings.lock();
     assert_eq!((asked[0].sort, asked[0].limit, asked[0].scope), (SortBy::P99, 50, Scope::Cluster));
     assert_eq!((asked[1].sort, asked[1].limit, asked[1].scope), (SortBy::Members, 7, Scope::Local));
     assert_eq!(asked[1].namespaces, [std::sync::Arc::from("/chat")]);
 }
 
 #[tokio::test]
-async fn a_ranking_that_makes_no_sense_is_refused() {
+async fn an_invalid_ranking_query_names_the_parameter() {
     let server = Server::start(&World::new()).await;
     for (query, field) in [
         ("sort=name", "sort"),
@@ -188,7 +220,7 @@ async fn a_ranking_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test]
-async fn members_are_moved_and_dismissed() {
+async fn members_join_leave_and_are_disconnected() {
     let world = World::new();
     let server = Server::start(&world).await;
     let got = server.ok("/api/rooms/a%2Fb/join", json!({"user": "ada"})).await;
@@ -200,7 +232,7 @@ async fn members_are_moved_and_dismissed() {
     assert_eq!(got["matched"], 0);
     let user = |name: &str| Selector::User(name.to_owned());
     assert_eq!(
-        *world.orders.lock(),
+        *world.changes.lock(),
         [
             ("join", "/".to_owned(), user("ada"), vec!["a/b".into()]),
             ("leave", "/chat".to_owned(), Selector::Member("m".to_owned()), vec!["r".into()]),
@@ -211,23 +243,30 @@ async fn members_are_moved_and_dismissed() {
 }
 
 #[tokio::test]
-async fn the_rules_are_asked_with_claims_or_a_user() {
+async fn explain_decides_by_claims_or_a_user() {
     let server = Server::start(&World::new()).await;
-    let body = json!({"user": "ada", "room": "a:b", "action": "join"});
+    for (body, allowed) in [
+        (json!({"user": "ada", "room": "a:b", "action": "join"}), true),
+        (json!({"user": "bob", "room": "a:b", "action": "join"}), false),
+        (json!({"user": "ada", "room": "a:b", "action": "publish"}), false),
+        (json!({"claims": {"sub": 7}, "room": "a:b", "action": "publish"}), true),
+        (json!({"claims": {"sub": 7}, "room": "a:b", "action": "join"}), false),
+        (json!({"claims": {}, "room": "a:b", "action": "join"}), false),
+    ] {
+        let got = server.ok("/api/explain", body.clone()).await;
+        assert_eq!((&got["allowed"], &got["rule"]), (&json!(allowed), &json!("{workspace}:{app}")));
+        assert!(!got["why"].as_str().unwrap().is_empty(), "{body}");
+    }
+    let body = json!({"user": "ada", "room": "lobby", "action": "join"});
     assert_eq!(
         server.ok("/api/explain", body).await,
-        json!({"allowed": true, "rule": "{a}:{b}", "why": r#"join a:b {"sub":"ada"} Some("ada")"#})
+        json!({"allowed": false, "rule": null, "why": "no rule matches this room"})
     );
-    let body = json!({"claims": {"sub": 7}, "room": "a:b", "action": "publish"});
-    let got = server.ok("/api/explain", body).await;
-    assert_eq!(got["why"], r#"publish a:b {"sub":7} Some("7")"#);
-    assert_eq!(got["allowed"], false);
 }
 
 #[tokio::test]
-async fn keys_are_asked_for_under_api_only() {
-    let access = Access::Keys(Arc::new(OneKey));
-    let server = Server::with(&World::new(), Setup { access, ..Setup::default() }).await;
+async fn keys_are_required_only_under_api() {
+    let server = Server::with(&World::new(), Setup { access: one_key(), ..Setup::default() }).await;
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(server.get(path).send().await.unwrap().status(), 200, "{path}");
     }
@@ -249,7 +288,7 @@ async fn keys_are_asked_for_under_api_only() {
 }
 
 #[tokio::test]
-async fn without_keys_and_off_loopback_nobody_is_let_in() {
+async fn without_keys_the_api_is_closed_off_loopback() {
     let access = Access::new(None, "0.0.0.0:9090".parse().unwrap());
     let server = Server::with(&World::new(), Setup { access, ..Setup::default() }).await;
     for path in ["/api/rooms", "/api/openapi.json"] {
@@ -261,7 +300,7 @@ async fn without_keys_and_off_loopback_nobody_is_let_in() {
 }
 
 #[tokio::test]
-async fn readiness_names_what_is_missing() {
+async fn readiness_names_the_unmet_condition() {
     let server = Server::start(&World::new()).await;
     let ready = server.get("/readyz").send().await.unwrap();
     assert_eq!((ready.status().as_u16(), ready.text().await.unwrap().trim()), (200, "ready"));
@@ -274,8 +313,8 @@ async fn readiness_names_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_request_in_progress_is_answered_at_shutdown() {
-    let world = World::held_up();
+async fn a_request_in_progress_is_answered_during_shutdown() {
+    let world = World::held();
     let server = Server::start(&world).await;
     let request = server.post("/api/publish", r#"{"room": "r", "event": "e"}"#).send();
     let request = tokio::spawn(request);
@@ -288,7 +327,7 @@ async fn a_request_in_progress_is_answered_at_shutdown() {
 }
 
 #[tokio::test]
-async fn the_description_has_every_route_and_no_loose_ends() {
+async fn the_description_has_every_route_and_no_dangling_references() {
     let server = Server::start(&World::new()).await;
     let got = answer(server.get("/api/openapi.json").send().await.unwrap(), 200).await;
     assert!(got["openapi"].as_str().unwrap().starts_with("3.1"));
@@ -353,7 +392,7 @@ fn collect_references(value: &Value, found: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn bodies_beyond_the_memory_for_them_are_refused_until_there_is_room() {
+async fn bodies_beyond_the_memory_budget_are_refused_until_some_is_freed() {
     let setup = Setup { body_budget: 4, ..Setup::default() };
     let server = Server::with(&World::new(), setup).await;
     let body = r#"{"room": "r", "event": "e"}"#;
