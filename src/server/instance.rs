@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use rookery_config::{Redis, Transport};
 use rookery_ops::readiness::Readiness;
-use rookery_server::api::status::{Connections, Connects, Counts, RedisStatus, Status};
+use rookery_server::api::instance_status::{Connections, Connects, Counts, RedisStatus, Status};
 use rookery_server::gateway::{Gateway, Phase};
 use rookery_server::message::Source;
 use rookery_server::telemetry::metrics::{Disconnected, Metrics, Outcome, Rejected};

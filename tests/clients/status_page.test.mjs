@@ -176,7 +176,7 @@ test("a server that stops is said to be silent, and its successor is found", asy
   await shows(page, "connections", "1");
   first.child.kill("SIGTERM");
   await shows(page, "state", "Stopping");
-  await shows(page, "waiting", /told to stop/);
+  await shows(page, "waiting", /draining/);
   client.close();
   first.child.kill("SIGKILL");
   await first.stopped();
@@ -271,9 +271,9 @@ test("an answer that cannot be understood is not taken for silence", async (t) =
   };
   await answers(503, "an answer of a proxy");
   await shows(page, "silent-what", /^127\.0\.0\.1:\d+ answers with an error since /);
-  await shows(page, "silent-why", /^It answered 503\. What is shown is from then\./);
+  await shows(page, "silent-why", /^The answer was 503\. The figures are from then\./);
   await answers(200, "{}");
-  await shows(page, "silent-what", /answers what this page does not understand$/);
+  await shows(page, "silent-what", /sent an unexpected answer$/);
   await page.send("Fetch.disable");
   await shows(page, "state", "Live");
   assert.equal(await page.text("#silent"), null);

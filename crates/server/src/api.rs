@@ -1,28 +1,23 @@
 //! The HTTP API for publishers, on the internal listener.
 //!
-//! [`router`] builds it from an [`ApiState`]. One file holds each route's handlers and bodies;
-//! [`openapi`] lists the routes and derives their description, served at `/api/openapi.json`.
-//! Imports go one way: `problem` and `answer`, then `body`, `input`, `query`, `access`, `cluster`
-//! and `idempotency`, then `state`, then the routes, then `openapi`.
+//! [`router`] builds it from an [`ApiState`]. `routes` has the handlers;
+//! [`openapi`] lists them and derives their description, served at `/api/openapi.json`.
+//! Imports go one way: `problem` and `answer`, then `body`, `input`, `query`, `access`, `cluster`,
+//! `idempotency` and `instance_status`, then `state`, then `routes`, then `openapi`.
 
 pub mod access;
 pub mod answer;
-mod batch;
 mod body;
 pub mod cluster;
-mod explain;
 pub mod idempotency;
 mod input;
-mod latency;
-mod members;
+pub mod instance_status;
 mod middleware;
 pub mod openapi;
 pub mod problem;
-mod publish;
 mod query;
-mod rooms;
+mod routes;
 mod state;
-pub mod status;
 
 use std::sync::Arc;
 

@@ -12,8 +12,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::{Problem, ProblemResponse};
+use super::routes::{batch, explain, latency, members, publish, rooms, status};
 use super::state::Shared;
-use super::{batch, explain, latency, members, publish, rooms, status};
 
 /// The description without its routes.
 #[derive(OpenApi)]

@@ -1,6 +1,7 @@
 //! The API over real connections, with a fake [`Cluster`]: [`World`].
 
 mod idempotency;
+mod publish;
 mod refusals;
 mod routes;
 mod status;

@@ -190,16 +190,19 @@ async fn a_repeat_waits_for_another_claim_to_expire_until_its_deadline() {
     assert_eq!(world.published.lock().len(), 1);
 }
 
-/// Starts a publication with the id `slow`, runs `meanwhile` while it waits, then completes it.
-async fn outlast_the_claim(redis: &Redis, meanwhile: impl AsyncFnOnce(&str)) {
-    const KEY: &str = "test:rookery:idem:/:slow";
+/// The key in Redis of the id `slow`.
+const SLOW: &str = "test:rookery:idem:/:slow";
+
+/// Starts a publication with the id `slow`, lets its claim expire, runs `meanwhile` and then
+/// completes the publication.
+async fn outlast_the_claim(redis: &Redis, meanwhile: impl AsyncFnOnce()) {
     let world = World::held();
     let server = Server::with(&world, setup(redis.store().await)).await;
     let (response, ()) = tokio::join!(server.ok("/api/publish", body("slow")), async {
         until("the publication waits", || world.arrived.load(Ordering::Acquire) == 1).await;
-        assert!(redis.get(KEY).await.unwrap().starts_with("open:"));
-        redis.delete(KEY).await;
-        meanwhile(KEY).await;
+        assert!(redis.get(SLOW).await.unwrap().starts_with("open:"));
+        redis.delete(SLOW).await;
+        meanwhile().await;
         world.gate.add_permits(1);
     });
     assert_eq!(response["members"], 1);
@@ -210,17 +213,18 @@ async fn a_publication_that_outlasts_its_claim_leaves_the_next_owner_alone() {
     let redis = Redis::start().await;
     let next = World::held();
     let server = Server::with(&next, setup(redis.store().await)).await;
-    let repeat = server.post("/api/publish", body("slow").to_string()).send();
-    let repeat = tokio::spawn(repeat);
-    until("the repeat owns the id", || next.arrived.load(Ordering::Acquire) == 1).await;
-    let claim = redis.get("test:rookery:idem:/:slow").await.unwrap();
-    redis.delete("test:rookery:idem:/:slow").await;
-    outlast_the_claim(&redis, async |key| redis.set(key, &claim, 60_000).await).await;
-    assert_eq!(redis.get("test:rookery:idem:/:slow").await, Some(claim));
+    let mut repeat = None;
+    outlast_the_claim(&redis, async || {
+        let request = server.post("/api/publish", body("slow").to_string());
+        repeat = Some(tokio::spawn(request.send()));
+        until("the repeat owns the id", || next.arrived.load(Ordering::Acquire) == 1).await;
+    })
+    .await;
+    assert!(redis.get(SLOW).await.unwrap().starts_with("open:"), "the claim is still open");
 
     next.gate.add_permits(1);
-    let answered = answer(repeat.await.unwrap().unwrap(), 200).await;
-    let kept = redis.get("test:rookery:idem:/:slow").await.unwrap();
+    let answered = answer(repeat.unwrap().await.unwrap().unwrap(), 200).await;
+    let kept = redis.get(SLOW).await.unwrap();
     assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), answered);
 }
 
@@ -228,15 +232,15 @@ async fn a_publication_that_outlasts_its_claim_leaves_the_next_owner_alone() {
 async fn an_answer_is_never_overwritten() {
     let redis = Redis::start().await;
     let first = json!({"id": "slow", "scope": "cluster", "members": 7}).to_string();
-    outlast_the_claim(&redis, async |key| redis.set(key, &first, 60_000).await).await;
-    assert_eq!(redis.get("test:rookery:idem:/:slow").await, Some(first));
+    outlast_the_claim(&redis, async || redis.set(SLOW, &first, 60_000).await).await;
+    assert_eq!(redis.get(SLOW).await, Some(first));
 }
 
 #[tokio::test]
 async fn the_answer_is_kept_if_the_claim_expired_unnoticed() {
     let redis = Redis::start().await;
-    outlast_the_claim(&redis, async |_| {}).await;
-    let kept = redis.get("test:rookery:idem:/:slow").await.unwrap();
+    outlast_the_claim(&redis, async || {}).await;
+    let kept = redis.get(SLOW).await.unwrap();
     assert_eq!(serde_json::from_str::<Value>(&kept).unwrap()["members"], 1);
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::api::status::{Connections, Connects, Counts, RedisStatus, Status};
+use crate::api::instance_status::{Connections, Connects, Counts, RedisStatus, Status};
 
 pub(super) fn fixed_status() -> Status {
     Status {

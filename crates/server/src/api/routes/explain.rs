@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::body::{JsonBody, RequestBody};
-use super::input;
-use super::problem::Problem;
-use super::query::NamespaceQuery;
-use super::state::Shared;
+use crate::api::body::{JsonBody, RequestBody};
+use crate::api::input;
+use crate::api::problem::Problem;
+use crate::api::query::NamespaceQuery;
+use crate::api::state::Shared;
 use rookery_policy::{Decision, Permission, Subject};
 
 /// A decision of the room rules.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Explanation {
+pub(in crate::api) struct Explanation {
     /// Whether the action is allowed.
     allowed: bool,
     /// The pattern of the rule that decided; null if no rule matched.
@@ -29,7 +29,7 @@ pub(super) struct Explanation {
 /// A client, given by exactly one of `claims` and `user`, and what it would do.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-pub(super) struct ExplainRequest {
+pub(in crate::api) struct ExplainRequest {
     /// The claims of the client's token; an empty object is an anonymous client.
     #[schema(value_type = Option<std::collections::HashMap<String, Value>>)]
     claims: Option<Map<String, Value>>,
@@ -65,7 +65,7 @@ impl RequestBody for ExplainRequest {}
     ),
     responses((status = 200, description = "The decision", body = Explanation)),
 )]
-pub(super) async fn explain(
+pub(in crate::api) async fn explain(
     State(shared): State<Arc<Shared>>,
     NamespaceQuery(query): NamespaceQuery,
     body: JsonBody<ExplainRequest>,

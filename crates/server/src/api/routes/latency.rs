@@ -9,10 +9,10 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::input::RoomPath;
-use super::problem::{Problem, ProblemResponse};
-use super::query::{Params, RankingQuery, ScopeQuery};
-use super::state::Shared;
+use crate::api::input::RoomPath;
+use crate::api::problem::{Problem, ProblemResponse};
+use crate::api::query::{Params, RankingQuery, ScopeQuery};
+use crate::api::state::Shared;
 use crate::message::Scope;
 use crate::rooms::waits::{Place, RoomFigures, SortBy, WaitsQuery};
 use crate::telemetry::latency::histogram::Histogram;
@@ -26,7 +26,7 @@ const MAX_LIMIT: usize = 1000;
 
 /// A ranking of rooms.
 #[derive(Serialize, ToSchema)]
-pub(super) struct LatencyList {
+pub(in crate::api) struct LatencyList {
     /// The rooms, the highest rank first.
     rooms: Vec<RankedRoom>,
     /// The number of pods that answered.
@@ -37,7 +37,7 @@ pub(super) struct LatencyList {
 
 /// The deliveries of a room over the last minute. Times are in seconds.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RankedRoom {
+pub(in crate::api) struct RankedRoom {
     /// The room's name.
     #[schema(value_type = String)]
     room: Arc<str>,
@@ -62,7 +62,7 @@ pub(super) struct RankedRoom {
 
 /// A bucket of a histogram.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Bucket {
+pub(in crate::api) struct Bucket {
     /// The upper bound in seconds; null for the last bucket, which has none.
     le: Option<f64>,
     /// The number of deliveries up to this bound and above the previous one.
@@ -72,7 +72,7 @@ pub(super) struct Bucket {
 /// The delivery latency of a room over the last minute, in seconds: the time from the acceptance
 /// of a publication until the kernel has its bytes for one recipient.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RoomLatency {
+pub(in crate::api) struct RoomLatency {
     /// The room's name.
     #[schema(value_type = String)]
     room: Arc<str>,
@@ -102,7 +102,7 @@ pub(super) struct RoomLatency {
     ),
     responses((status = 200, description = "The ranking", body = LatencyList)),
 )]
-pub(super) async fn list_latencies(
+pub(in crate::api) async fn list_latencies(
     State(shared): State<Arc<Shared>>,
     RankingQuery(query): RankingQuery,
 ) -> Result<Json<LatencyList>, Problem> {
@@ -132,7 +132,7 @@ pub(super) async fn list_latencies(
         (status = 404, response = ProblemResponse),
     ),
 )]
-pub(super) async fn room_latency(
+pub(in crate::api) async fn room_latency(
     State(shared): State<Arc<Shared>>,
     RoomPath(room): RoomPath,
     ScopeQuery(query): ScopeQuery,

@@ -8,15 +8,15 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::input::RoomPath;
-use super::problem::Problem;
-use super::query::{NamespaceQuery, PrefixQuery};
-use super::state::Shared;
+use crate::api::input::RoomPath;
+use crate::api::problem::Problem;
+use crate::api::query::{NamespaceQuery, PrefixQuery};
+use crate::api::state::Shared;
 use crate::message::MemberInfo;
 
 /// The rooms of the cluster that have members.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RoomList {
+pub(in crate::api) struct RoomList {
     /// The rooms, ordered by name.
     rooms: Vec<OccupiedRoom>,
     /// The ids of the pods that did not answer in time; their members are not counted.
@@ -25,7 +25,7 @@ pub(super) struct RoomList {
 
 /// A room that has members.
 #[derive(Serialize, ToSchema)]
-pub(super) struct OccupiedRoom {
+pub(in crate::api) struct OccupiedRoom {
     /// The room's name.
     #[schema(value_type = String)]
     room: Arc<str>,
@@ -35,7 +35,7 @@ pub(super) struct OccupiedRoom {
 
 /// The members of a room.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RoomMembers {
+pub(in crate::api) struct RoomMembers {
     /// The room's name.
     #[schema(value_type = String)]
     room: Arc<str>,
@@ -48,7 +48,7 @@ pub(super) struct RoomMembers {
 /// A connected client, in one namespace.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Member {
+pub(in crate::api) struct Member {
     /// The member's public id.
     id: String,
     /// The user that its token names; null without a token.
@@ -69,7 +69,7 @@ pub(super) struct Member {
     ),
     responses((status = 200, description = "The rooms of all instances", body = RoomList)),
 )]
-pub(super) async fn list_rooms(
+pub(in crate::api) async fn list_rooms(
     State(shared): State<Arc<Shared>>,
     PrefixQuery(query): PrefixQuery,
 ) -> Result<Json<RoomList>, Problem> {
@@ -91,7 +91,7 @@ pub(super) async fn list_rooms(
     ),
     responses((status = 200, description = "The members on all instances", body = RoomMembers)),
 )]
-pub(super) async fn list_members(
+pub(in crate::api) async fn list_members(
     State(shared): State<Arc<Shared>>,
     RoomPath(room): RoomPath,
     NamespaceQuery(query): NamespaceQuery,

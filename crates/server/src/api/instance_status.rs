@@ -1,15 +1,11 @@
-//! `GET /api/status`: the state of the instance that answers.
+//! [`Status`]: the state of one instance.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use super::state::Shared;
 
 /// Reads the status of this instance from its counters; cheap enough for every request.
 pub type StatusSource = Arc<dyn Fn() -> Status + Send + Sync>;
@@ -92,15 +88,4 @@ pub struct RedisStatus {
     pub reconnects: u64,
     /// The number of publications that never reached Redis.
     pub unsent: u64,
-}
-
-/// Get the state of this instance
-///
-/// For people and their tools; `/metrics` has more, for Prometheus.
-#[utoipa::path(
-    get, path = "/api/status", tag = "instance",
-    responses((status = 200, description = "The instance that answers", body = Status)),
-)]
-pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
-    Json((shared.api.status)())
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 
-use super::answer::PublishAnswer;
-use super::body::JsonBody;
-use super::idempotency::{ClaimOutcome, IdempotencyKey};
-use super::problem::{Problem, ProblemResponse};
-use super::query::{NamespaceQuery, Params};
-use super::state::Shared;
+use crate::api::answer::PublishAnswer;
+use crate::api::body::JsonBody;
+use crate::api::idempotency::{ClaimOutcome, IdempotencyKey};
+use crate::api::problem::{Problem, ProblemResponse};
+use crate::api::query::{NamespaceQuery, Params};
+use crate::api::state::Shared;
 use crate::message::{Publication, PublishError};
 use crate::telemetry::trace::TraceParent;
 use request::PublishRequest;
@@ -29,7 +29,7 @@ use request::PublishRequest;
         (status = 503, response = ProblemResponse),
     ),
 )]
-pub(super) async fn publish(
+pub(in crate::api) async fn publish(
     State(shared): State<Arc<Shared>>,
     NamespaceQuery(query): NamespaceQuery,
     headers: HeaderMap,
@@ -43,7 +43,7 @@ pub(super) async fn publish(
 /// Runs the publication as a task of its own. A request is dropped when its client disconnects;
 /// the publication must still reach all of its members, and the claim on its id must end with the
 /// answer.
-pub(super) async fn accept(
+pub(in crate::api) async fn accept(
     shared: &Arc<Shared>,
     request: PublishRequest,
     query: &Params,
@@ -68,7 +68,7 @@ pub(super) async fn accept(
 /// The `traceparent` header, if there is exactly one and it is well-formed.
 ///
 /// Source: W3C Trace Context, level 2, section 3.2.
-pub(super) fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
+pub(in crate::api) fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
     let mut values = headers.get_all("traceparent").iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     TraceParent::parse(value.to_str().ok()?).map(|parent| parent.to_string().into())

@@ -7,12 +7,12 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::access::Caller;
-use super::body::{JsonBody, RequestBody};
-use super::input::{self, RoomPath};
-use super::problem::Problem;
-use super::query::NamespaceQuery;
-use super::state::Shared;
+use crate::api::access::Caller;
+use crate::api::body::{JsonBody, RequestBody};
+use crate::api::input::{self, RoomPath};
+use crate::api::problem::Problem;
+use crate::api::query::NamespaceQuery;
+use crate::api::state::Shared;
 use crate::broker::Matched;
 use crate::message::Selector;
 use rookery_ops::throttle::{Throttle, limited};
@@ -20,7 +20,7 @@ use rookery_ops::throttle::{Throttle, limited};
 /// Selects members by exactly one of `user` and `member`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-pub(super) struct MembershipRequest {
+pub(in crate::api) struct MembershipRequest {
     /// All members whose token names this user.
     user: Option<String>,
     /// The member with this public id.
@@ -32,7 +32,7 @@ pub(super) struct MembershipRequest {
 /// Selects members by exactly one of `user`, `member` and `room`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-pub(super) struct DisconnectRequest {
+pub(in crate::api) struct DisconnectRequest {
     /// All members whose token names this user.
     user: Option<String>,
     /// The member with this public id.
@@ -58,7 +58,7 @@ impl RequestBody for DisconnectRequest {}
     ),
     responses((status = 200, description = "How many members were selected; they are in the room now", body = Matched)),
 )]
-pub(super) async fn join_room(
+pub(in crate::api) async fn join_room(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     RoomPath(room): RoomPath,
@@ -91,7 +91,7 @@ pub(super) async fn join_room(
     ),
     responses((status = 200, description = "How many members were selected", body = Matched)),
 )]
-pub(super) async fn leave_room(
+pub(in crate::api) async fn leave_room(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     RoomPath(room): RoomPath,
@@ -124,7 +124,7 @@ pub(super) async fn leave_room(
     ),
     responses((status = 200, description = "How many members were selected", body = Matched)),
 )]
-pub(super) async fn disconnect(
+pub(in crate::api) async fn disconnect(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     NamespaceQuery(query): NamespaceQuery,

@@ -11,13 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::answer::PublishAnswer;
-use super::body::{self, JsonBody, RequestBody};
-use super::problem::Problem;
 use super::publish::request::PublishRequest;
 use super::publish::{accept, traceparent};
-use super::query::NamespaceQuery;
-use super::state::Shared;
+use crate::api::answer::PublishAnswer;
+use crate::api::body::{self, JsonBody, RequestBody};
+use crate::api::problem::Problem;
+use crate::api::query::NamespaceQuery;
+use crate::api::state::Shared;
 
 /// The most publications in one batch.
 const MAX_ITEMS: usize = 1000;
@@ -26,11 +26,11 @@ const MAX_ITEMS: usize = 1000;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The items of a batch, not parsed yet: an invalid one must not fail the others.
-pub(super) struct Batch(Vec<Box<RawValue>>);
+pub(in crate::api) struct Batch(Vec<Box<RawValue>>);
 
 /// The results of a batch.
 #[derive(Serialize, ToSchema)]
-pub(super) struct BatchAnswer {
+pub(in crate::api) struct BatchAnswer {
     /// One result for each item, in the order of the request.
     results: Vec<BatchResult>,
 }
@@ -38,7 +38,7 @@ pub(super) struct BatchAnswer {
 /// The result of one item: what the same request sent alone would have been answered.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum BatchResult {
+pub(in crate::api) enum BatchResult {
     /// The item was accepted.
     Accepted(PublishAnswer),
     /// The item was refused; `field` is relative to the item.
@@ -61,7 +61,7 @@ impl RequestBody for Batch {
     params(("namespace" = Option<String>, Query, description = "For items without a `namespace`")),
     responses((status = 200, description = "One result for each item", body = BatchAnswer)),
 )]
-pub(super) async fn publish_batch(
+pub(in crate::api) async fn publish_batch(
     State(shared): State<Arc<Shared>>,
     NamespaceQuery(query): NamespaceQuery,
     headers: HeaderMap,
