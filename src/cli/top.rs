@@ -20,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::{api, report};
 use answer::Answer;
 use rookery_ops::log::colours_wanted;
-use rookery_server::rooms::waits::SortBy;
+use rookery_server::rooms::ranking::SortBy;
 use screen::Screen;
 use source::{Refused, Source};
 use state::{Action, State};

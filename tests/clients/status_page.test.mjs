@@ -176,7 +176,7 @@ test("the page reports an instance that stopped and finds its successor", async 
   await shows(page, "connections", "1");
   first.child.kill("SIGTERM");
   await shows(page, "state", "Stopping");
-  await shows(page, "waiting", /told to stop/);
+  await shows(page, "waiting", /draining/);
   client.close();
   first.child.kill("SIGKILL");
   await first.stopped();
@@ -211,7 +211,7 @@ test("the page asks for a key, keeps it in the tab, and sends it to no other ser
   await page.picture("key");
 
   await page.type("open");
-  await shows(page, "key-problem", "This is no API key: see auth.apiKeysFile for the keys");
+  await shows(page, "key-problem", "Unknown API key: send one of the keys in auth.apiKeysFile");
   await page.type("clé");
   await shows(page, "key-problem", /ASCII/);
   assert.equal(await page.value("sessionStorage.length"), 0);
@@ -238,7 +238,7 @@ test("the page asks for a key, keeps it in the tab, and sends it to no other ser
   await page.type("sesame-1");
   await shows(page, "state", "Live");
   await writeFile(file, "ops:sesame-2\n");
-  await shows(page, "key-problem", /^This is no API key/);
+  await shows(page, "key-problem", /^Unknown API key/);
   assert.equal(await page.text("#data"), null);
   assert.ok(page.requests.every((url) => !url.includes("sesame")));
   assert.equal(await page.text("#key-plain"), null);
@@ -271,9 +271,9 @@ test("an unreadable response is not reported as no response", async (t) => {
   };
   await answers(503, "an answer of a proxy");
   await shows(page, "silent-what", /^127\.0\.0\.1:\d+ answers with an error since /);
-  await shows(page, "silent-why", /^It answered 503\. What is shown is from then\./);
+  await shows(page, "silent-why", /^The answer was 503\. The figures are from then\./);
   await answers(200, "{}");
-  await shows(page, "silent-what", /answers what this page does not understand$/);
+  await shows(page, "silent-what", /sent an unexpected answer$/);
   await page.send("Fetch.disable");
   await shows(page, "state", "Live");
   assert.equal(await page.text("#silent"), null);

@@ -298,7 +298,7 @@ async fn api_joins_are_throttled_but_every_api_disconnect_is_logged() {
             assert_eq!(order.send(server.internal).await.unwrap().status, 200);
         }
     }
-    let orders = said(&server, "an order of the HTTP API was carried out");
+    let orders = said(&server, "a publisher moved or disconnected members");
     let told = |of: &[&str]| {
         let of = |line: &&Value| of.contains(&line["order"].as_str().unwrap());
         orders.iter().filter(|line| line["level"] == "INFO").filter(of).count()
@@ -338,7 +338,7 @@ async fn at_info_the_log_covers_the_lifecycle_but_not_each_client() {
         .header("content-type", "application/json")
         .header("authorization", "Bearer first");
     assert_eq!(order.send(server.internal).await.unwrap().status, 200);
-    let told = line(&server, "an order of the HTTP API was carried out").await;
+    let told = line(&server, "a publisher moved or disconnected members").await;
     let expected = json!(["shop", "join", "other", "nobody", 0]);
     let fields = ["publisher", "order", "room", "user", "matched"].map(|name| told[name].clone());
     assert_eq!(Value::from(fields.to_vec()), expected);

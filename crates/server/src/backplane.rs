@@ -231,7 +231,7 @@ impl Backplane {
 
 impl Tasks {
     /// Starts a task without which the process is of no use.
-    fn spawn(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) {
         let (critical, name) = (self.critical.clone(), name.to_owned());
         let shutdown = self.shutdown.clone();
         let watched = async move { critical.watch(name, &shutdown, task).await };

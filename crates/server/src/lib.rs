@@ -15,7 +15,7 @@
 
 #![forbid(unsafe_code)]
 
-//TMP pub mod api;
+pub mod api;
 pub mod auth;
 pub mod backplane;
 pub mod broker;
@@ -23,5 +23,5 @@ pub mod connection;
 pub mod gateway;
 pub mod message;
 pub mod rooms;
-//TMP pub mod status_page;
+pub mod status_page;
 pub mod telemetry;

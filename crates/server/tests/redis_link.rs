@@ -23,7 +23,7 @@ use rookery_server::broker::cluster::Cluster;
 use rookery_server::message::Selector;
 use rookery_server::message::{Publication, Source};
 use rookery_server::rooms::LocalMembers;
-use rookery_server::rooms::waits::LocalWaits;
+use rookery_server::rooms::ranking::LocalWaits;
 use rookery_server::telemetry::latency::Latency;
 use rookery_server::telemetry::metrics::Metrics;
 use server::Server;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde::Deserialize;
 
-use rookery_server::rooms::waits::SortBy;
+use rookery_server::rooms::ranking::SortBy;
 
 /// The response to `GET /api/latency`.
 #[derive(Clone, Debug, Default, Deserialize)]

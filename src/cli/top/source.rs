@@ -6,7 +6,7 @@ use anyhow::bail;
 use reqwest::{Client, StatusCode, Url};
 
 use crate::cli::api;
-use rookery_server::rooms::waits::SortBy;
+use rookery_server::rooms::ranking::SortBy;
 
 /// How long the server may take to respond: its own timeout for the other instances is 5 s.
 const TIMEOUT: Duration = Duration::from_secs(10);

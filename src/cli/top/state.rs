@@ -4,7 +4,7 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::answer::{Answer, Room};
 use super::text;
-use rookery_server::rooms::waits::SortBy;
+use rookery_server::rooms::ranking::SortBy;
 
 /// What is shown.
 #[derive(Debug, Default)]

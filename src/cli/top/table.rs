@@ -3,7 +3,7 @@
 use super::answer::Room;
 use super::state::State;
 use super::text;
-use rookery_server::rooms::waits::SortBy;
+use rookery_server::rooms::ranking::SortBy;
 
 /// The p99 in seconds above which a room is shown in yellow.
 const SLOW: f64 = 0.1;

@@ -19,8 +19,13 @@ const MAX_ANSWERING: usize = 64;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Broker {
-    /// Handles what arrives on the backplane until its end.
-    pub async fn run_inbound(self, mut inbound: mpsc::Receiver<Inbound>, tasks: Tasks) {
+    /// Starts to handle what arrives on the backplane, on the backplane's runtime.
+    pub fn spawn_inbound(&self, inbound: mpsc::Receiver<Inbound>, tasks: Tasks) {
+        let run = self.clone().run_inbound(inbound, tasks.clone());
+        tasks.spawn("the task that handles messages from Redis", run);
+    }
+
+    async fn run_inbound(self, mut inbound: mpsc::Receiver<Inbound>, tasks: Tasks) {
         let Some(backplane) = self.parts.backplane.clone() else { return };
         let dropped = Throttle::new(&self.parts.metrics.log_lines_suppressed);
         let answering = Arc::new(Semaphore::new(MAX_ANSWERING));

@@ -51,7 +51,8 @@ impl Gateway {
     }
 }
 
-/// A shard as the gateway uses it: the runtime that the shard's sessions run on.
+/// A shard as the gateway uses it: the runtime that the shard's sessions run on. Cloning is shallow.
+#[derive(Clone)]
 pub struct ShardHandle {
     /// The shard's single-threaded runtime.
     pub runtime: Handle,

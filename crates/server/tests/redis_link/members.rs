@@ -11,7 +11,7 @@ use rookery_protocol::Room;
 use rookery_server::message::Publication;
 use rookery_server::message::{MemberInfo, Selector};
 use rookery_server::rooms::LocalMembers;
-use rookery_server::rooms::waits::Place;
+use rookery_server::rooms::ranking::Place;
 
 /// Some members, and what was delivered.
 #[derive(Default)]

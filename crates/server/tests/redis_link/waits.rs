@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rookery_server::message::Scope;
-use rookery_server::rooms::waits::{Place, SortBy, WaitsAnswer, WaitsQuery};
+use rookery_server::rooms::ranking::{Place, SortBy, WaitsAnswer, WaitsQuery};
 
 use super::server::Server;
 use super::{Pod, dead_peer, know_each_other, until};

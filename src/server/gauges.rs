@@ -1,4 +1,4 @@
-//! What `/metrics` looks up in the running parts when somebody scrapes.
+//! Gauges whose values are read from the running parts at each scrape.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use prometheus::Registry;
 use rookery_server::gateway::Gateway;
 use rookery_server::telemetry::metrics::GaugeFunc;
 
-/// Adds the gauges that the gateway's parts know the value of. The registry holds them weakly.
+/// Registers them. The registry holds the gateway weakly.
 ///
 /// # Errors
 /// When called twice.
@@ -21,8 +21,8 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
         gateway.shards.iter().map(|shard| shard.outbox_context.backlog.bytes()).sum::<usize>()
             as f64
     })?;
-    add("rookery_shard_queue", "Messages that wait for the shards", |gateway| {
-        gateway.router.waiting() as f64
+    add("rookery_shard_queue", "Commands that wait for the shards", |gateway| {
+        gateway.broker.waiting() as f64
     })?;
     add("rookery_connections_limit", "Sessions that may be open: limits.connections", |gateway| {
         f64::from(gateway.limits.config().connections)

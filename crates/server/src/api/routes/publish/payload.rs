@@ -1,38 +1,38 @@
-//! What a publication weighs on the wire, and what cannot go there.
+//! The size of a publication on the wire, and arguments that the wire cannot express.
 
 use rookery_protocol::Data;
 
-/// The size in bytes of the Socket.IO packet that carries this event: the text, and, where there
-/// is binary, the attachments after it.
+/// The size in bytes of the Socket.IO packet for this event: its text, and its attachments if there
+/// is binary.
 ///
 /// Source: Socket.IO protocol, revision 5, "Packet encoding".
 pub(super) fn wire_size(namespace: &str, event: &str, args: &[Data]) -> usize {
     let mut attachments = 0;
     let args: usize = args.iter().map(|arg| 1 + json_size(arg, &mut attachments)).sum();
     let namespace = if namespace == "/" { 0 } else { namespace.len() + 1 };
-    // `42` is the type; with attachments it is `45<how many>-`.
+    // The type is `42`, or `45<count>-` with attachments.
     let kind = if attachments == 0 { 2 } else { 3 + digits(attachments) };
     kind + namespace + 2 + text_size(event) + args
 }
 
-/// Where an object says of itself that it stands for an attachment, although there is binary
-/// beside it: on the wire nobody could tell the two apart. The path is that of an argument.
-pub(super) fn ambiguous(args: &[Data]) -> Option<String> {
+/// The path of an object with `_placeholder: true`, such as `args[0].file`, if there is binary too:
+/// on the wire, the object looks like the placeholder of an attachment.
+pub(super) fn ambiguous_placeholder(args: &[Data]) -> Option<String> {
     if !args.iter().any(Data::has_binary) {
         return None;
     }
-    args.iter().enumerate().find_map(|(i, arg)| placeholder(arg, format!("args[{i}]")))
+    args.iter().enumerate().find_map(|(i, arg)| placeholder_path(arg, format!("args[{i}]")))
 }
 
-fn placeholder(data: &Data, path: String) -> Option<String> {
+fn placeholder_path(data: &Data, path: String) -> Option<String> {
     match data {
         Data::Object(_) if data.get("_placeholder") == Some(&Data::Bool(true)) => Some(path),
         Data::Object(entries) => {
-            entries.iter().find_map(|(key, value)| placeholder(value, format!("{path}.{key}")))
+            entries.iter().find_map(|(key, value)| placeholder_path(value, format!("{path}.{key}")))
         }
         Data::Array(items) => {
             let mut items = items.iter().enumerate();
-            items.find_map(|(i, item)| placeholder(item, format!("{path}[{i}]")))
+            items.find_map(|(i, item)| placeholder_path(item, format!("{path}[{i}]")))
         }
         _ => None,
     }
@@ -69,7 +69,7 @@ fn json_size(data: &Data, attachments: &mut usize) -> usize {
     }
 }
 
-/// The length of a JSON string, quotes and escapes included.
+/// The length of a JSON string in bytes, including quotes and escapes.
 fn text_size(text: &str) -> usize {
     let escapes = text.bytes().map(|byte| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_that_of_the_packet() {
+    fn wire_size_is_the_length_of_the_packet() {
         let size = |namespace, json| wire_size(namespace, "e", &args(json));
         assert_eq!(size("/", r#"["a\n\u0001é",{"k":[1,-2.5,null,true,false]},[],{}]"#), {
             r#"42["e","a\n\u0001é",{"k":[1,-2.5,null,true,false]},[],{}]"#.len()
@@ -110,17 +110,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_counted_as_it_is_written(text in any::<String>()) {
+        fn text_size_is_the_length_of_the_serialized_string(text in any::<String>()) {
             prop_assert_eq!(text_size(&text), serde_json::to_string(&text).unwrap().len());
         }
     }
 
     #[test]
-    fn placeholders_are_found_only_beside_binary() {
+    fn placeholders_are_ambiguous_only_next_to_binary() {
         let fake = r#"{"_placeholder":true,"num":0}"#;
-        assert_eq!(ambiguous(&args(&format!("[{fake}]"))), None);
+        assert_eq!(ambiguous_placeholder(&args(&format!("[{fake}]"))), None);
         let both = args(&format!(r#"[{{"$binary":""}},{{"a":[1,{fake}]}}]"#));
-        assert_eq!(ambiguous(&both).as_deref(), Some("args[1].a[1]"));
-        assert_eq!(ambiguous(&args(r#"[{"$binary":""},{"_placeholder":false}]"#)), None);
+        assert_eq!(ambiguous_placeholder(&both).as_deref(), Some("args[1].a[1]"));
+        assert_eq!(
+            ambiguous_placeholder(&args(r#"[{"$binary":""},{"_placeholder":false}]"#)),
+            None
+        );
     }
 }

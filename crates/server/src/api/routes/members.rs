@@ -7,38 +7,39 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::Shared;
-use super::auth::Caller;
-use super::body::{Json, RequestBody};
-use super::input::{self, InNamespace, RoomInPath};
-use super::problem::Problem;
+use crate::api::access::Caller;
+use crate::api::body::{JsonBody, RequestBody};
+use crate::api::input::{self, RoomPath};
+use crate::api::problem::Problem;
+use crate::api::query::NamespaceQuery;
+use crate::api::state::Shared;
 use crate::broker::Matched;
 use crate::message::Selector;
 use rookery_ops::throttle::{Throttle, limited};
 
-/// Chooses members: exactly one of `user` and `member`.
+/// Selects members by exactly one of `user` and `member`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-pub(super) struct MembershipRequest {
-    /// Every connected client of this user.
+pub(in crate::api) struct MembershipRequest {
+    /// All members whose token names this user.
     user: Option<String>,
     /// The member with this public id.
     member: Option<String>,
-    /// A namespace of the configuration; `/` where it is absent.
+    /// A configured namespace; `/` if absent.
     namespace: Option<String>,
 }
 
-/// Chooses members: exactly one of `user`, `member` and `room`.
+/// Selects members by exactly one of `user`, `member` and `room`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-pub(super) struct DisconnectRequest {
-    /// Every connected client of this user.
+pub(in crate::api) struct DisconnectRequest {
+    /// All members whose token names this user.
     user: Option<String>,
     /// The member with this public id.
     member: Option<String>,
-    /// Every member of this room.
+    /// All members of this room.
     room: Option<String>,
-    /// A namespace of the configuration; `/` where it is absent.
+    /// A configured namespace; `/` if absent.
     namespace: Option<String>,
 }
 
@@ -48,120 +49,141 @@ impl RequestBody for DisconnectRequest {}
 
 /// Make members join a room
 ///
-/// The room's rules are not asked: the backend decides. Nobody selected is no error.
+/// The room rules do not apply: the backend decides. It is not an error if nobody is selected.
 #[utoipa::path(
     post, path = "/api/rooms/{room}/join", tag = "members", request_body = MembershipRequest,
     params(
         ("room" = String, Path, description = "The room, percent-encoded"),
         ("namespace" = Option<String>, Query, description = "Instead of `namespace` in the body"),
     ),
-    responses((status = 200, description = "How many are in the room now", body = Matched)),
+    responses((status = 200, description = "How many members were selected; they are in the room now", body = Matched)),
 )]
-pub(super) async fn join_room(
+pub(in crate::api) async fn join_room(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
-    RoomInPath(room): RoomInPath,
-    InNamespace(query): InNamespace,
-    body: Json<MembershipRequest>,
+    RoomPath(room): RoomPath,
+    NamespaceQuery(query): NamespaceQuery,
+    body: JsonBody<MembershipRequest>,
 ) -> Result<axum::Json<Matched>, Problem> {
     let request = body.value;
-    let namespace = input::namespace(&shared, request.namespace.as_deref(), &query)?;
-    let of = selector([("user", request.user), ("member", request.member)])?;
-    let matched = shared.api.cluster.join(&namespace, &of, std::slice::from_ref(&room)).await;
-    Order { what: "join", caller, namespace: &namespace, of: &of, room: Some(&room) }
-        .tell(&matched, Some(&shared.moves));
+    let namespace = shared.namespace(request.namespace.as_deref(), &query)?;
+    let members = selector([("user", request.user), ("member", request.member)])?;
+    let matched = shared.api.cluster.join(&namespace, &members, std::slice::from_ref(&room)).await;
+    MembershipChange {
+        order: "join",
+        caller,
+        namespace: &namespace,
+        members: &members,
+        room: Some(&room),
+    }
+    .log(&matched, Some(&shared.moves));
     Ok(axum::Json(matched))
 }
 
 /// Make members leave a room
 ///
-/// Nobody selected is no error; nor is a member that is not in the room.
+/// It is not an error if nobody is selected, or if a member is not in the room.
 #[utoipa::path(
     post, path = "/api/rooms/{room}/leave", tag = "members", request_body = MembershipRequest,
     params(
         ("room" = String, Path, description = "The room, percent-encoded"),
         ("namespace" = Option<String>, Query, description = "Instead of `namespace` in the body"),
     ),
-    responses((status = 200, description = "How many were selected", body = Matched)),
+    responses((status = 200, description = "How many members were selected", body = Matched)),
 )]
-pub(super) async fn leave_room(
+pub(in crate::api) async fn leave_room(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
-    RoomInPath(room): RoomInPath,
-    InNamespace(query): InNamespace,
-    body: Json<MembershipRequest>,
+    RoomPath(room): RoomPath,
+    NamespaceQuery(query): NamespaceQuery,
+    body: JsonBody<MembershipRequest>,
 ) -> Result<axum::Json<Matched>, Problem> {
     let request = body.value;
-    let namespace = input::namespace(&shared, request.namespace.as_deref(), &query)?;
-    let of = selector([("user", request.user), ("member", request.member)])?;
-    let matched = shared.api.cluster.leave(&namespace, &of, std::slice::from_ref(&room)).await;
-    Order { what: "leave", caller, namespace: &namespace, of: &of, room: Some(&room) }
-        .tell(&matched, Some(&shared.moves));
+    let namespace = shared.namespace(request.namespace.as_deref(), &query)?;
+    let members = selector([("user", request.user), ("member", request.member)])?;
+    let matched = shared.api.cluster.leave(&namespace, &members, std::slice::from_ref(&room)).await;
+    MembershipChange {
+        order: "leave",
+        caller,
+        namespace: &namespace,
+        members: &members,
+        room: Some(&room),
+    }
+    .log(&matched, Some(&shared.moves));
     Ok(axum::Json(matched))
 }
 
-/// Dismiss members
+/// Disconnect members
 ///
-/// Their clients are told so, and do not come back by themselves. Nobody selected is no error.
+/// Their clients are told so, and do not reconnect by themselves. It is not an error if nobody is
+/// selected.
 #[utoipa::path(
     post, path = "/api/disconnect", tag = "members", request_body = DisconnectRequest,
     params(
         ("namespace" = Option<String>, Query, description = "Instead of `namespace` in the body"),
     ),
-    responses((status = 200, description = "How many were selected", body = Matched)),
+    responses((status = 200, description = "How many members were selected", body = Matched)),
 )]
-pub(super) async fn disconnect(
+pub(in crate::api) async fn disconnect(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
-    InNamespace(query): InNamespace,
-    body: Json<DisconnectRequest>,
+    NamespaceQuery(query): NamespaceQuery,
+    body: JsonBody<DisconnectRequest>,
 ) -> Result<axum::Json<Matched>, Problem> {
     let request = body.value;
-    let namespace = input::namespace(&shared, request.namespace.as_deref(), &query)?;
-    let of =
+    let namespace = shared.namespace(request.namespace.as_deref(), &query)?;
+    let members =
         selector([("user", request.user), ("member", request.member), ("room", request.room)])?;
-    let matched = shared.api.cluster.disconnect(&namespace, &of).await;
-    Order { what: "disconnect", caller, namespace: &namespace, of: &of, room: None }
-        .tell(&matched, None);
+    let matched = shared.api.cluster.disconnect(&namespace, &members).await;
+    MembershipChange {
+        order: "disconnect",
+        caller,
+        namespace: &namespace,
+        members: &members,
+        room: None,
+    }
+    .log(&matched, None);
     Ok(axum::Json(matched))
 }
 
-/// What a publisher had done to members: the log keeps who it was.
-struct Order<'a> {
-    what: &'static str,
+/// A change that a publisher made to members, for the log.
+struct MembershipChange<'a> {
+    /// `join`, `leave` or `disconnect`.
+    order: &'static str,
     caller: Caller,
     namespace: &'a str,
-    of: &'a Selector,
+    members: &'a Selector,
     room: Option<&'a str>,
 }
 
-impl Order<'_> {
-    /// `throttle`: where backends order it for every client that comes.
-    fn tell(self, matched: &Matched, throttle: Option<&Throttle>) {
+impl MembershipChange<'_> {
+    /// Writes the line, throttled if a throttle is given: backends may join every client that
+    /// connects.
+    fn log(self, matched: &Matched, throttle: Option<&Throttle>) {
         let (mut member, mut user, mut room) = (None, None, self.room);
-        match self.of {
+        match self.members {
             Selector::Member(id) => member = Some(&**id),
             Selector::User(name) => user = Some(&**name),
             Selector::Rooms { rooms, .. } => room = rooms.first().map(|room| &**room),
         }
-        // One of its own lets the line through.
+        // A new throttle never suppresses its first line.
         let unlimited = Throttle::default();
         limited!(
             throttle.unwrap_or(&unlimited),
             info,
             publisher = self.caller.0.as_deref(),
-            order = self.what,
+            order = self.order,
             namespace = self.namespace,
             member,
             user,
             room,
             matched = matched.matched,
-            "an order of the HTTP API was carried out"
+            "a publisher moved or disconnected members"
         );
     }
 }
 
-/// The one that is given, of `user`, `member` and `room`.
+/// The selector for the one candidate that is given.
 fn selector<const N: usize>(
     candidates: [(&'static str, Option<String>); N],
 ) -> Result<Selector, Problem> {

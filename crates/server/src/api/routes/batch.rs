@@ -11,60 +11,61 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::Shared;
-use super::body::{self, Json, RequestBody};
-use super::input::InNamespace;
-use super::problem::Problem;
-use super::publish::{PublishAnswer, PublishRequest, accept, traceparent};
+use super::publish::request::PublishRequest;
+use super::publish::{accept, traceparent};
+use crate::api::answer::PublishAnswer;
+use crate::api::body::{self, JsonBody, RequestBody};
+use crate::api::problem::Problem;
+use crate::api::query::NamespaceQuery;
+use crate::api::state::Shared;
 
 /// The most publications in one batch.
 const MAX_ITEMS: usize = 1000;
 
-/// How long a batch may take: its items may each have to wait for another's answer.
+/// The time after which the remaining items of a batch are refused: each may have to wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The items of a batch, each still unread: a bad one must not spoil the others.
-pub(super) struct Batch(Vec<Box<RawValue>>);
+/// The items of a batch, not parsed yet: an invalid one must not fail the others.
+pub(in crate::api) struct Batch(Vec<Box<RawValue>>);
 
-/// What became of a batch.
+/// The results of a batch.
 #[derive(Serialize, ToSchema)]
-pub(super) struct BatchAnswer {
-    /// One for each item, in the order of the request.
+pub(in crate::api) struct BatchAnswer {
+    /// One result for each item, in the order of the request.
     results: Vec<BatchResult>,
 }
 
-/// What became of one item: what the item alone would have been answered.
+/// The result of one item: what the same request sent alone would have been answered.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum BatchResult {
-    /// It was accepted.
-    Answer(PublishAnswer),
-    /// It was refused; `field` is relative to the item.
-    Problem(Problem),
+pub(in crate::api) enum BatchResult {
+    /// The item was accepted.
+    Accepted(PublishAnswer),
+    /// The item was refused; `field` is relative to the item.
+    Refused(Problem),
 }
 
 impl RequestBody for Batch {
     const OPENS_WITH: char = '[';
 
-    fn limit(_: &Shared) -> usize {
+    fn limit(_: usize) -> usize {
         16 << 20
     }
 }
 
 /// Publish up to 1,000 events
 ///
-/// They are published one after the other, in order; one that is refused does not stop the
-/// others.
+/// Items are published one after the other, in order. A refused item does not stop the others.
 #[utoipa::path(
     post, path = "/api/publish/batch", tag = "publish", request_body = Vec<PublishRequest>,
-    params(("namespace" = Option<String>, Query, description = "For items that name none")),
-    responses((status = 200, description = "A result for each item", body = BatchAnswer)),
+    params(("namespace" = Option<String>, Query, description = "For items without a `namespace`")),
+    responses((status = 200, description = "One result for each item", body = BatchAnswer)),
 )]
-pub(super) async fn publish_batch(
+pub(in crate::api) async fn publish_batch(
     State(shared): State<Arc<Shared>>,
-    InNamespace(query): InNamespace,
+    NamespaceQuery(query): NamespaceQuery,
     headers: HeaderMap,
-    body: Json<Batch>,
+    body: JsonBody<Batch>,
 ) -> axum::Json<BatchAnswer> {
     let start = Instant::now();
     let traceparent = traceparent(&headers);
@@ -79,8 +80,8 @@ pub(super) async fn publish_batch(
             }
         };
         results.push(match result {
-            Ok(answer) => BatchResult::Answer(answer),
-            Err(problem) => BatchResult::Problem(problem),
+            Ok(answer) => BatchResult::Accepted(answer),
+            Err(problem) => BatchResult::Refused(problem),
         });
     }
     axum::Json(BatchAnswer { results })
@@ -88,14 +89,14 @@ pub(super) async fn publish_batch(
 
 impl<'de> Deserialize<'de> for Batch {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_seq(Items)
+        d.deserialize_seq(BatchVisitor)
     }
 }
 
-/// Stops reading at the first item too many: 16 MiB could hold millions.
-struct Items;
+/// Stops at the first item beyond [`MAX_ITEMS`]: 16 MiB can hold millions.
+struct BatchVisitor;
 
-impl<'de> de::Visitor<'de> for Items {
+impl<'de> de::Visitor<'de> for BatchVisitor {
     type Value = Batch;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -106,8 +107,8 @@ impl<'de> de::Visitor<'de> for Items {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             if items.len() == MAX_ITEMS {
-                let wrong = format!("a batch may have at most {MAX_ITEMS} items");
-                return Err(de::Error::custom(wrong));
+                let limit = format!("a batch is limited to {MAX_ITEMS} items");
+                return Err(de::Error::custom(limit));
             }
             items.push(item);
         }
