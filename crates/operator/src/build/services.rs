@@ -22,8 +22,8 @@ pub(super) fn clients(v: &Validated) -> Service {
     )
 }
 
-/// The Service for publishers. It has an address of its own, so that a publisher with one
-/// connection is sent to a server that is ready.
+/// The Service for publishers. It has a cluster IP, so that a publisher with a single connection
+/// reaches a server that is ready.
 pub(super) fn internal(v: &Validated) -> Service {
     let port = names::DEFAULT_INTERNAL_PORT.into();
     service(v, v.internal_service(), BTreeMap::new(), names::INTERNAL_PORT, port)
