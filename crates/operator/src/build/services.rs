@@ -29,10 +29,10 @@ pub(super) fn internal(v: &Validated) -> Service {
     service(v, v.internal_service(), BTreeMap::new(), names::INTERNAL_PORT, port)
 }
 
-/// The Service whose endpoints Prometheus takes. Those of the others lose a server as soon as it
-/// is told to stop; these keep it until it is gone, so that drains are seen (Kubernetes API
-/// reference, "Service v1 core", `publishNotReadyAddresses`). It has no address: nobody connects
-/// through it.
+/// The Service whose endpoints Prometheus scrapes. The endpoints of the others drop a server as
+/// soon as it terminates; these keep it until it is gone, so that drains are visible (Kubernetes
+/// API reference, "Service v1 core", `publishNotReadyAddresses`). It has no cluster IP, because
+/// nothing connects through it.
 pub(super) fn metrics(v: &Validated) -> Service {
     let port = names::DEFAULT_INTERNAL_PORT.into();
     let name = format!("{}-metrics", v.name);
