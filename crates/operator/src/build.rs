@@ -59,8 +59,8 @@ pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
     objects
 }
 
-/// Every kind that [`build`] may make: what is watched, and pruned where it is no longer asked
-/// for. The last two are there only where their definitions are.
+/// Every kind that [`build`] may create. These are watched, and pruned once they are no longer
+/// desired. The last two exist only where the Prometheus operator is installed.
 pub fn kinds() -> Vec<ApiResource> {
     vec![
         ApiResource::erase::<ServiceAccount>(&()),
@@ -76,12 +76,12 @@ pub fn kinds() -> Vec<ApiResource> {
     ]
 }
 
-/// The object as it is applied, with the hash of itself.
+/// The object to apply, annotated with the hash of its content.
 fn object(built: impl Serialize) -> DynamicObject {
-    let value = serde_json::to_value(built).expect("what is built is plain data");
+    let value = serde_json::to_value(built).expect("built objects are plain data");
     let hash = metadata::hash(&value.to_string());
     let mut object: DynamicObject =
-        serde_json::from_value(value).expect("what is built has a kind and metadata");
+        serde_json::from_value(value).expect("built objects have a kind and metadata");
     let annotations = object.metadata.annotations.get_or_insert_default();
     annotations.insert(names::APPLIED.to_owned(), hash);
     object

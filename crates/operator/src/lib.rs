@@ -77,15 +77,32 @@ pub struct Options {
     pub namespace: String,
 }
 
+impl Options {
+    fn object_names(&self) -> custom_metrics::ObjectNames {
+        custom_metrics::ObjectNames {
+            namespace: self.namespace.clone(),
+            service: self.service.clone(),
+            deployment: self.deployment.clone(),
+            cluster_role: self.cluster_role.clone(),
+        }
+    }
+
+    fn candidate(&self, owner: Option<OwnerReference>) -> lease::Candidate {
+        lease::Candidate {
+            namespace: self.namespace.clone(),
+            name: names::LEASE.to_owned(),
+            identity: self.pod.clone(),
+            owner,
+        }
+    }
+}
+
 /// Runs the operator until `stop` is cancelled.
 ///
 /// # Errors
 /// If an address is in use, or the cluster does not answer at startup.
 pub async fn run(options: Options, client: Client, stop: CancellationToken) -> anyhow::Result<()> {
-    let registry = prometheus::Registry::new();
-    let process = prometheus::process_collector::ProcessCollector::for_self();
-    registry.register(Box::new(process)).context("metrics")?;
-    let metrics = OperatorMetrics::register(&registry).context("metrics")?;
+    let (registry, metrics) = register_metrics().context("metrics")?;
     let tracker = TaskTracker::new();
     let readiness = Readiness::default();
     let internal = bind(options.internal, "--internal").await?;
@@ -98,12 +115,7 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
 
     let scopes = Scope::of(&options.watch_namespaces);
     let pods = Pods::start(&client, &scopes, &registry, &tracker, stop.clone())?;
-    let names = custom_metrics::ObjectNames {
-        namespace: options.namespace.clone(),
-        service: options.service.clone(),
-        deployment: options.deployment.clone(),
-        cluster_role: options.cluster_role.clone(),
-    };
+    let names = options.object_names();
     let custom = CustomMetrics::new(client.clone(), pods.clone(), &registry, names)?;
     custom.start(metrics_api, &tracker, &stop);
     tracker.spawn(update_readiness(readiness, pods.clone(), custom.clone(), stop.clone()));
@@ -116,12 +128,7 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
 
     // Release the Lease only after the leader's work has ended.
     let release = CancellationToken::new();
-    let candidate = lease::Candidate {
-        namespace: options.namespace.clone(),
-        name: names::LEASE.to_owned(),
-        identity: options.pod.clone(),
-        owner,
-    };
+    let candidate = options.candidate(owner);
     let leads = lease::campaign(candidate, client.clone(), &tracker, release.clone());
     let leader = Leader {
         client: client.clone(),
@@ -141,6 +148,14 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
         warn!("some tasks did not stop in time and are abandoned");
     }
     Ok(())
+}
+
+fn register_metrics() -> prometheus::Result<(prometheus::Registry, OperatorMetrics)> {
+    let registry = prometheus::Registry::new();
+    let process = prometheus::process_collector::ProcessCollector::for_self();
+    registry.register(Box::new(process))?;
+    let metrics = OperatorMetrics::register(&registry)?;
+    Ok((registry, metrics))
 }
 
 /// Reconciles whenever this process holds the Lease, until `stop` is cancelled.

@@ -1,4 +1,4 @@
-//! The servers' configuration.
+//! The ConfigMap with the configuration of the servers.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use super::metadata::object_meta;
 use crate::validate::Validated;
 
-/// The key, and so the file's name.
+/// Key of the configuration, and thus the name of the mounted file.
 pub(super) const FILE: &str = "rookery.yaml";
 
 pub(super) fn build(v: &Validated) -> ConfigMap {

@@ -1,4 +1,4 @@
-//! Drains of nodes take one server at a time.
+//! The PodDisruptionBudget: node drains evict one server at a time.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -12,7 +12,7 @@ pub(super) fn build(v: &Validated) -> PodDisruptionBudget {
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(pod_selector(v)),
-            // A server that is not ready serves nobody, so it never stands in a node's way.
+            // A server that is not ready serves no clients, so it never blocks a node drain.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),

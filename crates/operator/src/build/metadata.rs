@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::validate::Validated;
 
-/// 32 hexadecimal digits, the same for the same text.
+/// A hash of `text`, as 32 hexadecimal digits.
 pub(super) fn hash(text: &str) -> String {
     Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Metadata of an object that is named as the resource.
+/// Metadata of an object with the name of the resource.
 pub(super) fn object_meta(v: &Validated) -> ObjectMeta {
     ObjectMeta {
         name: Some(v.name.clone()),
@@ -23,12 +23,12 @@ pub(super) fn object_meta(v: &Validated) -> ObjectMeta {
     }
 }
 
-/// A map, or nothing where it is empty.
+/// The map; `None` if it is empty.
 pub(super) fn non_empty(map: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
     Some(map).filter(|map| !map.is_empty())
 }
 
-/// Selects the servers' pods.
+/// Selector of the server pods.
 pub(super) fn pod_selector(v: &Validated) -> LabelSelector {
     LabelSelector { match_labels: Some(v.selector()), ..LabelSelector::default() }
 }

@@ -1,4 +1,4 @@
-//! Who may reach the servers, and whom they may reach: what the configuration says and no more.
+//! The NetworkPolicy: allows only the connections that the resource needs.
 //!
 //! A policy knows addresses and pods, not host names: where a URL has a name, its port is open to
 //! every address. Behind a Service a pod may listen on another port than the Service's, and it is
@@ -76,7 +76,7 @@ fn egress(v: &Validated) -> Vec<NetworkPolicyEgressRule> {
     rules
 }
 
-/// What the configuration makes the servers connect to.
+/// Endpoints in the configuration that the servers connect to.
 fn targets(v: &Validated) -> impl Iterator<Item = NetworkPolicyEgressRule> {
     let config = &v.config;
     let redis = match (&v.redis_secret, &config.redis) {

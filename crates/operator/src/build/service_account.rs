@@ -1,4 +1,4 @@
-//! The servers' ServiceAccount: an identity without any right.
+//! The ServiceAccount of the servers, which has no permissions.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

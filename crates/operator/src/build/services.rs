@@ -22,17 +22,17 @@ pub(super) fn clients(v: &Validated) -> Service {
     )
 }
 
-/// The Service for publishers. It has an address of its own, so that a publisher with one
-/// connection is sent to a server that is ready.
+/// The Service for publishers. It has a cluster IP, so that a publisher with a single connection
+/// reaches a server that is ready.
 pub(super) fn internal(v: &Validated) -> Service {
     let port = names::DEFAULT_INTERNAL_PORT.into();
     service(v, v.internal_service(), BTreeMap::new(), names::INTERNAL_PORT, port)
 }
 
-/// The Service whose endpoints Prometheus takes. Those of the others lose a server as soon as it
-/// is told to stop; these keep it until it is gone, so that drains are seen (Kubernetes API
-/// reference, "Service v1 core", `publishNotReadyAddresses`). It has no address: nobody connects
-/// through it.
+/// The Service whose endpoints Prometheus scrapes. The endpoints of the others drop a server as
+/// soon as it terminates; these keep it until it is gone, so that drains are visible (Kubernetes
+/// API reference, "Service v1 core", `publishNotReadyAddresses`). It has no cluster IP, because
+/// nothing connects through it.
 pub(super) fn metrics(v: &Validated) -> Service {
     let port = names::DEFAULT_INTERNAL_PORT.into();
     let name = format!("{}-metrics", v.name);

@@ -143,13 +143,7 @@ async fn connection(
     };
     tokio::pin!(ended);
     if is_http2 {
-        let connection = http2::Builder::new(executor)
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PONG_TIMEOUT)
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(MAX_HEAD_BYTES as u32)
-            .serve_connection(TokioIo::new(stream), service);
+        let connection = http2(executor).serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         tokio::select! {
             result = connection.as_mut() => return Ok(result?),
@@ -170,7 +164,18 @@ async fn connection(
     finish_within_grace(connection).await
 }
 
-/// A connection that was told to end, and has [`GRACE_PERIOD`] for it.
+fn http2(executor: TrackedExecutor) -> http2::Builder<TrackedExecutor> {
+    let mut builder = http2::Builder::new(executor);
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PONG_TIMEOUT)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES as u32);
+    builder
+}
+
+/// Finishes a connection that is shutting down, within [`GRACE_PERIOD`].
 async fn finish_within_grace<E>(
     connection: impl Future<Output = Result<(), E>>,
 ) -> anyhow::Result<()>
@@ -183,14 +188,14 @@ where
     }
 }
 
-/// Whom the handshake has shown the client to be.
+/// The client certificate's common name, from the handshake.
 fn client(stream: &TlsStream<TcpStream>) -> ClientCommonName {
     let certificates = stream.get_ref().1.peer_certificates();
     let first = certificates.and_then(|certificates| certificates.first());
     ClientCommonName(first.and_then(common_name).map(Into::into))
 }
 
-/// HTTP/2's streams run as tasks of the listener's.
+/// Runs HTTP/2 streams as tasks of the listener's tracker.
 #[derive(Clone)]
 struct TrackedExecutor(TaskTracker);
 

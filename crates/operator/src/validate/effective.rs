@@ -1,5 +1,4 @@
-//! The configuration that the servers get: what the resource's author wrote, and what the
-//! operator decides.
+//! The effective configuration of the servers: what the user wrote, completed by the operator.
 
 use std::time::Duration;
 
@@ -13,27 +12,27 @@ use rookery_config::load::Sources;
 use rookery_config::units::Period;
 use rookery_config::{Config, Drain};
 
-/// Where the servers find their configuration.
+/// Directory in which the servers find their configuration.
 pub(crate) const CONFIG_DIR: &str = "/etc/rookery";
 
-/// The sections that servers apply while they run.
+/// Sections that servers reload without a restart.
 const RELOADED: [&str; 2] = ["rooms", "limits"];
 
-/// The cookie's name where the configuration names none.
+/// Default name of the sticky cookie.
 const STICKY_COOKIE: &str = "rookery";
 
 /// What a new server may need to come up, on top of one drain, in a rollout of two servers.
 const STARTUP: Duration = Duration::from_secs(20);
 
-/// The configuration in its forms.
+/// The effective configuration, as text and parsed.
 pub(super) struct Effective {
     pub(super) config: Config,
     pub(super) text: String,
     pub(super) restart_text: String,
 }
 
-/// Writes the servers' configuration and reads it as they will; `None` where it has not the shape
-/// of one.
+/// Renders the configuration and parses it as the servers will; `None` if it does not have the
+/// shape of a configuration.
 pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effective> {
     let tree = tree(spec);
     let text = yaml::text(&tree);
@@ -59,7 +58,7 @@ pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effect
     }
 }
 
-/// Whether the ingress keeps clients by a cookie.
+/// Whether the ingress uses a cookie for sticky sessions.
 pub(super) fn is_sticky(spec: &RookerySpec) -> bool {
     spec.ingress.as_ref().is_some_and(|ingress| ingress.sticky)
 }

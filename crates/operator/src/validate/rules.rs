@@ -1,4 +1,4 @@
-//! What a resource may say, besides its configuration.
+//! Rules for the fields of a resource other than its configuration.
 
 use std::path::Path;
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub(super) fn check_name(name: &str, problems: &mut Problems) {
     }
 }
 
-/// What the resource says by itself.
+/// Checks the fields of the spec on their own.
 pub(super) fn check_spec(spec: &RookerySpec, problems: &mut Problems) {
     check_replicas(spec, problems);
     check_autoscaling(spec, problems);
@@ -89,7 +89,7 @@ pub(super) fn check_spec(spec: &RookerySpec, problems: &mut Problems) {
     );
 }
 
-/// The least and the most servers. Without Redis there is one, as its rooms are in its memory.
+/// Minimum and maximum number of servers. Without Redis it is one, because its rooms are in memory.
 pub(super) fn replicas(spec: &RookerySpec) -> (i32, i32) {
     let (least, most) = if has_redis(spec) { (2, 10) } else { (1, 1) };
     let (min, max) = spec.replicas.as_ref().map_or((None, None), |r| (r.min, r.max));
@@ -101,7 +101,7 @@ pub(super) fn replicas(spec: &RookerySpec) -> (i32, i32) {
     }
 }
 
-/// What the resource says and its configuration says otherwise.
+/// Checks the spec against the configuration.
 pub(super) fn check_against(spec: &RookerySpec, config: &Config, problems: &mut Problems) {
     let (wanted, limit) = (spec.autoscaling.connections_per_pod, config.limits.connections);
     if i64::from(wanted) > i64::from(limit) {
@@ -128,7 +128,7 @@ pub(super) fn check_against(spec: &RookerySpec, config: &Config, problems: &mut 
     }
 }
 
-/// What is probably not meant.
+/// Warnings about valid but probably unintended settings.
 pub(super) fn warnings(spec: &RookerySpec, config: &Config, max_replicas: i32) -> Vec<String> {
     let mut found = warnings::warnings(config);
     let polling = config.socketio.transports.contains(&Transport::Polling);

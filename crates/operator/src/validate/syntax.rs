@@ -1,5 +1,5 @@
-//! Names and labels as a cluster takes them: what it would refuse only when the objects are
-//! applied, one after the other, is refused before the first.
+//! Syntax of names and labels. Checks before anything is applied what the cluster would reject
+//! object by object.
 
 use std::collections::BTreeMap;
 

@@ -27,19 +27,19 @@ use super::{CertificateSet, PemPair, renew};
 use crate::custom_metrics::object_names::ObjectNames;
 use crate::names;
 
-/// How often it is looked whether something is due.
+/// Interval between checks whether a renewal is due.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// How long a failed write rests.
+/// Delay before a failed check is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Longest time that a request may take.
+/// Deadline of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What serves, and what clients are to trust.
+/// The certificate to serve, and the authorities that clients must trust.
 #[derive(Debug)]
 pub struct ServingCertificate {
-    /// The certificate with its key.
+    /// The certificate and its private key.
     pub key: Arc<CertifiedKey>,
     /// Every authority that is trusted, in PEM: an APIService's `caBundle`.
     pub bundle: String,
@@ -94,7 +94,7 @@ impl SecretController {
         }
     }
 
-    /// Publishes what the Secret has, and writes what is due.
+    /// Publishes the content of the Secret, and renews what is due.
     async fn check(&mut self, api: &Api<Secret>, secret: Option<&Secret>) -> anyhow::Result<()> {
         let set = secret.map(CertificateSet::from_secret).transpose().unwrap_or_else(|error| {
             warn!(%error, "the metrics API's certificates are damaged; making new ones");
@@ -122,7 +122,7 @@ impl SecretController {
         }
     }
 
-    /// Writes it, unless another replica was faster: then the watch brings what that one wrote.
+    /// Writes the set, unless another replica wrote first: the watch then delivers that one.
     async fn write(
         &self,
         api: &Api<Secret>,
