@@ -25,7 +25,9 @@ pub fn spawn(
     let main = {
         let name = name.clone();
         async move {
-            let main = async { drop(stop.run_until_cancelled(main).await) };
+            let main = async {
+                let _ = stop.run_until_cancelled(main).await;
+            };
             critical.watch(name, &stop, main).await;
         }
     };
