@@ -94,3 +94,40 @@ fn refuse(span: PublishSpan, error: PublishError) -> PublishError {
     span.refused(&error);
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::broker::BrokerParts;
+    use crate::rooms::local::tests::{publication, two_full_shards};
+    use crate::rooms::shard::ShardCommand;
+    use crate::rooms::statistics::RoomStatistics;
+    use crate::telemetry::latency::Latency;
+    use crate::telemetry::metrics::Metrics;
+    use crate::telemetry::trace::Tracer;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_publication_that_a_shard_has_no_room_for_is_refused_and_reaches_no_other() {
+        let (rooms, mut queues) = two_full_shards();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let latency = Latency::new(2, &Default::default(), "pod-test", &metrics);
+        let statistics = RoomStatistics::new(rooms.clone(), latency, TaskTracker::new());
+        let broker = Broker::new(BrokerParts {
+            rooms: rooms.clone(),
+            statistics,
+            backplane: None,
+            refuse_when_down: false,
+            metrics,
+            tracer: Tracer::off(),
+        });
+        assert!(rooms.try_deliver(publication()), "both queues are full now");
+        assert!(matches!(queues[0].try_recv(), Ok(ShardCommand::Publish(..))));
+        assert!(matches!(broker.try_publish(publication()), Err(TryPublishError::Full(_))));
+        assert_eq!(broker.publish(publication()).await, Err(PublishError::Overloaded));
+        assert!(queues[0].try_recv().is_err(), "nothing was delivered to the shard with room");
+    }
+}

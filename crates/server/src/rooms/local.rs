@@ -204,3 +204,6 @@ impl LocalRooms {
         reservation.send(&self.encode(publication), counted)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -32,7 +32,7 @@ impl ShardRooms {
         &self.membership
     }
 
-    pub(super) fn add(&mut self, member: Arc<Member>) {
+    pub(in crate::rooms) fn add(&mut self, member: Arc<Member>) {
         self.membership.add(member);
     }
 

@@ -5,21 +5,21 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// `redis-server` on a free port; killed when dropped.
-pub struct Server {
+pub struct RedisServer {
     port: u16,
     process: Option<Child>,
 }
 
-impl Server {
+impl RedisServer {
     /// A port that is free, with nothing on it yet.
     pub fn stopped() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Server { port: listener.local_addr().unwrap().port(), process: None }
+        RedisServer { port: listener.local_addr().unwrap().port(), process: None }
     }
 
     /// One that answers.
     pub async fn start() -> Self {
-        let mut server = Server::stopped();
+        let mut server = RedisServer::stopped();
         server.run().await;
         server
     }
@@ -70,6 +70,12 @@ impl Server {
         channels
     }
 
+    /// Publishes a message, as a server that is none of ours.
+    pub async fn publish(&self, channel: &str, message: &[u8]) {
+        let publish = redis::cmd("PUBLISH").arg(channel).arg(message).to_owned();
+        publish.query_async::<()>(&mut self.connection().await).await.unwrap();
+    }
+
     async fn numbers(&self, command: &str) -> Option<()> {
         let client = redis::Client::open(self.url()).unwrap();
         let connecting = client.get_multiplexed_async_connection();
@@ -79,7 +85,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
