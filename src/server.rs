@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use rookery_config::Config;
 use rookery_config::load::Sources;
 use rookery_ops::critical::CriticalTasks;
-use rookery_ops::readiness::Condition;
+use rookery_ops::readiness::Readiness;
 use rookery_server::broker::Broker;
 use rookery_server::gateway::{self, Sessions};
 use rookery_server::telemetry::trace::{TraceExport, Traces};
@@ -70,8 +70,7 @@ struct Server {
     sessions: Arc<Sessions>,
     broker: Broker,
     traces: TraceExport,
-    /// Whether the instance is ready as far as its drain is concerned.
-    draining: Condition,
+    readiness: Readiness,
     lifecycle: Lifecycle,
 }
 
@@ -95,7 +94,8 @@ impl Server {
     async fn serve(self, mut signals: Signals) {
         signals.first().await;
         let abort = CancellationToken::new();
-        self.draining.set(self.config.drain.keep_ready);
+        let ready = self.readiness.condition("draining", "this instance is about to stop");
+        ready.set(self.config.drain.keep_ready);
         self.broker.announce_shutdown(millis(SystemTime::now()));
         let order = || self.broker.drain_order();
         let drained = gateway::drain(&self.sessions, order, &abort);

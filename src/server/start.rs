@@ -75,7 +75,7 @@ impl Server {
         parts.spawn_all(sources, listeners)?;
         parts.announce(bound);
         Ok(Server {
-            draining: parts.readiness.condition("draining", "this instance is about to stop"),
+            readiness: parts.readiness,
             config: parts.config,
             sessions: parts.sessions,
             broker: parts.gateway.broker.clone(),

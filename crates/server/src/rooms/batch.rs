@@ -99,7 +99,7 @@ impl Batch {
     }
 
     /// How many publications it has.
-    pub fn len(&self) -> usize {
+    pub fn publications(&self) -> usize {
         self.publications.len()
     }
 
