@@ -35,6 +35,7 @@ if (options.build) build();
 const notes = [];
 const rows = ROWS.filter(wanted).filter(measurable).map(withSystems);
 const own = OWN.filter(wanted).filter(measurable);
+notes.push(...new Set(own.flatMap((one) => one.note ?? [])));
 const lines = await measureAll();
 if (lines.length === 0) throw new Error("nothing was measured");
 write(lines);
@@ -52,14 +53,17 @@ function measurable(row) {
 // The row with the systems that are measured in it.
 function withSystems(row) {
   const systems = row.systems.filter((system) => system !== "bare" || built(BARE_LOOP));
-  if (systems.length < row.systems.length) notes.push(`Not measured: the bare loop, ${row.name}.`);
+  const note = `Not measured, because ${BARE_LOOP} is missing: the bare loop.`;
+  if (systems.length < row.systems.length && !notes.includes(note)) notes.push(note);
   return { ...row, systems: against ? ["rookery", "before", ...systems.slice(1)] : systems };
 }
 
 function build() {
   const run = (program, args) => execFileSync(program, args, { cwd: ROOT, stdio: "inherit" });
   const cargo = (...args) => run("cargo", ["build", "--profile", "image", ...args]);
-  cargo(...(options.binary ? [] : ["--bin", "rookery"]), "--example", "bare_loop");
+  const targets = options.binary ? [] : ["--bin", "rookery"];
+  if (ROWS.some((row) => row.systems.includes("bare") && wanted(row))) targets.push("--example", "bare_loop");
+  if (targets.length > 0) cargo(...targets);
   if (OWN.some((one) => one.unmeasured && wanted(one))) {
     cargo("--bin", "rookery", "--features", "unmeasured", "--target-dir", "target/unmeasured");
   }
