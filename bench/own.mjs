@@ -1,13 +1,12 @@
-// Rookery compared with itself: a second shard, the cost of measuring latency, the cost of a scrape.
+// Rookery compared with itself: a second shard, the cost of measuring latency, the cost of a scrape,
+// probes during a flood of Redis messages.
 // Each entry measures once per round, and summarises all rounds in one line of the table.
 
-import { availableParallelism } from "node:os";
-
 import { median } from "./draw.mjs";
+import { FLOOD } from "./flood.mjs";
 import { ROWS } from "./rows.mjs";
-import { MEASURED, UNMEASURED, generate, start } from "./servers.mjs";
+import { CORES, MEASURED, UNMEASURED, generate, start } from "./servers.mjs";
 
-const cores = availableParallelism();
 const argsOf = (key) => ROWS.find((row) => row.key === key).args;
 
 /** Runs a row's load against a server with these options; returns the report. */
@@ -34,7 +33,7 @@ const shards = {
     const capacity = async (count) => {
       const server = await start.rookery({ cores: count === 1 ? "0" : "0,1", shards: count });
       try {
-        if (cores < 4) {
+        if (CORES < 4) {
           const report = await generate("1", [server], [...time, ...argsOf("hot-4")]);
           return count * report.deliveriesPerCpuSecond;
         }
@@ -51,7 +50,7 @@ const shards = {
   },
   line(rounds) {
     const ratio = median(rounds);
-    const how = cores < 4 ? "computed from the cost of a delivery" : "deliveries per second";
+    const how = CORES < 4 ? "computed from the cost of a delivery" : "deliveries per second";
     return line(this.key, `two shards against one, ${how}: ${ratio.toFixed(2)}×`, `${this.target}×`, ratio >= this.target);
   },
 };
@@ -134,4 +133,5 @@ export const OWN = [
   cost("hot-16", "16 in flight"),
   cost("rooms", "100 rooms of ten"),
   scrape,
+  ...FLOOD,
 ];

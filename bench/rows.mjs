@@ -1,10 +1,12 @@
 // What is measured, with which systems, and the target for Rookery.
 //
 // metric: selects the number of a report that the table shows.
+// systems: "before" is measured too, where run.mjs is given a second binary.
 // target: how Rookery's number must compare with Node's.
 
 export const SYSTEMS = {
   rookery: "Rookery",
+  before: "before",
   node: "Node socket.io",
   bare: "bare loop, one send(2) per delivery",
 };

@@ -4,16 +4,21 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { options } from "./options.mjs";
+
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+export const CORES = availableParallelism();
 const START_MS = 20_000;
 
-/** The server as it is released, and one that counts deliveries without measuring their latency. */
-export const MEASURED = "target/release/rookery";
-export const UNMEASURED = "target/unmeasured/release/rookery";
+/** The binary of the image, or the one given to measure instead. */
+export const MEASURED = options.binary ?? "target/image/rookery";
+/** A server that counts deliveries without measuring their latency. */
+export const UNMEASURED = "target/unmeasured/image/rookery";
+export const BARE_LOOP = "target/image/examples/bare_loop";
 
 // Runs a program on these cores, with as many open files as the system allows.
 function pinned(cores, program, args) {
@@ -37,7 +42,8 @@ async function freePort() {
   return port;
 }
 
-async function until(what, child, ready) {
+/** Waits until a program is ready. */
+export async function until(what, child, ready) {
   const deadline = Date.now() + START_MS;
   while (!(await ready())) {
     if (child.exitCode !== null) throw new Error(`${what} exited: ${child.output}`);
@@ -89,12 +95,14 @@ async function startNode({ cores, redis }) {
 
 async function startBare({ cores }) {
   const port = await freePort();
-  const child = pinned(cores, "target/release/examples/bare_loop", [`127.0.0.1:${port}`]);
+  const child = pinned(cores, BARE_LOOP, [`127.0.0.1:${port}`]);
   await until("the bare loop", child, () => child.output.includes("listening"));
   return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
 }
 
-export const start = { rookery: startRookery, node: startNode, bare: startBare, openFiles };
+const startBefore = (how) => startRookery({ ...how, program: options.against });
+
+export const start = { rookery: startRookery, before: startBefore, node: startNode, bare: startBare, openFiles };
 
 export async function startRedis(cores) {
   const port = await freePort();
@@ -103,11 +111,22 @@ export async function startRedis(cores) {
   return { url: `redis://127.0.0.1:${port}`, stop: () => stop(child) };
 }
 
+/** Starts a script of this folder. Its report is the JSON that it prints before it exits. */
+export function startScript(cores, script, args) {
+  const child = pinned(cores, process.execPath, [join("bench", script), ...args]);
+  const report = async () => {
+    await once(child, "close");
+    if (child.exitCode !== 0) throw new Error(`${script} failed: ${child.output}`);
+    return JSON.parse(child.output);
+  };
+  return { child, report, stop: () => stop(child) };
+}
+
 // Runs the generator and returns its report.
 export async function generate(cores, servers, args) {
   const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
   const file = join(folder, "report.json");
-  const child = pinned(cores, "target/release/rookery", [
+  const child = pinned(cores, MEASURED, [
     "bench",
     ...servers.flatMap((server) => ["--url", server.url]),
     ...["--pids", servers.map((server) => server.pid).join(",")],
