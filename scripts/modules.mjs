@@ -7,7 +7,6 @@ import { readFileSync } from "node:fs";
 const WIDTH = 1000;
 const TOP = 64;
 const GAP = 10;
-const LANE = 18;
 const SLOT = 11;
 
 const STYLE = `
@@ -38,17 +37,17 @@ ${right.svg}
 `);
 
 function drawCrates() {
-  const rows = crates.toReversed().map(({ name }, rank) => ({ name, rank, lines: [] }));
+  const rows = crates.toReversed().map(({ name }, rank) => ({ name, rank, note: "", lines: [] }));
   const arrows = crates.toReversed().flatMap(({ name, dependsOn }) => dependsOn.map((to) => ({ from: name, to })));
-  return draw("Crates", 16, 112, rows, name => (name === "rookery" ? "rookery (binary)" : name), merge(arrows, rows), "box");
+  return draw({ title: "Crates", x: 16, width: 112, lane: 12, boxClass: "box" }, rows, merge(arrows, rows));
 }
 
 /** The highest layer first; `auth` and what stands apart is drawn below the layers. */
 function drawServer() {
-  const listed = layers.map((names, index) => ({ names, rank: layers.length - index })).toReversed();
-  listed.push(...apart.map((name) => ({ names: [name], rank: layers.length + 1 })));
-  const rows = listed.flatMap(({ names, rank }) => names.map((name) => ({ name, rank, lines: wrap(files[name] ?? [], 56) })));
-  return draw("Layers of crates/server", 340, 372, rows, (name) => name, merge(imports, rows), "layer");
+  const listed = layers.map((names, index) => ({ names, rank: layers.length - index, note: `${index + 1}` })).toReversed();
+  listed.push(...apart.map((name) => ({ names: [name], rank: layers.length + 1, note: "apart" })));
+  const rows = listed.flatMap(({ names, rank, note }) => names.map((name) => ({ name, rank, note, lines: wrap(files[name] ?? [], 46) })));
+  return draw({ title: "Layers of crates/server", x: 340, width: 310, lane: 17, boxClass: "layer" }, rows, merge(imports, rows));
 }
 
 /** The arrows of a row in one order: by their start, the longest outside. */
@@ -61,7 +60,7 @@ function merge(arrows, rows) {
 }
 
 /** Boxes from top to bottom, and an arrow for each dependency in the lanes to their right. */
-function draw(title, x, width, rows, label, arrows, boxClass) {
+function draw({ title, x, width, lane: laneWidth, boxClass }, rows, arrows) {
   const svg = [`<text class="title" x="${x}" y="36">${title}</text>`];
   let y = TOP;
   for (const row of rows) {
@@ -70,12 +69,13 @@ function draw(title, x, width, rows, label, arrows, boxClass) {
     row.height = Math.max(30 + 15 * row.lines.length, 34, 8 + SLOT * ends);
     y += row.height + GAP;
     svg.push(`<rect class="${boxClass}" x="${x}" y="${row.y}" width="${width}" height="${row.height}" rx="5"/>`);
-    svg.push(`<text class="name" x="${x + 10}" y="${row.y + 21}">${label(row.name)}</text>`);
+    svg.push(`<text class="name" x="${x + 10}" y="${row.y + 21}">${row.name}</text>`);
+    svg.push(`<text class="files" text-anchor="end" x="${x + width - 10}" y="${row.y + 21}">${row.note}</text>`);
     row.lines.forEach((line, at) => svg.push(`<text class="files" x="${x + 10}" y="${row.y + 38 + 15 * at}">${line}</text>`));
   }
   const lanes = assign(arrows);
   arrows.forEach((arrow, index) => {
-    const lane = x + width + 22 + LANE * lanes[index];
+    const lane = x + width + 22 + laneWidth * lanes[index];
     const [from, to] = [port(rows[arrow.from], arrows, arrow, "from"), port(rows[arrow.to], arrows, arrow, "to")];
     const edge = x + width;
     svg.push(`<path class="${arrow.up ? "up" : "down"}" marker-end="url(#head)" d="M${edge} ${from}H${lane}V${to}H${edge + 1}"/>`);

@@ -159,10 +159,22 @@ fn a_dependency_on_a_higher_crate_is_found() {
 }
 
 #[test]
+fn the_scanner_reads_the_type_of_an_impl() {
+    let scan = scan(
+        "impl<'a, T: A<B>> Deref for a::Guard<'a, T> { fn deref() -> impl Fn() { fn inner() {} } }
+         impl<T> Pool<T> { const SIZE: usize = 1; }
+         fn free() -> impl Fn() { || () }
+         fn last() {}",
+    );
+    assert_eq!(scan.items[0], "Guard::deref");
+    assert_eq!(scan.items[2..], ["Pool::SIZE", "free", "last"]);
+}
+
+#[test]
 fn the_scanner_reads_names_and_lines() {
     let scan = scan("use a::{b, c as d};\n\nstruct S;\nimpl S {\n    fn f() {}\n}\n");
     let names: Vec<_> = scan.imports.iter().map(|import| import.name.as_deref()).collect();
     assert_eq!(names, [Some("b"), Some("d")]);
-    assert_eq!(scan.items, ["S", "f"]);
+    assert_eq!(scan.items, ["S", "S::f"]);
     assert_eq!((scan.functions[0].line, scan.functions[0].lines), (5, 1));
 }

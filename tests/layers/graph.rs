@@ -73,9 +73,8 @@ impl Crate {
         let declared: Vec<Module> = declared.collect();
         let named =
             |module: &Module| module.iter().any(|name| name == "tests" || name == "testing");
-        let is_test = |module: &Module| {
-            named(module) || declared.iter().any(|test| module.starts_with(test))
-        };
+        let is_test =
+            |module: &Module| named(module) || declared.iter().any(|test| module.starts_with(test));
         let tests: Vec<Module> = self.files.keys().filter(|m| is_test(m)).cloned().collect();
         self.tests = tests.iter().filter_map(|module| self.files.remove(module)).collect();
     }

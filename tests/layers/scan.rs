@@ -34,10 +34,13 @@ pub struct Scan {
     pub imports: Vec<Import>,
     /// Its functions.
     pub functions: Vec<Function>,
-    /// Names of the functions, types, traits, constants and statics that it defines.
+    /// Functions, types, traits, constants and statics that it defines, those of an `impl` as
+    /// `Type::name`.
     pub items: Vec<String>,
     /// Modules in other files that are declared under `#[cfg(test)]`.
     pub test_modules: Vec<String>,
+    /// The type of the `impl` that is being read.
+    owner: Option<String>,
 }
 
 /// Scans the text of a file.
@@ -75,6 +78,7 @@ impl Scan {
                 "pub" if group(tokens, at + 1, Delimiter::Parenthesis).is_some() => at + 2,
                 "use" if !is_punct(tokens, at + 1, '<') => self.read_use(tokens, at + 1, inline),
                 "mod" => self.read_module(tokens, at, inline),
+                "impl" => self.read_impl(tokens, at, inline),
                 "crate" | "self" | "super" if is_separator(tokens, at + 1) => {
                     let is_macro_path = at > 0 && is_punct(tokens, at - 1, '$');
                     let (path, end) = path(tokens, at);
@@ -101,7 +105,8 @@ impl Scan {
 
     fn read_item(&mut self, keyword: &str, tokens: &[TokenTree], at: usize) {
         let Some(TokenTree::Ident(name)) = tokens.get(at + 1) else { return };
-        self.items.push(name.to_string());
+        let owner = self.owner.iter().map(|owner| format!("{owner}::"));
+        self.items.push(format!("{}{name}", owner.collect::<String>()));
         if keyword != "fn" {
             return;
         }
@@ -117,6 +122,23 @@ impl Scan {
             let lines = body.span_close().end().line - line + 1;
             self.functions.push(Function { name: name.to_string(), line, lines });
         }
+    }
+
+    fn read_impl(&mut self, tokens: &[TokenTree], at: usize, inline: &mut Vec<String>) -> usize {
+        let is_body = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
+        let Some(body) = tokens[at..].iter().position(is_body) else { return at + 1 };
+        let header = &tokens[at + 1..at + body];
+        let for_type = header.iter().position(|t| matches!(t, TokenTree::Ident(i) if i == "for"));
+        let target = for_type.map_or_else(|| after_generics(header), |at| at + 1);
+        // Paths in the header may be imports.
+        self.walk(header.iter().cloned().collect(), inline);
+        let owner = path(header, target).0.pop();
+        let outer = std::mem::replace(&mut self.owner, owner);
+        if let TokenTree::Group(body) = &tokens[at + body] {
+            self.walk(body.stream(), inline);
+        }
+        self.owner = outer;
+        at + body + 1
     }
 
     fn read_module(&mut self, tokens: &[TokenTree], at: usize, inline: &mut Vec<String>) -> usize {
@@ -200,6 +222,20 @@ fn path(tokens: &[TokenTree], mut at: usize) -> (Vec<String>, usize) {
         at += 2;
     }
     (segments, at)
+}
+
+/// The position after `<…>` at the start.
+fn after_generics(tokens: &[TokenTree]) -> usize {
+    let mut depth = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == '<' => depth += 1,
+            TokenTree::Punct(punct) if punct.as_char() == '>' => depth -= 1,
+            _ if depth == 0 => return at,
+            _ => {}
+        }
+    }
+    tokens.len()
 }
 
 fn attribute(tokens: &[TokenTree], at: usize) -> Option<(&Group, usize)> {
