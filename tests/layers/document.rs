@@ -61,7 +61,7 @@ fn every_path_in_the_architecture_and_the_contributors_guide_exists() {
         let text = read(name);
         let is_path = |quote: &&str| {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-            quote.chars().all(plain) && (quote.contains('/') || quote.ends_with(".rs"))
+            quote.contains('/') && quote.chars().all(plain)
         };
         for path in quoted(&text).into_iter().filter(is_path) {
             // Names with a domain are labels and annotations.

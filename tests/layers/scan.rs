@@ -80,17 +80,9 @@ impl Scan {
                 "mod" => self.read_module(tokens, at, inline),
                 "impl" => self.read_impl(tokens, at, inline),
                 "crate" | "self" | "super" if is_separator(tokens, at + 1) => {
-                    let is_macro_path = at > 0 && is_punct(tokens, at - 1, '$');
                     let (path, end) = path(tokens, at);
-                    if !is_macro_path {
-                        let line = line(&tokens[at]);
-                        self.imports.push(Import {
-                            line,
-                            inline: inline.clone(),
-                            path,
-                            name: None,
-                        });
-                    }
+                    let line = line(&tokens[at]);
+                    self.imports.push(Import { line, inline: inline.clone(), path, name: None });
                     end
                 }
                 keyword @ ("fn" | "struct" | "enum" | "trait" | "type" | "const" | "static") => {
