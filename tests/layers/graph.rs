@@ -67,7 +67,7 @@ impl Crate {
 
     fn remove_tests(&mut self) {
         let declared = self.files.iter().flat_map(|(module, file)| {
-            let child = |name: &String| [&module[..], &[name.clone()]].concat();
+            let child = |name: &String| [&module[..], std::slice::from_ref(name)].concat();
             file.scan.test_modules.iter().map(child).collect::<Vec<_>>()
         });
         let declared: Vec<Module> = declared.collect();
@@ -137,7 +137,8 @@ impl Crate {
             }
             None => return None,
         }
-        while let Some(child) = path.first().map(|name| [&base[..], &[name.clone()]].concat())
+        while let Some(child) =
+            path.first().map(|name| [&base[..], std::slice::from_ref(name)].concat())
             && self.files.contains_key(&child)
         {
             base = child;
@@ -195,7 +196,7 @@ fn shortest_circle(next: &BTreeMap<Module, Vec<Edge>>, start: &Module) -> Option
         for way in ways {
             let at = way.last().map_or(start, |edge| &edge.to);
             for edge in next.get(at).into_iter().flatten() {
-                let way = [&way[..], &[edge.clone()]].concat();
+                let way = [&way[..], std::slice::from_ref(edge)].concat();
                 if edge.to == *start {
                     return Some(way);
                 }
