@@ -244,18 +244,7 @@ fn connect(
     let bridge = redis.bridge_in(&config.namespaces);
     let revision = std::env::var("ROOKERY_REVISION").ok();
     let rollout = revision.and_then(|r| RolloutState::parse(&r, millis(SystemTime::now())));
-    let Lifecycle { tracker, stop, stop_threads, critical, .. } = lifecycle;
-    let tasks = Tasks {
-        runtime: runtime_thread::spawn(
-            "backplane".to_owned(),
-            std::future::pending(),
-            stop_threads.clone(),
-            critical.clone(),
-        )?,
-        tracker: tracker.clone(),
-        shutdown: stop.clone(),
-        critical: critical.clone(),
-    };
+    let tasks = backplane_tasks(lifecycle)?;
     let backplane = BackplaneParts {
         config: redis.clone(),
         pod: shards.rooms.pod().clone(),
@@ -270,6 +259,23 @@ fn connect(
     let broker = Broker::new(parts);
     broker.spawn_inbound(inbound, tasks);
     Ok((broker, Some(backplane)))
+}
+
+/// What the backplane's tasks run on: a thread and runtime of their own.
+fn backplane_tasks(lifecycle: &Lifecycle) -> anyhow::Result<Tasks> {
+    let Lifecycle { tracker, stop, stop_threads, critical, .. } = lifecycle;
+    let runtime = runtime_thread::spawn(
+        "backplane".to_owned(),
+        std::future::pending(),
+        stop_threads.clone(),
+        critical.clone(),
+    )?;
+    Ok(Tasks {
+        runtime,
+        tracker: tracker.clone(),
+        shutdown: stop.clone(),
+        critical: critical.clone(),
+    })
 }
 
 fn namespaces(config: &Config) -> Vec<Arc<str>> {

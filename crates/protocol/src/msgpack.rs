@@ -124,13 +124,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Result<Data, WireError> {
-        if depth > MAX_DEPTH {
-            return Err(WireError::Deep);
-        }
-        self.values += 1;
-        if self.values > MAX_VALUES {
-            return Err(WireError::Large);
-        }
+        self.enter(depth)?;
         Ok(match self.byte()? {
             n @ 0x00..=0x7f => Data::Number(n.into()),
             n @ 0x80..=0x8f => self.map(usize::from(n & 0x0f), depth)?,
@@ -173,6 +167,15 @@ impl<'a> Reader<'a> {
             n @ 0xe0..=0xff => Data::Number(i8::from_be_bytes([n]).into()),
             0xc1 => return Err(WireError::Type),
         })
+    }
+
+    /// Counts a value, and checks the bounds on depth and count.
+    fn enter(&mut self, depth: usize) -> Result<(), WireError> {
+        if depth > MAX_DEPTH {
+            return Err(WireError::Deep);
+        }
+        self.values += 1;
+        if self.values > MAX_VALUES { Err(WireError::Large) } else { Ok(()) }
     }
 
     /// Reads a length of 1, 2 or 4 bytes, for a `width` of 0, 1 or 2.

@@ -79,7 +79,7 @@ impl Broker {
         let of_a_peer = |pod: &str| {
             self.parts.backplane.as_ref().is_some_and(|b| b.peers().iter().any(|peer| peer == pod))
         };
-        self.pod().owns(room) || MemberId::pod_of(room).is_some_and(of_a_peer)
+        MemberId::is_of(room, self.pod()) || MemberId::pod_of(room).is_some_and(of_a_peer)
     }
 
     /// Adds a member of this shard that its namespace accepted. Gives what must be waited for

@@ -1,7 +1,8 @@
 //! What flows through the server: publications, and the names by which rooms and members are
 //! addressed.
 
-pub mod member_id;
+pub mod id_source;
+mod member_id;
 mod pod_id;
 mod publication;
 mod receipt;

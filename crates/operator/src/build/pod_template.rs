@@ -183,7 +183,7 @@ fn group(v: &Validated) -> String {
     }
 }
 
-/// What tells a server which rollout it is of: see docs/architecture.md, "Turns in a rollout".
+/// What tells a server which rollout it is of: see docs/architecture.md, "Drain order in a rollout".
 fn revision(v: &Validated) -> [EnvVar; 3] {
     let field = |name: &str, path: &str| EnvVar {
         name: name.to_owned(),

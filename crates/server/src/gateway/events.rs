@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use super::client::Client;
 use super::event_queue::{Event, Push, Step};
 use crate::broker::TryPublishError;
-use crate::message::member_id::next_number;
+use crate::message::id_source::next_number;
 use crate::message::{Publication, PublishError, Source};
 use crate::rooms::local::Wait;
 use crate::telemetry::metrics::Rejected;

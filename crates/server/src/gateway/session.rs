@@ -18,7 +18,7 @@ use super::state::Gateway;
 use super::{connect_error, events};
 use crate::connection::outbox::{Ending, Outbox};
 use crate::connection::stream::{EngineHooks, PacketAction};
-use crate::message::member_id::random_id;
+use crate::message::id_source::random_id;
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_config::Transport;
 use rookery_ops::throttle::limited;

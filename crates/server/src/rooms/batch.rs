@@ -99,7 +99,7 @@ impl Batch {
     }
 
     /// How many publications it has.
-    pub fn publications(&self) -> usize {
+    pub fn publication_count(&self) -> usize {
         self.publications.len()
     }
 

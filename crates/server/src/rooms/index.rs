@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::interest::Interest;
-use crate::message::{PodId, Publication, RoomKey};
+use crate::message::{MemberId, PodId, Publication, RoomKey};
 use crate::telemetry::metrics::Metrics;
 use rookery_protocol::Room;
 
@@ -101,7 +101,7 @@ impl RoomIndex {
     }
 
     fn shards_of(&self, namespace: &Arc<str>, room: &Room) -> ShardSet {
-        if self.pod.owns(room) {
+        if MemberId::is_of(room, &self.pod) {
             return self.all_shards;
         }
         // A borrowed key would need an unstable lookup; two reference counts are cheap.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::connection::outbox::Outbox;
 use crate::message::MemberId;
-use crate::message::member_id::next_number;
+use crate::message::id_source::next_number;
 
 /// How a member is dismissed: its client does not come back by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

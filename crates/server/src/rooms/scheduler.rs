@@ -122,7 +122,7 @@ impl BatchScheduler {
             for key in batch.order_keys() {
                 self.running.remove(&key);
             }
-            self.backlog -= batch.publications();
+            self.backlog -= batch.publication_count();
             self.ended = true;
         } else {
             self.under_way.push_back(batch);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::message::PodId;
+use crate::message::{MemberId, PodId};
 use rookery_protocol::Room;
 
 /// A room without a delivery for this long loses its series: as long as Prometheus looks back.
@@ -157,7 +157,7 @@ impl TopRooms {
     /// Whether `room` is the id of one of the pod's members. Ids come and go with the clients, so
     /// none gets a series.
     pub fn is_member_id(&self, room: &str) -> bool {
-        self.pod.owns(room)
+        MemberId::is_of(room, &self.pod)
     }
 
     /// Makes `busiest` and the pinned rooms the current selection. The caller holds the lock, so
