@@ -56,9 +56,8 @@ pub fn run(
         tokio::select! {
             () = server.serve(signals) => Ok(()),
             failure = critical.failed() => {
-                let failure = anyhow::Error::from(failure);
-                tracing::error!("{failure:#}: the process ends, as it cannot serve without it");
-                Err(failure)
+                tracing::error!(error = %failure, "a critical part of the server failed; exiting");
+                Err(failure.into())
             }
         }
     })

@@ -405,11 +405,11 @@ async fn losing_and_regaining_redis_is_logged() {
     let redis = Redis::start().await;
     let server = Rookery::start(&format!("redis: {{ url: '{}' }}\n", redis.url())).await;
     let mut member = Member::connect(&server).await;
-    let back = "Redis is there, with all subscriptions";
+    let back = "Redis is connected and all rooms are subscribed";
     line(&server, back).await;
     member.join("room").await;
     redis.kill_connections().await;
-    line(&server, "Redis is away: other instances are not reached").await;
+    line(&server, "Redis is not connected: other instances are not reached").await;
     until("it is back", async || said(&server, back).len() > 1).await;
     let told = said(&server, back).pop().unwrap();
     assert_eq!((&told["channels"], &told["unsent"]), (&1.into(), &0.into()), "{told}");

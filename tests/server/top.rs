@@ -241,7 +241,9 @@ async fn without_a_terminal_top_prints_one_table() {
     assert_eq!((text.lines().count(), document["rooms"][0]["members"].as_u64()), (1, Some(2)));
     let other = piped(&["--api", &api, "--namespace", "/other", "--once"]).await;
     assert_eq!(other.status.code(), Some(1));
-    assert!(String::from_utf8(other.stderr).unwrap().contains("No namespace `/other`"));
+    assert!(
+        String::from_utf8(other.stderr).unwrap().contains("Namespace `/other` is not configured")
+    );
 }
 
 #[tokio::test]
