@@ -1,6 +1,6 @@
 # What one types here. `make` alone lists it.
 
-# `make run PROFILE=release` builds the fast server, which takes some minutes the first time.
+# `make run PROFILE=release` builds the optimized server: about 6 minutes the first time.
 PROFILE = dev
 SERVER = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/rookery
 ARGS =
@@ -16,6 +16,7 @@ help:
 	@echo 'make fuzz    fuzz what reads bytes from outside'
 
 run:
+	@SERVER=$(SERVER) PROFILE=$(PROFILE) scripts/announce_build.sh
 	@cargo build --locked --profile $(PROFILE) --bin rookery
 	@SERVER=$(SERVER) scripts/run.sh $(ARGS)
 

@@ -1,4 +1,4 @@
-// The table and the picture.
+// Draws the table and the bar chart of the results.
 
 import { SYSTEMS } from "./rows.mjs";
 
@@ -14,12 +14,15 @@ const count = (number) =>
 const shown = (number, row) =>
   !Number.isFinite(number) ? "" : row.unit ? `${number.toFixed(1)} ${row.unit}` : count(number);
 
-// From rounds of reports to one line: medians, and the median of the rounds' ratios to Node.
+// Summarises the reports of all rounds in one line: medians, and the median of each round's ratios to
+// Node and to "before".
 export function summarise(row, rounds) {
   const of = (system, number) => median(rounds.map((round) => round[system] && number(round[system])));
   const values = Object.fromEntries(row.systems.map((system) => [system, of(system, row.metric)]));
-  const ratio = median(rounds.map((round) => row.metric(round.rookery) / row.metric(round.node)));
-  const line = { row, values, ratio, met: true, wanted: "" };
+  const ratiosTo = (system) => rounds.map((round) => row.metric(round.rookery) / row.metric(round[system]));
+  const ratio = median(ratiosTo("node"));
+  const toBefore = row.systems.includes("before") ? ratiosTo("before") : [];
+  const line = { row, values, ratio, toBefore, met: true, wanted: "" };
   if (typeof row.target === "number") {
     line.wanted = `${row.target}×`;
     line.met = ratio >= row.target;
@@ -28,7 +31,9 @@ export function summarise(row, rounds) {
     line.met = values.rookery <= row.target.most && ratio < 1;
   }
   if (row.latency) {
-    line.p99 = Object.fromEntries(row.systems.map((system) => [system, of(system, (r) => r.latency.p99Ms)]));
+    const p99 = (system) => `${of(system, (report) => report.latency.p99Ms).toFixed(2)} ms`;
+    const cells = Object.fromEntries(row.systems.map((system) => [system, p99(system)]));
+    line.details = [{ name: "p99, publication to receipt", cells }];
     const p99Ratio = median(rounds.map((r) => r.rookery.latency.p99Ms / r.node.latency.p99Ms));
     line.wanted += ", p99 not above Node's";
     line.met &&= p99Ratio <= 1;
@@ -36,39 +41,54 @@ export function summarise(row, rounds) {
   return line;
 }
 
+// A column for each system, and for "before" only where it was measured.
+function systemsOf(lines) {
+  const before = lines.some((line) => line.row.systems.includes("before") || line.details?.[0].cells.before);
+  return Object.keys(SYSTEMS).filter((system) => system !== "before" || before);
+}
+
+// The median of the rounds' ratios, and their range: the noise that it must be read with.
+function spread(ratios) {
+  if (ratios.length === 0) return "";
+  const [least, most] = [Math.min(...ratios), Math.max(...ratios)];
+  return `${median(ratios).toFixed(2)}× (${least.toFixed(2)} to ${most.toFixed(2)})`;
+}
+
 export function table(lines, facts) {
+  const systems = systemsOf(lines);
+  const before = systems.includes("before");
+  const row = (name, cells, toBefore, ...rest) =>
+    `| ${[name, ...cells, ...(before ? [toBefore] : []), ...rest].join(" | ")} |`;
   const out = [
     "# Measurements",
     "",
     `${facts.date}. ${facts.versions}. ${facts.machine}. ${facts.method}`,
     "",
-    "Deliveries for each second of the server's CPU time (user and kernel), unless said otherwise.",
+    "Deliveries per second of the server's CPU time (user and kernel), unless stated otherwise.",
     "",
-    "| What | Rookery | Node socket.io | bare loop | Rookery / Node | wanted | |",
-    "|---|--:|--:|--:|--:|---|---|",
+    row("Load", systems.map((system) => SYSTEMS[system].split(",")[0]), "Rookery / before", "Rookery / Node", "target", "met"),
+    `|---|${"--:|".repeat(systems.length + (before ? 2 : 1))}---|---|`,
   ];
   for (const line of lines) {
-    const { row, values } = line;
-    const cells = Object.keys(SYSTEMS).map((system) => shown(values[system], row));
+    const cells = systems.map((system) => shown(line.values[system], line.row));
     const ratio = Number.isFinite(line.ratio) ? `${line.ratio.toFixed(2)}×` : "";
-    out.push(`| ${[row.name, ...cells, ratio, line.wanted, line.met ? "yes" : "**no**"].join(" | ")} |`);
-    if (line.p99) {
-      const p99 = Object.keys(SYSTEMS).map((system) =>
-        Number.isFinite(line.p99[system]) ? `${line.p99[system].toFixed(2)} ms` : "",
-      );
-      out.push(`| ${["… p99, publication to receipt", ...p99, "", "", ""].join(" | ")} |`);
+    const met = line.wanted && (line.met ? "yes" : "**no**");
+    out.push(row(line.row.name, cells, spread(line.toBefore ?? []), ratio, line.wanted, met));
+    for (const detail of line.details ?? []) {
+      const cells = systems.map((system) => detail.cells[system] ?? "");
+      out.push(row(`… ${detail.name}`, cells, "", "", "", ""));
     }
   }
   out.push("", ...facts.notes.flatMap((note) => [note, ""]));
-  out.push("The bare loop is one epoll loop that does nothing but one send(2) for each delivery.", "");
+  out.push("The bare loop is one epoll loop that makes one send(2) for each delivery and does nothing else.", "");
   out.push("![Deliveries per CPU second](deliveries.svg)", "");
   return out.join("\n");
 }
 
-const COLOURS = { rookery: "#0f766e", node: "#94a3b8", bare: "#d97706" };
+const COLOURS = { rookery: "#0f766e", before: "#5eead4", node: "#94a3b8", bare: "#d97706" };
 const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 
-// Bars of deliveries per CPU second, a group for each row that counts them.
+// A bar chart of deliveries per CPU second, with a group for each row in this unit.
 export function picture(lines, facts) {
   const groups = lines.filter((line) => !line.row.unit && line.row.systems.length > 0);
   const most = Math.max(...groups.flatMap((line) => Object.values(line.values).filter(Number.isFinite)));
@@ -82,7 +102,7 @@ export function picture(lines, facts) {
     for (const system of row.systems) {
       if (!Number.isFinite(values[system])) continue;
       const length = Math.max(scale(values[system]), 1).toFixed(1);
-      const note = system === "rookery" ? `  ${ratio.toFixed(1)}× Node` : "";
+      const note = system === "rookery" && Number.isFinite(ratio) ? `  ${ratio.toFixed(1)}× Node` : "";
       parts.push(
         `<rect x="${left}" y="${y}" width="${length}" height="${bar - 3}" rx="2" fill="${COLOURS[system]}"/>`,
         `<text x="${left + Number(length) + 6}" y="${y + bar - 6}" font-size="11">${count(values[system])}${note}</text>`,
@@ -91,10 +111,10 @@ export function picture(lines, facts) {
     }
     y += 24;
   }
-  const key = Object.entries(SYSTEMS).map(
-    ([system, name], i) =>
+  const key = systemsOf(lines).map(
+    (system, i) =>
       `<rect x="${left + i * 150}" y="${y - 8}" width="12" height="12" rx="2" fill="${COLOURS[system]}"/>` +
-      `<text x="${left + i * 150 + 18}" y="${y + 2}" font-size="11">${escape(name)}</text>`,
+      `<text x="${left + i * 150 + 18}" y="${y + 2}" font-size="11">${escape(SYSTEMS[system])}</text>`,
   );
   const caption = `${facts.date} · ${facts.versions} · ${facts.machine}`;
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y + 50}" viewBox="0 0 ${width} ${y + 50}" font-family="system-ui, sans-serif" font-size="13" fill="#0f172a">

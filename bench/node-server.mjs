@@ -1,5 +1,5 @@
-// A Socket.IO server on Node with the events that `rookery bench` speaks: join, leave, publish,
-// and POST /api/publish. Prints one line when it listens.
+// A Socket.IO server on Node with the events that `rookery bench` uses: join, leave and publish, and
+// with POST /api/publish. Prints one line when it listens.
 //
 //   node node-server.mjs --port 3000 [--redis redis://127.0.0.1:6379]
 
@@ -30,18 +30,18 @@ if (values.redis) {
 }
 
 io.on("connection", (socket) => {
-  const answer = (event, ack, payload) => ack?.({ status: "SUCCESS", event, payload });
+  const acknowledge = (event, ack, payload) => ack?.({ status: "SUCCESS", event, payload });
   socket.on("join", async (request, ack) => {
     await socket.join(request.room);
-    answer("join", ack, request);
+    acknowledge("join", ack, request);
   });
   socket.on("leave", async (request, ack) => {
     await socket.leave(request.room);
-    answer("leave", ack, request);
+    acknowledge("leave", ack, request);
   });
   socket.on("publish", (request, ack) => {
     io.to(request.room).emit(request.event, request.data);
-    answer("publish", ack, request);
+    acknowledge("publish", ack, request);
   });
 });
 
@@ -59,8 +59,8 @@ function publishByHttp(request, response) {
   request.on("end", () => {
     const { room, event, args } = JSON.parse(Buffer.concat(chunks));
     io.to(room).emit(event, ...args);
-    const answer = JSON.stringify({ id: "", scope: "local", members: 0 });
-    response.writeHead(200, { "content-type": "application/json", "content-length": answer.length });
-    response.end(answer);
+    const body = JSON.stringify({ id: "", scope: "local", members: 0 });
+    response.writeHead(200, { "content-type": "application/json", "content-length": body.length });
+    response.end(body);
   });
 }

@@ -1,16 +1,15 @@
-// Rookery against itself: two shards, what the latency costs, what a scrape costs. Each entry
-// measures once a round, and makes a line of the table from all rounds.
-
-import { availableParallelism } from "node:os";
+// Rookery compared with itself: a second shard, the cost of measuring latency, the cost of a scrape,
+// probes during a flood of Redis messages.
+// Each entry measures once per round, and summarises all rounds in one line of the table.
 
 import { median } from "./draw.mjs";
+import { FLOOD } from "./flood.mjs";
 import { ROWS } from "./rows.mjs";
-import { MEASURED, UNMEASURED, generate, start } from "./servers.mjs";
+import { CORES, MEASURED, UNMEASURED, generate, start } from "./servers.mjs";
 
-const cores = availableParallelism();
 const argsOf = (key) => ROWS.find((row) => row.key === key).args;
 
-/** A server with these options under a row's load; its report. */
+/** Runs a row's load against a server with these options; returns the report. */
 async function under(row, time, options) {
   const server = await start.rookery({ cores: "0", ...options });
   try {
@@ -24,9 +23,9 @@ function line(key, name, wanted, met) {
   return { row: { key, name, systems: [] }, values: {}, ratio: NaN, wanted, met };
 }
 
-// How much more two shards on two cores carry than one on one. With four cores two generators
-// have cores of their own, and it is deliveries that are compared. With fewer, the generator shares
-// the second shard's core, so it is what both cores would carry at the measured cost of a delivery.
+// The throughput of two shards on two cores, compared with one shard on one core. With four cores or
+// more, two generators have cores of their own, and deliveries are compared. With fewer, the generator
+// shares the second shard's core, so the throughput is computed from the cost of a delivery.
 const shards = {
   key: "shards",
   target: 1.7,
@@ -34,7 +33,7 @@ const shards = {
     const capacity = async (count) => {
       const server = await start.rookery({ cores: count === 1 ? "0" : "0,1", shards: count });
       try {
-        if (cores < 4) {
+        if (CORES < 4) {
           const report = await generate("1", [server], [...time, ...argsOf("hot-4")]);
           return count * report.deliveriesPerCpuSecond;
         }
@@ -51,13 +50,13 @@ const shards = {
   },
   line(rounds) {
     const ratio = median(rounds);
-    const how = cores < 4 ? "computed from the cost of a delivery" : "deliveries a second";
+    const how = CORES < 4 ? "computed from the cost of a delivery" : "deliveries per second";
     return line(this.key, `two shards against one, ${how}: ${ratio.toFixed(2)}×`, `${this.target}×`, ratio >= this.target);
   },
 };
 
-// CPU time of a delivery when each is measured (sampleEvery: 1, the default), against a build that
-// counts deliveries and measures none. In turns of one after the other, so that a slow spell meets both.
+// The CPU time of a delivery whose latency is measured (sampleEvery: 1, the default), compared with a
+// build that only counts deliveries. Both alternate, so that a slow phase of the machine affects both.
 const cost = (row, name) => ({
   key: `latency-${row}`,
   target: 1.03,
@@ -71,13 +70,13 @@ const cost = (row, name) => ({
   line(rounds) {
     const ratio = median(rounds);
     const spread = `${Math.min(...rounds).toFixed(3)} to ${Math.max(...rounds).toFixed(3)}`;
-    const said = `CPU of a delivery, each measured against none, ${name}: ${ratio.toFixed(3)}× (${spread})`;
-    return line(this.key, said, `≤ ${this.target}×`, ratio <= this.target);
+    const text = `CPU time of a delivery, all measured against none, ${name}: ${ratio.toFixed(3)}× (${spread})`;
+    return line(this.key, text, `≤ ${this.target}×`, ratio <= this.target);
   },
 });
 
-// Scrapes of a server with as many connections and rooms as the limit of open files allows, under
-// load: how long they take, and what they do to the deliveries.
+// Scrapes a server under load, with as many connections and rooms as the limit of open files allows:
+// how long a scrape takes, and how much it delays deliveries.
 const scrape = {
   key: "scrape",
   most: 50,
@@ -118,13 +117,13 @@ const scrape = {
     const [middle, high] = [median(took), took[Math.floor(took.length * 0.99)]];
     const p99 = (key) => median(rounds.map((round) => round[key])).toFixed(1);
     const count = (n) => n.toLocaleString("en-US");
-    const said =
-      `a scrape with ${count(clients)} connections in ${count(rooms)} rooms, 2,000 publications a second: ` +
+    const text =
+      `a scrape with ${count(clients)} connections in ${count(rooms)} rooms, 2,000 publications per second: ` +
       `${middle.toFixed(1)} ms, p99 ${high.toFixed(1)} ms; p99 of deliveries ${p99("scraped")} ms, ` +
       `without scrapes ${p99("quiet")} ms`;
     const delayed = median(rounds.map((round) => round.scraped / round.quiet));
     const met = high < this.most && delayed < this.delay;
-    return line(this.key, said, `p99 < ${this.most} ms, deliveries' p99 < ${this.delay}×`, met);
+    return line(this.key, text, `p99 < ${this.most} ms, deliveries' p99 < ${this.delay}×`, met);
   },
 };
 
@@ -134,4 +133,5 @@ export const OWN = [
   cost("hot-16", "16 in flight"),
   cost("rooms", "100 rooms of ten"),
   scrape,
+  ...FLOOD,
 ];

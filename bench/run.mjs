@@ -1,87 +1,104 @@
 // Measures Rookery against a Node Socket.IO server and a bare epoll loop, and writes the table and
-// the picture to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for one row.
+// the chart to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for some rows.
 //
 //   node bench/run.mjs [--rounds 5] [--seconds 10] [--only hot-4,rooms] [--no-build] [--check]
+//                      [--binary PATH] [--against PATH] [--out FOLDER]
 //
-// Every server runs on core 0 alone, the generator (and Redis) on core 1. Within a round each row is
-// measured for every system in turn, each time on a fresh server; a ratio is the median of the
-// rounds' ratios. With --check the exit code is 1 when a target is missed.
+// Every server is pinned to core 0, the generator (and Redis) to core 1. Within a round, each row is
+// measured for every system in turn, each time with a new server; a ratio is the median of the rounds'
+// ratios. With --check the exit code is 1 when a target is missed.
+//
+// --binary (or ROOKERY_BENCH_BINARY) measures that binary instead of building the image's. --against
+// measures a second Rookery binary in turn, as "before".
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { availableParallelism, cpus, release } from "node:os";
-import { parseArgs } from "node:util";
+import { cpus, release } from "node:os";
+import { join } from "node:path";
 
 import { picture, summarise, table } from "./draw.mjs";
+import { options } from "./options.mjs";
 import { OWN } from "./own.mjs";
 import { ROWS } from "./rows.mjs";
-import { ROOT, generate, start, startRedis } from "./servers.mjs";
+import { BARE_LOOP, CORES, MEASURED, ROOT, UNMEASURED, generate, start, startRedis } from "./servers.mjs";
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "10" },
-    only: { type: "string" },
-    "no-build": { type: "boolean", default: false },
-    check: { type: "boolean", default: false },
-  },
-});
-const rounds = Number(options.rounds);
-const time = ["--duration", `${Number(options.seconds)}s`, "--warmup", "2s"];
-const cores = availableParallelism();
-const wanted = (row) => !options.only || options.only.split(",").includes(row.key);
+const { rounds, seconds, wanted, against } = options;
+const time = ["--duration", `${seconds}s`, "--warmup", "2s"];
 const present = (program) => spawnSync(program, ["--version"]).status === 0;
+const built = (program) => existsSync(join(ROOT, program));
 const say = (text) => process.stderr.write(`${text}\n`);
 
-if (cores < 2) throw new Error("two cores are needed: one for the server, one for the generator");
-if (!present("taskset")) throw new Error("taskset is needed: install util-linux");
-if (!options["no-build"]) build();
+if (CORES < 2) throw new Error("the benchmark needs two cores: one for the server, one for the generator");
+if (!present("taskset")) throw new Error("the benchmark needs taskset: install util-linux");
+if (options.build) build();
 
 const notes = [];
-const rows = ROWS.filter(wanted).filter((row) => {
-  if (!row.instances || present("redis-server")) return true;
-  notes.push(`Not measured, for want of redis-server: ${row.name}.`);
-  return false;
-});
+const rows = ROWS.filter(wanted).filter(measurable).map(withSystems);
+const own = OWN.filter(wanted).filter(measurable);
+notes.push(...new Set(own.flatMap((one) => one.note ?? [])));
 const lines = await measureAll();
 if (lines.length === 0) throw new Error("nothing was measured");
 write(lines);
 if (options.check && lines.some((line) => !line.met)) process.exitCode = 1;
 
+// Whether what a row needs is installed and built; notes what is missing.
+function measurable(row) {
+  const missing = [];
+  if ((row.instances || row.redis) && !present("redis-server")) missing.push("redis-server");
+  if (row.unmeasured && !built(UNMEASURED)) missing.push(UNMEASURED);
+  if (missing.length > 0) notes.push(`Not measured, because ${missing[0]} is missing: ${row.name ?? row.key}.`);
+  return missing.length === 0;
+}
+
+// The row with the systems that are measured in it.
+function withSystems(row) {
+  const systems = row.systems.filter((system) => system !== "bare" || built(BARE_LOOP));
+  const note = `Not measured, because ${BARE_LOOP} is missing: the bare loop.`;
+  if (systems.length < row.systems.length && !notes.includes(note)) notes.push(note);
+  return { ...row, systems: against ? ["rookery", "before", ...systems.slice(1)] : systems };
+}
+
 function build() {
   const run = (program, args) => execFileSync(program, args, { cwd: ROOT, stdio: "inherit" });
-  run("cargo", ["build", "--release", "--bin", "rookery", "--example", "bare_loop"]);
+  const cargo = (...args) => run("cargo", ["build", "--profile", "image", ...args]);
+  const targets = options.binary ? [] : ["--bin", "rookery"];
+  if (ROWS.some((row) => row.systems.includes("bare") && wanted(row))) targets.push("--example", "bare_loop");
+  if (targets.length > 0) cargo(...targets);
   if (OWN.some((one) => one.unmeasured && wanted(one))) {
-    const apart = ["--features", "unmeasured", "--target-dir", "target/unmeasured"];
-    run("cargo", ["build", "--release", "--bin", "rookery", ...apart]);
+    cargo("--bin", "rookery", "--features", "unmeasured", "--target-dir", "target/unmeasured");
   }
   if (!existsSync(new URL("node_modules", import.meta.url))) run("npm", ["ci", "--prefix", "bench"]);
 }
 
 async function measureAll() {
-  const measured = new Map(rows.map((row) => [row, []]));
-  const own = new Map(OWN.filter(wanted).map((one) => [one, []]));
+  const measured = new Map([...rows, ...own].map((row) => [row, []]));
   for (let round = 1; round <= rounds; round++) {
     for (const row of rows) {
       const reports = {};
-      for (const system of row.systems) {
+      // Every second round in the opposite order, so that no system always runs first.
+      for (const system of round % 2 ? row.systems : row.systems.toReversed()) {
         reports[system] = await measure(row, system);
         say(`round ${round}, ${row.key}, ${system}: ${Math.round(row.metric(reports[system]))}`);
       }
       measured.get(row).push(reports);
     }
-    for (const [one, measured] of own) {
-      measured.push(await one.measure(time));
-      say(`round ${round}, ${one.line(measured).row.name}`);
+    for (const one of own) {
+      measured.get(one).push(await one.measure(time, options));
+      const { row, details = [] } = one.line(measured.get(one));
+      say([`round ${round}, ${row.name}`, ...details.map(describe)].join("\n  "));
     }
   }
   return [
     ...rows.map((row) => summarise(row, measured.get(row))),
-    ...[...own].map(([one, measured]) => one.line(measured)),
+    ...own.map((one) => one.line(measured.get(one))),
   ];
 }
 
-// One system under one row's load.
+function describe({ name, cells }) {
+  return `${name}: ${Object.values(cells).join("; before: ")}`;
+}
+
+// Measures one system under one row's load.
 async function measure(row, system) {
   const redis = row.instances ? await startRedis("1") : undefined;
   const servers = [];
@@ -97,21 +114,20 @@ async function measure(row, system) {
 }
 
 function write(lines) {
-  const rookery = execFileSync("target/release/rookery", ["--version"], { cwd: ROOT, encoding: "utf8" }).trim();
+  const rookery = execFileSync(MEASURED, ["--version"], { cwd: ROOT, encoding: "utf8" }).trim();
   const socketio = JSON.parse(readFileSync(new URL("node_modules/socket.io/package.json", import.meta.url)));
   const facts = {
     date: new Date().toISOString().slice(0, 10),
     versions: `${rookery}, Node ${process.versions.node}, socket.io ${socketio.version}`,
-    machine: `${cpus()[0].model.trim()}, ${cores} cores, Linux ${release()}`,
-    method: `${rounds} rounds of ${options.seconds} s; medians.`,
+    machine: `${cpus()[0].model.trim()}, ${CORES} cores, Linux ${release()}`,
+    method: `${rounds} rounds of ${seconds} s; medians.`,
     notes,
   };
-  const results = new URL("results/", import.meta.url);
-  mkdirSync(results, { recursive: true });
+  mkdirSync(options.out, { recursive: true });
   const markdown = table(lines, facts);
-  writeFileSync(new URL("README.md", results), markdown);
+  writeFileSync(join(options.out, "README.md"), markdown);
   if (lines.some((line) => Number.isFinite(line.values.rookery) && !line.row.unit)) {
-    writeFileSync(new URL("deliveries.svg", results), picture(lines, facts));
+    writeFileSync(join(options.out, "deliveries.svg"), picture(lines, facts));
   }
   process.stdout.write(`${markdown}\n`);
 }

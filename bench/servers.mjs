@@ -1,30 +1,35 @@
-// Starting and stopping what is measured.
+// Starts and stops the servers that are measured.
 
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { options } from "./options.mjs";
+
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+export const CORES = availableParallelism();
 const START_MS = 20_000;
 
-/** The server as it is, and one that counts deliveries without measuring them. */
-export const MEASURED = "target/release/rookery";
-export const UNMEASURED = "target/unmeasured/release/rookery";
+/** The binary of the image, or the one given to measure instead. */
+export const MEASURED = options.binary ?? "target/image/rookery";
+/** A server that counts deliveries without measuring their latency. */
+export const UNMEASURED = "target/unmeasured/image/rookery";
+export const BARE_LOOP = "target/image/examples/bare_loop";
 
-// As many open files as the system allows; the cores; then the program.
+// Runs a program on these cores, with as many open files as the system allows.
 function pinned(cores, program, args) {
   const script = 'ulimit -n "$(ulimit -Hn)"; exec taskset -c "$0" "$@"';
   const child = spawn("sh", ["-c", script, cores, program, ...args], {
     cwd: ROOT,
     stdio: ["ignore", "pipe", "pipe"],
   });
-  child.said = "";
-  child.stdout.on("data", (data) => (child.said = (child.said + data).slice(-10_000)));
-  child.stderr.on("data", (data) => (child.said = (child.said + data).slice(-10_000)));
+  child.output = "";
+  child.stdout.on("data", (data) => (child.output = (child.output + data).slice(-10_000)));
+  child.stderr.on("data", (data) => (child.output = (child.output + data).slice(-10_000)));
   return child;
 }
 
@@ -37,11 +42,12 @@ async function freePort() {
   return port;
 }
 
-async function until(what, child, ready) {
+/** Waits until a program is ready. */
+export async function until(what, child, ready) {
   const deadline = Date.now() + START_MS;
   while (!(await ready())) {
-    if (child.exitCode !== null) throw new Error(`${what} ended: ${child.said}`);
-    if (Date.now() > deadline) throw new Error(`${what} did not start: ${child.said}`);
+    if (child.exitCode !== null) throw new Error(`${what} exited: ${child.output}`);
+    if (Date.now() > deadline) throw new Error(`${what} did not start: ${child.output}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -52,7 +58,7 @@ async function stop(child) {
   await once(child, "exit");
 }
 
-// The limits are far away: the generator's clients all have one address and publish all they can.
+// With limits out of reach: the generator's clients share one address and publish as fast as they can.
 const config = (port, internal, redis, more) => `
 listen: 127.0.0.1:${port}
 internal: 127.0.0.1:${internal}
@@ -75,7 +81,7 @@ async function startRookery({ cores, shards = 1, redis, more, program = MEASURED
   return { url, internal: `http://127.0.0.1:${internal}`, pid: child.pid, stop: () => stop(child) };
 }
 
-// How many files a server may have open.
+// The number of files that a server may have open.
 const openFiles = () => Number(execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" }));
 
 async function startNode({ cores, redis }) {
@@ -83,31 +89,44 @@ async function startNode({ cores, redis }) {
   const args = ["bench/node-server.mjs", "--port", `${port}`];
   if (redis) args.push("--redis", redis);
   const child = pinned(cores, process.execPath, args);
-  await until("the Node server", child, () => child.said.includes("listening"));
+  await until("the Node server", child, () => child.output.includes("listening"));
   return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
 }
 
 async function startBare({ cores }) {
   const port = await freePort();
-  const child = pinned(cores, "target/release/examples/bare_loop", [`127.0.0.1:${port}`]);
-  await until("the bare loop", child, () => child.said.includes("listening"));
+  const child = pinned(cores, BARE_LOOP, [`127.0.0.1:${port}`]);
+  await until("the bare loop", child, () => child.output.includes("listening"));
   return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
 }
 
-export const start = { rookery: startRookery, node: startNode, bare: startBare, openFiles };
+const startBefore = (how) => startRookery({ ...how, program: options.against });
+
+export const start = { rookery: startRookery, before: startBefore, node: startNode, bare: startBare, openFiles };
 
 export async function startRedis(cores) {
   const port = await freePort();
   const child = pinned(cores, "redis-server", ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-  await until("redis-server", child, () => child.said.includes("Ready to accept connections"));
+  await until("redis-server", child, () => child.output.includes("Ready to accept connections"));
   return { url: `redis://127.0.0.1:${port}`, stop: () => stop(child) };
 }
 
-// Runs the generator; its report.
+/** Starts a script of this folder. Its report is the JSON that it prints before it exits. */
+export function startScript(cores, script, args) {
+  const child = pinned(cores, process.execPath, [join("bench", script), ...args]);
+  const report = async () => {
+    await once(child, "close");
+    if (child.exitCode !== 0) throw new Error(`${script} failed: ${child.output}`);
+    return JSON.parse(child.output);
+  };
+  return { child, report, stop: () => stop(child) };
+}
+
+// Runs the generator and returns its report.
 export async function generate(cores, servers, args) {
   const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
   const file = join(folder, "report.json");
-  const child = pinned(cores, "target/release/rookery", [
+  const child = pinned(cores, MEASURED, [
     "bench",
     ...servers.flatMap((server) => ["--url", server.url]),
     ...["--pids", servers.map((server) => server.pid).join(",")],
@@ -116,7 +135,7 @@ export async function generate(cores, servers, args) {
   ]);
   await once(child, "exit");
   try {
-    if (child.exitCode !== 0) throw new Error(`the generator failed: ${child.said}`);
+    if (child.exitCode !== 0) throw new Error(`the generator failed: ${child.output}`);
     return JSON.parse(readFileSync(file, "utf8"));
   } finally {
     rmSync(folder, { recursive: true, force: true });

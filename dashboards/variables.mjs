@@ -1,4 +1,4 @@
-// What one chooses at the top of a dashboard, and how queries take it.
+// The variables at the top of a dashboard, and the matchers that apply them to queries.
 import {
   DashboardBuilder,
   DashboardLinkBuilder,
@@ -9,16 +9,16 @@ import {
   VariableSort,
 } from "@grafana/grafana-foundation-sdk/dashboard";
 
-/** The Prometheus that was chosen. */
+/** The selected Prometheus data source. */
 export const SOURCE = { type: "prometheus", uid: "${datasource}" };
 
-/** A pod's name is its service's, a hash, and five characters. */
+/** A pod is named after its service, followed by a hash and five characters. */
 const HASH = "-[a-z0-9]+-[a-z0-9]{5}";
 
-/** The matchers of every series: what was chosen, or all. */
+/** Matchers for every series: the selected values, or all. */
 export const CHOSEN = `namespace=~"\${namespace}",pod=~"\${service}(${HASH})?",pod=~"\${pod}"`;
 
-/** A dashboard with the variables that both have, and `more`. */
+/** A dashboard with the common variables, and `more`. */
 export function dashboard({ uid, title, description, more = [] }) {
   const made = new DashboardBuilder(title)
     .uid(uid)
@@ -36,7 +36,7 @@ export function dashboard({ uid, title, description, more = [] }) {
   return made;
 }
 
-/** A variable whose values a query gives; all of them at first. */
+/** A variable whose values come from a query; initially all are selected. */
 export function values(name, label, query) {
   return new QueryVariableBuilder(name)
     .label(label)

@@ -1,8 +1,8 @@
-//! The cheapest honest broadcast: one epoll loop, and one send(2) for each delivery.
+//! A baseline for `rookery bench`: one epoll loop, and one send(2) for each delivery.
 //!
-//! It speaks just enough Socket.IO over WebSocket for `rookery bench`: the events `join` and
-//! `publish`. What it leaves out (other transports, heartbeats, limits, slow clients) costs it
-//! nothing, so it marks what a server pays that does not join publications into one write.
+//! It implements just enough Socket.IO over WebSocket: the events `join` and `publish`. Other
+//! transports, heartbeats, limits and slow clients cost it nothing, so it shows what a delivery costs
+//! without batching several publications into one write.
 //!
 //! ```text
 //! cargo run --release --example bare_loop -- 127.0.0.1:3000
@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("listening on {}", listener.local_addr()?);
-    let mut server = Server { peers: Vec::new(), rooms: HashMap::new() };
+    let mut server = Server { connections: Vec::new(), rooms: HashMap::new() };
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -40,10 +40,10 @@ fn main() -> anyhow::Result<()> {
             if event.token() == LISTENER {
                 server.accept(&listener, &poll)?;
             } else if let Err(error) = server.read(event.token().0, &mut buffer)
-                && let Some(mut peer) = server.peers[event.token().0].take()
+                && let Some(mut connection) = server.connections[event.token().0].take()
             {
                 server.rooms.values_mut().for_each(|room| room.retain(|m| *m != event.token().0));
-                let _ = poll.registry().deregister(&mut peer.stream);
+                let _ = poll.registry().deregister(&mut connection.stream);
                 if !error.to_string().is_empty() {
                     eprintln!("{error}");
                 }
@@ -52,15 +52,17 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-struct Peer {
+/// A client's connection.
+struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
     upgraded: bool,
 }
 
 struct Server {
-    /// By token; gone ones are empty.
-    peers: Vec<Option<Peer>>,
+    /// By token; `None` where the connection has ended.
+    connections: Vec<Option<Connection>>,
+    /// The tokens of each room's members.
     rooms: HashMap<String, Vec<usize>>,
 }
 
@@ -73,36 +75,40 @@ impl Server {
                 Err(error) => return Err(error.into()),
             };
             stream.set_nodelay(true)?;
-            let token = Token(self.peers.len());
+            let token = Token(self.connections.len());
             poll.registry().register(&mut stream, token, Interest::READABLE)?;
-            self.peers.push(Some(Peer { stream, received: Vec::new(), upgraded: false }));
+            self.connections.push(Some(Connection {
+                stream,
+                received: Vec::new(),
+                upgraded: false,
+            }));
         }
     }
 
-    /// Takes what has come from one client; an error ends it.
+    /// Reads and handles what a client has sent; an error ends its connection.
     fn read(&mut self, index: usize, buffer: &mut [u8]) -> anyhow::Result<()> {
         loop {
-            let Some(peer) = &mut self.peers[index] else { return Ok(()) };
-            match peer.stream.read(buffer) {
+            let Some(connection) = &mut self.connections[index] else { return Ok(()) };
+            match connection.stream.read(buffer) {
                 Ok(0) => bail!(""),
-                Ok(read) => peer.received.extend_from_slice(&buffer[..read]),
+                Ok(read) => connection.received.extend_from_slice(&buffer[..read]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
-            if !peer.upgraded {
-                let Some(answer) = upgrade(&mut peer.received)? else { continue };
-                peer.upgraded = true;
-                peer.stream.write_all(answer.as_bytes())?;
-                peer.stream.write_all(&text_frame(OPEN))?;
+            if !connection.upgraded {
+                let Some(response) = upgrade(&mut connection.received)? else { continue };
+                connection.upgraded = true;
+                connection.stream.write_all(response.as_bytes())?;
+                connection.stream.write_all(&text_frame(OPEN))?;
             }
-            while let Some(text) = take_frame(&mut self.peer(index)?.received)? {
+            while let Some(text) = take_frame(&mut self.connection(index)?.received)? {
                 self.packet(index, &text)?;
             }
         }
     }
 
-    fn peer(&mut self, index: usize) -> anyhow::Result<&mut Peer> {
-        self.peers[index].as_mut().context("")
+    fn connection(&mut self, index: usize) -> anyhow::Result<&mut Connection> {
+        self.connections[index].as_mut().context("")
     }
 
     fn packet(&mut self, index: usize, text: &str) -> anyhow::Result<()> {
@@ -110,7 +116,7 @@ impl Server {
         let packet = packet::decode(text, &[])?;
         match packet.body {
             Body::Connect(_) => {
-                self.peer(index)?.stream.write_all(&text_frame(r#"40{"sid":"bare"}"#))?;
+                self.connection(index)?.stream.write_all(&text_frame(r#"40{"sid":"bare"}"#))?;
             }
             Body::Event { event, args } => {
                 let request = args.first().context("expected an argument")?;
@@ -121,8 +127,8 @@ impl Server {
                     self.publish(room, request)?;
                 }
                 if let Some(id) = packet.id {
-                    let answer = text_frame(&format!("4{}", packet::encode_ack("/", id, &[]).0));
-                    self.peer(index)?.stream.write_all(&answer)?;
+                    let ack = text_frame(&format!("4{}", packet::encode_ack("/", id, &[]).0));
+                    self.connection(index)?.stream.write_all(&ack)?;
                 }
             }
             _ => {}
@@ -136,16 +142,16 @@ impl Server {
         let (text, _) = packet::encode_event("/", None, event, &[data]);
         let frame = text_frame(&format!("4{text}"));
         for member in self.rooms.get(room).into_iter().flatten() {
-            if let Some(peer) = &mut self.peers[*member] {
-                let written = peer.stream.write(&frame)?;
-                ensure!(written == frame.len(), "a client does not read as fast as it is sent to");
+            if let Some(connection) = &mut self.connections[*member] {
+                let written = connection.stream.write(&frame)?;
+                ensure!(written == frame.len(), "a client reads too slowly");
             }
         }
         Ok(())
     }
 }
 
-/// The answer to the handshake once it is whole (RFC 6455, section 4.2.2).
+/// The response to the handshake, once the request is whole (RFC 6455, section 4.2.2).
 fn upgrade(received: &mut Vec<u8>) -> anyhow::Result<Option<String>> {
     let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&received[..end]).into_owned();
@@ -154,7 +160,7 @@ fn upgrade(received: &mut Vec<u8>) -> anyhow::Result<Option<String>> {
         .lines()
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
-        .context("only WebSocket is spoken here")?
+        .context("expected a WebSocket handshake")?
         .1
         .trim();
     let accept = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
@@ -165,7 +171,8 @@ fn upgrade(received: &mut Vec<u8>) -> anyhow::Result<Option<String>> {
     )))
 }
 
-/// The first client's frame, unmasked, once it is whole. Other than text it is ignored.
+/// Takes the first frame, unmasked, once it is whole. The payload of other frames than text is
+/// ignored.
 fn take_frame(received: &mut Vec<u8>) -> anyhow::Result<Option<String>> {
     let [first, second, ..] = received[..] else { return Ok(None) };
     let (length, header) = match second & 0x7f {
@@ -195,7 +202,7 @@ fn take_frame(received: &mut Vec<u8>) -> anyhow::Result<Option<String>> {
     }
 }
 
-/// A server's text frame.
+/// A text frame as a server sends it, without a mask.
 fn text_frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81];
     match text.len() {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs every fuzz target for FUZZ_SECONDS (default 60) seconds, and ends with one line that says
-# how it went. What made a target fail is kept under fuzz/artifacts.
+# Runs every fuzz target for FUZZ_SECONDS seconds (default 60) and prints a line with the result.
+# Inputs that make a target fail are kept in fuzz/artifacts.
 set -eu
 cd "$(dirname "$0")"
 seconds=${FUZZ_SECONDS:-60}

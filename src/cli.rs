@@ -1,5 +1,6 @@
 //! The command line: one file and one `Args` for each command.
 
+mod api;
 pub mod bench;
 pub mod check;
 pub mod crd;
@@ -23,7 +24,7 @@ use clap::{Parser, Subcommand};
 use report::Failure;
 use rookery_config::LogFormat;
 
-/// A ready-made Socket.IO server whose rooms work across instances.
+/// A ready-made Socket.IO server with rooms that work across instances.
 #[derive(Debug, Parser)]
 #[command(name = "rookery", version, after_help = EXAMPLE)]
 pub struct Cli {
@@ -33,11 +34,11 @@ pub struct Cli {
 
 const EXAMPLE: &str = "\
 Examples:
-  rookery serve                              a whole server, on this machine, in memory
+  rookery serve                              a server on this machine, in memory
   rookery serve --redis redis://redis:6379   one of several instances
-  rookery check rookery.yaml                 is the configuration right?
+  rookery check rookery.yaml                 validate a configuration file
 
-Exit codes: 0 fine, 1 failed while running, 2 bad usage or bad configuration.";
+Exit codes: 0 success, 1 failure, 2 wrong usage or invalid configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -55,13 +56,13 @@ enum Command {
     Doctor(doctor::Args),
 }
 
-/// Reads the command line, runs one command, and says what went wrong.
+/// Parses the command line, runs the command, and prints its error.
 ///
-/// Bad usage ends the process at once, with 2.
+/// Wrong usage exits the process with code 2.
 pub fn main() -> ExitCode {
     let ran = match Cli::try_parse() {
         Ok(cli) => cli.run(),
-        // Whoever collects the server's output reads one form of line.
+        // A log collector expects every line of the server in one format.
         Err(usage) if usage.use_stderr() && is_serve() && !std::io::stderr().is_terminal() => {
             let text = usage.render().to_string();
             let text = text.trim_start_matches("error: ").lines().collect::<Vec<_>>().join(" ");
@@ -109,18 +110,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn the_help_of_every_command_shows_an_example() {
+    fn the_help_of_every_command_has_an_example() {
         let root = Cli::command();
         for command in root.get_subcommands().chain([&root]) {
             let help = command.clone().render_long_help().to_string();
             assert!(help.contains("Example"), "{}: {help}", command.get_name());
             assert!(help.contains("rookery "), "{}: {help}", command.get_name());
-            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
+            assert!(command.get_about().is_some(), "{} has no description", command.get_name());
         }
     }
 

@@ -1,7 +1,7 @@
-//! The Helm chart: what it makes of values, what it refuses, and what in it is made of the
-//! program's own types. `UPDATE_GOLDEN=1` writes the expected files anew.
+//! The Helm chart: what it renders, which values it rejects, and the files in it that are
+//! generated from the program's types. `UPDATE_GOLDEN=1` updates the expected files.
 //!
-//! The tests that need Helm run `$HELM`, or `helm`; where there is none they say so and pass.
+//! The tests that need Helm run `$HELM`, or `helm`; without Helm they print a note and pass.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,21 +12,21 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Helm renders for some version of Kubernetes; its own guess depends on how it was built.
+/// The Kubernetes version to render for; Helm's default depends on how it was built.
 const KUBERNETES: &str = "1.34.0";
 
 #[test]
-fn the_definition_is_the_program_s_own() {
+fn the_crd_file_matches_the_crd_command() {
     golden(&chart("crds/rookeries.rookery.dev.yaml"), &rookery(&["crd"]));
 }
 
 #[test]
-fn the_values_schema_is_made_of_the_program_s_types() {
+fn the_values_schema_matches_the_programs_types() {
     golden(&chart("values.schema.json"), &rookery(&["schema", "--values"]));
 }
 
 #[test]
-fn the_version_is_the_program_s() {
+fn the_chart_version_is_the_program_version() {
     let text = fs::read_to_string(chart("Chart.yaml")).unwrap();
     let about: Value = serde_saphyr::from_str(&text).unwrap();
     assert_eq!(about["version"], env!("CARGO_PKG_VERSION"));
@@ -48,7 +48,7 @@ fn every_value_is_in_the_readme() {
 }
 
 #[test]
-fn every_value_of_the_schema_is_in_the_readme() {
+fn every_key_of_the_schema_is_in_the_readme() {
     let readme = fs::read_to_string(chart("README.md")).unwrap();
     let schema: Value =
         serde_json::from_str(&fs::read_to_string(chart("values.schema.json")).unwrap()).unwrap();
@@ -72,7 +72,7 @@ fn every_value_of_the_schema_is_in_the_readme() {
 }
 
 #[test]
-fn values_make_these_objects() {
+fn templates_render_the_golden_files() {
     if helm_is_missing() {
         return;
     }
@@ -84,7 +84,7 @@ fn values_make_these_objects() {
 }
 
 #[test]
-fn the_plain_manifest_is_the_operator_alone() {
+fn the_plain_manifest_is_the_rendered_operator() {
     if helm_is_missing() {
         return;
     }
@@ -101,7 +101,7 @@ fn the_plain_manifest_is_the_operator_alone() {
 }
 
 #[test]
-fn helm_has_nothing_to_complain_about() {
+fn helm_lint_passes() {
     if helm_is_missing() {
         return;
     }
@@ -118,7 +118,7 @@ fn helm_has_nothing_to_complain_about() {
 }
 
 #[test]
-fn misspelt_values_are_refused() {
+fn misspelt_values_are_rejected() {
     if helm_is_missing() {
         return;
     }
@@ -144,7 +144,7 @@ fn misspelt_values_are_refused() {
 }
 
 #[test]
-fn what_the_schema_cannot_say_is_refused_with_a_sentence() {
+fn conflicting_values_are_rejected_with_an_explanation() {
     if helm_is_missing() {
         return;
     }
@@ -164,7 +164,7 @@ fn what_the_schema_cannot_say_is_refused_with_a_sentence() {
 }
 
 #[test]
-fn tokens_close_the_door() {
+fn configuring_tokens_disables_anonymous_access() {
     if helm_is_missing() {
         return;
     }
@@ -192,7 +192,7 @@ fn refused(arguments: &[&str], says: &[&str]) {
     }
 }
 
-/// Compares, or writes where `UPDATE_GOLDEN` is set.
+/// Compares with the golden file, or writes it if `UPDATE_GOLDEN` is set.
 fn golden(path: &Path, found: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -213,7 +213,7 @@ fn golden(path: &Path, found: &str) {
     );
 }
 
-/// The paths of all values that are no objects, or empty ones.
+/// The paths of all values that are not objects, or are empty objects.
 fn leaves(at: &str, value: &Value, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) if !map.is_empty() => map.iter().for_each(|(key, inner)| {
@@ -224,7 +224,7 @@ fn leaves(at: &str, value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The schema behind a reference.
+/// Follows a reference in a schema.
 fn resolve<'s>(root: &'s Value, at: &'s Value) -> &'s Value {
     let reference = at["$ref"].as_str().or_else(|| at["allOf"][0]["$ref"].as_str());
     reference.map_or(at, |path| root.pointer(path.trim_start_matches('#')).unwrap())

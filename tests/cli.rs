@@ -1,4 +1,4 @@
-//! The binary from outside: exit codes, what it prints and where.
+//! The binary as a process: exit codes, stdout and stderr.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -11,7 +11,7 @@ struct Run {
     err: String,
 }
 
-/// Runs the binary with nothing of `ROOKERY_…` in its environment but `envs`.
+/// Runs the binary with no `ROOKERY_…` variable in its environment except those of `envs`.
 fn rookery_with(args: &[&str], envs: &[(&str, &str)]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
     for name in ["CONFIG", "LISTEN", "INTERNAL", "REDIS", "SHARDS"] {
@@ -37,7 +37,7 @@ impl Files {
         Files(tempfile::tempdir().expect("a directory"))
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     fn write(&self, name: &str, text: &str) -> String {
         let path: PathBuf = self.0.path().join(name);
         std::fs::write(&path, text).expect("it can be written");
@@ -46,7 +46,7 @@ impl Files {
 }
 
 #[test]
-fn help_is_fine_and_unknown_usage_is_2() {
+fn help_exits_with_0_and_wrong_usage_with_2() {
     assert_eq!(rookery(&["--help"]).code, 0);
     assert_eq!(rookery(&["serve", "--help"]).code, 0);
     assert_eq!(rookery(&["--version"]).code, 0);
@@ -60,7 +60,7 @@ fn help_is_fine_and_unknown_usage_is_2() {
 }
 
 #[test]
-fn check_says_what_a_right_file_means() {
+fn check_summarizes_a_valid_file() {
     let files = Files::new();
     let keys = files.write("keys", "# keys\nbilling:b1\nshop:s1\n");
     let config = files.write(
@@ -71,7 +71,7 @@ fn check_says_what_a_right_file_means() {
     );
     let run = rookery(&["check", &config]);
     assert_eq!(run.code, 0, "{}", run.err);
-    for part in ["is right", "127.0.0.1:3000", "2 keys", "@redis:6379", "every room is open"] {
+    for part in ["is valid", "127.0.0.1:3000", "2 keys", "@redis:6379", "every room is open"] {
         assert!(run.out.contains(part), "{part} in\n{}", run.out);
     }
     assert!(run.out.contains("warning: `socketio.cors`"), "{}", run.out);
@@ -79,7 +79,7 @@ fn check_says_what_a_right_file_means() {
 }
 
 #[test]
-fn check_tells_every_mistake_and_exits_with_2() {
+fn check_reports_every_problem_and_exits_with_2() {
     let files = Files::new();
     let config = files.write(
         "rookery.yaml",
@@ -96,7 +96,7 @@ fn check_tells_every_mistake_and_exits_with_2() {
 }
 
 #[test]
-fn check_opens_every_file_that_is_named() {
+fn check_validates_every_file_that_is_named() {
     let files = Files::new();
     let keys = files.write("keys", "billing:b1\nnonsense\n");
     let text = format!(
@@ -114,7 +114,7 @@ fn check_opens_every_file_that_is_named() {
 }
 
 #[test]
-fn serve_refuses_a_bad_configuration_in_json_lines_with_2() {
+fn serve_reports_an_invalid_configuration_as_json_lines_and_exits_with_2() {
     let files = Files::new();
     let config = files.write("rookery.yaml", "limits: { conections: 5, queue: big }\n");
     for run in [
@@ -139,7 +139,7 @@ fn serve_refuses_a_public_address_without_auth() {
 }
 
 #[test]
-fn a_flag_beats_the_environment_beats_the_file() {
+fn a_flag_overrides_the_environment_which_overrides_the_file() {
     let files = Files::new();
     let config = files.write("rookery.yaml", "listen: 192.0.2.1:1\n");
     let refused = |args: &[&str], envs: &[(&str, &str)]| {
@@ -156,14 +156,14 @@ fn a_flag_beats_the_environment_beats_the_file() {
 }
 
 #[test]
-fn bad_rust_log_is_2() {
+fn an_invalid_rust_log_exits_with_2() {
     let run = rookery_with(&["serve", "--listen", "127.0.0.1:0"], &[("RUST_LOG", "a=b=c")]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("RUST_LOG"), "{}", run.err);
 }
 
 #[test]
-fn the_schema_is_json() {
+fn the_schema_is_a_json_document() {
     let run = rookery(&["schema"]);
     assert_eq!(run.code, 0);
     let schema: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
@@ -202,7 +202,7 @@ fn a_token_is_one_line_on_stdout() {
 }
 
 #[test]
-fn a_token_needs_a_secret() {
+fn signing_a_token_needs_a_secret() {
     let files = Files::new();
     for (text, named) in [
         ("", "`auth.jwt`"),
@@ -218,7 +218,7 @@ fn a_token_needs_a_secret() {
 }
 
 #[test]
-fn top_names_what_is_wrong() {
+fn top_errors_name_the_flag_to_change() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let nobody = format!("http://{}", free.local_addr().expect("an address"));
     drop(free);

@@ -1,5 +1,4 @@
-//! What the documents show can be had: resources are taken as they stand, and the values that they
-//! set are values of the chart.
+//! The examples in the docs work: resources render, and values and keys exist in the chart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -8,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// The documents about Kubernetes, where a key such as `redis.demo` is one of the chart's values.
+/// The pages about Kubernetes, in which a key such as `redis.demo` is a chart value.
 const KUBERNETES: [&str; 8] = [
     "install",
     "upgrade",
@@ -29,7 +28,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The README and everything in docs/, the pages of alerts too, with its name.
+/// The README and all pages in docs/, including the runbooks, with their names.
 fn documents() -> Vec<(String, String)> {
     let mut names = vec!["README.md".to_owned()];
     for folder in ["docs", "docs/runbooks"] {
@@ -44,14 +43,14 @@ fn documents() -> Vec<(String, String)> {
     names.into_iter().map(|name| (name.clone(), read(name))).collect()
 }
 
-/// The documents of [`KUBERNETES`].
+/// The pages listed in [`KUBERNETES`].
 fn kubernetes_documents() -> impl Iterator<Item = (String, String)> {
     KUBERNETES.iter().map(|name| format!("docs/{name}.md")).map(|name| (name.clone(), read(name)))
 }
 
-/// A block of YAML in a document.
+/// A YAML block in a document.
 struct Block {
-    /// The document and the line that it begins at.
+    /// The document, and the line where the block starts.
     place: String,
     text: String,
 }
@@ -62,7 +61,7 @@ impl Block {
             .unwrap_or_else(|e| panic!("{} is no YAML: {e}\n{}", self.place, self.text))
     }
 
-    /// Whether it is given as a file of the chart's values.
+    /// Whether the block is a chart values file.
     fn is_values(&self) -> bool {
         self.text.starts_with("# values.yaml\n")
     }
@@ -92,7 +91,7 @@ fn all_blocks() -> Vec<Block> {
     documents().iter().flat_map(|(name, text)| blocks(name, text)).collect()
 }
 
-/// `rookery render` of a resource.
+/// Runs `rookery render` on a resource.
 fn render(resource: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_rookery"))
         .args(["render", "-"])
@@ -108,14 +107,14 @@ fn render(resource: &str) -> Output {
 }
 
 #[test]
-fn every_block_of_yaml_can_be_read() {
+fn every_yaml_block_parses() {
     let blocks = all_blocks();
     assert!(blocks.len() > 12, "only {} blocks", blocks.len());
     blocks.iter().for_each(|block| drop(block.value()));
 }
 
 #[test]
-fn every_resource_can_be_had_as_it_stands() {
+fn every_resource_renders() {
     let blocks = all_blocks();
     let resources: Vec<_> =
         blocks.iter().filter(|block| block.value()["kind"] == "Rookery").collect();
@@ -127,7 +126,7 @@ fn every_resource_can_be_had_as_it_stands() {
     }
 }
 
-/// What the schema says of `key` below `at`, if it knows it.
+/// The schema of `key` below `at`, if there is one.
 fn step<'s>(schema: &'s Value, at: &'s Value, key: &str) -> Option<&'s Value> {
     if let Some(reference) = at["$ref"].as_str() {
         let target = schema.pointer(reference.trim_start_matches('#'));
@@ -147,7 +146,7 @@ fn step<'s>(schema: &'s Value, at: &'s Value, key: &str) -> Option<&'s Value> {
     at.get("additionalProperties").filter(|any| any.is_object())
 }
 
-/// Whether the chart has a value of this path.
+/// Whether the chart has a value with this path.
 fn knows(schema: &Value, path: &str) -> bool {
     let mut at = Some(schema);
     for key in path.split('.') {
@@ -165,7 +164,7 @@ fn chart_schema() -> Value {
     schema
 }
 
-/// The paths of `values` that the schema does not know.
+/// Collects the paths in `values` that the schema does not know.
 fn unknown(schema: &Value, at: &Value, values: &Value, path: &str, found: &mut Vec<String>) {
     match values {
         Value::Object(map) => {
@@ -185,7 +184,7 @@ fn unknown(schema: &Value, at: &Value, values: &Value, path: &str, found: &mut V
 }
 
 #[test]
-fn every_file_of_values_has_only_values_of_the_chart() {
+fn values_files_contain_only_chart_values() {
     let schema = chart_schema();
     let blocks = all_blocks();
     let files: Vec<_> = blocks.iter().filter(|block| block.is_values()).collect();
@@ -197,7 +196,7 @@ fn every_file_of_values_has_only_values_of_the_chart() {
     }
 }
 
-/// The keys that `--set` sets in a text.
+/// The keys that `--set` sets in a document.
 fn set_keys(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for rest in text.split("--set ").skip(1) {
@@ -209,7 +208,7 @@ fn set_keys(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_set_sets_a_value_of_the_chart() {
+fn every_set_flag_names_a_chart_value() {
     let schema = chart_schema();
     let mut seen = 0;
     for (name, text) in documents() {
@@ -221,8 +220,8 @@ fn every_set_sets_a_value_of_the_chart() {
     assert!(seen >= 5, "only {seen}");
 }
 
-/// The paths that stand between backticks in a document's prose: `redis.demo`, and of
-/// `ingress.sticky: true` what is before the colon.
+/// The dotted paths between backticks in a document's prose: `redis.demo`, and the part of
+/// `ingress.sticky: true` before the colon.
 fn quoted_paths(document: &str) -> Vec<&str> {
     let prose = document.split("\n```").step_by(2);
     let quotes =
@@ -233,7 +232,7 @@ fn quoted_paths(document: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_key_that_is_named_exists() {
+fn every_key_mentioned_exists() {
     let schema = chart_schema();
     let mut seen = 0;
     for (name, text) in kubernetes_documents() {
@@ -251,7 +250,7 @@ fn every_key_that_is_named_exists() {
     assert!(seen > 40, "only {seen}");
 }
 
-/// The names of all alerts, of the servers and of the operator.
+/// The names of all alerts, about the pods and about the operator.
 fn alerts() -> BTreeSet<String> {
     let files =
         ["servers", "operator"].map(|file| format!("charts/rookery/rules/{file}.rules.yaml"));
@@ -265,7 +264,7 @@ fn alerts() -> BTreeSet<String> {
     all
 }
 
-/// The pages of alerts, by their names.
+/// The runbooks, by the name of their alert.
 fn runbooks() -> BTreeMap<String, String> {
     let folder = std::fs::read_dir(root().join("docs/runbooks")).expect("docs/runbooks is there");
     let names = folder.map(|entry| entry.expect("it can be listed").file_name());
@@ -279,7 +278,7 @@ fn runbooks() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_alert_is_named_and_every_named_one_exists() {
+fn the_monitoring_page_lists_exactly_the_existing_alerts() {
     let alert = |line: &str| {
         let row = line.strip_prefix("| [`Rookery")?;
         let (name, link) = row.split_once("`](")?;
@@ -291,7 +290,7 @@ fn every_alert_is_named_and_every_named_one_exists() {
 }
 
 #[test]
-fn every_alert_has_a_page_and_every_page_an_alert() {
+fn every_alert_has_a_runbook_with_all_sections() {
     let pages = runbooks();
     assert_eq!(pages.keys().cloned().collect::<BTreeSet<_>>(), alerts());
     let sections =
@@ -305,7 +304,7 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
 }
 
 #[test]
-fn a_page_has_the_severity_of_its_alert() {
+fn runbooks_state_the_severity_of_their_alert() {
     for file in ["servers", "operator"] {
         let rules = read(format!("charts/rookery/rules/{file}.rules.yaml"));
         for alert in rules.split("- alert: ").skip(1) {
@@ -320,7 +319,7 @@ fn a_page_has_the_severity_of_its_alert() {
     }
 }
 
-/// What is typed: lines of shell blocks, and what stands between backticks in prose.
+/// Commands in a page: lines of shell blocks, and text between backticks in prose.
 fn typed(page: &str) -> Vec<&str> {
     let mut shell = false;
     let mut found = Vec::new();
@@ -336,7 +335,7 @@ fn typed(page: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_command_of_a_page_exists() {
+fn every_command_in_a_runbook_exists() {
     let mut seen = 0;
     for (alert, page) in runbooks() {
         for line in typed(&page) {
@@ -359,7 +358,7 @@ fn every_command_of_a_page_exists() {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_points_to_an_existing_file() {
     for (name, text) in documents() {
         let folder = Path::new(&name).parent().expect("it is a file").to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -373,7 +372,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn the_figures_that_scaling_starts_from_are_the_measured_ones() {
+fn scaling_starts_from_measured_figures() {
     let document = read("docs/scaling.md");
     let section = document.split_once("\n## The figures they start from\n").expect("it is there").1;
     let section = section.split("\n## ").next().expect("there is a first part");

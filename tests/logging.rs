@@ -1,15 +1,15 @@
-//! docs/logging.md has every line that the server writes from `info` on, and every field.
+//! docs/logging.md lists every line that the server logs at `info` or above, and every field.
 
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Where no lines of the server are: the other commands, which print, and the operator.
+/// Sources without log lines of the server: the operator, and commands that only print.
 const ELSEWHERE: [&str; 5] =
     ["crates/client", "crates/operator", "src/cli", "src/cli.rs", "src/main.rs"];
 
-/// A line in the source.
+/// A log line in the source.
 #[derive(Debug)]
 struct Line {
     level: String,
@@ -39,8 +39,7 @@ fn sources(path: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Splits what is between the parentheses of a macro at its commas; `text` begins behind the
-/// first parenthesis.
+/// Splits the arguments of a macro at its commas; `text` starts after the opening parenthesis.
 fn arguments(text: &str) -> Vec<String> {
     let (mut found, mut at, mut depth) = (vec![String::new()], 0, 0);
     let mut quoted = false;
@@ -68,7 +67,7 @@ fn arguments(text: &str) -> Vec<String> {
     found.iter().map(|argument| argument.trim().to_owned()).filter(|a| !a.is_empty()).collect()
 }
 
-/// The name of a field: of `member = …`, `%error`, `?turn` or `room`.
+/// The field name in `member = …`, `%error`, `?turn` or `room`.
 fn field(argument: &str) -> String {
     let name = argument.split(" = ").next().unwrap();
     name.trim_start_matches(['%', '?']).to_owned()
@@ -114,7 +113,7 @@ fn lines() -> Vec<Line> {
     lines
 }
 
-/// What stands in backticks in the first column of the table under a heading.
+/// The texts in backticks in the first column of the table under a heading.
 fn column(heading: &str) -> BTreeSet<String> {
     let text = read(&root().join("docs/logging.md"));
     let section = text.split_once(&format!("\n## {heading}\n")).unwrap().1;
@@ -123,13 +122,13 @@ fn column(heading: &str) -> BTreeSet<String> {
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
-/// The part of a message that the document has.
+/// The part of a message that the docs show.
 fn head(message: &str) -> String {
     message.split([';', ':']).next().unwrap().to_owned()
 }
 
 #[test]
-fn every_line_from_info_on_is_in_the_document_and_no_other() {
+fn the_docs_list_exactly_the_lines_of_info_and_above() {
     let from_info_on = |line: &&Line| line.level != "debug" && line.level != "trace";
     let lines = lines();
     let written: BTreeSet<_> =
@@ -138,7 +137,7 @@ fn every_line_from_info_on_is_in_the_document_and_no_other() {
 }
 
 #[test]
-fn every_field_is_in_the_document_and_no_other() {
+fn the_docs_list_exactly_the_log_fields() {
     let lines = lines();
     let mut used: BTreeSet<_> = lines.iter().flat_map(|line| line.fields.clone()).collect();
     used.insert("suppressed".to_owned());
@@ -146,7 +145,7 @@ fn every_field_is_in_the_document_and_no_other() {
 }
 
 #[test]
-fn messages_are_short_plain_and_without_values() {
+fn messages_are_short_and_contain_no_values() {
     for line in lines() {
         let Line { message, place, .. } = &line;
         let first = message.chars().next().unwrap();

@@ -1,5 +1,5 @@
-//! The rules for Prometheus: `promtool` takes them and their unit tests pass, as they stand in the
-//! chart and as they are in a resource's PrometheusRule.
+//! The Prometheus rules: `promtool` accepts them and their unit tests pass, for the files in the chart
+//! and for a resource's PrometheusRule.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// Named as the tests of the rules name the pods.
+/// A resource with the name that the unit tests of the rules use.
 const RESOURCE: &str = "
 apiVersion: rookery.dev/v1alpha1
 kind: Rookery
@@ -23,22 +23,22 @@ spec:
 const FILES: [&str; 2] = ["servers", "operator"];
 
 #[test]
-fn promtool_takes_the_rules() {
+fn promtool_accepts_the_rules() {
     for file in FILES {
         promtool(&["check", "rules", "--lint-fatal", rules(file).to_str().unwrap()]);
     }
 }
 
 #[test]
-fn the_rules_do_what_their_tests_say() {
+fn the_rules_pass_their_unit_tests() {
     for file in FILES {
         promtool(&["test", "rules", unit_tests(file).to_str().unwrap()]);
     }
 }
 
-/// The same tests, with what the operator applies: only the resource's label is more.
+/// The same tests with the operator's rules, which only add the resource's label.
 #[test]
-fn the_rules_of_a_resource_do_the_same() {
+fn a_resources_rules_pass_the_same_unit_tests() {
     let directory = Directory::new("rules-of-a-resource");
     let file = directory.write("rules.yaml", &rendered());
     promtool(&["check", "rules", "--lint-fatal", file.to_str().unwrap()]);
@@ -52,9 +52,9 @@ fn the_rules_of_a_resource_do_the_same() {
     promtool(&["test", "rules", directory.write("tests.yaml", &tests).to_str().unwrap()]);
 }
 
-/// Other resources' servers, in its namespace or elsewhere, are none of its business.
+/// The pods of other resources, in its namespace or elsewhere, are ignored.
 #[test]
-fn the_rules_of_a_resource_see_no_other_s_servers() {
+fn a_resources_rules_ignore_the_pods_of_other_resources() {
     let directory = Directory::new("rules-of-another");
     let file = directory.write("rules.yaml", &rendered());
     for other in ["pod=\"chat-lobby-7d9f8b6c5-abcde\"", "pod=\"lobby-7d9f8b6c5-abcde\""] {
@@ -100,7 +100,7 @@ fn every_rule_has_a_test() {
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_and_what_to_do() {
+fn every_alert_has_a_severity_a_description_and_a_runbook() {
     for file in FILES {
         let mut rules = read(&rules(file));
         let alerts = lists(&mut rules["groups"], "rules").into_iter().map(|rule| rule.take());
@@ -120,7 +120,7 @@ fn every_alert_says_how_bad_it_is_and_what_to_do() {
     }
 }
 
-/// What of the PrometheusRule of [`RESOURCE`] is a file of rules.
+/// The rules in the PrometheusRule of [`RESOURCE`].
 fn rendered() -> Value {
     let mut child = Command::new(env!("CARGO_BIN_EXE_rookery"))
         .args(["render", "-", "--monitoring"])
@@ -137,7 +137,7 @@ fn rendered() -> Value {
     rules.next().expect("there is one")["spec"].take()
 }
 
-/// Runs `promtool`, which must find nothing wrong.
+/// Runs `promtool`, which must succeed.
 #[track_caller]
 fn promtool(arguments: &[&str]) {
     let output = Command::new("promtool").args(arguments).output().unwrap_or_else(|error| {
@@ -147,13 +147,13 @@ fn promtool(arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}:\n{}", String::from_utf8_lossy(&said));
 }
 
-/// The items of the lists that the items of a list have under a key.
+/// Flattens the lists that the items of a list have under a key.
 fn lists<'v>(outer: &'v mut Value, key: &str) -> Vec<&'v mut Value> {
     let outer = outer.as_array_mut().unwrap().iter_mut();
     outer.filter_map(|item| item.get_mut(key)?.as_array_mut()).flatten().collect()
 }
 
-/// YAML, as JSON.
+/// Reads a YAML file as JSON.
 fn read(path: &Path) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
@@ -170,7 +170,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A directory of one test.
+/// A directory for one test.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -180,7 +180,7 @@ impl Directory {
         Directory(path)
     }
 
-    /// Writes JSON, which is YAML, into a file of it.
+    /// Writes JSON, which is valid YAML, to a file in it.
     fn write(&self, name: &str, value: &Value) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, value.to_string()).unwrap();

@@ -1,5 +1,5 @@
-//! The documents keep to the product: every key is in the table, and no flag, metric or path that
-//! they name is an invention.
+//! The docs match the product: every key is in the table, and every flag, metric and path that they
+//! mention exists.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every document for users, with its name.
+/// All user documents, with their names.
 fn documents() -> Vec<(String, String)> {
     let mut names = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
     let docs = std::fs::read_dir(root().join("docs")).expect("docs/ is there");
@@ -43,7 +43,7 @@ fn rookery(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("it prints text")
 }
 
-/// A schema through its references and `null`s.
+/// Follows references and optional types in a schema.
 fn resolve<'s>(root: &'s Value, mut at: &'s Value) -> &'s Value {
     loop {
         if let Some(reference) = at["$ref"].as_str() {
@@ -62,7 +62,7 @@ fn properties<'s>(root: &'s Value, at: &'s Value) -> Vec<(&'s String, &'s Value)
     resolve(root, at)["properties"].as_object().into_iter().flatten().collect()
 }
 
-/// The keys that hold a value, as they are written in the table: `redis.bridge.room`.
+/// The keys that hold a value, as written in the table: `redis.bridge.room`.
 fn leaves(root: &Value, at: &Value, path: &str, found: &mut BTreeSet<String>) {
     for (key, schema) in properties(root, at) {
         let path = format!("{path}{key}");
@@ -73,7 +73,7 @@ fn leaves(root: &Value, at: &Value, path: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// What stands between backticks in a text, without its code blocks.
+/// The texts between backticks outside code blocks.
 fn quoted(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for prose in text.split("\n```").step_by(2) {
@@ -84,7 +84,7 @@ fn quoted(text: &str) -> Vec<&str> {
     found
 }
 
-/// What stands in the first column of the README's table of keys.
+/// The first column of the README's table of keys.
 fn keys_of_table() -> BTreeSet<String> {
     let readme = read("README.md");
     let section = readme.split_once("\n## Configuration\n").expect("the section is there").1;
@@ -94,7 +94,7 @@ fn keys_of_table() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_table_has_every_key_and_no_other() {
+fn the_table_lists_exactly_the_configuration_keys() {
     let schema: Value = serde_json::from_str(&rookery(&["schema"])).expect("it is JSON");
     let mut keys = BTreeSet::new();
     leaves(&schema, &schema, "", &mut keys);
@@ -106,7 +106,7 @@ fn the_table_has_every_key_and_no_other() {
     assert!(invented.is_empty(), "in the README's table, but no keys: {invented:?}");
 }
 
-/// The words of a text that begin with `start`, up to what cannot be part of such a word.
+/// The words of a text that start with `start` and continue with `part`.
 fn words(text: &str, start: &str, part: impl Fn(char) -> bool) -> BTreeSet<String> {
     let begins = text.match_indices(start).map(|(at, _)| at);
     let begins = begins.filter(|at| !text[..*at].ends_with(|c: char| c.is_alphanumeric()));
@@ -129,11 +129,11 @@ fn help_of_commands() -> String {
     names.iter().filter(|name| **name != "help").map(|name| rookery(&[name, "--help"])).collect()
 }
 
-/// Other programs whose flags the documents show.
+/// Other programs whose flags appear in the docs.
 const OTHERS: [&str; 5] = ["redis-server", "cargo", "helm ", "kubectl ", "docker "];
 
 #[test]
-fn every_flag_is_in_some_help() {
+fn every_flag_mentioned_exists() {
     let help = help_of_commands();
     let flag = |c: char| c.is_ascii_lowercase() || c == '-';
     let known = words(&help, "--", flag);
@@ -164,7 +164,7 @@ fn every_flag_is_in_some_help() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_resolve() {
     for (name, text) in documents() {
         let folder = Path::new(&name).parent().expect("a file is in a folder").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -207,7 +207,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts one on free ports, with a Redis that is away: the metrics of the link exist all
+    /// Starts an instance on free ports with an unavailable Redis: the Redis metrics exist all
     /// the same.
     fn start() -> Self {
         let start = Instant::now();
@@ -228,7 +228,7 @@ impl Server {
         panic!("no server within {DEADLINE:?}");
     }
 
-    /// Waits until it answers; false: it ended, because somebody else took a port.
+    /// Waits until it responds; false if it exited because another process took a port.
     fn answers(&mut self) -> bool {
         loop {
             if self.child.try_wait().expect("it is our child").is_some() {
@@ -256,7 +256,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("it is bound")
 }
 
-/// The names of a server's metrics, as `# TYPE` tells them.
+/// The names of an instance's metrics, from the `# TYPE` lines.
 fn metrics_of(server: &Server) -> BTreeSet<String> {
     let text = server.get("/metrics").expect("it answers");
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
@@ -264,7 +264,7 @@ fn metrics_of(server: &Server) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_metric_that_is_named_exists_and_every_one_that_exists_is_named() {
+fn the_docs_list_exactly_the_exported_metrics() {
     let server = Server::start();
     let mut live = metrics_of(&server);
     assert!(live.contains("rookery_redis_up"), "{live:?}");
@@ -284,10 +284,10 @@ fn every_metric_that_is_named_exists_and_every_one_that_exists_is_named() {
     assert!(silent.is_empty(), "in /metrics, but not in the README: {silent:?}");
 }
 
-/// How the operator's metrics begin.
+/// The prefix of the operator's metrics.
 const OF_OPERATOR: &str = "rookery_operator_";
 
-/// The text of every file of Rust below `folder`.
+/// Appends the text of every Rust file below `folder`.
 fn sources(folder: &Path, text: &mut String) {
     for entry in std::fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("it can be listed").path();
@@ -300,7 +300,7 @@ fn sources(folder: &Path, text: &mut String) {
 }
 
 #[test]
-fn the_operators_metrics_are_all_named_and_no_other() {
+fn the_docs_list_exactly_the_operators_metrics() {
     let part = |c: char| c.is_ascii_lowercase() || c == '_';
     let mut code = String::new();
     sources(&root().join("crates/operator/src"), &mut code);
@@ -314,7 +314,7 @@ fn the_operators_metrics_are_all_named_and_no_other() {
 }
 
 #[test]
-fn every_route_that_is_named_exists() {
+fn every_api_route_mentioned_exists() {
     let server = Server::start();
     let answer = server.get("/api/openapi.json").expect("it answers");
     let json = answer.split_once("\r\n\r\n").expect("a body follows").1;

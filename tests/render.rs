@@ -1,5 +1,5 @@
-//! `rookery render` and `rookery crd` print what is kept under `manifests/`, so that a change of
-//! what is made shows in a review. `UPDATE_GOLDEN=1` writes the files anew.
+//! `rookery render` and `rookery crd` print the files under `manifests/`, so that a change of the
+//! output shows in review. `UPDATE_GOLDEN=1` updates the files.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,7 +37,7 @@ fn rookery(args: &[&str], stdin: &str) -> Run {
     }
 }
 
-/// What `args` print is what the file holds.
+/// Compares the output of `args` with the file.
 #[track_caller]
 fn same(file: &str, args: &[&str]) {
     let run = rookery(args, "");
@@ -56,12 +56,12 @@ fn same(file: &str, args: &[&str]) {
 }
 
 #[test]
-fn the_definition_is_kept() {
+fn the_crd_file_is_up_to_date() {
     same("crd.yaml", &["crd"]);
 }
 
 #[test]
-fn every_example_is_kept_as_rendered() {
+fn the_rendered_examples_are_up_to_date() {
     let examples = std::fs::read_dir(manifests().join("examples")).expect("it is there");
     let mut names: Vec<String> = examples
         .map(|entry| entry.expect("it can be listed").file_name().into_string().expect("text"))
@@ -82,7 +82,7 @@ fn every_example_is_kept_as_rendered() {
 }
 
 #[test]
-fn it_reads_stdin_and_the_image_is_a_flag() {
+fn render_reads_stdin_and_takes_the_image_as_a_flag() {
     let resource = std::fs::read_to_string(manifests().join("examples/minimal.yaml")).unwrap();
     let run = rookery(&["render", "-", "--image", "example.com/r:1"], &resource);
     assert_eq!(run.code, 0, "{}", run.err);
@@ -91,7 +91,7 @@ fn it_reads_stdin_and_the_image_is_a_flag() {
 }
 
 #[test]
-fn what_a_cluster_prints_is_read_and_owns_nothing() {
+fn a_resource_exported_from_a_cluster_renders_without_owner_references() {
     let resource = r#"{
         "apiVersion": "rookery.dev/v1alpha1", "kind": "Rookery",
         "metadata": {
@@ -115,7 +115,7 @@ fn what_a_cluster_prints_is_read_and_owns_nothing() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_line_and_exits_with_2() {
+fn an_invalid_resource_is_reported_with_its_line_and_exits_with_2() {
     for (resource, said) in [
         (
             "apiVersion: v1\nkind: Pod\nmetadata: { name: a }\nspec: {}\n",

@@ -1,10 +1,10 @@
-//! WebSocket frames: a client's, and the engine's however its writes split them.
+//! WebSocket frames of clients, and of the engine however its writes divide them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use rookery_protocol::frames::{Frame, FrameReader, parse_client_frame};
 
-/// As `socketio.maxPayload` might be.
+/// The longest payload, in bytes.
 const MAX: usize = 1 << 16;
 
 fuzz_target!(|input: &[u8]| {

@@ -1,4 +1,4 @@
-//! What a client sends: payloads of polling, and Socket.IO packets.
+//! What clients send: payloads of polling, and Socket.IO packets.
 #![no_main]
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
     event(&text, &[]);
 });
 
-/// Messages are read as what they were, written in the server's own form.
+/// Messages that the server encodes decode to the same.
 fn written_again(packets: &[Packet], form: Form, revision: Revision, bytes: bool) {
     let mut body = Vec::new();
     let mut messages = Vec::new();
@@ -43,7 +43,7 @@ fn written_again(packets: &[Packet], form: Form, revision: Revision, bytes: bool
     }
 }
 
-/// Texts with the binary messages that follow them, as the engine puts them together.
+/// Decodes each text with the binary messages that follow it, as the engine does.
 fn socketio(packets: &[Packet]) {
     let mut text: Option<&str> = None;
     let mut attachments: Vec<Bytes> = Vec::new();
@@ -64,9 +64,13 @@ fn socketio(packets: &[Packet]) {
     }
 }
 
-/// What can be read can be written, and is then read as the same.
+/// A packet that decodes has the head that is parsed alone, and decodes to the same once encoded.
 fn event(text: &str, attachments: &[Bytes]) {
+    let head = packet::PacketHead::parse(text);
     let Ok(decoded) = packet::decode(text, attachments) else { return };
+    let head = head.expect("a packet that decodes has a head");
+    assert_eq!((head.namespace, head.id), (decoded.namespace.as_str(), decoded.id));
+    assert_eq!(head.attachments, attachments.len());
     let (written, attachments) = match &decoded.body {
         Body::Event { event, args } => {
             packet::encode_event(&decoded.namespace, decoded.id, event, args)

@@ -1,4 +1,4 @@
-//! Room templates: from values to a room's name, and back.
+//! Room templates, from values to a room's name, and patterns, which do the reverse.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +6,7 @@ use rookery_protocol::Data;
 use rookery_policy::{ArgTemplate, Pattern, Template, TextTemplate};
 use rookery_protocol::MAX_ROOM_BYTES;
 
-/// The template of the first example, whose values must never meet.
+/// A template, of which different values must never make the same room.
 const PAIR: &str = "{a}:{b}";
 
 fuzz_target!(|input: (String, String, String, String, String)| {
@@ -33,7 +33,7 @@ fn body(a: &str, b: &str) -> Data {
     Data::Object(vec![("a".to_owned(), Data::from(a)), ("b".to_owned(), Data::from(b))])
 }
 
-/// Two different pairs have two different rooms, and a pattern gives the pair back.
+/// Different pairs make different rooms, and the pattern recovers the pair.
 fn pairs(first: &Data, (a, b): (&str, &str), (c, d): (&str, &str)) {
     let template = Template::parse(PAIR).expect("the example is a template");
     let pattern = Pattern::parse(PAIR).expect("the example is a pattern");

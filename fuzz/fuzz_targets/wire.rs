@@ -1,4 +1,4 @@
-//! What Redis brings: broadcasts and requests of Node servers and other instances.
+//! Messages from Redis: broadcasts and requests of Node servers and other instances.
 #![no_main]
 
 use std::sync::Arc;

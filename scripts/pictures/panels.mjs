@@ -12,8 +12,8 @@ export const PICTURES = {
       "Deliveries by outcome",
       "Messages to and from Redis",
       "Memory by pod",
-      "Bytes that wait for clients",
-      "Redis: what went wrong",
+      "Bytes waiting in outboxes",
+      "Redis errors",
     ],
   },
   "rooms.svg": {

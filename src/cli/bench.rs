@@ -1,14 +1,14 @@
-//! `rookery bench`: measure a server with a swarm of clients.
+//! `rookery bench`: measure a server under the load of many clients.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::server;
+use super::{report, server};
 use rookery_client::Target;
 use rookery_client::bench::{self, Api, Pace, Plan, Stage};
 use rookery_config::units::Period;
@@ -16,81 +16,84 @@ use rookery_config::units::Period;
 /// Who publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum PublishVia {
-    /// The members of each room, in turn.
+    /// The members of each room, round-robin.
     Client,
-    /// A backend, by the HTTP API at --api.
+    /// A backend, through the HTTP API at --api.
     Api,
 }
 
-/// Measure a server with a swarm of clients.
+/// Measure a server under the load of many clients.
 ///
-/// Clients connect over WebSocket, join their room, and count and time what arrives. The server
-/// needs the events `join {room}` and `publish {room, event, data}`: `rookery serve` has them.
+/// The clients connect over WebSocket, join their rooms, publish, and measure the latency of every
+/// delivery. The server must have the events `join {room}` and `publish {room, event, data}`, as
+/// `rookery serve` has by default.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rookery bench                                         # 1,000 clients in one room, ten seconds
   rookery bench --clients 5000 --rooms 500 --inflight 1 --pids \"$(pidof rookery)\"
   rookery bench --rate 20 --duration 30s --json report.json
   rookery bench --idle --clients 10000 --connect-rate 400 --pids 4711
-  rookery bench --url http://10.0.0.1:3000 --url http://10.0.0.2:3000 --publish-via api --api http://10.0.0.1:9090
+  rookery bench --url http://10.0.0.1:3000 --publish-via api --api http://10.0.0.1:9090
 
-The default limits of `rookery serve` allow 500 connections and 100 events a second and client.")]
+By default `rookery serve` accepts 500 connections per second, and 100 events per second from each
+client: raise `limits` for a larger load.")]
 pub struct Args {
-    /// A server; given twice, the clients are spread over both.
+    /// The server's URL; repeat it to spread the clients over several servers.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = server::url)]
     pub url: Vec<String>,
-    /// The token that every client presents.
+    /// The token that every client authenticates with.
     #[arg(long, value_name = "TOKEN", env = "ROOKERY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// The namespace.
+    /// The namespace to connect to.
     #[arg(long, value_name = "NAME", default_value = "/", value_parser = server::namespace)]
     pub namespace: String,
-    /// Where the servers have their Socket.IO endpoint.
+    /// The path of the servers' Socket.IO endpoint.
     #[arg(long, value_name = "PATH", default_value = "/socket.io")]
     pub path: String,
-    /// How many clients.
+    /// The number of clients.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub clients: usize,
-    /// How many rooms; the clients are divided evenly.
+    /// The number of rooms; the clients are spread over them evenly.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub rooms: usize,
-    /// Rooms are named NAME-0, NAME-1, …
+    /// The prefix of the rooms' names: NAME-0, NAME-1, …
     #[arg(long, value_name = "NAME", default_value = "bench")]
     pub room: String,
-    /// The size of each publication's argument.
+    /// The size of each publication's argument, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
     pub payload: usize,
-    /// Publish so many in each room, wait until every member has them, and again [default: 4].
+    /// Keep this many publications in flight in each room, and publish the next ones when every
+    /// member has received all of them [default: 4].
     #[arg(long, value_name = "K", group = "pace", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub inflight: Option<u32>,
-    /// Publish so many a second, in all rooms together.
+    /// Publish at this rate per second, over all rooms.
     #[arg(long, value_name = "R", group = "pace", value_parser = rate)]
     pub rate: Option<f64>,
-    /// Publish nothing: measure the memory of idle connections. Needs --pids.
+    /// Publish nothing, and measure the memory of idle connections. Requires --pids.
     #[arg(long, group = "pace", requires = "pids")]
     pub idle: bool,
     /// Who publishes.
     #[arg(long, value_enum, default_value = "client")]
     pub publish_via: PublishVia,
-    /// The HTTP API, for --publish-via api.
+    /// The URL of the HTTP API, for --publish-via api.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090", value_parser = api_url)]
     pub api: reqwest::Url,
-    /// The API key.
+    /// The API key, for --publish-via api.
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
     /// How long to measure.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
     pub duration: Duration,
-    /// How long the load runs before anything is counted.
+    /// How long to run the load before measuring.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = period)]
     pub warmup: Duration,
-    /// The most connections opened in a second.
+    /// The most connections to open per second.
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
     pub connect_rate: u32,
-    /// The server's processes, to read their CPU time and memory.
+    /// The ids of the server's processes, to measure their CPU time and memory.
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub pids: Vec<u32>,
-    /// Write the report to a file as JSON, too.
+    /// Also write the report to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -98,28 +101,25 @@ pub struct Args {
 /// Runs the load and prints the report.
 ///
 /// # Errors
-/// When the plan cannot be carried out, the server cannot be reached, refuses a client or a
-/// publication, or deliveries stop.
+/// When the plan is invalid, the server cannot be reached or refuses a client or a publication, or
+/// deliveries stop.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let plan = plan(&args)?;
     let bar = Progress::new(&plan);
-    let report = bench::run(&plan, |stage| bar.show(stage));
+    let measured = bench::run(&plan, |stage| bar.show(stage));
     bar.bar.finish_and_clear();
-    let report = report?;
+    let measured = measured?;
     if let Some(path) = &args.json {
         let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
-        serde_json::to_writer_pretty(file, &report)?;
+        serde_json::to_writer_pretty(file, &measured)?;
     }
-    match write!(io::stdout(), "{report}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    report::print(&measured.to_string())
 }
 
 fn plan(args: &Args) -> anyhow::Result<Plan> {
     let target = |url: &String| {
         let token = args.token.as_deref();
-        Target::new(url)?.path(&args.path).token(token).namespace(&args.namespace)
+        Target::new(url)?.with_path(&args.path).with_token(token).with_namespace(&args.namespace)
     };
     let pace = match (args.inflight, args.rate, args.idle) {
         (_, _, true) => None,
@@ -142,7 +142,7 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     })
 }
 
-/// The bar on a terminal; elsewhere, nothing.
+/// A progress bar on a terminal; elsewhere, nothing.
 struct Progress {
     bar: ProgressBar,
     clients: u64,
@@ -164,13 +164,13 @@ impl Progress {
 
     fn show(&self, stage: Stage) {
         let (name, position, length, message) = match stage {
-            Stage::Connecting(done) => {
-                ("connecting", done as u64, self.clients, format!("{done} clients"))
+            Stage::Connecting { joined } => {
+                ("connecting", joined as u64, self.clients, format!("{joined} clients"))
             }
-            Stage::WarmingUp(elapsed) => {
+            Stage::WarmingUp { elapsed } => {
                 ("warming up", millis(elapsed), millis(self.warmup), String::new())
             }
-            Stage::Measuring(elapsed, deliveries) => {
+            Stage::Measuring { elapsed, deliveries } => {
                 let rate = deliveries as f64 / elapsed.as_secs_f64().max(f64::EPSILON);
                 let message = format!("{rate:.0} deliveries/s");
                 ("measuring", millis(elapsed), millis(self.duration), message)
@@ -193,7 +193,7 @@ fn period(text: &str) -> Result<Duration, String> {
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| "expected publications a second, such as 20".to_owned())
+    rate.ok_or_else(|| "expected publications per second, such as 20".to_owned())
 }
 
 fn api_url(text: &str) -> Result<reqwest::Url, String> {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn four_are_in_flight_unless_something_else_is_said() {
+    fn four_publications_are_in_flight_by_default() {
         assert_eq!(parse(&[]).unwrap().pace, Some(Pace::InFlight(4)));
         assert_eq!(parse(&["--rate", "2.5"]).unwrap().pace, Some(Pace::Rate(2.5)));
         assert_eq!(parse(&["--idle", "--pids", "1,2"]).unwrap().pace, None);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn two_urls_are_two_servers() {
+    fn each_url_is_a_server_of_the_plan() {
         let plan = parse(&["--url", "http://a", "--url", "http://b"]).unwrap();
         assert_eq!(
             plan.targets.iter().map(Target::url).collect::<Vec<_>>(),

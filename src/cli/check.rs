@@ -1,4 +1,4 @@
-//! `rookery check`: is a configuration right, and what does it mean?
+//! `rookery check`: validate a configuration file and summarize it.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -10,22 +10,22 @@ use rookery_config::load::Sources;
 use rookery_config::{Auth, Config, Jwt};
 use rookery_policy::Operation;
 
-/// Check a configuration file, and the files that it names, and say what it means.
+/// Validate a configuration file and the files that it names, and summarize it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  rookery check rookery.yaml")]
 pub struct Args {
-    /// The configuration, in YAML
+    /// The configuration file, in YAML
     file: PathBuf,
 }
 
-/// Prints what the file means, and what in it is probably not meant.
+/// Prints a summary of the configuration, and warnings about settings that are probably mistakes.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Every problem of the configuration.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = Sources::file(&args.file).load()?;
     let keys = config.auth.api_keys_file.as_deref().map(ApiKeys::load).transpose()?;
-    let mut text = format!("{} is right\n", args.file.display());
+    let mut text = format!("{} is valid\n", args.file.display());
     for (name, value) in summary(&config, keys.as_ref()) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name:<11}{value}");
@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     report::print(&text)
 }
 
-/// What the configuration means, a line for each part. No secret is in it.
+/// The names and values of the summary's lines. They contain no secret.
 fn summary(config: &Config, keys: Option<&ApiKeys>) -> Vec<(&'static str, String)> {
     let socketio = &config.socketio;
     let transports: Vec<&str> = socketio.transports.iter().map(|t| t.label()).collect();
@@ -45,7 +45,7 @@ fn summary(config: &Config, keys: Option<&ApiKeys>) -> Vec<(&'static str, String
         (
             "listen",
             format!(
-                "{}{} for Socket.IO {versions}, by {}",
+                "{}{} for Socket.IO {versions}, over {}",
                 config.listen,
                 socketio.path,
                 transports.join(" and ")
@@ -62,7 +62,7 @@ fn summary(config: &Config, keys: Option<&ApiKeys>) -> Vec<(&'static str, String
 
 fn api(keys: Option<&ApiKeys>) -> String {
     match keys.map(ApiKeys::count) {
-        None => "the HTTP API without keys, on loopback only".to_owned(),
+        None => "the HTTP API without keys, on the loopback address only".to_owned(),
         Some(1) => "the HTTP API with 1 key".to_owned(),
         Some(n) => format!("the HTTP API with {n} keys"),
     }
@@ -70,7 +70,7 @@ fn api(keys: Option<&ApiKeys>) -> String {
 
 fn auth(auth: &Auth, anonymous: bool) -> String {
     let without =
-        if anonymous { "clients without a token are welcome" } else { "a token is needed" };
+        if anonymous { "clients without a token are accepted" } else { "a token is required" };
     match &auth.jwt {
         None => without.to_owned(),
         Some(jwt) => format!("{}; {without}", tokens(jwt)),
@@ -83,7 +83,7 @@ fn tokens(jwt: &Jwt) -> String {
     let key = files.into_iter().flatten().map(|path| path.display().to_string());
     let key = key.chain(jwt.jwks_url.clone()).collect::<Vec<_>>().join(" ");
     let mut text =
-        format!("{} tokens by {key}, user in `{}`", algorithms.join(" "), jwt.user_claim);
+        format!("{} tokens verified by {key}, user in `{}`", algorithms.join(" "), jwt.user_claim);
     for (name, value) in [("issuer", &jwt.issuer), ("audience", &jwt.audience)] {
         if let Some(value) = value {
             let _ = write!(text, ", {name} {value}");
@@ -94,7 +94,7 @@ fn tokens(jwt: &Jwt) -> String {
 
 fn redis(config: &Config) -> String {
     let Some(redis) = &config.redis else {
-        return "none: one instance, in memory".to_owned();
+        return "none: a single instance, in memory".to_owned();
     };
     let channels: Vec<&str> = redis.bridge.iter().map(|rule| rule.channel.as_str()).collect();
     let bridge = match channels.as_slice() {
@@ -110,7 +110,7 @@ fn events(config: &Config) -> String {
             Operation::Join => "joins",
             Operation::Leave => "leaves",
             Operation::Publish => "publishes",
-            Operation::ByField => "by its field",
+            Operation::ByField => "depends on a field",
         };
         format!("{} ({what})", rule.on)
     });
@@ -134,14 +134,14 @@ mod tests {
     use rookery_config::Redis;
 
     #[test]
-    fn the_summary_holds_no_password() {
+    fn the_summary_contains_no_password() {
         let config = Config {
             redis: Some(Redis::at("redis://user:pass@redis:6379".to_owned())),
             ..Config::default()
         };
         let text = format!("{:?}", summary(&config, None));
         assert!(text.contains("@redis:6379") && !text.contains("pass"), "{text}");
-        assert!(text.contains("clients without a token are welcome"), "{text}");
+        assert!(text.contains("clients without a token are accepted"), "{text}");
         assert!(text.contains("rookery:publish"), "{text}");
     }
 }

@@ -8,22 +8,22 @@ use kube::{Client, ResourceExt as _};
 use super::report;
 use rookery_operator::{crd, names};
 
-/// Print the custom resource definition, or bring the cluster's up to date.
+/// Print the custom resource definition, or apply it to the cluster.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rookery crd | kubectl apply --server-side -f -
-  rookery crd --apply                            the same, with this pod's or your own kubeconfig")]
+  rookery crd --apply                            the same, with the pod's service account or your kubeconfig")]
 pub struct Args {
-    /// Apply it to the cluster instead.
+    /// Apply the definition to the cluster instead of printing it.
     #[arg(long)]
     apply: bool,
 }
 
-/// Prints or applies it.
+/// Prints or applies the definition.
 ///
 /// # Errors
-/// When stdout cannot be written, or the cluster does not answer or refuses it.
+/// When stdout cannot be written, or the cluster cannot be reached or refuses the definition.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let definition = crd::definition();
     if !args.apply {
@@ -37,18 +37,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 async fn apply(definition: &CustomResourceDefinition) -> anyhow::Result<i64> {
     let client = Client::try_default()
         .await
-        .context("no cluster: there is neither a kubeconfig nor a pod's service account")?;
+        .context("no cluster: found neither a kubeconfig nor a pod's service account")?;
     let api: Api<CustomResourceDefinition> = Api::all(client);
     let params = PatchParams::apply(names::MANAGER).force();
     let applied = api.patch(&definition.name_any(), &params, &Patch::Apply(definition)).await;
-    let applied = applied.context("the cluster did not take the definition")?;
+    let applied = applied.context("the cluster refused the definition")?;
     Ok(applied.metadata.generation.unwrap_or_default())
 }
 
 /// The definition as a YAML document.
 ///
 /// # Errors
-/// Never in practice: it holds nothing that YAML cannot.
+/// Never in practice: YAML can express every value of a definition.
 pub fn yaml(definition: &CustomResourceDefinition) -> anyhow::Result<String> {
     Ok(serde_saphyr::to_string(definition)?)
 }

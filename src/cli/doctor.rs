@@ -1,15 +1,14 @@
-//! `rookery doctor`: is the way from a client to the servers as Socket.IO needs it?
+//! `rookery doctor`: check that clients can connect through an ingress.
 
 mod advice;
 mod checks;
 mod cors;
-mod dial;
 mod fault;
 mod hold;
-mod polling;
+mod plan;
 mod printer;
-mod tls;
-mod websocket;
+mod stickiness;
+mod transport;
 
 use std::time::Duration;
 
@@ -17,58 +16,60 @@ use anyhow::bail;
 
 use super::report::Usage;
 use advice::Advisor;
-use checks::{Doctor, Plan};
-use dial::Way;
+use checks::Doctor;
+use plan::Plan;
 use printer::Printer;
 use rookery_client::Target;
 use rookery_config::units::Period;
 use rookery_operator::crd::IngressController;
+use transport::connector::Connector;
+use transport::sessions::Sessions;
 
-/// Connect through an ingress as clients do, and name the fix for what is wrong on the way.
+/// Check that clients can connect through an ingress, and name the fix for each problem.
 ///
-/// By polling, by polling and then a WebSocket, and by a WebSocket alone; it looks whether sessions
-/// keep their server, holds a connection of each kind through a heartbeat, and reconnects. It
-/// joins no room and publishes nothing.
+/// It connects by polling, by polling with an upgrade to a WebSocket, and by WebSocket alone, checks
+/// that sessions stay with their server, holds a session of each kind through a heartbeat, and
+/// reconnects. It joins no room and publishes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rookery doctor https://chat.example.com
   rookery doctor https://chat.example.com --token \"$TOKEN\" --hold 2m
-  rookery doctor http://chat.example.com --connect-to traefik.traefik.svc    no DNS needed
+  rookery doctor http://chat.example.com --connect-to traefik.traefik.svc    # without DNS
 
-Exit codes: 0 all is well, 1 something is wrong, 2 bad usage.")]
+Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage.")]
 pub struct Args {
     /// The URL that clients use.
     #[arg(value_name = "URL", value_parser = super::server::url)]
     url: String,
-    /// Where the server has its Socket.IO endpoint.
+    /// The path of the server's Socket.IO endpoint.
     #[arg(long, value_name = "PATH", default_value = "/socket.io")]
     path: String,
-    /// The token that clients present.
+    /// The token to authenticate with.
     #[arg(long, value_name = "TOKEN", env = "ROOKERY_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// The namespace.
+    /// The namespace to connect to.
     #[arg(long, value_name = "NAME", default_value = "/", value_parser = super::server::namespace)]
     namespace: String,
-    /// Connect to this address instead of the URL's, and say the URL's host all the same.
+    /// Connect to this address instead of the URL's host; requests still name the URL's host.
     #[arg(long, value_name = "HOST[:PORT]")]
     connect_to: Option<String>,
-    /// Take a certificate that nobody vouches for.
+    /// Accept any certificate.
     #[arg(long)]
     insecure: bool,
-    /// How long each connection is held; without it, through one heartbeat.
+    /// How long to hold each session [default: through one heartbeat].
     #[arg(long, value_name = "TIME", value_parser = Period::parse)]
     hold: Option<Period>,
-    /// How long the service may take to come up: 404, 502 and 503 are asked again.
+    /// How long to retry while the service starts, for example after a 404, 502 or 503.
     #[arg(long, value_name = "TIME", value_parser = Period::parse, default_value = "0s")]
     wait: Period,
-    /// The ingress controller that fixes are named for.
+    /// The ingress controller that the fixes are for.
     #[arg(long, value_name = "NAME", value_parser = controller, default_value = "traefik")]
     controller: IngressController,
-    /// A page's origin that must be let in, such as https://app.example.com.
+    /// The origin of a page that must be allowed to connect, such as https://app.example.com.
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Option<String>,
-    /// Leave out what needs polling, where nothing keeps a client at one server.
+    /// Skip the checks of polling, for a service without sticky sessions.
     #[arg(long)]
     websocket_only: bool,
 }
@@ -76,18 +77,17 @@ pub struct Args {
 /// Runs all checks and prints a line for each.
 ///
 /// # Errors
-/// When something is wrong; or [`Usage`], when the address cannot be used.
+/// When a check fails; or [`Usage`], when `--connect-to` is invalid.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let target = Target::new(&args.url)?
-        .path(&args.path)
-        .token(args.token.as_deref())
-        .namespace(&args.namespace)?;
-    let way = Way::new(&target, args.connect_to.as_deref(), args.insecure)
+        .with_path(&args.path)
+        .with_token(args.token.as_deref())
+        .with_namespace(&args.namespace)?;
+    let connector = Connector::new(&target, args.connect_to.as_deref(), args.insecure)
         .map_err(|problem| Usage(format!("--connect-to: {problem}")))?;
     let advisor = Advisor { controller: args.controller, url: args.url.clone() };
     let plan = Plan {
-        target,
-        way,
+        sessions: Sessions { target, connector },
         hold: args.hold.map(|period| period.0),
         wait: args.wait.0,
         origin: args.origin.clone(),
@@ -95,13 +95,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut doctor = Doctor::new(plan, advisor, Printer::new());
-    let wrong = runtime.block_on(doctor.examine())?;
-    // A name's look-up cannot be cancelled; whoever waits for a report need not wait for it.
+    let failed = runtime.block_on(doctor.run())?;
+    // A DNS lookup cannot be cancelled: do not wait for it.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    match wrong {
+    match failed {
         0 => Ok(()),
-        1 => bail!("one thing is wrong at {}", args.url),
-        n => bail!("{n} things are wrong at {}", args.url),
+        1 => bail!("one check failed at {}", args.url),
+        n => bail!("{n} checks failed at {}", args.url),
     }
 }
 

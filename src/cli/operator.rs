@@ -11,34 +11,34 @@ use crate::server::signals;
 use rookery_config::LogFormat;
 use rookery_operator as operator;
 use rookery_operator::Options;
-use rookery_ops::log as telemetry;
+use rookery_ops::log;
 
-/// Run the Kubernetes operator: make and keep what `Rookery` resources ask for.
+/// Run the Kubernetes operator, which deploys the servers that `Rookery` resources describe.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-In a pod it finds the cluster by its service account, elsewhere by your kubeconfig.
-The chart in charts/rookery runs it with the rights that it needs.
+It connects to the cluster with its pod's service account, or else with your kubeconfig.
+The chart in charts/rookery installs it with the permissions that it needs.
 
 Examples:
   rookery operator
   rookery operator --watch-namespaces chat,games --image rookery:0.1.0")]
 pub struct Args {
-    /// The namespaces whose resources it looks after [default: all]
+    /// The namespaces whose resources to manage [default: all]
     #[arg(long, value_name = "NAMES", env = "ROOKERY_WATCH_NAMESPACES", value_delimiter = ',')]
     watch_namespaces: Vec<String>,
-    /// Where /metrics, /livez and /readyz answer
+    /// The address that serves /metrics, /livez and /readyz
     #[arg(long, value_name = "ADDR", env = "ROOKERY_INTERNAL", default_value = "0.0.0.0:9090")]
     internal: SocketAddr,
-    /// Where custom.metrics.k8s.io answers, with TLS
+    /// The address that serves custom.metrics.k8s.io, with TLS
     #[arg(long, value_name = "ADDR", env = "ROOKERY_METRICS_API", default_value = "0.0.0.0:6443")]
     metrics_api: SocketAddr,
-    /// The image of resources that name none
+    /// The default image, for resources that name none
     #[arg(long, value_name = "IMAGE", env = "ROOKERY_IMAGE", default_value = concat!("rookery:", env!("CARGO_PKG_VERSION")))]
     image: String,
     /// The Service in front of the metrics API, on port 443
     #[arg(long, value_name = "NAME", env = "ROOKERY_SERVICE", default_value = "rookery-operator")]
     service: String,
-    /// The ClusterRole that the APIService goes with
+    /// The ClusterRole that owns the APIService, which is deleted with it
     #[arg(
         long,
         value_name = "NAME",
@@ -46,7 +46,7 @@ pub struct Args {
         default_value = "rookery-operator"
     )]
     cluster_role: String,
-    /// The operator's Deployment, which its Lease and its Secret go with
+    /// The operator's Deployment, which owns its Lease and its Secret
     #[arg(
         long,
         value_name = "NAME",
@@ -54,10 +54,10 @@ pub struct Args {
         default_value = "rookery-operator"
     )]
     deployment: String,
-    /// This pod's name: who holds the Lease
+    /// The name of this pod, as the holder of the Lease
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "rookery-operator")]
     pod: String,
-    /// The operator's own namespace
+    /// The namespace of the operator itself
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
 }
@@ -65,7 +65,7 @@ pub struct Args {
 impl From<Args> for Options {
     fn from(args: Args) -> Self {
         let mut watch_namespaces = args.watch_namespaces;
-        // A deployment that leaves a variable empty means that it is not set.
+        // An empty environment variable counts as unset.
         watch_namespaces.retain(|name| !name.trim().is_empty());
         Options {
             watch_namespaces,
@@ -81,13 +81,13 @@ impl From<Args> for Options {
     }
 }
 
-/// Starts the log and runs the operator until told to stop.
+/// Initializes the log and runs the operator until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When there is no cluster, or an address is taken; told in the form of the log's lines.
+/// When there is no cluster, or an address is in use; formatted like the log's lines.
 pub fn run(args: Args) -> Result<(), Failure> {
     let format = LogFormat::Auto;
-    telemetry::init(format, None)
+    log::init(format, None)
         .map_err(|error| Failure::logged(Usage(error.to_string()).into(), format))?;
     serve(args.into()).map_err(|error| Failure::logged(error, format))
 }
@@ -97,23 +97,23 @@ fn serve(options: Options) -> anyhow::Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("the runtime")?;
+        .context("cannot start the runtime")?;
     runtime.block_on(async {
         let mut signals = signals::listen()?;
         let client = Client::try_default()
             .await
-            .context("no cluster: there is neither a kubeconfig nor a pod's service account")?;
+            .context("no cluster: found neither a kubeconfig nor a pod's service account")?;
         let stop = CancellationToken::new();
         let running = tokio::spawn(operator::run(options, client, stop.clone()));
         tokio::pin!(running);
         tokio::select! {
             () = signals.first() => {}
-            ended = &mut running => return ended.context("the operator")?,
+            ended = &mut running => return ended.context("the operator panicked")?,
         }
         stop.cancel();
         tokio::select! {
-            () = signals.first() => anyhow::bail!("stopped at once by a second signal"),
-            ended = &mut running => ended.context("the operator")?,
+            () = signals.first() => anyhow::bail!("terminated by a second signal"),
+            ended = &mut running => ended.context("the operator panicked")?,
         }
     })
 }

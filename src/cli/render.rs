@@ -1,4 +1,4 @@
-//! `rookery render`: what the operator would apply, without an operator.
+//! `rookery render`: print the objects that the operator would apply.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,24 +28,24 @@ Examples:
   rookery render chat.yaml --image registry.example.com/rookery:0.1 | kubectl apply -f -
   rookery render - < chat.yaml
 
-Without the operator nobody serves the metric `rookery_connections` to the autoscaler: write
-`autoscaling.metrics: external` in the resource and let another server of custom metrics, such as
-prometheus-adapter, serve it. Until one does there are `replicas.min` servers.")]
+Without the operator nothing serves the metric `rookery_connections` to the autoscaler: set
+`autoscaling.metrics: external` in the resource and let another custom metrics server, such as
+prometheus-adapter, serve it. Until one does, there are `replicas.min` servers.")]
 pub struct Args {
-    /// The resource, in YAML; `-` is stdin
+    /// The file with the resource, in YAML; `-` reads stdin
     file: PathBuf,
-    /// The image of a resource that names none [default: `rookery` of this version]
+    /// The image, for a resource that names none [default: `rookery` of this version]
     #[arg(long, env = "ROOKERY_IMAGE")]
     image: Option<String>,
-    /// Also print the ServiceMonitor and the PrometheusRule, for the Prometheus operator
+    /// Also print a ServiceMonitor and a PrometheusRule, for the Prometheus operator
     #[arg(long)]
     monitoring: bool,
 }
 
-/// Prints them, in the order in which they are to be applied.
+/// Prints the objects, in the order to apply them.
 ///
 /// # Errors
-/// When the file cannot be read, is no `Rookery`, or asks for what cannot be had.
+/// When the file cannot be read, is not a `Rookery` resource, or is invalid.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (name, text) = read(&args.file)?;
     let (resource, lines) = parse(&name, &text)?;
@@ -77,14 +77,14 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok((name, text)),
         Err(error) => {
-            let text = format!("cannot read the file: {error}; check the path and its mode");
+            let text = format!("cannot read the file: {error}; check its path and permissions");
             Err(ConfigError::whole(name, text).into())
         }
     }
 }
 
-/// A `Rookery` as a file holds it. Without `status`, which is the operator's, it is refused for
-/// no key that a cluster would give.
+/// A `Rookery` resource as a file contains it. The `status` is accepted and ignored, so that the
+/// output of `kubectl get -o yaml` can be rendered.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Document {
@@ -96,7 +96,7 @@ struct Document {
     _status: IgnoredAny,
 }
 
-/// The line of each key, by its path.
+/// The line number of each key, by its path.
 type Lines = BTreeMap<String, u64>;
 
 fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
@@ -126,7 +126,7 @@ fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
     match document {
         Some(document) if problems.is_empty() => {
             let mut resource = Rookery::new("", document.spec);
-            // What is printed belongs to nobody: a resource that is gone would take it along.
+            // Without an owner: objects of a deleted owner would be deleted, too.
             resource.metadata = ObjectMeta { uid: None, ..document.metadata };
             Ok((resource, lines))
         }
@@ -145,9 +145,8 @@ fn wrong_type(document: &Document) -> impl Iterator<Item = Problem> {
         })
 }
 
-/// Kubernetes's own types pass over keys that they do not know, so such a key shows only by not
-/// being there afterwards.
-/// `schema` tells which keys there are.
+/// Finds the keys that were written but not read: Kubernetes's own types ignore unknown keys, so
+/// these are the ones missing after a round trip. `schema` has the known keys.
 fn find_unread(
     path: &str,
     written: &Value,
@@ -162,7 +161,7 @@ fn find_unread(
                 let path = tree::key_path(path, key);
                 match read.get(key) {
                     Some(read) => find_unread(&path, value, read, &known[key], problems),
-                    None if says_nothing(value) || known.get(key).is_some() => {}
+                    None if is_empty(value) || known.get(key).is_some() => {}
                     None => {
                         let instead = match nearest_of(key, known) {
                             Some(nearest) => {
@@ -185,7 +184,7 @@ fn find_unread(
     }
 }
 
-/// The schema of `spec`.
+/// The schema of `spec` in the custom resource definition.
 fn spec_schema() -> Value {
     let definition = json!(crd::definition());
     let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
@@ -197,13 +196,13 @@ fn nearest_of<'k>(key: &str, known: &'k Value) -> Option<&'k str> {
     typed::nearest(key, &known)
 }
 
-/// The path of `nearest` beside that of `key`.
+/// The path of `key` with `nearest` as its last segment.
 fn sibling(path: &str, key: &str, nearest: &str) -> String {
     format!("{}{nearest}", path.strip_suffix(key).unwrap_or_default())
 }
 
-/// Whether a value is the same as none.
-fn says_nothing(value: &Value) -> bool {
+/// Whether a value means the same as a missing one.
+fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
@@ -216,7 +215,7 @@ fn documents(objects: &[DynamicObject]) -> anyhow::Result<String> {
     let mut text = String::new();
     for object in objects {
         let kind = object.types.as_ref().map_or("", |types| &types.kind);
-        // Through JSON, whose keys are in order.
+        // Through JSON, whose keys are sorted.
         let object_text = yaml::text(&serde_json::to_value(object)?);
         // Writing to a String cannot fail.
         let _ = write!(text, "---\n# {kind} {}\n{object_text}", object.name_any());

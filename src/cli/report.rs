@@ -1,4 +1,4 @@
-//! [`Failure`]: how a command's failure is shown, and its exit code.
+//! [`Failure`]: how a command reports its error, and its exit code.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
@@ -8,17 +8,17 @@ use serde_json::json;
 
 use rookery_config::LogFormat;
 use rookery_config::error::{ConfigError, Problem};
-use rookery_ops::log as telemetry;
+use rookery_ops::log;
 
-/// A command that was used wrongly, found after the command line was parsed: exit code 2.
+/// A usage error that is found after the command line was parsed: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(
-    /// The whole sentence, with the fix.
+    /// The message, which names the fix.
     pub String,
 );
 
-/// Why a command failed.
+/// A command's error and the format to print it in.
 #[derive(Debug)]
 pub struct Failure {
     error: anyhow::Error,
@@ -26,36 +26,36 @@ pub struct Failure {
 }
 
 impl From<anyhow::Error> for Failure {
-    /// A failure that is told as text.
+    /// An error to print as text.
     fn from(error: anyhow::Error) -> Self {
         Failure { error, format: LogFormat::Text }
     }
 }
 
 impl Failure {
-    /// A failure that is told in the form of the server's log lines.
+    /// An error to print in the format of the server's log lines.
     pub fn logged(error: anyhow::Error, format: LogFormat) -> Self {
         Failure { error, format }
     }
 
-    /// 2 for bad usage and bad configuration, else 1.
+    /// 2 for wrong usage and an invalid configuration, otherwise 1.
     pub fn exit_code(&self) -> u8 {
-        let bad_usage = self.error.is::<Usage>() || self.error.is::<ConfigError>();
-        if bad_usage { 2 } else { 1 }
+        let wrong_usage = self.error.is::<Usage>() || self.error.is::<ConfigError>();
+        if wrong_usage { 2 } else { 1 }
     }
 
-    /// Writes it to stderr: a line for each thing that is wrong.
+    /// Prints the error to stderr, with one line for each problem.
     pub fn print(&self) {
         let stderr = io::stderr();
         let terminal = stderr.is_terminal();
-        let lines = if telemetry::is_json(self.format, terminal) {
+        let lines = if log::is_json(self.format, terminal) {
             self.json_lines(SystemTime::now())
         } else {
-            self.text_lines(terminal && telemetry::colours_wanted())
+            self.text_lines(terminal && log::colours_wanted())
         };
         let mut out = stderr.lock();
         for line in lines {
-            // Nobody is left to tell when stderr is closed.
+            // When stderr is closed, there is nowhere to report it.
             let _ = writeln!(out, "{line}");
         }
     }
@@ -92,10 +92,10 @@ impl Failure {
     }
 }
 
-/// Writes to stdout; a reader that has gone away (`rookery schema | head`) is no failure.
+/// Writes to stdout. A closed pipe (`rookery schema | head`) is not an error.
 ///
 /// # Errors
-/// Any other failure to write.
+/// When stdout cannot be written for any other reason.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_a_line_for_each_problem() {
+    fn each_problem_is_a_line_of_text() {
         assert_eq!(
             failure().text_lines(false),
             ["error: x.yaml:2: `limits.queue` is wrong", "error: x.yaml: `listen` is \"wrong\""]
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_are_json_with_key_and_line() {
+    fn each_problem_is_a_json_line_with_its_key_and_line() {
         let lines = failure().json_lines(SystemTime::UNIX_EPOCH);
         let first: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
         assert_eq!(
@@ -141,11 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_tell_usage_from_running() {
+    fn usage_errors_exit_with_2_and_others_with_1() {
         assert_eq!(failure().exit_code(), 2);
         assert_eq!(Failure::from(anyhow::Error::from(Usage("no".to_owned()))).exit_code(), 2);
         assert_eq!(Failure::from(anyhow::anyhow!("no server")).exit_code(), 1);
-        let told = anyhow::Error::from(Usage("no".to_owned())).context("while reading");
-        assert_eq!(Failure::from(told).exit_code(), 2);
+        let wrapped = anyhow::Error::from(Usage("no".to_owned())).context("while reading");
+        assert_eq!(Failure::from(wrapped).exit_code(), 2);
     }
 }

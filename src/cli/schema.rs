@@ -10,17 +10,17 @@ use rookery_operator::values;
 /// Print the JSON Schema of the configuration, with its defaults.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example: completion and checks in editors that know the YAML language server
+Example: completion and validation in editors with the YAML language server
   rookery schema > rookery.schema.json
   # then, as the first line of rookery.yaml:
   # yaml-language-server: $schema=rookery.schema.json")]
 pub struct Args {
-    /// The schema of the Helm chart's values instead.
+    /// Print the schema of the Helm chart's values instead.
     #[arg(long)]
     values: bool,
 }
 
-/// Prints it.
+/// Prints the schema.
 ///
 /// # Errors
 /// When stdout cannot be written.
@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     report::print(&format!("{schema:#}\n"))
 }
 
-/// JSON Schema 2020-12 of a configuration file.
+/// The JSON Schema (2020-12) of a configuration file.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<Config>();
@@ -86,7 +86,7 @@ mod tests {
         telemetry.traceRatio telemetry.logFormat";
 
     #[test]
-    fn every_key_is_there_and_no_other_is_allowed() {
+    fn the_schema_has_every_key_and_allows_no_other() {
         let schema = schema();
         for key in KEYS.split_whitespace() {
             property(&schema, key);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_in_it() {
+    fn the_schema_has_the_defaults() {
         let schema = schema();
         for (key, default) in [
             ("listen", Value::from("127.0.0.1:3000")),

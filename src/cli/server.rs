@@ -1,50 +1,54 @@
-//! The flags that name a server, for the commands that are its clients.
+//! [`ServerArgs`]: the flags of the commands that connect to a server as a client.
 
 use rookery_client::{ClientError, Target};
 use rookery_protocol::Data;
 
-/// Which server, and as whom.
+/// The server to connect to, the namespace, and the credentials.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServerArgs {
     /// The server's URL.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = url)]
     pub url: String,
-    /// The token that the client presents.
+    /// The token to authenticate with.
     #[arg(long, value_name = "TOKEN", env = "ROOKERY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// The namespace.
+    /// The namespace to connect to.
     #[arg(long, value_name = "NAME", default_value = "/", value_parser = namespace)]
     pub namespace: String,
-    /// Where the server has its Socket.IO endpoint.
+    /// The path of the server's Socket.IO endpoint.
     #[arg(long, value_name = "PATH", default_value = "/socket.io")]
     pub path: String,
 }
 
 impl ServerArgs {
-    /// Where a client connects to.
+    /// The target that the flags describe.
     ///
     /// # Errors
-    /// When the URL or the namespace cannot be used.
+    /// When the URL or the namespace is invalid.
     pub fn target(&self) -> Result<Target, ClientError> {
         let token = self.token.as_deref();
-        Target::new(&self.url)?.path(&self.path).token(token).namespace(&self.namespace)
+        Target::new(&self.url)?
+            .with_path(&self.path)
+            .with_token(token)
+            .with_namespace(&self.namespace)
     }
 }
 
-/// A server's URL, checked; as it was written.
+/// Validates a server's URL, and returns it as it was written.
 pub(super) fn url(text: &str) -> Result<String, ClientError> {
     Target::new(text).map(|target| target.url().to_owned())
 }
 
-/// A namespace's name, with its leading slash.
+/// Validates a namespace, and returns it with its leading slash.
 pub(super) fn namespace(text: &str) -> Result<String, ClientError> {
     let anywhere = Target::new("http://127.0.0.1")?;
-    anywhere.namespace(text).map(|target| target.namespace_name().to_owned())
+    anywhere.with_namespace(text).map(|target| target.namespace().to_owned())
 }
 
-/// The refusal in an answer `{status: "ERROR", error: {code, message}}`, as one sentence.
-pub(super) fn refusal(answer: &[Data]) -> Option<String> {
-    let body = answer.first()?;
+/// The message and code of an acknowledgement `{status: "ERROR", error: {code, message}}`; `None`
+/// for any other acknowledgement.
+pub(super) fn refusal(ack: &[Data]) -> Option<String> {
+    let body = ack.first()?;
     if body.get("status")?.as_str()? != "ERROR" {
         return None;
     }
@@ -61,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_and_namespaces_are_checked_as_they_are_read() {
+    fn invalid_urls_and_namespaces_are_refused() {
         assert_eq!(url("http://h/x").unwrap(), "http://h/x");
         assert!(url("127.0.0.1:3000").unwrap_err().to_string().contains("expected a URL"));
         assert_eq!(namespace("a").unwrap(), "/a");
@@ -69,15 +73,15 @@ mod tests {
     }
 
     #[test]
-    fn only_an_error_is_a_refusal() {
-        let answer = |json: &str| vec![serde_json::from_str::<Data>(json).unwrap()];
-        assert_eq!(refusal(&answer(r#"{"status":"SUCCESS"}"#)), None);
-        assert_eq!(refusal(&answer("true")), None);
+    fn only_an_error_status_is_a_refusal() {
+        let ack = |json: &str| vec![serde_json::from_str::<Data>(json).unwrap()];
+        assert_eq!(refusal(&ack(r#"{"status":"SUCCESS"}"#)), None);
+        assert_eq!(refusal(&ack("true")), None);
         assert_eq!(refusal(&[]), None);
         assert_eq!(
-            refusal(&answer(r#"{"status":"ERROR","error":{"code":"forbidden","message":"no"}}"#)),
+            refusal(&ack(r#"{"status":"ERROR","error":{"code":"forbidden","message":"no"}}"#)),
             Some("no (forbidden)".to_owned())
         );
-        assert_eq!(refusal(&answer(r#"{"status":"ERROR"}"#)), Some("no reason given".to_owned()));
+        assert_eq!(refusal(&ack(r#"{"status":"ERROR"}"#)), Some("no reason given".to_owned()));
     }
 }

@@ -9,15 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::server::{ServerArgs, refusal};
 use rookery_client::{Backoff, Client, ClientError, Event, Target};
+use rookery_ops::log::colours_wanted;
 use rookery_protocol::Data;
 
-/// How long the server may take to answer the join.
+/// How long the server may take to acknowledge the join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Join a room as a client and print what arrives.
 ///
-/// It joins with the event `join`, and comes back by itself when the connection is lost; what was
-/// published in between is gone. It ends when the server refuses or dismisses it, or on Ctrl-C.
+/// It joins with the event `join` and reconnects when the connection is lost; publications in
+/// between are missed. It ends when the server refuses or disconnects it, or on Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rookery sub lobby
@@ -27,18 +28,18 @@ pub struct Args {
     /// The room to join.
     #[arg(value_name = "ROOM")]
     pub room: String,
-    /// The server.
+    /// The server to connect to.
     #[command(flatten)]
     pub server: ServerArgs,
-    /// Print JSON, one object a line, on a terminal too.
+    /// Print one JSON object per line, on a terminal, too.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Runs until the server sends this client away, or Ctrl-C.
+/// Runs until the server disconnects this client, or Ctrl-C.
 ///
 /// # Errors
-/// When nobody answers at first, or the server refuses or dismisses this client.
+/// When the first attempt to connect fails, or the server refuses or disconnects this client.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let target = args.server.target()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -55,14 +56,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     })
 }
 
-/// Session after session, until one ends for good.
+/// Connects again and again, until a connection ends with a permanent error.
 async fn follow(
     target: &Target,
     room: &str,
     printer: &Printer,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     let mut joined = false;
     loop {
         let result = tokio::select! {
@@ -72,28 +73,29 @@ async fn follow(
         let error = match result {
             Ok(client) => {
                 printer.status(&format!("joined {room} at {}", target.url()));
-                (backoff, joined) = (Backoff::new(), true);
+                joined = true;
+                backoff.reset();
                 match print(client, printer, stop).await? {
                     Some(error) => error,
                     None => return Ok(()),
                 }
             }
-            Err(JoinError::Refused(why)) => bail!("{room} cannot be joined: {why}"),
+            Err(JoinError::Refused(reason)) => bail!("cannot join {room}: {reason}"),
             Err(JoinError::Client(error)) => error,
         };
         if !joined || !error.is_temporary() {
             return Err(error.into());
         }
-        let wait = backoff.next_wait();
-        printer.status(&format!("{error}; trying again in {:.1} s", wait.as_secs_f64()));
+        let delay = backoff.next_delay();
+        printer.status(&format!("{error}; reconnecting in {:.1} s", delay.as_secs_f64()));
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(delay) => {}
             () = stop.cancelled() => return Ok(()),
         }
     }
 }
 
-/// Why a session did not come about.
+/// Why a room could not be joined.
 #[derive(Debug, thiserror::Error)]
 enum JoinError {
     #[error(transparent)]
@@ -105,14 +107,14 @@ enum JoinError {
 async fn join(target: &Target, room: &str) -> Result<Client, JoinError> {
     let mut client = Client::connect(target).await?;
     let request = Data::Object(vec![("room".to_owned(), Data::from(room))]);
-    let answer = client.emit_with_ack("join", &[request], JOIN_TIMEOUT).await?;
-    match refusal(&answer) {
-        Some(why) => Err(JoinError::Refused(why)),
+    let ack = client.emit_with_ack("join", &[request], JOIN_TIMEOUT).await?;
+    match refusal(&ack) {
+        Some(reason) => Err(JoinError::Refused(reason)),
         None => Ok(client),
     }
 }
 
-/// Prints events; gives what ended the session, or nothing when it is to stop.
+/// Prints events until the connection ends, and returns why; `None` when `stop` is cancelled.
 async fn print(
     mut client: Client,
     printer: &Printer,
@@ -136,7 +138,7 @@ async fn print(
     }
 }
 
-/// How events are shown.
+/// Prints events on stdout and status messages on stderr.
 struct Printer {
     json: bool,
     colour: bool,
@@ -153,7 +155,7 @@ struct Line<'a> {
 
 impl Printer {
     fn new(json: bool) -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let wanted = colours_wanted();
         let terminal = io::stdout().is_terminal();
         Printer {
             json: json || !terminal,
@@ -175,7 +177,7 @@ impl Printer {
             return serde_json::to_string(&Line { time, event: &event.name, args: &event.args });
         }
         let args = serde_json::to_string(&event.args)?;
-        // A name may hold anything; on a terminal, control characters are not for obeying.
+        // A name may contain anything: the terminal must not interpret its control characters.
         let name = event.name.escape_debug();
         let clock = &time[11..];
         Ok(if self.colour {
@@ -199,11 +201,11 @@ mod tests {
 
     fn event() -> Event {
         let args = serde_json::from_str(r#"[{"b":1,"a":{"$binary":"AQI="}}]"#).unwrap();
-        Event { name: "e\u{1b}".into(), args, id: None }
+        Event { name: "e\u{1b}".into(), args, ack_id: None }
     }
 
     #[test]
-    fn piped_lines_are_json_that_keeps_order_and_binary() {
+    fn piped_lines_are_json_that_keeps_key_order_and_binary() {
         let printer = Printer { json: true, colour: false, status_colour: false };
         assert_eq!(
             printer.line(SystemTime::UNIX_EPOCH, &event()).unwrap(),
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_shows_the_time_of_day_and_no_control_characters_of_others() {
+    fn a_terminal_line_has_the_time_of_day_and_escaped_control_characters() {
         let printer = Printer { json: false, colour: false, status_colour: false };
         assert_eq!(
             printer.line(SystemTime::UNIX_EPOCH, &event()).unwrap(),

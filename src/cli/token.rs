@@ -1,4 +1,4 @@
-//! `rookery token`: a signed JWT for development.
+//! `rookery token`: sign a JWT for development.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,22 +10,22 @@ use super::report::{self, Usage};
 use rookery_config::load::Sources;
 use rookery_config::{Algorithm, Jwt, files};
 
-/// Sign a JWT for development with the secret that the configuration names.
+/// Sign a JWT for development, with the secret that the configuration names.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   rookery token --config rookery.yaml --user ada --claims '{\"workspaces\":[\"w1\"]}' --expires 8h")]
 pub struct Args {
-    /// The configuration; its `auth.jwt.secretFile` signs
+    /// The configuration file, whose `auth.jwt.secretFile` holds the secret
     #[arg(long, value_name = "FILE", env = "ROOKERY_CONFIG")]
     config: PathBuf,
-    /// The user, written in the claim that `auth.jwt.userClaim` names
+    /// The user, for the claim that `auth.jwt.userClaim` names
     #[arg(long, value_name = "U")]
     user: Option<String>,
-    /// More claims, a JSON object; these beat `iss`, `aud`, `iat` and `exp`
+    /// More claims, as a JSON object; they override `iss`, `aud`, `iat` and `exp`
     #[arg(long, value_name = "JSON", value_parser = claims_of)]
     claims: Option<Map<String, Value>>,
-    /// How long the token is good for
+    /// How long the token is valid
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     expires: Duration,
 }
@@ -33,7 +33,7 @@ pub struct Args {
 /// Prints the token.
 ///
 /// # Errors
-/// Bad usage where the configuration has no secret that can sign.
+/// [`Usage`] when the configuration has no secret to sign with.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = Sources::file(&args.config).load_without_files()?;
     let jwt = config.auth.jwt.as_ref().ok_or_else(|| {
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     report::print(&format!("{}\n", sign(jwt, args, now)?))
 }
 
-/// The token of `args` that `jwt` accepts from `now` on.
+/// Signs the token that `args` describe, valid from `now` on.
 fn sign(jwt: &Jwt, args: &Args, now: SystemTime) -> anyhow::Result<String> {
     let path = jwt.secret_file.as_ref().ok_or_else(|| Usage(no_secret(jwt)))?;
     let secret = files::read_secret(path).map_err(|error| {
@@ -74,11 +74,11 @@ fn no_secret(jwt: &Jwt) -> String {
     };
     format!(
         "`{written}` holds public keys, which verify tokens but cannot sign them; get a token from \
-         who has the private key, or use `auth.jwt.secretFile` with HS256 for development"
+         the owner of the private key, or use `auth.jwt.secretFile` with HS256 for development"
     )
 }
 
-/// The claims: what the configuration demands, then `--claims`, then `--user`.
+/// The claims that the configuration requires, overridden by `--claims` and then by `--user`.
 fn claims(jwt: &Jwt, args: &Args, now: Duration) -> Map<String, Value> {
     let mut claims = Map::new();
     for (name, value) in [("iss", &jwt.issuer), ("aud", &jwt.audience)] {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_what_its_configuration_accepts() {
+    fn a_token_is_accepted_by_its_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         std::fs::write(&path, "s3cret\n").unwrap();
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_beat_what_is_filled_in_and_the_user_beats_claims() {
+    fn claims_override_the_defaults_and_the_user_overrides_claims() {
         let args = args(Some(r#"{"iss":"other","exp":5,"uid":"eve"}"#));
         let claims = claims(&jwt(None), &args, Duration::from_secs(100));
         assert_eq!(
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn public_keys_cannot_sign_and_the_message_says_what_to_do() {
+    fn a_public_key_cannot_sign_and_the_error_names_the_fix() {
         let jwt = Jwt { jwks_url: Some("https://id.example".to_owned()), ..jwt(None) };
         let error = sign(&jwt, &args(None), SystemTime::now()).unwrap_err();
         assert!(error.is::<Usage>());

@@ -1,52 +1,52 @@
-//! API keys follow their file while the server runs.
+//! Hot reload of the API keys.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use rookery_config::api_keys::ApiKeys;
 
-/// How often the file is read. A new text counts when two readings in a row saw it, so that a
-/// file which is just being written is never taken for a whole one.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+use super::file_watcher::FileWatcher;
 
-/// Reads the file again when it changes, until `stop`. A bad file is logged once, and the keys
-/// that were there stay.
+/// Reloads `keys` from the file at `path` when it changes, until `stop`. A malformed file is logged
+/// once, and the previous keys stay in use.
 pub async fn follow(path: PathBuf, keys: Arc<ArcSwap<ApiKeys>>, stop: CancellationToken) {
-    // The first settled text is judged too: the file may have changed since it was loaded.
-    let mut judged = None;
-    let mut candidate = None;
-    while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        let text = Some(tokio::fs::read(&path).await.ok());
-        let settled = candidate == text;
-        if text == judged || !settled {
-            candidate = text;
-            continue;
-        }
-        let first = judged.is_none();
-        judged = text;
-        match ApiKeys::load(&path) {
+    let watched = path.clone();
+    let mut watcher = FileWatcher::new(move || std::fs::read_to_string(&watched).ok());
+    // The file may have changed between its first load and the first reading, so that is loaded too.
+    let mut first = true;
+    while let Some(text) = stop.run_until_cancelled(watcher.changed()).await {
+        let file = path.clone();
+        let load = move || match text {
+            Some(text) => ApiKeys::from_text(&file, &text),
+            None => ApiKeys::load(&file),
+        };
+        let Ok(loaded) = tokio::task::spawn_blocking(load).await else { break };
+        match loaded {
             Ok(new) => {
                 if !first {
-                    let keys = new.count();
-                    tracing::info!(file = %path.display(), keys, "the API keys were read again");
+                    info!(file = %path.display(), keys = new.count(), "reloaded API keys");
                 }
                 keys.store(Arc::new(new));
             }
             Err(error) => {
-                tracing::warn!(%error, "the changed API keys are refused; the keys before stay");
+                warn!(%error, "cannot reload API keys; the previous keys stay in use");
             }
         }
+        first = false;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
+    /// Waits until `holds`, or fails with `what`.
     async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         let waited = tokio::time::timeout(Duration::from_secs(60), async {
             while !holds() {
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_file_counts_and_a_bad_one_does_not() {
+    async fn new_keys_replace_the_old_ones() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("api.keys");
         std::fs::write(&path, "a:one\n").unwrap();
@@ -66,7 +66,7 @@ mod tests {
         let task = tokio::spawn(follow(path.clone(), keys.clone(), stop.clone()));
         std::fs::write(&path, "no key\n").unwrap();
         std::fs::write(&path, "b:two\n").unwrap();
-        until("the new key counts", || keys.load().name_of("two") == Some("b")).await;
+        until("the new key is accepted", || keys.load().name_of("two") == Some("b")).await;
         assert_eq!(keys.load().name_of("one"), None);
         stop.cancel();
         task.await.unwrap();

@@ -1,11 +1,9 @@
-//! Hot reload: `rooms` and `limits` follow the file while the server runs.
+//! Hot reload of the configuration's sections `rooms` and `limits`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -16,20 +14,16 @@ use rookery_config::load::{Sources, text_of};
 use rookery_config::tree::key_path;
 use rookery_server::telemetry::metrics::Metrics;
 
-/// How often the file is read. A new text counts when two readings in a row saw it, so that a
-/// file which is just being written is never taken for a whole one: an empty file is a valid
-/// configuration, in which every room is open.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+use super::file_watcher::FileWatcher;
 
 /// The sections that are applied without a restart.
 const RELOADED: [&str; 2] = ["rooms", "limits"];
 
-/// Follows the file of `sources` until `stop`, and hands out `config` with the file's newest
-/// `rooms` and `limits`. A bad file is logged and counted once, and what held before stays. Other
-/// keys that changed are logged, by name, as needing a restart.
+/// Follows the file of `sources` until `stop`, and publishes `config` with the file's current
+/// `rooms` and `limits`. A file that cannot be loaded is logged and counted once, and the previous
+/// configuration stays in use. Other keys that changed are logged, by name, as needing a restart.
 ///
-/// Without a file the configuration stays as it is. The receiver sees its sender end only
-/// after `stop`.
+/// Without a file, the configuration stays as it is. The sender is dropped only after `stop`.
 pub fn follow(
     sources: Sources,
     config: Arc<Config>,
@@ -38,39 +32,26 @@ pub fn follow(
     stop: CancellationToken,
 ) -> watch::Receiver<Arc<Config>> {
     let (publish, receiver) = watch::channel(config);
-    let eye = Eye { sources, judged: None, candidate: None };
     tracker.spawn(async move {
-        // Dropping what runs here only loses a look.
-        let _ = stop.run_until_cancelled(look_for_ever(eye, &publish, &metrics)).await;
+        let Some(path) = sources.file.clone() else {
+            stop.cancelled().await;
+            drop(publish);
+            return;
+        };
+        let mut watcher = FileWatcher::new(move || text_of(&path));
+        while let Some(text) = stop.run_until_cancelled(watcher.changed()).await {
+            // Loading opens the files that the configuration names.
+            let sources = sources.clone();
+            let load = move || text.and_then(|text| sources.load_text(&text));
+            let Ok(loaded) = tokio::task::spawn_blocking(load).await else { break };
+            apply(loaded, &publish, &metrics);
+        }
     });
     receiver
 }
 
-async fn look_for_ever(mut eye: Eye, publish: &watch::Sender<Arc<Config>>, metrics: &Metrics) {
-    if eye.sources.file.is_none() {
-        return std::future::pending().await;
-    }
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let look = move || {
-            let seen = eye.look();
-            (eye, seen)
-        };
-        let Ok((back, seen)) = tokio::task::spawn_blocking(look).await else {
-            // Only when the runtime is going down.
-            return;
-        };
-        eye = back;
-        if let Some(loaded) = seen {
-            judge(loaded, publish, metrics);
-        }
-    }
-}
-
-/// Applies what was read, or says why not.
-fn judge(
+/// Publishes the sections of a loaded configuration that can be applied, or logs why it cannot.
+fn apply(
     loaded: Result<Config, ConfigError>,
     publish: &watch::Sender<Arc<Config>>,
     metrics: &Metrics,
@@ -80,7 +61,7 @@ fn judge(
         Err(error) => {
             metrics.reloads_refused.inc();
             metrics.config_current.set(0);
-            warn!(%error, "the changed configuration is refused; the one before stays");
+            warn!(%error, "cannot reload the configuration; the previous one stays in use");
             return;
         }
     };
@@ -89,47 +70,19 @@ fn judge(
     let (reloaded, others): (Vec<String>, Vec<String>) =
         differences(&old, &new).into_iter().partition(|key| is_reloaded(key));
     if !others.is_empty() {
-        warn!(keys = others.join(" "), "the configuration has changes that need a restart");
+        warn!(keys = others.join(" "), "changed configuration keys need a restart");
     }
     if !reloaded.is_empty() {
         let next = Config { rooms: new.rooms, limits: new.limits, ..Config::clone(&old) };
         publish.send_replace(Arc::new(next));
         metrics.reloads_applied.inc();
-        info!(keys = reloaded.join(" "), "the changed configuration is applied");
+        info!(keys = reloaded.join(" "), "reloaded the configuration");
     }
 }
 
 fn is_reloaded(key: &str) -> bool {
     let section = key.split('.').next().unwrap_or(key);
     RELOADED.contains(&section)
-}
-
-/// Reads the file again and again.
-struct Eye {
-    sources: Sources,
-    /// The text, or the failure to read it, that was loaded last.
-    judged: Option<Result<String, ConfigError>>,
-    /// What was seen once since.
-    candidate: Option<Result<String, ConfigError>>,
-}
-
-impl Eye {
-    /// Loads the file when it has changed and has not changed since the last look.
-    fn look(&mut self) -> Option<Result<Config, ConfigError>> {
-        let path = self.sources.file.as_deref()?;
-        let seen = Some(text_of(path));
-        if seen == self.judged {
-            self.candidate = None;
-            return None;
-        }
-        if seen != self.candidate {
-            self.candidate = seen;
-            return None;
-        }
-        self.candidate = None;
-        self.judged = seen;
-        self.judged.clone().map(|text| self.sources.load_text(&text?))
-    }
 }
 
 /// The paths of the keys whose values differ.
@@ -161,13 +114,15 @@ fn compare(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::time::Duration;
 
     use super::*;
 
     struct Fixture {
         _dir: tempfile::TempDir,
         path: PathBuf,
-        eye: Eye,
+        sources: Sources,
+        watcher: FileWatcher<Result<String, ConfigError>>,
         publish: watch::Sender<Arc<Config>>,
         metrics: Metrics,
     }
@@ -179,22 +134,25 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let sources = Sources::file(&path);
             let (publish, _) = watch::channel(Arc::new(sources.load().unwrap()));
-            let eye = Eye { sources, judged: None, candidate: None };
-            Fixture { _dir: dir, path, eye, publish, metrics: Metrics::new().unwrap() }
+            let watched = path.clone();
+            let watcher = FileWatcher::new(move || text_of(&watched));
+            let metrics = Metrics::new().unwrap();
+            Fixture { _dir: dir, path, sources, watcher, publish, metrics }
         }
 
-        /// Writes the file and looks often enough; how many times it was loaded.
+        /// Writes the file and reads it until it has settled; returns how often it was loaded.
         fn write(&mut self, text: &str) -> usize {
             std::fs::write(&self.path, text).unwrap();
-            self.look(4)
+            self.read(4)
         }
 
-        fn look(&mut self, times: usize) -> usize {
+        fn read(&mut self, times: usize) -> usize {
             let mut loads = 0;
             for _ in 0..times {
-                if let Some(loaded) = self.eye.look() {
+                if let Some(text) = self.watcher.observe(text_of(&self.path)) {
                     loads += 1;
-                    judge(loaded, &self.publish, &self.metrics);
+                    let loaded = text.and_then(|text| self.sources.load_text(&text));
+                    apply(loaded, &self.publish, &self.metrics);
                 }
             }
             loads
@@ -212,8 +170,8 @@ mod tests {
     #[test]
     fn rooms_and_limits_follow_the_file() {
         let mut f = Fixture::new("limits: { connections: 1 }\n");
-        f.look(4);
-        assert_eq!(f.outcomes(), (0, 0), "the file that was started with is nothing new");
+        f.read(4);
+        assert_eq!(f.outcomes(), (0, 0), "the configuration of the start is not a change");
         f.write("limits: { connections: 2 }\nrooms: [{ match: \"{a}\", join: \"true\" }]\n");
         assert_eq!(f.outcomes(), (1, 0));
         assert_eq!(f.config().limits.connections, 2);
@@ -221,10 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_file_is_counted_once_and_the_old_one_stays() {
+    fn a_malformed_file_is_counted_once_and_the_previous_configuration_stays() {
         let mut f = Fixture::new("limits: { connections: 1 }\n");
         assert_eq!(f.write("limits: { conections: 2 }\n"), 1);
-        f.look(10);
+        f.read(10);
         assert_eq!(f.outcomes(), (0, 1));
         assert_eq!(f.config().limits.connections, 1);
         f.write("limits: { connections: 3 }\n");
@@ -233,29 +191,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_being_written_is_not_taken_for_a_whole_one() {
+    fn a_file_that_is_being_written_is_not_loaded() {
         let mut f = Fixture::new("rooms: [{ match: \"{a}\", join: \"false\" }]\n");
-        f.look(4);
+        f.read(4);
         std::fs::write(&f.path, "").unwrap();
-        assert_eq!(f.look(1), 0);
+        assert_eq!(f.read(1), 0);
         std::fs::write(&f.path, "rooms: [{ match: \"{b}\", join: \"false\" }]\n").unwrap();
-        assert_eq!(f.look(1), 0);
-        assert_eq!(f.look(1), 1);
+        assert_eq!(f.read(1), 0);
+        assert_eq!(f.read(1), 1);
         assert_eq!(f.config().rooms[0].pattern, "{b}");
     }
 
     #[test]
-    fn a_file_that_goes_away_is_refused_and_may_come_back() {
+    fn a_removed_file_is_refused_and_may_be_restored() {
         let mut f = Fixture::new("limits: { connections: 1 }\n");
         std::fs::remove_file(&f.path).unwrap();
-        f.look(10);
+        f.read(10);
         assert_eq!(f.outcomes(), (0, 1));
         f.write("limits: { connections: 1 }\n");
-        assert_eq!(f.outcomes(), (0, 1), "it came back as it was");
+        assert_eq!(f.outcomes(), (0, 1), "it is restored unchanged");
     }
 
     #[test]
-    fn other_keys_wait_for_a_restart() {
+    fn other_keys_need_a_restart() {
         let mut f = Fixture::new("drain: { lead: 1s }\n");
         f.write("drain: { lead: 2s }\nlimits: { queue: 2MiB }\n");
         assert_eq!(f.config().drain.lead.0, Duration::from_secs(1));
@@ -275,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_task_publishes_and_ends_when_told_to() {
+    async fn the_task_publishes_until_it_is_stopped() {
         let f = Fixture::new("limits: { connections: 1 }\n");
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -292,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_file_nothing_changes_until_the_end() {
+    async fn without_a_file_the_configuration_never_changes() {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new().unwrap());
         let config = Arc::new(Config::default());

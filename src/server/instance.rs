@@ -1,4 +1,4 @@
-//! What the instance is doing, as the HTTP API tells it.
+//! [`Instance`]: reads the status of this instance for the HTTP API.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,14 +6,12 @@ use std::time::{Instant, SystemTime};
 
 use rookery_config::{Redis, Transport};
 use rookery_ops::readiness::Readiness;
-use rookery_server::api::status::{
-    Connections, Connects, Counts, InstanceStatus, RedisStatus, Status,
-};
-use rookery_server::gateway::{Gateway, Phase};
+use rookery_server::api::instance_status::{Connections, Connects, Counts, RedisStatus, Status};
+use rookery_server::gateway::{DrainPhase, Gateway};
 use rookery_server::message::Source;
 use rookery_server::telemetry::metrics::{Disconnected, Metrics, Outcome, Rejected};
 
-/// The instance, seen from the counters and the gateway.
+/// The parts that the status of this instance is read from.
 pub struct Instance {
     gateway: Arc<Gateway>,
     readiness: Readiness,
@@ -22,9 +20,38 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The instance of this gateway, which starts now and is bound to `listen`.
+    /// An instance that starts now, whose clients' listener is bound to `listen`.
     pub fn starting(gateway: Arc<Gateway>, readiness: Readiness, listen: SocketAddr) -> Self {
         Instance { gateway, readiness, listen, started: (SystemTime::now(), Instant::now()) }
+    }
+
+    /// The status now. Reads counters only.
+    pub fn status(&self) -> Status {
+        let Gateway { metrics, broker, limits, drain, config, .. } = &*self.gateway;
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pod: broker.pod().clone().into(),
+            listen: self.listen,
+            started_at: humantime::format_rfc3339_millis(self.started.0).to_string(),
+            uptime_seconds: self.started.1.elapsed().as_secs_f64(),
+            connections: Connections {
+                polling: open_sessions(metrics, Transport::Polling),
+                websocket: open_sessions(metrics, Transport::Websocket),
+                limit: limits.config().connections.into(),
+            },
+            rooms: metrics.rooms.get().try_into().unwrap_or(0),
+            publications: Source::ALL.map(|s| (s.label(), metrics.publications(s))).into(),
+            deliveries: counts(Outcome::ALL, |o| (o.label(), metrics.deliveries(o))),
+            connects: Connects {
+                accepted: metrics.connects_accepted.get(),
+                refused: metrics.connects_refused.get(),
+            },
+            disconnects: counts(Disconnected::ALL, |r| (r.label(), metrics.disconnects(r))),
+            rejected: counts(Rejected::ALL, |r| (r.label(), metrics.refusals(r))),
+            redis: config.redis.as_ref().map(|redis| self.redis(redis)),
+            draining: drain.phase() != DrainPhase::Serving,
+            ready: self.readiness.reasons(),
+        }
     }
 
     fn redis(&self, redis: &Redis) -> RedisStatus {
@@ -38,37 +65,7 @@ impl Instance {
     }
 }
 
-impl InstanceStatus for Instance {
-    fn now(&self) -> Status {
-        let Gateway { metrics, pod, limits, drain, config, .. } = &*self.gateway;
-        Status {
-            version: env!("CARGO_PKG_VERSION"),
-            pod: pod.clone(),
-            listen: self.listen,
-            started_at: humantime::format_rfc3339_millis(self.started.0).to_string(),
-            uptime_seconds: self.started.1.elapsed().as_secs_f64(),
-            connections: Connections {
-                polling: open(metrics, Transport::Polling),
-                websocket: open(metrics, Transport::Websocket),
-                limit: limits.config().connections.into(),
-            },
-            rooms: metrics.rooms.get().try_into().unwrap_or(0),
-            publications: Source::ALL.map(|s| (s.label(), metrics.publications(s))).into(),
-            deliveries: counts(Outcome::ALL, |o| (o.label(), metrics.deliveries(o))),
-            connects: Connects {
-                accepted: metrics.connects_accepted.get(),
-                refused: metrics.connects_refused.get(),
-            },
-            disconnects: counts(Disconnected::ALL, |r| (r.label(), metrics.disconnects(r))),
-            rejected: counts(Rejected::ALL, |r| (r.label(), metrics.refusals(r))),
-            redis: config.redis.as_ref().map(|redis| self.redis(redis)),
-            draining: drain.phase() != Phase::Serving,
-            ready: self.readiness.reasons(),
-        }
-    }
-}
-
-fn open(metrics: &Metrics, transport: Transport) -> u64 {
+fn open_sessions(metrics: &Metrics, transport: Transport) -> u64 {
     metrics.connections(transport).get().try_into().unwrap_or(0)
 }
 

@@ -1,4 +1,4 @@
-// Every request of a client is answered, and what the answers say.
+// Every client request is answered, and with what.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Instance, KINDS, ask, collect, connected, join, kind, until } from "./harness.mjs";
@@ -42,7 +42,7 @@ function refused(answer, code) {
   assert.ok(answer.error.message.length > 0);
 }
 
-test("a room that is no text or number is room_invalid, a body that is no object bad_request", async (t) => {
+test("a room that is neither text nor number is room_invalid, and a body that is not an object is bad_request", async (t) => {
   const instance = await Instance.start(t);
   const socket = await connected(t, v4, instance.url);
   for (const room of [undefined, null, "", true, {}, []]) {
@@ -57,7 +57,7 @@ test("a room that is no text or number is room_invalid, a body that is no object
   assert.deepEqual(body.rooms, [{ room: "7", members: 1 }]);
 });
 
-test("an event that no rule handles is unknown_operation", async (t) => {
+test("an event that no rule handles is answered unknown_operation", async (t) => {
   const instance = await Instance.start(t);
   const socket = await connected(t, v4, instance.url);
   const answer = await ask(socket, "fly", { to: "the moon" });
@@ -70,7 +70,7 @@ test("an event that no rule handles is unknown_operation", async (t) => {
   refused(errors[0][0], "unknown_operation");
 });
 
-test("without an ack a refusal is the event rookery:error, and a success is silent", async (t) => {
+test("without an ack callback, a refusal is the event rookery:error and success is silent", async (t) => {
   const instance = await Instance.start(t);
   for (const which of [v4, kind(3, "polling"), kind(2, "websocket")]) {
     const socket = await connected(t, which, instance.url);
@@ -85,7 +85,7 @@ test("without an ack a refusal is the event rookery:error, and a success is sile
   }
 });
 
-test("rules forbid joining and publishing, each by itself", async (t) => {
+test("rules control joining and publishing independently", async (t) => {
   const instance = await Instance.start(t, {
     rooms: [
       { match: "open:{x}", publish: "false" },
@@ -102,7 +102,7 @@ test("rules forbid joining and publishing, each by itself", async (t) => {
   assert.equal(await instance.metric("rookery_rejected_total", { reason: "forbidden" }), 3);
 });
 
-test("a client may be in so many rooms, and in another one after it left one", async (t) => {
+test("a client at the room limit can join another room after leaving one", async (t) => {
   const instance = await Instance.start(t, { limits: { roomsPerClient: 2 } });
   const socket = await connected(t, v4, instance.url);
   await join(socket, "a");
@@ -113,7 +113,7 @@ test("a client may be in so many rooms, and in another one after it left one", a
   await join(socket, "c");
 });
 
-test("a client that asks too often is answered rate_limited and stays connected", async (t) => {
+test("a client over the event rate is answered rate_limited and stays connected", async (t) => {
   const instance = await Instance.start(t, { limits: { eventsPerSecond: 5 } });
   const socket = await connected(t, v4, instance.url);
   const answers = await Promise.all(Array.from({ length: 50 }, () => ask(socket, "leave", { room: "r" })));

@@ -1,4 +1,4 @@
-// Who may connect, for how long, and how a client learns of it.
+// Who may connect, for how long, and how a client is told.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { writeFile } from "node:fs/promises";
@@ -50,7 +50,7 @@ async function refusal(t, which, url, options) {
 }
 
 for (const which of KINDS) {
-  test(`${which.name}: a good token connects; none, a bad and an old one are told so once`, async (t) => {
+  test(`${which.name}: a valid token connects; a missing, invalid or expired one is refused once`, async (t) => {
     const { url, ...instance } = await guarded(t);
     const socket = await connected(t, which, url, presenting(which, tokenOf("ann")));
     await join(socket, "r");
@@ -66,7 +66,7 @@ for (const which of KINDS) {
 }
 
 for (const which of KINDS) {
-  test(`${which.name}: a token in the Authorization header`, async (t) => {
+  test(`${which.name}: a token in the Authorization header is accepted`, async (t) => {
     const { url } = await guarded(t);
     const header = { Authorization: `Bearer ${tokenOf("ann")}` };
     const options =
@@ -78,7 +78,7 @@ for (const which of KINDS) {
 }
 
 for (const which of KINDS) {
-  test(`${which.name}: at its token's end a client is told, dismissed, and stays away`, async (t) => {
+  test(`${which.name}: when its token expires, a client is notified, disconnected, and does not reconnect`, async (t) => {
     const { url, ...instance } = await guarded(t);
     const socket = await connected(t, which, url, {
       ...presenting(which, tokenOf("ann", 3)),
@@ -101,7 +101,7 @@ for (const which of KINDS) {
   });
 }
 
-test("a fresh token keeps a client beyond the old one's end", async (t) => {
+test("refreshing the token keeps a client connected beyond the old token's expiry", async (t) => {
   const { url } = await guarded(t);
   const which = kind(4, "websocket");
   const socket = await connected(t, which, url, { auth: { token: tokenOf("ann", 2) } });
@@ -116,7 +116,7 @@ test("a fresh token keeps a client beyond the old one's end", async (t) => {
   assert.equal(expired.length, 0);
 });
 
-test("without an ack a refresh is answered by auth:refreshed", async (t) => {
+test("without an ack callback, a refresh is answered by auth:refreshed", async (t) => {
   const { url } = await guarded(t);
   for (const which of [kind(4, "polling"), kind(3, "websocket"), kind(2, "polling", "websocket")]) {
     const socket = await connected(t, which, url, presenting(which, tokenOf("ann")));
@@ -131,7 +131,7 @@ test("without an ack a refresh is answered by auth:refreshed", async (t) => {
   }
 });
 
-test("a refresh cannot change the user, and the old token stays", async (t) => {
+test("a refresh cannot change the user, and the old token stays valid", async (t) => {
   const { url } = await guarded(t);
   const socket = await connected(t, kind(4, "websocket"), url, { auth: { token: tokenOf("ann") } });
   const answer = await ask(socket, "auth:refresh", { token: tokenOf("bob") });
@@ -140,7 +140,7 @@ test("a refresh cannot change the user, and the old token stays", async (t) => {
   await join(socket, "r");
 });
 
-test("a refresh ends the memberships that the new claims do not allow", async (t) => {
+test("a refresh removes the client from rooms that the new claims do not allow", async (t) => {
   const rooms = [{ match: "{workspace}:{app}", join: "workspace in claims.workspaces" }];
   const instance = await guarded(t, { rooms });
   const fresh = (workspaces) => ({ token: tokenOf("ann", 3600, { workspaces }) });

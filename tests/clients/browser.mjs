@@ -1,5 +1,5 @@
-// A real browser for tests: Chromium, spoken to by the DevTools protocol over a pipe.
-// It is the one in $CHROMIUM, else `chromium` in the PATH.
+// A real browser for tests: Chromium, controlled with the DevTools protocol over a pipe. It is
+// $CHROMIUM, or `chromium` on the PATH.
 import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -91,9 +91,9 @@ export class Browser {
 export class Page {
   constructor(browser, session, target) {
     Object.assign(this, { browser, session, target });
-    /** What its console said, exceptions, and what the browser reports: `{source, text}`. */
+    /** Console messages, exceptions and browser reports: `{source, text}`. */
     this.complaints = [];
-    /** Every URL that it asked for. */
+    /** Every URL that it requested. */
     this.requests = [];
   }
 
@@ -108,7 +108,7 @@ export class Page {
     if (method === "Runtime.consoleAPICalled") {
       complain("console", params.args.map(({ value, description }) => value ?? description).join(" "));
     }
-    // What a test lets the page have instead of the server's answer.
+    // Responses that a test substitutes for the server's.
     if (method === "Fetch.requestPaused") {
       this.send("Fetch.fulfillRequest", { requestId: params.requestId, ...this.answer }).catch(() => {});
     }
@@ -136,7 +136,7 @@ export class Page {
     return result.value;
   }
 
-  /** Waits until an expression is true; says what the page showed when it does not become so. */
+  /** Waits until an expression is true; otherwise reports what the page shows. */
   async until(what, expression) {
     let shown = "";
     return until(
@@ -149,7 +149,7 @@ export class Page {
     );
   }
 
-  /** The text that a person sees at a selector; null where nothing of it is shown. */
+  /** The visible text at a selector; null if nothing is visible. */
   text(selector) {
     return this.value(`(() => {
       const at = document.querySelector(${JSON.stringify(selector)});
@@ -178,7 +178,7 @@ export class Page {
     await this.send("Input.dispatchKeyEvent", { type: "keyUp", ...enter });
   }
 
-  /** A window of another size, in light or dark. */
+  /** Sets the window size and the light or dark scheme. */
   async look({ width = 1280, height = 900, scheme = "light" }) {
     await this.send("Emulation.setDeviceMetricsOverride", {
       width,
@@ -191,7 +191,7 @@ export class Page {
     await this.send("Emulation.setEmulatedMedia", { features });
   }
 
-  /** Writes what it looks like into `$PICTURES/NAME.png`, where that is set. */
+  /** Writes a screenshot to `$PICTURES/NAME.png`, if that is set. */
   async picture(name) {
     const folder = process.env.PICTURES;
     if (!folder) return;

@@ -1,4 +1,4 @@
-// A stop that nobody notices: clients move to another instance by themselves, evenly.
+// A drain: clients move to another instance by themselves, evenly over the window.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Instance, KINDS, Redis, collect, connected, join, kind, until } from "./harness.mjs";
@@ -19,7 +19,7 @@ const CROWD = Array.from({ length: 200 }, (_, n) => {
   return kind([4, 3, 2][Math.floor(n / 2) % 3], n % 2 === 0 ? "polling" : "websocket");
 });
 
-test("200 clients move to the other instance over the window, and the dismissed stay away", async (t) => {
+test("200 clients move to the other instance over the window, and clients disconnected by the API do not reconnect", async (t) => {
   const redis = await Redis.start(t);
   const [leaving, staying] = [
     await Instance.start(t, DRAIN, { redis }),
@@ -73,7 +73,7 @@ test("200 clients move to the other instance over the window, and the dismissed 
 });
 
 for (const which of KINDS.filter((k) => String(k.transports) === "polling")) {
-  test(`${which.name}: what waits for a client is delivered before its session is closed`, async (t) => {
+  test(`${which.name}: queued messages are delivered before the session is closed`, async (t) => {
     const leaving = await Instance.start(t, { drain: { lead: "100ms", window: "100ms" } });
     const staying = await Instance.start(t);
     const proxy = await Proxy.start(t, leaving, staying);
@@ -102,7 +102,7 @@ for (const which of KINDS.filter((k) => String(k.transports) === "polling")) {
   });
 }
 
-test("during the lead all goes on, new sessions too, and readiness says that it is about to stop", async (t) => {
+test("during the lead the instance accepts new sessions, and readiness reports the coming stop", async (t) => {
   const instance = await Instance.start(t, { drain: { lead: "2s", window: "100ms" } });
   const socket = await connected(t, kind(4, "websocket"), instance.url);
   await join(socket, "room");

@@ -1,5 +1,5 @@
-// What every file of tests starts: Redis servers, Rookery instances, stock clients; and how they
-// wait. All of it ends with the test.
+// What the tests start: Redis servers, Rookery instances, stock clients; and how they wait. Everything
+// is stopped at the end of the test.
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -17,7 +17,7 @@ const binary = process.env.ROOKERY_BIN ?? path.join(here, "../../target/debug/ro
 /** How long any condition may take, in milliseconds. */
 export const PATIENCE = 60_000;
 
-/** Waits until `condition` gives something true, and gives it. */
+/** Waits until `condition` returns a truthy value, and returns it. */
 export async function until(what, condition, patience = PATIENCE) {
   const deadline = Date.now() + patience;
   for (;;) {
@@ -30,12 +30,12 @@ export async function until(what, condition, patience = PATIENCE) {
   }
 }
 
-/** Lets time pass between two looks at a condition. */
+/** Pauses between two checks of a condition. */
 export function pause(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** Gives what `promise` gives, unless it takes too long. */
+/** Resolves like `promise`, unless it takes too long. */
 export async function within(what, promise, patience = PATIENCE) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -50,7 +50,7 @@ export async function within(what, promise, patience = PATIENCE) {
 
 const ends = new WeakMap();
 
-/** Does something when the test ends, before what was to be done that was asked for earlier. */
+/** Registers a cleanup for the end of the test; cleanups run in reverse order. */
 export function atEnd(t, action) {
   if (!ends.has(t)) {
     const actions = [];
@@ -74,7 +74,7 @@ export function freePort() {
   });
 }
 
-/** An empty directory that the test's end removes. */
+/** An empty directory, removed at the end of the test. */
 export async function directory(t) {
   const made = await mkdtemp(path.join(tmpdir(), "rookery-"));
   atEnd(t, () => rm(made, { recursive: true, force: true }));
@@ -93,12 +93,12 @@ async function kill(child) {
   await ended(child);
 }
 
-/** A Redis server of its own, without persistence. */
+/** A Redis server without persistence. */
 export class Redis {
   static async start(t) {
     const redis = new Redis();
     redis.directory = await directory(t);
-    // A port taken by somebody else between the look and the start: another one.
+    // If another process took the port in the meantime, try another one.
     for (let tries = 0; ; tries++) {
       redis.port = await freePort();
       try {
@@ -140,9 +140,9 @@ export class Redis {
   }
 }
 
-/** A `rookery serve`. */
+/** A running `rookery serve`. */
 export class Instance {
-  /** Starts one; `config` is what its file holds, beside the addresses. */
+  /** Starts an instance; `config` is its configuration, without the addresses. */
   static async start(t, config = {}, { redis, shards = 2, log, internal = "127.0.0.1:0" } = {}) {
     const instance = new Instance();
     const file = path.join(await directory(t), "rookery.yaml");
@@ -193,7 +193,7 @@ export class Instance {
     return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
   }
 
-  /** Publishes by HTTP; gives the answer, which must be 200. */
+  /** Publishes over HTTP; returns the response, which must be 200. */
   async publish(publication) {
     const { status, body } = await this.api("POST", "/api/publish", publication);
     if (status !== 200) throw new Error(`publish: ${status} ${JSON.stringify(body)}`);
@@ -279,19 +279,19 @@ export function upgraded(socket) {
   return until("upgraded", () => socket.io.engine.transport.name === "websocket");
 }
 
-/** Emits and gives what the ack brings. */
+/** Emits and returns the ack. */
 export function ask(socket, event, ...args) {
   return within(`an ack of ${event}`, new Promise((resolve) => socket.emit(event, ...args, resolve)));
 }
 
-/** Joins a room; fails unless the answer is a success. */
+/** Joins a room; fails unless the reply is a success. */
 export async function join(socket, room) {
   const answer = await ask(socket, "join", { room });
   if (answer.status !== "SUCCESS") throw new Error(JSON.stringify(answer));
   return answer;
 }
 
-/** Collects what arrives of an event: an array that grows. */
+/** Collects the arguments of an event in an array that grows. */
 export function collect(socket, event) {
   const arrived = [];
   socket.on(event, (...args) => arrived.push(args));

@@ -1,4 +1,4 @@
-// A Node Socket.IO server with its Redis adapter, and its emitter, work with Rookery both ways.
+// Node Socket.IO servers with the Redis adapter, and the emitter, interoperate with Rookery.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
@@ -56,7 +56,7 @@ async function heardBy(sockets, send, end) {
 }
 
 for (const from of ["a Node server", "an emitter"]) {
-  test(`${from} reaches Rookery's members: one room, several, except, everybody, binary`, async (t) => {
+  test(`${from} reaches Rookery's members: one room, several rooms, except, everyone, binary`, async (t) => {
     const { rookery, io, emitter } = await neighbours(t);
     const source = from === "an emitter" ? emitter : io;
     const clients = [];
@@ -99,7 +99,7 @@ for (const from of ["a Node server", "an emitter"]) {
   });
 }
 
-test("Rookery reaches a Node server's clients: one room, several, except, binary", async (t) => {
+test("Rookery reaches a Node server's clients: one room, several rooms, except, binary", async (t) => {
   const { rookery, url } = await neighbours(t);
   const clients = [];
   for (const which of [v4, kind(3, "polling"), kind(2, "websocket")]) {
@@ -142,7 +142,7 @@ test("Rookery reaches a Node server's clients: one room, several, except, binary
   }
 });
 
-test("fetchSockets sees Rookery's members, and Rookery's API the Node server's", async (t) => {
+test("fetchSockets lists Rookery's members, and Rookery's API lists the Node server's", async (t) => {
   const { rookery, io, url } = await neighbours(t);
   const here = await connected(t, v4, rookery.url);
   const there = await connected(t, v4, url);
@@ -160,7 +160,7 @@ test("fetchSockets sees Rookery's members, and Rookery's API the Node server's",
 });
 
 for (const from of ["a Node server", "an emitter"]) {
-  test(`${from} makes Rookery's members join, leave and go`, async (t) => {
+  test(`${from} makes Rookery's members join, leave and disconnect`, async (t) => {
     const { rookery, io, emitter } = await neighbours(t);
     const source = from === "an emitter" ? emitter : io;
     const clients = await Promise.all(
@@ -190,7 +190,7 @@ for (const from of ["a Node server", "an emitter"]) {
   });
 }
 
-test("Rookery's API makes a Node server's clients join, leave and go", async (t) => {
+test("Rookery's API makes a Node server's clients join, leave and disconnect", async (t) => {
   const { rookery, io, url } = await neighbours(t);
   const there = await connected(t, v4, url);
   await join(there, "first");
@@ -206,13 +206,13 @@ test("Rookery's API makes a Node server's clients join, leave and go", async (t)
   assert.equal(reasons[0][0], "io server disconnect");
 });
 
-test("serverSideEmit with an ack ends without a time-out", async (t) => {
+test("serverSideEmit with an ack completes without a timeout", async (t) => {
   const { io } = await neighbours(t);
   const answers = await within("serverSideEmit", io.serverSideEmitWithAck("anybody there?", 1));
   assert.deepEqual(answers, [null]);
 });
 
-test("emitWithAck to a room reaches all its members and ends without a time-out", async (t) => {
+test("emitWithAck to a room reaches all its members and completes without a timeout", async (t) => {
   const { rookery, io, url } = await neighbours(t);
   const here = [];
   for (const which of [v4, kind(3, "polling"), kind(2, "websocket"), kind(2, "polling")]) {

@@ -1,4 +1,4 @@
-// An instance is killed: its clients come back elsewhere, and nobody waits for it for ever.
+// An instance is killed: its clients reconnect elsewhere, and requests that wait for it end.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { KINDS, collect, connected, join, kind, pair, until, within } from "./harness.mjs";
@@ -31,7 +31,7 @@ test("clients of a killed instance reconnect to the other one by themselves", as
   assert.equal((await other.publish({ room: "room", event: "n", args: [2] })).members, KINDS.length + 1);
 });
 
-test("what an instance asks a killed one ends at its deadline, with what the others know", async (t) => {
+test("a query to a killed instance ends at its deadline with the other instances' answers", async (t) => {
   const { one, other } = await pair(t);
   const here = await connected(t, kind(4, "websocket"), other.url);
   await join(here, "room");

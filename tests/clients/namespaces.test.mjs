@@ -6,7 +6,7 @@ import { KINDS, Instance, ask, atEnd, collect, connected, connecting, join, kind
 const NAMESPACES = { namespaces: ["/", "/chat"] };
 
 for (const which of KINDS) {
-  test(`${which.name}: rooms of two namespaces on one connection are apart, on both instances`, async (t) => {
+  test(`${which.name}: rooms of two namespaces on one connection are separate, on both instances`, async (t) => {
     const { one, other } = await pair(t, NAMESPACES);
     const main = await connected(t, which, one.url);
     const chat = main.io.socket("/chat");
@@ -53,7 +53,7 @@ for (const which of KINDS) {
   });
 }
 
-test("the API says which namespaces there are not", async (t) => {
+test("the API rejects namespaces that are not configured", async (t) => {
   const instance = await Instance.start(t, NAMESPACES);
   await connected(t, kind(4, "websocket"), instance.url);
   const { status } = await instance.api("POST", "/api/publish", { namespace: "/x", room: "r", event: "e", args: [] });

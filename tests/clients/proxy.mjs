@@ -1,5 +1,5 @@
-// A small ingress: it keeps a session at the instance that opened it, gives new sessions to the
-// first instance that is ready, and can hold requests back.
+// A minimal ingress: it routes a session to the instance that opened it and new sessions to the first
+// ready instance, and can hold requests back.
 import http from "node:http";
 import net from "node:net";
 import { atEnd } from "./harness.mjs";
@@ -93,17 +93,17 @@ function sidOf(request) {
   return new URL(request.url, "http://proxy").searchParams.get("sid");
 }
 
-/** Whether a request is one of a polling client for what waits for it. */
+/** Whether a request is a poll. */
 export function isPoll(request) {
   return request.method === "GET" && !request.headers.upgrade && sidOf(request) !== null;
 }
 
-/** Whether a request is a WebSocket's handshake. */
+/** Whether a request is a WebSocket handshake. */
 export function isWebSocket(request) {
   return request.headers.upgrade !== undefined;
 }
 
-/** A gate that some requests wait at until it is opened. */
+/** A gate that holds some requests until it is opened. */
 export class Gate {
   #open;
   #opened = new Promise((resolve) => (this.#open = resolve));

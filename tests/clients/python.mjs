@@ -1,4 +1,4 @@
-// The python-socketio client, led so that it looks like a JavaScript one.
+// The python-socketio client, with the interface of the JavaScript one.
 import { spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
 import path from "node:path";

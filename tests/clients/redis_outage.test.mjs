@@ -1,4 +1,5 @@
-// Redis may be killed and come back: clients stay, local delivery goes on, the rest comes back.
+// Redis is killed and comes back: clients stay connected, local delivery continues, and rooms span
+// instances again.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { collect, connected, join, kind, pair, pause, until } from "./harness.mjs";
@@ -20,7 +21,7 @@ async function members(t, instance) {
   return arrived;
 }
 
-test("Redis is killed in the middle of traffic and comes back", async (t) => {
+test("clients stay connected while Redis is killed under traffic, and rooms span instances again when it is back", async (t) => {
   const { redis, one, other } = await pair(t);
   const [here, there] = [await members(t, one), await members(t, other)];
   const answers = [];

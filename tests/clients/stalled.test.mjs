@@ -1,4 +1,4 @@
-// A client that stops reading is shed and counted, and its room does not wait for it.
+// A client that stops reading is disconnected and counted, and does not delay its room.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Instance, collect, connected, join, kind, until } from "./harness.mjs";
@@ -41,7 +41,7 @@ const CASES = {
 
 for (const [why, config] of Object.entries(CASES)) {
   for (const version of [4, 2]) {
-    test(`Socket.IO ${version}, websocket: shed when ${why}, and back by itself`, async (t) => {
+    test(`Socket.IO ${version}, websocket: disconnected when ${why}, and reconnects by itself`, async (t) => {
       const instance = await Instance.start(t, config);
       const stalled = await connected(t, kind(version, "websocket"), instance.url, { reconnectionDelay: 50 });
       await join(stalled, "room");
@@ -58,7 +58,7 @@ for (const [why, config] of Object.entries(CASES)) {
 }
 
 for (const version of [4, 2]) {
-  test(`Socket.IO ${version}, polling: shed when its queue is full`, async (t) => {
+  test(`Socket.IO ${version}, polling: disconnected when its outbox is full`, async (t) => {
     const instance = await Instance.start(t);
     const proxy = await Proxy.start(t, instance);
     const stalled = await connected(t, kind(version, "polling"), proxy.url, { reconnection: false });

@@ -1,4 +1,4 @@
-// The status page in a real browser: what it shows is what happens, without a reload.
+// The status page in a real browser: it shows the current state without a reload.
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
@@ -60,7 +60,7 @@ function isQuiet(page, origin, ...allowed) {
   assert.deepEqual(page.complaints.filter(({ source }) => !allowed.includes(source)), []);
 }
 
-test("connections, rooms and Redis are shown as they are, and as they become", async (t) => {
+test("the page shows connections, rooms and Redis, and updates them", async (t) => {
   const redis = await Redis.start(t);
   const instance = await Instance.start(t, {}, { redis });
   const clients = [];
@@ -126,7 +126,7 @@ test("connections, rooms and Redis are shown as they are, and as they become", a
   isQuiet(page, instance.internal);
 });
 
-test("with nothing to see it tells what to type, and that works", async (t) => {
+test("without data the page suggests commands that work", async (t) => {
   const instance = await Instance.start(t);
   const browser = await Browser.start(t);
   const page = await browser.open(`${instance.internal}/`);
@@ -167,7 +167,7 @@ test("with nothing to see it tells what to type, and that works", async (t) => {
   isQuiet(page, instance.internal);
 });
 
-test("a server that stops is said to be silent, and its successor is found", async (t) => {
+test("the page reports an instance that stopped and finds its successor", async (t) => {
   const first = await Instance.start(t, { drain: { lead: "60s" } });
   const client = await connected(t, WEBSOCKET, first.url);
   const browser = await Browser.start(t);
@@ -176,7 +176,7 @@ test("a server that stops is said to be silent, and its successor is found", asy
   await shows(page, "connections", "1");
   first.child.kill("SIGTERM");
   await shows(page, "state", "Stopping");
-  await shows(page, "waiting", /told to stop/);
+  await shows(page, "waiting", /draining/);
   client.close();
   first.child.kill("SIGKILL");
   await first.stopped();
@@ -196,7 +196,7 @@ test("a server that stops is said to be silent, and its successor is found", asy
   isQuiet(page, first.internal, "network");
 });
 
-test("a key is asked for, kept in the tab, and sent to nobody else", async (t) => {
+test("the page asks for a key, keeps it in the tab, and sends it to no other server", async (t) => {
   const folder = await directory(t);
   const file = path.join(folder, "api.keys");
   await writeFile(file, "ci:sesame-1\nops:sesame-2\n");
@@ -211,7 +211,7 @@ test("a key is asked for, kept in the tab, and sent to nobody else", async (t) =
   await page.picture("key");
 
   await page.type("open");
-  await shows(page, "key-problem", "This is no API key: see auth.apiKeysFile for the keys");
+  await shows(page, "key-problem", "Unknown API key: send one of the keys in auth.apiKeysFile");
   await page.type("clé");
   await shows(page, "key-problem", /ASCII/);
   assert.equal(await page.value("sessionStorage.length"), 0);
@@ -238,7 +238,7 @@ test("a key is asked for, kept in the tab, and sent to nobody else", async (t) =
   await page.type("sesame-1");
   await shows(page, "state", "Live");
   await writeFile(file, "ops:sesame-2\n");
-  await shows(page, "key-problem", /^This is no API key/);
+  await shows(page, "key-problem", /^Unknown API key/);
   assert.equal(await page.text("#data"), null);
   assert.ok(page.requests.every((url) => !url.includes("sesame")));
   assert.equal(await page.text("#key-plain"), null);
@@ -247,7 +247,7 @@ test("a key is asked for, kept in the tab, and sent to nobody else", async (t) =
   isQuiet(page, instance.internal, "network");
 });
 
-test("where the API is closed the page tells how to open it", async (t) => {
+test("if the API is closed, the page explains how to open it", async (t) => {
   const instance = await Instance.start(t, {}, { internal: "0.0.0.0:0" });
   const origin = `http://127.0.0.1:${new URL(instance.internal).port}`;
   const browser = await Browser.start(t);
@@ -260,7 +260,7 @@ test("where the API is closed the page tells how to open it", async (t) => {
   isQuiet(page, origin, "network");
 });
 
-test("an answer that cannot be understood is not taken for silence", async (t) => {
+test("an unreadable response is not reported as no response", async (t) => {
   const instance = await Instance.start(t);
   const browser = await Browser.start(t);
   const page = await browser.open(`${instance.internal}/`);
@@ -271,16 +271,16 @@ test("an answer that cannot be understood is not taken for silence", async (t) =
   };
   await answers(503, "an answer of a proxy");
   await shows(page, "silent-what", /^127\.0\.0\.1:\d+ answers with an error since /);
-  await shows(page, "silent-why", /^It answered 503\. What is shown is from then\./);
+  await shows(page, "silent-why", /^The answer was 503\. The figures are from then\./);
   await answers(200, "{}");
-  await shows(page, "silent-what", /answers what this page does not understand$/);
+  await shows(page, "silent-what", /sent an unexpected answer$/);
   await page.send("Fetch.disable");
   await shows(page, "state", "Live");
   assert.equal(await page.text("#silent"), null);
   isQuiet(page, instance.internal, "network", "console");
 });
 
-test("a hidden tab asks nothing, and catches up when it is shown", async (t) => {
+test("a hidden tab sends no requests and refreshes when it is shown", async (t) => {
   const instance = await Instance.start(t);
   const browser = await Browser.start(t);
   const page = await browser.open(`${instance.internal}/`);

@@ -1,4 +1,4 @@
-// No message is lost, doubled or out of order while a client's transport changes or waits.
+// No message is lost, duplicated or reordered while a client changes its transport or waits.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Instance, KINDS, connected, join, kind, until } from "./harness.mjs";
@@ -18,7 +18,7 @@ async function stream(instance, room, numbers, slowest, data = "") {
   }
 }
 
-test("clients that upgrade in the middle of 10,000 messages miss none and see none twice", async (t) => {
+test("clients that upgrade during 10,000 messages miss none and receive none twice", async (t) => {
   const instance = await Instance.start(t, LIMITS);
   const proxy = await Proxy.start(t, instance);
   const kinds = [4, 3, 2].flatMap((version) => Array(3).fill(kind(version, "polling", "websocket")));
@@ -55,7 +55,7 @@ test("clients that upgrade in the middle of 10,000 messages miss none and see no
 });
 
 for (const which of KINDS.filter((k) => String(k.transports) === "polling")) {
-  test(`${which.name}: 1,000 messages between two polls all arrive, in more than one answer`, async (t) => {
+  test(`${which.name}: 1,000 messages between two polls all arrive, in several responses`, async (t) => {
     const instance = await Instance.start(t, LIMITS);
     const proxy = await Proxy.start(t, instance);
     const socket = await connected(t, which, proxy.url);

@@ -1,5 +1,5 @@
-// One `helm install` on a cluster that has nothing: a service within 90 seconds, rooms across its
-// pods, changes by `helm upgrade`, and nothing left after `helm uninstall` but the definition.
+// One `helm install` on an empty cluster: a service within 90 seconds, rooms across its pods, changes
+// by `helm upgrade`, and only the CRD left after `helm uninstall`.
 import assert from "node:assert/strict";
 import { POLLING, UPGRADE, WEBSOCKET, ask, collect, join, podOf } from "./harness/clients.mjs";
 import { CHART, helmWith } from "./harness/helm.mjs";
@@ -27,7 +27,7 @@ scenario("helm install on an empty cluster", async (s) => {
   });
   const held = await objects(release.namespace);
 
-  await s.step("the first clients get in within 90 s of it", async () => {
+  await s.step("the first clients connect within 90 s", async () => {
     const began = Date.now();
     await release.install({
       operator: { enabled: true },
@@ -47,7 +47,7 @@ scenario("helm install on an empty cluster", async (s) => {
     await release.linked();
   });
 
-  await s.step("the ingress keeps polling clients at their pod, with a cookie", async () => {
+  await s.step("the ingress routes polling clients to the same pod with a cookie", async () => {
     const { status, headers } = await release.request("/socket.io/?EIO=4&transport=polling");
     assert.equal(status, 200);
     assert.match(String(headers["set-cookie"]), /^rookery=[^;]+;.*HttpOnly/i);
@@ -60,7 +60,7 @@ scenario("helm install on an empty cluster", async (s) => {
 
   const ids = { workspaceId: "acme", appId: 7 };
   let members;
-  await s.step("a room has members on both pods, and hears every kind of publisher", async () => {
+  await s.step("a room has members on both pods and receives publications from every kind of publisher", async () => {
     members = await onBothPods(s, release);
     const heard = members.map((member) => collect(member, "application_event"));
     for (const member of members) {
@@ -90,7 +90,7 @@ scenario("helm install on an empty cluster", async (s) => {
     }
   });
 
-  await s.step("helm upgrade changes the limits without a restart", async () => {
+  await s.step("helm upgrade applies new limits without a restart", async () => {
     const pods = (await release.pods()).map((pod) => pod.name).sort();
     await release.upgrade({ config: { rooms: [{ match: "{workspace}:{app}" }, { match: "open" }] } });
     // The kubelet brings a changed ConfigMap to its pods within about a minute.
@@ -107,7 +107,7 @@ scenario("helm install on an empty cluster", async (s) => {
     assert.ok(members.every((member) => member.connected));
   });
 
-  await s.step("helm upgrade changes what needs a restart, one pod after the other", async () => {
+  await s.step("helm upgrade applies changes that need a restart one pod at a time", async () => {
     const pods = (await release.pods()).map((pod) => pod.name);
     await release.upgrade({ config: { socketio: { pingInterval: "7s" } } });
     await until(
@@ -119,7 +119,7 @@ scenario("helm install on an empty cluster", async (s) => {
     assert.equal(JSON.parse(body.slice(1)).pingInterval, 7000);
   });
 
-  await s.step("a second operator is refused, in a sentence that says where the first one is", async () => {
+  await s.step("a second operator is refused with a message that says where the first one is", async () => {
     const namespace = await namespaces.create("second");
     s.atEnd(() => namespaces.remove(namespace));
     const values = { ingress: { host: "second.test" } };
@@ -130,7 +130,7 @@ scenario("helm install on an empty cluster", async (s) => {
     });
   });
 
-  await s.step("helm uninstall leaves nothing but the definition", async () => {
+  await s.step("helm uninstall leaves only the CRD", async () => {
     for (const member of members) member.close();
     await release.uninstall();
     const patience = 90_000;

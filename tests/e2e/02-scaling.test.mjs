@@ -1,5 +1,5 @@
-// Pods follow connections: up when clients come; down when they leave, the emptiest pods first,
-// and whoever is still there is moved by a drain, never cut off.
+// The number of pods follows connections: it grows when clients connect and shrinks when they leave,
+// emptiest pods first, and remaining clients are moved by a drain.
 import assert from "node:assert/strict";
 import { get } from "./harness/kubectl.mjs";
 import { NAME, Release } from "./harness/release.mjs";
@@ -10,7 +10,7 @@ import { until } from "./harness/until.mjs";
 const CLIENTS = 300;
 const PER_POD = 50;
 
-scenario("an autoscaler by connections", async (s) => {
+scenario("the autoscaler follows connections", async (s) => {
   await operator.ensure();
   const release = await Release.install(s, "scaling", {
     replicas: { min: 2, max: 6 },
@@ -19,13 +19,13 @@ scenario("an autoscaler by connections", async (s) => {
   const swarm = release.swarm(s);
   let first;
 
-  await s.step("300 clients at 50 a pod: from 2 pods to 6", async () => {
+  await s.step("300 clients at 50 per pod scale the service from 2 pods to 6", async () => {
     first = await swarm.grow(CLIENTS);
     await release.ready(6, { patience: 180_000 });
     assert.deepEqual(first.filter(({ disconnects }) => disconnects.length > 0), []);
   });
 
-  await s.step("the autoscaler reads what the pods hold", async () => {
+  await s.step("the autoscaler reads the connections of the pods", async () => {
     await until(
       "the average is 50",
       async () => {
@@ -39,7 +39,7 @@ scenario("an autoscaler by connections", async (s) => {
     assert.equal((await release.resource()).status.connections, CLIENTS);
   });
 
-  await s.step("they leave: back to the 2 fullest pods, and who stayed was drained", async () => {
+  await s.step("when clients leave, the service scales back to the 2 fullest pods and drains the others", async () => {
     // New pods have their share of newcomers only. Two of them keep all of theirs, every other
     // pod keeps two clients: by age alone, the two oldest pods would be the ones that stay.
     const second = await swarm.grow(90);

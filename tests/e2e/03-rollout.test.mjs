@@ -1,5 +1,5 @@
-// A deploy that nobody notices: every client moves once, spread over the window; messages go on;
-// new clients get in throughout, and never on a pod that is leaving.
+// A rolling restart: every client moves once, spread over the window; messages keep flowing; new
+// clients connect throughout, and never to a terminating pod.
 import assert from "node:assert/strict";
 import { UPGRADE } from "./harness/clients.mjs";
 import { kubectl } from "./harness/kubectl.mjs";
@@ -34,7 +34,7 @@ scenario("a rolling restart with 500 connected clients", async (s) => {
   const ids = new Map();
   for (const pod of old) ids.set(pod.name, await pod.id());
 
-  await s.step("all pods are replaced and every client is connected again", async () => {
+  await s.step("all pods are replaced and every client is reconnected", async () => {
     await kubectl("rollout", "restart", "-n", release.namespace, `deployment/${NAME}`);
     await until(
       "only new pods are left",
@@ -52,7 +52,7 @@ scenario("a rolling restart with 500 connected clients", async (s) => {
     await newcomers.stop();
   });
 
-  await s.step("no client was disconnected more than once, polling clients no sooner than others", async () => {
+  await s.step("no client was disconnected more than once, and polling clients no sooner than others", async () => {
     for (const { transports, disconnects } of swarm.members) {
       const name = transports.join(" then ");
       assert.ok(disconnects.every(({ reason }) => reason === "transport close"), `${name}: ${JSON.stringify(disconnects)}`);
@@ -82,7 +82,7 @@ scenario("a rolling restart with 500 connected clients", async (s) => {
     }
   });
 
-  await s.step("messages went on: who was connected heard all, in order", async () => {
+  await s.step("connected clients received every message, in order", async () => {
     const { accepted } = publisher;
     for (const { heard } of swarm.members) {
       assert.ok(heard.every((n, index) => index === 0 || n > heard[index - 1]), `out of order: ${heard.join(" ")}`);
@@ -94,7 +94,7 @@ scenario("a rolling restart with 500 connected clients", async (s) => {
     }
   });
 
-  await s.step("new clients got in throughout, and none at a pod that was leaving", async () => {
+  await s.step("new clients connected throughout, and none to a terminating pod", async () => {
     assert.deepEqual(newcomers.refused, []);
     s.note(`${newcomers.came.length} new clients meanwhile`);
     for (const { at, pod } of newcomers.came) {

@@ -1,5 +1,5 @@
-// A server that dies without a word: its clients come back by themselves, nobody else notices,
-// and requests that waited for it end.
+// A pod is killed: its clients reconnect by themselves, other clients are not affected, and requests
+// that wait for it end.
 import assert from "node:assert/strict";
 import * as api from "./harness/api.mjs";
 import { kubectl } from "./harness/kubectl.mjs";
@@ -11,7 +11,7 @@ import { until, within } from "./harness/until.mjs";
 
 const CLIENTS = 90;
 
-scenario("a server's pod dies", async (s) => {
+scenario("a pod is killed", async (s) => {
   await operator.ensure();
   const release = await api.install(s, "death", { replicas: { min: 3, max: 3 } });
   const pods = await release.ready(3);
@@ -31,12 +31,12 @@ scenario("a server's pod dies", async (s) => {
   const heardLast = (members) =>
     until(`${members.length} clients hear what was said`, () => members.every(({ heard }) => heard.includes(said.at(-1))));
 
-  await s.step("what was said before reached all", async () => {
+  await s.step("all members received the messages before the kill", async () => {
     await say();
     await heardLast(swarm.members);
   });
 
-  await s.step("a request that waits for it ends at its deadline, and says who did not answer", async () => {
+  await s.step("a request that waits for the killed pod ends at its deadline and names it", async () => {
     const closed = await nodes.closed();
     if (closed) {
       s.note(`the pod is deleted by force, not killed: ${closed}`);
@@ -53,12 +53,12 @@ scenario("a server's pod dies", async (s) => {
     assert.deepEqual(answer.members.map(({ id }) => id).sort(), others.map(({ socket }) => socket.id).sort());
   });
 
-  await s.step("the others hear what is said meanwhile", async () => {
+  await s.step("members on other pods receive messages meanwhile", async () => {
     await say();
     await heardLast(others);
   });
 
-  await s.step("its clients connect again by themselves, elsewhere", async () => {
+  await s.step("its clients reconnect to other pods by themselves", async () => {
     await swarm.settled();
     for (const { connects, disconnects } of orphans) {
       assert.equal(disconnects.length, 1, JSON.stringify(disconnects));
@@ -66,14 +66,14 @@ scenario("a server's pod dies", async (s) => {
     }
   });
 
-  await s.step("messages to the room reach all again, each once", async () => {
+  await s.step("messages to the room reach all members again, each once", async () => {
     await say();
     await heardLast(swarm.members);
     for (const { heard } of others) assert.deepEqual(heard, said);
     for (const { heard } of orphans) assert.equal(new Set(heard).size, heard.length);
   });
 
-  await s.step("a server is there in its place, and nobody else was disconnected", async () => {
+  await s.step("a new pod replaces it, and no other client was disconnected", async () => {
     await release.ready(3);
     assert.deepEqual(others.filter(({ disconnects }) => disconnects.length > 0), []);
     await until("the room's members are known by all", async () => {

@@ -1,5 +1,5 @@
-// `kubectl drain`: its servers leave one after the other, each by a drain of its own, and new
-// clients get in throughout.
+// `kubectl drain`: the pods leave one after the other, each by a drain of its own, and new clients
+// connect throughout.
 import assert from "node:assert/strict";
 import { command, get, kubectl } from "./harness/kubectl.mjs";
 import { NAME, Release } from "./harness/release.mjs";
@@ -42,7 +42,7 @@ scenario("a node is drained", async (s) => {
   const told = new Map();
   let fewest = SERVERS;
 
-  await s.step("kubectl drain comes to its end, and never is more than one server missing", async () => {
+  await s.step("kubectl drain completes, with at most one pod unready at any time", async () => {
     let drained = false;
     const selector = Object.entries(LABEL).map(([key, value]) => `${key}=${value}`);
     const args = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--pod-selector", selector.join(), "--timeout=150s"];
@@ -70,7 +70,7 @@ scenario("a node is drained", async (s) => {
     await newcomers.stop();
   });
 
-  await s.step("no client was disconnected but by the drain of its server, in its turn", async () => {
+  await s.step("clients were disconnected only by the drain of their own pod", async () => {
     assert.equal(told.size, moving.length);
     for (const { transports, connects, disconnects } of swarm.members) {
       const name = transports.join(" then ");
@@ -89,7 +89,7 @@ scenario("a node is drained", async (s) => {
     s.note(`${more.length} of ${CLIENTS} clients moved more than once`);
   });
 
-  await s.step("the clients of each server moved over the whole window", async () => {
+  await s.step("the clients of each pod moved over the whole window", async () => {
     for (const [pod] of told) {
       const times = swarm.members.flatMap(({ connects, disconnects }) =>
         disconnects.filter((_, n) => connects[n].pod === pod).map(({ at }) => at));
@@ -101,7 +101,7 @@ scenario("a node is drained", async (s) => {
     }
   });
 
-  await s.step("new clients got in throughout, and none at a server that was leaving", async () => {
+  await s.step("new clients connected throughout, and none to a terminating pod", async () => {
     assert.deepEqual(newcomers.refused, []);
     s.note(`${newcomers.came.length} new clients meanwhile`);
     for (const { at, pod } of newcomers.came) {

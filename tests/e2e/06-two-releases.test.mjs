@@ -1,6 +1,6 @@
-// Two releases in two namespaces and one operator between them, in the first: both are scaled by
-// their own connections, a second operator is refused, and whatever goes first, no namespace hangs.
-// Another owner's metrics server keeps the group that it has.
+// Two releases in two namespaces share one operator: each scales by its own connections, a second
+// operator is refused, and namespaces can be deleted in any order. Another server of custom metrics
+// keeps its API group.
 import assert from "node:assert/strict";
 import { apply, get, kubectl, raw } from "./harness/kubectl.mjs";
 import * as namespaces from "./harness/namespace.mjs";
@@ -21,12 +21,12 @@ scenario("two releases and one operator", async (s) => {
   const first = await Release.prepare(s, "first");
   const second = await Release.prepare(s, "second");
 
-  await s.step("the first brings the operator", async () => {
+  await s.step("the first release installs the operator", async () => {
     await first.install({ operator: { enabled: true }, replicas: { min: 2, max: 5 }, autoscaling: { connectionsPerPod: 10 } });
     await first.ready();
   });
 
-  await s.step("a second operator is refused, and the refusal says where the first is and what to set", async () => {
+  await s.step("a second operator is refused with a message that says where the first one is and what to set", async () => {
     await assert.rejects(second.install({ operator: { enabled: true } }), (error) => {
       assert.match(error.message, new RegExp(`from the release "${NAME}" in the namespace "${first.namespace}"`));
       assert.match(error.message, /--set operator\.enabled=false/);
@@ -35,13 +35,13 @@ scenario("two releases and one operator", async (s) => {
     assert.equal(await second.resource(), undefined);
   });
 
-  await s.step("the second is served by the operator of the first", async () => {
+  await s.step("the operator of the first release serves the second", async () => {
     await second.install({ replicas: { min: 2, max: 5 }, autoscaling: { connectionsPerPod: 20 } });
     await second.ready();
   });
 
   const swarms = [first.swarm(s), second.swarm(s)];
-  await s.step("each is scaled by its own connections", async () => {
+  await s.step("each service scales by its own connections", async () => {
     await Promise.all([swarms[0].grow(40), swarms[1].grow(60)]);
     await Promise.all([first.ready(4, { patience: 180_000 }), second.ready(3, { patience: 180_000 })]);
     await until("each autoscaler sees its own average", async () => {
@@ -53,7 +53,7 @@ scenario("two releases and one operator", async (s) => {
     assert.equal((await second.pods()).length, 3);
   });
 
-  await s.step("uninstalled, the second and then the first: each namespace is gone within 60 s", async () => {
+  await s.step("after uninstalling the second and then the first, each namespace is gone within 60 s", async () => {
     for (const swarm of swarms) swarm.close();
     await second.uninstall();
     await first.uninstall();
@@ -62,7 +62,7 @@ scenario("two releases and one operator", async (s) => {
   });
 });
 
-scenario("the operator's release goes first", async (s) => {
+scenario("the operator's release is uninstalled first", async (s) => {
   await operator.remove();
   const first = await Release.prepare(s, "first");
   const second = await Release.prepare(s, "second");
@@ -71,7 +71,7 @@ scenario("the operator's release goes first", async (s) => {
   await second.ready();
   await ours();
 
-  await s.step("the second goes on without it", async () => {
+  await s.step("the second release keeps running without it", async () => {
     await first.uninstall();
     await nothingIsLeft();
     await goes(s, first.namespace);
@@ -80,7 +80,7 @@ scenario("the operator's release goes first", async (s) => {
     socket.close();
   });
 
-  await s.step("uninstalled then, its namespace is gone within 60 s too", async () => {
+  await s.step("after it is uninstalled, its namespace is gone within 60 s too", async () => {
     await second.uninstall();
     await goes(s, second.namespace);
   });
@@ -92,14 +92,14 @@ scenario("the operator's namespace is deleted with the operator in it", async (s
   s.atEnd(() => kubectl("delete", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/component=operator"));
   await ours();
 
-  await s.step("it is gone within 60 s, and so is any other", async () => {
+  await s.step("the namespace is gone within 60 s, and any other can be deleted too", async () => {
     const bystander = await namespaces.create("bystander");
     await Promise.all([goes(s, operator.NAMESPACE), goes(s, bystander)]);
     assert.equal(await get("default", "apiservice", OURS), undefined);
   });
 });
 
-scenario("another owner's metrics server", async (s) => {
+scenario("another server owns the custom metrics group", async (s) => {
   await operator.ensure();
   const namespace = await namespaces.create("elsewhere");
   s.watch(namespace);
@@ -120,7 +120,7 @@ scenario("another owner's metrics server", async (s) => {
   const other = await OtherMetrics.start(s);
   const theirs = await other.apiService();
 
-  await s.step("gets the group, and the condition says who has it and what to do", async () => {
+  await s.step("the other server gets the group, and the condition says who owns it and what to do", async () => {
     await until("ours is gone", async () => (await get("default", "apiservice", OURS)) === undefined);
     const degraded = await until("it is degraded", async () => {
       const found = await condition(namespace, NAME, "Degraded");
@@ -131,14 +131,14 @@ scenario("another owner's metrics server", async (s) => {
     assert.match(degraded.message, /autoscaling\.metrics: external/);
   });
 
-  await s.step("a resource that leaves the metrics to it is not degraded, and is scaled by it", async () => {
+  await s.step("a resource with external metrics is not degraded and scales by them", async () => {
     other.connections = 20;
     await external.ready(4, { patience: 180_000 });
     await until("its autoscaler has read it", async () => (await average(external)) === "20");
     assert.equal((await condition(external.namespace, NAME, "Degraded")).status, "False");
   });
 
-  await s.step("an operator that starts later leaves it the group too", async () => {
+  await s.step("an operator that starts later does not claim the group either", async () => {
     await kubectl("rollout", "restart", "-n", operator.NAMESPACE, "deployment/rookery-operator");
     await kubectl("rollout", "status", "-n", operator.NAMESPACE, "deployment/rookery-operator", "--timeout=90s");
     const { metadata } = await get(namespace, "rookery", NAME);
@@ -150,11 +150,11 @@ scenario("another owner's metrics server", async (s) => {
     assert.equal(await get("default", "apiservice", OURS), undefined);
   });
 
-  await s.step("its APIService is as it was, to the byte", async () => {
+  await s.step("its APIService is unchanged, byte for byte", async () => {
     assert.deepEqual(await other.apiService(), theirs);
   });
 
-  await s.step("once it is gone, ours comes, and nothing is degraded", async () => {
+  await s.step("once the other server is gone, the operator claims the group and nothing is degraded", async () => {
     await other.remove();
     await ours();
     await until("nothing is degraded", async () => (await condition(namespace, NAME, "Degraded"))?.status === "False");

@@ -1,6 +1,5 @@
-// The chart and the plain manifests are what a strict cluster takes: every object by the API server,
-// every pod by the Pod Security Standard "restricted"; and `helm test` tells a good ingress from one
-// that keeps no client at its server.
+// A strict cluster accepts the chart and the plain manifests: the API server every object, the Pod
+// Security Standard "restricted" every pod; and `helm test` detects an ingress without sticky sessions.
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { CHART, helm } from "./harness/helm.mjs";
@@ -17,7 +16,7 @@ const RESTRICTED = { "pod-security.kubernetes.io/enforce": "restricted", "pod-se
 /** A file of this repository. */
 const repository = (path) => new URL(`../../${path}`, import.meta.url);
 
-scenario("what the chart and `rookery render` print", async (s) => {
+scenario("the API server accepts the output of the chart and `rookery render`", async (s) => {
   await operator.ensure();
   const namespace = await namespaces.create("printed", RESTRICTED);
   s.watch(namespace);
@@ -58,7 +57,7 @@ scenario("what the chart and `rookery render` print", async (s) => {
     });
   }
 
-  await s.step("none of it is there", async () => {
+  await s.step("nothing was created", async () => {
     assert.deepEqual(await all(namespace, "rookeries,deployments,services,pods"), []);
   });
 });
@@ -68,11 +67,11 @@ scenario("a release in a namespace that enforces the standard \"restricted\"", a
   await operator.remove();
   const release = await Release.prepare(s, "restricted", RESTRICTED);
 
-  await s.step("the namespace refuses what is not restricted", async () => {
+  await s.step("the namespace rejects a pod that is not restricted", async () => {
     await assert.rejects(kubectl("run", "loose", "-n", release.namespace, `--image=${ROOKERY}`), /violates PodSecurity "restricted/);
   });
 
-  await s.step("servers, operator and Redis are admitted, and run", async () => {
+  await s.step("the service's pods, the operator and Redis are admitted and run", async () => {
     await release.install({ operator: { enabled: true }, tests: { ingressAddress: "traefik.traefik.svc" } });
     await release.ready();
     const pods = await until("all are ready", async () => {
@@ -94,7 +93,7 @@ scenario("a release in a namespace that enforces the standard \"restricted\"", a
     assert.match(report, /^✓ stickiness .* kept their server by the cookie `rookery`/m);
   });
 
-  await s.step("without stickiness it fails, and names the fix", async () => {
+  await s.step("without sticky sessions helm test fails and names the fix", async () => {
     await release.upgrade({ ingress: { sticky: false }, tests: { hold: "1s" } });
     await until("the ingress keeps no client at its server", async () => {
       const { metadata } = await get(release.namespace, "service", NAME);
@@ -107,7 +106,7 @@ scenario("a release in a namespace that enforces the standard \"restricted\"", a
     assert.match(report, /traefik\.ingress\.kubernetes\.io\/service\.sticky\.cookie/);
   });
 
-  await s.step("with it again, it passes again", async () => {
+  await s.step("with sticky sessions it passes again", async () => {
     await release.upgrade({ ingress: { sticky: true } });
     await until("the ingress gives its cookie", async () => {
       const { headers } = await release.request("/socket.io/?EIO=4&transport=polling");

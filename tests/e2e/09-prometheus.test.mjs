@@ -1,5 +1,5 @@
-// Prometheus takes servers and operator by their annotations; what it reads is what there is; only a
-// Prometheus is let in; and what the chart and the operator bring for monitoring finds its figures.
+// Prometheus scrapes pods and operator by their annotations; the metrics are correct; only Prometheus
+// is admitted; and the dashboards and rules of the chart and the operator find their series.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { asked, figures } from "../monitoring/queries.mjs";
@@ -13,7 +13,7 @@ import { pause, until } from "./harness/until.mjs";
 
 const CLIENTS = 45;
 
-scenario("a Prometheus in the cluster", async (s) => {
+scenario("Prometheus in the cluster", async (s) => {
   await operator.ensure();
   await apply(await readFile(new URL("fixtures/prometheus-operator.yaml", import.meta.url), "utf8"));
   s.atEnd(() => kubectl("delete", "crd", "servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"));
@@ -32,7 +32,7 @@ scenario("a Prometheus in the cluster", async (s) => {
   ]);
   const expected = [...(await release.pods()).map(({ name }) => name), ...operators.map(({ metadata }) => metadata.name)].sort();
 
-  await s.step("takes the servers and the operators by their annotations, and no other pod", async () => {
+  await s.step("it scrapes the pods and the operators by their annotations, and no other pod", async () => {
     await until("all four are up", async () => {
       const targets = await prometheus.targets();
       assert.deepEqual(targets.map(({ pod }) => pod).sort(), expected);
@@ -42,7 +42,7 @@ scenario("a Prometheus in the cluster", async (s) => {
   });
 
   const swarm = release.swarm(s);
-  await s.step("reads of each pod as many connections as it holds clients", async () => {
+  await s.step("the connections of each pod match its clients", async () => {
     await swarm.grow(CLIENTS);
     await until("it has read all", () => connections(prometheus, release, swarm));
     assert.equal(swarm.byPod().size, 2, "both pods have some");
@@ -60,7 +60,7 @@ scenario("a Prometheus in the cluster", async (s) => {
   };
 
   let chat;
-  await s.step("the dashboards are there, and their queries return series of this release", async () => {
+  await s.step("the dashboards exist, and their queries return series of this release", async () => {
     chat = await chatter(s, release);
     const boards = await all(release.namespace, "configmaps", "grafana_dashboard=1");
     const files = boards.flatMap(({ data }) => Object.entries(data));
@@ -75,7 +75,7 @@ scenario("a Prometheus in the cluster", async (s) => {
     }
   });
 
-  await s.step("the operator's rules are there, and their conditions have figures of this release", async () => {
+  await s.step("the operator's rules exist, and their expressions have data of this release", async () => {
     const made = rules.groups.flatMap((group) => group.rules);
     assert.ok(made.length > 20, `${made.length} rules`);
     for (const { alert, record, expr } of made) await gives(alert ?? record, alert ? figures(alert, expr) : record);
@@ -83,12 +83,12 @@ scenario("a Prometheus in the cluster", async (s) => {
     assert.ok(await get(release.namespace, "servicemonitors.monitoring.coreos.com", NAME));
   });
 
-  await s.step("and so when some have left", async () => {
+  await s.step("the connections still match after some clients have left", async () => {
     swarm.leave(swarm.members.slice(0, 20));
     await until("it has read what is left", () => connections(prometheus, release, swarm));
   });
 
-  await s.step("reads of the operators that one leads, and that it has reconciled", async () => {
+  await s.step("the operators' metrics show that one leads and has reconciled", async () => {
     const [leaders] = await prometheus.query(`sum(rookery_operator_leader{namespace="${operator.NAMESPACE}"})`);
     assert.equal(leaders.value, 1);
     const [done] = await prometheus.query('sum(rookery_operator_reconciles_total{outcome="done"})');
@@ -97,7 +97,7 @@ scenario("a Prometheus in the cluster", async (s) => {
     assert.deepEqual(cpu.map(({ metric }) => metric.pod).sort(), expected);
   });
 
-  await s.step("a pod that is no Prometheus is let in nowhere", async () => {
+  await s.step("a pod that is not Prometheus cannot reach any metrics", async () => {
     const targets = await until("it has tried all", async () => {
       const found = await stranger.targets();
       return found.length === expected.length && found.every(({ health }) => health !== "unknown") && found;

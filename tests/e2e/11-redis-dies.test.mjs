@@ -1,5 +1,5 @@
-// Redis dies and comes back: clients stay, each server goes on for its own, everybody is told, and
-// rooms cross servers again as soon as it is there.
+// Redis is killed and comes back: clients stay connected, each pod serves its own clients, the status
+// reports it, and rooms span pods again once Redis is back.
 import assert from "node:assert/strict";
 import * as api from "./harness/api.mjs";
 import { WEBSOCKET, collect, join } from "./harness/clients.mjs";
@@ -14,7 +14,7 @@ import { until } from "./harness/until.mjs";
 const CLIENTS = 60;
 const REDIS = `${NAME}-redis`;
 
-scenario("Redis dies", async (s) => {
+scenario("Redis is killed", async (s) => {
   await operator.ensure();
   const release = await api.install(s, "redis", { replicas: { min: 2, max: 2 } });
   const pods = await release.ready(2);
@@ -49,7 +49,7 @@ scenario("Redis dies", async (s) => {
       return scope === "cluster";
     });
 
-  await s.step("while it is there, what is said at one server is heard at both", async () => {
+  await s.step("with Redis, a message published on one pod reaches both", async () => {
     await up(1);
     await reachable("True");
     const { scope } = await say();
@@ -57,14 +57,14 @@ scenario("Redis dies", async (s) => {
     await heard(swarm.members);
   });
 
-  await s.step("it dies: the servers know, and the resource says so", async () => {
+  await s.step("when Redis is killed, the pods detect it and the resource reports it", async () => {
     await kubectl("scale", "-n", release.namespace, `deployment/${REDIS}`, "--replicas=0");
     await kubectl("delete", "pods", "-n", release.namespace, "-l", "app.kubernetes.io/component=redis-demo", "--force", "--grace-period=0");
     await up(0);
     await reachable("False");
   });
 
-  await s.step("each server goes on for its own clients, and says so", async () => {
+  await s.step("each pod keeps delivering to its own clients and reports local scope", async () => {
     const answer = await say();
     assert.equal(answer.scope, "local");
     assert.equal(answer.members, near.length);
@@ -72,7 +72,7 @@ scenario("Redis dies", async (s) => {
     assert.deepEqual(far.filter((member) => member.heard.includes(last)), []);
   });
 
-  await s.step("new clients get in, and are answered", async () => {
+  await s.step("new clients connect and are answered", async () => {
     const socket = await release.client(s, WEBSOCKET);
     await join(socket, "made-without-redis");
     const arrived = collect(socket, "greeting");
@@ -82,7 +82,7 @@ scenario("Redis dies", async (s) => {
     assert.equal((await release.ready(2)).length, 2);
   });
 
-  await s.step("it is back: rooms cross servers again, those made meanwhile too", async () => {
+  await s.step("when Redis is back, rooms span pods again, including new ones", async () => {
     await kubectl("scale", "-n", release.namespace, `deployment/${REDIS}`, "--replicas=1");
     await up(1);
     await reachable("True");
@@ -91,7 +91,7 @@ scenario("Redis dies", async (s) => {
     for (const answer of rooms) assert.deepEqual(answer, { rooms: [{ room: "made-without-redis", members: 1 }], unanswered: [] });
   });
 
-  await s.step("its process is killed and starts again at once: rooms cross servers again", async () => {
+  await s.step("when the Redis process restarts at once, rooms span pods again", async () => {
     const [pod] = await all(release.namespace, "pods", "app.kubernetes.io/component=redis-demo");
     const before = await Promise.all(pods.map((server) => server.metric("rookery_redis_reconnects_total")));
     const closed = await nodes.closed();
@@ -109,7 +109,7 @@ scenario("Redis dies", async (s) => {
     await crosses();
   });
 
-  await s.step("no client was disconnected, and none heard anything twice", async () => {
+  await s.step("no client was disconnected, and none received anything twice", async () => {
     assert.deepEqual(swarm.members.filter(({ disconnects }) => disconnects.length > 0), []);
     for (const member of swarm.members) assert.equal(new Set(member.heard).size, member.heard.length);
   });

@@ -1,5 +1,5 @@
-// The operator is killed in the middle of a rollout: the rollout goes on, another operator takes
-// over, and the number of servers stays what the autoscaler made it.
+// The operator is killed during a rollout: the rollout continues, another operator takes over, and the
+// autoscaler's number of pods stays.
 import assert from "node:assert/strict";
 import { all, get, kubectl } from "./harness/kubectl.mjs";
 import { NAME, Release } from "./harness/release.mjs";
@@ -14,7 +14,7 @@ const SERVERS = CLIENTS / PER_POD;
 const LEASE = "rookery-operator";
 const OPERATORS = "app.kubernetes.io/component=operator";
 
-scenario("the operator dies in the middle of a rollout", async (s) => {
+scenario("the operator is killed during a rollout", async (s) => {
   await operator.ensure();
   const release = await Release.install(s, "operator", {
     replicas: { min: 2, max: SERVERS },
@@ -26,12 +26,12 @@ scenario("the operator dies in the middle of a rollout", async (s) => {
   let old;
   let dead;
 
-  await s.step(`the autoscaler makes it ${SERVERS} servers`, async () => {
+  await s.step(`the autoscaler scales to ${SERVERS} pods`, async () => {
     await swarm.grow(CLIENTS);
     old = (await release.ready(SERVERS, { patience: 180_000 })).map(({ name }) => name);
   });
 
-  await s.step("a change begins to roll out, and both operators are killed", async () => {
+  await s.step("both operators are killed as a rollout starts", async () => {
     await release.upgrade({ config: { socketio: { pingInterval: "24s" } } });
     await until("the first new server is there", async () => {
       const pods = await release.pods();
@@ -51,7 +51,7 @@ scenario("the operator dies in the middle of a rollout", async (s) => {
     assert.ok(left.length > 0, "the rollout was over before");
   });
 
-  await s.step("what is changed by hand meanwhile is put right by the next one that leads", async () => {
+  await s.step("the next leader reverts manual edits made meanwhile", async () => {
     const killed = Date.now();
     await kubectl("delete", "pdb", "-n", release.namespace, NAME);
     await until("another operator leads", async () => {
@@ -63,7 +63,7 @@ scenario("the operator dies in the middle of a rollout", async (s) => {
     await until("the disruption budget is there again", () => get(release.namespace, "pdb", NAME));
   });
 
-  await s.step(`the rollout comes to its end, with ${SERVERS} servers all the while`, async () => {
+  await s.step(`the rollout completes, with ${SERVERS} pods throughout`, async () => {
     const wanted = new Set();
     await until(
       "all servers are new",
@@ -79,7 +79,7 @@ scenario("the operator dies in the middle of a rollout", async (s) => {
     assert.equal(await pingInterval(release), 24_000);
   });
 
-  await s.step("the resource says that it is rolled out, and whom it holds", async () => {
+  await s.step("the status shows the rollout as complete, and the connections", async () => {
     const { generation } = (await release.resource()).metadata;
     await until("its status is up to date", async () => {
       const { observedGeneration, conditions, connections, readyReplicas } = (await release.resource()).status;

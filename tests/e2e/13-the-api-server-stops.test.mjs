@@ -1,5 +1,5 @@
-// The API server is away for a minute: clients, old and new, notice nothing; when it is back, the
-// operator goes on where it was.
+// The API server is unavailable for a minute: old and new clients are not affected; afterwards the
+// operator continues where it was.
 import assert from "node:assert/strict";
 import { UPGRADE } from "./harness/clients.mjs";
 import { get, kubectl, raw } from "./harness/kubectl.mjs";
@@ -30,7 +30,7 @@ scenario("the API server is stopped for a minute", async (s) => {
   s.atEnd(() => server.start());
   let last = 0;
 
-  await s.step("meanwhile every client hears what is said, and new ones get in", async () => {
+  await s.step("meanwhile every client receives messages, and new clients connect", async () => {
     await server.stop();
     const stopped = Date.now();
     const came = newcomers.came.length;
@@ -48,7 +48,7 @@ scenario("the API server is stopped for a minute", async (s) => {
     await server.start();
   });
 
-  await s.step("the operator goes on: a change by hand is put right", async () => {
+  await s.step("afterwards the operator reverts a manual edit", async () => {
     const selector = async () => (await get(release.namespace, "service", NAME)).spec.selector;
     const before = await selector();
     const patch = JSON.stringify({ metadata: { labels: { "app.kubernetes.io/managed-by": "somebody" } } });
@@ -63,7 +63,7 @@ scenario("the API server is stopped for a minute", async (s) => {
     assert.deepEqual(await selector(), before);
   });
 
-  await s.step("the autoscaler's metrics are served again, and fresh", async () => {
+  await s.step("the autoscaler's metrics are served again and are current", async () => {
     swarm.leave(swarm.members.slice(0, CLIENTS / 2));
     await newcomers.stop();
     const path = `/apis/custom.metrics.k8s.io/v1beta2/namespaces/${release.namespace}/pods/*/rookery_connections`;
@@ -74,7 +74,7 @@ scenario("the API server is stopped for a minute", async (s) => {
     await until("the resource counts them too", async () => (await release.resource()).status.connections === CLIENTS / 2 + 1);
   });
 
-  await s.step("no server was replaced, no client was disconnected, no new one refused", async () => {
+  await s.step("no pod was replaced, no client was disconnected, and no new client was refused", async () => {
     for (const pod of await release.ready(2)) {
       assert.equal(pod.object.status.containerStatuses[0].restartCount, 0);
     }

@@ -1,5 +1,5 @@
-// An upgrade of the operator's release brings the definition up to date, and whoever may edit a
-// namespace may edit its Rookery.
+// An upgrade of the operator's release updates the CRD, and users who may edit a namespace may edit its
+// Rookery.
 import assert from "node:assert/strict";
 import { get, kubectl } from "./harness/kubectl.mjs";
 import { Release } from "./harness/release.mjs";
@@ -9,11 +9,11 @@ import { until } from "./harness/until.mjs";
 
 const DEFINITION = "rookeries.rookery.dev";
 
-scenario("upgrades of the definition, and rights on it", async (s) => {
+scenario("the CRD: upgrade and permissions", async (s) => {
   await operator.ensure();
   const { namespace } = await Release.prepare(s, "rights");
 
-  await s.step("an upgrade brings the definition up to date", async () => {
+  await s.step("helm upgrade updates the CRD", async () => {
     const columns = async () => (await get("default", "crd", DEFINITION)).spec.versions[0].additionalPrinterColumns;
     const before = await columns();
     const cut = [{ op: "remove", path: "/spec/versions/0/additionalPrinterColumns/0" }];
@@ -27,7 +27,7 @@ scenario("upgrades of the definition, and rights on it", async (s) => {
     assert.equal(await get("default", "clusterrole", "rookery-operator-crd"), undefined);
   });
 
-  await s.step("whoever may edit the namespace may edit its Rookery, and nobody else", async () => {
+  await s.step("only users who may edit the namespace may edit its Rookery", async () => {
     const developer = `system:serviceaccount:${namespace}:developer`;
     const may = (verb) =>
       kubectl("auth", "can-i", verb, DEFINITION, "--namespace", namespace, "--as", developer)

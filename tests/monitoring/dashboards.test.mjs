@@ -1,5 +1,5 @@
-// The dashboards in the chart are what dashboards/generate.mjs writes, Grafana's own types take them,
-// and they keep to what people expect of them.
+// The dashboards in the chart are up to date with dashboards/generate.mjs, valid against Grafana's own
+// types, and consistent.
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import test from "node:test";
@@ -11,7 +11,7 @@ import { PICTURES, panelOf } from "../../scripts/pictures/panels.mjs";
 const kept = await Promise.all((await readdir(DIRECTORY)).sort().map(async (file) => [file, await readFile(new URL(file, DIRECTORY), "utf8")]));
 const all = kept.map(([file, json]) => [file, JSON.parse(json)]);
 
-test("the chart has what the generator writes", () => {
+test("the chart contains the generated dashboards", () => {
   assert.deepEqual(Object.keys(dashboards).sort(), kept.map(([file]) => file));
   for (const [file, json] of kept) {
     assert.equal(json, text(dashboards[file]), `${file} is out of date: node dashboards/generate.mjs`);
@@ -19,9 +19,9 @@ test("the chart has what the generator writes", () => {
 });
 
 for (const [file, dashboard] of all) {
-  test(`Grafana's schema takes ${file}`, () => assert.deepEqual(complaints(dashboard), []));
+  test(`${file} is valid against Grafana's schema`, () => assert.deepEqual(complaints(dashboard), []));
 
-  test(`${file}: every panel says what is good, and in which unit`, () => {
+  test(`${file}: every panel has a unit and says what is good`, () => {
     const panels = dashboard.panels.filter(({ type }) => type !== "row");
     assert.ok(panels.length > 8);
     for (const { title, description, fieldConfig, targets, datasource } of panels) {
@@ -35,7 +35,7 @@ for (const [file, dashboard] of all) {
     assert.equal(new Set(panels.map(({ title }) => title)).size, panels.length, "titles are there once");
   });
 
-  test(`${file}: every query takes what was chosen`, () => {
+  test(`${file}: every query applies the selected variables`, () => {
     const variables = dashboard.templating.list.map(({ name }) => name);
     for (const wanted of ["datasource", "namespace", "service", "pod"]) assert.ok(variables.includes(wanted));
     for (const { title, targets } of dashboard.panels.filter(({ type }) => type !== "row")) {
@@ -59,27 +59,27 @@ function changed(kind, change) {
 }
 
 for (const [what, kind, change, says] of [
-  ["a field that a dashboard has not", "stat", (_, dashboard) => (dashboard.refreshEvery = "30s"), /the dashboard: .*\brefreshEvery\b/],
-  ["a field that a panel has not", "stat", (panel) => (panel.titel = "Connections"), /panel Connections: .*\btitel\b/],
+  ["an unknown field of a dashboard", "stat", (_, dashboard) => (dashboard.refreshEvery = "30s"), /the dashboard: .*\brefreshEvery\b/],
+  ["an unknown field of a panel", "stat", (panel) => (panel.titel = "Connections"), /panel Connections: .*\btitel\b/],
   ["a row without its state", "row", (row) => delete row.collapsed, /panel Now: .*\bcollapsed\b/],
-  ["a field that a query has not", "timeseries", (panel) => (panel.targets[0].expression = "1"), /\bexpression\b/],
+  ["an unknown field of a query", "timeseries", (panel) => (panel.targets[0].expression = "1"), /\bexpression\b/],
   ["a query without an expression", "timeseries", (panel) => delete panel.targets[0].expr, /\bexpr\b/],
-  ["a format that there is not", "table", (panel) => (panel.targets[0].format = "tabel"), /"tabel"/],
-  ["an option that a kind of panel has not", "stat", (panel) => (panel.options.graphStyle = "area"), /\bgraphStyle\b/],
-  ["a value that an option has not", "stat", (panel) => (panel.options.graphMode = "graph"), /"graph"/],
-  ["a setting that lines have not", "timeseries", (panel) => (panel.fieldConfig.defaults.custom.lineWeight = 2), /\blineWeight\b/],
+  ["an unknown format", "table", (panel) => (panel.targets[0].format = "tabel"), /"tabel"/],
+  ["an unknown option of a kind of panel", "stat", (panel) => (panel.options.graphStyle = "area"), /\bgraphStyle\b/],
+  ["an invalid value of an option", "stat", (panel) => (panel.options.graphMode = "graph"), /"graph"/],
+  ["an unknown setting of a time series", "timeseries", (panel) => (panel.fieldConfig.defaults.custom.lineWeight = 2), /\blineWeight\b/],
   ["a threshold without a colour", "stat", (panel) => delete panel.fieldConfig.defaults.thresholds.steps[0].color, /\bcolor\b/],
-  ["a width that is no number", "heatmap", (panel) => (panel.gridPos.w = "24"), /\bstring\b/],
-  ["a kind of panel that there is not", "bargauge", (panel) => (panel.type = "barchat"), /barchat/],
+  ["a width that is not a number", "heatmap", (panel) => (panel.gridPos.w = "24"), /\bstring\b/],
+  ["an unknown kind of panel", "bargauge", (panel) => (panel.type = "barchat"), /barchat/],
 ]) {
-  test(`Grafana's schema does not take ${what}`, () => {
+  test(`Grafana's schema rejects ${what}`, () => {
     const found = changed(kind, change);
     assert.equal(found.length, 1, found.join("\n"));
     assert.match(found[0], says);
   });
 }
 
-test("the pictures are drawn from the queries that the dashboards have", async () => {
+test("the pictures are drawn with the dashboards' queries", async () => {
   for (const [file, { dashboard, titles }] of Object.entries(PICTURES)) {
     const wanted = titles.map((title) => ({ title, queries: panelOf(dashboards[dashboard], title).targets.map(({ expr }) => expr) }));
     const svg = await readFile(new URL(`../../docs/pictures/${file}`, import.meta.url), "utf8");

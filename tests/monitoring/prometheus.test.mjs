@@ -1,5 +1,5 @@
-// A real Prometheus scrapes two loaded servers and an operator: every query of every dashboard, every
-// rule, and every query of a runbook returns series, and nothing names a metric that there is not.
+// A real Prometheus scrapes two loaded instances and an operator: every query of the dashboards, rules
+// and runbooks returns series, and every metric mentioned exists.
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import test from "node:test";
@@ -27,13 +27,13 @@ async function runbooks() {
   return Promise.all(files.map(async (file) => [file, await readFile(repository(`docs/runbooks/${file}`), "utf8")]));
 }
 
-test("a name that no metric has is noticed", () => {
+test("an unknown metric name is detected", () => {
   const known = new Set(["rookery_connections", "rookery_delivery_latency_seconds_bucket", "rookery_delivery_latency_seconds_count"]);
   assert.deepEqual(missing("sum(rookery_connections) / rookery_conections", known), ["rookery_conections"]);
   assert.deepEqual(missing("`rookery_delivery_latency_seconds`, rookery:connections:ratio", known), []);
 });
 
-test("Prometheus, two servers and an operator", { timeout: 300_000 }, async (t) => {
+test("queries and rules return data for two instances and an operator", { timeout: 300_000 }, async (t) => {
   const { redis, servers, operator, prometheus } = await stage(t);
   await Promise.all(servers.map((server) => members(t, server)));
   await refused(t, servers[0]);
@@ -76,7 +76,7 @@ test("Prometheus, two servers and an operator", { timeout: 300_000 }, async (t) 
     });
   }
 
-  await t.test("a dashboard shows the service that was chosen, and its pods alone", async () => {
+  await t.test("a dashboard shows only the pods of the selected service", async () => {
     const fleet = dashboards["rookery-fleet.json"];
     const [{ expr }] = fleet.panels.find(({ title }) => title === "Connections by pod").targets;
     const of = async (service) => {
@@ -104,7 +104,7 @@ test("Prometheus, two servers and an operator", { timeout: 300_000 }, async (t) 
     }
   });
 
-  await t.test("every metric that is named anywhere is scraped", async () => {
+  await t.test("every metric mentioned anywhere is scraped", async () => {
     const urls = [...servers.map(({ internal }) => internal), operator];
     const texts = await Promise.all(urls.map(async (url) => (await fetch(`${url}/metrics`)).text()));
     const known = new Set([...LATER, ...texts.flatMap((text) => text.match(/^[a-z_]+(?=[{ ])/gm))]);
@@ -115,7 +115,7 @@ test("Prometheus, two servers and an operator", { timeout: 300_000 }, async (t) 
     }
   });
 
-  await t.test("what clients did is in the figures", async () => {
+  await t.test("the figures reflect what clients did", async () => {
     const one = async (expr) => Number((await prometheus.query(expr))[0]?.value[1]);
     assert.equal(await one('sum(rookery_disconnects_total{reason="slow"})'), 1);
     assert.ok((await one('sum(rookery_rejected_total{reason="forbidden"})')) > 0);
@@ -124,7 +124,7 @@ test("Prometheus, two servers and an operator", { timeout: 300_000 }, async (t) 
     }
   });
 
-  await t.test("without Redis, its alerts come", async () => {
+  await t.test("the Redis alerts fire when Redis is down", async () => {
     const state = async (alert, wanted) => (await prometheus.query(`ALERTS{alertname="${alert}",alertstate="${wanted}"}`)).length > 0;
     assert.equal(await state("RookeryRedisDown", "pending"), false);
     await redis.kill();

@@ -1,6 +1,6 @@
-// What the tests of monitoring, and the pictures, look at: two servers that share a Redis, an operator,
-// a real Prometheus that scrapes all three every second and evaluates the chart's rules, and clients
-// of every sort. Used by scripts/pictures.mjs too.
+// The setup for the monitoring tests and the pictures: two instances that share a Redis, an operator, a
+// real Prometheus that scrapes all three every second and evaluates the chart's rules, and clients of
+// every kind. Also used by scripts/pictures.mjs.
 import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -11,10 +11,10 @@ import { Instance, Redis, ask, atEnd, connected, connecting, directory, freePort
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const binary = process.env.ROOKERY_BIN ?? path.join(root, "target/debug/rookery");
 
-/** What the servers' pods are called, as a Deployment would. */
+/** Pod names as a Deployment would give them. */
 export const PODS = ["chat-7d9f8b6c5-abcde", "chat-7d9f8b6c5-fghij"];
 
-/** Two classes of rooms, a room that is always seen, and limits that can be reached. */
+/** Two classes of rooms, a pinned room, and limits that can be reached. */
 const CONFIG = {
   rooms: [{ match: "secret:{name}", join: "false" }, { match: "board:{name}" }, { match: "{workspace}:{app}" }],
   limits: { connections: 60, queue: "64KiB", writeStall: "1s" },
@@ -22,7 +22,7 @@ const CONFIG = {
   drain: { lead: "1s", window: "1s" },
 };
 
-/** An HTTP server that knows nothing of what it is asked: enough of a cluster for an operator to run. */
+/** An HTTP server that answers every request with "not found": enough of a cluster for an operator to run. */
 async function emptyCluster(t) {
   const server = createServer((_, response) => {
     response.writeHead(404, { "content-type": "application/json" });
@@ -33,7 +33,7 @@ async function emptyCluster(t) {
   return server.address().port;
 }
 
-/** A real `rookery operator`; gives the address of its metrics. */
+/** A real `rookery operator`; returns the address of its metrics. */
 async function operator(t) {
   const file = path.join(await directory(t), "kubeconfig");
   const cluster = { server: `http://127.0.0.1:${await emptyCluster(t)}` };
@@ -57,8 +57,8 @@ async function operator(t) {
 }
 
 /**
- * Starts a process that listens at the address that it is given, and waits until it answers there;
- * gives the address. Where somebody else took the port meanwhile, it is started at another one.
+ * Starts a process that listens at the given address, and waits until it responds there; returns the
+ * address. If another process took the port in the meantime, it is started at another one.
  */
 async function answering(t, route, start) {
   for (let tries = 0; ; tries++) {
@@ -101,12 +101,12 @@ export class Prometheus {
     return prometheus;
   }
 
-  /** What an expression gives now: [{metric, value: [time, text]}]. */
+  /** The current result of an expression: [{metric, value: [time, text]}]. */
   query(expr) {
     return this.#api("query", { query: expr }).then(({ result }) => result);
   }
 
-  /** What it gave from `start` to `end`, in seconds, every `step`: [{metric, values: [[time, text]]}]. */
+  /** Its results from `start` to `end`, in seconds, every `step`: [{metric, values: [[time, text]]}]. */
   range(expr, start, end, step) {
     return this.#api("query_range", { query: expr, start, end, step }).then(({ result }) => result);
   }
@@ -133,7 +133,7 @@ async function ended(child) {
   await new Promise((resolve) => child.once("exit", resolve));
 }
 
-/** Everything, with nobody connected yet. */
+/** The whole setup, without clients. */
 export async function stage(t, { interval } = {}) {
   const redis = await Redis.start(t);
   const servers = await Promise.all(PODS.map(() => Instance.start(t, CONFIG, { redis })));
@@ -153,7 +153,7 @@ export async function stage(t, { interval } = {}) {
   return { redis, servers, operator: `http://${its}`, prometheus };
 }
 
-/** Clients of a server, by each transport, in rooms of both classes. */
+/** Clients of an instance, on each transport, in rooms of both classes. */
 export async function members(t, server, each = 3) {
   const kinds = [kind(4, "websocket"), kind(4, "polling"), kind(4, "polling", "websocket"), kind(2, "websocket")];
   const all = await Promise.all(kinds.flatMap((one) => Array.from({ length: each }, () => connected(t, one, server.url))));
@@ -163,7 +163,7 @@ export async function members(t, server, each = 3) {
   return all;
 }
 
-/** A client that may not: its join is refused, and it asks for a namespace that is not there. */
+/** A client that is refused: its join is forbidden, and it asks for an unknown namespace. */
 export async function refused(t, server) {
   const client = await connected(t, kind(4, "websocket"), server.url);
   const answer = await ask(client, "join", { room: "secret:plans" });
@@ -174,7 +174,7 @@ export async function refused(t, server) {
   client.close();
 }
 
-/** A client that stops reading, in a room of its own that gets more than its queue holds: it is shed. */
+/** A client that stops reading, in a room of its own that exceeds its outbox: it is disconnected. */
 export async function slow(t, server) {
   const client = await connected(t, kind(4, "websocket"), server.url, { reconnection: false });
   const room = "acme:slow";

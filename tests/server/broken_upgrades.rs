@@ -1,4 +1,4 @@
-//! Clients that break off an upgrade leave no session behind and miss nothing.
+//! Clients that abort an upgrade leave no session behind and miss no message.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,14 +6,14 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::client::Poller;
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 
 const CLIENTS: usize = 1000;
 
-/// How many break off beside each other.
+/// Clients that abort concurrently.
 const BESIDE: usize = 32;
 
-/// How far a try goes.
+/// How far an upgrade gets before the client aborts it.
 #[derive(Clone, Copy, Debug)]
 enum Until {
     Switching,
@@ -22,8 +22,8 @@ enum Until {
 }
 
 #[tokio::test]
-async fn broken_off_upgrades_change_nothing() {
-    let _turn = turn().await;
+async fn aborted_upgrades_lose_no_session_and_no_message() {
+    let _permit = shared_permit().await;
     let server = Rookery::start(
         "socketio: { pingInterval: 4s, pingTimeout: 8s }\n\
          limits: { connectRate: 100000/s, eventsPerSecond: 1000 }\n",
@@ -49,8 +49,8 @@ async fn broken_off_upgrades_change_nothing() {
     assert_eq!(server.deliveries("gone").await, 0.0);
 }
 
-/// Joins a room of its own, breaks an upgrade off, and goes on polling: what was published
-/// before, during and after the try comes, in order and once.
+/// Joins a room of its own, aborts an upgrade, and keeps polling: messages published before,
+/// during and after the attempt arrive in order and once.
 async fn break_off(server: &Rookery, n: usize, how: Until) -> Poller {
     let poller = Poller::connect(server, 4).await;
     let room = format!("room {n}");

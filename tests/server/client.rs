@@ -25,7 +25,7 @@ impl Member {
         Member { socket, asked: 0 }
     }
 
-    /// The next Socket.IO packet, in text; heartbeats are answered. `None`: the connection ended.
+    /// The next Socket.IO packet as text, answering heartbeats; `None` when the connection ends.
     pub async fn packet(&mut self) -> Option<String> {
         loop {
             match self.socket.next().await? {
@@ -47,7 +47,7 @@ impl Member {
         self.socket.send(&format!("42{}", json!([event, arg]))).await;
     }
 
-    /// Emits with an ack callback; gives the events that came before the answer, and the answer.
+    /// Emits with an ack callback; returns the events received before the ack, and the ack.
     pub async fn ask(&mut self, event: &str, arg: Value) -> (Vec<(String, Value)>, Value) {
         self.asked += 1;
         let id = self.asked;
@@ -65,7 +65,7 @@ impl Member {
         }
     }
 
-    /// Joins a room; nothing may come before the answer.
+    /// Joins a room; no event may arrive before the reply.
     pub async fn join(&mut self, room: &str) {
         let (before, answer) = self.ask("join", json!({ "room": room })).await;
         assert_eq!(before, []);
@@ -80,7 +80,7 @@ pub fn parse_event(packet: &str) -> Option<(String, Value)> {
     Some((items.next()?.as_str()?.to_owned(), items.next().unwrap_or(Value::Null)))
 }
 
-/// A session of Engine.IO 4 or 3 that polls.
+/// A polling session of Engine.IO 4 or 3.
 pub struct Poller {
     to: SocketAddr,
     eio: u8,
@@ -102,7 +102,7 @@ impl Poller {
         Poller { to: server.clients, eio, sid, open }
     }
 
-    /// Opens a session, and connects to the namespace `/`.
+    /// Opens a session and connects to the namespace `/`.
     pub async fn connect(server: &Rookery, eio: u8) -> Self {
         let poller = Poller::open(server, eio).await;
         if eio == 4 {
@@ -126,7 +126,7 @@ impl Poller {
         Request::post(&self.target("polling"), body).send(self.to).await.unwrap()
     }
 
-    /// Posts packets, which must be taken.
+    /// Posts packets; the server must accept them.
     pub async fn send(&self, packet: &str) {
         let body = match self.eio {
             4 => packet.to_owned(),
@@ -143,7 +143,7 @@ impl Poller {
         packets(&answer, self.eio)
     }
 
-    /// The next events, heartbeats answered; empty where the server closed.
+    /// The next events, answering heartbeats; empty if the server closed the session.
     pub async fn events(&self) -> Vec<(String, Value)> {
         loop {
             let packets = self.packets().await;
@@ -157,7 +157,7 @@ impl Poller {
         }
     }
 
-    /// Whether the server still knows the session: a request that changes nothing.
+    /// Whether the server still knows the session, found out by a request without side effects.
     pub async fn is_known(&self) -> bool {
         let answer = Request::get(&self.target("websocket")).send(self.to).await.unwrap();
         answer.json()["code"] != 1
@@ -172,13 +172,13 @@ impl Poller {
         }
     }
 
-    /// Tries a WebSocket beside the polling.
+    /// Starts an upgrade: opens a WebSocket for the polling session.
     pub async fn upgrade(&self) -> Result<WebSocket, Response> {
         WebSocket::open(self.to, &self.target("websocket")).await
     }
 }
 
-/// The packets of a payload in text.
+/// Splits a text payload into packets.
 pub fn packets(answer: &Response, eio: u8) -> Vec<String> {
     let text = answer.text();
     if eio == 4 {

@@ -20,20 +20,20 @@ use tokio::task::JoinHandle;
 
 use crate::harness::until;
 
-/// What it does with a request.
+/// How the collector responds to a request.
 #[derive(Clone, Copy, Debug)]
-pub enum Mood {
-    /// Takes it.
-    Takes,
-    /// Answers with this status.
+pub enum Behavior {
+    /// Accepts the spans.
+    Accepts,
+    /// Responds with this status.
     Refuses(u16),
-    /// Takes all spans but this many.
+    /// Accepts all spans except this many.
     Rejects(i64),
-    /// Never answers.
+    /// Never responds.
     Hangs,
 }
 
-/// A span as it came.
+/// A span as received.
 #[derive(Clone, Debug)]
 pub struct Span {
     pub name: String,
@@ -43,25 +43,25 @@ pub struct Span {
     pub kind: v1::span::SpanKind,
     pub start: u64,
     pub end: u64,
-    /// Its attributes, as text.
+    /// The span's attributes, as text.
     pub said: BTreeMap<String, String>,
-    /// Those of the process.
+    /// The resource attributes of the process, as text.
     pub resource: BTreeMap<String, String>,
-    /// The headers that it came with.
+    /// The headers of the request that carried it.
     pub headers: HeaderMap,
 }
 
 #[derive(Debug)]
-struct Book {
-    mood: Mood,
+struct Record {
+    behavior: Behavior,
     requests: usize,
     spans: Vec<Span>,
 }
 
-/// A collector on a port of its own; gone when dropped.
+/// A collector on a port of its own, stopped when dropped.
 pub struct Collector {
     address: SocketAddr,
-    book: Arc<Mutex<Book>>,
+    record: Arc<Mutex<Record>>,
     serving: JoinHandle<()>,
 }
 
@@ -70,38 +70,39 @@ impl Collector {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0))).await
     }
 
-    /// One where another one was, or nobody.
+    /// Starts a collector at a given address.
     pub async fn at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let book = Book { mood: Mood::Takes, requests: 0, spans: Vec::new() };
-        let book = Arc::new(Mutex::new(book));
-        let routes = axum::Router::new().route("/v1/traces", post(take)).with_state(book.clone());
+        let record = Record { behavior: Behavior::Accepts, requests: 0, spans: Vec::new() };
+        let record = Arc::new(Mutex::new(record));
+        let routes =
+            axum::Router::new().route("/v1/traces", post(receive)).with_state(record.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Collector { address, book, serving }
+        Collector { address, record, serving }
     }
 
-    /// The section of the configuration that sends everything here.
+    /// The configuration section that sends all traces to this collector.
     pub fn config(&self, ratio: f64) -> String {
         config(self.address, ratio)
     }
 
-    pub fn mood(&self, mood: Mood) {
-        self.book.lock().unwrap().mood = mood;
+    pub fn set_behavior(&self, behavior: Behavior) {
+        self.record.lock().unwrap().behavior = behavior;
     }
 
     pub fn requests(&self) -> usize {
-        self.book.lock().unwrap().requests
+        self.record.lock().unwrap().requests
     }
 
-    /// The spans so far, by their start.
+    /// The spans received so far, ordered by their start.
     pub fn spans(&self) -> Vec<Span> {
-        let mut spans = self.book.lock().unwrap().spans.clone();
+        let mut spans = self.record.lock().unwrap().spans.clone();
         spans.sort_by_key(|span| span.start);
         spans
     }
 
-    /// Waits for so many spans with this name, and gives them.
+    /// Waits for `count` spans with this name, and returns them.
     pub async fn named(&self, name: &str, count: usize) -> Vec<Span> {
         let of = || self.spans().into_iter().filter(|span| span.name == name).collect::<Vec<_>>();
         until(&format!("{count} spans `{name}`"), async || of().len() >= count).await;
@@ -117,30 +118,34 @@ impl Drop for Collector {
     }
 }
 
-/// The section of the configuration for a collector at an address.
+/// The configuration section for a collector at an address.
 pub fn config(address: SocketAddr, ratio: f64) -> String {
     format!("telemetry: {{ otlp: \"http://{address}\", traceRatio: {ratio} }}\n")
 }
 
-async fn take(State(book): State<Arc<Mutex<Book>>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn receive(
+    State(record): State<Arc<Mutex<Record>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     assert_eq!(headers[header::CONTENT_TYPE], "application/x-protobuf");
     let request = ExportTraceServiceRequest::decode(body).unwrap();
-    let mood = {
-        let mut book = book.lock().unwrap();
-        book.requests += 1;
-        if let Mood::Takes | Mood::Rejects(_) = book.mood {
-            book.spans.extend(spans(request, &headers));
+    let behavior = {
+        let mut record = record.lock().unwrap();
+        record.requests += 1;
+        if let Behavior::Accepts | Behavior::Rejects(_) = record.behavior {
+            record.spans.extend(spans(request, &headers));
         }
-        book.mood
+        record.behavior
     };
-    let partial_success = match mood {
-        Mood::Takes => None,
-        Mood::Rejects(rejected_spans) => {
+    let partial_success = match behavior {
+        Behavior::Accepts => None,
+        Behavior::Rejects(rejected_spans) => {
             let error_message = "too many attributes".to_owned();
             Some(ExportTracePartialSuccess { rejected_spans, error_message })
         }
-        Mood::Refuses(status) => return StatusCode::from_u16(status).unwrap().into_response(),
-        Mood::Hangs => std::future::pending().await,
+        Behavior::Refuses(status) => return StatusCode::from_u16(status).unwrap().into_response(),
+        Behavior::Hangs => std::future::pending().await,
     };
     let answer = ExportTraceServiceResponse { partial_success }.encode_to_vec();
     ([(header::CONTENT_TYPE, "application/x-protobuf")], answer).into_response()

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::harness::{Rookery, turn, until, within};
-use crate::proxy::{Proxy, Ways};
+use crate::harness::{Rookery, shared_permit, until, within};
+use crate::proxy::{IngressBehavior, Proxy};
 
 const QUICK: &str = "socketio: { pingInterval: 1s, pingTimeout: 20s }\n";
 
@@ -60,8 +60,8 @@ async fn two() -> (Rookery, Rookery) {
 }
 
 #[tokio::test]
-async fn all_is_well_with_one_server_and_nothing_stays_behind() {
-    let _turn = turn().await;
+async fn doctor_passes_on_one_server_and_leaves_nothing_behind() {
+    let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
     let report = doctor(&[&format!("http://{}", server.clients)]).await;
     for check in ["reach", "handshake", "polling", "stickiness", "upgrade", "websocket", "cors"] {
@@ -76,15 +76,15 @@ async fn all_is_well_with_one_server_and_nothing_stays_behind() {
 }
 
 #[tokio::test]
-async fn a_sticky_ingress_before_two_servers_is_right() {
-    let _turn = turn().await;
+async fn doctor_passes_with_a_sticky_ingress_and_two_servers() {
+    let _permit = shared_permit().await;
     let (a, b) = two().await;
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![a.clients, b.clients],
         sticky: Some(("rookery", "; Path=/; HttpOnly")),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let report = doctor(&[&Proxy::start(ways).await.url()]).await;
+    let report = doctor(&[&Proxy::start(behavior).await.url()]).await;
     report.fine("stickiness");
     let text = report.check("stickiness").concat();
     assert!(text.contains("cookie `rookery`; without it, one was lost"), "{}", report.text);
@@ -97,11 +97,12 @@ async fn a_sticky_ingress_before_two_servers_is_right() {
 }
 
 #[tokio::test]
-async fn an_ingress_without_stickiness_is_found_and_the_annotation_is_named() {
-    let _turn = turn().await;
+async fn doctor_reports_missing_stickiness_and_names_the_annotation() {
+    let _permit = shared_permit().await;
     let (a, b) = two().await;
-    let ways = Ways { servers: vec![a.clients, b.clients], ..Ways::default() };
-    let proxy = Proxy::start(ways).await;
+    let behavior =
+        IngressBehavior { servers: vec![a.clients, b.clients], ..IngressBehavior::default() };
+    let proxy = Proxy::start(behavior).await;
     let report = doctor(&[&proxy.url()]).await;
     report.wrong("polling", &["Session ID unknown", "service.sticky.cookie", "ingress.sticky"]);
     report.fine("websocket");
@@ -112,42 +113,46 @@ async fn an_ingress_without_stickiness_is_found_and_the_annotation_is_named() {
 }
 
 #[tokio::test]
-async fn a_secure_cookie_on_plain_http_is_found() {
-    let _turn = turn().await;
+async fn doctor_reports_a_secure_cookie_on_plain_http() {
+    let _permit = shared_permit().await;
     let (a, b) = two().await;
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![a.clients, b.clients],
         sticky: Some(("rookery", "; Path=/; Secure")),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let report = doctor(&[&Proxy::start(ways).await.url()]).await;
+    let report = doctor(&[&Proxy::start(behavior).await.url()]).await;
     report.wrong("polling", &["the cookie `rookery` is Secure", "use https"]);
 }
 
 #[tokio::test]
-async fn an_ingress_that_passes_no_upgrade_is_found() {
-    let _turn = turn().await;
+async fn doctor_reports_an_ingress_that_drops_the_upgrade() {
+    let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
-    let ways = Ways { servers: vec![server.clients], no_upgrade: true, ..Ways::default() };
-    let report = doctor(&[&Proxy::start(ways).await.url()]).await;
+    let behavior = IngressBehavior {
+        servers: vec![server.clients],
+        no_upgrade: true,
+        ..IngressBehavior::default()
+    };
+    let report = doctor(&[&Proxy::start(behavior).await.url()]).await;
     report.fine("polling");
     report.fine("stickiness");
-    report.wrong("upgrade", &["the WebSocket's upgrade does not get through", "Traefik"]);
-    report.wrong("websocket", &["the WebSocket's upgrade does not get through"]);
+    report.wrong("upgrade", &["the WebSocket upgrade is blocked", "Traefik"]);
+    report.wrong("websocket", &["the WebSocket upgrade is blocked"]);
     assert_eq!(report.check("hold").len(), 1, "{}", report.text);
     report.fine("reconnect");
 }
 
 #[tokio::test]
-async fn an_ingress_that_ends_idle_connections_is_found() {
-    let _turn = turn().await;
+async fn doctor_reports_an_ingress_that_closes_idle_connections() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { pingInterval: 20s, pingTimeout: 20s }\n").await;
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![server.clients],
         idle: Some(Duration::from_secs(3)),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let report = doctor(&[&Proxy::start(ways).await.url(), "--controller=haproxy"]).await;
+    let report = doctor(&[&Proxy::start(behavior).await.url(), "--controller=haproxy"]).await;
     report.fine("upgrade");
     report.wrong("hold", &["was cut off after", "timeout-tunnel", "socketio.pingInterval"]);
     let lines = report.check("hold");
@@ -155,22 +160,24 @@ async fn an_ingress_that_ends_idle_connections_is_found() {
 }
 
 #[tokio::test]
-async fn answers_that_are_not_rookery_s_are_told_apart() {
-    let _turn = turn().await;
+async fn doctor_recognizes_responses_that_are_not_from_rookery() {
+    let _permit = shared_permit().await;
     for (answer, says) in [
         ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "ingress.host"),
         ("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", "kubectl get rk"),
         ("HTTP/1.1 308 Permanent Redirect\r\ncontent-length: 0\r\n\r\n", "redirects"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "something else than Rookery"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "something other than Rookery"),
     ] {
-        let proxy = Proxy::start(Ways { answer: Some(answer), ..Ways::default() }).await;
+        let proxy =
+            Proxy::start(IngressBehavior { answer: Some(answer), ..IngressBehavior::default() })
+                .await;
         doctor(&[&proxy.url()]).await.wrong("handshake", &[says]);
     }
 }
 
 #[tokio::test]
-async fn a_service_that_comes_up_is_waited_for() {
-    let _turn = turn().await;
+async fn doctor_waits_for_a_service_that_is_starting() {
+    let _permit = shared_permit().await;
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     drop(taken);
@@ -195,8 +202,8 @@ async fn a_service_that_comes_up_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_named_and_may_be_taken() {
-    let _turn = turn().await;
+async fn doctor_reports_an_untrusted_certificate_unless_insecure() {
+    let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
     let made = rcgen::generate_simple_self_signed(["chat.example.com".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -207,12 +214,12 @@ async fn a_certificate_that_nobody_vouches_for_is_named_and_may_be_taken() {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![server.clients],
         tls: Some(Arc::new(config).into()),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let proxy = Proxy::start(ways).await;
+    let proxy = Proxy::start(behavior).await;
     let to = format!("--connect-to={}", proxy.address);
     let url = "https://chat.example.com";
     doctor(&[url, &to]).await.wrong("reach", &["certificate", "ingress.tls.secretName"]);
@@ -224,8 +231,8 @@ async fn a_certificate_that_nobody_vouches_for_is_named_and_may_be_taken() {
 }
 
 #[tokio::test]
-async fn tokens_paths_and_origins_have_their_own_fixes() {
-    let _turn = turn().await;
+async fn doctor_suggests_fixes_for_tokens_paths_and_origins() {
+    let _permit = shared_permit().await;
     let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa.pub.pem");
     let server = Rookery::start(&format!(
         "{QUICK}auth: {{ anonymous: false, jwt: {{ algorithms: [RS256], publicKeyFile: {key} }} }}\n"
@@ -249,20 +256,20 @@ async fn tokens_paths_and_origins_have_their_own_fixes() {
 }
 
 #[tokio::test]
-async fn an_ingress_that_answers_for_cors_too_is_found() {
-    let _turn = turn().await;
+async fn doctor_reports_an_ingress_that_adds_cors_headers() {
+    let _permit = shared_permit().await;
     let server = Rookery::start(QUICK).await;
-    let ways = Ways {
+    let behavior = IngressBehavior {
         servers: vec![server.clients],
         header: Some("access-control-allow-origin: *"),
-        ..Ways::default()
+        ..IngressBehavior::default()
     };
-    let report = doctor(&[&Proxy::start(ways).await.url()]).await;
+    let report = doctor(&[&Proxy::start(behavior).await.url()]).await;
     report.wrong("cors", &["twice"]);
 }
 
 #[tokio::test]
-async fn bad_usage_is_2() {
+async fn invalid_doctor_usage_exits_with_2() {
     for arguments in [
         vec![],
         vec!["chat.example.com"],

@@ -1,13 +1,13 @@
-//! Gauges of `/metrics` that are looked up at each scrape.
+//! Gauges of `/metrics` that are read at each scrape.
 
 use serde_json::json;
 
 use crate::client::Member;
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 
 #[tokio::test]
-async fn the_limit_of_connections_follows_the_file() {
-    let _turn = turn().await;
+async fn the_connection_limit_metric_follows_the_file() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { connections: 7 }\n").await;
     assert_eq!(server.metric("rookery_connections_limit").await, 7.0);
     let version = env!("CARGO_PKG_VERSION");
@@ -19,8 +19,8 @@ async fn the_limit_of_connections_follows_the_file() {
 }
 
 #[tokio::test]
-async fn a_drain_shows_how_long_it_takes_and_how_long_it_may() {
-    let _turn = turn().await;
+async fn metrics_show_the_elapsed_and_planned_time_of_a_drain() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("drain: { lead: 2m, window: 3s, patience: 5m }\n").await;
     assert_eq!(server.metric("rookery_drain_seconds").await, 0.0);
     assert_eq!(server.metric("rookery_drain_planned_seconds").await, 543.0);
@@ -31,8 +31,8 @@ async fn a_drain_shows_how_long_it_takes_and_how_long_it_may() {
 }
 
 #[tokio::test]
-async fn bytes_wait_for_a_client_that_does_not_read_until_it_is_gone() {
-    let _turn = turn().await;
+async fn outbox_bytes_count_a_stalled_client_until_it_is_gone() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { queue: 64MiB, writeStall: 10m }\n").await;
     let mut stalled = Member::connect(&server).await;
     stalled.join("room").await;

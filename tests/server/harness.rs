@@ -16,25 +16,25 @@ use crate::http::{Request, Response};
 /// How long a condition may take on a loaded machine before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many tests may run beside each other.
-const TURNS: u32 = 4;
+/// How many tests may run concurrently.
+const CONCURRENT_TESTS: u32 = 4;
 
-static TURN: Semaphore = Semaphore::const_new(TURNS as usize);
+static PERMITS: Semaphore = Semaphore::const_new(CONCURRENT_TESTS as usize);
 
-/// Keeps other tests from running, or this one from running beside one that measures.
-pub struct Turn(#[expect(dead_code, reason = "held, not read")] SemaphorePermit<'static>);
+/// A permit to run: shared with other tests, or exclusive for a test that measures.
+pub struct Permit(#[expect(dead_code, reason = "held, not read")] SemaphorePermit<'static>);
 
-/// A turn beside other tests.
-pub async fn turn() -> Turn {
-    Turn(TURN.acquire().await.unwrap())
+/// A permit to run alongside other tests.
+pub async fn shared_permit() -> Permit {
+    Permit(PERMITS.acquire().await.unwrap())
 }
 
-/// A turn of one's own, for a test that measures.
-pub async fn alone() -> Turn {
-    Turn(TURN.acquire_many(TURNS).await.unwrap())
+/// An exclusive permit, for a test that measures.
+pub async fn exclusive_permit() -> Permit {
+    Permit(PERMITS.acquire_many(CONCURRENT_TESTS).await.unwrap())
 }
 
-/// Waits for a condition; panics, with its name, when it does not come.
+/// Waits for a condition; panics with its name if it does not become true.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !condition().await {
@@ -44,7 +44,7 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     within(what, wait).await;
 }
 
-/// Waits for a future; panics, with its name, when it does not end.
+/// Waits for a future; panics with its name if it does not complete.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
@@ -60,9 +60,9 @@ pub fn signal(pid: u32, signal: &str) {
 
 /// `rookery serve` on free ports; killed when dropped.
 pub struct Rookery {
-    /// Where clients connect.
+    /// The address for clients.
     pub clients: SocketAddr,
-    /// Where the API and the metrics are.
+    /// The address of the API and the metrics.
     pub internal: SocketAddr,
     child: Child,
     directory: TempDir,
@@ -70,13 +70,13 @@ pub struct Rookery {
 }
 
 impl Rookery {
-    /// Starts one with a configuration in YAML, and waits until it is ready. Connections and
-    /// events are not rated unless `config` says so.
+    /// Starts an instance with a YAML configuration and waits until it is ready. Connections
+    /// and events are not rate-limited unless `config` says so.
     pub async fn start(config: &str) -> Self {
         Self::start_with(config, &[]).await
     }
 
-    /// Starts one with these environment variables besides.
+    /// Like `start`, with additional environment variables.
     pub async fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("rookery.yaml"), config).unwrap();
@@ -115,37 +115,37 @@ impl Rookery {
         server
     }
 
-    /// The configuration's file.
+    /// The path of the configuration file.
     pub fn config(&self) -> PathBuf {
         self.directory.path().join("rookery.yaml")
     }
 
-    /// The process's id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Tells it to stop.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         signal(self.pid(), "TERM");
     }
 
-    /// Whether its process has ended.
+    /// Whether the process has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// What it has logged.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// A GET of the internal listener.
+    /// Sends a GET to the internal listener.
     pub async fn internal(&self, target: &str) -> Response {
         Request::get(target).send(self.internal).await.unwrap()
     }
 
-    /// A publication by the HTTP API; gives how many members it was addressed to.
+    /// Publishes through the HTTP API; returns the number of members.
     pub async fn publish(&self, room: &str, event: &str, arg: Value) -> u64 {
         let body = serde_json::json!({ "room": room, "event": event, "args": [arg] });
         let answer = Request::post("/api/publish", body.to_string())
@@ -157,7 +157,7 @@ impl Rookery {
         answer.json()["members"].as_u64().unwrap()
     }
 
-    /// A sample of `/metrics`, by its name and labels as they stand there; 0 where absent.
+    /// A sample of `/metrics`, by its name and labels as printed there; 0 if absent.
     pub async fn metric(&self, sample: &str) -> f64 {
         let metrics = self.internal("/metrics").await;
         let text = metrics.text();
@@ -165,23 +165,23 @@ impl Rookery {
         lines.find(|(name, _)| *name == sample).map_or(0.0, |(_, value)| value.parse().unwrap())
     }
 
-    /// Sessions, whatever carries them.
+    /// The number of sessions on all transports.
     pub async fn connections(&self) -> f64 {
         self.metric("rookery_connections{transport=\"polling\"}").await
             + self.metric("rookery_connections{transport=\"websocket\"}").await
     }
 
-    /// `rookery_rejected_total` of a reason.
+    /// `rookery_rejected_total` for a reason.
     pub async fn rejected(&self, reason: &str) -> f64 {
         self.metric(&format!("rookery_rejected_total{{reason=\"{reason}\"}}")).await
     }
 
-    /// `rookery_disconnects_total` of a reason.
+    /// `rookery_disconnects_total` for a reason.
     pub async fn disconnects(&self, reason: &str) -> f64 {
         self.metric(&format!("rookery_disconnects_total{{reason=\"{reason}\"}}")).await
     }
 
-    /// `rookery_deliveries_total` of an outcome.
+    /// `rookery_deliveries_total` for an outcome.
     pub async fn deliveries(&self, outcome: &str) -> f64 {
         self.metric(&format!("rookery_deliveries_total{{outcome=\"{outcome}\"}}")).await
     }
@@ -207,7 +207,7 @@ fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
     });
 }
 
-/// The addresses in the line that says where it serves.
+/// The addresses in the log line about serving.
 fn announced(log: &str) -> Option<(SocketAddr, SocketAddr)> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let address = |url: &Value| {

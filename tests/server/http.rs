@@ -26,7 +26,7 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// A connection that is kept.
+/// A keep-alive connection.
 pub struct Connection {
     stream: TcpStream,
     read: Vec<u8>,
@@ -51,7 +51,7 @@ impl Request {
         self
     }
 
-    /// The request on the wire.
+    /// The encoded request.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         if !self.headers.iter().any(|(name, _)| name == "host") {
@@ -90,7 +90,7 @@ impl Connection {
         self.stream.write_all(bytes).await
     }
 
-    /// The next response. One without a length has no body.
+    /// Reads the next response; without a length it has no body.
     pub async fn response(&mut self) -> io::Result<Response> {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -115,7 +115,7 @@ impl Connection {
         }
     }
 
-    /// The socket, and what was read of it beyond the last response.
+    /// The socket, and the bytes read beyond the last response.
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.read)
     }

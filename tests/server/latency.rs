@@ -1,4 +1,4 @@
-//! The latency that a room is said to have is the one that its members had, and no other room's.
+//! The latency reported for a room is that of its own members.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::redis::Redis;
 
-/// A room's last minute.
+/// The latency of a room in the last minute.
 async fn last_minute(server: &Rookery, room: &str) -> Value {
     server.internal(&format!("/api/rooms/{room}/latency")).await.json()
 }
@@ -20,15 +20,15 @@ async fn of_series(server: &Rookery, sample: &str, labels: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn reads_that_are_held_back_show_in_their_room_and_in_no_other() {
-    let _turn = turn().await;
+async fn a_slow_reader_raises_the_latency_of_its_room_only() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { queue: 64MiB, writeStall: 60s }\n").await;
     let mut held = Member::connect(&server).await;
     held.join("held").await;
     let mut prompt = Member::connect(&server).await;
     prompt.join("prompt").await;
 
-    // Until the buffers of both kernels are full, nothing shows: the bytes were handed over.
+    // Until both kernels' buffers are full there is no latency: the bytes were handed over.
     let large = "x".repeat(256 << 10);
     let mut sent = 0;
     while server.metric("rookery_outbox_bytes").await == 0.0 {
@@ -56,7 +56,7 @@ async fn reads_that_are_held_back_show_in_their_room_and_in_no_other() {
     assert_eq!((&slow["count"], &fast["count"]), (&json!(sent), &json!(others)));
     assert!(slow["max"].as_f64().unwrap() >= held_for, "{slow}, held for {held_for} s");
     assert!(fast["max"].as_f64().unwrap() < held_for, "{fast}, held for {held_for} s");
-    // Longer than the 100 ms that are below 200 ms: in the series of this room alone.
+    // Deliveries above 100 ms appear in the series of this room only.
     let within_100ms = async |room: &str| {
         of_series(&server, "bucket", &format!("room=\"{room}\",le=\"0.1\"")).await
     };
@@ -66,8 +66,8 @@ async fn reads_that_are_held_back_show_in_their_room_and_in_no_other() {
 }
 
 #[tokio::test]
-async fn a_poll_that_comes_late_shows_in_its_room() {
-    let _turn = turn().await;
+async fn a_late_poll_raises_the_latency_of_its_room() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     poller.join("late").await;
@@ -85,7 +85,7 @@ async fn a_poll_that_comes_late_shows_in_its_room() {
 
 #[tokio::test]
 async fn the_first_delivery_after_an_upgrade_is_measured_from_its_acceptance() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     poller.join("up").await;
@@ -115,7 +115,7 @@ fn library() -> PathBuf {
     found.expect("this test needs Debian's package libfaketime; tests/setup.sh installs it")
 }
 
-/// A server whose clock is off, so much that every wait would be.
+/// An instance whose clock is so far off that every latency would be wrong.
 async fn with_clock(redis: &Redis, off: &str) -> Rookery {
     let library = library();
     let environment = [
@@ -131,9 +131,9 @@ async fn with_clock(redis: &Redis, off: &str) -> Rookery {
 }
 
 #[tokio::test]
-async fn clocks_that_are_off_change_nothing_between_pods() {
+async fn clock_skew_does_not_affect_latency_between_instances() {
     const N: usize = 50;
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let (early, late) = (with_clock(&redis, "-5s").await, with_clock(&redis, "+5s").await);
     let apart = wall_clock(&late).await - wall_clock(&early).await;
@@ -158,8 +158,8 @@ async fn clocks_that_are_off_change_nothing_between_pods() {
     }
 }
 
-/// What a server takes for the time when it writes its first line, in seconds since its start,
-/// which the kernel tells.
+/// The instance's clock when it logs its first line, in seconds since its start according to the
+/// kernel.
 async fn wall_clock(server: &Rookery) -> f64 {
     let started = server.metric("process_start_time_seconds").await;
     assert!(started > 0.0);
@@ -171,9 +171,9 @@ async fn wall_clock(server: &Rookery) -> f64 {
 }
 
 #[tokio::test]
-async fn over_two_instances_every_count_is_what_clients_heard() {
+async fn latency_counts_on_two_instances_match_what_clients_received() {
     const N: usize = 60;
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let config = format!(
         "redis: {{ url: \"{}\" }}\nrooms: [{{ match: 'r{{n}}' }}]\nlatency: {{ trackRooms: [r1], topRooms: 0 }}\n",
@@ -230,8 +230,8 @@ async fn over_two_instances_every_count_is_what_clients_heard() {
 }
 
 #[tokio::test]
-async fn rooms_beyond_the_busiest_have_no_series() {
-    let _turn = turn().await;
+async fn only_top_rooms_have_a_series() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("latency: { trackRooms: [vip], topRooms: 3 }\n").await;
     let mut member = Member::connect(&server).await;
     for n in 0..20 {

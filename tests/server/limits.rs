@@ -1,11 +1,11 @@
-//! `limits`: what is over a limit is refused with a clear answer, and counted.
+//! `limits`: requests over a limit are refused with a clear error, and counted.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::http::{Request, Response};
 use crate::websocket::{WebSocket, handshake};
 
@@ -19,8 +19,8 @@ fn assert_full(answer: &Response) {
 }
 
 #[tokio::test]
-async fn connections() {
-    let _turn = turn().await;
+async fn connections_over_the_limit_are_refused() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { connections: 3 }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let first = Member::connect(&server).await;
@@ -44,8 +44,8 @@ async fn connections() {
 }
 
 #[tokio::test]
-async fn connect_rate() {
-    let _turn = turn().await;
+async fn connects_over_the_rate_are_refused() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { connectRate: 3/s }\n").await;
     let mut answers = Vec::new();
     for _ in 0..30 {
@@ -63,8 +63,8 @@ async fn connect_rate() {
 }
 
 #[tokio::test]
-async fn per_address_behind_a_trusted_proxy() {
-    let _turn = turn().await;
+async fn per_ip_limits_apply_to_the_address_forwarded_by_a_trusted_proxy() {
+    let _permit = shared_permit().await;
     let server =
         Rookery::start("trustedProxies: [127.0.0.0/8]\nlimits: { perIp: { connections: 2 } }\n")
             .await;
@@ -82,8 +82,8 @@ async fn per_address_behind_a_trusted_proxy() {
 }
 
 #[tokio::test]
-async fn a_forwarded_address_of_a_stranger_is_not_believed() {
-    let _turn = turn().await;
+async fn an_address_forwarded_by_an_untrusted_peer_is_ignored() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { perIp: { connections: 1 } }\n").await;
     let from = |address: &str| Request::get(POLLING).header("x-forwarded-for", address);
     assert_eq!(from("9.9.9.9").send(server.clients).await.unwrap().status, 200);
@@ -91,8 +91,8 @@ async fn a_forwarded_address_of_a_stranger_is_not_believed() {
 }
 
 #[tokio::test]
-async fn slow_headers() {
-    let _turn = turn().await;
+async fn slow_request_headers_time_out() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { headerRead: 300ms }\n").await;
     for start in [&b""[..], b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: x\r\n"] {
         let mut slow = TcpStream::connect(server.clients).await.unwrap();
@@ -107,8 +107,8 @@ async fn slow_headers() {
 }
 
 #[tokio::test]
-async fn rooms_per_client() {
-    let _turn = turn().await;
+async fn joins_over_the_room_limit_are_refused() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { roomsPerClient: 2 }\n").await;
     let mut member = Member::connect(&server).await;
     member.join("a").await;
@@ -124,8 +124,8 @@ async fn rooms_per_client() {
 }
 
 #[tokio::test]
-async fn events_per_second() {
-    let _turn = turn().await;
+async fn events_over_the_rate_are_refused() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { eventsPerSecond: 5 }\n").await;
     let mut member = Member::connect(&server).await;
     for n in 0..50 {

@@ -1,4 +1,4 @@
-//! The log: what an operator needs, never a secret, and never a line for each of many clients.
+//! The log has what an operator needs, no secrets, and no line per client.
 
 use std::process::Command;
 
@@ -7,31 +7,31 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::http::Request;
 use crate::redis::Redis;
 use crate::websocket::{WebSocket, handshake};
 
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// The lines of a log, each an object.
+/// The lines of a log, as JSON objects.
 fn lines(server: &Rookery) -> Vec<Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
     server.log().lines().map(parse).collect()
 }
 
-/// Those with this message.
+/// The lines with this message.
 fn said(server: &Rookery, message: &str) -> Vec<Value> {
     lines(server).into_iter().filter(|line| line["message"] == message).collect()
 }
 
-/// Waits for a line with this message; gives the last one.
+/// Waits for a line with this message; returns the last one.
 async fn line(server: &Rookery, message: &str) -> Value {
     until(message, async || !said(server, message).is_empty()).await;
     said(server, message).pop().unwrap()
 }
 
-/// Refusals of a reason that were written at `info`.
+/// The refusals for a reason that were logged at `info`.
 fn refusals(server: &Rookery, reason: &str) -> Vec<Value> {
     let mut lines = said(server, "refused a client");
     lines.retain(|line| line["reason"] == reason && line["level"] == "INFO");
@@ -54,7 +54,7 @@ async fn connect(server: &Rookery, request: &Request, auth: &str) -> Asked {
     Asked { socket, sid: open["sid"].as_str().unwrap().to_owned(), answer }
 }
 
-/// What must never be in the log.
+/// Secrets that must never appear in the log.
 struct Secrets {
     folder: TempDir,
     known: Vec<String>,
@@ -83,7 +83,7 @@ impl Secrets {
         )
     }
 
-    /// A token for a user, which is a secret too.
+    /// A token for a user; it is a secret as well.
     fn token(&mut self, server: &Rookery, user: &str) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_rookery"))
             .args(["token", "--user", user, "--config"])
@@ -113,8 +113,8 @@ impl Secrets {
 }
 
 #[tokio::test]
-async fn no_secret_is_ever_in_the_log() {
-    let _turn = turn().await;
+async fn the_log_contains_no_secrets() {
+    let _permit = shared_permit().await;
     let mut secrets = Secrets::new();
     let redis = Redis::start().await;
     redis.require(Secrets::REDIS).await;
@@ -122,7 +122,7 @@ async fn no_secret_is_ever_in_the_log() {
     let server = Rookery::start_with(&secrets.config(&url), &[("RUST_LOG", "trace")]).await;
     until("Redis is there", async || server.metric("rookery_redis_up").await == 1.0).await;
 
-    // Tokens by each of their ways, good and bad ones.
+    // Valid and invalid tokens, in every place where a token may be.
     let token = secrets.token(&server, "ada");
     let payload = "a-payload-that-nobody-may-read";
     secrets.keep(payload);
@@ -151,7 +151,7 @@ async fn no_secret_is_ever_in_the_log() {
         within("the answer", async { while !member.text().await.starts_with("431") {} }).await;
     }
 
-    // Sessions by polling: their ids are secrets.
+    // Polling sessions: their ids are secrets.
     let mut poller = Poller::open(&server, 4).await;
     secrets.keep(&std::mem::take(&mut poller.sid));
 
@@ -179,7 +179,7 @@ async fn no_secret_is_ever_in_the_log() {
     member.send(&format!("42[\"e\",{payload}")).await;
     member.closed().await;
 
-    // A changed configuration with a mistake beside a password.
+    // A changed configuration with an error next to a password.
     for (n, url) in ["redis://:PASSWORD@host:port", "http://:PASSWORD@host"].iter().enumerate() {
         let url = url.replace("PASSWORD", Secrets::REDIS);
         let config =
@@ -189,18 +189,18 @@ async fn no_secret_is_ever_in_the_log() {
         until("it is refused", async || server.metric(refused).await == (n + 1) as f64).await;
     }
 
-    // The end of everything is told as well.
+    // Shutdown is logged as well.
     server.terminate();
-    line(&server, "told to stop").await;
+    line(&server, "received a stop signal; draining").await;
     secrets.assert_kept(&server);
     let debug = lines(&server).iter().filter(|line| line["level"] == "DEBUG").count();
     assert!(debug > 10, "the log was not at its most talkative: {}", server.log());
 }
 
 #[tokio::test]
-async fn the_password_of_a_key_set_s_url_is_kept() {
+async fn the_log_does_not_contain_the_password_of_the_jwks_url() {
     const PASSWORD: &str = "password-of-the-issuer-that-nobody-may-read";
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let issuer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = issuer.local_addr().unwrap();
     let answers = tokio::spawn(async move {
@@ -217,21 +217,21 @@ async fn the_password_of_a_key_set_s_url_is_kept() {
     let server = Rookery::start_with(&config, &[("RUST_LOG", "trace")]).await;
     assert_eq!(line(&server, "fetched the key set of auth.jwt.jwksUrl").await["keys"], 0);
     line(&server, "the key set of auth.jwt.jwksUrl holds no usable key").await;
-    // The issuer is gone: a token of an unknown key has the set fetched again, which fails.
+    // The issuer is gone: a token with an unknown key triggers a fetch, which fails.
     answers.abort();
     let _ = answers.await;
     let unknown = "eyJhbGciOiJSUzI1NiIsImtpZCI6InVua25vd24ifQ.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl";
     let auth = json!({ "token": unknown }).to_string();
     assert!(connect(&server, &handshake(WEBSOCKET), &auth).await.answer.starts_with("44{"));
-    line(&server, "cannot fetch auth.jwt.jwksUrl; the keys before stay").await;
+    line(&server, "cannot fetch auth.jwt.jwksUrl; the previous keys stay in use").await;
     let log = server.log();
     assert!(!log.contains(PASSWORD) && !log.contains("c2lnbmF0dXJl"), "{log}");
 }
 
 #[tokio::test]
-async fn a_flood_of_refusals_is_a_few_lines() {
+async fn a_flood_of_refusals_is_throttled_to_a_few_lines() {
     const TIMES: usize = 300;
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let config =
         "rooms: [{ match: open }]\nlimits: { eventsPerSecond: 100000, connectRate: 100000/s }\n";
     let server = Rookery::start(config).await;
@@ -260,8 +260,8 @@ async fn a_flood_of_refusals_is_a_few_lines() {
 }
 
 #[tokio::test]
-async fn one_client_can_be_followed() {
-    let _turn = turn().await;
+async fn one_client_can_be_followed_through_the_log() {
+    let _permit = shared_permit().await;
     let config = "rooms: [{ match: open }]\n";
     let server = Rookery::start_with(config, &[("RUST_LOG", "rookery=debug")]).await;
     let mut member = Member::connect(&server).await;
@@ -269,11 +269,11 @@ async fn one_client_can_be_followed() {
     member.ask("join", json!({ "room": "closed" })).await;
     member.ask("leave", json!({ "room": "open" })).await;
     drop(member);
-    let gone = line(&server, "a client is gone").await;
+    let gone = line(&server, "client disconnected").await;
     let id = gone["member"].as_str().unwrap();
     assert_eq!(id.len(), 20);
     for (message, room) in [
-        ("a client connected", Value::Null),
+        ("client connected", Value::Null),
         ("joined a room", "open".into()),
         ("refused a client", "closed".into()),
         ("left a room", "open".into()),
@@ -282,14 +282,14 @@ async fn one_client_can_be_followed() {
         assert_eq!((&line["member"], &line["namespace"]), (&id.into(), &"/".into()), "{line}");
         assert_eq!(line["room"], room, "{line}");
     }
-    assert_eq!(line(&server, "a client connected").await["client"], "127.0.0.1");
-    assert_eq!(line(&server, "a session ended").await["reason"], "transport_error");
+    assert_eq!(line(&server, "client connected").await["client"], "127.0.0.1");
+    assert_eq!(line(&server, "session closed").await["reason"], "transport_error");
 }
 
 #[tokio::test]
-async fn a_flood_of_ordered_moves_is_a_few_lines_and_no_dismissal_is_left_out() {
+async fn api_joins_are_throttled_but_every_api_disconnect_is_logged() {
     const TIMES: usize = 60;
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     for path in ["/api/rooms/room/join", "/api/rooms/room/leave", "/api/disconnect"] {
         let order = Request::post(path, "{\"user\":\"nobody\"}");
@@ -298,7 +298,7 @@ async fn a_flood_of_ordered_moves_is_a_few_lines_and_no_dismissal_is_left_out() 
             assert_eq!(order.send(server.internal).await.unwrap().status, 200);
         }
     }
-    let orders = said(&server, "an order of the HTTP API was carried out");
+    let orders = said(&server, "a publisher moved or disconnected members");
     let told = |of: &[&str]| {
         let of = |line: &&Value| of.contains(&line["order"].as_str().unwrap());
         orders.iter().filter(|line| line["level"] == "INFO").filter(of).count()
@@ -311,8 +311,8 @@ async fn a_flood_of_ordered_moves_is_a_few_lines_and_no_dismissal_is_left_out() 
 }
 
 #[tokio::test]
-async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
-    let _turn = turn().await;
+async fn at_info_the_log_covers_the_lifecycle_but_not_each_client() {
+    let _permit = shared_permit().await;
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     std::fs::write(&keys, "shop:first\n").unwrap();
@@ -327,22 +327,23 @@ async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
     assert_eq!(start["version"], env!("CARGO_PKG_VERSION"));
 
     std::fs::write(server.config(), format!("{config}limits: {{ connections: 9 }}\n")).unwrap();
-    let applied = line(&server, "the changed configuration is applied").await;
+    let applied = line(&server, "reloaded the configuration").await;
     assert_eq!(applied["keys"], "limits.connections");
     std::fs::write(server.config(), "limits: { connections: many }\n").unwrap();
-    let refused = line(&server, "the changed configuration is refused; the one before stays").await;
+    let refused =
+        line(&server, "cannot reload the configuration; the previous one stays in use").await;
     assert!(refused["error"].as_str().unwrap().contains("limits.connections"), "{refused}");
 
     let order = Request::post("/api/rooms/other/join", "{\"user\":\"nobody\"}")
         .header("content-type", "application/json")
         .header("authorization", "Bearer first");
     assert_eq!(order.send(server.internal).await.unwrap().status, 200);
-    let told = line(&server, "an order of the HTTP API was carried out").await;
+    let told = line(&server, "a publisher moved or disconnected members").await;
     let expected = json!(["shop", "join", "other", "nobody", 0]);
     let fields = ["publisher", "order", "room", "user", "matched"].map(|name| told[name].clone());
     assert_eq!(Value::from(fields.to_vec()), expected);
     std::fs::write(&keys, "shop:second\n").unwrap();
-    assert_eq!(line(&server, "the API keys were read again").await["keys"], 1);
+    assert_eq!(line(&server, "reloaded API keys").await["keys"], 1);
     assert_eq!(order.send(server.internal).await.unwrap().status, 401);
     let told = line(&server, "refused an API request without a valid key").await;
     assert_eq!((&told["path"], &told["status"]), (&"/api/rooms/other/join".into(), &401.into()));
@@ -350,7 +351,7 @@ async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
     server.terminate();
     within("its end", async { while member.packet().await.is_some() {} }).await;
     until("it ends", async || server.has_ended()).await;
-    for message in ["told to stop", "closing sessions"] {
+    for message in ["received a stop signal; draining", "closing sessions"] {
         assert_eq!(line(&server, message).await["sessions"], 1, "{message}");
     }
     line(&server, "all sessions are closed").await;
@@ -359,19 +360,19 @@ async fn the_life_of_a_server_is_told_and_its_clients_are_not() {
 }
 
 #[tokio::test]
-async fn the_limit_of_connections_is_told_when_it_is_reached_and_when_no_more() {
-    let _turn = turn().await;
+async fn reaching_and_leaving_the_connection_limit_is_logged() {
+    let _permit = shared_permit().await;
     let config = "limits: { connections: 1 }\nsocketio: { connectTimeout: 1s }\n";
     let server = Rookery::start(config).await;
     let member = Member::connect(&server).await;
     for _ in 0..20 {
         assert_eq!(WebSocket::open(server.clients, WEBSOCKET).await.err().unwrap().status, 503);
     }
-    let told = line(&server, "limits.connections is reached: new clients are refused").await;
+    let told = line(&server, "limits.connections is reached: refusing new clients").await;
     assert_eq!((&told["limit"], &told["level"]), (&1.into(), &"WARN".into()));
     drop(member);
-    line(&server, "new clients are let in again").await;
-    let refused: u64 = said(&server, "new clients are let in again")
+    line(&server, "accepting new clients again").await;
+    let refused: u64 = said(&server, "accepting new clients again")
         .iter()
         .filter_map(|line| line["refused"].as_u64())
         .sum();
@@ -380,8 +381,8 @@ async fn the_limit_of_connections_is_told_when_it_is_reached_and_when_no_more() 
 }
 
 #[tokio::test]
-async fn a_slow_client_is_told_with_what_waited_for_it() {
-    let _turn = turn().await;
+async fn a_slow_client_is_logged_with_its_unsent_bytes() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("limits: { queue: 64KiB }\n").await;
     let mut stalled = Member::connect(&server).await;
     stalled.join("room").await;
@@ -392,23 +393,23 @@ async fn a_slow_client_is_told_with_what_waited_for_it() {
         server.disconnects("slow").await == 1.0
     })
     .await;
-    let told = line(&server, "dropped a client that reads too slowly").await;
+    let told = line(&server, "disconnected a slow client").await;
     assert_eq!(told["member"], members["members"][0]["id"]);
     assert!(told["bytes"].as_u64().unwrap() > 64 << 10, "{told}");
     assert_eq!((&told["client"], &told["level"]), (&"127.0.0.1".into(), &"WARN".into()));
 }
 
 #[tokio::test]
-async fn redis_is_told_when_it_goes_and_when_it_is_back() {
-    let _turn = turn().await;
+async fn losing_and_regaining_redis_is_logged() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let server = Rookery::start(&format!("redis: {{ url: '{}' }}\n", redis.url())).await;
     let mut member = Member::connect(&server).await;
-    let back = "Redis is there, with all subscriptions";
+    let back = "Redis is connected and all rooms are subscribed";
     line(&server, back).await;
     member.join("room").await;
     redis.kill_connections().await;
-    line(&server, "Redis is away: other instances are not reached").await;
+    line(&server, "Redis is not connected: other instances are not reached").await;
     until("it is back", async || said(&server, back).len() > 1).await;
     let told = said(&server, back).pop().unwrap();
     assert_eq!((&told["channels"], &told["unsent"]), (&1.into(), &0.into()), "{told}");

@@ -1,31 +1,31 @@
-//! The server from outside: a real process, real sockets, and a real Redis where two are needed.
+//! Tests the server as a black box: a real process, real sockets, and a real Redis where needed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broken_upgrades;
 mod client;
 mod collector;
+mod delivery_counts;
 mod doctor;
-mod endings;
+mod drain_order;
 mod gauges;
 mod harness;
 mod http;
 mod latency;
-mod ledger;
 mod limits;
 mod logs;
 mod malformed;
+mod membership_races;
 mod protocol;
 mod protocol_v3;
 mod proxy;
-mod racing;
 mod ranking;
 mod redis;
 mod reload;
-mod stalled;
+mod session_end;
+mod stalled_members;
 mod status;
 mod top;
 mod traces;
 mod transport;
-mod turns;
 mod websocket;

@@ -1,5 +1,5 @@
-//! Bytes that are no protocol: each gets a clear error or a closed connection, is counted, and
-//! nobody else notices.
+//! Malformed input: it gets a clear error or a closed connection, is counted, and does not affect
+//! other clients.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::http::Request;
 use crate::websocket::{Frame, WebSocket, frame, handshake};
 
-/// As the server is configured here.
+/// The configuration of the server.
 const MAX_PAYLOAD: usize = 10_000;
 
-/// A healthy member beside the malformed, who hears a number after each of them.
+/// A healthy member, which receives a number after each malformed input.
 struct Witness {
     server: Rookery,
     member: Member,
@@ -31,14 +31,14 @@ impl Witness {
         Witness { server, member, told: 0 }
     }
 
-    /// The next number reaches the member.
+    /// Checks that the next number reaches the member.
     async fn hears(&mut self, after: &str) {
         self.told += 1;
         assert_eq!(self.server.publish("witness", "n", json!(self.told)).await, 1, "{after}");
         assert_eq!(self.member.event().await, ("n".to_owned(), json!(self.told)), "{after}");
     }
 
-    /// Nobody but the member is left, and nothing was said to it that it did not hear.
+    /// Checks that only the member is left and that it missed nothing.
     async fn stays_alone(self) {
         until("the sessions are gone", async || self.server.connections().await == 1.0).await;
         assert_eq!(self.server.deliveries("written").await, self.told as f64);
@@ -98,7 +98,7 @@ const PACKETS: [&str; 44] = [
     "hello",
 ];
 
-/// Bytes on a WebSocket that end it.
+/// Bytes that close a WebSocket.
 fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let unmasked = vec![0x81, 1, b'3'];
     let long_ping = frame(0x89, &[0; 126]);
@@ -132,7 +132,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Bodies that are no payload, with the revision.
+/// Invalid payloads, with the protocol revision.
 const BODIES: [(u8, &str); 24] = [
     (4, ""),
     (4, "x"),
@@ -160,8 +160,8 @@ const BODIES: [(u8, &str); 24] = [
     (3, "4:b4*="),
 ];
 
-/// Requests that no session is touched by, with what answers them: a status, or 0 where the
-/// connection is only closed.
+/// Requests that affect no session, with the expected status, or 0 if the connection is closed
+/// without a response.
 fn requests() -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
     let get = |target: &str| Request::get(target).bytes();
     let upgrade = |request: Request| request.bytes();
@@ -238,14 +238,14 @@ fn requests() -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
 }
 
 #[test]
-fn there_are_at_least_a_hundred() {
+fn there_are_at_least_a_hundred_malformed_inputs() {
     let all = PACKETS.len() + frames().len() + BODIES.len() + requests().len();
     assert!(all >= 100, "{all}");
 }
 
 #[tokio::test]
-async fn packets_close_their_connection() {
-    let _turn = turn().await;
+async fn malformed_packets_close_their_connection() {
+    let _permit = shared_permit().await;
     let mut witness = Witness::new().await;
     for (n, packet) in PACKETS.iter().enumerate() {
         let mut bad = Member::connect(&witness.server).await;
@@ -255,7 +255,7 @@ async fn packets_close_their_connection() {
         witness.is_rejected("bad_packet", n as f64 + 1.0, packet).await;
         witness.hears(packet).await;
     }
-    // The same for one that never connected to a namespace.
+    // The same for a session that never connected to a namespace.
     for (n, packet) in ["2", "42[\"e\"]", "x", "47", "40{", "40[}"].iter().enumerate() {
         let target = "/socket.io/?EIO=4&transport=websocket";
         let mut bad = WebSocket::open(witness.server.clients, target).await.unwrap();
@@ -274,13 +274,13 @@ async fn packets_close_their_connection() {
 }
 
 #[tokio::test]
-async fn frames_close_their_connection() {
-    let _turn = turn().await;
+async fn malformed_frames_close_their_connection() {
+    let _permit = shared_permit().await;
     let mut witness = Witness::new().await;
     let mut counted = HashMap::new();
     for (what, bytes) in frames() {
         let mut bad = Member::connect(&witness.server).await;
-        // The server may close before all is written.
+        // The server may close before everything is written.
         let _ = bad.socket.write(&bytes).await;
         ends(&mut bad.socket, what).await;
         // A Close frame ends a connection whatever is in it.
@@ -297,8 +297,8 @@ async fn frames_close_their_connection() {
 }
 
 #[tokio::test]
-async fn bodies_are_refused_and_close_their_session() {
-    let _turn = turn().await;
+async fn malformed_bodies_are_refused_and_close_their_session() {
+    let _permit = shared_permit().await;
     let mut witness = Witness::new().await;
     for (n, (revision, body)) in BODIES.iter().enumerate() {
         let poller = Poller::connect(&witness.server, *revision).await;
@@ -317,8 +317,8 @@ async fn bodies_are_refused_and_close_their_session() {
 }
 
 #[tokio::test]
-async fn requests_get_a_clear_error() {
-    let _turn = turn().await;
+async fn malformed_requests_get_a_clear_error() {
+    let _permit = shared_permit().await;
     let mut witness = Witness::new().await;
     for (what, bytes, statuses) in requests() {
         let status = status_of(&witness.server, &bytes, what).await;
@@ -328,7 +328,7 @@ async fn requests_get_a_clear_error() {
     witness.stays_alone().await;
 }
 
-/// The connection ends; what came before is heartbeat, a namespace's end or a Close frame.
+/// The connection closes, preceded only by heartbeats, a namespace's end or a Close frame.
 async fn ends(socket: &mut WebSocket, what: &str) {
     for before in socket.closed().await {
         let expected = match &before {
@@ -340,7 +340,7 @@ async fn ends(socket: &mut WebSocket, what: &str) {
     }
 }
 
-/// The status that answers bytes; 0 where the connection is only closed.
+/// The status of the response; 0 if the connection is closed without one.
 async fn status_of(server: &Rookery, bytes: &[u8], what: &str) -> u16 {
     let mut socket = TcpStream::connect(server.clients).await.unwrap();
     let _ = socket.write_all(bytes).await;

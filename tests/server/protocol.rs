@@ -3,15 +3,15 @@
 use serde_json::json;
 
 use crate::client::{Member, Poller, packets};
-use crate::harness::{Rookery, turn, until, within};
+use crate::harness::{Rookery, shared_permit, until, within};
 use crate::http::Request;
 use crate::websocket::{Frame, WebSocket};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 #[tokio::test]
-async fn a_handshake_names_the_session_and_the_server_s_terms() {
-    let _turn = turn().await;
+async fn a_handshake_returns_the_session_id_and_server_settings() {
+    let _permit = shared_permit().await;
     let server = Rookery::start(
         "socketio: { pingInterval: 11s, pingTimeout: 7s, maxPayload: 5000 }\nlimits: {}\n",
     )
@@ -37,8 +37,8 @@ async fn a_handshake_names_the_session_and_the_server_s_terms() {
 }
 
 #[tokio::test]
-async fn requests_that_cannot_be_served_say_why_as_node_does() {
-    let _turn = turn().await;
+async fn invalid_requests_get_the_same_errors_as_in_node() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { cors: { origins: [https://a.example] } }\n").await;
     let known = Poller::open(&server, 4).await;
     let get = |target: &str| Request::get(target);
@@ -69,8 +69,8 @@ async fn requests_that_cannot_be_served_say_why_as_node_does() {
 }
 
 #[tokio::test]
-async fn packets_go_both_ways_by_polling() {
-    let _turn = turn().await;
+async fn polling_carries_packets_in_both_directions() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     // Three packets in one payload; their answers come in their order.
@@ -97,8 +97,8 @@ async fn packets_go_both_ways_by_polling() {
 }
 
 #[tokio::test]
-async fn binary_is_base64_by_polling_and_bytes_by_websocket() {
-    let _turn = turn().await;
+async fn binary_is_base64_on_polling_and_bytes_on_websocket() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     poller.join("r").await;
@@ -128,8 +128,8 @@ async fn binary_is_base64_by_polling_and_bytes_by_websocket() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_payload_closes_the_session() {
-    let _turn = turn().await;
+async fn an_invalid_payload_closes_the_session() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     for body in ["abc", "", "40\u{1e}", "b!", "9"] {
         let poller = Poller::open(&server, 4).await;
@@ -145,8 +145,8 @@ async fn a_body_that_is_no_payload_closes_the_session() {
 }
 
 #[tokio::test]
-async fn a_second_get_ends_the_session() {
-    let _turn = turn().await;
+async fn a_second_concurrent_get_ends_the_session() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     // Which of the two is first, the server says: one is closed, the other refused.
@@ -160,8 +160,8 @@ async fn a_second_get_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_has_its_get_answered() {
-    let _turn = turn().await;
+async fn a_closing_client_gets_a_response_to_its_pending_get() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     let (got, answer) = tokio::join!(poller.get(), async {
@@ -175,8 +175,8 @@ async fn a_client_that_closes_has_its_get_answered() {
 }
 
 #[tokio::test]
-async fn heartbeats_keep_a_session_and_their_lack_ends_it() {
-    let _turn = turn().await;
+async fn heartbeats_keep_a_session_alive_and_missing_ones_end_it() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { pingInterval: 300ms, pingTimeout: 5s }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let mut member = Member::connect(&server).await;
@@ -204,8 +204,8 @@ async fn heartbeats_keep_a_session_and_their_lack_ends_it() {
 }
 
 #[tokio::test]
-async fn too_much_in_one_message_is_refused() {
-    let _turn = turn().await;
+async fn a_message_over_max_payload_is_refused() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { maxPayload: 1000 }\n").await;
     let poller = Poller::connect(&server, 4).await;
     let answer = poller.post("4".repeat(1001)).await;
@@ -223,8 +223,8 @@ async fn too_much_in_one_message_is_refused() {
 }
 
 #[tokio::test]
-async fn a_get_takes_no_more_than_max_payload() {
-    let _turn = turn().await;
+async fn a_get_returns_at_most_max_payload() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { maxPayload: 1000 }\n").await;
     let poller = Poller::connect(&server, 4).await;
     poller.join("r").await;
@@ -246,8 +246,8 @@ async fn a_get_takes_no_more_than_max_payload() {
 }
 
 #[tokio::test]
-async fn origins_are_told_what_they_may() {
-    let _turn = turn().await;
+async fn cors_headers_follow_the_allowed_origins() {
+    let _permit = shared_permit().await;
     let open = Rookery::start("").await;
     let request = Request::get(POLLING).header("origin", "https://a.example");
     let answer = request.send(open.clients).await.unwrap();

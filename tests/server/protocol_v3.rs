@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::client::{Poller, packets};
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 use crate::http::Request;
 use crate::websocket::{Frame, WebSocket};
 
@@ -12,8 +12,8 @@ const BLOB: &str =
 const HEADER: &str = r#"451-["blob",{"_placeholder":true,"num":0}]"#;
 
 #[tokio::test]
-async fn lengths_are_utf16_units() {
-    let _turn = turn().await;
+async fn payload_lengths_are_in_utf16_units() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 3).await;
     poller.join("r").await;
@@ -36,8 +36,8 @@ async fn lengths_are_utf16_units() {
 }
 
 #[tokio::test]
-async fn binary_is_octets_or_base64_as_the_client_says() {
-    let _turn = turn().await;
+async fn binary_is_octets_or_base64_as_the_client_requests() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 3).await;
     poller.join("r").await;
@@ -62,7 +62,7 @@ async fn binary_is_octets_or_base64_as_the_client_says() {
 
 #[tokio::test]
 async fn the_client_pings_and_the_server_answers() {
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { pingInterval: 300ms, pingTimeout: 700ms }\n").await;
     let mut socket =
         WebSocket::open(server.clients, "/socket.io/?EIO=3&transport=websocket").await.unwrap();
@@ -78,8 +78,8 @@ async fn the_client_pings_and_the_server_answers() {
 }
 
 #[tokio::test]
-async fn binary_on_a_websocket_starts_with_its_type() {
-    let _turn = turn().await;
+async fn binary_websocket_messages_start_with_the_packet_type() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let mut socket =
         WebSocket::open(server.clients, "/socket.io/?EIO=3&transport=websocket").await.unwrap();
@@ -94,8 +94,8 @@ async fn binary_on_a_websocket_starts_with_its_type() {
 }
 
 #[tokio::test]
-async fn it_can_be_switched_off() {
-    let _turn = turn().await;
+async fn engine_io_3_can_be_disabled() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { eio3: false }\n").await;
     let target = "/socket.io/?EIO=3&transport=polling";
     let answer = Request::get(target).send(server.clients).await.unwrap();
@@ -103,8 +103,8 @@ async fn it_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn bad_bodies_close_the_session() {
-    let _turn = turn().await;
+async fn invalid_bodies_close_the_session() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     for body in ["", "x:4a", "9:4a", "4a", "1:9", "3:b4!", ":4"] {
         let poller = Poller::connect(&server, 3).await;

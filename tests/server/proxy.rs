@@ -1,4 +1,4 @@
-//! Small ingresses, some of them broken: each request comes on a connection of its own.
+//! Minimal ingresses, some of them broken: each request uses a connection of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,46 +10,46 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What an ingress does.
+/// How an ingress behaves.
 #[derive(Clone, Default)]
-pub struct Ways {
-    /// The servers, in turn.
+pub struct IngressBehavior {
+    /// The instances, used round robin.
     pub servers: Vec<SocketAddr>,
-    /// Keeps a client at its server by this cookie, with these attributes.
+    /// Sticky sessions with this cookie and these attributes.
     pub sticky: Option<(&'static str, &'static str)>,
-    /// Forwards no Upgrade header.
+    /// Does not forward the Upgrade header.
     pub no_upgrade: bool,
-    /// Ends a connection on which nothing moved for so long.
+    /// Closes connections that were idle for this long.
     pub idle: Option<Duration>,
-    /// Answers everything with this, by itself.
+    /// Answers every request itself, with this response.
     pub answer: Option<&'static str>,
-    /// Adds this line to every answer's head.
+    /// Adds this header line to every response.
     pub header: Option<&'static str>,
-    /// Speaks TLS, with this certificate.
+    /// Terminates TLS with this certificate.
     pub tls: Option<tokio_rustls::TlsAcceptor>,
 }
 
 /// An ingress that runs until it is dropped.
 pub struct Proxy {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Proxy {
-    pub async fn start(ways: Ways) -> Proxy {
+    pub async fn start(behavior: IngressBehavior) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (ways, turn) = (Arc::new(ways), Arc::new(AtomicUsize::new(0)));
+        let (behavior, next_instance) = (Arc::new(behavior), Arc::new(AtomicUsize::new(0)));
         let serve = async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (ways, turn) = (ways.clone(), turn.clone());
+                let (behavior, next_instance) = (behavior.clone(), next_instance.clone());
                 tokio::spawn(async move {
-                    match &ways.tls {
-                        None => forward(stream, &ways, &turn).await,
+                    match &behavior.tls {
+                        None => forward(stream, &behavior, &next_instance).await,
                         Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => forward(stream, &ways, &turn).await,
+                            Ok(stream) => forward(stream, &behavior, &next_instance).await,
                             Err(_) => None,
                         },
                     }
@@ -64,40 +64,45 @@ impl Proxy {
     }
 }
 
-/// One connection; ends with whichever side ends first.
-async fn forward<S>(mut client: S, ways: &Ways, turn: &AtomicUsize) -> Option<()>
+/// Forwards one connection until either side closes.
+async fn forward<S>(
+    mut client: S,
+    behavior: &IngressBehavior,
+    next_instance: &AtomicUsize,
+) -> Option<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut head, rest) = read_head(&mut client).await?;
-    if let Some(answer) = ways.answer {
+    if let Some(answer) = behavior.answer {
         client.write_all(answer.as_bytes()).await.ok()?;
         return client.shutdown().await.ok();
     }
-    let kept = ways.sticky.and_then(|(name, _)| cookie(&head, name));
-    let next = kept.unwrap_or_else(|| turn.fetch_add(1, Ordering::Relaxed) % ways.servers.len());
-    let mut server = TcpStream::connect(ways.servers[next]).await.ok()?;
-    if ways.no_upgrade {
+    let kept = behavior.sticky.and_then(|(name, _)| cookie(&head, name));
+    let next = kept
+        .unwrap_or_else(|| next_instance.fetch_add(1, Ordering::Relaxed) % behavior.servers.len());
+    let mut server = TcpStream::connect(behavior.servers[next]).await.ok()?;
+    if behavior.no_upgrade {
         head = without(&head, &["upgrade:", "connection:"]);
     }
     server.write_all(head.as_bytes()).await.ok()?;
     server.write_all(&rest).await.ok()?;
     let answered = read_head(&mut server);
-    let (mut head, rest) = match ways.idle {
+    let (mut head, rest) = match behavior.idle {
         Some(limit) => timeout(limit, answered).await.ok()??,
         None => answered.await?,
     };
     let mut add = String::new();
-    if let (Some((name, attributes)), None) = (ways.sticky, kept) {
+    if let (Some((name, attributes)), None) = (behavior.sticky, kept) {
         add = format!("set-cookie: {name}={next}{attributes}\r\n");
     }
-    if let Some(header) = ways.header {
+    if let Some(header) = behavior.header {
         add = format!("{add}{header}\r\n");
     }
     head.insert_str(head.find("\r\n")? + 2, &add);
     client.write_all(head.as_bytes()).await.ok()?;
     client.write_all(&rest).await.ok()?;
-    copy(&mut client, &mut server, ways.idle).await
+    copy(&mut client, &mut server, behavior.idle).await
 }
 
 async fn copy<S>(client: &mut S, server: &mut TcpStream, idle: Option<Duration>) -> Option<()>
@@ -125,7 +130,7 @@ where
     }
 }
 
-/// The head with its empty line, and what was read after it.
+/// The head including its empty line, and the bytes read after it.
 async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
     let mut read = Vec::new();
     loop {

@@ -1,9 +1,9 @@
-//! `GET /api/latency`: rooms are ranked over all instances, by what they are on all of them.
+//! `GET /api/latency` ranks rooms by their figures on all instances.
 
 use serde_json::{Value, json};
 
 use crate::client::Member;
-use crate::harness::{Rookery, signal, turn, until, within};
+use crate::harness::{Rookery, shared_permit, signal, until, within};
 use crate::redis::Redis;
 
 /// Two instances that hear each other.
@@ -69,8 +69,8 @@ async fn all_counted(servers: &[Rookery; 2], deliveries: usize) {
 }
 
 #[tokio::test]
-async fn each_key_ranks_what_is_on_both_instances() {
-    let _turn = turn().await;
+async fn every_sort_key_ranks_rooms_across_both_instances() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
     // No instance alone has most members, or most deliveries, of the room that has them.
@@ -111,8 +111,8 @@ async fn each_key_ranks_what_is_on_both_instances() {
 }
 
 #[tokio::test]
-async fn an_instance_tells_of_itself_alone_when_asked_to() {
-    let _turn = turn().await;
+async fn scope_local_reports_only_this_instance() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
     let mut both = members(&servers, "both", [1, 2]).await;
@@ -132,8 +132,8 @@ async fn an_instance_tells_of_itself_alone_when_asked_to() {
 }
 
 #[tokio::test]
-async fn an_instance_that_hangs_is_named_and_holds_up_nobody_for_long() {
-    let _turn = turn().await;
+async fn a_hanging_instance_is_listed_as_unanswered_and_delays_nobody_for_long() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
     let mut members = members(&servers, "room", [1, 1]).await;

@@ -32,7 +32,7 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Asks everybody who connects from now on for a password.
+    /// Requires a password from new connections.
     pub async fn require(&self, password: &str) {
         let command = format!("CONFIG SET requirepass {password}\r\n");
         assert_eq!(self.order(&command).await.as_deref(), Some("+OK"));
@@ -46,7 +46,7 @@ impl Redis {
         }
     }
 
-    /// Sends a command; gives the first line of the answer.
+    /// Sends a command; returns the first line of the reply.
     async fn order(&self, command: &str) -> Option<String> {
         let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await.ok()?);
         socket.write_all(command.as_bytes()).await.ok()?;
@@ -55,7 +55,7 @@ impl Redis {
         Some(answer.trim_end().to_owned())
     }
 
-    /// Publishes a message, as an application does.
+    /// Publishes a message like an application.
     pub async fn publish(&self, channel: &str, message: &str) {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let mut command = String::from("*3\r\n");
@@ -63,7 +63,7 @@ impl Redis {
             command.push_str(&format!("${}\r\n{part}\r\n", part.len()));
         }
         socket.write_all(command.as_bytes()).await.unwrap();
-        // Until its answer the message may be lost with the connection.
+        // Until the reply arrives, the message may be lost with the connection.
         assert_eq!(socket.read_u8().await.unwrap(), b':');
     }
 

@@ -1,9 +1,9 @@
-//! `rooms` and `limits` follow the file while the server runs.
+//! Changes to `rooms` and `limits` are applied while the server runs.
 
 use serde_json::json;
 
 use crate::client::Member;
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 use crate::http::Request;
 
 async fn reloads(server: &Rookery, outcome: &str) -> f64 {
@@ -11,8 +11,8 @@ async fn reloads(server: &Rookery, outcome: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn rules_and_limits_change_for_those_who_are_connected() {
-    let _turn = turn().await;
+async fn reloaded_rules_and_limits_apply_to_connected_clients() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("rooms: [{ match: '{name}' }]\n").await;
     assert_eq!(server.metric("rookery_config_current").await, 1.0);
     let mut member = Member::connect(&server).await;

@@ -1,9 +1,9 @@
-//! `GET /api/status` of a real server: its numbers are those of what happened.
+//! `GET /api/status` reports what happened on a real server.
 
 use serde_json::{Value, json};
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 use crate::http::Request;
 use crate::redis::Redis;
 
@@ -14,8 +14,8 @@ async fn status(server: &Rookery) -> Value {
 }
 
 #[tokio::test]
-async fn the_status_tells_what_happened() {
-    let _turn = turn().await;
+async fn the_status_reports_what_happened() {
+    let _permit = shared_permit().await;
     let server = Rookery::start(
         "limits: { connections: 7 }\nevents: [{ on: join, operation: join, room: '{room}' }]\n",
     )
@@ -65,8 +65,8 @@ async fn the_status_tells_what_happened() {
 }
 
 #[tokio::test]
-async fn the_status_of_redis_has_no_password() {
-    let _turn = turn().await;
+async fn the_redis_status_contains_no_password() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let config = format!("redis: {{ url: '{}' }}\n", redis.url());
     let server = Rookery::start(&config).await;
@@ -89,8 +89,8 @@ async fn the_status_of_redis_has_no_password() {
 }
 
 #[tokio::test]
-async fn the_status_says_that_it_stops() {
-    let _turn = turn().await;
+async fn the_status_shows_that_the_instance_is_draining() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("drain: { lead: 60s }\n").await;
     let member = Member::connect(&server).await;
     server.terminate();
@@ -100,8 +100,8 @@ async fn the_status_says_that_it_stops() {
 }
 
 #[tokio::test]
-async fn the_page_is_at_the_root_of_the_internal_listener_only() {
-    let _turn = turn().await;
+async fn the_status_page_is_served_on_the_internal_listener_only() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("{}\n").await;
     let page = server.internal("/").await;
     assert_eq!(page.status, 200);

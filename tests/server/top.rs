@@ -1,4 +1,4 @@
-//! `rookery top` on a pseudo terminal, and without one.
+//! `rookery top`, with and without a pseudo-terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 
 use crate::client::Member;
-use crate::harness::{Rookery, signal, turn, until};
+use crate::harness::{Rookery, shared_permit, signal, until};
 use crate::ranking::{deliver, members, two};
 use crate::redis::Redis;
 
@@ -26,7 +26,7 @@ fn top(args: &[&str]) -> Command {
     command
 }
 
-/// What it prints where there is no terminal.
+/// The output of `rookery top` without a terminal.
 async fn piped(args: &[&str]) -> Output {
     let mut command = top(args);
     command.stdin(Stdio::null());
@@ -37,7 +37,7 @@ fn api(server: &Rookery) -> String {
     format!("http://{}", server.internal)
 }
 
-/// A terminal with `rookery top` on it.
+/// A pseudo-terminal that runs `rookery top`.
 struct Terminal {
     ours: File,
     theirs: OwnedFd,
@@ -80,12 +80,12 @@ impl Terminal {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Waits until the screen shows this.
+    /// Waits until the screen shows a text.
     async fn shows(&self, text: &str) {
         until(&format!("the screen shows {text}"), async || self.text().contains(text)).await;
     }
 
-    /// The colour of the first character of this text.
+    /// The color of the first character of a text.
     fn colour(&self, text: &str) -> vt100::Color {
         let parser = self.screen.lock().unwrap();
         let rows: Vec<String> = parser.screen().rows(0, 90).collect();
@@ -94,7 +94,7 @@ impl Terminal {
         parser.screen().cell(row as u16, at as u16).unwrap().fgcolor()
     }
 
-    /// Waits for its end; gives its exit code, and looks whether the terminal is as it was.
+    /// Waits for the end; returns the exit code, and checks that the terminal was restored.
     async fn ends(&mut self) -> Option<i32> {
         until("it ends", async || self.child.try_wait().unwrap().is_some()).await;
         let restored = async || {
@@ -128,15 +128,15 @@ fn resize(terminal: &OwnedFd, rows: u16, columns: u16) {
     tcsetwinsize(terminal, size).unwrap();
 }
 
-/// The names of rooms on the screen, from the top.
+/// The room names on the screen, from top to bottom.
 fn rooms(screen: &str) -> Vec<String> {
     let names = screen.lines().filter_map(|line| line.split_whitespace().next());
     names.filter(|name| name.starts_with("room-")).map(str::to_owned).collect()
 }
 
 #[tokio::test]
-async fn a_terminal_shows_the_rooms_of_both_instances_and_keys_change_it() {
-    let _turn = turn().await;
+async fn top_shows_the_rooms_of_both_instances_and_reacts_to_keys() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
     let mut here = members(&servers, "room-here", [3, 0]).await;
@@ -175,8 +175,8 @@ async fn a_terminal_shows_the_rooms_of_both_instances_and_keys_change_it() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_shown_above_the_last_table() {
-    let _turn = turn().await;
+async fn errors_are_shown_above_the_last_table() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
     let mut both = members(&servers, "room-\u{1b}[2J", [1, 1]).await;
@@ -186,8 +186,8 @@ async fn what_is_wrong_is_shown_above_the_last_table() {
     let mut terminal = Terminal::start(&args, &[]);
     terminal.shows(r"room-\u{1b}[2J").await;
     signal(servers[1].pid(), "STOP");
-    terminal.shows("not answered: ").await;
-    assert_eq!(terminal.colour("not answered"), vt100::Color::Idx(3));
+    terminal.shows("no response from: ").await;
+    assert_eq!(terminal.colour("no response from"), vt100::Color::Idx(3));
     signal(servers[1].pid(), "CONT");
     terminal.shows("2 pods").await;
     drop(servers);
@@ -199,8 +199,8 @@ async fn what_is_wrong_is_shown_above_the_last_table() {
 }
 
 #[tokio::test]
-async fn colours_can_be_switched_off() {
-    let _turn = turn().await;
+async fn colors_can_be_disabled() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let api = api(&server);
     let mut terminal = Terminal::start(&["--api", &api], &[("NO_COLOR", "1")]);
@@ -213,8 +213,8 @@ async fn colours_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn without_a_terminal_it_is_printed_once() {
-    let _turn = turn().await;
+async fn without_a_terminal_top_prints_one_table() {
+    let _permit = shared_permit().await;
     let redis = Redis::start().await;
     let servers = two(&redis).await;
     let mut both = members(&servers, "room", [1, 1]).await;
@@ -241,12 +241,14 @@ async fn without_a_terminal_it_is_printed_once() {
     assert_eq!((text.lines().count(), document["rooms"][0]["members"].as_u64()), (1, Some(2)));
     let other = piped(&["--api", &api, "--namespace", "/other", "--once"]).await;
     assert_eq!(other.status.code(), Some(1));
-    assert!(String::from_utf8(other.stderr).unwrap().contains("No namespace `/other`"));
+    assert!(
+        String::from_utf8(other.stderr).unwrap().contains("Namespace `/other` is not configured")
+    );
 }
 
 #[tokio::test]
-async fn documents_follow_one_another() {
-    let _turn = turn().await;
+async fn json_mode_prints_one_document_after_another() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let api = api(&server);
     let mut command = top(&["--api", &api, "--json", "--interval", "100ms"]);
@@ -259,16 +261,16 @@ async fn documents_follow_one_another() {
     for line in three.await.unwrap() {
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["pods"], 1, "{line}");
     }
-    // Its reader is gone, which is no failure; a signal ends it too.
+    // A closed output is not a failure; a signal ends it too.
     signal(child.id(), "INT");
     let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
     assert!(ended.success());
 }
 
 #[tokio::test]
-async fn documents_spell_out_what_would_steer_a_terminal() {
+async fn json_mode_escapes_terminal_control_characters() {
     const ROOM: &str = "room-\u{9b}2J-\u{202e}-房间";
-    let _turn = turn().await;
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let mut member = Member::connect(&server).await;
     member.join(ROOM).await;
@@ -281,8 +283,8 @@ async fn documents_spell_out_what_would_steer_a_terminal() {
 }
 
 #[tokio::test]
-async fn a_key_is_asked_for_by_name() {
-    let _turn = turn().await;
+async fn a_missing_or_wrong_api_key_is_reported_with_its_flag() {
+    let _permit = shared_permit().await;
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("keys");
     std::fs::write(&keys, "ops:sesame\n").unwrap();

@@ -1,4 +1,4 @@
-//! Traces: what an OTLP collector receives of publications and deliveries.
+//! Traces: the spans of publications and deliveries that an OTLP collector receives.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 
 use crate::client::{Member, Poller};
-use crate::collector::{self, Collector, Mood, Span};
-use crate::harness::{Rookery, turn, until};
+use crate::collector::{self, Behavior, Collector, Span};
+use crate::harness::{Rookery, shared_permit, until};
 use crate::http::{Request, Response};
 use crate::redis::Redis;
 
@@ -23,7 +23,7 @@ fn unsampled() -> String {
     format!("00-{TRACE}-{CALLER}-00")
 }
 
-/// A call of the API with a `traceparent`.
+/// An API call with a `traceparent`.
 async fn call(server: &Rookery, path: &str, body: Value, traceparent: &str) -> Response {
     let request = Request::post(path, body.to_string())
         .header("content-type", "application/json")
@@ -38,7 +38,7 @@ async fn publish(server: &Rookery, room: &str, traceparent: &str) {
     call(server, "/api/publish", body, traceparent).await;
 }
 
-/// Spans of an outcome, as the server counts them.
+/// `rookery_trace_spans_total` for an outcome.
 async fn counted(server: &Rookery, outcome: &str) -> f64 {
     server.metric(&format!("rookery_trace_spans_total{{outcome=\"{outcome}\"}}")).await
 }
@@ -76,7 +76,7 @@ impl Pair {
         pair
     }
 
-    /// Hears the next message at every member.
+    /// Receives the next message on every member.
     async fn hear(&mut self, event: &str) {
         assert_eq!(self.near.event().await.0, event);
         assert_eq!(self.far.event().await.0, event);
@@ -93,8 +93,8 @@ impl Pair {
 }
 
 #[tokio::test]
-async fn one_trace_leads_from_a_publish_to_deliveries_on_two_instances() {
-    let _turn = turn().await;
+async fn one_trace_connects_a_publish_to_deliveries_on_two_instances() {
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let mut pair = Pair::start(&collector, 0.0).await;
     publish(&pair.first, "room", &sampled()).await;
@@ -137,8 +137,8 @@ async fn one_trace_leads_from_a_publish_to_deliveries_on_two_instances() {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_is_nowhere_traced() {
-    let _turn = turn().await;
+async fn unsampled_publications_are_not_traced_anywhere() {
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let mut pair = Pair::start(&collector, 0.0).await;
     publish(&pair.first, "room", &unsampled()).await;
@@ -157,8 +157,8 @@ async fn what_is_not_sampled_is_nowhere_traced() {
 }
 
 #[tokio::test]
-async fn by_ratio_a_clients_publish_and_the_bridge_begin_traces() {
-    let _turn = turn().await;
+async fn client_and_bridge_publications_start_traces_by_ratio() {
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let mut pair = Pair::start(&collector, 1.0).await;
     publish(&pair.first, "room", &unsampled()).await;
@@ -184,8 +184,8 @@ async fn by_ratio_a_clients_publish_and_the_bridge_begin_traces() {
 }
 
 #[tokio::test]
-async fn the_items_of_a_batch_have_its_parent_and_all_that_spans_say_is_documented() {
-    let _turn = turn().await;
+async fn batch_items_share_the_parent_and_all_span_attributes_are_documented() {
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let environment = [
         ("OTEL_SERVICE_NAME", "chat"),
@@ -220,7 +220,7 @@ async fn the_items_of_a_batch_have_its_parent_and_all_that_spans_say_is_document
     assert_eq!(span.resource["deployment.environment.name"], "test");
     assert_eq!(span.headers["x-scope"], "a b");
     let page = std::fs::read_to_string("docs/tracing.md").unwrap();
-    let section = page.split_once("## What spans say").unwrap().1.split("\n## ").next().unwrap();
+    let section = page.split_once("## Span attributes").unwrap().1.split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
     let documented: BTreeSet<_> =
         rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
@@ -230,9 +230,9 @@ async fn the_items_of_a_batch_have_its_parent_and_all_that_spans_say_is_document
 }
 
 #[tokio::test]
-async fn without_a_collector_deliveries_go_on_and_spans_are_counted() {
-    let _turn = turn().await;
-    // Nobody listens there any more.
+async fn without_a_collector_deliveries_continue_and_spans_are_counted() {
+    let _permit = shared_permit().await;
+    // Nothing listens there any more.
     let address: SocketAddr = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
@@ -246,7 +246,7 @@ async fn without_a_collector_deliveries_go_on_and_spans_are_counted() {
     }
     until("spans are lost", async || counted(&server, "dropped").await > 0.0).await;
     assert_eq!(counted(&server, "exported").await, 0.0);
-    let warnings = server.log().matches("spans are lost, deliveries are not").count();
+    let warnings = server.log().matches("dropping spans").count();
     assert_eq!(warnings, 1, "{}", server.log());
 
     let collector = Collector::at(address).await;
@@ -257,37 +257,37 @@ async fn without_a_collector_deliveries_go_on_and_spans_are_counted() {
     })
     .await;
     assert!(!collector.spans().is_empty());
-    until("the log says so", async || server.log().contains("takes spans again")).await;
+    until("the log says so", async || server.log().contains("accepts spans again")).await;
 }
 
 #[tokio::test]
-async fn what_a_collector_cannot_take_now_is_sent_again_and_what_it_refuses_is_dropped() {
-    let _turn = turn().await;
+async fn spans_are_retried_while_the_collector_is_busy_and_dropped_when_refused() {
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let server = Rookery::start(&collector.config(0.0)).await;
-    collector.mood(Mood::Refuses(503));
+    collector.set_behavior(Behavior::Refuses(503));
     publish(&server, "nobody", &sampled()).await;
     until("it was asked", async || collector.requests() > 0).await;
-    collector.mood(Mood::Takes);
+    collector.set_behavior(Behavior::Accepts);
     collector.named("publish", 1).await;
     until("it is counted", async || counted(&server, "exported").await == 1.0).await;
     assert_eq!(counted(&server, "dropped").await, 0.0);
 
-    collector.mood(Mood::Refuses(400));
+    collector.set_behavior(Behavior::Refuses(400));
     let before = collector.requests();
     publish(&server, "nobody", &sampled()).await;
     until("it is dropped", async || counted(&server, "dropped").await == 1.0).await;
     assert_eq!(collector.requests(), before + 1);
 
-    collector.mood(Mood::Rejects(1));
+    collector.set_behavior(Behavior::Rejects(1));
     publish(&server, "nobody", &sampled()).await;
     until("it is dropped", async || counted(&server, "dropped").await == 2.0).await;
     assert_eq!(counted(&server, "exported").await, 1.0);
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_dropped_in_the_trace_too() {
-    let _turn = turn().await;
+async fn a_trace_counts_a_slow_client_as_dropped() {
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let limits = "limits: { queue: 64KiB, writeStall: 1s }\n";
     let server = Rookery::start(&format!("{limits}{}", collector.config(0.0))).await;
@@ -317,8 +317,8 @@ async fn a_client_that_does_not_read_is_dropped_in_the_trace_too() {
 }
 
 #[tokio::test]
-async fn the_end_sends_what_waits_and_does_not_wait_for_a_collector_that_hangs() {
-    let _turn = turn().await;
+async fn shutdown_flushes_spans_but_does_not_wait_for_a_hanging_collector() {
+    let _permit = shared_permit().await;
     let collector = Collector::start().await;
     let drain = "drain: { lead: 0s, window: 0s }\n";
     let config = format!("{drain}{}", collector.config(0.0));
@@ -329,10 +329,12 @@ async fn the_end_sends_what_waits_and_does_not_wait_for_a_collector_that_hangs()
     collector.named("publish", 1).await;
 
     let mut server = Rookery::start(&config).await;
-    collector.mood(Mood::Hangs);
+    collector.set_behavior(Behavior::Hangs);
     publish(&server, "nobody", &sampled()).await;
     server.terminate();
     until("it ends", async || server.has_ended()).await;
-    until("it says what is lost", async || server.log().contains("the last spans were not sent"))
-        .await;
+    until("it says what is lost", async || {
+        server.log().contains("the last spans were not exported")
+    })
+    .await;
 }

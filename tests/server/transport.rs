@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use crate::client::{Member, Poller};
-use crate::harness::{Rookery, turn, until};
+use crate::harness::{Rookery, shared_permit, until};
 use crate::http::Request;
 use crate::websocket::{Frame, WebSocket};
 
 #[tokio::test]
-async fn an_upgrade_takes_the_session_along() {
-    let _turn = turn().await;
+async fn an_upgrade_keeps_the_session() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     for eio in [4, 3] {
         let poller = Poller::connect(&server, eio).await;
@@ -45,8 +45,8 @@ async fn an_upgrade_takes_the_session_along() {
 }
 
 #[tokio::test]
-async fn what_comes_right_behind_the_5_is_not_lost() {
-    let _turn = turn().await;
+async fn packets_sent_right_after_the_upgrade_packet_are_not_lost() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     let mut socket = poller.upgrade().await.unwrap();
@@ -64,8 +64,8 @@ async fn what_comes_right_behind_the_5_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_whole_probe_in_one_write_is_understood() {
-    let _turn = turn().await;
+async fn a_whole_probe_in_one_write_succeeds() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     let mut socket = poller.upgrade().await.unwrap();
@@ -79,8 +79,8 @@ async fn a_whole_probe_in_one_write_is_understood() {
 }
 
 #[tokio::test]
-async fn only_one_websocket_is_tried_at_a_time() {
-    let _turn = turn().await;
+async fn only_one_upgrade_is_probed_at_a_time() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     let first = poller.upgrade().await.unwrap();
@@ -97,8 +97,8 @@ async fn only_one_websocket_is_tried_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_wrong_probe_is_closed_and_polling_goes_on() {
-    let _turn = turn().await;
+async fn an_invalid_probe_is_closed_and_polling_continues() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
     for wrong in ["2", "3probe", "5", "40", "2probe2"] {
@@ -118,8 +118,8 @@ async fn a_wrong_probe_is_closed_and_polling_goes_on() {
 }
 
 #[tokio::test]
-async fn transports_may_be_named() {
-    let _turn = turn().await;
+async fn transports_can_be_restricted() {
+    let _permit = shared_permit().await;
     let server = Rookery::start("socketio: { transports: [websocket] }\n").await;
     let polling = "/socket.io/?EIO=4&transport=polling";
     let answer = Request::get(polling).send(server.clients).await.unwrap();

@@ -1,4 +1,4 @@
-//! A WebSocket by hand (RFC 6455), so that it can be broken off and broken at any byte.
+//! A hand-written WebSocket (RFC 6455) that can be cut off or corrupted at any byte.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use crate::harness::within;
 use crate::http::{Connection, Request, Response};
 
-/// Any key but zero, so that masking is seen to work.
+/// A nonzero masking key, so that masking is tested.
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +34,12 @@ pub fn handshake(target: &str) -> Request {
 }
 
 impl WebSocket {
-    /// Opens one; gives the response where it is refused.
+    /// Opens a WebSocket; returns the response if it is refused.
     pub async fn open(to: SocketAddr, target: &str) -> Result<Self, Response> {
         Self::request(to, &handshake(target)).await
     }
 
-    /// Opens one by a request of the test's own.
+    /// Opens a WebSocket with a custom request.
     pub async fn request(to: SocketAddr, request: &Request) -> Result<Self, Response> {
         let mut connection = Connection::open(to).await.unwrap();
         let response = connection.send(request).await.unwrap();
@@ -54,7 +54,7 @@ impl WebSocket {
     }
 
     pub async fn send(&mut self, text: &str) {
-        // A server that has closed already is seen by the next read.
+        // If the server has already closed, the next read reports it.
         let _ = self.write(&frame(0x81, text.as_bytes())).await;
     }
 
@@ -62,12 +62,12 @@ impl WebSocket {
         let _ = self.write(&frame(0x82, bytes)).await;
     }
 
-    /// Writes bytes that may be no frame.
+    /// Writes bytes that need not be a frame.
     pub async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
-    /// The next frame; `None` at the end of the connection. Dropping the future loses nothing.
+    /// The next frame; `None` at the end of the connection. Cancel-safe.
     pub async fn next(&mut self) -> Option<Frame> {
         within("a frame", async {
             loop {
@@ -94,7 +94,7 @@ impl WebSocket {
         }
     }
 
-    /// Waits until the server has closed it; gives what came before.
+    /// Waits until the server has closed the connection; returns what it received before.
     pub async fn closed(&mut self) -> Vec<Frame> {
         let mut before = Vec::new();
         while let Some(frame) = self.next().await {

@@ -1,37 +1,47 @@
-//! [`Backoff`]: how long to wait before the next attempt.
+//! [`Backoff`]: the delays between attempts to reconnect.
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(30);
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
-/// Waits that double up to 30 seconds, each a random part (half to all) of its length, so that
-/// clients that lost one server together do not come back together.
+/// Delays that double from a first to a longest one, without end.
+///
+/// Each delay is a random time between half and all of its nominal length, so that clients that
+/// lost the same server do not all reconnect at the same moment.
 #[derive(Debug)]
 pub struct Backoff {
-    next: Duration,
+    builder: ExponentialBuilder,
+    delays: ExponentialBackoff,
 }
 
 impl Backoff {
-    /// Starts with half a second.
-    pub fn new() -> Self {
-        Backoff { next: FIRST }
+    /// Delays whose nominal length grows from `first` to `longest`.
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        // The jitter adds up to as much again.
+        let builder = ExponentialBuilder::new()
+            .with_min_delay(first / 2)
+            .with_max_delay(longest / 2)
+            .with_factor(2.0)
+            .without_max_times()
+            .with_jitter();
+        Backoff { builder, delays: builder.build() }
     }
 
-    /// The next wait.
-    pub fn next_wait(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(LONGEST);
-        let mut random = [0];
-        // Without randomness the wait is merely less spread.
-        let _ = getrandom::fill(&mut random);
-        wait.mul_f64(0.5 + f64::from(random[0]) / 510.0)
+    /// The delay before the next attempt.
+    pub fn next_delay(&mut self) -> Duration {
+        self.delays.next().expect("the number of attempts is not limited")
+    }
+
+    /// Starts again with the first delay, after an attempt succeeded.
+    pub fn reset(&mut self) {
+        self.delays = self.builder.build();
     }
 }
 
 impl Default for Backoff {
+    /// From half a second to 30 seconds.
     fn default() -> Self {
-        Backoff::new()
+        Backoff::new(Duration::from_millis(500), Duration::from_secs(30))
     }
 }
 
@@ -39,15 +49,28 @@ impl Default for Backoff {
 mod tests {
     use super::*;
 
+    const FIRST: Duration = Duration::from_millis(500);
+    const LONGEST: Duration = Duration::from_secs(30);
+
     #[test]
-    fn waits_grow_to_their_bound_and_stay_within_half() {
-        let mut backoff = Backoff::new();
-        let mut full = FIRST;
+    fn delays_double_up_to_the_longest_and_lose_at_most_half_to_jitter() {
+        let mut backoff = Backoff::default();
+        let mut nominal = FIRST;
         for _ in 0..20 {
-            let wait = backoff.next_wait();
-            assert!(wait >= full / 2 && wait <= full, "{wait:?} of {full:?}");
-            full = (full * 2).min(LONGEST);
+            let delay = backoff.next_delay();
+            assert!(delay >= nominal / 2 && delay <= nominal, "{delay:?} of {nominal:?}");
+            nominal = (nominal * 2).min(LONGEST);
         }
-        assert_eq!(full, LONGEST);
+        assert_eq!(nominal, LONGEST);
+    }
+
+    #[test]
+    fn a_reset_starts_again_with_the_first_delay() {
+        let mut backoff = Backoff::default();
+        for _ in 0..20 {
+            backoff.next_delay();
+        }
+        backoff.reset();
+        assert!(backoff.next_delay() <= FIRST);
     }
 }

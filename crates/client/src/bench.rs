@@ -1,99 +1,75 @@
-//! A load generator: thousands of Socket.IO clients on one thread, which must cost less than the
-//! server that it measures.
+//! A load generator: thousands of Socket.IO clients on one thread, which must cost less CPU time
+//! than the server that it measures.
 //!
-//! No runtime and no WebSocket library on the way of a delivery: one epoll loop reads each socket
-//! into one shared buffer, steps over the frames by their headers, and takes the publication's
-//! number from a fixed place in the payload. Works against every server that has the events
-//! `join {room}` and `publish {room, event, data}`.
+//! Neither an async runtime nor a WebSocket library handles a delivery: one epoll loop reads each
+//! socket into a shared buffer, steps from frame to frame by their headers, and reads the
+//! publication's number at a fixed offset of the payload. It works with every server that has the
+//! events `join {room}` and `publish {room, event, data}`.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::Target;
-
-mod api;
+mod api_connection;
+mod connection;
+mod counts;
+mod excerpt;
 mod frames;
-mod histogram;
-mod load;
-mod peer;
+mod plan;
 mod process;
+mod publications;
+mod rate_clock;
 mod report;
-mod script;
+mod server;
 mod swarm;
 
-pub use load::Pace;
-pub use process::Usage;
+pub use plan::{Api, Pace, Plan};
 pub use report::{Latency, Memory, Report};
+
+use process::Usage;
+use report::Measurement;
 use swarm::Swarm;
 
-/// The largest payload, in bytes: a frame must fit the shared buffer.
-pub const MAX_PAYLOAD: usize = 64 << 10;
-
-/// How often progress is told and the clock of a phase is looked at.
+/// How often progress is reported during the warm-up and the measurement.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What to measure.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The servers; clients are spread over them evenly.
-    pub targets: Vec<Target>,
-    /// The HTTP API, where publications go that way instead of through the members themselves.
-    pub api: Option<Api>,
-    /// How many clients.
-    pub clients: usize,
-    /// How many rooms; clients are divided evenly.
-    pub rooms: usize,
-    /// Rooms are named `<this>-<number>`.
-    pub room_prefix: String,
-    /// The size of each publication's one argument, in bytes.
-    pub payload: usize,
-    /// How fast to publish; nothing: connections only.
-    pub pace: Option<Pace>,
-    /// Before the measurement, with the same load.
-    pub warmup: Duration,
-    /// The measurement.
-    pub duration: Duration,
-    /// The most connections opened in a second.
-    pub connect_rate: u32,
-    /// The server's processes, whose CPU time and memory are read.
-    pub pids: Vec<u32>,
-}
-
-/// The HTTP API of the server.
-#[derive(Clone, Debug)]
-pub struct Api {
-    /// Its URL.
-    pub url: reqwest::Url,
-    /// The key, where it wants one.
-    pub key: Option<String>,
-}
-
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Stage {
-    /// So many clients are connected and in their room.
-    Connecting(usize),
+    /// Clients connect and join their rooms.
+    Connecting {
+        /// The number of clients that joined their room.
+        joined: usize,
+    },
     /// The load runs, but nothing is counted yet.
-    WarmingUp(Duration),
-    /// The measurement, and the deliveries so far.
-    Measuring(Duration, u64),
+    WarmingUp {
+        /// The time since the start of the warm-up.
+        elapsed: Duration,
+    },
+    /// The load runs and is measured.
+    Measuring {
+        /// The time since the start of the measurement.
+        elapsed: Duration,
+        /// The number of deliveries received since then.
+        deliveries: u64,
+    },
 }
 
-/// Runs a plan; `progress` is told a few times a second.
+/// Runs a plan and calls `progress` several times a second.
 ///
 /// # Errors
 /// When the plan cannot be carried out, a server cannot be reached or refuses a client or a
-/// publication, or deliveries stop.
+/// publication, or no delivery arrives.
 pub fn run(plan: &Plan, mut progress: impl FnMut(Stage)) -> anyhow::Result<Report> {
-    check(plan)?;
+    plan.validate()?;
+    raise_file_limit(plan.clients).context("raising the limit of open files")?;
     let before = Usage::of(&plan.pids)?;
     let mut swarm = Swarm::new(plan)?;
-    swarm.connect(|connected| progress(Stage::Connecting(connected)))?;
+    swarm.connect(|joined| progress(Stage::Connecting { joined }))?;
     let begin = Instant::now();
     while begin.elapsed() < plan.warmup {
         swarm.run(Instant::now() + TICK)?;
-        progress(Stage::WarmingUp(begin.elapsed()));
+        progress(Stage::WarmingUp { elapsed: begin.elapsed() });
     }
     swarm.reset();
     let start = Usage::of(&plan.pids)?;
@@ -101,35 +77,21 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(Stage)) -> anyhow::Result<Repor
     let begin = Instant::now();
     while begin.elapsed() < plan.duration {
         swarm.run(begin + plan.duration.min(begin.elapsed() + TICK))?;
-        progress(Stage::Measuring(begin.elapsed(), swarm.counts().deliveries));
+        let deliveries = swarm.counts().deliveries;
+        progress(Stage::Measuring { elapsed: begin.elapsed(), deliveries });
     }
     let elapsed = begin.elapsed();
     if plan.pace.is_some() && swarm.counts().deliveries == 0 {
         bail!("nothing was delivered; is `publish` allowed in the rooms {}-…?", plan.room_prefix);
     }
     let end = Usage::of(&plan.pids)?;
-    let own = Usage::own()?.cpu.saturating_sub(own.cpu);
-    Ok(report::make(plan, &swarm.into_counts(), elapsed, own, [before, start, end]))
+    let own_cpu = Usage::own()?.cpu.saturating_sub(own.cpu);
+    let (counts, lost) = swarm.into_counts();
+    let measurement = Measurement { counts, lost, elapsed, own_cpu, before, start, end };
+    Ok(report::summarize(plan, &measurement))
 }
 
-fn check(plan: &Plan) -> anyhow::Result<()> {
-    if plan.clients == 0 || plan.rooms == 0 || plan.targets.is_empty() {
-        bail!("a bench needs a server, a client and a room");
-    }
-    if plan.rooms > plan.clients {
-        bail!("{} rooms cannot be shared by {} clients", plan.rooms, plan.clients);
-    }
-    if !(load::MIN_PAYLOAD..=MAX_PAYLOAD).contains(&plan.payload) {
-        bail!(
-            "the payload has {} to {MAX_PAYLOAD} bytes, found {}",
-            load::MIN_PAYLOAD,
-            plan.payload
-        );
-    }
-    raise_file_limit(plan.clients).context("raising the limit of open files")
-}
-
-/// Every client is an open file.
+/// Raises the limit of open files, of which every client is one.
 fn raise_file_limit(clients: usize) -> anyhow::Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let needed = clients as u64 + 100;

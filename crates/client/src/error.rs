@@ -1,75 +1,76 @@
-//! What can go wrong for a client, in sentences that name the fix.
+//! [`ClientError`]: why a client cannot connect, or loses its connection.
 
 use std::time::Duration;
 
 use rookery_protocol::Data;
 use rookery_protocol::packet::PacketError;
 
-/// Why a client has no connection, or no answer.
+/// Why a client cannot connect, loses its connection, or gets no acknowledgement. The messages name
+/// the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The URL, the path or the namespace cannot be used.
+    /// The URL, the path or the namespace is invalid.
     #[error("{0}")]
     Target(String),
-    /// Nobody answers at the URL.
+    /// No connection could be established.
     #[error(
         "no server at {url}: {reason}; start one with `rookery serve`, or name another with --url"
     )]
     Unreachable {
-        /// Where.
+        /// The server's URL.
         url: String,
-        /// What the operating system says.
+        /// The operating system's message.
         reason: String,
     },
-    /// Something answers, but not with a WebSocket.
+    /// The WebSocket handshake was answered with another status than 101.
     #[error("{url} answered the handshake with {status}: {body}")]
     Handshake {
-        /// Where.
+        /// The server's URL.
         url: String,
-        /// The HTTP status.
+        /// The HTTP status code.
         status: u16,
-        /// The start of the body.
+        /// The first 300 characters of the body.
         body: String,
     },
-    /// The server refused the namespace (`connect_error`).
+    /// The server refused to connect the namespace (CONNECT_ERROR).
     #[error("refused by the server: {message}{}", in_brackets(.code))]
     Refused {
-        /// What the server said.
+        /// The server's message.
         message: String,
-        /// `data.code`, where the server gave one.
+        /// The `data.code` of the payload, if there is one.
         code: Option<String>,
     },
-    /// The server ended this client's stay in the namespace; stock clients stay away then.
-    #[error("dismissed by the server")]
-    Dismissed,
-    /// The connection is gone.
+    /// The server disconnected this client from the namespace. Stock clients do not reconnect then.
+    #[error("disconnected by the server")]
+    Disconnected,
+    /// The connection ended.
     #[error("the connection was lost: {0}")]
-    Lost(String),
-    /// It took too long.
+    ConnectionLost(String),
+    /// A timeout expired.
     #[error("{what} took longer than {}", humantime::format_duration(*.limit))]
     Timeout {
-        /// What was waited for.
+        /// What the client waited for.
         what: &'static str,
-        /// How long.
+        /// The timeout.
         limit: Duration,
     },
-    /// The server sent what is no Socket.IO packet.
+    /// The server sent an invalid Socket.IO packet.
     #[error("the server does not speak Socket.IO 4: {0}")]
     Packet(#[from] PacketError),
-    /// The server sent what is no Engine.IO packet.
+    /// The server sent an invalid or unexpected Engine.IO packet.
     #[error("the server does not speak Engine.IO 4: {0}")]
     Engine(&'static str),
-    /// Too many events came while waiting for an answer.
-    #[error("too many events came before the answer")]
+    /// Too many events arrived before an acknowledgement.
+    #[error("too many events arrived before the acknowledgement")]
     Overrun,
 }
 
 impl ClientError {
-    /// Whether trying again may help: the server or the way to it is at fault, not what was asked.
+    /// Whether a later attempt may succeed: the server or the network failed, not the request.
     pub fn is_temporary(&self) -> bool {
         match self {
             ClientError::Unreachable { .. }
-            | ClientError::Lost(_)
+            | ClientError::ConnectionLost(_)
             | ClientError::Timeout { .. }
             | ClientError::Overrun => true,
             ClientError::Handshake { status, .. } => *status == 429 || *status >= 500,
@@ -77,13 +78,13 @@ impl ClientError {
                 matches!(code.as_deref(), Some("draining" | "backend_unavailable" | "rate_limited"))
             }
             ClientError::Target(_)
-            | ClientError::Dismissed
+            | ClientError::Disconnected
             | ClientError::Packet(_)
             | ClientError::Engine(_) => false,
         }
     }
 
-    /// From the payload of a CONNECT_ERROR: `{message, data: {code}}`, or a text.
+    /// Reads the payload of a CONNECT_ERROR: `{message, data: {code}}`, or a text.
     pub fn refused(payload: &Data) -> ClientError {
         let text = |data: Option<&Data>| data.and_then(Data::as_str).map(str::to_owned);
         ClientError::Refused {

@@ -1,34 +1,32 @@
-//! [`Target`]: where a client connects to, and as whom.
+//! [`Target`]: the server, namespace and credentials of a client.
 
 use std::fmt;
 use std::time::Duration;
 
 use reqwest::Url;
 
-use super::ClientError;
+use crate::error::ClientError;
 use rookery_protocol::Data;
 
-/// Where a client connects to, and as whom.
+/// The server that a client connects to, the namespace, and the credentials that it presents.
 #[derive(Clone)]
 pub struct Target {
-    /// The server's URL as the user wrote it.
-    pub(super) url: String,
+    url: String,
     /// The WebSocket's URL, query included.
-    pub(super) endpoint: Url,
+    endpoint: Url,
     /// The namespace, with its leading slash.
-    pub(super) namespace: String,
+    namespace: String,
     /// Sent as `{token}` in the auth object.
-    pub(super) token: Option<String>,
-    /// How long connecting may take.
-    pub(super) timeout: Duration,
+    token: Option<String>,
+    timeout: Duration,
 }
 
 impl Target {
-    /// A server at `url` (`http`, `https`, `ws` or `wss`), with the path `/socket.io/`, the
+    /// The server at `url` (`http`, `https`, `ws` or `wss`), with the path `/socket.io/`, the
     /// namespace `/`, no token, and ten seconds to connect.
     ///
     /// # Errors
-    /// [`ClientError::Target`] when the URL cannot be used.
+    /// [`ClientError::Target`] when the URL is not one of these.
     pub fn new(url: &str) -> Result<Target, ClientError> {
         let expected = || {
             ClientError::Target(format!(
@@ -56,34 +54,35 @@ impl Target {
         })
     }
 
-    /// With another path than `/socket.io/`.
-    pub fn path(mut self, path: &str) -> Self {
+    /// Replaces the path `/socket.io/`.
+    pub fn with_path(mut self, path: &str) -> Self {
         self.endpoint.set_path(&format!("/{}/", path.trim_matches('/')));
         self
     }
 
-    /// In another namespace than `/`; the leading slash may be left out.
+    /// Replaces the namespace `/`; the leading slash is optional.
     ///
     /// # Errors
-    /// [`ClientError::Target`] for a name with a comma or a question mark: packets cannot carry them.
-    pub fn namespace(mut self, namespace: &str) -> Result<Self, ClientError> {
+    /// [`ClientError::Target`] for a name with a comma or a question mark, which a packet's
+    /// namespace cannot contain.
+    pub fn with_namespace(mut self, namespace: &str) -> Result<Self, ClientError> {
         if namespace.contains([',', '?']) {
             return Err(ClientError::Target(format!(
-                "a namespace has no comma and no question mark, found `{namespace}`"
+                "a namespace must not contain a comma or a question mark, found `{namespace}`"
             )));
         }
         self.namespace = format!("/{}", namespace.trim_start_matches('/'));
         Ok(self)
     }
 
-    /// With a token in the auth object.
-    pub fn token(mut self, token: Option<&str>) -> Self {
+    /// Sets the token that is sent in the auth object.
+    pub fn with_token(mut self, token: Option<&str>) -> Self {
         self.token = token.map(str::to_owned);
         self
     }
 
-    /// With another limit for connecting.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
+    /// Replaces the time that connecting may take, ten seconds.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
@@ -94,23 +93,28 @@ impl Target {
     }
 
     /// The namespace, with its leading slash.
-    pub fn namespace_name(&self) -> &str {
+    pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The auth object that goes with the CONNECT.
+    /// The auth object of the CONNECT packet; `None` without a token.
     pub fn auth(&self) -> Option<Data> {
         let token = self.token.as_deref()?;
         Some(Data::Object(vec![("token".to_owned(), Data::from(token))]))
     }
 
-    /// The server's URL as it was given.
+    /// The server's URL as the user wrote it.
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// The time that connecting may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
 }
 
-/// Without the token.
+/// Omits the token.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Target")

@@ -1,4 +1,4 @@
-//! The Engine.IO session over one WebSocket: handshake, heartbeat, packets with attachments.
+//! [`Transport`]: an Engine.IO session over one WebSocket, with its heartbeats and attachments.
 
 use std::io;
 use std::time::Duration;
@@ -11,31 +11,36 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::{ClientError, Target};
+use crate::error::ClientError;
+use crate::target::Target;
 use rookery_protocol::packet;
 
-/// How much of a refusal's body is shown.
-const SHOWN_BODY: usize = 300;
+/// Characters of a rejected handshake's body that an error quotes.
+const MAX_QUOTED: usize = 300;
 
 /// An Engine.IO session.
 #[derive(Debug)]
 pub(super) struct Transport {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// How long the server may be silent.
-    silence: Duration,
-    heard: Instant,
+    /// The longest time without a message before the connection counts as lost; the timeout of the
+    /// target until the open packet arrives.
+    heartbeat_timeout: Duration,
+    /// When the last message arrived.
+    last_message: Instant,
+    /// A packet whose attachments have not all arrived.
     partial: Option<Incoming>,
 }
 
-/// A Socket.IO packet: its text without the Engine.IO type, and its attachments.
+/// A Socket.IO packet: the text without its Engine.IO type, and the attachments.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) text: String,
     pub(super) attachments: Vec<Bytes>,
+    /// The number of attachments that the text announces.
     announced: usize,
 }
 
-/// The Engine.IO open packet, as far as a client needs it. Times are in milliseconds.
+/// The fields of the Engine.IO open packet that the client uses, in milliseconds.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Open {
@@ -46,25 +51,31 @@ struct Open {
 impl Transport {
     /// Opens the WebSocket and reads the open packet.
     pub(super) async fn open(target: &Target) -> Result<Transport, ClientError> {
-        let (socket, _) = connect_async(target.endpoint.as_str())
+        let (socket, _) = connect_async(target.endpoint().as_str())
             .await
             .map_err(|error| handshake_error(target, error))?;
-        let mut transport =
-            Transport { socket, silence: target.timeout, heard: Instant::now(), partial: None };
+        let mut transport = Transport {
+            socket,
+            heartbeat_timeout: target.timeout(),
+            last_message: Instant::now(),
+            partial: None,
+        };
         let open = loop {
             match transport.message().await? {
                 Message::Text(text) => match text.strip_prefix('0') {
                     Some(json) => break json.to_owned(),
-                    None => return Err(ClientError::Engine("expected its open packet")),
+                    None => return Err(ClientError::Engine("the open packet did not come first")),
                 },
-                Message::Binary(_) => return Err(ClientError::Engine("expected its open packet")),
+                Message::Binary(_) => {
+                    return Err(ClientError::Engine("the open packet did not come first"));
+                }
                 _ => {}
             }
         };
         let open: Open = serde_json::from_str(&open).map_err(|_| {
-            ClientError::Engine("its open packet has no pingInterval and pingTimeout")
+            ClientError::Engine("the open packet has no pingInterval and pingTimeout")
         })?;
-        transport.silence =
+        transport.heartbeat_timeout =
             Duration::from_millis(open.ping_interval.saturating_add(open.ping_timeout));
         Ok(transport)
     }
@@ -82,7 +93,7 @@ impl Transport {
         self.socket.flush().await.map_err(lost)
     }
 
-    /// The next whole packet; answers heartbeats on the way. Dropping the future loses nothing.
+    /// Waits for the next whole packet and answers heartbeats meanwhile. Cancel safe.
     pub(super) async fn receive(&mut self) -> Result<Incoming, ClientError> {
         loop {
             match self.message().await? {
@@ -93,7 +104,7 @@ impl Transport {
                 }
                 Message::Binary(bytes) => {
                     let Some(partial) = &mut self.partial else {
-                        return Err(ClientError::Engine("an attachment that was not announced"));
+                        return Err(ClientError::Engine("unexpected attachment"));
                     };
                     partial.attachments.push(bytes);
                     if partial.attachments.len() == partial.announced
@@ -115,7 +126,7 @@ impl Transport {
     async fn text(&mut self, text: &str) -> Result<Option<Incoming>, ClientError> {
         match text.as_bytes().first() {
             Some(b'4') if self.partial.is_some() => {
-                Err(ClientError::Engine("a text where an attachment was announced"))
+                Err(ClientError::Engine("expected an attachment, found a text packet"))
             }
             Some(b'4') => {
                 let text = text[1..].to_owned();
@@ -131,32 +142,39 @@ impl Transport {
                 self.socket.send(Message::text(format!("3{}", &text[1..]))).await.map_err(lost)?;
                 Ok(None)
             }
-            Some(b'1') => Err(ClientError::Lost("the server closed the session".to_owned())),
+            Some(b'1') => {
+                Err(ClientError::ConnectionLost("the server closed the session".to_owned()))
+            }
             Some(b'6') => Ok(None),
-            _ => Err(ClientError::Engine("an unknown packet type")),
+            _ => Err(ClientError::Engine("unknown packet type")),
         }
     }
 
     async fn message(&mut self) -> Result<Message, ClientError> {
-        match tokio::time::timeout_at(self.heard + self.silence, self.socket.next()).await {
+        match tokio::time::timeout_at(
+            self.last_message + self.heartbeat_timeout,
+            self.socket.next(),
+        )
+        .await
+        {
             Ok(Some(Ok(Message::Close(_))) | None) => {
-                Err(ClientError::Lost("the server closed it".to_owned()))
+                Err(ClientError::ConnectionLost("the server closed it".to_owned()))
             }
             Ok(Some(Ok(message))) => {
-                self.heard = Instant::now();
+                self.last_message = Instant::now();
                 Ok(message)
             }
             Ok(Some(Err(error))) => Err(lost(error)),
-            Err(_) => Err(ClientError::Lost(format!(
-                "nothing heard for {}",
-                humantime::format_duration(self.silence)
+            Err(_) => Err(ClientError::ConnectionLost(format!(
+                "no message for {}",
+                humantime::format_duration(self.heartbeat_timeout)
             ))),
         }
     }
 }
 
 fn lost(error: WsError) -> ClientError {
-    ClientError::Lost(error.to_string())
+    ClientError::ConnectionLost(error.to_string())
 }
 
 fn handshake_error(target: &Target, error: WsError) -> ClientError {
@@ -166,22 +184,22 @@ fn handshake_error(target: &Target, error: WsError) -> ClientError {
             let body = response.into_body().unwrap_or_default();
             let body = String::from_utf8_lossy(&body);
             ClientError::Handshake {
-                url: target.url.clone(),
+                url: target.url().to_owned(),
                 status,
-                body: body.trim().chars().take(SHOWN_BODY).collect(),
+                body: body.trim().chars().take(MAX_QUOTED).collect(),
             }
         }
-        WsError::Url(error) => ClientError::Target(format!("`{}`: {error}", target.url)),
+        WsError::Url(error) => ClientError::Target(format!("`{}`: {error}", target.url())),
         WsError::Io(error) => unreachable(target, io_reason(&error)),
         error => unreachable(target, error.to_string()),
     }
 }
 
 fn unreachable(target: &Target, reason: String) -> ClientError {
-    ClientError::Unreachable { url: target.url.clone(), reason }
+    ClientError::Unreachable { url: target.url().to_owned(), reason }
 }
 
-/// The operating system's words, without its number.
+/// The operating system's message, without the error number.
 fn io_reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),

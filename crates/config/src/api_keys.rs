@@ -1,64 +1,72 @@
-//! [`ApiKeys`]: who may use the HTTP API.
+//! [`ApiKeys`]: the keys of the HTTP API.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// The keys of an API keys file: one `name:key` a line; blank lines and lines that begin with
-/// `#` are passed over. Two keys may share a name, so that a key can be replaced without a gap.
+/// The keys in a file of API keys, one `name:key` per line; blank lines and lines that begin with
+/// `#` are ignored. Two keys may share a name, so that a key can be rotated without interruption.
 ///
-/// Only hashes are kept.
+/// Only SHA-256 hashes of the keys are kept.
 #[derive(Clone)]
 pub struct ApiKeys {
     keys: Vec<(String, [u8; 32])>,
 }
 
-/// Why a file of API keys is refused. No message holds a key.
+/// Why a file of API keys is refused. No message quotes a key.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeysError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         file: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A line is no `name:key`, or repeats a key.
+    /// A line is not `name:key`, or repeats a key.
     #[error("{}:{line}: {what}; expected `name:key`", file.display())]
     Malformed {
-        /// The file.
+        /// The path of the file.
         file: PathBuf,
-        /// The line, counted from 1.
+        /// The line number, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         what: &'static str,
     },
-    /// No line holds a key.
+    /// The file holds no key.
     #[error("{} holds no key; write one `name:key` a line", file.display())]
     Empty {
-        /// The file.
+        /// The path of the file.
         file: PathBuf,
     },
 }
 
 impl ApiKeys {
-    /// Reads the file. Blocking I/O.
+    /// Loads the keys from a file. Blocking I/O.
     ///
     /// # Errors
-    /// A file that cannot be read, holds no key, or has a malformed line.
+    /// Fails if the file cannot be read, holds no key, or has a malformed line.
     pub fn load(path: &Path) -> Result<ApiKeys, ApiKeysError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ApiKeysError::Unreadable { file: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|error| match error {
+        Self::from_text(path, &text)
+    }
+
+    /// Parses the text of the file at `path`, which errors name.
+    ///
+    /// # Errors
+    /// Fails if the text holds no key or has a malformed line.
+    pub fn from_text(path: &Path, text: &str) -> Result<ApiKeys, ApiKeysError> {
+        Self::parse(text).map_err(|error| match error {
             None => ApiKeysError::Empty { file: path.to_owned() },
             Some((line, what)) => ApiKeysError::Malformed { file: path.to_owned(), line, what },
         })
     }
 
-    /// The name that belongs to `key`. The time it takes does not tell how much of a key was
-    /// right: hashes are compared, all of them, whole.
+    /// The name of `key`; `None` if it is unknown. Takes the same time for any key of a length: the
+    /// key's hash is compared in full with every known hash.
     pub fn name_of(&self, key: &str) -> Option<&str> {
         let hash: [u8; 32] = Sha256::digest(key).into();
         let mut found = None;
@@ -71,12 +79,12 @@ impl ApiKeys {
         found
     }
 
-    /// How many keys there are; never none.
+    /// The number of keys, at least 1.
     pub fn count(&self) -> usize {
         self.keys.len()
     }
 
-    /// The keys of a text; `Err(None)` where there is none.
+    /// Parses the keys of a text; `Err(None)` if there is none.
     fn parse(text: &str) -> Result<ApiKeys, Option<(usize, &'static str)>> {
         let mut keys: Vec<(String, [u8; 32])> = Vec::new();
         for (i, line) in text.lines().enumerate() {
@@ -87,7 +95,7 @@ impl ApiKeys {
             let (name, key) = entry(line).map_err(|what| Some((i + 1, what)))?;
             let hash: [u8; 32] = Sha256::digest(key).into();
             if keys.iter().any(|(_, known)| *known == hash) {
-                return Err(Some((i + 1, "this key is there already")));
+                return Err(Some((i + 1, "the key repeats an earlier one")));
             }
             keys.push((name.to_owned(), hash));
         }
@@ -122,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_its_name_and_nothing_else_has() {
+    fn only_a_whole_key_has_its_name() {
         let keys = ApiKeys::parse("# keys\n\nbilling:s3cret\nshop: a:b \r\n").unwrap();
         assert_eq!(keys.count(), 2);
         assert_eq!(keys.name_of("s3cret"), Some("billing"));
@@ -133,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_key() {
+    fn debug_output_hides_keys() {
         let shown = format!("{:?}", ApiKeys::parse("billing:s3cret").unwrap());
         assert!(shown.contains("billing") && !shown.contains("s3cret"), "{shown}");
     }
 
     #[test]
-    fn malformed_lines_are_named_without_their_key() {
+    fn errors_name_malformed_lines_without_their_key() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         for (text, line) in [
             ("a:k\nnonsense", 2),
@@ -159,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_keys_or_without_existence_is_refused() {
+    fn a_missing_or_empty_file_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(matches!(ApiKeys::load(file.path()), Err(ApiKeysError::Empty { .. })));
         let missing = ApiKeys::load(Path::new("/nowhere/keys")).unwrap_err();
@@ -168,7 +176,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_key_that_is_read_is_found(keys in proptest::collection::hash_set("[!-~]{1,40}", 1..20)) {
+        fn every_key_in_the_file_is_found(keys in proptest::collection::hash_set("[!-~]{1,40}", 1..20)) {
             let text: String = keys.iter().map(|key| format!("name:{key}\n")).collect();
             let known = ApiKeys::parse(&text).unwrap();
             for key in &keys {

@@ -1,30 +1,28 @@
-//! Whether a configuration makes sense: what types alone cannot say. Pure.
+//! Checks of a configuration beyond what its types rule out. Pure.
 //!
 //! Each problem is a sentence that names its key, what is expected, and what to do.
 
-pub mod auth;
-pub mod redis;
-pub mod rules;
+mod auth;
+mod problems;
+mod redis;
+mod rules;
 pub mod warnings;
 
-use std::net::IpAddr;
-use std::time::Duration;
-
-use super::error::Problem;
-use super::units::{Period, Size};
-use super::{Config, Cors, Drain, Latency, Limits, SocketIo, Telemetry};
 use rookery_protocol::MAX_ROOM_BYTES;
 
-/// Rooms with series of their own, pinned ones and busiest ones each.
-const MOST_SERIES: usize = 1000;
+use crate::config::{Config, Cors, Drain, Latency, Limits, SocketIo, Telemetry};
+use crate::error::Problem;
+use crate::otlp;
 
-/// The longest time that any key takes.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+use problems::Problems;
 
-/// Everything that is wrong with `config`, in no particular order; empty where it may be served.
+/// The most rooms that `latency.trackRooms` and `latency.topRooms` may each give a series.
+const MAX_SERIES: usize = 1000;
+
+/// Everything that is wrong with `config`, in no particular order; empty if it can be served.
 pub fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Problems::default();
-    check_not_yet(config, &mut problems);
+    check_unsupported(config, &mut problems);
     check_listeners(config, &mut problems);
     check_socketio(&config.socketio, &mut problems);
     check_namespaces(&config.namespaces, &mut problems);
@@ -39,59 +37,12 @@ pub fn check(config: &Config) -> Vec<Problem> {
     check_latency(&config.latency, &mut problems);
     check_drain(&config.drain, &mut problems);
     check_telemetry(&config.telemetry, &mut problems);
-    problems.0
+    problems.into_vec()
 }
 
-/// Collects problems; every message begins with its key.
-#[derive(Default)]
-pub(super) struct Problems(Vec<Problem>);
-
-impl Problems {
-    /// Says of `key` that it `text`: "`key` text".
-    pub(super) fn say(&mut self, key: &str, text: impl std::fmt::Display) {
-        self.0.push(Problem::new(key, format!("`{key}` {text}")));
-    }
-
-    /// Says of `key` why it cannot be understood, unless something was said of it already.
-    pub(super) fn explain(&mut self, key: &str, why: impl std::fmt::Display) {
-        if !self.0.iter().any(|problem| problem.key.as_deref() == Some(key)) {
-            self.0.push(Problem::new(key, format!("`{key}`: {why}")));
-        }
-    }
-
-    fn say_if(&mut self, wrong: bool, key: &str, text: &str) {
-        if wrong {
-            self.say(key, text);
-        }
-    }
-
-    /// What the contract has and this version has not.
-    pub(super) fn not_yet(&mut self, key: &str, written: &str, instead: &str) {
-        let text = format!("`{written}` is not in this version of Rookery yet; {instead}");
-        self.0.push(Problem::new(key, text));
-    }
-
-    fn not_blank(&mut self, key: &str, value: &str) {
-        self.say_if(value.trim().is_empty(), key, "is empty; write a value or leave the key out");
-    }
-
-    fn time(&mut self, key: &str, period: Period) {
-        self.say_if(period.0.is_zero(), key, "must be more than 0s, for example 10s");
-        self.at_most_longest(key, period);
-    }
-
-    fn at_most_longest(&mut self, key: &str, period: Period) {
-        self.say_if(period.0 > LONGEST, key, "must be at most 30days");
-    }
-
-    fn size(&mut self, key: &str, size: Size) {
-        self.say_if(size.0 == 0, key, "must be more than 0 bytes, for example 1MiB");
-    }
-}
-
-fn check_not_yet(config: &Config, problems: &mut Problems) {
+fn check_unsupported(config: &Config, problems: &mut Problems) {
     if config.backend.is_some() {
-        problems.not_yet("backend", "backend", "remove the section");
+        problems.unsupported("backend", "backend", "remove the section");
     }
 }
 
@@ -122,10 +73,7 @@ fn check_socketio(socketio: &SocketIo, problems: &mut Problems) {
         "socketio.transports",
         "is empty; name polling, websocket or both",
     );
-    if let Some((i, twice)) = repeated(transports) {
-        let key = format!("socketio.transports[{i}]");
-        problems.say(&key, format_args!("names {} again; name it once", twice.label()));
-    }
+    problems.distinct("socketio.transports", transports, |transport| transport.label().to_owned());
     problems.time("socketio.pingInterval", socketio.ping_interval);
     problems.time("socketio.pingTimeout", socketio.ping_timeout);
     problems.time("socketio.connectTimeout", socketio.connect_timeout);
@@ -176,10 +124,7 @@ fn check_namespaces(namespaces: &[String], problems: &mut Problems) {
             );
         }
     }
-    if let Some((i, twice)) = repeated(namespaces) {
-        problems
-            .say(&format!("namespaces[{i}]"), format_args!("names `{twice}` again; name it once"));
-    }
+    problems.distinct("namespaces", namespaces, |namespace| format!("`{namespace}`"));
 }
 
 fn check_limits(limits: &Limits, problems: &mut Problems) {
@@ -211,10 +156,10 @@ fn check_latency(latency: &Latency, problems: &mut Problems) {
         ("latency.trackRooms", latency.track_rooms.len()),
         ("latency.topRooms", latency.top_rooms as usize),
     ] {
-        if n > MOST_SERIES {
+        if n > MAX_SERIES {
             let text = format!(
-                "are {n} rooms, each of which is over 20 series in Prometheus; name at most \
-                 {MOST_SERIES}: GET /api/rooms/{{room}}/latency tells of any room"
+                "are {n} rooms, each of which takes over 20 series in Prometheus; name at most \
+                 {MAX_SERIES}: GET /api/rooms/{{room}}/latency covers any room"
             );
             problems.say(key, text);
         }
@@ -223,9 +168,9 @@ fn check_latency(latency: &Latency, problems: &mut Problems) {
         let key = format!("latency.trackRooms[{i}]");
         problems.say_if(room.is_empty(), &key, "is empty; write the name of a room");
         let too_long = room.len() > MAX_ROOM_BYTES;
-        problems.say_if(too_long, &key, "is longer than 255 bytes, as no room's name is");
+        problems.say_if(too_long, &key, "is longer than 255 bytes, the longest name of a room");
         let again = latency.track_rooms[..i].contains(room);
-        problems.say_if(again, &key, "is there already; leave one out");
+        problems.say_if(again, &key, "repeats an earlier room; remove it");
     }
 }
 
@@ -239,14 +184,14 @@ fn check_drain(drain: &Drain, problems: &mut Problems) {
         problems.say(
             "drain.stickyCookie",
             format_args!(
-                "is `{cookie}`, which is no name of a cookie; write the name alone, such as ROOKERY"
+                "is `{cookie}`, which cannot name a cookie; write the name alone, such as ROOKERY"
             ),
         );
     }
 }
 
 fn check_telemetry(telemetry: &Telemetry, problems: &mut Problems) {
-    if let Some(Err(expected)) = telemetry.otlp.as_deref().map(crate::otlp::endpoint) {
+    if let Some(Err(expected)) = telemetry.otlp.as_deref().map(otlp::endpoint) {
         problems.say("telemetry.otlp", expected);
     }
     problems.say_if(
@@ -262,26 +207,17 @@ fn is_token(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// Whether only this machine can reach `ip`.
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
-}
-
-fn repeated<T: PartialEq>(items: &[T]) -> Option<(usize, &T)> {
-    items.iter().enumerate().find(|(i, item)| items[..*i].contains(item))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_may_be_served() {
+    fn the_defaults_have_no_problems() {
         assert_eq!(check(&Config::default()), []);
     }
 
     #[test]
-    fn origins_are_scheme_and_host() {
+    fn an_origin_is_a_scheme_and_a_host() {
         for good in
             ["*", "null", "https://a.example", "http://localhost:8080", "capacitor://localhost"]
         {
@@ -294,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn listeners_must_not_meet() {
+    fn the_listeners_cannot_share_an_address() {
         let at = |listen: &str, internal: &str| {
             let mut problems = Problems::default();
             let config = Config {
@@ -303,7 +239,7 @@ mod tests {
                 ..Config::default()
             };
             check_listeners(&config, &mut problems);
-            problems.0.len()
+            problems.into_vec().len()
         };
         assert_eq!(at("127.0.0.1:3000", "127.0.0.1:3000"), 1);
         assert_eq!(at("0.0.0.0:3000", "127.0.0.1:3000"), 1);

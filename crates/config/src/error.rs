@@ -3,43 +3,43 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// One thing that is wrong.
+/// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The full path of the key, such as `limits.connections` or `events[2].room`; `None` where
-    /// it is about the file.
+    /// The full path of the key, such as `limits.connections` or `events[2].room`; `None` if the
+    /// problem concerns the whole file.
     pub key: Option<String>,
-    /// The line in the file, where the key is written there.
+    /// The line number in the file, from 1; `None` if the key is not in the file.
     pub line: Option<u64>,
-    /// The whole sentence: it names the key, what was expected, and what to do.
+    /// The complete sentence: it names the key, what is expected, and what to do.
     pub text: String,
 }
 
 impl Problem {
-    /// A problem with `key`; the line is found later, by [`ConfigError::located`].
+    /// Creates a problem with `key`. [`ConfigError::located`] adds its line.
     pub fn new(key: impl Into<String>, text: impl Into<String>) -> Self {
         Problem { key: Some(key.into()), line: None, text: text.into() }
     }
 }
 
-/// A configuration that is refused. The process exits with 2.
+/// Why a configuration is refused, for which the process exits with 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// The file, or `the command line` where there is none.
+    /// The path of the file, or `the command line` without one.
     pub source_name: String,
-    /// At least one, in the order of the file where they have a line.
+    /// At least one problem, those with a line in the order of the file.
     pub problems: Vec<Problem>,
 }
 
 impl ConfigError {
-    /// An error about the file as a whole.
+    /// Creates an error that concerns the whole file.
     pub fn whole(source_name: impl Into<String>, text: impl Into<String>) -> Self {
         let problem = Problem { key: None, line: None, text: text.into() };
         ConfigError { source_name: source_name.into(), problems: vec![problem] }
     }
 
-    /// An error of these problems, each with the line of its key, or else of the nearest section
-    /// around it that is written. `lines` is of [`super::tree::Node::lines`].
+    /// Creates an error of these problems, each with the line of its key or, if the key is not in
+    /// the file, of the nearest enclosing section. `lines` maps the paths of keys to line numbers.
     pub fn located(
         source_name: impl Into<String>,
         mut problems: Vec<Problem>,
@@ -54,7 +54,7 @@ impl ConfigError {
         ConfigError { source_name: source_name.into(), problems }
     }
 
-    /// One of its problems with the place before it.
+    /// A problem's text, preceded by its file and line.
     pub fn sentence(&self, problem: &Problem) -> String {
         match problem.line {
             Some(line) => format!("{}:{line}: {}", self.source_name, problem.text),
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_is_not_written_has_the_line_of_its_section() {
+    fn a_missing_key_has_the_line_of_its_section() {
         let lines = BTreeMap::from([("events[0]".to_owned(), 4), ("auth".to_owned(), 9)]);
         let problems = vec![
             Problem::new("auth.jwt.secretFile", "b"),

@@ -1,16 +1,15 @@
-//! The files that a configuration names.
+//! Checks and reads the files that a configuration names.
 
 use std::io;
 use std::path::Path;
 
 use jsonwebtoken::DecodingKey;
 
-use super::api_keys::ApiKeys;
-use super::error::Problem;
-use super::{Algorithm, Config};
+use crate::api_keys::ApiKeys;
+use crate::config::{Algorithm, Config};
+use crate::error::Problem;
 
-/// Opens every file that `config` names and says what is wrong with each, by key and file.
-/// Blocking I/O.
+/// Reads every file that `config` names, and returns what is wrong with them. Blocking I/O.
 pub fn check_files(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut found = |key: &str, result: Result<(), String>| {
@@ -33,10 +32,10 @@ pub fn check_files(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// The bytes of a key file without one trailing newline. Blocking I/O.
+/// Reads a secret from a file, without one trailing newline. Blocking I/O.
 ///
 /// # Errors
-/// As reading a file; a file that holds nothing is [`io::ErrorKind::InvalidData`].
+/// Fails if the file cannot be read, and with [`io::ErrorKind::InvalidData`] if it is empty.
 pub fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = std::fs::read(path)?;
     if bytes.ends_with(b"\n") {
@@ -91,7 +90,7 @@ fn fits(algorithm: Algorithm, pem: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Jwt;
+    use crate::config::Jwt;
 
     const RSA: &str = "-----BEGIN PUBLIC KEY-----\n\
         MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAtAi+wuNH8r/cUmY8kxZx\n\
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn one_trailing_newline_is_dropped() {
+    fn one_trailing_newline_is_not_part_of_a_secret() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         for (written, read) in [("ab", "ab"), ("ab\n", "ab"), ("ab\r\n", "ab"), ("ab\n\n", "ab\n")]
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_missing_file_is_named_with_its_key() {
+    fn every_missing_file_is_reported_with_its_key() {
         let mut config = config(Jwt { secret_file: Some("/nowhere/secret".into()), ..jwt() });
         config.auth.api_keys_file = Some("/nowhere/keys".into());
         let problems = check_files(&config);
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_key_must_be_one_for_every_algorithm() {
+    fn a_public_key_must_fit_every_algorithm() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key.pem");
         std::fs::write(&path, RSA).unwrap();

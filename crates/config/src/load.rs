@@ -1,45 +1,45 @@
-//! [`Sources`]: where a configuration comes from, and how it is read.
+//! [`Sources`]: the file, flags and environment that a configuration is loaded from.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::error::{ConfigError, Problem};
-use super::tree::Node;
-use super::{Config, Redis, check, files, typed};
+use crate::config::{Config, Redis};
+use crate::error::{ConfigError, Problem};
+use crate::tree::Node;
+use crate::{check, files, typed};
 
-/// A configuration's file, and what the command line and the environment say over it.
-///
-/// Cheap to keep: hot reload reads through the same sources again.
+/// A configuration's file, and the flags and environment variables that override it. Hot reload
+/// loads from the same sources again.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The YAML file; without one, everything has its default.
+    /// The path of the YAML file; without one, every key has its default.
     pub file: Option<PathBuf>,
-    /// Beats `listen`.
+    /// Overrides `listen`.
     pub listen: Option<SocketAddr>,
-    /// Beats `internal`.
+    /// Overrides `internal`.
     pub internal: Option<SocketAddr>,
-    /// Beats `redis.url`; where the file has no `redis` section, it is all of it.
+    /// Overrides `redis.url`; without a `redis` section in the file, its other keys have their
+    /// defaults.
     pub redis: Option<String>,
 }
 
 impl Sources {
-    /// A file alone.
+    /// Creates sources with only a file.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Sources { file: Some(path.into()), ..Sources::default() }
     }
 
-    /// Reads the file, applies what beats it, and checks everything, the files that the
-    /// configuration names included. Blocking I/O.
+    /// Reads the file, applies the overrides, and checks everything, including the files that the
+    /// configuration names. Blocking I/O.
     ///
     /// # Errors
-    /// Everything that is wrong, and refused on start: see [`check::check`] and
-    /// [`files::check_files`].
+    /// Returns everything that is wrong: see [`check::check`] and [`files::check_files`].
     pub fn load(&self) -> Result<Config, ConfigError> {
         self.read()?.check_all()
     }
 
-    /// As [`Sources::load`], with `text` for what the file holds.
+    /// As [`Sources::load`], with `text` as the content of the file.
     ///
     /// # Errors
     /// As [`Sources::load`].
@@ -47,7 +47,7 @@ impl Sources {
         self.read_text(text)?.check_all()
     }
 
-    /// As [`Sources::load`], but files that the configuration names are not opened.
+    /// As [`Sources::load`], but does not open the files that the configuration names.
     ///
     /// # Errors
     /// As [`Sources::load`].
@@ -57,11 +57,11 @@ impl Sources {
         read.finish(problems)
     }
 
-    /// As [`Sources::load_text`], but files that the configuration names are not opened, and a
-    /// configuration of the right shape is given with everything that is wrong with it.
+    /// As [`Sources::load_text`], but does not open the files that the configuration names, and
+    /// returns the configuration with its problems if its keys and types are right.
     ///
     /// # Errors
-    /// What is no configuration: no YAML, an unknown key, a value of another type.
+    /// Fails for malformed YAML, unknown keys and values of a wrong type.
     pub fn judge_text(&self, text: &str) -> Result<(Config, Vec<Problem>), ConfigError> {
         let read = self.read_text(text)?;
         let problems = check::check(&read.config);
@@ -86,7 +86,7 @@ impl Sources {
         Ok(read)
     }
 
-    /// The keys that the file does not decide, and what does.
+    /// The keys that are overridden, and by what.
     fn overridden(&self) -> Vec<(&'static str, &'static str)> {
         let all = [
             ("listen", "`--listen` or ROOKERY_LISTEN", self.listen.is_some()),
@@ -121,7 +121,7 @@ impl std::fmt::Debug for Sources {
     }
 }
 
-/// A configuration that has the right shape, and what messages about it need.
+/// A configuration whose keys and types are right, with what messages about it need.
 struct Read {
     name: String,
     config: Config,
@@ -150,10 +150,10 @@ impl Read {
     }
 }
 
-/// Reads the configuration file. Blocks.
+/// Reads the text of the configuration file. Blocking I/O.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// Fails if the file cannot be read.
 pub fn text_of(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| {
         ConfigError::whole(
@@ -163,7 +163,7 @@ pub fn text_of(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-/// Reads a text's shape: keys and types, not yet whether the values make sense together.
+/// Reads keys and types; whether the values make sense together is for [`check::check`].
 fn parse(name: &str, text: &str) -> Result<Read, ConfigError> {
     let node = Node::parse(text)
         .map_err(|problem| ConfigError { source_name: name.to_owned(), problems: vec![problem] })?;

@@ -1,17 +1,17 @@
-//! `telemetry.otlp`: where spans are posted.
+//! The URL of `telemetry.otlp`.
 
 use reqwest::Url;
 
-/// Where spans are posted, for the base URL of a collector.
+/// The URL that spans are posted to, for the base URL of a collector.
 ///
 /// Source: OpenTelemetry Protocol Exporter specification, "Endpoint URLs for OTLP/HTTP".
 ///
 /// # Errors
-/// What the URL has to be, to go on after its key. It may hold a password, so that nothing here
-/// repeats it.
+/// Says what is wrong with `base`, as the continuation of a sentence that begins with its key. The
+/// URL may hold a password, so the message does not repeat it.
 pub fn endpoint(base: &str) -> Result<Url, &'static str> {
     const EXPECTED: &str =
-        "is no URL of an OTLP collector by HTTP, such as http://otel-collector:4318";
+        "is not the URL of an OTLP collector over HTTP, such as http://otel-collector:4318";
     let mut url = Url::parse(base).map_err(|_| EXPECTED)?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(EXPECTED);

@@ -1,7 +1,7 @@
-//! [`Node`]: a YAML document as a tree that remembers its lines.
+//! [`Node`]: a YAML document as a tree with line numbers.
 //!
-//! Typed parsing stops at the first mistake and knows lines but not keys; this tree is what lets
-//! a refusal name every mistake by key and line.
+//! Typed parsing stops at the first mistake and knows lines but not keys. With this tree, a refusal
+//! can name every mistake by key and line.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,18 +9,18 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use super::error::Problem;
+use crate::error::Problem;
 
 /// A value and the line that it starts on.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Counted from 1; 0 where it is not known.
+    /// The line number, from 1; 0 if it is unknown.
     pub line: u64,
-    /// The value itself.
+    /// The value.
     pub value: Value,
 }
 
-/// What YAML can say.
+/// A YAML value.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// Nothing: `~`, `null` or no value at all.
@@ -35,31 +35,31 @@ pub enum Value {
     Text(String),
     /// A sequence.
     List(Vec<Node>),
-    /// A mapping, in its own order, repeated keys included.
+    /// A mapping in the order of the document, repeated keys included.
     Map(Vec<Entry>),
 }
 
 /// A key of a mapping and its value.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The key, as it is written.
+    /// The key as it is written.
     pub key: String,
-    /// The key's line.
+    /// The line number of the key, from 1.
     pub line: u64,
-    /// Its value.
+    /// The value of the key.
     pub node: Node,
 }
 
 impl Node {
-    /// Reads one YAML document; an empty one is [`Value::Null`].
+    /// Parses one YAML document; an empty one is [`Value::Null`].
     ///
     /// # Errors
-    /// What is no YAML, or more than one document, with its line.
+    /// Fails for malformed YAML and for more than one document, and names the line.
     pub fn parse(text: &str) -> Result<Node, Problem> {
         let options = serde_saphyr::options! {
-            // Repeated keys are found in the tree, with their paths.
+            // `duplicates` finds repeated keys with their paths.
             duplicate_keys: DuplicateKeyPolicy::PassThrough,
-            // `on` and `no` are words, as in YAML 1.2.
+            // `on` and `no` are text, as in YAML 1.2.
             strict_booleans: true,
             with_snippet: false,
         };
@@ -69,7 +69,7 @@ impl Node {
         })
     }
 
-    /// The line of every key that is written, by its path.
+    /// The line number of every key in the document, by the key's path.
     pub fn lines(&self) -> BTreeMap<String, u64> {
         let mut lines = BTreeMap::new();
         self.visit("", &mut |path, line, _| {
@@ -78,7 +78,7 @@ impl Node {
         lines
     }
 
-    /// Every key that is written twice in one mapping.
+    /// A problem for every key that repeats an earlier one of its mapping.
     pub fn duplicates(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.visit("", &mut |path, line, first| {
@@ -94,7 +94,7 @@ impl Node {
     }
 
     /// Calls `seen` with the path and line of each key and item and, for a repeated key, the
-    /// line of the first one.
+    /// line of its first occurrence.
     fn visit(&self, path: &str, seen: &mut dyn FnMut(&str, u64, Option<u64>)) {
         match &self.value {
             Value::Map(entries) => {
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_text_is_nothing() {
+    fn an_empty_document_is_null() {
         for text in ["", "\n\n", "# only a comment\n", "---\n", "~\n"] {
             let node = Node::parse(text).unwrap();
             assert!(matches!(node.value, Value::Null), "{text:?}: {node:?}");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_known_by_path() {
+    fn every_key_has_its_line_by_path() {
         let node = Node::parse("listen: a\nlimits:\n  queue: 1\nevents:\n- on: join\n  room: x\n")
             .unwrap();
         let lines = node.lines();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_yaml_1_1_took_for_booleans_are_text() {
+    fn the_booleans_of_yaml_1_1_are_text() {
         let node = Node::parse("on: off\nyes: no\n").unwrap();
         let Value::Map(entries) = node.value else { panic!("no mapping") };
         assert!(matches!(&entries[0], Entry { key, node: Node { value: Value::Text(v), .. }, .. }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_says_where() {
+    fn malformed_yaml_is_refused_with_its_line() {
         let problem = Node::parse("listen: [1\nb: {").unwrap_err();
         assert!(problem.text.contains("YAML"), "{problem:?}");
         assert!(problem.line.is_some());

@@ -1,6 +1,6 @@
-//! From a [`Node`] to a type, finding every mistake on the way.
+//! Reads a [`Node`] into a type and finds every mistake on the way.
 //!
-//! A key without a value counts as not written, so that a section may stand empty.
+//! A key without a value counts as absent, so that a section may be empty.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,14 +11,14 @@ use serde::de::{
     SeqAccess, Unexpected, Visitor,
 };
 
-use super::error::Problem;
-use super::tree::{Entry, Node, Value, item_path, key_path};
+use crate::error::Problem;
+use crate::tree::{Entry, Node, Value, item_path, key_path};
 
 /// Reads `node` as a `T`.
 ///
 /// # Errors
-/// Every mistake that can be told apart: after each one the reading begins again without the
-/// value that was wrong.
+/// Returns every independent mistake: after each one, `node` is read again without the value that
+/// was wrong.
 pub fn read<T: for<'de> Deserialize<'de>>(node: &Node) -> Result<T, Vec<Problem>> {
     let mut skip = BTreeSet::new();
     let mut problems: Vec<Problem> = Vec::new();
@@ -27,12 +27,14 @@ pub fn read<T: for<'de> Deserialize<'de>>(node: &Node) -> Result<T, Vec<Problem>
             Ok(value) if problems.is_empty() => return Ok(value),
             Ok(_) => return Err(problems),
             Err(mistake) => {
-                let below = format!("{}.", mistake.path);
-                let consequence = mistake.missing && skip.iter().any(|s| s.starts_with(&below));
+                let path = mistake.path.clone().unwrap_or_default();
+                let below = format!("{path}.");
+                let consequence = matches!(mistake.cause, Cause::MissingKey(_))
+                    && skip.iter().any(|s: &String| s.starts_with(&below));
                 if !consequence {
                     problems.push(mistake.problem());
                 }
-                if mistake.path.is_empty() || !skip.insert(mistake.path) {
+                if path.is_empty() || !skip.insert(path) {
                     return Err(problems);
                 }
             }
@@ -40,37 +42,70 @@ pub fn read<T: for<'de> Deserialize<'de>>(node: &Node) -> Result<T, Vec<Problem>
     }
 }
 
-/// A mistake; its path is filled in by the innermost place that knows it.
+/// A value or key that does not have the expected form.
 #[derive(Debug)]
 struct Mistake {
-    path: String,
-    located: bool,
-    missing: bool,
-    text: String,
+    /// The path of the value or key: empty at the root, `None` until the innermost deserializer
+    /// that knows it has filled it in.
+    path: Option<String>,
+    cause: Cause,
+}
+
+/// What is wrong at a [`Mistake`]'s path.
+#[derive(Debug)]
+enum Cause {
+    /// Anything that is said completely by this text.
+    Message(String),
+    /// The section lacks this key.
+    MissingKey(&'static str),
+    /// The key is not one of `known`, the keys of its section.
+    UnknownKey { known: &'static [&'static str], nearest: Option<&'static str> },
 }
 
 impl Mistake {
     fn at(mut self, path: &str) -> Self {
-        if !self.located {
-            path.clone_into(&mut self.path);
-            self.located = true;
-        }
+        self.path.get_or_insert_with(|| path.to_owned());
         self
     }
 
     fn problem(&self) -> Problem {
-        if self.path.is_empty() {
-            return Problem { key: None, line: None, text: self.text.clone() };
+        match self.path.as_deref().unwrap_or_default() {
+            "" => Problem { key: None, line: None, text: self.cause.to_string() },
+            path => {
+                let text = match example(path) {
+                    Some(example) => format!("`{path}` expected {example}"),
+                    None => format!("`{path}` {}", self.cause),
+                };
+                Problem::new(path, text)
+            }
         }
-        let text = match example(&self.path) {
-            Some(example) => format!("`{}` expected {example}", self.path),
-            None => format!("`{}` {}", self.path, self.text),
-        };
-        Problem::new(self.path.clone(), text)
     }
 }
 
-/// What a key of a foreign type expects, whose own message does not say.
+impl Cause {
+    /// Completes the cause with the path of the section that the key is in.
+    fn in_section(self, section: &str) -> Self {
+        let Cause::UnknownKey { known, nearest } = self else { return self };
+        let hint = match nearest {
+            Some(near) => format!("did you mean `{}`?", key_path(section, near)),
+            None if section.is_empty() => format!("known here: {}", listed(known)),
+            None => format!("known under `{section}`: {}", listed(known)),
+        };
+        Cause::Message(format!("is not a known key; {hint}"))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Cause::Message(text) => f.write_str(text),
+            Cause::MissingKey(key) => write!(f, "needs the key `{key}`"),
+            Cause::UnknownKey { .. } => f.write_str("is not a known key"),
+        }
+    }
+}
+
+/// What a key expects whose type's own message does not say so.
 fn example(path: &str) -> Option<&'static str> {
     match path.split('[').next()? {
         "listen" | "internal" => Some("an address with a port, such as 127.0.0.1:3000"),
@@ -83,7 +118,7 @@ fn example(path: &str) -> Option<&'static str> {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.text)
+        self.cause.fmt(f)
     }
 }
 
@@ -91,13 +126,13 @@ impl std::error::Error for Mistake {}
 
 impl Error for Mistake {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Mistake { path: String::new(), located: false, missing: false, text: text.to_string() }
+        Mistake { path: None, cause: Cause::Message(text.to_string()) }
     }
 
     fn invalid_type(found: Unexpected, expected: &dyn Expected) -> Self {
         let wanted = wanted(expected);
         let found = match found {
-            // What stands in the wrong place may be a secret, such as a URL of Redis.
+            // A misplaced value may be a secret, such as the URL of Redis.
             Unexpected::Str(_) if wanted.starts_with("a section") || wanted == "a list" => {
                 "text".to_owned()
             }
@@ -116,8 +151,7 @@ impl Error for Mistake {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let text = format!("needs the key `{field}`");
-        Mistake { path: String::new(), located: false, missing: true, text }
+        Mistake { path: None, cause: Cause::MissingKey(field) }
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
@@ -125,15 +159,12 @@ impl Error for Mistake {
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        // The place of the key completes this, which knows the section: see `KeyAt`.
-        Self::custom(match nearest(field, known) {
-            Some(near) => near.to_owned(),
-            None => format!("\0{}", listed(known)),
-        })
+        let nearest = nearest(field, known);
+        Mistake { path: None, cause: Cause::UnknownKey { known, nearest } }
     }
 }
 
-/// serde's names of types, in the words of the configuration.
+/// What serde expects, in the words of the configuration.
 fn wanted(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
@@ -171,7 +202,8 @@ fn listed(known: &[&str]) -> String {
     }
 }
 
-/// The known key that was probably meant: the same letters in another case, or few edits away.
+/// The known key that was probably meant: one that differs only in case, `_` or `-`, or by a few
+/// edits.
 pub fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |s: &str| s.to_lowercase().replace(['_', '-'], "");
     let field = plain(field);
@@ -183,7 +215,7 @@ pub fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, k)| k)
 }
 
-/// A node and where it is.
+/// A node at its path.
 struct At<'n> {
     node: &'n Node,
     path: String,
@@ -233,11 +265,11 @@ impl<'de> Deserializer<'de> for At<'_> {
         visitor: V,
     ) -> Result<V::Value, Mistake> {
         match &self.node.value {
-            // An empty document, or an item of a list without anything in it.
+            // An empty document, or an empty item of a list.
             Value::Null => visitor
                 .visit_map(Entries { entries: &[], next: 0, path: &self.path, skip: self.skip })
                 .map_err(|mistake| mistake.at(&self.path)),
-            // A list would be taken for the fields in order.
+            // serde would take a list for the fields in order.
             Value::List(_) => Err(Mistake::invalid_type(Unexpected::Seq, &visitor).at(&self.path)),
             _ => self.visit(visitor),
         }
@@ -307,7 +339,7 @@ struct Entries<'n> {
 }
 
 impl Entries<'_> {
-    /// Whether the entry counts: written with a value, not wrong, not a repetition.
+    /// Whether the entry counts: it has a value, is not skipped, and repeats no earlier key.
     fn counts(&self, index: usize) -> bool {
         let entry = &self.entries[index];
         !matches!(entry.node.value, Value::Null)
@@ -340,7 +372,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     }
 }
 
-/// A key; what serde refuses here is an unknown one.
+/// A key of a section. serde refuses it if it is unknown.
 struct KeyAt<'n> {
     key: &'n str,
     parent: &'n str,
@@ -352,19 +384,8 @@ impl<'de> Deserializer<'de> for KeyAt<'_> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         let key = StrDeserializer::<Mistake>::new(self.key);
         de::Deserializer::deserialize_any(key, visitor).map_err(|mistake| {
-            let text = match mistake.text.strip_prefix('\0') {
-                None => format!(
-                    "is not a known key; did you mean `{}`?",
-                    key_path(self.parent, &mistake.text)
-                ),
-                Some(known) if self.parent.is_empty() => {
-                    format!("is not a known key; known here: {known}")
-                }
-                Some(known) => {
-                    format!("is not a known key; known under `{}`: {known}", self.parent)
-                }
-            };
-            Mistake { text, ..mistake }.at(&key_path(self.parent, self.key))
+            let cause = mistake.cause.in_section(self.parent);
+            Mistake { cause, ..mistake }.at(&key_path(self.parent, self.key))
         })
     }
 

@@ -1,4 +1,4 @@
-//! Sizes, times and rates as the configuration writes them.
+//! Sizes, times and rates, as they are written in the configuration.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A number of bytes: `1MiB`, `64KiB`, `1000` (bytes).
+/// A number of bytes, written as `1MiB`, `64KiB` or `1000`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
-/// A length of time: `25s`, `500ms`, `2m`, `1h`.
+/// A length of time, written as `25s`, `500ms`, `2m` or `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
-/// Occurrences a second: `500/s`.
+/// A number of occurrences per second, written as `500/s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(pub u32);
 
@@ -24,10 +24,10 @@ impl Size {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
-    /// Reads `1MiB`, `64KiB`, `2GiB`, `10MB`, `5KB` or a bare number of bytes.
+    /// Parses `1MiB`, `64KiB`, `2GiB`, `10MB`, `5KB` or a bare number of bytes.
     ///
     /// # Errors
-    /// A sentence that says what was expected.
+    /// Says in a sentence what is expected.
     pub fn parse(text: &str) -> Result<Size, String> {
         let text = text.trim();
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -52,10 +52,10 @@ impl Size {
 }
 
 impl Period {
-    /// Reads `25s`, `500ms`, `2m`, `1h` and sums of them (`1m 30s`).
+    /// Parses `25s`, `500ms`, `2m`, `1h` and sums of them, such as `1m 30s`.
     ///
     /// # Errors
-    /// A sentence that says what was expected.
+    /// Says in a sentence what is expected.
     pub fn parse(text: &str) -> Result<Period, String> {
         humantime::parse_duration(text)
             .map(Period)
@@ -64,10 +64,10 @@ impl Period {
 }
 
 impl Rate {
-    /// Reads `500/s`.
+    /// Parses `500/s`.
     ///
     /// # Errors
-    /// A sentence that says what was expected.
+    /// Says in a sentence what is expected.
     pub fn parse(text: &str) -> Result<Rate, String> {
         text.trim()
             .strip_suffix("/s")
@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// Reads text with `parse`; `expected` is what a value of another type is answered with.
+/// Reads text with `parse`; a value of another type is refused with `expected`.
 struct TextVisitor<T> {
     expected: &'static str,
     parse: fn(&str) -> Result<T, String>,
@@ -209,7 +209,7 @@ impl JsonSchema for Rate {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Occurrences a second, such as 500/s.",
+            "description": "Occurrences per second, such as 500/s.",
             "type": "string",
             "pattern": "^[0-9]+ */ *s$",
         })

@@ -1,7 +1,9 @@
-//! What was built, brought into the cluster by server-side apply.
+//! Applies the built objects to the cluster with server-side apply.
 //!
-//! Needs the cluster. An object that is as it should be is left alone, so that a quiet resource
-//! costs nothing.
+//! Needs the cluster. An object that already matches is not written, so an unchanged resource costs
+//! no requests.
+
+mod diff;
 
 use std::sync::Arc;
 
@@ -9,49 +11,50 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParam
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
+use self::diff::{matches_desired, removal_patch};
 use super::names;
-use super::observe::Owned;
+use super::observe::OwnedObjects;
 
-/// Why an object could not be brought into the cluster.
+/// Why an object could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// It is there already, and nobody said that it is ours.
+    /// An object of this name exists and is not owned by the resource.
     #[error(
         "{kind} {name} exists and is not this resource's; delete it, or choose another name for \
          the Rookery"
     )]
     Foreign {
-        /// Its kind.
+        /// Kind of the object.
         kind: String,
-        /// Its name.
+        /// Name of the object.
         name: String,
     },
-    /// The cluster does not take it.
+    /// The cluster rejected the object.
     #[error("the cluster refuses {kind} {name}: {message}")]
     Refused {
-        /// Its kind.
+        /// Kind of the object.
         kind: String,
-        /// Its name.
+        /// Name of the object.
         name: String,
-        /// What the cluster says.
+        /// The message of the API server.
         message: String,
     },
-    /// The cluster does not answer.
+    /// The request failed or the API server returned a server error.
     #[error("the cluster does not answer: {0}")]
     Cluster(#[from] kube::Error),
 }
 
-/// What became of it.
+/// The result of [`apply`].
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// Every object as the cluster has it now.
+    /// Every desired object as it is in the cluster now.
     pub objects: Vec<Arc<DynamicObject>>,
-    /// What was created, changed or deleted: `Deployment chat`.
+    /// What was created, changed or deleted, such as `Deployment chat`.
     pub changed: Vec<String>,
 }
 
 impl Applied {
-    /// The object of this kind.
+    /// The first object of this kind.
     pub fn get(&self, kind: &str) -> Option<&DynamicObject> {
         let of_kind = |object: &&Arc<DynamicObject>| {
             object.types.as_ref().is_some_and(|types| types.kind == kind)
@@ -60,14 +63,14 @@ impl Applied {
     }
 }
 
-/// Applies `desired`, and deletes what the resource `uid` owns besides. A Deployment gets
-/// `replicas` when it is created, and never again.
+/// Applies `desired`, and deletes other objects that the resource `uid` owns. `replicas` is given
+/// to a Deployment only when it is created.
 ///
 /// # Errors
-/// See [`ApplyError`]; what came before the failure stays applied.
+/// See [`ApplyError`]. Objects applied before the failure stay applied.
 pub async fn apply(
     client: &Client,
-    owned: &Owned,
+    owned: &OwnedObjects,
     desired: &[DynamicObject],
     uid: &str,
     replicas: i32,
@@ -77,29 +80,33 @@ pub async fn apply(
         let target = Target::of(client, object);
         let before = owned.get(&target.kind, &target.namespace, &target.name);
         if let Some(before) = &before
-            && is_anothers(before, uid)
+            && is_owned_by_another(before, uid)
         {
             return Err(target.foreign());
         }
         let after = match before {
-            Some(before) if is_as_desired(object, &before) => before,
+            Some(before) if matches_desired(object, &before) => before,
             before => {
                 if before.is_none() {
-                    target.refuse_a_stranger(uid).await?;
+                    target.ensure_not_foreign(uid).await?;
                 }
                 let mut after = target.apply(names::MANAGER, &json!(object)).await?;
-                if let Some(rest) = what_was_added(&object.data, &after.data) {
+                if let Some(rest) = removal_patch(&object.data, &after.data) {
                     after = target.merge(&rest).await?;
                 }
                 let after = Arc::new(after);
                 if before.is_none_or(|b| b.resource_version() != after.resource_version()) {
-                    applied.changed.push(target.title());
+                    applied.changed.push(target.label());
                 }
                 after
             }
         };
-        let after = match target.kind == "Deployment" && wants_first_replicas(&after) {
-            true => Arc::new(target.apply(names::REPLICAS_MANAGER, &target.first(replicas)).await?),
+        let after = match target.kind == "Deployment" && needs_initial_replicas(&after) {
+            true => Arc::new(
+                target
+                    .apply(names::REPLICAS_MANAGER, &target.initial_replicas_patch(replicas))
+                    .await?,
+            ),
             false => after,
         };
         applied.objects.push(after);
@@ -108,10 +115,11 @@ pub async fn apply(
     Ok(applied)
 }
 
-/// Deletes what is owned and not desired, such as the Ingress of a resource that has none now.
+/// Deletes owned objects that are no longer desired, such as the Ingress after `spec.ingress` was
+/// removed.
 async fn prune(
     client: &Client,
-    owned: &Owned,
+    owned: &OwnedObjects,
     desired: &[DynamicObject],
     uid: &str,
     applied: &mut Applied,
@@ -144,71 +152,18 @@ async fn prune(
     Ok(())
 }
 
-/// Field manager of what was put right by a patch: see [`what_was_added`].
-const LISTS_MANAGER: &str = "rookery-operator-lists";
+/// Field manager of the patches of [`removal_patch`].
+const CLEANUP_MANAGER: &str = "rookery-operator-lists";
 
-/// A merge patch of the lists in which somebody has added an item, and of the files that somebody
-/// has added to a ConfigMap: server-side apply leaves others' items where they are (Kubernetes
-/// documentation, "Server-Side Apply", section "Merge strategy"), so a port or a container that
-/// was put in by hand would stay.
-fn what_was_added(desired: &Value, there: &Value) -> Option<Value> {
-    let (Value::Object(desired), Value::Object(there)) = (desired, there) else { return None };
-    let stray = STRAY.iter().filter(|key| is_set(there.get(**key)) && !desired.contains_key(**key));
-    let mut parts: serde_json::Map<String, Value> =
-        stray.map(|key| ((*key).to_owned(), Value::Null)).collect();
-    let changed = desired.iter().filter_map(|(key, value)| {
-        let found = there.get(key)?;
-        let patch = match (value, found) {
-            (Value::Array(_), _) => has_other_length(value, found).then(|| value.clone()),
-            (Value::Object(files), Value::Object(found)) if key == FILES => {
-                let more = found.keys().filter(|name| !files.contains_key(*name));
-                let gone: serde_json::Map<_, _> =
-                    more.map(|name| (name.clone(), Value::Null)).collect();
-                (!gone.is_empty()).then_some(Value::Object(gone))
-            }
-            _ => what_was_added(value, found),
-        };
-        Some((key.clone(), patch?))
-    });
-    parts.extend(changed);
-    (!parts.is_empty()).then_some(Value::Object(parts))
-}
-
-/// Fields that are never asked for, and change what runs or who gets in where somebody sets them:
-/// of a Deployment, of a pod, of a Service.
-const STRAY: [&str; 6] =
-    ["paused", "hostNetwork", "hostPID", "hostIPC", "externalIPs", "loadBalancerIP"];
-
-/// Whether a field says more than its default.
-fn is_set(found: Option<&Value>) -> bool {
-    found.is_some_and(|found| !is_nothing(found) && *found != Value::Bool(false))
-}
-
-/// What a ConfigMap holds.
-const FILES: &str = "data";
-
-/// Whether a list, or one inside it, has another number of items.
-fn has_other_length(desired: &Value, there: &Value) -> bool {
-    match (desired, there) {
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() != b.len() || a.iter().zip(b).any(|(a, b)| has_other_length(a, b))
-        }
-        (Value::Object(a), Value::Object(b)) => {
-            a.iter().any(|(key, a)| b.get(key).is_some_and(|b| has_other_length(a, b)))
-        }
-        _ => false,
-    }
-}
-
-/// Whether an object that carries our label is of another resource than `uid`: `chat` has a Service
-/// `chat-internal`, and so has a resource of that name. One whose owner somebody has taken away is
-/// taken for this resource's.
-fn is_anothers(there: &DynamicObject, uid: &str) -> bool {
+/// Whether the object belongs to a resource other than `uid`: `chat` has a Service `chat-internal`,
+/// and so does a resource of that name. An object that lost its owner references is treated as
+/// ours.
+fn is_owned_by_another(there: &DynamicObject, uid: &str) -> bool {
     let owners = there.owner_references();
     !owners.is_empty() && !owners.iter().any(|owner| owner.uid == uid)
 }
 
-/// Where one object goes.
+/// An object's API and identity.
 struct Target {
     api: Api<DynamicObject>,
     kind: String,
@@ -219,10 +174,10 @@ struct Target {
 
 impl Target {
     fn of(client: &Client, object: &DynamicObject) -> Self {
-        let types = object.types.clone().expect("what is built says its kind");
-        let namespace = object.namespace().expect("what is built is in a namespace");
+        let types = object.types.clone().expect("built objects have a kind");
+        let namespace = object.namespace().expect("built objects have a namespace");
         let gvk = kube::core::GroupVersionKind::try_from(&types)
-            .expect("what is built has a valid apiVersion");
+            .expect("built objects have a valid apiVersion");
         let resource = ApiResource::from_gvk(&gvk);
         Target {
             api: Api::namespaced_with(client.clone(), &namespace, &resource),
@@ -233,12 +188,12 @@ impl Target {
         }
     }
 
-    fn title(&self) -> String {
+    fn label(&self) -> String {
         format!("{} {}", self.kind, self.name)
     }
 
-    /// Nothing is taken from somebody else: an object of the name, if there is one, must be ours.
-    async fn refuse_a_stranger(&self, uid: &str) -> Result<(), ApplyError> {
+    /// Fails if an object of this name exists without an owner reference to `uid`.
+    async fn ensure_not_foreign(&self, uid: &str) -> Result<(), ApplyError> {
         let Some(found) = self.api.get_metadata_opt(&self.name).await? else { return Ok(()) };
         match found.owner_references().iter().any(|owner| owner.uid == uid) {
             true => Ok(()),
@@ -252,16 +207,18 @@ impl Target {
 
     async fn apply(&self, manager: &str, object: &Value) -> Result<DynamicObject, ApplyError> {
         let params = PatchParams::apply(manager).force();
-        self.judge(self.api.patch(&self.name, &params, &Patch::Apply(object)).await)
+        self.classify(self.api.patch(&self.name, &params, &Patch::Apply(object)).await)
     }
 
     async fn merge(&self, part: &Value) -> Result<DynamicObject, ApplyError> {
-        let params =
-            PatchParams { field_manager: Some(LISTS_MANAGER.to_owned()), ..PatchParams::default() };
-        self.judge(self.api.patch(&self.name, &params, &Patch::Merge(part)).await)
+        let params = PatchParams {
+            field_manager: Some(CLEANUP_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.classify(self.api.patch(&self.name, &params, &Patch::Merge(part)).await)
     }
 
-    fn judge(&self, answer: kube::Result<DynamicObject>) -> Result<DynamicObject, ApplyError> {
+    fn classify(&self, answer: kube::Result<DynamicObject>) -> Result<DynamicObject, ApplyError> {
         match answer {
             Ok(applied) => Ok(applied),
             Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
@@ -275,8 +232,8 @@ impl Target {
         }
     }
 
-    /// The part of a Deployment that is applied once.
-    fn first(&self, replicas: i32) -> Value {
+    /// The part of a Deployment that is applied once, when it is created.
+    fn initial_replicas_patch(&self, replicas: i32) -> Value {
         json!({
             "apiVersion": self.api_version,
             "kind": self.kind,
@@ -290,54 +247,12 @@ impl Target {
     }
 }
 
-/// Whether a Deployment was just created: it says nowhere that it got its first replicas, and
-/// has the one that Kubernetes gives where none are written. One that was scaled is left alone,
-/// whatever became of the annotation.
-fn wants_first_replicas(deployment: &DynamicObject) -> bool {
+/// Whether a Deployment was just created: it has no annotation [`names::INITIAL_REPLICAS`] and the
+/// one replica that Kubernetes defaults to. A Deployment that was scaled is left alone even if it
+/// lost the annotation.
+fn needs_initial_replicas(deployment: &DynamicObject) -> bool {
     !deployment.annotations().contains_key(names::INITIAL_REPLICAS)
         && deployment.data.pointer("/spec/replicas") == Some(&json!(1))
-}
-
-/// Whether `there` was applied from `desired`, and nobody has changed it since.
-fn is_as_desired(desired: &DynamicObject, there: &DynamicObject) -> bool {
-    let (wanted, found) = (json!(desired.metadata), json!(there.metadata));
-    there.metadata.deletion_timestamp.is_none()
-        && ["labels", "annotations", "ownerReferences"]
-            .iter()
-            .all(|part| is_part(&wanted[part], &found[part]))
-        && is_part(&desired.data, &there.data)
-        && what_was_added(&desired.data, &there.data).is_none()
-}
-
-/// Whether all that `part` says is in `whole` too, which may say more (what the cluster adds).
-fn is_part(part: &Value, whole: &Value) -> bool {
-    match (part, whole) {
-        (Value::Null, _) => true,
-        (Value::Object(part), Value::Object(whole)) => part.iter().all(|(key, value)| {
-            whole.get(key).map_or(is_nothing(value), |found| {
-                is_part(value, found) && (!is_whole(key) || is_part(found, value))
-            })
-        }),
-        (Value::Array(part), Value::Array(whole)) => {
-            part.len() == whole.len() && part.iter().zip(whole).all(|(a, b)| is_part(a, b))
-        }
-        (part, whole) => part == whole,
-    }
-}
-
-/// Whether a map of this name is one whole: a label that was added to a selector is a difference.
-fn is_whole(key: &str) -> bool {
-    key.ends_with("elector") || key == "matchLabels" || key == FILES
-}
-
-/// Whether the cluster leaves such a value out.
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.values().all(is_nothing),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

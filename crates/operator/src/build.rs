@@ -1,10 +1,11 @@
-//! The objects of a `Rookery`. Pure: the same resource gives the same objects, byte for byte.
+//! Builds the objects of a `Rookery`. Pure: the same resource gives the same bytes.
 
 mod autoscaler;
 mod config_map;
 mod deployment;
 mod disruption_budget;
 mod ingress;
+mod metadata;
 mod monitoring;
 mod network_policy;
 mod pod_template;
@@ -12,22 +13,18 @@ mod rules;
 mod service_account;
 mod services;
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::core::{ApiResource, DynamicObject};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::names;
 use super::validate::Validated;
 
-/// What the cluster has besides Kubernetes's own kinds.
+/// Optional kinds that the cluster has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether `ServiceMonitor` of `monitoring.coreos.com/v1` is known.
@@ -36,8 +33,8 @@ pub struct Capabilities {
     pub prometheus_rule: bool,
 }
 
-/// Everything that the resource asks for and the cluster can have, in the order in which it is
-/// to be applied. The Deployment has no `replicas`: see [`names::REPLICAS_MANAGER`].
+/// The objects that the resource needs and the cluster supports, in the order in which they are
+/// applied. The Deployment has no `replicas`: see [`names::REPLICAS_MANAGER`].
 pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
     let mut objects = vec![
         object(service_account::build(v)),
@@ -62,8 +59,8 @@ pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
     objects
 }
 
-/// Every kind that [`build`] may make: what is watched, and pruned where it is no longer asked
-/// for. The last two are there only where their definitions are.
+/// Every kind that [`build`] may create. These are watched, and pruned once they are no longer
+/// desired. The last two exist only where the Prometheus operator is installed.
 pub fn kinds() -> Vec<ApiResource> {
     vec![
         ApiResource::erase::<ServiceAccount>(&()),
@@ -79,41 +76,15 @@ pub fn kinds() -> Vec<ApiResource> {
     ]
 }
 
-/// The object as it is applied, with the hash of itself.
+/// The object to apply, annotated with the hash of its content.
 fn object(built: impl Serialize) -> DynamicObject {
-    let value = serde_json::to_value(built).expect("what is built is plain data");
-    let hash = hash(&value.to_string());
+    let value = serde_json::to_value(built).expect("built objects are plain data");
+    let hash = metadata::hash(&value.to_string());
     let mut object: DynamicObject =
-        serde_json::from_value(value).expect("what is built has a kind and metadata");
+        serde_json::from_value(value).expect("built objects have a kind and metadata");
     let annotations = object.metadata.annotations.get_or_insert_default();
     annotations.insert(names::APPLIED.to_owned(), hash);
     object
-}
-
-/// 32 hexadecimal digits, the same for the same text.
-fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Metadata of an object that is named as the resource.
-fn metadata(v: &Validated) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(v.name.clone()),
-        namespace: v.namespace.clone(),
-        labels: Some(v.labels()),
-        owner_references: v.owner.clone().map(|owner| vec![owner]),
-        ..ObjectMeta::default()
-    }
-}
-
-/// A map, or nothing where it is empty.
-fn filled(map: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
-    Some(map).filter(|map| !map.is_empty())
-}
-
-/// Selects the servers' pods.
-fn pods(v: &Validated) -> LabelSelector {
-    LabelSelector { match_labels: Some(v.selector()), ..LabelSelector::default() }
 }
 
 #[cfg(test)]

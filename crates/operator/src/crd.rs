@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 pub use spec::*;
 pub use status::*;
 
-/// What a `Rookery` asks for.
+/// The desired state of a Socket.IO service.
 #[allow(clippy::duplicated_attributes, reason = "a column has the attributes of a column")]
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
@@ -29,7 +29,7 @@ pub use status::*;
     namespaced,
     status = "RookeryStatus",
     derive = "PartialEq",
-    doc = "A Socket.IO service: servers, their sticky ingress, their autoscaler, and what else they need.",
+    doc = "A Socket.IO service: its servers, their sticky ingress, their autoscaler and supporting objects.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready"),
     printcolumn(name = "Connections", type_ = "integer", json_path = ".status.connections"),
     printcolumn(
@@ -46,44 +46,44 @@ pub use status::*;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RookerySpec {
-    /// The servers' image. Absent: the operator's own.
+    /// Container image of the servers. Default: the operator's own image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// How many servers there may be. Absent: 2 to 10 with Redis, 1 without.
+    /// Minimum and maximum number of servers. Default: 2 to 10 with Redis, 1 without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
-    /// When there are more of them, and who counts.
+    /// Autoscaling by connections.
     #[serde(default)]
     pub autoscaling: Autoscaling,
-    /// How clients get in. Absent: no Ingress is made.
+    /// Ingress for clients. Without it, no Ingress is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Ingress>,
-    /// The Redis between the servers. Absent: one server, in memory.
+    /// Redis that connects the servers. Without it, a single server keeps its rooms in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisSource>,
-    /// Secrets that the servers mount: what the files that `config` names are in.
+    /// Secrets mounted into the servers, for the files that `config` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretMount>,
-    /// The servers' configuration: the keys of `rookery serve --config`.
+    /// Configuration of the servers: the keys of `rookery serve --config`.
     #[serde(default, skip_serializing_if = "ConfigTree::is_empty")]
     pub config: ConfigTree,
-    /// How sessions are closed when a server is told to stop. Beats `config.drain`.
+    /// How a terminating server closes its sessions. Overrides `config.drain`.
     #[serde(default)]
     pub drain: DrainSpec,
-    /// The servers' requests and limits. Absent: requests of 100m CPU and 128Mi memory.
+    /// Resource requests and limits of the servers. Default: requests of 100m CPU and 128Mi memory.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "resources::deserialize"
     )]
     pub resources: Option<k8s_openapi::api::core::v1::ResourceRequirements>,
-    /// What else the servers' pods have.
+    /// Additional settings of the server pods.
     #[serde(default)]
     pub pod_template: PodTemplate,
-    /// Prometheus objects, where the Prometheus operator's definitions exist.
+    /// Objects for the Prometheus operator, created if its definitions exist.
     #[serde(default)]
     pub monitoring: Monitoring,
-    /// Who may reach the servers, and whom they may reach.
+    /// NetworkPolicy of the servers.
     #[serde(default)]
     pub network_policy: NetworkPolicySpec,
 }
@@ -100,7 +100,7 @@ const ONE_REDIS_URL: &str = "!has(self.redis) || !has(self.config) || !has(self.
 const ONE_REDIS_URL_SAYS: &str =
     "the URL of Redis is in redis and in config.redis.url: leave one out";
 
-/// Spelt out, as the cluster's estimate of a rule's cost takes what `orValue` gives for endless.
+/// Written out, because the API server estimates the cost of `orValue` as unbounded.
 const WIRE_STAYS: &str = "\
     (has(self.config) && has(self.config.redis) && has(self.config.redis.wire) ? \
     self.config.redis.wire : 'classic') == \
@@ -113,7 +113,7 @@ const WIRE_STAYS: &str = "\
 const WIRE_STAYS_SAYS: &str = "config.redis.wire and config.redis.prefix cannot change: servers of \
     the old and of the new one would not hear each other; create a second Rookery and move over";
 
-/// The definition as a cluster takes it: a structural schema with the rules above.
+/// The CustomResourceDefinition, with a structural schema and the validation rules above.
 pub fn definition() -> CustomResourceDefinition {
     let mut definition = Rookery::crd();
     for version in &mut definition.spec.versions {
@@ -124,14 +124,14 @@ pub fn definition() -> CustomResourceDefinition {
     definition
 }
 
-/// A configuration as it was written: only the keys that the user chose, so that a newer
-/// server's defaults hold for the others. Its schema is that of [`rookery_config::Config`].
+/// A server configuration as the user wrote it: only the keys that are set, so that a newer
+/// server's defaults apply to the others. Its schema is that of [`rookery_config::Config`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConfigTree(pub Map<String, Value>);
 
 impl ConfigTree {
-    /// Whether nothing was written.
+    /// Whether no key is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

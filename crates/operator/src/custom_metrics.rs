@@ -1,22 +1,24 @@
-//! Serves `custom.metrics.k8s.io` from the pods' own connection counts, so that autoscalers
-//! follow connections in a cluster that has no other metrics server.
+//! Serves `custom.metrics.k8s.io` from the connection counts of the pods, so that autoscalers
+//! follow connections in a cluster without another custom metrics server.
 
 mod api_service;
 mod authorize;
 mod certificates;
-mod documents;
 mod front_proxy;
+mod installation;
 mod listener;
-mod moving;
-mod presence;
+mod object_names;
+mod responses;
 mod routes;
 mod selector;
+mod serving;
+mod terminating;
 mod tls;
+mod uninstall;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Api, Client};
+use kube::Client;
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -24,65 +26,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::authorize::Authorizer;
-use self::certificates::Issued;
+use self::certificates::ServingCertificate;
 use self::front_proxy::FrontProxy;
+pub use self::object_names::ObjectNames;
+pub use self::serving::Serving;
 use self::tls::Tls;
 use super::pods::Pods;
 
-/// What the operator's own objects are called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
-    /// The operator's namespace.
-    pub namespace: String,
-    /// The Service in front of the API, whose port is 443.
-    pub service: String,
-    /// The Deployment that owns the Secret.
-    pub deployment: String,
-    /// The ClusterRole that owns the APIService.
-    pub cluster_role: String,
-}
-
-impl Names {
-    /// What the API server calls the Service by.
-    fn dns_names(&self) -> Vec<String> {
-        vec![format!("{}.{}.svc", self.service, self.namespace)]
-    }
-
-    async fn deployment(&self, client: &Client) -> kube::Result<Option<Deployment>> {
-        let api: Api<Deployment> = Api::namespaced(client.clone(), &self.namespace);
-        api.get_opt(&self.deployment).await
-    }
-}
-
-/// Who serves the cluster's custom metrics, as the leader sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Serving {
-    /// This operator.
-    Ours,
-    /// This operator, but the API server does not get through to it.
-    Unreachable {
-        /// What the API server says.
-        message: String,
-    },
-    /// Somebody else, who is left alone.
-    Foreign {
-        /// The other's service, `namespace/name`.
-        service: String,
-    },
-    /// Nobody: this replica does not lead, has not looked yet, or is being taken down.
-    Off {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// The API, its certificates and its APIService. Cloning is shallow.
+/// The custom metrics API, its certificates and its APIService. Cloning is shallow.
 #[derive(Clone)]
 pub struct CustomMetrics {
     client: Client,
-    names: Arc<Names>,
+    names: Arc<ObjectNames>,
     routes: Arc<routes::Api>,
-    issued: watch::Sender<Option<Arc<Issued>>>,
+    certificate: watch::Sender<Option<Arc<ServingCertificate>>>,
     front_proxy: watch::Sender<Option<Arc<FrontProxy>>>,
     tls: watch::Sender<Option<Tls>>,
     serving: watch::Sender<Serving>,
@@ -90,20 +47,20 @@ pub struct CustomMetrics {
 }
 
 impl CustomMetrics {
-    /// One that does nothing yet.
+    /// Creates the API; [`start`](Self::start) serves it.
     ///
     /// # Errors
-    /// When `registry` has a metric of the same name already.
+    /// If `registry` already has a metric of the same name.
     pub fn new(
         client: Client,
         pods: Pods,
         registry: &Registry,
-        names: Names,
+        names: ObjectNames,
     ) -> prometheus::Result<Self> {
         let requests = IntCounterVec::new(
             Opts::new(
                 "rookery_operator_metrics_api_requests_total",
-                "Requests of the custom metrics API, by the answer's code",
+                "Requests to the custom metrics API, by response code.",
             ),
             &["code"],
         )?;
@@ -115,12 +72,12 @@ impl CustomMetrics {
             front_proxy: front_proxy.subscribe(),
             requests,
         };
-        let reason = "this replica does not lead".to_owned();
+        let reason = "this replica is not the leader".to_owned();
         Ok(CustomMetrics {
             client,
             names: Arc::new(names),
             routes: Arc::new(routes),
-            issued: watch::Sender::new(None),
+            certificate: watch::Sender::new(None),
             front_proxy,
             tls: watch::Sender::new(None),
             serving: watch::Sender::new(Serving::Off { reason }),
@@ -128,55 +85,56 @@ impl CustomMetrics {
         })
     }
 
-    /// Serves the API on `listener` until 2 s after `stop`, on every replica: keeps the certificates,
-    /// follows how the API server presents itself, and watches whether the operator's namespace
-    /// is being deleted.
+    /// Serves the API on `listener` until 2 s after `stop` is cancelled. Runs on every replica:
+    /// maintains the certificates, follows the API server's front proxy configuration, and watches
+    /// for the deletion of the operator's namespace.
     pub fn start(&self, listener: TcpListener, tracker: &TaskTracker, stop: &CancellationToken) {
         let client = || self.client.clone();
         let stop = || stop.clone();
         let names = || self.names.clone();
-        tracker.spawn(certificates::keep(client(), names(), self.issued.clone(), stop()));
-        tracker.spawn(front_proxy::keep(client(), self.front_proxy.clone(), stop()));
-        let (issued, front_proxy) = (self.issued.subscribe(), self.front_proxy.subscribe());
-        tracker.spawn(tls::keep(issued, front_proxy, self.tls.clone(), stop()));
-        tracker.spawn(presence::keep(client(), names(), self.leaving.clone(), stop()));
+        tracker.spawn(certificates::run(client(), names(), self.certificate.clone(), stop()));
+        tracker.spawn(front_proxy::run(client(), self.front_proxy.clone(), stop()));
+        let (certificate, front_proxy) =
+            (self.certificate.subscribe(), self.front_proxy.subscribe());
+        tracker.spawn(tls::run(certificate, front_proxy, self.tls.clone(), stop()));
+        tracker.spawn(uninstall::run(client(), names(), self.leaving.clone(), stop()));
         let router = routes::router(self.routes.clone());
         let tls = self.tls.subscribe();
-        tracker.spawn(listener::serve(listener, router, tls, stop(), listener::LINGER));
+        tracker.spawn(listener::serve(listener, router, tls, stop(), listener::SHUTDOWN_DELAY));
     }
 
-    /// Keeps the APIService until `stop`, by the leader only. Afterwards
+    /// Maintains the APIService until `stop` is cancelled. Run it on the leader only. Afterwards
     /// [`serving`](Self::serving) is [`Serving::Off`].
-    pub async fn keep(&self, stop: CancellationToken) {
-        let keep = api_service::keep(
+    pub async fn run(&self, stop: CancellationToken) {
+        let run = api_service::run(
             self.client.clone(),
             self.names.clone(),
-            self.issued.subscribe(),
+            self.certificate.subscribe(),
             self.serving.clone(),
             stop,
         );
-        let reason = match self.leaving.run_until_cancelled(keep).await {
-            Some(()) => "this replica does not lead",
+        let reason = match self.leaving.run_until_cancelled(run).await {
+            Some(()) => "this replica is not the leader",
             None => "the operator's namespace is being deleted",
         };
         self.serving.send_replace(Serving::Off { reason: reason.to_owned() });
     }
 
-    /// Who serves, and every change of it.
+    /// The server behind custom.metrics.k8s.io, with its changes.
     pub fn serving(&self) -> watch::Receiver<Serving> {
         self.serving.subscribe()
     }
 
-    /// Whether requests can be answered: there is a certificate, and it is known how the API
-    /// server presents itself.
+    /// Whether requests can be served: there is a certificate, and the front proxy configuration is
+    /// known.
     pub fn is_ready(&self) -> bool {
         self.tls.borrow().is_some() && self.front_proxy.borrow().is_some()
     }
 
-    /// What every replica does last, after [`keep`](Self::keep) has ended: if the operator's
-    /// Deployment is gone, is being deleted or is scaled to 0, if its ClusterRole is gone, or if
-    /// its namespace is being deleted, the APIService is removed. Takes at most 5 s.
-    pub async fn farewell(&self) {
-        presence::farewell(&self.client, &self.names).await;
+    /// The last step of every replica, after [`run`](Self::run) has ended. Removes the APIService
+    /// if the operator is being uninstalled: its Deployment is missing, being deleted or scaled to
+    /// 0, its ClusterRole is missing, or its namespace is being deleted. Takes at most 5 s.
+    pub async fn on_shutdown(&self) {
+        uninstall::on_shutdown(&self.client, &self.names).await;
     }
 }

@@ -1,8 +1,7 @@
-//! Leader election by a Lease (Kubernetes API reference, coordination.k8s.io/v1): of several
-//! operators one reconciles.
+//! Leader election with a Lease (Kubernetes API reference, coordination.k8s.io/v1).
 //!
-//! A Lease is judged by when this process saw it change, never by its own times: the clocks of
-//! two nodes may differ.
+//! A Lease expires by the time since this process last saw it change, never by the times written in
+//! it, because the clocks of two nodes may differ.
 
 use std::time::Duration;
 
@@ -17,34 +16,35 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// How long a leader that does not renew is still the leader.
-const DURATION: Duration = Duration::from_secs(15);
+/// Time without a renewal after which others may acquire the Lease.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
 
-/// When a leader that could not renew stops to lead: well before another may begin.
-const RENEW_WITHIN: Duration = Duration::from_secs(10);
+/// Time without a successful renewal after which the leader stops leading. Shorter than
+/// [`LEASE_DURATION`], so that two processes never lead at once.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Time between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Interval between attempts to acquire or renew.
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
-/// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(4);
+/// Deadline of one attempt.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Who stands for election, and where.
+/// A participant in the election.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// The Lease's namespace.
+    /// Namespace of the Lease.
     pub namespace: String,
-    /// The Lease's name.
+    /// Name of the Lease.
     pub name: String,
-    /// This process among all: the pod's name.
+    /// Identity of this process, unique among the candidates: the name of its pod.
     pub identity: String,
-    /// What the Lease goes with, when it is deleted.
+    /// Owner of the Lease, whose deletion deletes it too; `None` leaves it without one.
     pub owner: Option<OwnerReference>,
 }
 
-/// Stands for election until `stop`, then gives the Lease back. The receiver says whether this
-/// process leads; it is false when the task has ended.
-pub fn stand(
+/// Takes part in the election until `stop` is cancelled, then releases the Lease. The receiver
+/// holds whether this process leads; it is false once the task has ended.
+pub fn campaign(
     candidate: Candidate,
     client: Client,
     tracker: &TaskTracker,
@@ -53,72 +53,74 @@ pub fn stand(
     let (leads, receiver) = watch::channel(false);
     let api = Api::namespaced(client, &candidate.namespace);
     tracker.spawn(async move {
-        let mut term = Term { candidate, api, seen: None, renewed: None };
+        let mut elector = Elector { candidate, api, observed: None, renewed: None };
         loop {
-            term.look().await;
-            leads
-                .send_if_modified(|before| std::mem::replace(before, term.leads()) != term.leads());
+            elector.renew_leadership().await;
+            leads.send_if_modified(|before| {
+                std::mem::replace(before, elector.leads()) != elector.leads()
+            });
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(RETRY_PERIOD) => {}
             }
         }
         leads.send_replace(false);
-        term.resign().await;
+        elector.release().await;
     });
     receiver
 }
 
-struct Term {
+struct Elector {
     candidate: Candidate,
     api: Api<Lease>,
-    /// The Lease's last version, and when it was first seen.
-    seen: Option<(String, Instant)>,
-    /// When this process last asked for a renewal that was granted.
+    /// Last seen resource version of the Lease, and when it was first seen.
+    observed: Option<(String, Instant)>,
+    /// When the last successful acquisition or renewal was requested.
     renewed: Option<Instant>,
 }
 
-impl Term {
+impl Elector {
     fn leads(&self) -> bool {
-        self.renewed.is_some_and(|at| at.elapsed() < RENEW_WITHIN)
+        self.renewed.is_some_and(|at| at.elapsed() < RENEW_DEADLINE)
     }
 
-    async fn look(&mut self) {
+    async fn renew_leadership(&mut self) {
         let led = self.leads();
         let asked = Instant::now();
-        match tokio::time::timeout(REQUEST, self.stand()).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.try_acquire_or_renew()).await {
             Ok(Ok(true)) => self.renewed = Some(asked),
             Ok(Ok(false)) => self.renewed = None,
-            Ok(Err(error)) => warn!(%error, "the Lease cannot be read or written"),
-            Err(_) => warn!("the cluster does not answer about the Lease"),
+            Ok(Err(error)) => warn!(%error, "cannot acquire or renew the Lease"),
+            Err(_) => warn!("timed out acquiring or renewing the Lease"),
         }
         match (led, self.leads()) {
-            (false, true) => info!(identity = self.candidate.identity, "this operator leads"),
+            (false, true) => info!(identity = self.candidate.identity, "started leading"),
             (true, false) => {
-                info!(identity = self.candidate.identity, "this operator leads no more")
+                info!(identity = self.candidate.identity, "stopped leading")
             }
             _ => {}
         }
     }
 
-    /// Creates, renews or takes over the Lease where that is right; whether it is ours now.
-    async fn stand(&mut self) -> kube::Result<bool> {
+    /// Creates, renews or takes over the Lease if allowed. Returns whether this process now holds
+    /// it.
+    async fn try_acquire_or_renew(&mut self) -> kube::Result<bool> {
         let name = self.candidate.name.clone();
         let found = self.api.get_opt(&name).await?;
         let now = Timestamp::now();
         let written = match &found {
-            None => self.api.create(&PostParams::default(), &self.candidate.first(now)).await,
+            None => self.api.create(&PostParams::default(), &self.candidate.new_lease(now)).await,
             Some(lease) => {
                 self.remember(lease);
                 match decide(lease, &self.candidate.identity, self.unchanged_for()) {
                     Decision::Wait => return Ok(false),
                     Decision::Renew => {
-                        let renewed = renew(lease, now);
+                        let renewed = renewed_lease(lease, now);
                         self.api.replace(&name, &PostParams::default(), &renewed).await
                     }
-                    Decision::TakeOver => {
-                        let taken = take_over(lease, &self.candidate, now);
-                        self.api.replace(&name, &PostParams::default(), &taken).await
+                    Decision::Acquire => {
+                        let acquired = acquired_lease(lease, &self.candidate, now);
+                        self.api.replace(&name, &PostParams::default(), &acquired).await
                     }
                 }
             }
@@ -128,7 +130,7 @@ impl Term {
                 self.remember(&lease);
                 Ok(true)
             }
-            // Somebody else was faster.
+            // Another candidate wrote it first.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
@@ -136,22 +138,22 @@ impl Term {
 
     fn remember(&mut self, lease: &Lease) {
         let version = lease.resource_version().unwrap_or_default();
-        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != version) {
-            self.seen = Some((version, Instant::now()));
+        if self.observed.as_ref().is_none_or(|(observed, _)| *observed != version) {
+            self.observed = Some((version, Instant::now()));
         }
     }
 
     fn unchanged_for(&self) -> Duration {
-        self.seen.as_ref().map_or(Duration::ZERO, |(_, at)| at.elapsed())
+        self.observed.as_ref().map_or(Duration::ZERO, |(_, at)| at.elapsed())
     }
 
-    /// Gives the Lease back, so that the next leader need not wait for its end.
-    async fn resign(&mut self) {
+    /// Releases the Lease, so that the next leader need not wait for it to expire.
+    async fn release(&mut self) {
         if !self.leads() {
             return;
         }
         let name = self.candidate.name.clone();
-        let resigned = async {
+        let released = async {
             let mut lease = self.api.get(&name).await?;
             let spec = lease.spec.get_or_insert_default();
             if spec.holder_identity.as_deref() == Some(&self.candidate.identity) {
@@ -160,16 +162,16 @@ impl Term {
             }
             Ok::<_, kube::Error>(())
         };
-        match tokio::time::timeout(REQUEST, resigned).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, released).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the Lease could not be given back"),
-            Err(_) => warn!("the Lease could not be given back in time"),
+            Ok(Err(error)) => warn!(%error, "cannot release the Lease"),
+            Err(_) => warn!("timed out releasing the Lease"),
         }
     }
 }
 
 impl Candidate {
-    fn first(&self, now: Timestamp) -> Lease {
+    fn new_lease(&self, now: Timestamp) -> Lease {
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -177,14 +179,14 @@ impl Candidate {
                 owner_references: self.owner.clone().map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
-            spec: Some(self.term(now, 0)),
+            spec: Some(self.spec(now, 0)),
         }
     }
 
-    fn term(&self, now: Timestamp, transitions: i32) -> LeaseSpec {
+    fn spec(&self, now: Timestamp, transitions: i32) -> LeaseSpec {
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquire_time: Some(MicroTime(now)),
             renew_time: Some(MicroTime(now)),
             lease_transitions: Some(transitions),
@@ -196,11 +198,11 @@ impl Candidate {
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
     Renew,
-    TakeOver,
+    Acquire,
     Wait,
 }
 
-/// What `identity` may do about a Lease that nobody has changed for so long.
+/// What `identity` may do with a Lease that has not changed for `unchanged_for`.
 fn decide(lease: &Lease, identity: &str, unchanged_for: Duration) -> Decision {
     let spec = lease.spec.as_ref();
     let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
@@ -208,22 +210,22 @@ fn decide(lease: &Lease, identity: &str, unchanged_for: Duration) -> Decision {
     let valid_for = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     match holder {
         holder if holder == identity => Decision::Renew,
-        "" => Decision::TakeOver,
-        _ if unchanged_for > valid_for => Decision::TakeOver,
+        "" => Decision::Acquire,
+        _ if unchanged_for > valid_for => Decision::Acquire,
         _ => Decision::Wait,
     }
 }
 
-fn renew(lease: &Lease, now: Timestamp) -> Lease {
+fn renewed_lease(lease: &Lease, now: Timestamp) -> Lease {
     let mut lease = lease.clone();
     lease.spec.get_or_insert_default().renew_time = Some(MicroTime(now));
     lease
 }
 
-fn take_over(lease: &Lease, candidate: &Candidate, now: Timestamp) -> Lease {
+fn acquired_lease(lease: &Lease, candidate: &Candidate, now: Timestamp) -> Lease {
     let mut lease = lease.clone();
     let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
-    lease.spec = Some(candidate.term(now, transitions.saturating_add(1)));
+    lease.spec = Some(candidate.spec(now, transitions.saturating_add(1)));
     lease
 }
 
@@ -241,38 +243,38 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_renews_and_others_wait_until_it_has_been_silent_for_long() {
-        let lease = candidate("a").first(Timestamp::UNIX_EPOCH);
+    fn only_the_holder_renews_and_others_acquire_after_the_lease_duration() {
+        let lease = candidate("a").new_lease(Timestamp::UNIX_EPOCH);
         assert_eq!(decide(&lease, "a", Duration::from_secs(99)), Decision::Renew);
         assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::Wait);
-        assert_eq!(decide(&lease, "b", DURATION), Decision::Wait);
-        let long = DURATION + Duration::from_millis(1);
-        assert_eq!(decide(&lease, "b", long), Decision::TakeOver);
+        assert_eq!(decide(&lease, "b", LEASE_DURATION), Decision::Wait);
+        let long = LEASE_DURATION + Duration::from_millis(1);
+        assert_eq!(decide(&lease, "b", long), Decision::Acquire);
     }
 
     #[test]
-    fn a_lease_given_back_is_anybodys_at_once() {
-        let mut lease = candidate("a").first(Timestamp::UNIX_EPOCH);
+    fn a_released_lease_can_be_acquired_at_once() {
+        let mut lease = candidate("a").new_lease(Timestamp::UNIX_EPOCH);
         lease.spec.as_mut().unwrap().holder_identity = None;
-        assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::TakeOver);
+        assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::Acquire);
         lease.spec = None;
-        assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::TakeOver);
+        assert_eq!(decide(&lease, "b", Duration::ZERO), Decision::Acquire);
     }
 
     #[test]
-    fn a_take_over_is_counted_and_keeps_the_version_it_is_about() {
-        let mut lease = candidate("a").first(Timestamp::UNIX_EPOCH);
+    fn acquiring_counts_a_transition_and_keeps_the_resource_version() {
+        let mut lease = candidate("a").new_lease(Timestamp::UNIX_EPOCH);
         lease.metadata.resource_version = Some("7".to_owned());
-        let taken = take_over(&lease, &candidate("b"), Timestamp::UNIX_EPOCH);
-        let spec = taken.spec.unwrap();
+        let acquired = acquired_lease(&lease, &candidate("b"), Timestamp::UNIX_EPOCH);
+        let spec = acquired.spec.unwrap();
         assert_eq!(spec.holder_identity.as_deref(), Some("b"));
         assert_eq!(spec.lease_transitions, Some(1));
-        assert_eq!(taken.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(acquired.metadata.resource_version.as_deref(), Some("7"));
     }
 
     #[test]
-    fn a_leader_stops_to_lead_before_another_may_begin() {
-        assert!(RENEW_WITHIN + LOOK_EVERY < DURATION);
-        assert!(REQUEST < RENEW_WITHIN);
+    fn a_leader_stops_leading_before_its_lease_can_be_acquired() {
+        assert!(RENEW_DEADLINE + RETRY_PERIOD < LEASE_DURATION);
+        assert!(REQUEST_TIMEOUT < RENEW_DEADLINE);
     }
 }

@@ -1,17 +1,18 @@
-//! The Kubernetes operator: what a `Rookery` resource asks for, made and kept.
+//! The Kubernetes operator: reconciles `Rookery` resources.
 //!
-//! A reconciliation is `observe -> validate -> build -> apply -> status`, one file each;
-//! `validate` and `build` are pure and need no cluster, which is how `rookery render` uses them.
-//! Of several operators one reconciles (`lease`, `control`); each serves the custom metrics.
+//! A reconciliation runs `observe -> validate -> build -> apply -> status`, one file per step.
+//! `validate` and `build` are pure and need no cluster, so `rookery render` uses them too. With
+//! several replicas, the leader reconciles (`lease`, `leader`) and every replica serves the custom
+//! metrics.
 
 #![forbid(unsafe_code)]
 
 pub mod apply;
 pub mod build;
-pub mod control;
 pub mod crd;
 pub mod custom_metrics;
 pub mod deletion_cost;
+pub mod leader;
 pub mod lease;
 pub mod metrics;
 pub mod names;
@@ -38,8 +39,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use control::Leader;
 use custom_metrics::CustomMetrics;
+use leader::Leader;
 use metrics::OperatorMetrics;
 use observe::Scope;
 use pods::Pods;
@@ -47,49 +48,66 @@ use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
 use validate::Defaults;
 
-/// How long a stop may take before what is left is given up.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How long shutdown waits for tasks before it abandons them.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time between two looks at what readiness depends on.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Interval between updates of the readiness conditions.
+const READINESS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How an operator is run.
+/// Settings of one operator process.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The namespaces whose resources it looks after; none is all.
+    /// Namespaces whose `Rookery` resources are reconciled; empty means all namespaces.
     pub watch_namespaces: Vec<String>,
-    /// Where /metrics, /livez and /readyz answer.
+    /// Address on which /metrics, /livez and /readyz are served.
     pub internal: SocketAddr,
-    /// Where custom.metrics.k8s.io answers, with TLS.
+    /// Address on which custom.metrics.k8s.io is served over TLS.
     pub metrics_api: SocketAddr,
-    /// The image of resources that name none.
+    /// Server image of resources that do not set `spec.image`.
     pub image: String,
-    /// The Service in front of `metrics_api`.
+    /// Name of the Service that routes to `metrics_api` on port 443.
     pub service: String,
-    /// The ClusterRole that the APIService goes with.
+    /// Name of the ClusterRole that owns the APIService.
     pub cluster_role: String,
-    /// The operator's own Deployment, which its Lease and its Secret go with.
+    /// Name of the operator's Deployment, which owns its Lease and its Secret.
     pub deployment: String,
-    /// This pod.
+    /// Name of this pod, which identifies this process in the Lease and in events.
     pub pod: String,
-    /// The operator's own namespace.
+    /// Namespace of the operator's own objects.
     pub namespace: String,
 }
 
-/// Runs an operator until `stop`.
+impl Options {
+    fn object_names(&self) -> custom_metrics::ObjectNames {
+        custom_metrics::ObjectNames {
+            namespace: self.namespace.clone(),
+            service: self.service.clone(),
+            deployment: self.deployment.clone(),
+            cluster_role: self.cluster_role.clone(),
+        }
+    }
+
+    fn candidate(&self, owner: Option<OwnerReference>) -> lease::Candidate {
+        lease::Candidate {
+            namespace: self.namespace.clone(),
+            name: names::LEASE.to_owned(),
+            identity: self.pod.clone(),
+            owner,
+        }
+    }
+}
+
+/// Runs the operator until `stop` is cancelled.
 ///
 /// # Errors
-/// When an address is taken, or the cluster does not answer at the start.
+/// If an address is in use, or the cluster does not answer at startup.
 pub async fn run(options: Options, client: Client, stop: CancellationToken) -> anyhow::Result<()> {
-    let registry = prometheus::Registry::new();
-    let process = prometheus::process_collector::ProcessCollector::for_self();
-    registry.register(Box::new(process)).context("metrics")?;
-    let metrics = OperatorMetrics::register(&registry).context("metrics")?;
+    let (registry, metrics) = register_metrics().context("metrics")?;
     let tracker = TaskTracker::new();
     let readiness = Readiness::default();
     let internal = bind(options.internal, "--internal").await?;
     let metrics_api = bind(options.metrics_api, "--metrics-api").await?;
-    let owner = owner(&client, &options).await?;
+    let owner = deployment_owner(&client, &options).await?;
 
     let gather = registry.clone();
     let admin = admin::router(move |_| gather.gather(), readiness.clone());
@@ -97,31 +115,21 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
 
     let scopes = Scope::of(&options.watch_namespaces);
     let pods = Pods::start(&client, &scopes, &registry, &tracker, stop.clone())?;
-    let names = custom_metrics::Names {
-        namespace: options.namespace.clone(),
-        service: options.service.clone(),
-        deployment: options.deployment.clone(),
-        cluster_role: options.cluster_role.clone(),
-    };
+    let names = options.object_names();
     let custom = CustomMetrics::new(client.clone(), pods.clone(), &registry, names)?;
     custom.start(metrics_api, &tracker, &stop);
-    tracker.spawn(keep_ready(readiness, pods.clone(), custom.clone(), stop.clone()));
+    tracker.spawn(update_readiness(readiness, pods.clone(), custom.clone(), stop.clone()));
     info!(
         internal = %options.internal,
         metrics_api = %options.metrics_api,
         namespaces = ?options.watch_namespaces,
-        "the operator runs"
+        "operator started"
     );
 
-    // The Lease is given back when the work under it has ended, not before.
-    let resign = CancellationToken::new();
-    let candidate = lease::Candidate {
-        namespace: options.namespace.clone(),
-        name: names::LEASE.to_owned(),
-        identity: options.pod.clone(),
-        owner,
-    };
-    let leads = lease::stand(candidate, client.clone(), &tracker, resign.clone());
+    // Release the Lease only after the leader's work has ended.
+    let release = CancellationToken::new();
+    let candidate = options.candidate(owner);
+    let leads = lease::campaign(candidate, client.clone(), &tracker, release.clone());
     let leader = Leader {
         client: client.clone(),
         scopes,
@@ -132,18 +140,26 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
         metrics,
         known: Arc::default(),
     };
-    lead_by_turns(leads, leader, &custom, &stop).await;
-    custom.farewell().await;
-    resign.cancel();
+    run_while_leading(leads, leader, &custom, &stop).await;
+    custom.on_shutdown().await;
+    release.cancel();
     tracker.close();
-    if tokio::time::timeout(STOP_WITHIN, tracker.wait()).await.is_err() {
-        warn!("something did not end in time and is given up");
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, tracker.wait()).await.is_err() {
+        warn!("some tasks did not stop in time and are abandoned");
     }
     Ok(())
 }
 
-/// Does the leader's work whenever this process leads, until `stop`.
-async fn lead_by_turns(
+fn register_metrics() -> prometheus::Result<(prometheus::Registry, OperatorMetrics)> {
+    let registry = prometheus::Registry::new();
+    let process = prometheus::process_collector::ProcessCollector::for_self();
+    registry.register(Box::new(process))?;
+    let metrics = OperatorMetrics::register(&registry)?;
+    Ok((registry, metrics))
+}
+
+/// Reconciles whenever this process holds the Lease, until `stop` is cancelled.
+async fn run_while_leading(
     mut leads: watch::Receiver<bool>,
     leader: Leader,
     custom: &CustomMetrics,
@@ -165,8 +181,8 @@ async fn lead_by_turns(
         tokio::join!(
             lost,
             leader.clone().run(term.clone()),
-            custom.keep(term.clone()),
-            deletion_cost::keep(
+            custom.run(term.clone()),
+            deletion_cost::run(
                 leader.client.clone(),
                 leader.pods.clone(),
                 |namespace, name| leader.scaling(namespace, name),
@@ -177,19 +193,19 @@ async fn lead_by_turns(
     }
 }
 
-/// A replica is ready when it can answer about the pods.
-async fn keep_ready(
+/// Keeps readiness current: a replica is ready once it can answer requests for metrics.
+async fn update_readiness(
     readiness: Readiness,
     pods: Pods,
     custom: CustomMetrics,
     stop: CancellationToken,
 ) {
-    let listed = readiness.condition("pods", "the servers' pods have not been listed yet");
+    let listed = readiness.condition("pods", "waiting for the first list of server pods");
     let served = readiness.condition(
         "metrics-api",
-        "there is no certificate yet, or it is not known how the API server presents itself",
+        "waiting for the serving certificate and the API server's client CA",
     );
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut ticks = tokio::time::interval(READINESS_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         listed.set(pods.is_synced());
         served.set(custom.is_ready());
@@ -199,14 +215,17 @@ async fn keep_ready(
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address}; choose another address by {flag}"))
+        .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }
 
-/// The operator's Deployment, as an owner; none where it does not run in one.
-async fn owner(client: &Client, options: &Options) -> anyhow::Result<Option<OwnerReference>> {
+/// The operator's Deployment as an owner reference; `None` if it does not run in one.
+async fn deployment_owner(
+    client: &Client,
+    options: &Options,
+) -> anyhow::Result<Option<OwnerReference>> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), &options.namespace);
     let found = api.get_opt(&options.deployment).await.context(
-        "the cluster does not answer, or does not let this operator read its Deployment",
+        "cannot read the operator's own Deployment: the cluster does not answer or denies access",
     )?;
     Ok(found.and_then(|deployment| deployment.owner_ref(&())))
 }

@@ -4,26 +4,26 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramTimer, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-/// What the operator counts of its own work. Cloning is shallow.
+/// Metrics of the operator's own work. Cloning is shallow.
 #[derive(Clone, Debug)]
 pub struct OperatorMetrics {
     /// Reconciliations by outcome: `done`, `invalid`, `failed`.
     pub reconciles: IntCounterVec,
-    /// How long a reconciliation took, in seconds.
+    /// Duration of reconciliations, in seconds.
     pub reconcile_seconds: Histogram,
-    /// Objects that were created, changed or deleted.
+    /// Objects that the operator created, changed or deleted.
     pub changes: IntCounter,
-    /// Statuses that were written.
+    /// Status writes of `Rookery` resources.
     pub status_writes: IntCounter,
     /// 1 while this process leads.
     pub leader: IntGauge,
 }
 
 impl OperatorMetrics {
-    /// Registers them.
+    /// Creates the metrics and registers them.
     ///
     /// # Errors
-    /// When one is registered already.
+    /// If a metric of the same name is registered already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = OperatorMetrics {
             reconciles: IntCounterVec::new(
@@ -36,7 +36,7 @@ impl OperatorMetrics {
             reconcile_seconds: Histogram::with_opts(
                 HistogramOpts::new(
                     "rookery_operator_reconcile_seconds",
-                    "How long a reconciliation took.",
+                    "Duration of reconciliations, in seconds.",
                 )
                 .buckets(vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]),
             )?,
@@ -46,11 +46,11 @@ impl OperatorMetrics {
             )?,
             status_writes: IntCounter::new(
                 "rookery_operator_status_writes_total",
-                "Statuses of Rookery resources that the operator wrote.",
+                "Status writes of Rookery resources.",
             )?,
             leader: IntGauge::new(
                 "rookery_operator_leader",
-                "1 while this operator is the one that reconciles.",
+                "1 while this process is the leader, 0 otherwise.",
             )?,
         };
         for outcome in ["done", "invalid", "failed"] {
@@ -64,7 +64,7 @@ impl OperatorMetrics {
         Ok(metrics)
     }
 
-    /// Times one reconciliation, until it is dropped.
+    /// Starts a timer that observes the duration of a reconciliation when it is dropped.
     pub fn time(&self) -> HistogramTimer {
         self.reconcile_seconds.start_timer()
     }

@@ -1,6 +1,6 @@
-//! What there is: the objects that the operator made, as the cluster's watches tell of them.
+//! Watch caches of the objects that the operator created.
 //!
-//! Needs the cluster. Reads come from memory; a change is seen a moment after it was made.
+//! Needs the cluster. Reads come from memory and lag slightly behind writes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use kube::{Client, ResourceExt as _};
 
 use super::names;
 
-/// A namespace, or all of them.
+/// The namespaces that a watch covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The whole cluster.
@@ -22,7 +22,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The scopes that these namespaces are; none is all.
+    /// One scope per namespace; [`Scope::All`] if `namespaces` is empty.
     pub fn of(namespaces: &[String]) -> Vec<Scope> {
         match namespaces {
             [] => vec![Scope::All],
@@ -30,7 +30,7 @@ impl Scope {
         }
     }
 
-    /// The API of a kind in this scope.
+    /// The API of `kind` in this scope.
     pub fn api(&self, client: Client, kind: &ApiResource) -> Api<DynamicObject> {
         match self {
             Scope::All => Api::all_with(client, kind),
@@ -39,18 +39,22 @@ impl Scope {
     }
 }
 
-/// The objects of one scope that carry [`names::MANAGED_BY`]. Cloning is shallow.
+/// The objects in one scope that carry the label [`names::MANAGED_BY`]. Cloning is shallow.
 #[derive(Clone, Default)]
-pub struct Owned {
+pub struct OwnedObjects {
     kinds: Arc<Vec<(ApiResource, Store<DynamicObject>)>>,
 }
 
-/// A kind, and its objects as they change or go.
+/// A kind and a stream of its changed and deleted objects.
 pub type Changes = (ApiResource, BoxStream<'static, Result<DynamicObject, watcher::Error>>);
 
-impl Owned {
-    /// Watches `kinds` in `scope`. The streams fill the store as they are polled.
-    pub fn watch(client: &Client, scope: &Scope, kinds: Vec<ApiResource>) -> (Owned, Vec<Changes>) {
+impl OwnedObjects {
+    /// Watches `kinds` in `scope`. The caches are filled as the streams are polled.
+    pub fn watch(
+        client: &Client,
+        scope: &Scope,
+        kinds: Vec<ApiResource>,
+    ) -> (OwnedObjects, Vec<Changes>) {
         let label = format!("{}={}", names::MANAGED_BY, names::MANAGER);
         let mut stores = Vec::new();
         let mut changes = Vec::new();
@@ -66,13 +70,13 @@ impl Owned {
                 .boxed();
             changes.push((kind, stream));
         }
-        (Owned { kinds: Arc::new(stores) }, changes)
+        (OwnedObjects { kinds: Arc::new(stores) }, changes)
     }
 
-    /// Waits until every kind was listed once.
+    /// Waits until every kind has been listed once.
     ///
     /// # Errors
-    /// When the streams that fill it were dropped.
+    /// If a stream that fills a cache was dropped.
     pub async fn ready(&self) -> anyhow::Result<()> {
         for (kind, store) in self.kinds.iter() {
             let ready = store.wait_until_ready().await;
@@ -81,13 +85,13 @@ impl Owned {
         Ok(())
     }
 
-    /// One object.
+    /// The object of this kind and name, if it is cached.
     pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
         let (kind, store) = self.kinds.iter().find(|(resource, _)| resource.kind == kind)?;
         store.get(&ObjectRef::new_with(name, kind.clone()).within(namespace))
     }
 
-    /// All that a resource with this `uid` owns, with its kind.
+    /// All objects that the resource with this `uid` owns, with their kinds.
     pub fn of(&self, namespace: &str, uid: &str) -> Vec<(ApiResource, Arc<DynamicObject>)> {
         let owned = |object: &DynamicObject| {
             object.namespace().as_deref() == Some(namespace)

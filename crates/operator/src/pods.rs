@@ -1,9 +1,11 @@
-//! The servers' pods and how many connections each holds, read from the pods themselves.
+//! The server pods and their connection counts, scraped from the pods themselves.
 
-mod book;
 mod changes;
-mod reader;
+mod observed;
 mod sample;
+mod scraper;
+mod server_pod;
+mod store;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -12,7 +14,6 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
 use kube::core::Selector;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -25,76 +26,46 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use self::book::{Book, Facts};
-use self::changes::Boards;
-use self::reader::Reader;
+use self::changes::Broadcaster;
+use self::observed::ObservedPod;
 use self::sample::Sample;
+use self::scraper::Scraper;
+pub use self::server_pod::ServerPod;
+pub use self::store::STALE_AFTER;
+use self::store::{PodStore, SCRAPE_INTERVAL};
 use super::names;
 use super::observe::Scope;
 
-/// How often a pod is read whose count changes, and one that could not be read.
-const READ_EVERY: Duration = Duration::from_secs(2);
+/// Deadline of one scrape.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a pod is read whose count has long been the same. Two of these and a read's
-/// deadline are within [`STALE_AFTER`].
-const READ_QUIET_EVERY: Duration = Duration::from_secs(4);
+/// Maximum number of concurrent scrapes; further ones wait for a permit.
+const MAX_CONCURRENT_SCRAPES: usize = 32;
 
-/// Longest time that a read may take.
-const READ_DEADLINE: Duration = Duration::from_secs(2);
-
-/// Age from which a count is not served.
-pub const STALE_AFTER: Duration = Duration::from_secs(10);
-
-/// Reads at once. Further ones wait for a place; each place is free again within a deadline.
-const READS_AT_ONCE: usize = 32;
-
-/// One server's pod.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PodCount {
-    /// The pod's namespace.
-    pub namespace: String,
-    /// The pod's name.
-    pub name: String,
-    /// The name of the `Rookery` that it belongs to.
-    pub instance: String,
-    /// Whether its condition `Ready` is true.
-    pub ready: bool,
-    /// Whether it is being deleted.
-    pub terminating: bool,
-    /// Its connections; none while it has not been read, or not within [`STALE_AFTER`].
-    pub connections: Option<u64>,
-    /// Whether its links to Redis are up; none where it has no Redis, or was not read.
-    pub redis_up: Option<bool>,
-    /// When `connections` was read.
-    pub read_at: Option<Timestamp>,
-    /// The annotation [`names::DELETION_COST`], where it is a number.
-    pub deletion_cost: Option<i32>,
-}
-
-/// The servers' pods, followed by watches and read every few seconds. Cloning is shallow.
+/// The server pods, discovered by watches and scraped every few seconds. Cloning is shallow.
 #[derive(Clone)]
 pub struct Pods {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    book: Mutex<Book>,
-    boards: Boards,
-    places: Semaphore,
-    read: IntCounter,
+    store: Mutex<PodStore>,
+    changes: Broadcaster,
+    permits: Semaphore,
+    succeeded: IntCounter,
     failed: IntCounter,
     timed_out: IntCounter,
-    followed: IntGauge,
+    tracked: IntGauge,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Pods {
-    /// Follows the servers of `scopes` and reads them, until `stop`. A watch that fails is logged
-    /// and begun again after a growing pause; what was known stays meanwhile.
+    /// Watches the server pods of `scopes` and scrapes them until `stop` is cancelled. A watch that
+    /// fails is logged and retried with backoff; the known pods are kept meanwhile.
     ///
     /// # Errors
-    /// When `registry` has metrics of these names already.
+    /// If `registry` already has metrics of these names.
     pub fn start(
         client: &Client,
         scopes: &[Scope],
@@ -124,55 +95,54 @@ impl Pods {
         stop: CancellationToken,
     ) -> prometheus::Result<Self> {
         let scrapes = IntCounterVec::new(
-            Opts::new("rookery_operator_scrapes_total", "Reads of servers' connection counts"),
+            Opts::new("rookery_operator_scrapes_total", "Scrapes of server pods, by outcome."),
             &["outcome"],
         )?;
-        let followed = IntGauge::new("rookery_operator_pods", "Servers' pods that are followed")?;
+        let tracked =
+            IntGauge::new("rookery_operator_pods", "Server pods that are watched and scraped.")?;
         registry.register(Box::new(scrapes.clone()))?;
-        registry.register(Box::new(followed.clone()))?;
+        registry.register(Box::new(tracked.clone()))?;
         let shared = Shared {
-            book: Mutex::new(Book::new(scopes)),
-            boards: Boards::default(),
-            places: Semaphore::new(READS_AT_ONCE),
-            read: scrapes.with_label_values(&["ok"]),
+            store: Mutex::new(PodStore::new(scopes)),
+            changes: Broadcaster::default(),
+            permits: Semaphore::new(MAX_CONCURRENT_SCRAPES),
+            succeeded: scrapes.with_label_values(&["ok"]),
             failed: scrapes.with_label_values(&["error"]),
             timed_out: scrapes.with_label_values(&["timeout"]),
-            followed,
+            tracked,
             tracker: tracker.clone(),
             stop,
         };
         Ok(Pods { shared: Arc::new(shared) })
     }
 
-    /// The pods of the `Rookery` called `name`, in the order of their names.
-    pub fn of(&self, namespace: &str, name: &str) -> Vec<PodCount> {
-        self.shared.book.lock().of(namespace, name, Instant::now())
+    /// The server pods of the `Rookery` called `name`, ordered by name.
+    pub fn of(&self, namespace: &str, name: &str) -> Vec<ServerPod> {
+        self.shared.store.lock().of(namespace, name, Instant::now())
     }
 
-    /// The servers' pods of a namespace whose labels `selector` matches, in the order of their
-    /// names.
-    pub fn matching(&self, namespace: &str, selector: &Selector) -> Vec<PodCount> {
-        self.shared.book.lock().matching(namespace, selector, Instant::now())
+    /// The server pods of a namespace whose labels match `selector`, ordered by name.
+    pub fn matching(&self, namespace: &str, selector: &Selector) -> Vec<ServerPod> {
+        self.shared.store.lock().matching(namespace, selector, Instant::now())
     }
 
-    /// Every server's pod, in the order of namespaces and names.
-    pub fn all(&self) -> Vec<PodCount> {
-        self.shared.book.lock().all(Instant::now())
+    /// All server pods, ordered by namespace and name.
+    pub fn all(&self) -> Vec<ServerPod> {
+        self.shared.store.lock().all(Instant::now())
     }
 
-    /// Whether every scope has been listed and every pod of those lists has been tried once.
-    /// Once true, it stays so.
+    /// Whether every scope has been listed and every listed pod scraped at least once. Once true,
+    /// it stays true.
     pub fn is_synced(&self) -> bool {
-        self.shared.book.lock().is_synced()
+        self.shared.store.lock().is_synced()
     }
 
-    /// Instances, as (namespace, name), one of whose pods has another count or another state of
-    /// Redis than before, or none any more. The first change is told at once, and an instance at
-    /// most once in [`changes::TELL_EVERY`]; what changes in between is one item. So a slow reader
-    /// has at most one item waiting for each instance. Each call gives a stream of its own, which
-    /// never ends.
+    /// A stream of `Rookery` resources, as (namespace, name), whose served counts or Redis state
+    /// changed. The first change is reported at once, then a resource at most once per
+    /// [`changes::NOTIFY_INTERVAL`], with changes in between merged. A slow reader thus has at most
+    /// one waiting item per resource. Each call returns an independent stream, which never ends.
     pub fn changes(&self) -> impl Stream<Item = (String, String)> + Send + use<> {
-        self.shared.boards.subscribe()
+        self.shared.changes.subscribe()
     }
 }
 
@@ -187,78 +157,79 @@ impl Shared {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(pod)) => {
-                    if let Some(facts) = Facts::of(&pod).filter(|_| !has_ended(&pod)) {
-                        listed.insert(facts.key());
-                        self.follow(facts);
+                    if let Some(observed) = ObservedPod::of(&pod).filter(|_| !is_finished(&pod)) {
+                        listed.insert(observed.key());
+                        self.track(observed);
                     }
                 }
                 Ok(Event::InitDone) => {
-                    let gone = self.book.lock().listed(scope.as_deref(), &listed);
-                    gone.into_iter().for_each(|instance| self.boards.mark(instance));
+                    let gone = self.store.lock().listed(scope.as_deref(), &listed);
+                    gone.into_iter().for_each(|instance| self.changes.mark(instance));
                     listed.clear();
                 }
-                Ok(Event::Apply(pod)) if !has_ended(&pod) => {
-                    if let Some(facts) = Facts::of(&pod) {
-                        self.follow(facts);
+                Ok(Event::Apply(pod)) if !is_finished(&pod) => {
+                    if let Some(observed) = ObservedPod::of(&pod) {
+                        self.track(observed);
                     }
                 }
                 Ok(Event::Apply(pod) | Event::Delete(pod)) => {
-                    let gone = Facts::of(&pod).and_then(|facts| self.book.lock().remove(&facts));
-                    gone.into_iter().for_each(|instance| self.boards.mark(instance));
+                    let gone = ObservedPod::of(&pod)
+                        .and_then(|observed| self.store.lock().remove(&observed));
+                    gone.into_iter().for_each(|instance| self.changes.mark(instance));
                 }
                 Err(error) => {
-                    warn!(%error, "cannot watch the servers' pods; trying again");
-                    if is_refusal(&error) {
-                        self.book.lock().answered(scope.as_deref());
+                    warn!(%error, "cannot watch server pods; retrying");
+                    if is_denied(&error) {
+                        self.store.lock().mark_listed(scope.as_deref());
                     }
                 }
             }
-            self.followed.set(self.book.lock().len() as i64);
+            self.tracked.set(self.store.lock().len() as i64);
         }
     }
 
-    /// Takes down what a pod is now, and reads it from now on if it can be read.
-    fn follow(self: &Arc<Self>, facts: Facts) {
-        let key = facts.key();
-        let offset = facts.offset(READ_EVERY);
-        let Some((address, reading)) = self.book.lock().apply(facts, &self.stop) else { return };
+    /// Records the state of a pod, and starts to scrape it if it is new or its address changed.
+    fn track(self: &Arc<Self>, observed: ObservedPod) {
+        let key = observed.key();
+        let offset = observed.offset(SCRAPE_INTERVAL);
+        let Some((address, task)) = self.store.lock().apply(observed, &self.stop) else { return };
         let shared = self.clone();
         self.tracker.spawn(async move {
-            let run = shared.read_for_ever(&key, address, reading.id, offset);
-            let _ = reading.stop.run_until_cancelled(run).await;
+            let run = shared.scrape_until_stopped(&key, address, task.id, offset);
+            let _ = task.stop.run_until_cancelled(run).await;
         });
     }
 
-    async fn read_for_ever(
+    async fn scrape_until_stopped(
         &self,
         key: &(String, String),
         address: SocketAddr,
-        reading: u64,
+        task: u64,
         offset: Duration,
     ) {
-        let mut reader = Reader::new(address);
-        // After the first read, so that pods which were found together are not read together.
+        let mut scraper = Scraper::new(address);
+        // An offset after the first scrape spreads pods that were discovered together.
         let mut pause = Some(offset);
         loop {
-            let sample = self.read(&mut reader).await;
-            let (instance, pace) = self.book.lock().note(key, reading, sample, Instant::now());
+            let sample = self.scrape(&mut scraper).await;
+            let (instance, pace) = self.store.lock().record(key, task, sample, Instant::now());
             if let Some(instance) = instance {
-                self.boards.mark(instance);
+                self.changes.mark(instance);
             }
             tokio::time::sleep(pause.take().unwrap_or(pace)).await;
         }
     }
 
-    async fn read(&self, reader: &mut Reader) -> Option<Sample> {
-        let _place = self.places.acquire().await.ok()?;
-        let (outcome, sample) = match tokio::time::timeout(READ_DEADLINE, reader.read()).await {
-            Ok(Ok(sample)) => (&self.read, Some(sample)),
+    async fn scrape(&self, scraper: &mut Scraper) -> Option<Sample> {
+        let _permit = self.permits.acquire().await.ok()?;
+        let (outcome, sample) = match tokio::time::timeout(SCRAPE_TIMEOUT, scraper.scrape()).await {
+            Ok(Ok(sample)) => (&self.succeeded, Some(sample)),
             Ok(Err(error)) => {
-                debug!(%error, address = %reader.address(), "cannot read a pod's connections");
+                debug!(%error, address = %scraper.address(), "cannot scrape a pod");
                 (&self.failed, None)
             }
             Err(_) => {
-                reader.close();
+                scraper.close();
                 (&self.timed_out, None)
             }
         };
@@ -267,14 +238,14 @@ impl Shared {
     }
 }
 
-/// Whether a pod serves nobody any more, but is kept to be looked at: one that was evicted.
-fn has_ended(pod: &Pod) -> bool {
+/// Whether a pod has terminated but still exists, as an evicted one does.
+fn is_finished(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Failed" | "Succeeded"))
 }
 
-/// Whether the cluster answers, and does not let this operator look.
-fn is_refusal(error: &watcher::Error) -> bool {
+/// Whether the cluster denied the list, rather than failed to answer.
+fn is_denied(error: &watcher::Error) -> bool {
     let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return false };
     matches!(status.code, 403 | 404)
 }

@@ -1,5 +1,4 @@
-//! One resource, from what is asked for to what there is: observe, validate, build, apply,
-//! status.
+//! Reconciles one resource: observe, validate, build, apply, update the status.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,74 +20,74 @@ use super::build::{Capabilities, build};
 use super::crd::{MetricsSource, Rookery, RookerySpec};
 use super::custom_metrics::Serving;
 use super::metrics::OperatorMetrics;
-use super::observe::Owned;
+use super::observe::OwnedObjects;
 use super::pods::Pods;
-use super::status::{self, Seen, Trouble};
+use super::status::{self, Degradation, StatusInputs};
 use super::validate::{Defaults, validate};
 
-/// A resource as it was read: one that does not have the shape of its definition must not stop
-/// the others from being read.
-pub type Read = DeserializeGuard<Rookery>;
+/// A resource as the watch delivered it. One that does not match its schema is kept as an error, so
+/// that it does not stop the watch from delivering the others.
+pub type GuardedRookery = DeserializeGuard<Rookery>;
 
-/// How long a reconciliation may take.
+/// Deadline of one reconciliation.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// When a resource is looked at again though nothing has changed.
-const AGAIN: Duration = Duration::from_secs(600);
+/// Interval after which an unchanged resource is reconciled again.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The first wait after a failure; it doubles with each.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// Delay before the first retry; it doubles with each consecutive failure.
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The longest wait after a failure.
-const LAST_RETRY: Duration = Duration::from_secs(120);
+/// Maximum delay before a retry.
+const MAX_BACKOFF: Duration = Duration::from_secs(120);
 
-/// What a reconciliation works with. Shared by all of a scope.
+/// What reconciliations need. Shared by all resources of a scope.
 pub struct Context {
-    /// The cluster.
+    /// Client of the cluster.
     pub client: Client,
-    /// What there is.
-    pub owned: Owned,
-    /// The servers' connections.
+    /// Cache of the objects that the operator created.
+    pub owned: OwnedObjects,
+    /// Connection counts of the server pods.
     pub pods: Pods,
-    /// Who serves the custom metrics.
+    /// The server behind custom.metrics.k8s.io.
     pub serving: watch::Receiver<Serving>,
-    /// Which optional kinds the cluster has.
+    /// The optional kinds that the cluster has.
     pub capabilities: Capabilities,
-    /// What resources have that name none.
+    /// Values for fields that a resource leaves out.
     pub defaults: Defaults,
-    /// Who tells of what happens, on the resource.
+    /// The reporter named in events about the resource.
     pub reporter: Reporter,
-    /// Counts it.
+    /// Metrics of the reconciliations.
     pub metrics: OperatorMetrics,
-    /// Cancelled when this process stops to lead.
+    /// Cancelled when this process stops leading.
     pub stop: CancellationToken,
-    /// How often each resource has failed in a row.
-    pub failures: Failures,
+    /// Consecutive failures per resource.
+    pub failures: FailureCounts,
 }
 
-/// Why a reconciliation failed; it is tried again.
+/// Why a reconciliation failed. Every failure is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// An object could not be brought into the cluster.
+    /// An object could not be applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// It took too long; the cluster does not answer.
-    #[error("not done within a minute: the cluster does not answer, or is slow")]
+    /// The reconciliation exceeded its deadline of one minute.
+    #[error("timed out after a minute: the cluster is slow or does not answer")]
     Deadline,
     /// The status could not be written.
-    #[error("the status cannot be written: {0}")]
+    #[error("cannot write the status: {0}")]
     Status(kube::Error),
 }
 
-/// Brings the cluster to what `resource` asks for, and says in its status what came of it.
+/// Makes the cluster match `resource`, and reports the result in its status.
 ///
 /// # Errors
-/// When the cluster does not answer, or does not take an object.
+/// If the cluster does not answer, or refuses an object.
 pub async fn reconcile(
-    resource: Arc<Read>,
+    resource: Arc<GuardedRookery>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    match tokio::time::timeout(DEADLINE, reconcile_for_long(&resource, &context)).await {
+    match tokio::time::timeout(DEADLINE, reconcile_resource(&resource, &context)).await {
         Ok(done) => done,
         Err(_) => {
             context.metrics.reconciles.with_label_values(&["failed"]).inc();
@@ -97,74 +96,86 @@ pub async fn reconcile(
     }
 }
 
-async fn reconcile_for_long(resource: &Read, context: &Context) -> Result<Action, ReconcileError> {
+async fn reconcile_resource(
+    resource: &GuardedRookery,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
     let _timer = context.metrics.time();
     if resource.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     let listed = context.stop.run_until_cancelled(context.owned.ready()).await;
     if !matches!(listed, Some(Ok(()))) {
-        // This process stops to lead.
+        // This process no longer leads.
         return Ok(Action::await_change());
     }
     let (outcome, result) = match &resource.0 {
         Err(unreadable) => {
-            let rookery = &nameplate(resource.meta());
-            let message = format!("it cannot be read: {}", unreadable.error);
-            let trouble = Trouble { reason: "Invalid", message };
+            let rookery = &metadata_only(resource.meta());
+            let message = format!("the resource does not match its schema: {}", unreadable.error);
+            let degradation = Degradation { reason: "Invalid", message };
             let reconciliation = Reconciliation { rookery, context };
-            ("invalid", reconciliation.say(&Applied::default(), Some(trouble), None, &[]).await)
+            (
+                "invalid",
+                reconciliation
+                    .update_status(&Applied::default(), Some(degradation), None, &[])
+                    .await,
+            )
         }
         Ok(rookery) => Reconciliation { rookery, context }.run().await,
     };
     context.metrics.reconciles.with_label_values(&[outcome]).inc();
     result?;
     context.failures.forget(resource);
-    Ok(Action::requeue(AGAIN))
+    Ok(Action::requeue(RESYNC_INTERVAL))
 }
 
-/// When a resource is tried again that has failed.
-pub fn after_failure(resource: Arc<Read>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let wait = context.failures.next_wait(&resource);
+/// Schedules the retry of a resource whose reconciliation failed.
+pub fn error_policy(
+    resource: Arc<GuardedRookery>,
+    error: &ReconcileError,
+    context: Arc<Context>,
+) -> Action {
+    let wait = context.failures.next_backoff(&resource);
     warn!(
         namespace = resource.namespace(),
         name = resource.name_any(),
         %error,
-        again_in = ?wait,
-        "a resource could not be reconciled"
+        retry_in = ?wait,
+        "reconciliation failed"
     );
     Action::requeue(wait)
 }
 
-/// How often each resource has failed in a row, for the exponential wait.
+/// Consecutive failures by resource uid, for exponential backoff.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<String, u32>>);
+pub struct FailureCounts(Mutex<HashMap<String, u32>>);
 
-impl Failures {
-    /// As many resources as this are remembered; beyond it, all begin anew.
-    const MOST: usize = 10_000;
+impl FailureCounts {
+    /// Maximum number of resources that are tracked. Beyond it, all counts are reset.
+    const MAX: usize = 10_000;
 
-    fn next_wait(&self, resource: &Read) -> Duration {
+    fn next_backoff(&self, resource: &GuardedRookery) -> Duration {
         let mut failures = self.0.lock();
-        if failures.len() >= Self::MOST {
+        if failures.len() >= Self::MAX {
             failures.clear();
         }
         let count = failures.entry(key(resource)).or_default();
         *count = count.saturating_add(1);
-        FIRST_RETRY.saturating_mul(2_u32.saturating_pow(*count - 1)).min(LAST_RETRY)
+        MIN_BACKOFF.saturating_mul(2_u32.saturating_pow(*count - 1)).min(MAX_BACKOFF)
     }
 
-    fn forget(&self, resource: &Read) {
+    fn forget(&self, resource: &GuardedRookery) {
         self.0.lock().remove(&key(resource));
     }
 }
 
-fn key(resource: &Read) -> String {
+fn key(resource: &GuardedRookery) -> String {
     resource.uid().unwrap_or_default()
 }
 
-/// A resource that has only its name, for saying something of one that cannot be read.
-fn nameplate(meta: &ObjectMeta) -> Rookery {
+/// A resource with `meta` and an empty spec, for the status of one that cannot be parsed.
+fn metadata_only(meta: &ObjectMeta) -> Rookery {
     let mut rookery = Rookery::new("", RookerySpec::default());
     rookery.metadata = meta.clone();
     rookery
@@ -176,14 +187,15 @@ struct Reconciliation<'a> {
 }
 
 impl Reconciliation<'_> {
-    /// The outcome for the counter, and how it went.
+    /// Returns the `outcome` label for the counter, and the result.
     async fn run(&self) -> (&'static str, Result<(), ReconcileError>) {
         let context = self.context;
         let validated = match validate(self.rookery, &context.defaults) {
             Ok(validated) => validated,
             Err(invalid) => {
-                let trouble = Trouble { reason: "Invalid", message: invalid.to_string() };
-                let written = self.say(&Applied::default(), Some(trouble), None, &[]).await;
+                let degradation = Degradation { reason: "Invalid", message: invalid.to_string() };
+                let written =
+                    self.update_status(&Applied::default(), Some(degradation), None, &[]).await;
                 return ("invalid", written);
             }
         };
@@ -194,54 +206,62 @@ impl Reconciliation<'_> {
             apply(&context.client, &context.owned, &objects, &uid, validated.min_replicas).await;
         match done {
             Ok(applied) => {
-                self.tell_of(&applied).await;
-                let written =
-                    self.say(&applied, self.metrics_trouble(), redis, &validated.warnings).await;
+                self.report_changes(&applied).await;
+                let written = self
+                    .update_status(
+                        &applied,
+                        self.autoscaling_degraded(),
+                        redis,
+                        &validated.warnings,
+                    )
+                    .await;
                 (if written.is_ok() { "done" } else { "failed" }, written)
             }
             Err(error) => {
-                // What a cluster that does not answer has of it is not known, so nothing is said.
-                if let Some(trouble) = trouble_of(&error)
+                // While the cluster does not answer, its state is unknown: leave the status as it
+                // is.
+                if let Some(degradation) = degraded_by(&error)
                     && let Err(error) =
-                        self.say(&Applied::default(), Some(trouble), redis, &[]).await
+                        self.update_status(&Applied::default(), Some(degradation), redis, &[]).await
                 {
-                    warn!(%error, "nor could its status be written");
+                    warn!(%error, "cannot write the status after a failed apply");
                 }
                 ("failed", Err(error.into()))
             }
         }
     }
 
-    /// Autoscaling that nobody feeds is said where people look.
-    fn metrics_trouble(&self) -> Option<Trouble> {
+    /// Reports autoscaling that gets no metrics from this operator.
+    fn autoscaling_degraded(&self) -> Option<Degradation> {
         let autoscaling = &self.rookery.spec.autoscaling;
         if !autoscaling.enabled || autoscaling.metrics != MetricsSource::Builtin {
             return None;
         }
         match &*self.context.serving.borrow() {
-            Serving::Foreign { service } => Some(Trouble {
+            Serving::Foreign { service } => Some(Degradation {
                 reason: "MetricsElsewhere",
                 message: format!(
                     "custom.metrics.k8s.io is served by {service}, so this operator does not serve \
-                     it and nothing scales by connections: teach that server the metric \
-                     rookery_connections and set autoscaling.metrics: external, or remove it"
+                     it and nothing scales by connections: provide the metric \
+                     rookery_connections from that server and set autoscaling.metrics: external, \
+                     or remove that server"
                 ),
             }),
-            Serving::Unreachable { message } => Some(Trouble {
+            Serving::Unreachable { message } => Some(Degradation {
                 reason: "MetricsUnreachable",
                 message: format!(
-                    "the API server does not get through to the operator's metrics API, so \
-                     nothing scales by connections: {message}"
+                    "the API server cannot reach the operator's metrics API, so nothing scales \
+                     by connections: {message}"
                 ),
             }),
             Serving::Ours | Serving::Off { .. } => None,
         }
     }
 
-    async fn say(
+    async fn update_status(
         &self,
         applied: &Applied,
-        trouble: Option<Trouble>,
+        degradation: Option<Degradation>,
         redis: Option<bool>,
         warnings: &[String],
     ) -> Result<(), ReconcileError> {
@@ -250,27 +270,28 @@ impl Reconciliation<'_> {
         let namespace = self.rookery.namespace().unwrap_or_default();
         let before = self.rookery.status.as_ref();
         let there = context.owned.get("Deployment", &namespace, &name);
-        let status = status::status(&Seen {
+        let status = status::compute(&StatusInputs {
             generation: self.rookery.metadata.generation,
             before,
             deployment: applied.get("Deployment").or(there.as_deref()),
             pods: &context.pods.of(&namespace, &name),
             redis,
             warnings,
-            trouble: trouble.clone(),
+            degradation: degradation.clone(),
             now: Timestamp::now(),
         });
         let written = status::write(&context.client, &namespace, &name, before, &status).await;
         if written.map_err(ReconcileError::Status)? {
             context.metrics.status_writes.inc();
-            if let Some(trouble) = trouble {
-                self.event(EventType::Warning, trouble.reason, trouble.message).await;
+            if let Some(degradation) = degradation {
+                self.publish_event(EventType::Warning, degradation.reason, degradation.message)
+                    .await;
             }
         }
         Ok(())
     }
 
-    async fn tell_of(&self, applied: &Applied) {
+    async fn report_changes(&self, applied: &Applied) {
         if applied.changed.is_empty() {
             return;
         }
@@ -280,48 +301,48 @@ impl Reconciliation<'_> {
             namespace = self.rookery.namespace(),
             name = self.rookery.name_any(),
             changed,
-            "applied"
+            "applied changes"
         );
-        self.event(EventType::Normal, "Applied", changed).await;
+        self.publish_event(EventType::Normal, "Applied", changed).await;
     }
 
-    /// An event is a courtesy: one that cannot be published is logged.
-    async fn event(&self, type_: EventType, reason: &str, note: String) {
-        let event = Event {
+    /// Publishes an event about the resource. Failure to publish is only logged.
+    async fn publish_event(&self, type_: EventType, reason: &str, note: String) {
+        let publish_event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(shortened(note)),
+            note: Some(truncate_note(note)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
         let about = self.rookery.object_ref(&());
-        // A recorder of its own for each: one repeats the first note for all of a reason.
+        // A new recorder for each event: a shared one repeats the first note of a reason.
         let context = self.context;
         let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
-        if let Err(error) = recorder.publish(&event, &about).await {
-            warn!(%error, reason, "an event could not be published");
+        if let Err(error) = recorder.publish(&publish_event, &about).await {
+            warn!(%error, reason, "cannot publish an event");
         }
     }
 }
 
-/// A note of at most 1,024 bytes (Kubernetes API reference, events.k8s.io/v1, `note`).
-fn shortened(mut note: String) -> String {
-    const MOST: usize = 1024;
-    if note.len() > MOST {
-        note.truncate(note.floor_char_boundary(MOST - 3));
+/// Truncates a note to 1,024 bytes, the limit of the Kubernetes API (events.k8s.io/v1, `note`).
+fn truncate_note(mut note: String) -> String {
+    const MAX: usize = 1024;
+    if note.len() > MAX {
+        note.truncate(note.floor_char_boundary(MAX - 3));
         note.push('…');
     }
     note
 }
 
-/// What people must do about a failure; a cluster that does not answer is not theirs.
-fn trouble_of(error: &ApplyError) -> Option<Trouble> {
+/// The failure as a `Degraded` condition; `None` if only the cluster is at fault.
+fn degraded_by(error: &ApplyError) -> Option<Degradation> {
     let reason = match error {
         ApplyError::Foreign { .. } => "NameTaken",
         ApplyError::Refused { .. } => "Refused",
         ApplyError::Cluster(_) => return None,
     };
-    Some(Trouble { reason, message: error.to_string() })
+    Some(Degradation { reason, message: error.to_string() })
 }
 
 #[cfg(test)]
@@ -329,25 +350,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_two_minutes_and_begin_anew_after_a_success() {
+    fn backoff_doubles_up_to_two_minutes_and_resets_after_a_success() {
         let mut rookery = Rookery::new("chat", Default::default());
         rookery.metadata.uid = Some("1".to_owned());
         let resource = DeserializeGuard(Ok(rookery));
-        let failures = Failures::default();
-        let waits: Vec<_> = (0..40).map(|_| failures.next_wait(&resource)).collect();
+        let failures = FailureCounts::default();
+        let waits: Vec<_> = (0..40).map(|_| failures.next_backoff(&resource)).collect();
         assert_eq!(waits[..3], [500, 1000, 2000].map(Duration::from_millis));
-        assert_eq!(waits[39], LAST_RETRY);
+        assert_eq!(waits[39], MAX_BACKOFF);
         assert!(waits.is_sorted());
         failures.forget(&resource);
-        assert_eq!(failures.next_wait(&resource), FIRST_RETRY);
+        assert_eq!(failures.next_backoff(&resource), MIN_BACKOFF);
     }
 
     #[test]
-    fn a_cluster_that_does_not_answer_is_nobodys_mistake() {
+    fn an_unreachable_cluster_does_not_degrade_a_resource() {
         let foreign = ApplyError::Foreign { kind: "Service".to_owned(), name: "chat".to_owned() };
-        let trouble = trouble_of(&foreign).unwrap();
-        assert!(trouble.message.contains("Service chat"), "{}", trouble.message);
+        let degradation = degraded_by(&foreign).unwrap();
+        assert!(degradation.message.contains("Service chat"), "{}", degradation.message);
         let silent = kube::Error::Service("no route".into());
-        assert_eq!(trouble_of(&ApplyError::Cluster(silent)), None);
+        assert_eq!(degraded_by(&ApplyError::Cluster(silent)), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What the operator says of a resource: computed here, written only when it differs.
+//! The status of a resource: computed here, and written only when it changed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -8,62 +8,62 @@ use serde_json::{Value, json};
 
 use super::crd::{ConditionType, Rookery, RookeryStatus};
 use super::names;
-use super::pods::PodCount;
+use super::pods::ServerPod;
 
-/// What a status is computed from.
+/// Inputs of [`compute`].
 #[derive(Debug)]
-pub struct Seen<'a> {
-    /// The resource's generation.
+pub struct StatusInputs<'a> {
+    /// `metadata.generation` of the resource.
     pub generation: Option<i64>,
-    /// Its status as it was.
+    /// The current status of the resource, if it has one.
     pub before: Option<&'a RookeryStatus>,
-    /// Its Deployment, where there is one.
+    /// The Deployment of its servers, if it exists.
     pub deployment: Option<&'a DynamicObject>,
-    /// Its pods.
-    pub pods: &'a [PodCount],
-    /// Whether its servers have a Redis; unknown where the resource is not valid.
+    /// Its server pods.
+    pub pods: &'a [ServerPod],
+    /// Whether Redis is configured; `None` while the resource is invalid.
     pub redis: Option<bool>,
-    /// What may be had but is probably not meant; a sentence each.
+    /// Warnings about valid but probably unintended settings, one sentence each.
     pub warnings: &'a [String],
-    /// What of it cannot be had.
-    pub trouble: Option<Trouble>,
-    /// Now.
+    /// What keeps the resource from being fully applied.
+    pub degradation: Option<Degradation>,
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// Something that was asked for and cannot be had: the condition `Degraded`.
+/// A reason for the condition `Degraded` to be true.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// One word, as conditions have it: `Invalid`.
+pub struct Degradation {
+    /// `reason` of the condition, such as `Invalid`.
     pub reason: &'static str,
-    /// A sentence with the fix.
+    /// `message` of the condition: what is wrong and how to fix it.
     pub message: String,
 }
 
-/// The status that `seen` makes.
-pub fn status(seen: &Seen) -> RookeryStatus {
-    let counts = Counts::of(seen.deployment);
-    let connections = seen.pods.iter().filter_map(|pod| pod.connections).sum::<u64>();
-    let verdicts = [
+/// Computes the status. Pure.
+pub fn compute(inputs: &StatusInputs) -> RookeryStatus {
+    let counts = Counts::of(inputs.deployment);
+    let connections = inputs.pods.iter().filter_map(|pod| pod.connections).sum::<u64>();
+    let states = [
         (ConditionType::Available, available(&counts)),
         (ConditionType::Progressing, progressing(&counts)),
-        (ConditionType::Degraded, degraded(seen, &counts)),
-        (ConditionType::RedisReachable, redis_reachable(seen)),
+        (ConditionType::Degraded, degraded(inputs, &counts)),
+        (ConditionType::RedisReachable, redis_reachable(inputs)),
     ];
     RookeryStatus {
         replicas: counts.replicas,
         ready_replicas: counts.ready,
         ready: format!("{}/{}", counts.ready, counts.wanted),
         connections: i64::try_from(connections).unwrap_or(i64::MAX),
-        conditions: verdicts.into_iter().map(|(kind, v)| condition(seen, kind, v)).collect(),
-        observed_generation: seen.generation,
+        conditions: states.into_iter().map(|(kind, v)| condition(inputs, kind, v)).collect(),
+        observed_generation: inputs.generation,
     }
 }
 
-/// Writes `status` where it differs from what the resource has; whether it wrote.
+/// Writes `status` if it differs from `before`. Returns whether it wrote.
 ///
 /// # Errors
-/// When the cluster does not take it.
+/// If the cluster refuses the write.
 pub async fn write(
     client: &Client,
     namespace: &str,
@@ -84,13 +84,13 @@ pub async fn write(
     let params = PatchParams::apply(names::MANAGER).force();
     match api.patch_status(name, &params, &Patch::Apply(&patch)).await {
         Ok(_) => Ok(true),
-        // It was deleted meanwhile.
+        // The resource was deleted in the meantime.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// What a Deployment says of its pods.
+/// The figures of a Deployment's status.
 #[derive(Debug, Default)]
 struct Counts {
     wanted: i32,
@@ -98,9 +98,9 @@ struct Counts {
     ready: i32,
     updated: i32,
     available: i32,
-    /// The Deployment's controller has not yet seen its last change.
+    /// Whether the Deployment controller has yet to observe the latest generation.
     is_behind: bool,
-    /// What it says of a rollout that is stuck.
+    /// Message of the condition that reports a stuck rollout.
     stuck: Option<String>,
 }
 
@@ -113,7 +113,7 @@ impl Counts {
             let value = deployment.data.pointer(path).and_then(Value::as_i64).unwrap_or(0);
             i32::try_from(value).unwrap_or(i32::MAX)
         };
-        let seen = deployment.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+        let inputs = deployment.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
         let conditions = deployment.data.pointer("/status/conditions").and_then(Value::as_array);
         let stuck = conditions.into_iter().flatten().find(|condition| {
             condition["reason"] == "ProgressDeadlineExceeded"
@@ -125,7 +125,7 @@ impl Counts {
             ready: number("/status/readyReplicas"),
             updated: number("/status/updatedReplicas"),
             available: number("/status/availableReplicas"),
-            is_behind: seen < deployment.metadata.generation,
+            is_behind: inputs < deployment.metadata.generation,
             stuck: stuck
                 .map(|c| c["message"].as_str().unwrap_or("the rollout is stuck").to_owned()),
         }
@@ -133,9 +133,9 @@ impl Counts {
 }
 
 /// A condition's status, reason and message.
-type Verdict = (&'static str, &'static str, String);
+type ConditionState = (&'static str, &'static str, String);
 
-fn available(counts: &Counts) -> Verdict {
+fn available(counts: &Counts) -> ConditionState {
     let message = format!("{} of {} pods are ready", counts.ready, counts.wanted);
     match counts.ready {
         0 => ("False", "NoPodReady", message),
@@ -143,16 +143,16 @@ fn available(counts: &Counts) -> Verdict {
     }
 }
 
-fn progressing(counts: &Counts) -> Verdict {
+fn progressing(counts: &Counts) -> ConditionState {
     let rolled_out = !counts.is_behind
         && counts.updated == counts.wanted
         && counts.replicas == counts.wanted
         && counts.available == counts.wanted;
     match rolled_out {
-        true => ("False", "RolledOut", "every pod is as the resource asks".to_owned()),
+        true => ("False", "RolledOut", "all pods are up to date and available".to_owned()),
         false => {
             let message = format!(
-                "{} of {} pods are as the resource asks and ready for long enough",
+                "{} of {} pods are up to date and available",
                 counts.available.min(counts.updated),
                 counts.wanted
             );
@@ -161,37 +161,43 @@ fn progressing(counts: &Counts) -> Verdict {
     }
 }
 
-fn degraded(seen: &Seen, counts: &Counts) -> Verdict {
-    match (&seen.trouble, &counts.stuck) {
-        (Some(trouble), _) => ("True", trouble.reason, trouble.message.clone()),
+fn degraded(inputs: &StatusInputs, counts: &Counts) -> ConditionState {
+    match (&inputs.degradation, &counts.stuck) {
+        (Some(degradation), _) => ("True", degradation.reason, degradation.message.clone()),
         (None, Some(stuck)) => ("True", "RolloutStuck", stuck.clone()),
-        (None, None) if seen.warnings.is_empty() => {
-            ("False", "AsAsked", "all that was asked for is there".to_owned())
+        (None, None) if inputs.warnings.is_empty() => {
+            ("False", "AsAsked", "everything in the spec is applied".to_owned())
         }
-        (None, None) => ("False", "Warnings", seen.warnings.join("; ")),
+        (None, None) => ("False", "Warnings", inputs.warnings.join("; ")),
     }
 }
 
-fn redis_reachable(seen: &Seen) -> Verdict {
-    if seen.redis == Some(false) {
-        let message = "redis is not configured: one server, in memory";
+fn redis_reachable(inputs: &StatusInputs) -> ConditionState {
+    if inputs.redis == Some(false) {
+        let message = "Redis is not configured: a single server keeps its rooms in memory";
         return ("Unknown", "NotConfigured", message.to_owned());
     }
-    let answers = || seen.pods.iter().filter_map(|pod| Some((&pod.name, pod.redis_up?)));
+    let answers = || inputs.pods.iter().filter_map(|pod| Some((&pod.name, pod.redis_up?)));
     let without: Vec<&str> =
         answers().filter(|(_, up)| !up).map(|(name, _)| name.as_str()).collect();
     match (answers().count(), without.as_slice()) {
-        (0, _) => ("Unknown", "NoAnswer", "no pod has told its state yet".to_owned()),
+        (0, _) => {
+            ("Unknown", "NoAnswer", "no pod has reported its connection to Redis yet".to_owned())
+        }
         (all, []) => ("True", "Connected", format!("{all} pods are connected to Redis")),
         (_, without) => {
-            let message = format!("no connection to Redis: {}", without.join(", "));
+            let message = format!("not connected to Redis: {}", without.join(", "));
             ("False", "Disconnected", message)
         }
     }
 }
 
-fn condition(seen: &Seen, kind: ConditionType, (status, reason, message): Verdict) -> Condition {
-    let before = seen.before.and_then(|before| {
+fn condition(
+    inputs: &StatusInputs,
+    kind: ConditionType,
+    (status, reason, message): ConditionState,
+) -> Condition {
+    let before = inputs.before.and_then(|before| {
         before.conditions.iter().find(|c| c.type_ == kind.name() && c.status == status)
     });
     Condition {
@@ -199,10 +205,10 @@ fn condition(seen: &Seen, kind: ConditionType, (status, reason, message): Verdic
         status: status.to_owned(),
         reason: reason.to_owned(),
         message,
-        observed_generation: seen.generation,
-        // Kept in whole seconds, as the cluster hands it back.
+        observed_generation: inputs.generation,
+        // Truncated to whole seconds, as the cluster returns it.
         last_transition_time: before.map_or_else(
-            || Time(Timestamp::from_second(seen.now.as_second()).unwrap_or(seen.now)),
+            || Time(Timestamp::from_second(inputs.now.as_second()).unwrap_or(inputs.now)),
             |c| c.last_transition_time.clone(),
         ),
     }

@@ -1,7 +1,7 @@
-//! Whether a `Rookery` can be had, and all that it means. Pure: neither a cluster nor a file is
-//! asked.
+//! Validates a `Rookery` and resolves its defaults. Pure: needs neither a cluster nor files.
 
 mod effective;
+mod problem;
 mod rules;
 mod syntax;
 
@@ -13,6 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
 pub(super) use effective::CONFIG_DIR;
+use problem::Problems;
+pub use problem::{Invalid, Problem};
 
 use super::crd::{Rookery, RookerySpec, SecretKey};
 use super::names;
@@ -22,43 +24,17 @@ use rookery_config::Config;
 /// have it.
 pub const DEFAULT_IMAGE: &str = concat!("rookery:", env!("CARGO_PKG_VERSION"));
 
-/// What a resource may leave to the operator.
+/// Defaults for fields that a resource leaves out.
 #[derive(Clone, Debug)]
 pub struct Defaults {
-    /// The image of a resource that names none.
+    /// Server image of a resource that does not set one.
     pub image: String,
     /// Where the operator runs: its pods may reach the servers' internal port. `None` where
     /// there is no operator.
     pub operator_namespace: Option<String>,
 }
 
-/// One thing that is wrong with a resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The field's full path, such as `spec.config.limits.queue`.
-    pub field: String,
-    /// What is wrong with it, and what to do.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.text)
-    }
-}
-
-/// A resource that cannot be had: at least one problem, shown on a line each.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Invalid(pub Vec<Problem>);
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-/// A resource that makes sense, with everything that was left out filled in.
+/// A valid resource, with all defaults filled in.
 #[derive(Clone)]
 pub struct Validated {
     /// The resource's name: the stem of every object's.
@@ -69,13 +45,13 @@ pub struct Validated {
     pub owner: Option<OwnerReference>,
     /// The servers' image.
     pub image: String,
-    /// At least this many servers.
+    /// Minimum number of servers.
     pub min_replicas: i32,
-    /// At most this many servers.
+    /// Maximum number of servers.
     pub max_replicas: i32,
-    /// How long a server that is told to stop goes on as before.
+    /// How long a terminating server keeps working normally.
     pub lead: Duration,
-    /// Over how long it closes its sessions then.
+    /// Period over which it then closes its sessions.
     pub window: Duration,
     /// The port for clients, in the pods.
     pub client_port: u16,
@@ -94,17 +70,17 @@ pub struct Validated {
     pub redis_secret: Option<SecretKey>,
     /// Where the operator runs.
     pub operator_namespace: Option<String>,
-    /// What may be had but is probably not meant; a sentence each.
+    /// Warnings about valid but probably unintended settings, one sentence each.
     pub warnings: Vec<String>,
-    /// The resource's own words, for what needs no thought.
+    /// The spec as written, for fields that are passed on unchanged.
     pub spec: RookerySpec,
 }
 
 /// Reads a resource.
 ///
 /// # Errors
-/// Everything that is wrong with it, what the cluster's own rules refuse included: a file has not
-/// been past them.
+/// All problems of the resource, including those that the cluster's validation rules reject,
+/// because a file has not passed them.
 pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, Invalid> {
     let spec = &resource.spec;
     let mut problems = Problems::default();
@@ -183,22 +159,6 @@ impl fmt::Debug for Validated {
 fn owner(resource: &Rookery) -> Option<OwnerReference> {
     let owner = resource.controller_owner_ref(&())?;
     Some(OwnerReference { block_owner_deletion: Some(true), ..owner })
-}
-
-/// Collects problems.
-#[derive(Default)]
-struct Problems(Vec<Problem>);
-
-impl Problems {
-    fn say(&mut self, field: impl Into<String>, text: impl fmt::Display) {
-        self.0.push(Problem { field: field.into(), text: text.to_string() });
-    }
-
-    fn say_if(&mut self, wrong: bool, field: &str, text: impl fmt::Display) {
-        if wrong {
-            self.say(field, text);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The values of the Helm chart: the same types as the custom resource's, and what the chart
-//! adds to them. Only their JSON Schema is made of these; Helm's templates read the values.
+//! The values of the Helm chart: the types of the custom resource, and what the chart adds to them.
+//! They only generate the JSON Schema; Helm's templates read the values.
 //!
-//! Nothing here is constructed: every field is documented for whoever reads the schema.
+//! No value of these types is constructed; the field docs become descriptions in the schema.
 
 mod operator;
 mod schema;
@@ -20,44 +20,44 @@ use super::crd::{
 pub use operator::*;
 pub use schema::schema;
 
-/// What `helm install` reads: one `Rookery` resource, and the operator.
+/// Values of `helm install`: one `Rookery` resource, and the operator.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 #[derive(Default)]
 pub struct Values {
-    /// The image of the servers, the operator and the tests.
+    /// Image of the servers, the operator and the tests.
     pub image: ImageValues,
     /// Secrets for pulling the image, for every pod of the release.
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// The `Rookery` resource.
     pub rookery: RookeryValues,
-    /// Whether everybody may connect as long as `config.auth` says nothing of who may.
+    /// Whether everybody may connect while `config.auth` does not say who may.
     pub anonymous: bool,
-    /// How many servers there may be. Empty: 2 to 10 with Redis, 1 without.
+    /// Minimum and maximum number of servers. Default: 2 to 10 with Redis, 1 without.
     pub replicas: Replicas,
-    /// When there are more of them, and who counts.
+    /// Autoscaling by connections.
     pub autoscaling: Autoscaling,
-    /// How clients get in. Without a host and without `enabled`, no Ingress is made.
+    /// Ingress for clients. Created if it has a host or `enabled` is true.
     pub ingress: IngressValues,
-    /// The Redis between the servers. Empty: one server, in memory.
+    /// Redis that connects the servers. Default: a single server keeps its rooms in memory.
     pub redis: RedisValues,
-    /// Secrets that the servers mount: what the files that `config` names are in.
+    /// Secrets mounted into the servers, for the files that `config` names.
     pub secrets: Vec<SecretMount>,
-    /// The servers' configuration: the keys of `rookery serve --config`.
+    /// Configuration of the servers: the keys of `rookery serve --config`.
     pub config: ConfigTree,
-    /// How sessions are closed when a server is told to stop. Beats `config.drain`.
+    /// How a terminating server closes its sessions. Overrides `config.drain`.
     pub drain: DrainSpec,
-    /// The servers' requests and limits. Empty: requests of 100m CPU and 128Mi memory.
+    /// Resource requests and limits of the servers. Default: requests of 100m CPU and 128Mi memory.
     pub resources: ResourceRequirements,
-    /// What else the servers' pods have.
+    /// Additional settings of the server pods.
     pub pod_template: PodTemplate,
-    /// Prometheus objects, where the Prometheus operator's definitions exist.
+    /// Objects for the Prometheus operator, created if its definitions exist.
     pub monitoring: Monitoring,
-    /// Who may reach the servers, and whom they may reach.
+    /// NetworkPolicy of the servers.
     pub network_policy: NetworkPolicySpec,
     /// Dashboards for Grafana.
     pub dashboards: DashboardValues,
-    /// The operator: one serves a cluster.
+    /// The operator, of which a cluster needs one.
     pub operator: OperatorValues,
     /// The definition of `Rookery` resources.
     pub crd: CrdValues,
@@ -67,19 +67,19 @@ pub struct Values {
     pub global: BTreeMap<String, Value>,
 }
 
-/// An image.
+/// A container image.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ImageValues {
-    /// Its name, with the registry where it needs one.
+    /// Repository of the image, with its registry if it needs one.
     #[schemars(length(min = 1))]
     pub repository: String,
-    /// Its tag. Empty: the chart's appVersion.
+    /// Tag of the image. Default: the chart's appVersion.
     pub tag: String,
-    /// Its digest, `sha256:…`; beats the tag.
+    /// Digest of the image, `sha256:…`. Overrides the tag.
     #[schemars(regex(pattern = "^(sha256:[0-9a-f]{64})?$"))]
     pub digest: String,
-    /// When it is pulled.
+    /// When the image is pulled.
     pub pull_policy: Option<ImagePullPolicy>,
 }
 
@@ -87,7 +87,7 @@ pub struct ImageValues {
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RookeryValues {
-    /// Whether the release has one, with the release's name.
+    /// Whether to create the resource, with the name of the release.
     pub enabled: bool,
 }
 
@@ -95,40 +95,40 @@ pub struct RookeryValues {
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IngressValues {
-    /// Whether there is an Ingress. Absent: where there is a host.
+    /// Whether to create an Ingress. Default: true if there is a host.
     pub enabled: Option<bool>,
     #[expect(missing_docs, reason = "its fields are documented where they are")]
     #[schemars(flatten)]
     pub ingress: Ingress,
 }
 
-/// The Redis between the servers: one of `url`, `urlSecret` and `demo`.
+/// Redis that connects the servers: one of `url`, `urlSecret` and `demo`.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RedisValues {
-    /// `redis://host:6379` or `rediss://…` (TLS). It shows in a ConfigMap: where it holds a
-    /// password, use `urlSecret`.
+    /// URL of Redis: `redis://host:6379`, or `rediss://…` for TLS. It is visible in a ConfigMap:
+    /// use `urlSecret` if it contains a password.
     pub url: Option<String>,
-    /// The key of a Secret, in the same namespace, that holds the URL.
+    /// Key of a Secret in the same namespace that holds the URL.
     pub url_secret: Option<SecretKey>,
-    /// Whether a Redis of one pod, without persistence, is made for trying things out.
+    /// Whether to run a Redis with one pod and no persistence, for trying Rookery out.
     pub demo: bool,
-    /// The image of that Redis.
+    /// Image of the demo Redis.
     pub image: String,
 }
 
-/// Dashboards for Grafana, in ConfigMaps that its sidecar loads. They show every release: one
-/// brings them.
+/// Dashboards for Grafana, in ConfigMaps that its sidecar loads. They show every release, so one
+/// release should create them.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DashboardValues {
-    /// Whether this release brings them.
+    /// Whether this release creates the dashboards.
     pub enabled: bool,
-    /// The namespace of the ConfigMaps. Empty: the release's.
+    /// Namespace of the ConfigMaps. Default: that of the release.
     pub namespace: String,
-    /// Labels of the ConfigMaps: the sidecar finds them by one.
+    /// Labels of the ConfigMaps, by one of which the sidecar finds them.
     pub labels: BTreeMap<String, String>,
-    /// Annotations of the ConfigMaps: the sidecar reads the folder from one.
+    /// Annotations of the ConfigMaps, from one of which the sidecar reads the folder.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -136,8 +136,8 @@ pub struct DashboardValues {
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CrdValues {
-    /// Whether `helm upgrade` brings it up to date, by a Job that runs `rookery crd --apply`.
-    /// Helm itself installs definitions, and never touches them again.
+    /// Whether `helm upgrade` updates the definition, with a Job that runs `rookery crd --apply`.
+    /// Helm itself installs definitions but never updates them.
     pub upgrade: bool,
 }
 
@@ -145,27 +145,27 @@ pub struct CrdValues {
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TestValues {
-    /// The URL that is tested. Empty: that of the Ingress, or of the Service without one.
+    /// URL to test. Default: that of the Ingress, or of the Service without one.
     pub url: String,
-    /// Address of the ingress controller inside the cluster, `HOST` or `HOST:PORT`, for a host
-    /// name that DNS does not know there.
+    /// Address of the ingress controller inside the cluster, `HOST` or `HOST:PORT`, for a host name
+    /// that the cluster's DNS does not resolve.
     pub ingress_address: String,
-    /// For how long each connection is held, such as `30s`. Empty: through one heartbeat.
+    /// How long each connection is held, such as `30s`. Default: through one heartbeat.
     pub hold: String,
-    /// Whether a certificate that nobody vouches for is good enough.
+    /// Whether to accept a certificate that cannot be verified.
     pub insecure: bool,
-    /// The key of a Secret that holds a token, where clients need one.
+    /// Key of a Secret that holds a token, if clients need one.
     pub token_secret: Option<TokenSecret>,
 }
 
-/// The key of a Secret that holds a token.
+/// A key of a Secret that holds a token.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenSecret {
-    /// The Secret's name.
+    /// Name of the Secret.
     #[schemars(length(min = 1))]
     pub name: String,
-    /// The key in it.
+    /// Key in the Secret.
     #[schemars(length(min = 1))]
     pub key: String,
 }

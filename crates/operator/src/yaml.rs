@@ -1,14 +1,14 @@
-//! YAML that is read back as what was written, by people too.
+//! Writes YAML that both machines and people read back unchanged.
 
 use serde::Serialize;
 
-/// One document, its keys in the order of `value`; texts of several lines stand as they are, and
-/// long ones are not broken.
+/// Serializes `value` as one document, with keys in their order. Multi-line strings use block style
+/// and long lines are not folded.
 pub fn text(value: &impl Serialize) -> String {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     let mut text = String::new();
     serde_saphyr::to_fmt_writer_with_options(&mut text, value, options)
-        .expect("what is written is plain data, and a String takes it");
+        .expect("plain data serializes, and writing to a String cannot fail");
     text
 }
 
@@ -21,14 +21,14 @@ mod tests {
     use rookery_config::tree::Node;
     use rookery_config::typed;
 
-    /// As `serve` reads it.
+    /// Parses as `serve` does.
     fn read(text: &str) -> Value {
         let node = Node::parse(text).unwrap_or_else(|problem| panic!("{problem:?}:\n{text}"));
         typed::read(&node).unwrap_or_else(|problems| panic!("{problems:?}:\n{text}"))
     }
 
     #[test]
-    fn words_that_could_be_something_else_stay_words() {
+    fn ambiguous_strings_are_read_back_as_strings() {
         let words = [
             "",
             " ",
@@ -92,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_back(key in "\\PC{1,20}", value in any::<String>()) {
+        fn any_string_is_read_back_unchanged(key in "\\PC{1,20}", value in any::<String>()) {
             let value = json!({ key: [value] });
             prop_assert_eq!(read(&text(&value)), value);
         }

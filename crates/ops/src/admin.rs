@@ -1,5 +1,4 @@
-//! The routes for machines that look after an instance: `/metrics`, `/livez`, `/readyz`.
-//! They need no API key.
+//! The routes `/metrics`, `/livez` and `/readyz`, which need no API key.
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
@@ -10,15 +9,15 @@ use percent_encoding::percent_decode_str;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TextEncoder};
 
-use super::readiness::Readiness;
+use crate::readiness::Readiness;
 
-/// The routes, to be merged with the HTTP API's on the internal listener.
+/// The routes, to be merged with those of the HTTP API on the internal listener.
 ///
-/// `/livez` is 200 as long as requests are answered at all; `/readyz` is 200, or 503 with a line
-/// for each reason; `/metrics` is the Prometheus text format, version 0.0.4, of every family or,
-/// with `?name[]=FAMILY` (more than once for several), of those alone.
+/// `/livez` answers 200 as long as the instance answers at all; `/readyz` answers 200, or 503 with
+/// a line for each reason. `/metrics` answers in the Prometheus text format, version 0.0.4, with
+/// all metric families or, with one or more `?name[]=FAMILY`, with those alone.
 ///
-/// `gather` gives the families of these names, or all where none is named.
+/// `gather` returns the families with the given names, or all if no name is given.
 pub fn router(
     gather: impl Fn(&[String]) -> Vec<MetricFamily> + Clone + Send + Sync + 'static,
     readiness: Readiness,
@@ -41,7 +40,7 @@ fn encode(families: &[MetricFamily]) -> Response {
     }
 }
 
-/// The values of `name[]`, whose brackets may be percent-encoded.
+/// The values of the query's `name[]`, whose brackets may be percent-encoded.
 fn names(query: &str) -> Vec<String> {
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));

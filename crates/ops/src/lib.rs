@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod critical;
 pub mod listener;
 pub mod log;
 pub mod readiness;

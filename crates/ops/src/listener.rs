@@ -1,4 +1,4 @@
-//! The internal listener: HTTP/1.1 for publishers, probes and scrapes.
+//! The internal listener, which serves publishers, probes and scrapes over HTTP/1.1.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,21 +20,21 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::debug;
 
-use super::throttle::{Throttle, limited};
+use crate::throttle::{Throttle, limited};
 
-/// How long a request's head may take, and how long an idle connection is kept.
+/// How long a client may take to send a request's head, and how long an idle connection is kept.
 pub const HEADER_READ: Duration = Duration::from_secs(10);
 
-/// Connections at once. Beyond it, connections wait in the kernel's backlog.
+/// The most connections that are open at once. Further ones wait in the kernel's backlog.
 pub const MAX_CONNECTIONS: usize = 4096;
 
-/// How long `accept` rests after an error such as a lack of file descriptors, which would
-/// otherwise come again at once.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// The pause after an error of `accept`, such as a lack of file descriptors, which would otherwise
+/// recur at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers requests with `router` until `shutdown` is cancelled; then takes no new connection,
-/// lets the requests that are being answered end within `grace`, and closes what is left.
-/// Handlers find the peer's address as `ConnectInfo<SocketAddr>`.
+/// Serves `router` until `shutdown` is cancelled; then accepts no new connections, gives requests in
+/// progress `grace` to complete, and closes the remaining connections. Handlers can extract the
+/// peer's address as `ConnectInfo<SocketAddr>`.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -43,17 +43,17 @@ pub async fn serve(
 ) {
     let tasks = TaskTracker::new();
     let abort = CancellationToken::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let troubles = Throttle::default();
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let accept_errors = Throttle::default();
     loop {
-        let (stream, peer, place) = tokio::select! {
+        let (stream, peer, permit) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            next = accept(&listener, &places) => match next {
+            next = accept(&listener, &permits) => match next {
                 Ok(next) => next,
                 Err(error) => {
-                    limited!(troubles, warn, %error, "cannot accept a connection of the internal listener");
-                    tokio::time::sleep(ACCEPT_REST).await;
+                    limited!(accept_errors, warn, %error, "cannot accept a connection on the internal listener");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             },
@@ -64,7 +64,7 @@ pub async fn serve(
                 () = connection(stream, peer, router, shutdown, HEADER_READ) => {}
                 () = abort.cancelled() => {}
             }
-            drop(place);
+            drop(permit);
         });
     }
     drop(listener);
@@ -77,12 +77,11 @@ pub async fn serve(
 
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place =
-        places.clone().acquire_owned().await.expect("this semaphore is never closed: nobody asks");
+    let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
+    Ok((stream, peer, permit))
 }
 
 async fn connection(
@@ -94,7 +93,7 @@ async fn connection(
 ) {
     // Without this, answers on a kept-alive connection may wait for the peer's delayed ACK.
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, client = %peer, "a connection of the internal listener broke off");
+        debug!(%error, client = %peer, "a connection to the internal listener failed");
         return;
     }
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -115,7 +114,7 @@ async fn connection(
         }
     };
     if let Err(error) = result {
-        debug!(%error, client = %peer, "a connection of the internal listener ended");
+        debug!(%error, client = %peer, "a connection to the internal listener failed");
     }
 }
 
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_does_not_end_closes_the_connection() {
+    async fn a_connection_whose_head_takes_too_long_is_closed() {
         let (listener, address) = bound().await;
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn handlers_know_the_peer_and_an_idle_connection_does_not_hold_up_the_shutdown() {
+    async fn handlers_know_the_peer_and_idle_connections_do_not_delay_shutdown() {
         let (listener, address) = bound().await;
         let router = Router::new().route(
             "/",
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_answered_within_the_grace_is_closed() {
+    async fn connections_are_closed_when_the_grace_period_ends() {
         let (listener, address) = bound().await;
         let asked = Arc::new(Notify::new());
         let asking = asked.clone();

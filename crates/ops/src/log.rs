@@ -1,4 +1,4 @@
-//! The log: text on a terminal, JSON elsewhere; and beside it the spans of traces.
+//! The log, which is text on a terminal and JSON otherwise, and the layer that exports spans.
 
 use std::io::{self, IsTerminal};
 
@@ -11,42 +11,40 @@ use tracing_subscriber::{Layer, Registry};
 
 use rookery_config::LogFormat;
 
-/// The target of the spans of publications and deliveries, for the layer that hands them on and
-/// the log that leaves them out.
+/// The target of spans of publications and deliveries, which are exported and not logged.
 pub const SPANS: &str = "rookery::span";
 
-/// What is logged where `RUST_LOG` does not say.
+/// The filter without `RUST_LOG`.
 const DEFAULT_FILTER: &str = "info";
 
-/// The libraries whose lines are about single connections: they are written from warnings on, and
-/// below that only where `RUST_LOG` names the library itself. Further down they hold secrets:
-/// tungstenite writes every frame, with tokens, payloads and the ids of sessions.
-const QUIET: &str = "socketioxide=warn,engineioxide=warn,tungstenite=warn,tokio_tungstenite=warn,\
+/// The filter for libraries that log about single connections: only their warnings are logged
+/// unless `RUST_LOG` names the library itself. Their lower levels reveal secrets: tungstenite logs
+/// every frame, with tokens, payloads and session ids.
+const LIBRARY_FILTER: &str = "socketioxide=warn,engineioxide=warn,tungstenite=warn,tokio_tungstenite=warn,\
     hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,kube=error,kube_runtime=error";
 
-/// Why the log could not be started.
+/// Why the log cannot be started.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// The environment variable cannot be read.
-    #[error("`RUST_LOG` is not understood: {0}; write for example info or rookery=debug")]
+pub enum LogError {
+    /// `RUST_LOG` is malformed.
+    #[error("`RUST_LOG` is malformed: {0}; write for example info or rookery=debug")]
     Filter(#[from] ParseError),
-    /// There is a log already.
-    #[error("the log was started twice")]
+    /// The process has a log already.
+    #[error("the log has been started already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Starts the process's log on stdout, and hands the spans of traces to `tracer`, where there is
-/// one. Panics are logged too, so that every line has the one form. Called once, by the command
-/// that serves.
+/// Starts the process's log on standard output, and passes spans to `tracer` if there is one. Panics
+/// are logged too, so that every line has the same format.
 ///
 /// # Errors
-/// When `RUST_LOG` makes no sense, or when called twice.
-pub fn init(format: LogFormat, tracer: Option<SdkTracer>) -> Result<(), TelemetryError> {
+/// Fails if `RUST_LOG` is malformed, and when called twice.
+pub fn init(format: LogFormat, tracer: Option<SdkTracer>) -> Result<(), LogError> {
     let filter = filter(std::env::var("RUST_LOG").ok().as_deref())?;
     let terminal = io::stdout().is_terminal();
     let colours = terminal && colours_wanted();
     let lines = lines(is_json(format, terminal), colours, io::stdout);
-    // What is recorded of a trace is no matter of the log, nor of RUST_LOG.
+    // Spans are exported whatever RUST_LOG says, and never logged.
     let filter = filter.and(filter_fn(|metadata| metadata.target() != SPANS));
     let layers: Vec<_> =
         std::iter::once(lines.with_filter(filter).boxed()).chain(tracer.map(spans)).collect();
@@ -55,7 +53,7 @@ pub fn init(format: LogFormat, tracer: Option<SdkTracer>) -> Result<(), Telemetr
     Ok(())
 }
 
-/// Whether lines are JSON: as `format` says, else where they do not go to a terminal.
+/// Whether lines are JSON: as `format` says, and with `auto` unless they go to a terminal.
 pub fn is_json(format: LogFormat, terminal: bool) -> bool {
     match format {
         LogFormat::Auto => !terminal,
@@ -64,13 +62,12 @@ pub fn is_json(format: LogFormat, terminal: bool) -> bool {
     }
 }
 
-/// Whether a terminal may be written to in colour: not with a `NO_COLOR` that is not empty
-/// (no-color.org).
+/// Whether terminal output may be coloured, which a non-empty `NO_COLOR` forbids (no-color.org).
 pub fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// The layer that makes OpenTelemetry's spans of ours, and of nothing else.
+/// The layer that exports spans with the target [`SPANS`], and no others, to OpenTelemetry.
 pub fn spans(tracer: SdkTracer) -> Box<dyn Layer<Registry> + Send + Sync> {
     let ours = filter_fn(|metadata| metadata.is_span() && metadata.target() == SPANS);
     tracing_opentelemetry::layer()
@@ -85,7 +82,7 @@ pub fn spans(tracer: SdkTracer) -> Box<dyn Layer<Registry> + Send + Sync> {
         .boxed()
 }
 
-/// The layer that writes lines to `out`.
+/// The layer that writes log lines to `out`.
 fn lines<W>(json: bool, colours: bool, out: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -101,10 +98,12 @@ where
 fn filter(rust_log: Option<&str>) -> Result<EnvFilter, ParseError> {
     let written = rust_log.map(str::trim).filter(|written| !written.is_empty());
     let written = written.unwrap_or(DEFAULT_FILTER);
-    // A level for all; the last directive of a target holds.
+    // The last bare level is the one for all targets.
     let mut parts = written.split(',').rev();
     match parts.find_map(|part| part.trim().parse::<LevelFilter>().ok()) {
-        Some(all) if all > LevelFilter::WARN => EnvFilter::try_new(format!("{QUIET},{written}")),
+        Some(all) if all > LevelFilter::WARN => {
+            EnvFilter::try_new(format!("{LIBRARY_FILTER},{written}"))
+        }
         _ => EnvFilter::try_new(written),
     }
 }
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn rust_log_replaces_the_default() {
+    fn rust_log_replaces_the_default_filter() {
         assert!(!logged(false, None).contains("detail"));
         assert!(logged(false, Some(" ")).contains("trouble"));
         let text = logged(false, Some("rookery=debug"));
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_are_quiet_unless_they_are_named() {
+    fn libraries_log_only_warnings_unless_they_are_named() {
         for all in ["trace", " debug ", "rookery=trace,info"] {
             let text = logged(false, Some(all));
             assert!(!text.contains("chatter") && text.contains("trouble"), "{all}: {text}");
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_follows_the_terminal_unless_it_is_written() {
+    fn the_format_depends_on_the_terminal_unless_it_is_configured() {
         assert!(is_json(LogFormat::Auto, false) && !is_json(LogFormat::Auto, true));
         assert!(is_json(LogFormat::Json, true) && !is_json(LogFormat::Text, false));
     }

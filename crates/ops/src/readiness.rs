@@ -1,19 +1,19 @@
-//! Readiness: the conditions under which an instance wants new traffic.
+//! [`Readiness`]: the conditions under which an instance accepts new traffic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-/// Named conditions; the instance is ready while all of them hold. Cloning is shallow.
+/// A set of named conditions. The instance is ready while all of them hold. Cloning is shallow.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     conditions: Arc<Mutex<Vec<Condition>>>,
 }
 
 impl Readiness {
-    /// Adds a condition that does not hold yet. `reason` says, while it does not, why the
-    /// instance is not ready.
+    /// Adds a condition that does not hold yet. Until it holds, `reason` says why the instance is not
+    /// ready.
     pub fn condition(&self, name: &'static str, reason: impl Into<Arc<str>>) -> Condition {
         let condition =
             Condition { name, reason: reason.into(), holds: Arc::new(AtomicBool::new(false)) };
@@ -21,7 +21,7 @@ impl Readiness {
         condition
     }
 
-    /// A line `name: reason` for each condition that does not hold; none when ready.
+    /// A line `name: reason` for each condition that does not hold; empty when ready.
     pub fn reasons(&self) -> Vec<String> {
         let conditions = self.conditions.lock();
         let missing = conditions.iter().filter(|condition| !condition.holds());
@@ -38,12 +38,12 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Says whether it holds from now on.
+    /// Sets whether the condition holds.
     pub fn set(&self, holds: bool) {
         self.holds.store(holds, Ordering::Release);
     }
 
-    /// Whether it holds.
+    /// Whether the condition holds.
     pub fn holds(&self) -> bool {
         self.holds.load(Ordering::Acquire)
     }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_condition_must_hold() {
+    fn an_instance_is_ready_while_every_condition_holds() {
         let readiness = Readiness::default();
         assert!(readiness.reasons().is_empty());
         let keys = readiness.condition("jwks", "the key set has not been fetched yet");

@@ -1,40 +1,43 @@
-//! The [`Throttle`]: log lines that others can cause endlessly, a few at a time.
+//! [`Throttle`]: limits the rate of log lines that clients can cause.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 
-/// Lines of one kind in one [`PERIOD`].
+/// The most lines of one kind in one [`PERIOD`].
 pub const LINES: u32 = 5;
 
-/// The time in which so many lines of one kind are written.
+/// The period in which at most [`LINES`] lines of one kind are written.
 pub const PERIOD: Duration = Duration::from_secs(10);
 
-/// Lets [`LINES`] lines of one kind through in each [`PERIOD`], and counts the others: in the next
-/// line that is let through, and in `rookery_log_lines_suppressed_total`, except where there is no
-/// such metric: by default. Used by [`limited!`].
+/// Admits [`LINES`] lines of one kind in each [`PERIOD`] and counts the others: the next admitted line
+/// has their number, and [`Throttle::new`] takes a metric that counts them. Used by [`limited!`].
 #[derive(Debug, Default)]
 pub struct Throttle {
     quota: Mutex<Quota>,
     total: Option<IntCounter>,
 }
 
-/// The account of one kind of line.
+/// The lines of one kind in the current period.
 #[derive(Debug, Default)]
 struct Quota {
+    /// When the period began; `None` before the first line.
     since: Option<Instant>,
+    /// The lines that were admitted in the period.
     used: u32,
+    /// The lines that were suppressed since the last one that was admitted.
     suppressed: u64,
 }
 
 impl Throttle {
-    /// Nothing was written yet; `total` counts what is not.
+    /// Creates a throttle whose suppressed lines `total` counts.
     pub fn new(total: &IntCounter) -> Self {
         Throttle { quota: Mutex::default(), total: Some(total.clone()) }
     }
 
-    /// How many lines were suppressed since the last one, where another may be written now.
+    /// Admits a line, and returns the number of lines that were suppressed since the last admitted
+    /// one; `None` if this line is to be suppressed.
     pub fn admit(&self) -> Option<u64> {
         let admitted = self.quota.lock().admit(Instant::now());
         if let (None, Some(total)) = (admitted, &self.total) {
@@ -58,8 +61,8 @@ impl Quota {
     }
 }
 
-/// A log line of a level, such as `info`, that a [`Throttle`] may suppress. `suppressed` says how
-/// many it suppressed before; a line that is suppressed is written at `debug` all the same.
+/// Logs a line at a level, such as `info`, unless a [`Throttle`] suppresses it; then it is logged at
+/// `debug`. The field `suppressed` has the number of lines that were suppressed before.
 #[macro_export]
 macro_rules! limited {
     ($throttle:expr, $level:ident, $($line:tt)+) => {
@@ -77,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_lines_pass_in_each_period_and_the_next_one_tells_of_the_others() {
+    fn a_few_lines_are_admitted_per_period_and_the_next_counts_the_others() {
         let mut quota = Quota::default();
         let start = Instant::now();
         let lines = (0..100).filter_map(|n| quota.admit(start + Duration::from_millis(n)));
@@ -89,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_suppressed_is_counted() {
+    fn suppressed_lines_are_counted() {
         let total = IntCounter::new("n", "n").unwrap();
         let throttle = Throttle::new(&total);
         let written = (0..20).filter(|_| throttle.admit().is_some()).count();

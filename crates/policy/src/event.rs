@@ -1,18 +1,18 @@
-//! [`EventRules`]: what a client event does to rooms, and how it is answered.
+//! [`EventRules`]: what a client event does to rooms, and how the server answers it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::{EventRule, Except, Operation};
-use rookery_protocol::Data;
-use rookery_protocol::{RESERVED_EVENTS, Room};
+use rookery_protocol::{Data, RESERVED_EVENTS, Room};
 
-use super::parts::TemplateError;
-use super::refusal::{Code, Refusal};
-use super::rules::RuleError;
-use super::template::{ArgTemplate, Template, TextTemplate, kind, lookup};
+use crate::event_rule::{EventRule, Except, Operation};
+use crate::parts::TemplateError;
+use crate::refusal::{Code, Refusal};
+use crate::rule_error::RuleError;
+use crate::template::{ArgTemplate, Template, TextTemplate, kind, lookup};
 
-/// The compiled `events` of the configuration. The first rule with an event's name handles it.
+/// The compiled `events` of the configuration. The first rule with an event's name handles the
+/// event.
 #[derive(Debug)]
 pub struct EventRules {
     rules: HashMap<String, Rule>,
@@ -20,15 +20,15 @@ pub struct EventRules {
 
 #[derive(Debug)]
 struct Rule {
-    operation: Choice,
+    selector: Selector,
     room: Template,
     publish: Option<Publish>,
     reply: Option<Arc<str>>,
 }
 
-/// How a rule chooses what to do.
+/// How a rule selects its operation.
 #[derive(Debug)]
-enum Choice {
+enum Selector {
     Always(Operation),
     ByField { path: String, operations: Vec<(String, Operation)> },
 }
@@ -43,47 +43,47 @@ struct Publish {
 /// A client event that a rule handles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
-    /// What it asks for, or why that cannot be.
+    /// What the event asks for, or why it is refused.
     pub action: Result<Action, Refusal>,
-    /// How it is answered.
+    /// The answer, complete but for the outcome.
     pub answer: Answer,
 }
 
 /// What a client event asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// To become a member.
+    /// To become a member of a room.
     Join {
-        /// Of this room.
+        /// The room to join.
         room: Room,
     },
-    /// To be no member any more; it succeeds also for a room that the client is not in.
+    /// To end a membership. Leaving a room that the client is not in succeeds.
     Leave {
-        /// Of this room.
+        /// The room to leave.
         room: Room,
     },
-    /// To publish; membership is not needed.
+    /// To publish to a room, of which the client need not be a member.
     Publish {
-        /// The room.
+        /// The room to publish to.
         room: Room,
-        /// The event that its members get; never a reserved name.
+        /// The name of the event that members receive; never a reserved name.
         event: String,
-        /// The event's arguments.
+        /// The arguments of the event that members receive.
         args: Vec<Data>,
-        /// Whether the publisher is left out.
+        /// Whether the publication skips its own publisher.
         except_sender: bool,
     },
 }
 
-/// The answer to a client event, before it is known whether it succeeds.
+/// The answer to a client event, before its outcome is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The event that carries the answer where the client gave no ack callback. Without one a
-    /// success is silent and a refusal is the event `rookery:error`.
+    /// The event that carries the answer to a client that gave no ack callback. If `None`, success
+    /// is silent and a refusal is the event `rookery:error`.
     pub reply_event: Option<Arc<str>>,
-    /// The answer's `event`: with `byField` the operation's name, else the client event's.
+    /// The answer's `event`: the operation's name with `byField`, otherwise the client event's.
     pub event: String,
-    /// The answer's `payload`: with `byField` the argument's `payload`, else the argument.
+    /// The answer's `payload`: the argument's `payload` with `byField`, otherwise the argument.
     pub payload: Data,
 }
 
@@ -117,8 +117,8 @@ impl EventRules {
     /// Compiles the rules.
     ///
     /// # Errors
-    /// The first key that is missing, stands where it has no meaning, or holds a template that
-    /// cannot be understood.
+    /// Fails at the first key that is missing, has no meaning in its rule, or holds a malformed
+    /// template.
     pub fn compile(config: &[EventRule]) -> Result<Self, RuleError> {
         let mut rules = HashMap::with_capacity(config.len());
         for (index, rule) in config.iter().enumerate() {
@@ -133,13 +133,13 @@ impl EventRules {
         Ok(EventRules { rules })
     }
 
-    /// What the client event `event` with `args` asks for; `None` where no rule handles it.
+    /// Resolves the client event `event` with `args`; `None` if no rule handles it.
     pub fn resolve(&self, event: &str, args: &[Data]) -> Option<Resolved> {
         let rule = self.rules.get(event)?;
         let body = args.first().unwrap_or(&Data::Null);
-        let (operation, answer_event, payload) = match &rule.operation {
-            Choice::Always(operation) => (Ok(*operation), event.to_owned(), body.clone()),
-            Choice::ByField { path, operations } => {
+        let (operation, answer_event, payload) = match &rule.selector {
+            Selector::Always(operation) => (Ok(*operation), event.to_owned(), body.clone()),
+            Selector::ByField { path, operations } => {
                 let name = lookup(body, path);
                 let payload = body.get("payload").unwrap_or(match body {
                     Data::Object(_) => &Data::Null,
@@ -150,7 +150,7 @@ impl EventRules {
                     Some(Data::Number(number)) => number.to_string(),
                     _ => event.to_owned(),
                 };
-                (chosen(body, path, name, operations), answer_event, payload.clone())
+                (selected(body, path, name, operations), answer_event, payload.clone())
             }
         };
         let answer = Answer { reply_event: rule.reply.clone(), event: answer_event, payload };
@@ -163,8 +163,8 @@ impl Rule {
         if rule.on.is_empty() {
             return Err(("on", "it is empty; write the name of an event".to_owned()));
         }
-        let operation = Choice::compile(rule)?;
-        let publish = match (&rule.event, operation.has(Operation::Publish)) {
+        let selector = Selector::compile(rule)?;
+        let publish = match (&rule.event, selector.has(Operation::Publish)) {
             (Some(event), true) => Some(Publish::compile(event, rule)?),
             (None, true) => {
                 let message = "it is missing; write the event that is published, such as `{event}`";
@@ -173,7 +173,7 @@ impl Rule {
             (None, false) if rule.args.is_none() => None,
             (event, false) => {
                 let key = if event.is_some() { "event" } else { "args" };
-                return Err((key, "it has a meaning only where the rule publishes".to_owned()));
+                return Err((key, "it has a meaning only if the rule publishes".to_owned()));
             }
         };
         let reply = match &rule.reply {
@@ -184,8 +184,8 @@ impl Rule {
             reply => reply.as_ref().map(|reply| reply.event.as_str().into()),
         };
         Ok(Rule {
-            operation,
-            room: Template::parse(&rule.room).map_err(at("room"))?,
+            selector,
+            room: Template::parse(&rule.room).map_err(in_key("room"))?,
             publish,
             reply,
         })
@@ -203,13 +203,13 @@ impl Rule {
                 except_sender: publish.except_sender,
             },
             (Operation::Publish, None) | (Operation::ByField, _) => {
-                unreachable!("`compile` gives a rule that publishes its event")
+                unreachable!("`compile` gives every rule that publishes its `Publish`")
             }
         })
     }
 }
 
-impl Choice {
+impl Selector {
     fn compile(rule: &EventRule) -> Result<Self, (&'static str, String)> {
         let fields = match (rule.operation, &rule.by_field) {
             (Operation::ByField, Some(fields)) => fields,
@@ -217,7 +217,7 @@ impl Choice {
                 let message = "it is missing; write {name: FIELD, join: VALUE, leave: VALUE}";
                 return Err(("byField", message.to_owned()));
             }
-            (operation, None) => return Ok(Choice::Always(operation)),
+            (operation, None) => return Ok(Selector::Always(operation)),
             (_, Some(_)) => {
                 let message = "it has a meaning only with `operation: byField`";
                 return Err(("byField", message.to_owned()));
@@ -243,27 +243,27 @@ impl Choice {
         if operations.is_empty() {
             return Err(("byField", "write a value for join, leave or publish".to_owned()));
         }
-        Ok(Choice::ByField { path: fields.name.clone(), operations })
+        Ok(Selector::ByField { path: fields.name.clone(), operations })
     }
 
     fn has(&self, wanted: Operation) -> bool {
         match self {
-            Choice::Always(operation) => *operation == wanted,
-            Choice::ByField { operations, .. } => operations.iter().any(|(_, o)| *o == wanted),
+            Selector::Always(operation) => *operation == wanted,
+            Selector::ByField { operations, .. } => operations.iter().any(|(_, o)| *o == wanted),
         }
     }
 }
 
 impl Publish {
     fn compile(event: &str, rule: &EventRule) -> Result<Self, (&'static str, String)> {
-        let event = TextTemplate::parse(event).map_err(at("event"))?;
+        let event = TextTemplate::parse(event).map_err(in_key("event"))?;
         if let Some(name) = event.constant().filter(|name| is_reserved(name)) {
             return Err(("event", format!("`{name}` is reserved by Socket.IO")));
         }
         let args = rule.args.iter().flatten().map(|arg| ArgTemplate::parse(arg));
         Ok(Publish {
             event,
-            args: args.collect::<Result<_, _>>().map_err(at("args"))?,
+            args: args.collect::<Result<_, _>>().map_err(in_key("args"))?,
             except_sender: rule.except == Except::Sender,
         })
     }
@@ -278,7 +278,7 @@ impl Publish {
     }
 }
 
-fn chosen(
+fn selected(
     body: &Data,
     path: &str,
     name: Option<&Data>,
@@ -301,231 +301,9 @@ fn is_reserved(event: &str) -> bool {
     RESERVED_EVENTS.contains(&event)
 }
 
-fn at(key: &'static str) -> impl Fn(TemplateError) -> (&'static str, String) {
+fn in_key(key: &'static str) -> impl Fn(TemplateError) -> (&'static str, String) {
     move |problem| (key, problem.to_string())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{ByField, Reply};
-
-    fn object(fields: &[(&str, Data)]) -> Data {
-        Data::Object(fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
-    }
-
-    fn defaults() -> EventRules {
-        EventRules::compile(&EventRule::defaults()).unwrap()
-    }
-
-    fn rule(on: &str, operation: Operation) -> EventRule {
-        EventRule {
-            on: on.to_owned(),
-            operation,
-            by_field: None,
-            room: "{room}".to_owned(),
-            event: None,
-            args: None,
-            except: Except::None,
-            reply: None,
-        }
-    }
-
-    fn code(resolved: &Resolved) -> Code {
-        resolved.action.as_ref().unwrap_err().code
-    }
-
-    fn application(event: Data) -> (Data, Data) {
-        let payload = object(&[("workspaceId", "w1".into()), ("appId", Data::Number(7.into()))]);
-        (object(&[("event", event), ("payload", payload.clone())]), payload)
-    }
-
-    #[test]
-    fn an_event_that_no_rule_names_is_not_handled() {
-        assert_eq!(defaults().resolve("chat", &[]), None);
-        assert_eq!(defaults().resolve("Join", &[]), None);
-    }
-
-    #[test]
-    fn the_first_example_joins_and_leaves_by_a_field() {
-        let (join, payload) = application("SUBSCRIBE".into());
-        let resolved = defaults().resolve("application", &[join]).unwrap();
-        assert_eq!(resolved.action, Ok(Action::Join { room: "w1:7".into() }));
-        assert_eq!(resolved.answer.reply_event.as_deref(), Some("application_response"));
-        let expected = object(&[
-            ("status", "SUCCESS".into()),
-            ("event", "SUBSCRIBE".into()),
-            ("payload", payload),
-        ]);
-        assert_eq!(resolved.answer.success(), expected);
-        let (leave, _) = application("UNSUBSCRIBE".into());
-        let resolved = defaults().resolve("application", &[leave]).unwrap();
-        assert_eq!(resolved.action, Ok(Action::Leave { room: "w1:7".into() }));
-    }
-
-    #[test]
-    fn an_unknown_operation_is_answered_as_such() {
-        for event in ["REMOVE".into(), Data::Null, Data::Bool(true), "subscribe".into()] {
-            let (body, payload) = application(event.clone());
-            let resolved = defaults().resolve("application", &[body]).unwrap();
-            assert_eq!(code(&resolved), Code::UnknownOperation);
-            let message = &resolved.action.as_ref().unwrap_err().message;
-            assert!(message.contains("`SUBSCRIBE` or `UNSUBSCRIBE`"), "{message}");
-            assert_eq!(resolved.answer.event, event.as_str().unwrap_or("application"));
-            assert_eq!(resolved.answer.payload, payload);
-        }
-        let resolved = defaults().resolve("application", &[object(&[])]).unwrap();
-        assert_eq!(code(&resolved), Code::UnknownOperation);
-        assert_eq!(resolved.answer.payload, Data::Null);
-    }
-
-    #[test]
-    fn a_body_that_is_no_object_is_a_bad_request() {
-        for event in ["application", "join", "leave", "publish"] {
-            for args in [vec![], vec![Data::Null], vec!["w1:a1".into()], vec![Data::Array(vec![])]]
-            {
-                let resolved = defaults().resolve(event, &args).unwrap();
-                assert_eq!(code(&resolved), Code::BadRequest, "{event} {args:?}");
-                assert_eq!(resolved.answer.event, event);
-                let payload = args.first().cloned().unwrap_or(Data::Null);
-                assert_eq!(resolved.answer.payload, payload);
-            }
-        }
-    }
-
-    #[test]
-    fn values_that_make_no_room_are_room_invalid() {
-        let body = object(&[("room", Data::Null)]);
-        let resolved = defaults().resolve("join", std::slice::from_ref(&body)).unwrap();
-        assert_eq!(code(&resolved), Code::RoomInvalid);
-        let refusal = resolved.action.unwrap_err();
-        let expected = object(&[
-            ("status", "ERROR".into()),
-            ("event", "join".into()),
-            ("payload", body),
-            (
-                "error",
-                object(&[
-                    ("code", "room_invalid".into()),
-                    ("message", refusal.message.as_str().into()),
-                ]),
-            ),
-        ]);
-        assert_eq!(resolved.answer.error(&refusal), expected);
-    }
-
-    #[test]
-    fn the_default_rules_join_leave_and_publish() {
-        let body = object(&[("room", "50%".into())]);
-        let resolved = defaults().resolve("join", std::slice::from_ref(&body)).unwrap();
-        assert_eq!(resolved.action, Ok(Action::Join { room: "50%".into() }));
-        assert_eq!(resolved.answer.reply_event, None);
-        assert_eq!(resolved.answer.payload, body);
-        let resolved = defaults().resolve("leave", &[body]).unwrap();
-        assert_eq!(resolved.action, Ok(Action::Leave { room: "50%".into() }));
-        let data = Data::Binary(bytes::Bytes::from_static(b"\x01"));
-        let body =
-            object(&[("room", "r".into()), ("event", "news".into()), ("data", data.clone())]);
-        let resolved = defaults().resolve("publish", &[body, "more".into()]).unwrap();
-        let published = Action::Publish {
-            room: "r".into(),
-            event: "news".to_owned(),
-            args: vec![data],
-            except_sender: false,
-        };
-        assert_eq!(resolved.action, Ok(published));
-    }
-
-    #[test]
-    fn reserved_event_names_cannot_be_published() {
-        let publish = |event: &str| {
-            let body = object(&[("room", "r".into()), ("event", event.into())]);
-            defaults().resolve("publish", &[body]).unwrap()
-        };
-        for event in RESERVED_EVENTS {
-            assert_eq!(code(&publish(event)), Code::BadRequest, "{event}");
-        }
-        assert!(publish("rookery:news").action.is_ok());
-        assert_eq!(code(&publish("")), Code::BadRequest);
-    }
-
-    #[test]
-    fn the_publisher_can_be_left_out() {
-        let rules = EventRules::compile(&[EventRule {
-            event: Some("{room}-news".to_owned()),
-            args: Some(vec!["{a}".to_owned(), "{b} of {room}".to_owned()]),
-            except: Except::Sender,
-            ..rule("tell", Operation::Publish)
-        }]);
-        let body = object(&[("room", "r".into()), ("b", "x".into())]);
-        let published = Action::Publish {
-            room: "r".into(),
-            event: "r-news".to_owned(),
-            args: vec![Data::Null, "x of r".into()],
-            except_sender: true,
-        };
-        assert_eq!(rules.unwrap().resolve("tell", &[body]).unwrap().action, Ok(published));
-    }
-
-    #[test]
-    fn the_first_rule_of_an_event_handles_it() {
-        let rules =
-            EventRules::compile(&[rule("go", Operation::Join), rule("go", Operation::Leave)]);
-        let resolved = rules.unwrap().resolve("go", &[object(&[("room", "r".into())])]).unwrap();
-        assert_eq!(resolved.action, Ok(Action::Join { room: "r".into() }));
-    }
-
-    #[test]
-    fn a_constant_room_needs_no_body() {
-        let rules = EventRules::compile(&[EventRule {
-            room: "lobby".to_owned(),
-            ..rule("enter", Operation::Join)
-        }]);
-        let resolved = rules.unwrap().resolve("enter", &[]).unwrap();
-        assert_eq!(resolved.action, Ok(Action::Join { room: "lobby".into() }));
-    }
-
-    #[test]
-    fn rules_that_cannot_be_understood_name_their_key() {
-        let by_field = |join: Option<&str>, leave: Option<&str>, publish: Option<&str>| EventRule {
-            by_field: Some(ByField {
-                name: "op".to_owned(),
-                join: join.map(str::to_owned),
-                leave: leave.map(str::to_owned),
-                publish: publish.map(str::to_owned),
-            }),
-            ..rule("x", Operation::ByField)
-        };
-        let join = || rule("x", Operation::Join);
-        let publish = |event: &str| EventRule {
-            event: Some(event.to_owned()),
-            ..rule("x", Operation::Publish)
-        };
-        let cases = [
-            (rule("", Operation::Join), "on"),
-            (EventRule { room: "{a}{b}".to_owned(), ..join() }, "room"),
-            (EventRule { event: Some("e".to_owned()), ..join() }, "event"),
-            (EventRule { args: Some(vec![]), ..join() }, "args"),
-            (
-                EventRule { reply: Some(Reply { event: "connect".to_owned() }), ..join() },
-                "reply.event",
-            ),
-            (rule("x", Operation::Publish), "event"),
-            (publish("disconnect"), "event"),
-            (publish("{"), "event"),
-            (EventRule { args: Some(vec!["}".to_owned()]), ..publish("e") }, "args"),
-            (rule("x", Operation::ByField), "byField"),
-            (
-                EventRule { operation: Operation::Join, ..by_field(Some("J"), None, None) },
-                "byField",
-            ),
-            (by_field(None, None, None), "byField"),
-            (by_field(Some("A"), Some("A"), None), "byField"),
-            (by_field(None, None, Some("P")), "event"),
-        ];
-        for (bad, key) in cases {
-            let error = EventRules::compile(&[join(), bad.clone()]).unwrap_err();
-            assert_eq!((error.section, error.index, error.key), ("events", 1, key), "{bad:?}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The section `events`: client events that change rooms.
+//! [`EventRule`]: an entry of the configuration's section `events`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,31 +7,31 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventRule {
-    /// The event's name.
+    /// The name of the client event.
     pub on: String,
-    /// What it does.
+    /// The operation that the event asks for.
     pub operation: Operation,
-    /// For `byField`: which field says what it does.
+    /// With `operation: byField`, the field that selects the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_field: Option<ByField>,
-    /// The room, as a template over the event's first argument.
+    /// The template of the room's name, filled from the event's first argument.
     pub room: String,
-    /// For `publish`: the event that the room's members get, a template.
+    /// When publishing, the template of the name of the event that members receive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
-    /// For `publish`: the arguments that they get, each a template.
+    /// When publishing, the templates of the arguments that members receive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<Vec<String>>,
-    /// For `publish`: whether the publisher is left out.
+    /// When publishing, whether the publication skips its own publisher.
     #[serde(default)]
     pub except: Except,
-    /// The event that answers a client which gave no ack callback.
+    /// The event that answers clients that gave no ack callback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<Reply>,
 }
 
 impl EventRule {
-    /// The rules that hold where no `events` are written.
+    /// The rules of a configuration without `events`.
     pub fn defaults() -> Vec<EventRule> {
         let rule = |on: &str, operation, room: &str| EventRule {
             on: on.to_owned(),
@@ -65,52 +65,52 @@ impl EventRule {
     }
 }
 
-/// What a client event does.
+/// What a client event asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Operation {
-    /// Joins the room.
+    /// Join the room.
     Join,
-    /// Leaves the room.
+    /// Leave the room.
     Leave,
-    /// Publishes to the room.
+    /// Publish to the room.
     Publish,
-    /// One of these, as a field of the argument says.
+    /// One of the others, selected by a field of the event's first argument.
     ByField,
 }
 
-/// Which field says what an event does, and the values that it has.
+/// The field that selects an operation, and its value for each.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ByField {
-    /// The field of the event's first argument.
+    /// The path of the field in the event's first argument.
     pub name: String,
-    /// Its value for a join.
+    /// The field's value for a join.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join: Option<String>,
-    /// Its value for a leave.
+    /// The field's value for a leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leave: Option<String>,
-    /// Its value for a publish.
+    /// The field's value for a publication.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish: Option<String>,
 }
 
-/// Whether a publisher hears its own publication.
+/// Which members a client's publication skips.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Except {
-    /// Everybody in the room gets it.
+    /// None: every member receives it.
     #[default]
     None,
-    /// Everybody but the publisher.
+    /// The publisher, if it is a member.
     Sender,
 }
 
-/// The event that answers.
+/// The event that carries an answer.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reply {
-    /// Its name.
+    /// The name of the event.
     pub event: String,
 }

@@ -10,8 +10,8 @@ use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{Context, Env, ParseErrors, Program, Value};
 
-use super::pattern::Captures;
-use super::subject::Subject;
+use crate::pattern::Captures;
+use crate::subject::Subject;
 
 /// The longest expression, in bytes.
 const MAX_BYTES: usize = 4096;
@@ -23,13 +23,13 @@ const MAX_DEPTH: usize = 32;
 /// The stack on which expressions are parsed: enough for the deepest that fits [`MAX_BYTES`].
 const PARSER_STACK_BYTES: usize = 64 << 20;
 
-/// The longest account of why an evaluation failed, in bytes; CEL quotes whole values.
-const MAX_WHY_BYTES: usize = 300;
+/// The longest description of a failed evaluation, in bytes: CEL quotes whole values.
+const MAX_PROBLEM_BYTES: usize = 300;
 
-/// The variables that every expression has besides the captures, which come before them.
+/// The variables of every expression. A capture of the same name takes precedence.
 const VARIABLES: [&str; 4] = ["claims", "user", "room", "captures"];
 
-/// Names that CEL knows as types.
+/// The identifiers that CEL reserves for types.
 const TYPES: [&str; 12] = [
     "bool",
     "bytes",
@@ -48,11 +48,11 @@ const TYPES: [&str; 12] = [
 /// A boolean CEL expression over captures and claims.
 #[derive(Debug)]
 pub(super) struct Expression {
-    text: String,
+    text: Arc<str>,
     program: Program,
 }
 
-/// What an expression's variables stand for.
+/// The values of an expression's variables.
 pub(super) struct Scope<'a> {
     pub(super) captures: &'a Captures<'a>,
     pub(super) room: &'a str,
@@ -63,8 +63,8 @@ impl Expression {
     /// Compiles `text`, in which `captures` are variables.
     ///
     /// # Errors
-    /// A sentence: it is too long or too deep, does not parse, or uses a variable that does not
-    /// exist.
+    /// Says in a sentence that the text is too long, nests too deep, does not parse, or uses an
+    /// unknown variable.
     pub(super) fn compile(text: &str, captures: &[String]) -> Result<Self, String> {
         if text.len() > MAX_BYTES {
             return Err(format!("it has {} bytes; at most {MAX_BYTES} are allowed", text.len()));
@@ -73,22 +73,22 @@ impl Expression {
             std::thread::Builder::new()
                 .stack_size(PARSER_STACK_BYTES)
                 .spawn_scoped(scope, || parse(text, captures))
-                .map_err(|error| format!("no thread could be started to read it: {error}"))?
+                .map_err(|error| format!("cannot start a thread to parse it: {error}"))?
                 .join()
-                .unwrap_or_else(|_| Err("it is no CEL expression that can be read".to_owned()))
+                .unwrap_or_else(|_| Err("it is not a readable CEL expression".to_owned()))
         })?;
-        Ok(Expression { text: text.to_owned(), program })
+        Ok(Expression { text: text.into(), program })
     }
 
-    /// The expression as it was written.
-    pub(super) fn as_str(&self) -> &str {
+    /// The expression as it is configured.
+    pub(super) fn text(&self) -> &Arc<str> {
         &self.text
     }
 
-    /// What the expression says.
+    /// Evaluates the expression.
     ///
     /// # Errors
-    /// Why it says nothing: CEL's own error, or a value that is neither true nor false.
+    /// Returns CEL's error, or names the type of a value that is not a boolean.
     pub(super) fn evaluate(&self, env: &Arc<Env>, scope: &Scope) -> Result<bool, String> {
         let run = || {
             let mut context = Context::with_env(env.clone());
@@ -100,7 +100,7 @@ impl Expression {
             }
         };
         catch_unwind(AssertUnwindSafe(run))
-            .unwrap_or_else(|_| Err("its evaluation was broken off".to_owned()))
+            .unwrap_or_else(|_| Err("its evaluation panicked".to_owned()))
             .map_err(shortened)
     }
 }
@@ -128,7 +128,7 @@ impl VariableResolver for Scope<'_> {
     }
 }
 
-/// Parses and checks, both by recursion as deep as `text` nests.
+/// Parses and checks `text`. Both recurse as deep as it nests.
 fn parse(text: &str, captures: &[String]) -> Result<Program, String> {
     let program = Program::compile(text).map_err(|errors| first_error(&errors))?;
     if depth(program.expression()) > MAX_DEPTH {
@@ -143,33 +143,33 @@ fn parse(text: &str, captures: &[String]) -> Result<Program, String> {
     Ok(program)
 }
 
-/// The first parse error with its place; the crate's own form of it draws an arrow of a width
-/// that may be out of range.
+/// The first parse error and its position. The crate's own formatting is not used: it draws an
+/// arrow whose width may be out of range.
 fn first_error(errors: &ParseErrors) -> String {
     match errors.errors.first() {
         Some(error) => {
             let (line, column) = (error.pos.0.max(1), error.pos.1.max(0) + 1);
             shortened(format!("line {line}, column {column}: {}", error.msg))
         }
-        None => "it is no CEL expression".to_owned(),
+        None => "it is not a CEL expression".to_owned(),
     }
 }
 
 fn shortened(mut text: String) -> String {
-    if text.len() > MAX_WHY_BYTES {
-        let end = (0..=MAX_WHY_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    if text.len() > MAX_PROBLEM_BYTES {
+        let end = (0..=MAX_PROBLEM_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
     text
 }
 
-/// How many levels of operands an expression has.
+/// The number of levels of operands in an expression.
 fn depth(at: &IdedExpr) -> usize {
     1 + operands(at).into_iter().map(depth).max().unwrap_or(0)
 }
 
-/// The first identifier that is neither in `known`, a type, nor a comprehension's own variable.
+/// The first identifier that is not in `known`, not a type and not bound by a comprehension.
 fn unknown_variable<'e>(at: &'e IdedExpr, known: &mut Vec<&'e str>) -> Option<&'e str> {
     let outside = known.len();
     match &at.expr {

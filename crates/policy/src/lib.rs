@@ -1,11 +1,12 @@
-//! Policy: which room an event means, and who may join or publish there.
+//! Policy: which room a client event refers to, and who may join or publish there.
 //!
-//! Everything here is a pure function of the configuration and its arguments: never async, no
-//! I/O, no clock. Templates make room names from events, patterns read them back, rules decide
-//! by CEL expressions over what a pattern captured and what the token claims.
+//! Everything here is a pure function of the configuration and its arguments: not async, without
+//! I/O and without a clock. Templates build room names from events, patterns take them apart
+//! again, and rules decide with CEL expressions over a pattern's captures and a token's claims.
 
 #![forbid(unsafe_code)]
 
+mod decision;
 mod event;
 mod event_rule;
 mod expression;
@@ -13,16 +14,19 @@ mod parts;
 mod pattern;
 mod refusal;
 mod room_rule;
+mod rule_error;
 mod rules;
 mod subject;
 mod template;
 
+pub use decision::{Decision, Permission, Reason};
 pub use event::{Action, Answer, EventRules, Resolved};
 pub use event_rule::{ByField, EventRule, Except, Operation, Reply};
 pub use parts::TemplateError;
 pub use pattern::{Captures, Pattern};
 pub use refusal::{Code, Refusal};
 pub use room_rule::RoomRule;
-pub use rules::{Decision, Permission, RuleError, Rules};
+pub use rule_error::RuleError;
+pub use rules::Rules;
 pub use subject::Subject;
 pub use template::{ArgTemplate, Template, TextTemplate};

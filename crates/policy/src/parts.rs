@@ -1,64 +1,64 @@
-//! The pieces that templates and patterns are made of, and the encoding that keeps values apart.
+//! The parts of templates and patterns, and the encoding that keeps their values apart.
 
 use std::fmt::Write as _;
 
 use rookery_protocol::MAX_ROOM_BYTES;
 
-/// What is wrong with a template or a pattern.
+/// Why a template or a pattern is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A `{` without its `}`.
+    /// A `{` has no `}`.
     #[error("the `{{` at byte {0} has no `}}`; write placeholders as {{name}}")]
     Unclosed(usize),
-    /// A `}` without its `{`.
+    /// A `}` has no `{`.
     #[error("the `}}` at byte {0} has no `{{`; write placeholders as {{name}}")]
     Unopened(usize),
-    /// A path with an empty field.
-    #[error("`{{{0}}}` is no path; write {{field}} or {{field.inner}}")]
+    /// A placeholder's path has an empty field.
+    #[error("`{{{0}}}` is not a path; write {{field}} or {{field.inner}}")]
     Path(String),
-    /// Two placeholders that no separator parts.
+    /// Two placeholders have no separator between them.
     #[error(
         "`{{{0}}}` and `{{{1}}}` need a character between them that is neither letter nor digit, such as `:`"
     )]
     Ambiguous(String, String),
-    /// The encoding's own character.
+    /// `%` is used beside placeholders, but it is the encoding's escape character.
     #[error("`%` cannot stand beside placeholders: values are encoded with it")]
     Percent,
-    /// No text at all.
+    /// The template is empty.
     #[error("it is empty; write text or placeholders such as {{name}}")]
     Empty,
-    /// More than fits a room's name.
+    /// The template's own text is longer than a room's name may be.
     #[error("its text has {0} bytes; a room's name has at most {MAX_ROOM_BYTES}")]
     TooLong(usize),
-    /// A capture that CEL could not name.
+    /// A capture's name is not a CEL identifier.
     #[error(
         "`{{{0}}}` cannot be a capture; use letters, digits and `_`, not starting with a digit"
     )]
     Name(String),
-    /// A capture that would hide the token's claims.
+    /// A capture would shadow the variable `claims`.
     #[error("`{{{0}}}` would hide the variable `{0}`; choose another name")]
     Hides(String),
-    /// Two captures of one name.
+    /// Two captures have the same name.
     #[error("`{{{0}}}` is written twice; give each capture its own name")]
     Twice(String),
-    /// Two captures that take separators.
+    /// Two captures may hold separators.
     #[error("only one capture of a pattern may be written {{name*}}")]
     Stars,
-    /// `{name*}` in a template.
+    /// A template has a placeholder `{name*}`, which only patterns have.
     #[error("`{{{0}}}` belongs into `match`; leave out the `*`")]
     Star(String),
 }
 
-/// A piece of a template or a pattern.
+/// A part of a template or a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Text of its own.
+    /// Literal text.
     Text(String),
-    /// What stands between braces.
+    /// The text between braces.
     Placeholder(String),
 }
 
-/// Cuts a template into its pieces; no two pieces of text are neighbours.
+/// Splits a template into its parts. No two neighbouring parts are text.
 pub(super) fn parts(text: &str) -> Result<Vec<Part>, TemplateError> {
     let mut parts = Vec::new();
     let mut at = 0;
@@ -85,7 +85,7 @@ pub(super) fn parts(text: &str) -> Result<Vec<Part>, TemplateError> {
     Ok(parts)
 }
 
-/// The characters that a template's or a pattern's values are encoded for.
+/// The characters that are percent-encoded in the values of a template or a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Separators {
     chars: Vec<char>,
@@ -93,10 +93,10 @@ pub(super) struct Separators {
 }
 
 impl Separators {
-    /// The separators of these pieces.
+    /// Finds the separators of these parts.
     ///
     /// # Errors
-    /// Where pieces of this kind could not be told apart again in a room's name.
+    /// Fails if values between these parts could not be told apart again in a room's name.
     pub(super) fn of(parts: &[Part]) -> Result<Self, TemplateError> {
         let text = || {
             parts.iter().filter_map(|part| match part {
@@ -122,12 +122,12 @@ impl Separators {
         Ok(Separators { chars, encodes: parts.len() > 1 })
     }
 
-    /// Whether `c` is one of them.
+    /// Whether `c` is a separator.
     pub(super) fn contains(&self, c: char) -> bool {
         self.chars.contains(&c)
     }
 
-    /// Writes `value` so that it holds none of them.
+    /// Appends `value` to `room`, with its separators encoded.
     pub(super) fn encode(&self, value: &str, room: &mut String) {
         if !self.encodes {
             return room.push_str(value);
@@ -143,7 +143,7 @@ impl Separators {
         }
     }
 
-    /// Undoes [`Separators::encode`]. What it would not have written stays as it is.
+    /// Reverses [`Separators::encode`]. Escapes that it would not have written stay as they are.
     pub(super) fn decode(&self, encoded: &str) -> String {
         let mut value = String::with_capacity(encoded.len());
         let mut rest = encoded;
@@ -169,7 +169,7 @@ fn is_separator(c: &char) -> bool {
     !c.is_alphanumeric()
 }
 
-/// Refuses neighbours such as `{a}{b}` and `{a}x{b}`, in which a value could reach over.
+/// Refuses placeholders such as `{a}{b}` and `{a}x{b}`, where the end of a value is ambiguous.
 fn require_separated(parts: &[Part]) -> Result<(), TemplateError> {
     let mut last: Option<&str> = None;
     let mut separated = true;
@@ -187,8 +187,8 @@ fn require_separated(parts: &[Part]) -> Result<(), TemplateError> {
     Ok(())
 }
 
-/// The character that `text` starts with in percent-encoding with upper-case digits, and how
-/// many bytes that takes.
+/// The character at the start of `text` in percent-encoding with upper-case digits, and the
+/// number of bytes that its encoding takes.
 fn escaped_char(text: &str) -> Option<(char, usize)> {
     let bytes = text.as_bytes();
     let mut utf8 = [0; 4];

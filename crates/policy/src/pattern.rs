@@ -1,17 +1,17 @@
-//! [`Pattern`]: a room template read backwards, from a room's name to the values in it.
+//! [`Pattern`]: a room template in reverse, from a room's name to its values.
 
-use super::parts::{Part, Separators, TemplateError, parts};
+use crate::parts::{Part, Separators, TemplateError, parts};
 
 /// A room pattern such as `{workspace}:{app}`.
 ///
-/// A capture takes one or more characters other than the pattern's separators; one capture may
-/// be written `{name*}` and takes separators too. What a capture took is decoded as a
-/// [`Template`](super::Template) of the same text would have encoded it. Matching takes time
-/// linear in the room's name.
+/// A capture matches one or more characters that are not separators of the pattern; one capture
+/// may be written `{name*}` and matches separators too. Captured values are decoded as
+/// [`Template`](crate::Template) encodes them. Matching takes time linear in the length of the
+/// room's name.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
-    /// What stands before, between and after the captures: one more than there are captures.
+    /// The text before, between and after the captures: one more than there are captures.
     literals: Vec<String>,
     names: Vec<String>,
     star: Option<usize>,
@@ -19,11 +19,11 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// What [`Template::parse`](super::Template::parse) refuses, and captures that are no
-    /// identifiers, are written twice or would hide `claims`, and more than one `{name*}`.
+    /// Fails where [`Template::parse`](crate::Template::parse) does, and for captures that are not
+    /// identifiers, repeat a name or shadow `claims`, and for more than one `{name*}`.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let parts = parts(text)?;
         let separators = Separators::of(&parts)?;
@@ -51,12 +51,12 @@ impl Pattern {
         Ok(Pattern { text: text.to_owned(), literals, names, star, separators })
     }
 
-    /// The pattern as it was written.
+    /// The pattern as it is configured.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The names of its captures, in order.
+    /// The names of the captures, in order.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -66,17 +66,17 @@ impl Pattern {
         self.slices(room).is_some()
     }
 
-    /// What the captures take of `room`, where it matches.
+    /// The captures of `room`; `None` if it does not match.
     pub fn matches(&self, room: &str) -> Option<Captures<'_>> {
         let slices = self.slices(room)?;
         let values = slices.into_iter().map(|slice| self.separators.decode(slice)).collect();
         Some(Captures { names: &self.names, values })
     }
 
-    /// What each capture takes, still encoded.
+    /// The text of each capture, still encoded.
     ///
-    /// Captures before `{name*}` are read forwards and those after it backwards, so that what
-    /// remains is its own; without one, everything is read forwards.
+    /// Captures before `{name*}` are read forwards and those after it backwards, which leaves the
+    /// rest for it; without one, everything is read forwards.
     fn slices<'r>(&self, room: &'r str) -> Option<Vec<&'r str>> {
         let (first, last) = (self.literals.first()?, self.literals.last()?);
         if self.names.is_empty() {
@@ -105,7 +105,7 @@ impl Pattern {
         Some(slices)
     }
 
-    /// Cuts `rest` into a capture, `literal`, and what follows. The literal holds a separator
+    /// Splits `rest` into a capture, `literal`, and the remainder. The literal holds a separator
     /// and the capture does not, so the first separator of `rest` is the literal's first.
     fn next<'r>(&self, rest: &'r str, literal: &str) -> Option<(&'r str, &'r str)> {
         let lead = literal.find(|c| self.separators.contains(c))?;
@@ -114,7 +114,7 @@ impl Pattern {
         (!capture.is_empty()).then_some((capture, after))
     }
 
-    /// Cuts `rest` into what comes first, `literal`, and a capture.
+    /// Splits `rest` into the remainder, `literal`, and a capture, from the end.
     fn next_back<'r>(&self, rest: &'r str, literal: &str) -> Option<(&'r str, &'r str)> {
         let is_separator = |c| self.separators.contains(c);
         let after_last = |text: &str| {
@@ -128,7 +128,7 @@ impl Pattern {
     }
 }
 
-/// What the captures of a [`Pattern`] took of a room's name, decoded.
+/// The decoded values that a [`Pattern`] captured from a room's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captures<'p> {
     names: &'p [String],
@@ -167,11 +167,12 @@ fn require_name(name: &str, before: &[String]) -> Result<(), TemplateError> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Template;
-    use super::*;
     use rookery_protocol::Data;
 
-    /// The captured values of `room`, where it matches.
+    use super::*;
+    use crate::template::Template;
+
+    /// The captured values of `room`; `None` if it does not match.
     fn captured(pattern: &str, room: &str) -> Option<Vec<String>> {
         let pattern = Pattern::parse(pattern).unwrap();
         let captures = pattern.matches(room);
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn captures_take_everything_but_separators() {
+    fn a_capture_matches_everything_but_separators() {
         assert_eq!(captured("{w}:{a}", "w1:a1"), some(&["w1", "a1"]));
         assert_eq!(captured("{w}:{a}", "w-1:ä /→"), some(&["w-1", "ä /→"]));
         for room in ["w1", "w1:", ":a1", "w1:a1:b1", "", ":"] {
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_the_pattern_matches_itself() {
+    fn literal_text_matches_only_itself() {
         assert_eq!(captured("lobby", "lobby"), some(&[]));
         assert_eq!(captured("lobby", "lobby2"), None);
         assert_eq!(captured("50%", "50%"), some(&[]));
@@ -208,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn one_placeholder_takes_any_room_as_it_is() {
+    fn a_pattern_of_one_placeholder_matches_every_room_undecoded() {
         assert_eq!(captured("{room}", "50%3A:x"), some(&["50%3A:x"]));
         assert_eq!(captured("{room*}", "50%3A:x"), some(&["50%3A:x"]));
         assert_eq!(captured("{room}", ""), None);
     }
 
     #[test]
-    fn a_starred_capture_takes_separators_too() {
+    fn a_starred_capture_matches_separators_too() {
         assert_eq!(captured("org:{rest*}", "org:a:b:c"), some(&["a:b:c"]));
         assert_eq!(captured("{first*}:{last}", "a:b:c"), some(&["a:b", "c"]));
         assert_eq!(captured("{a}:{m*}:{z}", "1:2:3:4"), some(&["1", "2:3", "4"]));
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_encoding_would_have_written_is_decoded() {
+    fn escapes_that_a_template_would_not_write_are_not_decoded() {
         assert_eq!(captured("{w}:{a}", "a%3Ab:c%25"), some(&["a:b", "c%"]));
         assert_eq!(captured("{w}:{a}", "a%3ab:%"), some(&["a%3ab", "%"]));
         assert_eq!(captured("{w}:{a}", "%41%2D:%zz%2"), some(&["%41%2D", "%zz%2"]));
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn captures_are_found_by_name() {
+    fn a_capture_is_found_by_its_name() {
         let pattern = Pattern::parse("{workspace}:{app_2}").unwrap();
         let captures = pattern.matches("w:a").unwrap();
         assert_eq!(captures.get("workspace"), Some("w"));
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_cannot_be_understood_are_refused() {
+    fn malformed_patterns_are_refused() {
         use TemplateError::*;
         let cases = [
             ("", Empty),
@@ -287,7 +288,7 @@ mod tests {
         }
 
         #[test]
-        fn what_a_template_put_in_the_pattern_takes_out(
+        fn a_pattern_recovers_the_values_of_its_template(
             text in prop::sample::select(TEMPLATES.to_vec()),
             a in "[:%/a-c0-9A→ -]{1,8}",
             b in "\\PC{1,8}",
@@ -308,9 +309,9 @@ mod tests {
             }
         }
 
-        /// Against the definition, tried on every way to cut the room.
+        /// Compares matches with the definition, tried on every way to split the room.
         #[test]
-        fn a_match_is_what_the_definition_says(room in "[ab:x]{0,9}") {
+        fn a_match_agrees_with_the_definition(room in "[ab:x]{0,9}") {
             let captures = |pattern| captured(pattern, &room);
             let bounds: Vec<(usize, usize)> = (0..=room.len())
                 .flat_map(|i| (i..=room.len()).map(move |j| (i, j)))

@@ -1,34 +1,34 @@
-//! [`Code`] and [`Refusal`]: how a client is told no.
+//! [`Code`] and [`Refusal`]: why the server refuses a client's request.
 
 /// The error codes that clients see, in answers and in `connect_error`'s `data.code`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// No token where one is needed, or one that is not valid.
+    /// A token is missing or not valid.
     Unauthenticated,
-    /// The token's time is over.
+    /// The token has expired.
     TokenExpired,
-    /// A rule does not allow it.
+    /// A rule denies the request.
     Forbidden,
-    /// The event's arguments are not what its rule expects.
+    /// The event's arguments do not have the form that its rule expects.
     BadRequest,
-    /// The field that names the operation has no value that the rule knows.
+    /// The field that names the operation has a value that the rule does not know.
     UnknownOperation,
-    /// No room's name can be made of the event's values.
+    /// The event's values do not make a valid room name.
     RoomInvalid,
-    /// The client is in `limits.roomsPerClient` rooms already.
+    /// The client is already in `limits.roomsPerClient` rooms.
     TooManyRooms,
-    /// More than `limits.eventsPerSecond`.
+    /// The client sends more than `limits.eventsPerSecond` events per second.
     RateLimited,
-    /// Redis is away and `redis.whenDown` is `refuse`.
+    /// Redis is not connected and `redis.whenDown` is `refuse`.
     NotConnectedToRedis,
     /// The application's backend did not answer.
     BackendUnavailable,
-    /// The instance is about to stop.
+    /// The instance is draining.
     Draining,
 }
 
 impl Code {
-    /// Every code.
+    /// All codes, in the order of their declaration.
     pub const ALL: [Code; 11] = [
         Code::Unauthenticated,
         Code::TokenExpired,
@@ -43,7 +43,7 @@ impl Code {
         Code::Draining,
     ];
 
-    /// The code as clients read it.
+    /// The code as clients receive it, in snake case.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::Unauthenticated => "unauthenticated",
@@ -67,21 +67,19 @@ impl std::fmt::Display for Code {
     }
 }
 
-/// Why something was refused: a code for programs and a sentence for people.
-///
-/// The sentence goes to the client, so it names fields and limits, never a secret or another
-/// client's values.
+/// Why a request is refused. It is sent to the client, so the message names fields and limits but
+/// never a secret or another client's values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// For programs.
+    /// The error code, for programs.
     pub code: Code,
-    /// For people.
+    /// The explanation, a sentence for people.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with this code and sentence.
+    /// Creates a refusal with this code and message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Refusal { code, message: message.into() }
     }

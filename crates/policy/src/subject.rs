@@ -1,4 +1,4 @@
-//! [`Subject`]: whom a rule decides about.
+//! [`Subject`]: the client that a rule decides about.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use cel::Value;
 use cel::common::value::Val;
 use serde_json::{Map, Value as Json};
 
-/// A client as rules see it: its user and what its token claims.
+/// A client as rules see it: its user and the claims of its token.
 ///
 /// Cloning is shallow. The claims are converted for CEL once, when the subject is made.
 #[derive(Clone, Debug)]
@@ -18,21 +18,22 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A client with a token.
+    /// Creates the subject of a client with a token.
     pub fn new(user: Option<String>, claims: Arc<Map<String, Json>>) -> Self {
         let entries = claims.iter().map(|(key, claim)| (key.clone(), cel_value(claim)));
         let value = Value::from(entries.collect::<HashMap<_, _>>());
         let cel_claims: Box<dyn Val> =
-            value.try_into().expect("JSON holds no functions, all else converts");
+            value.try_into().expect("JSON has no functions, and everything else converts");
         Subject { user, claims, cel_claims: cel_claims.into() }
     }
 
-    /// A client whose token claims this; its user is the value of `user_claim`.
+    /// Creates the subject of a client whose token has these claims; its user is the value of
+    /// `user_claim`.
     pub fn from_claims(claims: Arc<Map<String, Json>>, user_claim: &str) -> Self {
         Subject::new(Self::user_of(&claims, user_claim), claims)
     }
 
-    /// The user that claims name: the value of `user_claim`, where it is text or a number.
+    /// The user that the claims name: the value of `user_claim` if it is text or a number.
     pub fn user_of(claims: &Map<String, Json>, user_claim: &str) -> Option<String> {
         match claims.get(user_claim)? {
             Json::String(user) if !user.is_empty() => Some(user.clone()),
@@ -41,28 +42,28 @@ impl Subject {
         }
     }
 
-    /// A client without a token: no user, no claims.
+    /// Creates the subject of a client without a token, which has neither user nor claims.
     pub fn anonymous() -> Self {
         Subject::new(None, Arc::default())
     }
 
-    /// The user that the token names.
+    /// The user that the token names; `None` without a token or without the claim.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// What the token claims; empty without one.
+    /// The token's claims; empty without a token.
     pub fn claims(&self) -> &Arc<Map<String, Json>> {
         &self.claims
     }
 
-    /// The variable `claims`.
+    /// The value of the CEL variable `claims`.
     pub(super) fn cel_claims(&self) -> &dyn Val {
         &*self.cel_claims
     }
 }
 
-/// JSON as CEL sees it: whole numbers are `int` (`uint` above its range), others `double`.
+/// Converts JSON to CEL: whole numbers become `int`, or `uint` above its range, others `double`.
 fn cel_value(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,

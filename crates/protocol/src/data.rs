@@ -1,8 +1,8 @@
-//! [`Data`]: an argument of an event, JSON with binary values anywhere in it.
+//! [`Data`]: an argument of an event, which is JSON with binary values.
 
 use bytes::Bytes;
 
-/// A value as Socket.IO events carry it: JSON, and binary at any depth.
+/// A value as Socket.IO events carry it: JSON with binary values at any depth.
 ///
 /// Objects keep the order of their keys. Every wire form (Socket.IO text with attachments,
 /// msgpack, JSON with `{"$binary": "<base64>"}`) converts to and from this one type.
@@ -14,18 +14,19 @@ pub enum Data {
     Bool(bool),
     /// Any JSON number.
     Number(serde_json::Number),
-    /// Text.
+    /// A string.
     String(String),
-    /// Bytes; cloning is shallow.
+    /// A binary value; cloning is shallow.
     Binary(Bytes),
     /// An ordered list.
     Array(Vec<Data>),
-    /// Keys and values in the order in which they were written.
+    /// Keys and values in the order of the message; keys may repeat.
     Object(Vec<(String, Data)>),
 }
 
 impl Data {
-    /// The value of `key`, where this is an object that has it. The last one wins, as in JavaScript.
+    /// The value of `key` if this is an object that has it; of repeated keys the last, as in
+    /// JavaScript.
     pub fn get(&self, key: &str) -> Option<&Data> {
         match self {
             Data::Object(entries) => entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v),
@@ -33,7 +34,7 @@ impl Data {
         }
     }
 
-    /// The text, where this is a string.
+    /// The text if this is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Data::String(s) => Some(s),
@@ -41,7 +42,7 @@ impl Data {
         }
     }
 
-    /// How many binary values it holds, at any depth.
+    /// The number of binary values in this value, at any depth.
     pub fn binaries(&self) -> usize {
         match self {
             Data::Binary(_) => 1,
@@ -51,7 +52,7 @@ impl Data {
         }
     }
 
-    /// Whether a binary value occurs anywhere in it.
+    /// Whether this value holds a binary value, at any depth.
     pub fn has_binary(&self) -> bool {
         match self {
             Data::Binary(_) => true,

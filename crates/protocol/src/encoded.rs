@@ -1,35 +1,39 @@
-//! One Socket.IO packet in every form that some recipient needs, encoded once and shared.
+//! [`Encoded`]: a packet in every form that its recipients need, encoded once and shared.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use crate::Revision;
 use crate::frames::{MAX_HEAD, Opcode, put_frame};
+use crate::revision::Revision;
 
 /// Engine.IO's packet type `message`, the first character of every Socket.IO packet on the wire.
 const MESSAGE: char = '4';
 
-/// A part of a packet, as Engine.IO counts packets: the text, or one binary attachment.
+/// A part of a Socket.IO packet, which is a packet of Engine.IO: the text, or one attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// An Engine.IO packet in text, its type digit first.
+    /// A text packet, which begins with its Engine.IO type.
     Text(&'a [u8]),
-    /// The bytes of a binary message, without a type.
+    /// The bytes of a binary message, without an Engine.IO type.
     Binary(&'a Bytes),
 }
 
 /// A packet for clients, shared by all its recipients.
 #[derive(Debug)]
 pub struct Encoded {
+    /// The text as a WebSocket frame.
     text_frame: Bytes,
+    /// Where the text begins in `text_frame`, after the frame's head.
     text_start: usize,
     attachments: Vec<Bytes>,
+    /// Text and attachments as WebSocket frames, by revision, once a recipient needs them.
     binary_frames: [OnceLock<Bytes>; 2],
 }
 
 impl Encoded {
-    /// A Socket.IO packet: `2["event",…]` and its attachments, without Engine.IO's type.
+    /// Encodes a Socket.IO packet, such as `2["event",…]`, and its attachments. `packet` is without
+    /// the Engine.IO type.
     pub fn message(packet: &str, attachments: Vec<Bytes>) -> Self {
         let mut text = String::with_capacity(packet.len() + 1);
         text.push(MESSAGE);
@@ -37,12 +41,12 @@ impl Encoded {
         Self::new(text.as_bytes(), attachments)
     }
 
-    /// An Engine.IO packet in text, such as `2` or `0{…}`.
+    /// Encodes an Engine.IO text packet, such as `2` or `0{…}`.
     pub fn engine(text: &[u8]) -> Self {
         Self::new(text, Vec::new())
     }
 
-    /// An Engine.IO packet in text and the binary messages that follow it.
+    /// Encodes an Engine.IO text packet and the binary messages that follow it.
     pub fn new(text: &[u8], attachments: Vec<Bytes>) -> Self {
         let mut frame = Vec::with_capacity(text.len() + MAX_HEAD);
         put_frame(&mut frame, Opcode::Text, text);
@@ -54,23 +58,36 @@ impl Encoded {
         }
     }
 
-    /// The text, its type digit first.
+    /// A WebSocket Close frame with status 1000 (RFC 6455, section 7.4.1). It has no form on
+    /// long-polling.
+    pub fn close_frame() -> Self {
+        let mut frame = Vec::with_capacity(MAX_HEAD);
+        put_frame(&mut frame, Opcode::Close, &1000u16.to_be_bytes());
+        Encoded {
+            text_start: frame.len(),
+            text_frame: frame.into(),
+            attachments: Vec::new(),
+            binary_frames: Default::default(),
+        }
+    }
+
+    /// The text, which begins with its Engine.IO type.
     pub fn text(&self) -> &[u8] {
         &self.text_frame[self.text_start..]
     }
 
-    /// Bytes that it counts for in a queue.
+    /// The number of bytes that the packet counts for in a queue.
     pub fn size(&self) -> usize {
         self.text_frame.len() + self.attachments.iter().map(|a| a.len() + MAX_HEAD).sum::<usize>()
     }
 
-    /// The text and then the attachments.
+    /// The text, then the attachments.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         std::iter::once(Part::Text(self.text())).chain(self.attachments.iter().map(Part::Binary))
     }
 
-    /// All of it as WebSocket frames. Text is the same for both revisions; a binary message of
-    /// Engine.IO 3 starts with its type (Engine.IO protocol, revision 3, "Binary packets").
+    /// The packet as WebSocket frames. Text is the same in both revisions; a binary message of
+    /// Engine.IO 3 begins with its type (Engine.IO protocol, revision 3, "Binary packets").
     pub fn websocket(&self, revision: Revision) -> &Bytes {
         if self.attachments.is_empty() {
             return &self.text_frame;
@@ -92,7 +109,7 @@ impl Encoded {
     }
 }
 
-/// Engine.IO 3's type byte of a binary message.
+/// The type byte of a binary message in Engine.IO 3.
 pub const MESSAGE_V3: u8 = 0x04;
 
 #[cfg(test)]
@@ -100,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attachments_follow_their_text_in_each_revisions_form() {
+    fn attachments_follow_the_text_in_the_form_of_each_revision() {
         let packet = Encoded::message(
             "51-[\"e\",{\"_placeholder\":true,\"num\":0}]",
             vec![Bytes::from_static(&[7, 8])],

@@ -1,19 +1,19 @@
-//! WebSocket frames (RFC 6455, section 5) as far as Rookery reads and writes them itself.
+//! WebSocket frames (RFC 6455, section 5), as far as Rookery reads and writes them itself.
 
 use bytes::Bytes;
 
-/// The meaning of a frame (RFC 6455, section 5.2).
+/// The opcode of a frame (RFC 6455, section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
-    /// A further part of a message.
+    /// A further fragment of a message.
     Continuation,
-    /// UTF-8 text.
+    /// A text message, or its first fragment.
     Text,
-    /// Bytes.
+    /// A binary message, or its first fragment.
     Binary,
-    /// The end of the connection.
+    /// Closes the connection.
     Close,
-    /// Asks for a pong.
+    /// Requests a pong.
     Ping,
     /// Answers a ping.
     Pong,
@@ -49,35 +49,35 @@ impl Opcode {
     }
 }
 
-/// A whole frame, unmasked.
+/// A complete frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Whether it ends its message.
+    /// Whether this is the last frame of its message.
     pub fin: bool,
-    /// Its meaning.
+    /// The frame's opcode.
     pub opcode: Opcode,
-    /// Its payload.
+    /// The payload, unmasked.
     pub payload: Bytes,
 }
 
-/// Bytes that are no frame that may occur here.
+/// Why bytes are not a permitted frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// A reserved bit or opcode is set.
     #[error("a reserved bit or opcode is set")]
     Reserved,
-    /// The frame is masked where it must not be, or the other way round.
+    /// The frame is masked but must not be, or the other way round.
     #[error("the frame's masking is wrong for its direction")]
     Masking,
     /// A control frame is fragmented or longer than 125 bytes.
     #[error("a control frame is fragmented or too long")]
     Control,
-    /// The payload is longer than allowed.
+    /// The payload, or the message so far, is longer than the limit.
     #[error("the frame is longer than the limit")]
     TooLong,
 }
 
-/// The longest head of an unmasked frame.
+/// The longest head of an unmasked frame, in bytes.
 pub const MAX_HEAD: usize = 10;
 
 /// Appends an unmasked, unfragmented frame, as a server sends it.
@@ -86,8 +86,8 @@ pub fn put_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a frame masked with a zero key, as it would have come from a client: masking with
-/// zeros changes nothing (RFC 6455, section 5.3).
+/// Appends a client's frame, masked with a key of zeros, which leaves the payload as it is
+/// (RFC 6455, section 5.3).
 pub fn put_client_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     put_head(out, opcode, payload.len(), true);
     out.extend_from_slice(&[0; 4]);
@@ -116,7 +116,7 @@ struct Head {
     payload: usize,
 }
 
-/// Reads a frame's head; `None` while it is not whole.
+/// Parses a frame's head; `None` while it is incomplete.
 fn parse_head(bytes: &[u8], masked: bool, max: usize) -> Result<Option<Head>, FrameError> {
     let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
     if first & 0x70 != 0 {
@@ -151,11 +151,11 @@ fn parse_head(bytes: &[u8], masked: bool, max: usize) -> Result<Option<Head>, Fr
     Ok(Some(Head { fin, opcode, mask, bytes, payload }))
 }
 
-/// Takes the first frame of `bytes` as a client sent it; gives it and how many bytes it took,
-/// or `None` while it is not whole.
+/// Parses the client's frame at the start of `bytes`, and returns it with its length in bytes;
+/// `None` while it is incomplete.
 ///
 /// # Errors
-/// When the bytes cannot be the start of a client's frame of at most `max` payload bytes.
+/// Fails if the bytes are not the start of a client's frame with a payload of at most `max` bytes.
 pub fn parse_client_frame(bytes: &[u8], max: usize) -> Result<Option<(Frame, usize)>, FrameError> {
     let Some(head) = parse_head(bytes, true, max)? else { return Ok(None) };
     let end = head.bytes + head.payload;
@@ -165,19 +165,19 @@ pub fn parse_client_frame(bytes: &[u8], max: usize) -> Result<Option<(Frame, usi
     Ok(Some((Frame { fin: head.fin, opcode: head.opcode, payload }, end)))
 }
 
-/// Cuts the protocol engine's byte stream into frames, however its writes split it.
+/// Splits the protocol engine's byte stream into frames, however its writes divide it.
 ///
-/// It holds bytes only while a frame is not whole, so an idle session costs nothing.
+/// It buffers bytes only while a frame is incomplete, so an idle session holds no memory.
 #[derive(Default)]
 pub struct FrameReader {
     partial: Vec<u8>,
 }
 
 impl FrameReader {
-    /// Takes what was written and gives every frame that became whole, in order.
+    /// Consumes the bytes of a write and calls `whole` with every frame that they complete, in order.
     ///
     /// # Errors
-    /// When the bytes are no unmasked frames; the stream is unusable then.
+    /// Fails if the bytes are not unmasked frames; the stream is unusable then.
     pub fn push(&mut self, written: &[u8], mut whole: impl FnMut(Frame)) -> Result<(), FrameError> {
         if self.partial.is_empty() {
             let used = Self::take(written, &mut whole)?;
@@ -206,27 +206,32 @@ impl FrameReader {
     }
 }
 
-/// Follows a client's frames through its byte stream, however reads split it, without keeping
-/// any of it: what the engine will refuse is known here with its reason, and so is a goodbye.
+/// Follows a client's frames through its byte stream, however reads divide it, without buffering
+/// payloads. It knows why the engine will refuse a frame, and whether the client closed the session.
 pub struct ClientFrames {
+    /// The head of the next frame, as far as it has been read.
     head: [u8; MAX_CLIENT_HEAD],
+    /// The number of bytes in `head`.
     have: u8,
-    /// Payload bytes of the current frame that are still to come.
+    /// The number of payload bytes of the current frame that are still to come.
     left: u32,
-    /// The key of a frame whose one byte may be Engine.IO's `1`.
+    /// The first byte of the mask of a frame with a single byte, which may be Engine.IO's `1`.
     single: Option<u8>,
-    /// Bytes of the current message so far.
+    /// The number of payload bytes of the current message so far.
     message: u32,
+    /// The most payload bytes that a message may have.
     max: u32,
-    goodbye: bool,
+    /// Whether the client closed the session.
+    closed: bool,
+    /// Whether the client has sent a frame that is not permitted.
     broken: bool,
 }
 
-/// The longest head of a masked frame.
+/// The longest head of a masked frame, in bytes.
 const MAX_CLIENT_HEAD: usize = 14;
 
 impl ClientFrames {
-    /// Follows a client that may send messages of `max` bytes, which is less than 4 GiB.
+    /// Follows a client whose messages may have `max` bytes, which is capped at 4 GiB.
     pub fn new(max: usize) -> Self {
         ClientFrames {
             head: [0; MAX_CLIENT_HEAD],
@@ -235,26 +240,26 @@ impl ClientFrames {
             single: None,
             message: 0,
             max: u32::try_from(max).unwrap_or(u32::MAX),
-            goodbye: false,
+            closed: false,
             broken: false,
         }
     }
 
-    /// Whether the client said that it leaves: by a Close frame, or by Engine.IO's `1`.
-    pub fn said_goodbye(&self) -> bool {
-        self.goodbye
+    /// Whether the client closed the session, by a Close frame or by Engine.IO's `1`.
+    pub fn has_closed(&self) -> bool {
+        self.closed
     }
 
-    /// Takes the stream's next bytes.
+    /// Consumes the next bytes of the stream.
     ///
     /// # Errors
-    /// At the first frame that the client may not send; after it nothing is followed.
-    pub fn pass(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
+    /// Fails at the first frame that is not permitted; bytes after it are ignored.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
         while !bytes.is_empty() && !self.broken {
             if self.left > 0 {
                 let n = (self.left as usize).min(bytes.len());
                 if let Some(key) = self.single.take() {
-                    self.goodbye |= key ^ bytes[0] == b'1';
+                    self.closed |= key ^ bytes[0] == b'1';
                 }
                 self.left -= n as u32;
                 bytes = &bytes[n..];
@@ -272,10 +277,10 @@ impl ClientFrames {
     }
 
     fn begin(&mut self, head: &Head) -> Result<(), FrameError> {
-        // A head whose payload is longer than `max` was not parsed.
+        // `parse_head` has refused a payload longer than `max`, which is a `u32`.
         let payload = head.payload as u32;
         self.left = payload;
-        self.goodbye |= head.opcode == Opcode::Close;
+        self.closed |= head.opcode == Opcode::Close;
         if head.opcode.is_control() {
             return Ok(());
         }
@@ -293,102 +298,4 @@ impl ClientFrames {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn follow(bytes: &[u8], cut: usize, max: usize) -> (Result<(), FrameError>, bool) {
-        let mut frames = ClientFrames::new(max);
-        let mut result = Ok(());
-        for part in bytes.chunks(cut.max(1)) {
-            result = result.and(frames.pass(part));
-        }
-        (result, frames.said_goodbye())
-    }
-
-    fn opcode() -> impl Strategy<Value = Opcode> {
-        prop_oneof![Just(Opcode::Text), Just(Opcode::Binary)]
-    }
-
-    proptest! {
-        #[test]
-        fn frames_come_out_whole_however_the_writes_split_them(
-            frames in prop::collection::vec((opcode(), prop::collection::vec(any::<u8>(), 0..70_000)), 1..5),
-            cuts in prop::collection::vec(1usize..5_000, 1..60),
-        ) {
-            let mut bytes = Vec::new();
-            for (opcode, payload) in &frames {
-                put_frame(&mut bytes, *opcode, payload);
-            }
-            let mut reader = FrameReader::default();
-            let mut got = Vec::new();
-            let mut rest = &bytes[..];
-            let mut cuts = cuts.iter().cycle();
-            while !rest.is_empty() {
-                let n = (*cuts.next().unwrap()).min(rest.len());
-                reader.push(&rest[..n], |frame| got.push((frame.opcode, frame.payload.to_vec()))).unwrap();
-                rest = &rest[n..];
-            }
-            prop_assert_eq!(got, frames);
-            prop_assert!(reader.partial.is_empty());
-        }
-
-        #[test]
-        fn a_client_frame_is_read_back(payload in prop::collection::vec(any::<u8>(), 0..70_000), cut in any::<prop::sample::Index>()) {
-            let mut bytes = Vec::new();
-            put_client_frame(&mut bytes, Opcode::Text, &payload);
-            let part = &bytes[..cut.index(bytes.len())];
-            prop_assert_eq!(parse_client_frame(part, 1 << 20), Ok(None));
-            let (frame, used) = parse_client_frame(&bytes, 1 << 20).unwrap().unwrap();
-            prop_assert_eq!(frame.payload, payload);
-            prop_assert_eq!(used, bytes.len());
-        }
-
-        #[test]
-        fn a_client_is_followed_however_reads_split_its_bytes(
-            messages in prop::collection::vec((opcode(), prop::collection::vec(any::<u8>(), 0..300)), 0..6),
-            close: bool,
-            cut in 1usize..400,
-        ) {
-            let mut bytes = Vec::new();
-            for (opcode, payload) in &messages {
-                put_client_frame(&mut bytes, *opcode, payload);
-            }
-            if close {
-                put_client_frame(&mut bytes, Opcode::Close, b"");
-            }
-            let left = messages.iter().any(|(o, p)| *o == Opcode::Text && p == b"1");
-            prop_assert_eq!(follow(&bytes, cut, 300), (Ok(()), close || left));
-            let longest = messages.iter().map(|(_, p)| p.len()).max().unwrap_or(0);
-            if longest > 0 {
-                prop_assert_eq!(follow(&bytes, cut, longest - 1).0, Err(FrameError::TooLong));
-            }
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = follow(&bytes, 3, 100);
-            let _ = parse_client_frame(&bytes, 1 << 16);
-            let _ = FrameReader::default().push(&bytes, |_| ());
-        }
-    }
-
-    #[test]
-    fn the_frames_of_one_message_count_together() {
-        let (part, end) = ([0x01, 0x82, 0, 0, 0, 0, 7, 7], [0x80, 0x82, 0, 0, 0, 0, 7, 7]);
-        let bytes = [&part[..], &end, &part, &end].concat();
-        assert_eq!(follow(&bytes, 5, 4), (Ok(()), false));
-        assert_eq!(follow(&bytes, 5, 3).0, Err(FrameError::TooLong));
-        assert_eq!(follow(b"\x81\x01x", 1, 9).0, Err(FrameError::Masking));
-        // The example of RFC 6455, section 5.7, with Engine.IO's `1` for a payload.
-        assert!(follow(&[0x81, 0x81, 0x37, 0xfa, 0x21, 0x3d, 0x37 ^ b'1'], 1, 9).1);
-    }
-
-    #[test]
-    fn a_masked_payload_is_unmasked() {
-        // The example of RFC 6455, section 5.7: a masked "Hello".
-        let bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
-        let (frame, used) = parse_client_frame(&bytes, 125).unwrap().unwrap();
-        assert_eq!((&frame.payload[..], used), (&b"Hello"[..], bytes.len()));
-    }
-}
+mod tests;

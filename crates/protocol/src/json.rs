@@ -1,8 +1,7 @@
-//! [`Data`] as JSON, where binary is written `{"$binary": "<base64>"}`, at any depth.
+//! [`Data`] as JSON, with binary values written as `{"$binary": "<base64>"}`.
 //!
-//! Reading keeps the order of keys; an object whose only key is `$binary` is binary, and its
-//! value must be base64 (RFC 4648, section 4; padding may be left out). serde_json bounds the
-//! depth at 128.
+//! Reading keeps the order of keys. An object whose only key is `$binary` is a binary value, which
+//! must be base64 (RFC 4648, section 4; padding is optional). serde_json bounds the depth at 128.
 
 use std::fmt;
 
@@ -13,31 +12,31 @@ use serde::de::{self, MapAccess, SeqAccess};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Data;
+use crate::data::Data;
 
-/// The key that marks binary in JSON.
+/// The key of an object that stands for a binary value.
 pub const BINARY_KEY: &str = "$binary";
 
-/// Reads one JSON text.
+/// Parses one JSON text.
 ///
 /// # Errors
-/// Where it is no JSON, is nested deeper than 128, has text after its end, or where a `$binary`
-/// is not base64.
+/// Fails if it is not JSON, nests deeper than 128 levels, is followed by more text, or if a
+/// `$binary` is not base64.
 pub fn parse_json(text: &[u8]) -> Result<Data, serde_json::Error> {
     serde_json::from_slice(text)
 }
 
 impl Data {
-    /// Converts a parsed JSON value, whose `$binary` markers become binary.
+    /// Converts a parsed JSON value, whose `$binary` objects become binary values.
     ///
     /// # Errors
-    /// Where a `$binary` is not base64.
+    /// Fails if a `$binary` is not base64.
     pub fn from_json(value: serde_json::Value) -> Result<Data, serde_json::Error> {
         Data::deserialize(value)
     }
 
-    /// The JSON value, binary as `{"$binary": "<base64>"}`. Serializing the `Data` itself keeps
-    /// the order of keys, which a `serde_json::Value` does not.
+    /// Converts to a JSON value, which does not keep the order of keys. Serializing the `Data`
+    /// itself does.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;
         match self {
@@ -161,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// Any value that JSON can carry; an object with the one key `$binary` cannot be.
+    /// Any value that JSON can carry, which excludes objects whose only key is `$binary`.
     fn any_data() -> impl Strategy<Value = Data> {
         let leaf = prop_oneof![
             Just(Data::Null),
@@ -181,19 +180,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(data in any_data()) {
+        fn a_value_that_is_written_reads_back_the_same(data in any_data()) {
             let text = serde_json::to_vec(&data).unwrap();
             prop_assert_eq!(parse_json(&text).unwrap(), data);
         }
 
         #[test]
-        fn any_bytes_give_an_answer(bytes in any::<Vec<u8>>()) {
+        fn no_bytes_make_the_parser_panic(bytes in any::<Vec<u8>>()) {
             let _ = parse_json(&bytes);
         }
     }
 
     #[test]
-    fn binary_is_understood_at_any_depth_and_keys_keep_their_order() {
+    fn binary_is_read_at_any_depth_and_keys_keep_their_order() {
         let data = parse_json(br#"{"z": [{"$binary": "AQI="}], "a": {"$binary": "AQ"}}"#).unwrap();
         let expected = Data::Object(vec![
             ("z".into(), Data::Array(vec![Data::Binary(Bytes::from_static(&[1, 2]))])),
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_marker_is_an_error_and_a_second_key_makes_it_an_object() {
+    fn a_malformed_binary_is_an_error_and_a_second_key_makes_an_object() {
         for bad in [r#"[{"$binary": "?"}]"#, r#"{"$binary": 1}"#] {
             assert!(
                 parse_json(bad.as_bytes()).unwrap_err().to_string().contains("base64"),

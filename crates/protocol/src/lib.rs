@@ -1,7 +1,7 @@
 //! The wire forms of Socket.IO and Engine.IO, and the values they carry.
 //!
-//! Bytes in, values out, and back: nothing here is async, does I/O or knows a session. The
-//! protocol documents that each rule comes from are named where the rule stands.
+//! Everything here converts between bytes and values: nothing is async, does I/O or knows a session.
+//! Each rule names the protocol document that it comes from.
 
 #![forbid(unsafe_code)]
 

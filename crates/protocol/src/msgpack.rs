@@ -1,51 +1,51 @@
-//! [`Data`] in MessagePack, as Node's `notepack.io` and `@msgpack/msgpack` write and read it.
+//! [`Data`] in MessagePack, as Node's `notepack.io` and `@msgpack/msgpack` read and write it.
 //!
 //! Source: the MessagePack specification (formats and the timestamp extension), and the
-//! extensions that notepack.io still reads: type 0 of one byte is `undefined`, of eight bytes a
-//! date in milliseconds, of counted length an ArrayBuffer. Reading is bounded in depth and in the
-//! number of values, and never trusts a length for an allocation.
+//! extensions of notepack.io: type 0 is `undefined` with one byte, a date in milliseconds with
+//! eight bytes, and an ArrayBuffer with a length of its own. Depth and number of values are
+//! bounded, and no length in a message decides the size of an allocation.
 
 use bytes::Bytes;
 use serde_json::Number;
 
-use crate::Data;
+use crate::data::Data;
 
-/// How deep values may be nested.
+/// The deepest nesting of values, in levels.
 pub const MAX_DEPTH: usize = 64;
 
-/// How many values one message may hold.
+/// The most values in one message.
 pub const MAX_VALUES: usize = 1 << 20;
 
-/// The longest message that is read, in bytes.
+/// The longest message, in bytes.
 pub const MAX_MESSAGE: usize = 64 << 20;
 
-/// Why bytes from Redis are not a message of this wire.
+/// Why bytes from Redis are not a message of Socket.IO's Redis adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// It ends before its last value does.
+    /// The message ends before its last value does.
     #[error("the message is cut short")]
     Short,
-    /// Something follows its last value.
+    /// Bytes follow the last value.
     #[error("bytes follow the end of the message")]
     Trailing,
-    /// It is nested too deep.
+    /// Values nest deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH}")]
     Deep,
-    /// It holds too many values, or is too long.
+    /// The message has more than [`MAX_VALUES`] values or [`MAX_MESSAGE`] bytes.
     #[error("the message is too large")]
     Large,
-    /// A marker that MessagePack does not have, or an extension that Node does not write.
+    /// A value has a marker that MessagePack lacks, or an extension that Node does not write.
     #[error("a value of unknown type")]
     Type,
-    /// It is sound, but no message of this wire.
+    /// The message is valid MessagePack, but not a message of the adapter.
     #[error("not a message of Socket.IO's Redis adapter: {0}")]
     Shape(&'static str),
 }
 
-/// Reads exactly one value.
+/// Reads a message that holds exactly one value.
 ///
 /// # Errors
-/// See [`WireError`]; never [`WireError::Shape`].
+/// Any [`WireError`] except [`WireError::Shape`].
 pub fn read(bytes: &[u8]) -> Result<Data, WireError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(WireError::Large);
@@ -55,7 +55,7 @@ pub fn read(bytes: &[u8]) -> Result<Data, WireError> {
     if reader.bytes.is_empty() { Ok(value) } else { Err(WireError::Trailing) }
 }
 
-/// Appends one value.
+/// Appends a value.
 pub fn write(to: &mut Vec<u8>, data: &Data) {
     match data {
         Data::Null => to.push(0xc0),
@@ -79,22 +79,22 @@ pub fn write(to: &mut Vec<u8>, data: &Data) {
     }
 }
 
-/// Appends text.
+/// Appends a string.
 pub fn write_str(to: &mut Vec<u8>, text: &str) {
     written(rmp::encode::write_str(to, text));
 }
 
-/// Appends the head of an array.
+/// Appends the head of an array of `len` items.
 pub fn write_array_len(to: &mut Vec<u8>, len: usize) {
     written(rmp::encode::write_array_len(to, clamp(len)));
 }
 
-/// Appends the head of a map.
+/// Appends the head of a map of `len` entries.
 pub fn write_map_len(to: &mut Vec<u8>, len: usize) {
     written(rmp::encode::write_map_len(to, clamp(len)));
 }
 
-/// Appends an unsigned number.
+/// Appends an unsigned integer.
 pub fn write_uint(to: &mut Vec<u8>, n: u64) {
     written(rmp::encode::write_uint(to, n));
 }
@@ -124,13 +124,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Result<Data, WireError> {
-        if depth > MAX_DEPTH {
-            return Err(WireError::Deep);
-        }
-        self.values += 1;
-        if self.values > MAX_VALUES {
-            return Err(WireError::Large);
-        }
+        self.enter(depth)?;
         Ok(match self.byte()? {
             n @ 0x00..=0x7f => Data::Number(n.into()),
             n @ 0x80..=0x8f => self.map(usize::from(n & 0x0f), depth)?,
@@ -175,7 +169,16 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A length of 1, 2 or 4 bytes, for 0, 1 or 2.
+    /// Counts a value, and checks the bounds on depth and count.
+    fn enter(&mut self, depth: usize) -> Result<(), WireError> {
+        if depth > MAX_DEPTH {
+            return Err(WireError::Deep);
+        }
+        self.values += 1;
+        if self.values > MAX_VALUES { Err(WireError::Large) } else { Ok(()) }
+    }
+
+    /// Reads a length of 1, 2 or 4 bytes, for a `width` of 0, 1 or 2.
     fn length(&mut self, width: u8) -> Result<usize, WireError> {
         Ok(match width {
             0 => usize::from(self.byte()?),
@@ -253,12 +256,12 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("the caller took exactly that many bytes")
 }
 
-/// JSON has neither NaN nor infinities: as in JavaScript, they become null.
+/// NaN and infinities, which JSON lacks, become null as in JavaScript.
 fn float(n: f64) -> Data {
     Number::from_f64(n).map_or(Data::Null, Data::Number)
 }
 
-/// JavaScript turns every key into text.
+/// The key of an object, which JavaScript converts to text.
 fn key(value: Data) -> Result<String, WireError> {
     match value {
         Data::String(text) => Ok(text),
@@ -273,8 +276,8 @@ fn timestamp(seconds: i64, nanos: u32) -> Data {
     date(seconds as f64 * 1e3 + f64::from(nanos) / 1e6)
 }
 
-/// What `JSON.stringify` makes of a `Date` of that many milliseconds since 1970: ISO 8601 text
-/// (ECMAScript, section "Date Time String Format"), null where it is out of range.
+/// A date in milliseconds since 1970, as `JSON.stringify` writes it: ISO 8601 text (ECMAScript,
+/// section "Date Time String Format"), or null if it is out of range.
 fn date(millis: f64) -> Data {
     const RANGE: f64 = 8.64e15;
     let millis = millis.trunc();
@@ -311,99 +314,4 @@ fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn any_data() -> impl Strategy<Value = Data> {
-        let leaf = prop_oneof![
-            Just(Data::Null),
-            any::<bool>().prop_map(Data::Bool),
-            any::<i64>().prop_map(|n| Data::Number(n.into())),
-            any::<u64>().prop_map(|n| Data::Number(n.into())),
-            any::<f64>().prop_map(float),
-            any::<String>().prop_map(Data::String),
-            any::<Vec<u8>>().prop_map(|b| Data::Binary(b.into())),
-        ];
-        leaf.prop_recursive(6, 128, 40, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..40).prop_map(Data::Array),
-                prop::collection::vec((any::<String>(), inner), 0..40).prop_map(Data::Object),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_reads_back(data in any_data()) {
-            let mut bytes = Vec::new();
-            write(&mut bytes, &data);
-            prop_assert_eq!(read(&bytes), Ok(data));
-        }
-
-        #[test]
-        fn any_bytes_give_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read(&bytes);
-        }
-
-        #[test]
-        fn a_message_cut_short_is_an_error(data in any_data(), cut in any::<prop::sample::Index>()) {
-            let mut bytes = Vec::new();
-            write(&mut bytes, &data);
-            prop_assert_eq!(read(&bytes[..cut.index(bytes.len())]), Err(WireError::Short));
-        }
-    }
-
-    #[test]
-    fn lengths_are_not_believed_and_depth_is_bounded() {
-        for head in [0xdd_u8, 0xdf, 0xc6, 0xdb, 0xc9] {
-            assert_eq!(read(&[head, 0xff, 0xff, 0xff, 0xff, 0]), Err(WireError::Short), "{head:x}");
-        }
-        assert_eq!(read(&[0x91; 100_000]), Err(WireError::Deep));
-        assert_eq!(read(&vec![0x81; 100_000]), Err(WireError::Deep));
-        let mut wide = vec![0xdd, 0x00, 0x20, 0x00, 0x00];
-        wide.resize(wide.len() + (2 << 20), 0xc0);
-        assert_eq!(read(&wide), Err(WireError::Large));
-        assert_eq!(read(&[0xc0, 0xc0]), Err(WireError::Trailing));
-        assert_eq!(read(&[0xc1]), Err(WireError::Type));
-    }
-
-    #[test]
-    fn dates_become_the_text_that_javascript_writes() {
-        // The bytes are what notepack.io writes for these dates; the texts are their toJSON().
-        let cases: [(&[u8], &str); 6] = [
-            (b"\xd6\xff\x65\x53\xf1\x00", "2023-11-14T22:13:20.000Z"),
-            (b"\xd7\xff\x1d\x53\x53\x00\x5e\x0b\xe1\x00", "2020-01-01T00:00:00.123Z"),
-            (
-                b"\xc7\x0c\xff\x0e\xe6\xb2\x80\xff\xff\xff\xff\xff\xff\xff\xff",
-                "1969-12-31T23:59:59.250Z",
-            ),
-            (
-                b"\xc7\x0c\xff\x3b\x8b\x87\xc0\x00\x00\x00\x04\xa1\x4c\x3b\x00",
-                "2600-03-01T00:00:00.999Z",
-            ),
-            (b"\xd6\xff\x38\xbb\x0c\x00", "2000-02-29T00:00:00.000Z"),
-            (b"\xd7\x00\x00\x00\x00\x00\x00\x00\x00\x01", "1970-01-01T00:00:00.001Z"),
-        ];
-        for (bytes, text) in cases {
-            assert_eq!(read(bytes), Ok(Data::from(text)));
-        }
-        assert_eq!(date(9e15), Data::Null);
-        assert_eq!(date(8.64e15), Data::from("+275760-09-13T00:00:00.000Z"));
-        assert_eq!(date(-8.64e15), Data::from("-271821-04-20T00:00:00.000Z"));
-    }
-
-    #[test]
-    fn extensions_and_keys_are_read_as_in_javascript() {
-        assert_eq!(read(&[0xd4, 0x00, 0x00]), Ok(Data::Null));
-        assert_eq!(read(&[0xc7, 2, 0, 7, 8]), Ok(Data::Binary(Bytes::from_static(&[7, 8]))));
-        assert_eq!(read(&[0xd4, 0x05, 0x00]), Err(WireError::Type));
-        assert_eq!(
-            read(&[0x82, 0x01, 0xc3, 0xc2, 0xc0]),
-            Ok(Data::Object(vec![("1".into(), Data::Bool(true)), ("false".into(), Data::Null)]))
-        );
-        assert_eq!(read(&[0xca, 0x3f, 0xc0, 0, 0]), Ok(float(1.5)));
-        assert_eq!(read(&[0xcb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0]), Ok(Data::Null));
-    }
-}
+mod tests;

@@ -1,19 +1,21 @@
-//! Socket.IO packets: an event or an answer with its arguments, to and from text and attachments.
+//! Socket.IO packets, to and from text and binary attachments.
 //!
 //! Source: the Socket.IO protocol, revision 5 (<https://socket.io/docs/v4/socket-io-protocol/>);
-//! where it is silent, `socket.io-parser` 4.2. Text here starts at the Socket.IO packet type:
-//! the Engine.IO `4` before it is the transport's. Revision 4 (Socket.IO 2) writes the same.
+//! where it is silent, `socket.io-parser` 4.2. Text here starts at the Socket.IO packet type,
+//! without the Engine.IO `4` before it. Revision 4 (Socket.IO 2) has the same form.
 
 use bytes::Bytes;
 
-use crate::Data;
-use crate::RESERVED_EVENTS;
+use crate::data::Data;
+use crate::names::RESERVED_EVENTS;
 
-mod parse;
+mod error;
+mod head;
+mod json;
 mod write;
 
-/// The most attachments of one packet, as `socket.io-parser` has it.
-pub const MAX_ATTACHMENTS: usize = 10;
+pub use error::{MAX_ATTACHMENTS, PacketError};
+pub use head::{PacketHead, PacketType};
 
 /// A Socket.IO packet.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,85 +23,37 @@ pub struct Packet {
     /// The namespace, with its leading slash. Clients of Socket.IO 2 may append a query to it in
     /// [`Body::Connect`].
     pub namespace: String,
-    /// The acknowledgement's id: an event that has one wants an answer, an answer has the event's.
+    /// The acknowledgement's id: an event that has one requests an acknowledgement, which has the
+    /// id of its event.
     pub id: Option<u64>,
-    /// What it says.
+    /// The content of the packet, by its type.
     pub body: Body,
 }
 
-/// What a packet says.
+/// The content of a packet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
-    /// A client asks for a namespace (with its auth object), or the server grants it.
+    /// A client asks for a namespace, with its auth object, or the server grants it.
     Connect(Option<Data>),
     /// Either side leaves the namespace.
     Disconnect,
     /// An event, with or without binary arguments.
     Event {
-        /// Its name: the first element of what was sent. A number is taken as text.
+        /// The name, which is the first element of the packet's array. A number is taken as text.
         event: String,
-        /// Its arguments, after the name.
+        /// The arguments, which follow the name.
         args: Vec<Data>,
     },
-    /// The answer to an event that had an id.
+    /// The acknowledgement of an event, with its arguments.
     Ack(Vec<Data>),
-    /// The server refuses the namespace: an object or a text.
+    /// The server refuses the namespace, with an object or text.
     ConnectError(Data),
 }
 
-/// Why text and attachments are no packet.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PacketError {
-    /// The first character is none of the packet types 0 to 6.
-    #[error("unknown packet type")]
-    UnknownType,
-    /// The number of attachments, the namespace or the id is malformed.
-    #[error("malformed packet header: {0}")]
-    Header(&'static str),
-    /// More attachments than [`MAX_ATTACHMENTS`].
-    #[error("more than {MAX_ATTACHMENTS} attachments")]
-    TooManyAttachments,
-    /// The number of attachments given is not the number announced.
-    #[error("{announced} attachments announced, {given} given")]
-    AttachmentCount {
-        /// What the text said.
-        announced: usize,
-        /// What came with it.
-        given: usize,
-    },
-    /// A placeholder has no number, or one that no attachment has.
-    #[error("a placeholder points at no attachment")]
-    Placeholder,
-    /// The payload is not JSON, nests too deeply, or has a number out of range.
-    #[error("the payload is not JSON: {0}")]
-    Json(String),
-    /// The payload is JSON, but not what this packet type carries.
-    #[error("the payload does not fit the packet: expected {0}")]
-    Payload(&'static str),
-    /// The event's name belongs to Socket.IO itself.
-    #[error("`{0}` is a reserved event name")]
-    Reserved(String),
-}
-
-impl PacketError {
-    /// A short name for logs and counters.
-    pub fn label(&self) -> &'static str {
-        match self {
-            PacketError::UnknownType => "unknown_type",
-            PacketError::Header(_) => "header",
-            PacketError::TooManyAttachments | PacketError::AttachmentCount { .. } => "attachments",
-            PacketError::Placeholder => "placeholder",
-            PacketError::Json(_) => "json",
-            PacketError::Payload(_) => "payload",
-            PacketError::Reserved(_) => "reserved",
-        }
-    }
-}
-
-/// An event as text, and its binary values in the order of their placeholders.
+/// Encodes an event as text, and its binary values in the order of their placeholders.
 ///
-/// With `id` the receiver is asked for an answer. The name is not checked against
-/// [`RESERVED_EVENTS`]; stock clients refuse those.
+/// With an `id`, the receiver is asked for an acknowledgement. The name is not checked against
+/// [`RESERVED_EVENTS`], which stock clients refuse.
 pub fn encode_event(
     namespace: &str,
     id: Option<u64>,
@@ -111,7 +65,7 @@ pub fn encode_event(
     (text, attachments)
 }
 
-/// As [`encode_event`], appended to `out`: for a caller that has the transport's prefix there.
+/// As [`encode_event`], but appends the text to `out`, which may hold the transport's prefix.
 pub fn write_event(
     out: &mut String,
     namespace: &str,
@@ -122,70 +76,72 @@ pub fn write_event(
     write::message(out, ('2', '5'), namespace, id, Some(event), args)
 }
 
-/// The answer to the event that had `id`, as text, and its attachments.
+/// Encodes the acknowledgement of the event with `id`.
 pub fn encode_ack(namespace: &str, id: u64, args: &[Data]) -> (String, Vec<Bytes>) {
     let mut text = String::new();
     let attachments = write_ack(&mut text, namespace, id, args);
     (text, attachments)
 }
 
-/// As [`encode_ack`], appended to `out`.
+/// As [`encode_ack`], but appends the text to `out`.
 pub fn write_ack(out: &mut String, namespace: &str, id: u64, args: &[Data]) -> Vec<Bytes> {
     write::message(out, ('3', '6'), namespace, Some(id), None, args)
 }
 
-/// A CONNECT: a client's with its auth object, a server's with `{sid}`. Binary values in it have
-/// no form here and are written as `null`.
+/// Encodes a CONNECT: a client's with its auth object, a server's with `{sid}`. Binary values have
+/// no form there and are written as `null`.
 pub fn encode_connect(namespace: &str, payload: Option<&Data>) -> String {
     write::control('0', namespace, payload)
 }
 
-/// A CONNECT_ERROR. Revision 5 expects `{message, data?}`, revision 4 the bare data.
+/// Encodes a CONNECT_ERROR. Revision 5 expects `{message, data?}`, revision 4 the bare data.
 pub fn encode_connect_error(namespace: &str, payload: &Data) -> String {
     write::control('4', namespace, Some(payload))
 }
 
-/// Whether these arguments have more binary values than a packet may have attachments: stock
+/// Whether these arguments hold more binary values than a packet may have attachments. Stock
 /// clients close their connection on such a packet.
 pub fn too_many_binaries(args: &[Data]) -> bool {
     args.iter().map(Data::binaries).sum::<usize>() > MAX_ATTACHMENTS
 }
 
-/// A DISCONNECT.
+/// Encodes a DISCONNECT.
 pub fn encode_disconnect(namespace: &str) -> String {
     write::control('1', namespace, None)
 }
 
-/// How many binary frames follow this text before the packet is whole: 0 for plain packets.
+/// The number of binary attachments that complete the packet of this text; 0 for types that have
+/// none.
 ///
 /// # Errors
-/// When the type is unknown, or the number malformed or above [`MAX_ATTACHMENTS`].
+/// See [`PacketHead::parse`].
 pub fn announced_attachments(text: &str) -> Result<usize, PacketError> {
-    Ok(parse::header(text)?.attachments)
+    Ok(PacketHead::parse(text)?.attachments)
 }
 
-/// A packet from its text and all of its attachments.
+/// Decodes a packet from its text and all of its attachments. Nesting is bounded at 128 levels.
 ///
 /// # Errors
-/// Whatever a stock server closes the connection for; see [`PacketError`]. Nesting is bounded (128 levels).
+/// Fails wherever a stock server closes the connection; see [`PacketError`].
 pub fn decode(text: &str, attachments: &[Bytes]) -> Result<Packet, PacketError> {
-    let header = parse::header(text)?;
-    if header.attachments != attachments.len() {
+    let head = PacketHead::parse(text)?;
+    if head.attachments != attachments.len() {
         return Err(PacketError::AttachmentCount {
-            announced: header.attachments,
+            announced: head.attachments,
             given: attachments.len(),
         });
     }
-    let payload = match header.payload {
+    let payload = match head.payload {
         "" => None,
-        json => Some(parse::json(json, header.kind.is_binary().then_some(attachments))?),
+        text => Some(json::parse(text, head.kind.is_binary().then_some(attachments))?),
     };
-    let body = body(header.kind, payload)?;
-    Ok(Packet { namespace: header.namespace.to_owned(), id: header.id, body })
+    let body = body(head.kind, payload)?;
+    Ok(Packet { namespace: head.namespace.to_owned(), id: head.id, body })
 }
 
-/// The name and the arguments of an event, from its JSON array and all of its attachments:
-/// for a caller whose engine has read the rest of the packet.
+/// Decodes the name and the arguments of an event from its JSON array and all of its attachments,
+/// for callers whose engine has parsed the packet's head. Without `attachments`, placeholders are
+/// plain objects.
 ///
 /// # Errors
 /// As [`decode`].
@@ -193,7 +149,7 @@ pub fn decode_event(
     array: &str,
     attachments: Option<&[Bytes]>,
 ) -> Result<(String, Vec<Data>), PacketError> {
-    let items = match parse::json(array, attachments)? {
+    let items = match json::parse(array, attachments)? {
         Data::Array(items) => items,
         _ => return Err(PacketError::Payload("an array that starts with the event's name")),
     };
@@ -203,16 +159,16 @@ pub fn decode_event(
     }
 }
 
-/// A value from its JSON, without attachments, such as the auth object of a connect.
+/// Decodes a value without attachments from its JSON, such as the auth object of a CONNECT.
 ///
 /// # Errors
-/// When it is no JSON, or nested too deeply.
-pub fn decode_value(json: &str) -> Result<Data, PacketError> {
-    parse::json(json, None)
+/// Fails if it is not JSON or nests too deep.
+pub fn decode_value(text: &str) -> Result<Data, PacketError> {
+    json::parse(text, None)
 }
 
-fn body(kind: parse::Kind, payload: Option<Data>) -> Result<Body, PacketError> {
-    use parse::Kind;
+fn body(kind: PacketType, payload: Option<Data>) -> Result<Body, PacketError> {
+    use PacketType as Kind;
     match (kind, payload) {
         (Kind::Connect, payload @ (None | Some(Data::Object(_)))) => Ok(Body::Connect(payload)),
         (Kind::Connect, _) => Err(PacketError::Payload("an object or nothing")),

@@ -1,34 +1,35 @@
-//! The payloads of HTTP long-polling: several Engine.IO packets in one body.
+//! Payloads of HTTP long-polling, which hold several Engine.IO packets in one body.
 //!
 //! Source: the Engine.IO protocol documents, revision 4 ("Packet encoding", "Payload encoding")
-//! and revision 3 ("Payload"). Pure.
+//! and revision 3 ("Payload").
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
-use crate::Revision;
 use crate::encoded::{MESSAGE_V3, Part};
+use crate::revision::Revision;
 
 /// Separates the packets of a payload in revision 4.
 const SEPARATOR: u8 = 0x1e;
 
-/// The most packets that one request may carry.
+/// The most packets in the body of one request.
 pub const MAX_PACKETS: usize = 10_000;
 
-/// The form in which a client takes payloads.
+/// The form of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Revision 4.
+    /// Revision 4; binary as base64.
     V4,
     /// Revision 3 in text; binary as base64.
     V3Text,
-    /// Revision 3 for clients that take bytes, where some packet is binary.
+    /// Revision 3 with lengths in bytes, for payloads with a binary packet.
     V3Binary,
 }
 
 impl Form {
-    /// The form for a session of `revision`; `base64` is what the query's `b64` said.
+    /// The form of a payload for a session of `revision`. `base64` is set if the query's `b64` asks
+    /// for text, `some_binary` if some packet of the payload is binary.
     pub fn of(revision: Revision, base64: bool, some_binary: bool) -> Self {
         match revision {
             Revision::V4 => Form::V4,
@@ -45,7 +46,7 @@ impl Form {
         }
     }
 
-    /// An upper bound of what `part` takes in a payload.
+    /// An upper bound of the bytes that `part` takes in a payload.
     pub fn bound(self, part: Part<'_>) -> usize {
         match (self, part) {
             (Form::V4, Part::Text(text)) => text.len() + 1,
@@ -97,7 +98,7 @@ impl Form {
     }
 }
 
-/// Lengths of revision 3 count UTF-16 units, as JavaScript's `length` does.
+/// The length of text in UTF-16 code units, which lengths in revision 3 count.
 fn utf16_length(text: &[u8]) -> usize {
     String::from_utf8_lossy(text).chars().map(char::len_utf16).sum()
 }
@@ -105,45 +106,46 @@ fn utf16_length(text: &[u8]) -> usize {
 /// A packet that a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// `message` in text: what follows the type.
+    /// `message` in text, without the type.
     Message(String),
     /// `message` in binary.
     Binary(Bytes),
-    /// `ping`: revision 3's heartbeat, with whatever followed it.
+    /// `ping`, the heartbeat of revision 3, with the data after it.
     Ping(String),
-    /// `pong`: revision 4's heartbeat.
+    /// `pong`, the heartbeat of revision 4.
     Pong,
-    /// `close`.
+    /// `close`, which ends the session.
     Close,
 }
 
-/// A body that is no payload.
+/// Why a body is not a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    /// It has no packet.
+    /// The body holds no packet.
     #[error("the body holds no packet")]
     Empty,
-    /// It is not UTF-8 where text is expected.
+    /// The body, or a text packet in it, is not UTF-8.
     #[error("the body is not UTF-8")]
     Utf8,
-    /// A packet's type is unknown, or none that a client may send by polling.
+    /// A packet's type is unknown, or a client may not send it by polling.
     #[error("a packet has a type that a client may not send")]
     Type,
-    /// Base64 that does not decode.
+    /// A binary packet is not base64.
     #[error("a binary packet is not base64")]
     Base64,
-    /// A length that is no number, or does not fit what follows.
+    /// A packet's length is not a number, or does not fit the body.
     #[error("a packet's length does not fit the body")]
     Length,
-    /// More packets than one request may carry.
+    /// The body holds more than [`MAX_PACKETS`] packets.
     #[error("the body holds more than {MAX_PACKETS} packets")]
     TooMany,
 }
 
-/// Reads the body of a POST. `bytes` says that revision 3 sent it as `application/octet-stream`.
+/// Decodes the body of a POST. `bytes` is set if it is an `application/octet-stream`, which only
+/// revision 3 sends.
 ///
 /// # Errors
-/// When it is no payload of `revision`; nothing of it is to be handled then.
+/// Fails if any part of the body is not a payload of `revision`.
 pub fn decode(body: &[u8], revision: Revision, bytes: bool) -> Result<Vec<Packet>, PayloadError> {
     let packets = match revision {
         Revision::V4 => decode_v4(body)?,
@@ -245,7 +247,7 @@ fn digits(text: &str) -> Result<usize, PayloadError> {
     text.parse().map_err(|_| PayloadError::Length)
 }
 
-/// Where `units` UTF-16 units of `text` end, in bytes.
+/// The position in bytes after the first `units` UTF-16 code units of `text`.
 fn utf16_offset(text: &str, units: usize) -> Option<usize> {
     let mut left = units;
     for (offset, c) in text.char_indices() {
@@ -279,7 +281,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_payload_is_read_back_in_every_form(packets in sent()) {
+        fn a_payload_decodes_to_the_same_in_every_form(packets in sent()) {
             for (form, revision, bytes) in [
                 (Form::V4, Revision::V4, false),
                 (Form::V3Text, Revision::V3, false),
@@ -306,21 +308,21 @@ mod tests {
         }
 
         #[test]
-        fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200), v3: bool, bytes: bool) {
+        fn no_body_makes_the_decoder_panic(body in prop::collection::vec(any::<u8>(), 0..200), v3: bool, bytes: bool) {
             let revision = if v3 { Revision::V3 } else { Revision::V4 };
             let _ = decode(&body, revision, bytes);
         }
     }
 
     #[test]
-    fn lengths_of_revision_3_count_utf16_units() {
+    fn lengths_of_revision_3_count_utf_16_code_units() {
         let mut body = Vec::new();
         Form::V3Text.put(&mut body, Part::Text("4€𝄞".as_bytes()));
         assert_eq!(body, "4:4€𝄞".as_bytes());
     }
 
     #[test]
-    fn bodies_that_are_no_payload_say_why() {
+    fn malformed_bodies_are_refused_with_their_reason() {
         let v4 = |body: &str| decode(body.as_bytes(), Revision::V4, false).unwrap_err();
         assert_eq!(v4("abc"), PayloadError::Type);
         assert_eq!(v4(""), PayloadError::Type);

@@ -1,13 +1,15 @@
-//! Who a client is: tokens, and the keys that they are verified with.
+//! Verifies clients' tokens.
 //!
-//! [`Verifier`] is the wiring; what a token must hold is `token`'s, keys are `keys`'s (both pure),
-//! `keyfile` and `jwks` keep them fresh.
+//! [`Verifier`] ties the parts together: `token` checks signature and claims, `keys` parses keys
+//! (both pure), `keyfile` and `jwks` keep the keys up to date.
 
+mod error;
 mod jwks;
 mod keyfile;
 mod keys;
 #[cfg(test)]
 mod testing;
+mod timing;
 mod token;
 
 use std::sync::Arc;
@@ -17,84 +19,30 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use rookery_config::{Algorithm, Jwt};
-use rookery_policy::Code;
 
 use jwks::Jwks;
 use keyfile::{KeyFile, Kind};
+use timing::Timing;
 use token::{Expected, Failure};
 
+pub use error::{AuthError, SetupError};
 pub use token::Claims;
 
-/// Verifies clients' tokens by `auth.jwt`.
+/// Verifies clients' tokens as `auth.jwt` says.
 pub struct Verifier {
     expected: Expected,
     files: Vec<KeyFile>,
     jwks: Option<Jwks>,
-    patience: Duration,
-}
-
-/// Why a token is not accepted. No message holds any of the token's text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AuthError {
-    /// It is not valid; the sentence says why, for the client.
-    #[error("{0}")]
-    Unauthenticated(String),
-    /// It was valid once.
-    #[error("the token has expired; get a new one")]
-    Expired,
-}
-
-impl AuthError {
-    /// The code that the client sees.
-    pub fn code(&self) -> Code {
-        match self {
-            AuthError::Unauthenticated(_) => Code::Unauthenticated,
-            AuthError::Expired => Code::TokenExpired,
-        }
-    }
-}
-
-/// What is wrong with `auth.jwt`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("auth.jwt.{key}: {message}")]
-pub struct SetupError {
-    /// Which key of `auth.jwt`.
-    pub key: &'static str,
-    /// What is wrong, and what to write instead.
-    pub message: String,
-}
-
-/// How often keys may be read and fetched.
-#[derive(Clone, Copy, Debug)]
-struct Timing {
-    /// A key file is read at most this often.
-    file: Duration,
-    /// The key set is fetched this often.
-    refresh: Duration,
-    /// The first key set is asked for this often until it is there, and later ones at most this
-    /// often because of a key that is not known.
-    retry: Duration,
-    /// How long a fetch, and a verification that waits for one, may take.
-    fetch: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Timing {
-            file: Duration::from_secs(1),
-            refresh: Duration::from_secs(300),
-            retry: Duration::from_secs(10),
-            fetch: Duration::from_secs(5),
-        }
-    }
+    /// How long a verification may wait for a key set.
+    fetch_timeout: Duration,
 }
 
 impl Verifier {
-    /// Reads the key files. A key set is fetched by [`Verifier::run`].
+    /// Reads the key files. [`Verifier::run`] fetches the key set.
     ///
     /// # Errors
-    /// A key file that cannot be read or holds no key, a URL that is none, no source of keys, or
-    /// a file for which no algorithm is accepted.
+    /// Fails if a key file cannot be read or holds no key, the URL is malformed, there is no source
+    /// of keys, or no accepted algorithm uses a file's keys.
     pub fn new(config: &Jwt) -> Result<Arc<Self>, SetupError> {
         Self::with_timing(config, Timing::default())
     }
@@ -111,7 +59,7 @@ impl Verifier {
             let Some(path) = path else { continue };
             let error = |message| SetupError { key: kind.config_key(), message };
             require_use(kind, &config.algorithms).map_err(error)?;
-            files.push(KeyFile::open(path, kind, timing.file).map_err(error)?);
+            files.push(KeyFile::open(path, kind, timing.file_check).map_err(error)?);
         }
         let jwks = match &config.jwks_url {
             Some(url) => Some(
@@ -128,32 +76,32 @@ impl Verifier {
             expected: Expected::new(config),
             files,
             jwks,
-            patience: timing.fetch,
+            fetch_timeout: timing.fetch_timeout,
         }))
     }
 
-    /// Keeps the key set fresh until `cancel`; to be spawned once. Returns at once where no
-    /// `jwksUrl` is configured. While it does not run, no key set is fetched.
+    /// Keeps the key set up to date until `cancel`. To be spawned once: no key set is fetched while it
+    /// does not run. Returns at once without a `jwksUrl`.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
         if let Some(jwks) = &self.jwks {
             jwks.run(cancel).await;
         }
     }
 
-    /// Whether there are keys: false with `jwksUrl` until the first key set is here.
+    /// Whether there are keys; with `jwksUrl`, false until the first key set has been fetched.
     pub fn is_ready(&self) -> bool {
         self.jwks.as_ref().is_none_or(Jwks::is_ready)
     }
 
-    /// What `token` says, where it is valid now. For a key that is not known this waits for the
-    /// key set to be fetched, at most 5 s and at most once every 10 s for all tokens together.
+    /// Verifies `token` and returns its claims. A token with an unknown key has the key set fetched,
+    /// at most once every 10 s for all tokens together, and waits for that for at most 5 s.
     ///
     /// # Errors
-    /// Why the token is not accepted.
+    /// Says why the token is not accepted.
     pub async fn verify(&self, token: &str) -> Result<Claims, AuthError> {
         let result = match (self.attempt(token).await, &self.jwks) {
             (Err(Failure::UnknownKey), Some(jwks)) => {
-                let late = async {
+                let retried = async {
                     while jwks.fetch_for_unknown_key().await {
                         match self.attempt(token).await {
                             Err(Failure::UnknownKey) => {}
@@ -162,7 +110,7 @@ impl Verifier {
                     }
                     Err(Failure::UnknownKey)
                 };
-                timeout(self.patience, late).await.unwrap_or(Err(Failure::UnknownKey))
+                timeout(self.fetch_timeout, retried).await.unwrap_or(Err(Failure::UnknownKey))
             }
             (result, _) => result,
         };
@@ -217,7 +165,7 @@ mod tests {
     }
 
     fn eager() -> Timing {
-        Timing { file: Duration::ZERO, ..Timing::default() }
+        Timing { file_check: Duration::ZERO, ..Timing::default() }
     }
 
     fn file(directory: &Path, content: &[u8]) -> PathBuf {
@@ -235,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_trailing_newline_of_a_secret_is_dropped() {
+    async fn one_trailing_newline_is_not_part_of_a_secret() {
         let directory = tempfile::tempdir().unwrap();
         for (content, secret) in [
             (&b"s3cret"[..], &b"s3cret"[..]),
@@ -256,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_public_key_file_verifies() {
+    async fn a_public_key_file_verifies_only_its_own_tokens() {
         let directory = tempfile::tempdir().unwrap();
         let path = file(directory.path(), testing::RSA_PUBLIC.as_bytes());
         let config = Jwt { public_key_file: Some(path), ..config(&[Algorithm::RS256]) };
@@ -269,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_changed_file_is_read_again_and_a_bad_one_is_not_taken() {
+    async fn a_changed_key_file_is_reloaded_and_a_malformed_one_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let path = file(directory.path(), b"first");
         let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
@@ -288,18 +236,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_not_read_again_within_the_period() {
+    async fn a_key_file_is_checked_at_most_once_per_period() {
         let directory = tempfile::tempdir().unwrap();
         let path = file(directory.path(), b"first");
         let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
-        let timing = Timing { file: Duration::from_secs(3600), ..Timing::default() };
+        let timing = Timing { file_check: Duration::from_secs(3600), ..Timing::default() };
         let verifier = Verifier::with_timing(&config, timing).unwrap();
         std::fs::write(&path, "second").unwrap();
         assert!(verifier.verify(&hs256(b"first")).await.is_ok());
     }
 
     #[tokio::test]
-    async fn several_sources_are_used_together() {
+    async fn keys_of_all_sources_are_accepted() {
         let directory = tempfile::tempdir().unwrap();
         let secret_file = Some(file(directory.path(), b"secret"));
         let public = directory.path().join("public");
@@ -318,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_ended_token_has_its_own_code() {
+    async fn an_expired_token_has_its_own_code() {
         let directory = tempfile::tempdir().unwrap();
         let path = file(directory.path(), b"secret");
         let config = Jwt { secret_file: Some(path), ..config(&[Algorithm::HS256]) };
@@ -329,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setup_that_cannot_work_names_its_key() {
+    fn a_setup_error_names_its_key() {
         let directory = tempfile::tempdir().unwrap();
         let secret_file = Some(file(directory.path(), b"secret"));
         let missing = Some(directory.path().join("missing"));

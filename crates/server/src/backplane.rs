@@ -1,9 +1,11 @@
-//! Fan-out between instances over Redis pub/sub, on the wire of Node's `@socket.io/redis-adapter`
-//! (classic) and `@socket.io/redis-emitter`.
+//! The other instances and Node servers, over Redis pub/sub, on the wire of Node's
+//! `@socket.io/redis-adapter` (classic) and `@socket.io/redis-emitter`.
 //!
-//! Two connections: one only listens (`subscriber`), one sends (`queue`, `sender`). What arrives
-//! goes through `inbound`, straight to the shards. `classic`, `requests`, `msgpack` and `peers`
-//! are pure: bytes in, values out.
+//! Two connections: one only listens ([`subscriber`]), one sends ([`outgoing`], [`publisher`]).
+//! What arrives is decoded ([`decoder`]) and handed to a queue as [`Inbound`]; who reads that queue
+//! decides what becomes of it. [`classic`], [`requests`] and [`pod_messages`] are pure: bytes in,
+//! values out. All tasks run on the runtime that [`Backplane::start`] is given: one of its own, so
+//! that a flood of messages does not delay probes and clients.
 //!
 //! Clients of this server cannot ack a broadcast that another server sent with acks: such a
 //! broadcast is delivered, and the answer says that no client will ack, so that the sender's call
@@ -13,18 +15,235 @@ pub mod bridge;
 pub mod channels;
 pub mod classic;
 pub mod clock;
-pub mod link;
-pub mod peers;
-pub mod requests;
-pub mod subscriptions;
-
-mod answering;
 mod connect;
+mod decoder;
+mod heartbeat;
 mod inbound;
-mod queue;
-mod sender;
+mod link_status;
+pub mod outgoing;
+pub mod peers;
+pub mod pod_messages;
+mod publisher;
+mod query;
+pub mod questions;
+pub mod requests;
 mod subscriber;
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use rookery_config as config;
+use rookery_ops::critical::CriticalTasks;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::message::{MemberInfo, PodId, Publication};
+use crate::rooms::interest::RoomInterests;
+use crate::telemetry::metrics::Metrics;
 pub use bridge::CompiledBridge;
-pub use link::{Link, LinkParts};
-pub use subscriptions::Hold;
+use channels::Channels;
+use clock::Clock;
+pub use connect::BadUrl;
+use decoder::Decoder;
+use heartbeat::Heartbeat;
+pub use inbound::{INBOUND_QUEUE, Inbound};
+use link_status::LinkStatus;
+use outgoing::{MessageKind, Outgoing};
+use peers::Peers;
+use pod_messages::Answer;
+pub use pod_messages::RolloutState;
+use questions::Questions;
+
+/// A connection for commands, while one is up.
+type Commands = Mutex<Option<MultiplexedConnection>>;
+
+/// What a [`Backplane`] is made of.
+pub struct BackplaneParts {
+    /// The section `redis` of the configuration.
+    pub config: config::Redis,
+    /// This pod.
+    pub pod: PodId,
+    /// The namespaces of this server.
+    pub namespaces: Vec<Arc<str>>,
+    /// The rooms that are subscribed.
+    pub interests: Arc<RoomInterests>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// The bridge, compiled.
+    pub bridge: Vec<CompiledBridge>,
+    /// This instance's place in a rollout; `None` where it is in none.
+    pub rollout: Option<RolloutState>,
+}
+
+/// What the tasks of a [`Backplane`] run on and end with.
+#[derive(Clone)]
+pub struct Tasks {
+    /// The runtime.
+    pub runtime: Handle,
+    /// Owns the tasks.
+    pub tracker: TaskTracker,
+    /// Ends them.
+    pub shutdown: CancellationToken,
+    /// Ends the process where one of them panics.
+    pub critical: CriticalTasks,
+}
+
+/// Connects this pod with the other pods and with Node servers. Cloning is shallow.
+///
+/// It lives whether or not Redis does: a broken connection is made again with growing pauses, and
+/// all subscriptions with it. Nothing here waits for Redis, except what says so.
+#[derive(Clone)]
+pub struct Backplane {
+    parts: Arc<Parts>,
+}
+
+/// What a [`Backplane`] and its handles share.
+struct Parts {
+    pod: PodId,
+    channels: Channels,
+    outgoing: Arc<Outgoing>,
+    status: Arc<LinkStatus>,
+    heartbeat: Arc<Heartbeat>,
+    clock: Arc<Clock>,
+    commands: Arc<Commands>,
+    /// Questions to pods: who answered, and what.
+    questions: Arc<Questions<(String, Answer)>>,
+    /// Questions to Node servers.
+    node_questions: Arc<Questions<Vec<MemberInfo>>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Backplane {
+    /// Starts to connect, and returns at once. The receiver gets what arrives. The tasks end with
+    /// `tasks.shutdown`; what waits to be sent is then sent within a second.
+    ///
+    /// # Errors
+    /// Where `redis.url` cannot be used.
+    pub fn start(
+        parts: BackplaneParts,
+        tasks: &Tasks,
+    ) -> Result<(Backplane, mpsc::Receiver<Inbound>), BadUrl> {
+        let BackplaneParts { config, pod, namespaces, interests, metrics, bridge, rollout } = parts;
+        let client = connect::client(&config.url)?;
+        let channels = Channels::new(&config.prefix, pod.clone());
+        let (outgoing, queue) = Outgoing::new();
+        let (inbound, received) = mpsc::channel(INBOUND_QUEUE);
+        let status =
+            Arc::new(LinkStatus::new(metrics.clone(), interests.clone(), tasks.shutdown.clone()));
+        let peers = Arc::new(Peers::default());
+        let shared = Parts {
+            heartbeat: Arc::new(Heartbeat::new(
+                pod.clone(),
+                channels.clone(),
+                outgoing.clone(),
+                peers.clone(),
+                rollout,
+            )),
+            pod,
+            channels: channels.clone(),
+            outgoing,
+            status,
+            clock: Arc::default(),
+            commands: Arc::default(),
+            questions: Arc::default(),
+            node_questions: Arc::default(),
+            metrics,
+        };
+        let decoder = Arc::new(Decoder::new(&shared, namespaces, bridge, inbound));
+        let publisher = publisher::Publisher::new(&shared, client.clone(), queue);
+        let subscriber = subscriber::Subscriber::new(&shared, client, interests, decoder);
+        let backplane = Backplane { parts: Arc::new(shared) };
+        backplane.spawn(tasks, publisher, subscriber);
+        Ok((backplane, received))
+    }
+
+    fn spawn(
+        &self,
+        tasks: &Tasks,
+        publisher: publisher::Publisher,
+        subscriber: subscriber::Subscriber,
+    ) {
+        let shutdown = tasks.shutdown.clone();
+        let publishing = publisher.run(shutdown.clone());
+        tasks.spawn("the task that publishes to Redis", publishing);
+        tasks.spawn("the task that subscribes to Redis", subscriber.run(shutdown.clone()));
+        let heartbeat = self.parts.heartbeat.clone().run(self.parts.status.clone(), shutdown);
+        tasks.spawn("the heartbeat to other instances", heartbeat);
+    }
+
+    /// Sends a publication to the other instances. True: it was handed to a live connection.
+    /// False: it was not and never will be, and is counted as unsent. Never waits.
+    pub fn publish(&self, publication: &Publication) -> bool {
+        let Parts { outgoing, clock, channels, pod, metrics, .. } = &*self.parts;
+        let sent = outgoing.is_open() && {
+            let origin = clock.to_redis(publication.accepted);
+            let payload = classic::encode(publication, pod, origin);
+            outgoing.push(channels.of(publication), payload, MessageKind::Publication)
+        };
+        if !sent {
+            metrics.redis_unsent.inc();
+        }
+        sent
+    }
+
+    /// Whether both connections are up and all rooms are subscribed.
+    pub fn is_up(&self) -> bool {
+        self.parts.status.is_up()
+    }
+
+    /// A connection for commands, while one is up. Its answers are waited for at most 5 s.
+    pub fn commands(&self) -> Option<MultiplexedConnection> {
+        self.parts.commands.lock().clone()
+    }
+
+    /// This pod.
+    pub fn pod(&self) -> &PodId {
+        &self.parts.pod
+    }
+
+    /// The names of the other pods that are alive.
+    pub fn peers(&self) -> Vec<String> {
+        self.parts.heartbeat.peers().alive(Instant::now())
+    }
+
+    /// This instance's place in a rollout, and those of the other instances that are alive, by
+    /// their pods; `None` where this one is in none.
+    pub fn rollout(&self) -> Option<(RolloutState, Vec<(String, RolloutState)>)> {
+        let own = self.parts.heartbeat.rollout()?;
+        Some((own, self.parts.heartbeat.peers().rollout_states(Instant::now())))
+    }
+
+    /// Whether every other instance must have been heard since the link to Redis is up.
+    pub fn has_heard_all(&self) -> bool {
+        self.parts.status.up_for().is_some_and(|up_for| up_for > peers::SILENCE)
+    }
+
+    /// Tells the others that this instance was told to stop, at `when` (milliseconds since 1970).
+    pub fn announce_shutdown(&self, when: u64) {
+        self.parts.heartbeat.announce_shutdown(when);
+    }
+}
+
+impl Tasks {
+    /// Starts a task without which the process is of no use.
+    pub fn spawn(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) {
+        let (critical, name) = (self.critical.clone(), name.to_owned());
+        let shutdown = self.shutdown.clone();
+        let watched = async move { critical.watch(name, &shutdown, task).await };
+        self.tracker.spawn_on(watched, &self.runtime);
+    }
+}
+
+impl fmt::Debug for Backplane {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Backplane")
+            .field("pod", &self.parts.pod)
+            .field("up", &self.is_up())
+            .finish()
+    }
+}

@@ -1,89 +1,118 @@
-//! The one place that knows both the rooms of this instance and the others.
+//! The [`Broker`]: the one place that knows both the rooms of this instance and the other
+//! instances. It decides where publications go, answers what other servers ask, and asks them.
 
-pub mod cluster;
-pub mod remote;
-pub mod turn;
+mod cluster;
+mod drain_order;
+mod inbound;
+mod publish;
+mod ranking;
+mod servers;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use rookery_protocol::Room;
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use crate::message::{MemberInfo, Publication, PublishError, Receipt, Scope, Selector};
-use crate::rooms::waits::{Place, WaitsAnswer, WaitsQuery};
+use crate::backplane::Backplane;
+use crate::message::{MemberId, PodId};
+use crate::rooms::local::{LocalRooms, Wait};
+use crate::rooms::member::Member;
+use crate::rooms::shard::Reply;
+use crate::rooms::statistics::RoomStatistics;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
+pub use cluster::{Matched, MembersAnswer, RoomsAnswer};
+pub use drain_order::DrainOrder;
+pub use publish::TryPublishError;
 
-/// Takes publications from every source but Redis and the bridge, and sends them on their way.
-pub trait Publisher: Send + Sync + 'static {
-    /// Delivers to the members here, and to the other instances through Redis. Publications that
-    /// one task hands over one after the other reach a room in that order. The future ends
-    /// within a bounded time; dropping it leaves open whether the publication was delivered.
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Receipt, PublishError>>;
+/// How long other servers may take to answer a question.
+const QUERY_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a [`Broker`] is made of.
+#[derive(Clone)]
+pub struct BrokerParts {
+    /// The rooms of this instance.
+    pub rooms: LocalRooms,
+    /// What is known of them.
+    pub statistics: RoomStatistics,
+    /// The other instances; `None`: this one is all there is.
+    pub backplane: Option<Backplane>,
+    /// Whether publications are refused while the other instances cannot be reached.
+    pub refuse_when_down: bool,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// Makes the spans of publications.
+    pub tracer: Tracer,
 }
 
-/// Questions and orders to the members on every instance.
-///
-/// The futures end at the requests' deadline; an instance that has not answered until then is
-/// named in `unanswered` by its pod, the first 8 characters of its members' ids. Where another
-/// instance cannot be asked, what is here is the answer.
-pub trait ClusterQueries: Send + Sync + 'static {
-    /// The occupied rooms whose names start with `prefix`.
-    fn rooms<'a>(&'a self, namespace: &'a str, prefix: &'a str) -> BoxFuture<'a, RoomsAnswer>;
-
-    /// The members of a room.
-    fn members<'a>(&'a self, namespace: &'a str, room: &'a str) -> BoxFuture<'a, MembersAnswer>;
-
-    /// The rooms that come first, by how long their deliveries waited in the last minute, by how
-    /// many those were, or by members. Node servers are not asked: they measure nothing.
-    fn busiest<'a>(&'a self, query: &'a WaitsQuery) -> BoxFuture<'a, WaitsAnswer>;
-
-    /// What is known of one room, as [`ClusterQueries::busiest`] tells it.
-    fn waits<'a>(&'a self, place: &'a Place, scope: Scope) -> BoxFuture<'a, WaitsAnswer>;
-
-    /// Makes the selected members join `rooms`.
-    fn join<'a>(
-        &'a self,
-        namespace: &'a str,
-        of: &'a Selector,
-        rooms: &'a [Room],
-    ) -> BoxFuture<'a, Matched>;
-
-    /// Makes the selected members leave `rooms`.
-    fn leave<'a>(
-        &'a self,
-        namespace: &'a str,
-        of: &'a Selector,
-        rooms: &'a [Room],
-    ) -> BoxFuture<'a, Matched>;
-
-    /// Dismisses the selected members: their clients do not come back by themselves.
-    fn disconnect<'a>(&'a self, namespace: &'a str, of: &'a Selector) -> BoxFuture<'a, Matched>;
+/// Connects local rooms and the other instances. Cloning is shallow.
+#[derive(Clone)]
+pub struct Broker {
+    parts: Arc<BrokerParts>,
+    query_deadline: Duration,
 }
 
-/// The occupied rooms of the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RoomsAnswer {
-    /// How many members each room has.
-    pub rooms: BTreeMap<Room, usize>,
-    /// The pods that did not answer in time.
-    pub unanswered: Vec<String>,
-}
+impl Broker {
+    /// Connects these parts.
+    pub fn new(parts: BrokerParts) -> Self {
+        Broker { parts: Arc::new(parts), query_deadline: QUERY_DEADLINE }
+    }
 
-/// The members of a room, on every instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MembersAnswer {
-    /// Each member once.
-    pub members: Vec<MemberInfo>,
-    /// The pods that did not answer in time.
-    pub unanswered: Vec<String>,
-}
+    /// The same, with another deadline for the questions to other servers.
+    pub fn with_query_deadline(self, query_deadline: Duration) -> Self {
+        Broker { query_deadline, ..self }
+    }
 
-/// How many members an order reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Matched {
-    /// How many members were selected, on every instance that answered.
-    pub matched: usize,
-    /// The pods that did not answer in time.
-    pub unanswered: Vec<String>,
+    /// This pod.
+    pub fn pod(&self) -> &PodId {
+        self.parts.rooms.pod()
+    }
+
+    /// Commands that wait for the shards.
+    pub fn waiting(&self) -> usize {
+        self.parts.rooms.waiting()
+    }
+
+    /// Whether a room's name is, or may be, the public id of a member of this cluster: what is
+    /// sent there is for that member alone, so nobody else may join it.
+    pub fn is_member_id(&self, room: &str) -> bool {
+        let of_a_peer = |pod: &str| {
+            self.parts.backplane.as_ref().is_some_and(|b| b.peers().iter().any(|peer| peer == pod))
+        };
+        MemberId::is_of(room, self.pod()) || MemberId::pod_of(room).is_some_and(of_a_peer)
+    }
+
+    /// Adds a member of this shard that its namespace accepted. Gives what must be waited for
+    /// before its first event is handled.
+    pub fn connect(&self, shard: usize, member: Arc<Member>) -> Wait {
+        self.parts.rooms.connect(shard, member)
+    }
+
+    /// Removes a member that is gone from its namespace. The wait is for room in the shard's
+    /// queue; the member gets nothing any more even before.
+    pub fn disconnect(&self, shard: usize, member: Arc<Member>) -> Wait {
+        self.parts.rooms.disconnect(shard, member)
+    }
+
+    /// Makes a member join a room, once what others publish there is heard here, at most a second
+    /// later. `reply` makes the answer.
+    pub fn join(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
+        self.parts.rooms.join(shard, member, room, reply)
+    }
+
+    /// Makes a member leave a room; `reply` makes the answer.
+    pub fn leave(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
+        self.parts.rooms.leave(shard, member, room, reply)
+    }
+
+    /// Makes a member leave the rooms in which it `may_stay` no more; `reply` makes the answer.
+    pub fn leave_except(
+        &self,
+        shard: usize,
+        member: Arc<Member>,
+        may_stay: impl Fn(&Room) -> bool + Send + 'static,
+        reply: Reply,
+    ) -> Wait {
+        self.parts.rooms.leave_except(shard, member, may_stay, reply)
+    }
 }

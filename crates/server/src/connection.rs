@@ -1,6 +1,6 @@
-//! One client's connection: how bytes reach it, whatever transport carries its session.
+//! One client's connection: how bytes reach it, on either transport.
 //!
-//! The [`Outbox`](outbox::Outbox) holds everything that is for one client, in order; the
+//! The [`Outbox`](outbox::Outbox) holds everything that is for one client, in order. The
 //! [`SessionStream`](stream::SessionStream) is the byte stream that the protocol engine sees.
 //! This module knows neither rooms nor the protocol engine.
 

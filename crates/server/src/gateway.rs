@@ -1,74 +1,36 @@
 //! The gateway: clients, from the accepted connection to the events they send.
 //!
-//! Engine.IO's handshake, polling and upgrade are here; what is inside a session (heartbeats,
-//! namespaces, packets in) is the protocol engine's, and this is the only module that knows it.
+//! Engine.IO's handshake, polling and upgrade are implemented here. What happens inside a session
+//! (heartbeats, namespaces, incoming packets) is left to socketioxide, which only this module knows.
+//!
+//! The files depend on each other in one direction, lowest first: limits, log throttles,
+//! authenticator and drain state; the shared [`Gateway`]; clients; events; sessions; the protocol
+//! engine and its handlers; HTTP; the listener.
 
+mod authenticator;
 mod client;
-mod connect;
+mod connect_error;
 mod drain;
+mod drain_state;
 mod engine;
+mod event_queue;
 mod events;
-mod handshake;
 mod http;
 mod limits;
-mod lines;
 mod listener;
-mod query;
+mod log_throttles;
 mod session;
-mod upgrade;
+mod state;
+mod sweep;
+mod token_bucket;
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
-use tokio::runtime::Handle;
-
-use crate::connection::outbox::{Bounds, Surroundings};
-use crate::rooms::router::Router;
-use crate::telemetry::metrics::Metrics;
-pub use connect::Authenticator;
-pub use drain::{Drain, Phase};
+pub use authenticator::Authenticator;
+pub use drain::drain;
+pub use drain_state::{DrainPhase, DrainState};
 pub use engine::Engine;
 pub use limits::Limits;
-pub use lines::Lines;
 pub use listener::accept;
-use rookery_config::Config;
-use rookery_policy::{EventRules, Rules};
-pub use session::{Sessions, sweep};
-
-/// One core's sessions: the runtime that they live on.
-pub struct ShardSeat {
-    /// The shard's runtime.
-    pub runtime: Handle,
-    /// What its outboxes share.
-    pub around: Arc<Surroundings>,
-}
-
-/// Everything that the parts of the gateway share.
-pub struct Gateway {
-    /// The configuration, as it was at the start.
-    pub config: Arc<Config>,
-    /// The pod's name: the first 8 characters of its members' public ids.
-    pub pod: Arc<str>,
-    /// Who may join and publish; replaced when the configuration changes.
-    pub rules: Arc<ArcSwap<Rules>>,
-    /// What client events do.
-    pub events: EventRules,
-    /// Where publications, joins and leaves go.
-    pub router: Router,
-    /// Bounds on sessions, addresses and events.
-    pub limits: Limits,
-    /// Bounds of outboxes.
-    pub bounds: Arc<Bounds>,
-    /// Who may connect.
-    pub authenticator: Authenticator,
-    /// The sessions, by their ids.
-    pub sessions: Sessions,
-    /// Whether the process is about to stop.
-    pub drain: Drain,
-    /// The shards' runtimes.
-    pub shards: Vec<ShardSeat>,
-    /// The counters.
-    pub metrics: Arc<Metrics>,
-    /// Lines of the log that clients cause.
-    pub lines: Lines,
-}
+pub use log_throttles::LogThrottles;
+pub use session::Sessions;
+pub use state::{Gateway, ShardHandle};
+pub use sweep::sweep;

@@ -1,7 +1,7 @@
 //! The Rookery server: rooms whose members hear each other whichever instance they are on.
 //!
-//! The modules depend on each other in one direction, lowest first; `tests/layers.rs` holds them
-//! to it:
+//! The modules depend on each other in one direction, lowest first; `tests/layers` holds them to
+//! it:
 //!
 //! 1. [`message`]: publications and the names in them
 //! 2. [`telemetry`]: metrics, delivery latency, traces

@@ -1,7 +1,8 @@
 //! What flows through the server: publications, and the names by which rooms and members are
 //! addressed.
 
-pub mod member_id;
+pub mod id_source;
+mod member_id;
 mod pod_id;
 mod publication;
 mod receipt;
@@ -11,6 +12,6 @@ mod selector;
 pub use member_id::MemberId;
 pub use pod_id::PodId;
 pub use publication::{Hop, Publication, Source};
-pub use receipt::{PublishError, Receipt, Scope};
+pub use receipt::{PUBLISH_DEADLINE, PublishError, Receipt, Scope};
 pub use room_key::{RoomKey, RoomKeyRef};
 pub use selector::{MemberInfo, Selector};

@@ -1,8 +1,8 @@
-//! The status page: `/` of the internal listener, for a person with a browser.
+//! The status page: `/` of the internal listener, for people with a browser.
 //!
-//! One HTML document with its style and its script inside, which asks `/api/status` and
-//! `/api/latency` every two seconds. The page itself holds no data and needs no key; what it asks
-//! for does, where the HTTP API does.
+//! One HTML document with inline style and script, which requests `/api/status` and `/api/latency`
+//! every two seconds. The page itself holds no data and needs no key; its requests need one if the
+//! HTTP API does.
 
 use axum::Router;
 use axum::routing::get;
@@ -11,7 +11,21 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
 use sha2::{Digest, Sha256};
 
-/// The page.
+/// The source of the script. Its files share one scope; the last one, `page.js`, starts the page.
+macro_rules! script {
+    () => {
+        concat!(
+            include_str!("status_page/script/dom.js"),
+            include_str!("status_page/script/request.js"),
+            include_str!("status_page/script/commands.js"),
+            include_str!("status_page/script/rooms.js"),
+            include_str!("status_page/script/figures.js"),
+            include_str!("status_page/script/page.js"),
+        )
+    };
+}
+
+/// The whole document.
 const PAGE: &str = concat!(
     include_str!("status_page/head.html"),
     "<style>",
@@ -19,17 +33,17 @@ const PAGE: &str = concat!(
     "</style>\n</head>\n",
     include_str!("status_page/body.html"),
     "<script>",
-    include_str!("status_page/script.js"),
+    script!(),
     "</script>\n</body>\n</html>\n",
 );
 
-/// What stands in its only style element, to the byte.
+/// The exact content of its only style element.
 const STYLE: &str = include_str!("status_page/style.css");
 
-/// What stands in its only script element, to the byte.
-const SCRIPT: &str = include_str!("status_page/script.js");
+/// The exact content of its only script element.
+const SCRIPT: &str = script!();
 
-/// The route, to be merged with the others of the internal listener. GET and HEAD.
+/// The route for GET and HEAD, to be merged into the router of the internal listener.
 pub fn router() -> Router {
     let headers = headers();
     Router::new().route("/", get(|| async move { (headers, PAGE) }))
@@ -49,8 +63,8 @@ fn headers() -> [(HeaderName, HeaderValue); 7] {
     ]
 }
 
-/// What the browser may do for this page: run its one script, apply its one style, show its icon
-/// and ask this server. Nothing becomes markup or code by way of a string.
+/// What the browser allows this page: its one script, its one style, its icon and requests to this
+/// server. No string becomes markup or code.
 ///
 /// Source: Content Security Policy Level 3, section 8.3 (hashes); Trusted Types, section 4.
 fn policy() -> String {

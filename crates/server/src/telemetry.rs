@@ -1,5 +1,4 @@
-//! What operators see of the server: metrics, delivery latency, traces, and log lines that are
-//! throttled because clients cause them.
+//! What operators observe of the server: metrics, delivery latency and traces.
 
 pub mod latency;
 pub mod metrics;

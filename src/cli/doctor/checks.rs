@@ -1,4 +1,4 @@
-//! [`Doctor`]: the checks, in the order in which a client meets what they look at.
+//! [`Doctor`]: the checks, in the order in which a client depends on them.
 
 use std::time::Duration;
 
@@ -6,370 +6,264 @@ use http::header::{self, HeaderValue};
 use tokio::time::Instant;
 
 use super::advice::{Advisor, Step};
-use super::dial::{PATIENCE, Way};
 use super::fault::{Fault, seconds};
-use super::polling::{Ask, Polling};
-use super::printer::{Mark, Printer};
-use super::websocket::Socket;
+use super::plan::Plan;
+use super::printer::{Outcome, Printer};
+use super::stickiness::Stickiness;
+use super::transport::connector::TIMEOUT;
+use super::transport::polling::PollingSession;
+use super::transport::request::Request;
 use super::{cors, hold};
-use rookery_client::{Backoff, Target};
+use rookery_client::Backoff;
 
-/// How many sessions must all keep their server. Four requests each: with two servers and
-/// nothing that keeps a client at one, all pass by chance once in 10^7 times.
-const SESSIONS: usize = 8;
-
-/// How many sessions go without their cookie, to see whether it matters.
-const WITHOUT: usize = 4;
-
-/// What is looked at.
-pub(super) struct Plan {
-    /// The server, the namespace and the token.
-    pub(super) target: Target,
-    /// How to get there.
-    pub(super) way: Way,
-    /// How long connections are held; absent: through one heartbeat.
-    pub(super) hold: Option<Duration>,
-    /// How long the service may take to come up.
-    pub(super) wait: Duration,
-    /// A page's origin that must be let in.
-    pub(super) origin: Option<String>,
-    /// Whether polling is looked at.
-    pub(super) polling: bool,
-}
-
-/// Looks at everything, and says what is wrong.
+/// Runs the checks and prints a line for each.
 pub(super) struct Doctor {
     plan: Plan,
     advisor: Advisor,
     printer: Printer,
-    wrong: usize,
-    /// Whether a session needs its cookie: whether there are several servers.
-    cookie_matters: bool,
-    works: Works,
+    /// The number of failed checks.
+    failed: usize,
+    /// Whether polling sessions depend on a cookie: whether there are several servers.
+    cookie_required: bool,
+    working: Working,
 }
 
-/// What is worth holding and coming back to.
+/// The kinds of sessions that work, to hold and to reconnect.
 #[derive(Default)]
-struct Works {
+struct Working {
     polling: bool,
     upgrade: bool,
     websocket: bool,
 }
 
 impl Doctor {
-    /// A doctor that has looked at nothing yet.
     pub(super) fn new(plan: Plan, advisor: Advisor, printer: Printer) -> Doctor {
-        let (wrong, cookie_matters, works) = (0, false, Works::default());
-        Doctor { plan, advisor, printer, wrong, cookie_matters, works }
+        let (failed, cookie_required, working) = (0, false, Working::default());
+        Doctor { plan, advisor, printer, failed, cookie_required, working }
     }
 
-    /// All checks; gives how many things are wrong.
+    /// Runs all checks, and returns how many failed.
     ///
     /// # Errors
     /// When stdout cannot be written.
-    pub(super) async fn examine(&mut self) -> anyhow::Result<usize> {
+    pub(super) async fn run(&mut self) -> anyhow::Result<usize> {
         if !self.reach().await? {
-            return Ok(self.wrong);
+            return Ok(self.failed);
         }
         if self.plan.polling {
             if self.handshake().await? {
-                self.works.polling = self.polling().await?;
+                self.working.polling = self.polling().await?;
             }
         } else {
-            let text = "not looked at (--websocket-only)";
-            self.printer.line(Mark::Skipped, "polling", text, None)?;
+            let text = "not checked (--websocket-only)";
+            self.printer.line(Outcome::Skipped, "polling", text, None)?;
         }
-        if self.works.polling {
+        if self.working.polling {
             self.stickiness().await?;
-            self.works.upgrade = self.upgrade().await?;
+            self.working.upgrade = self.upgrade().await?;
         }
-        self.works.websocket = self.websocket().await?;
-        if self.works.polling {
+        self.working.websocket = self.websocket().await?;
+        if self.working.polling {
             self.cors().await?;
         }
         self.hold().await?;
         self.reconnect().await?;
-        Ok(self.wrong)
+        Ok(self.failed)
     }
 
     /// DNS, TCP and TLS.
     async fn reach(&mut self) -> anyhow::Result<bool> {
-        let way = &self.plan.way;
-        let found = self.patiently(async || {
-            let address = way.resolve().await?;
-            way.dial().await.map(|_| address)
+        let connector = &self.plan.sessions.connector;
+        let tls = if connector.is_tls() { ", TLS" } else { "" };
+        let reached = self.retry(async || {
+            let address = connector.resolve().await?;
+            connector.connect().await.map(|_| address)
         });
-        let found = found.await;
-        let tls = if self.plan.way.is_tls() { ", TLS" } else { "" };
-        self.tell("reach", Step::Handshake, found, |address| format!("{address}{tls}")).await
+        let reached = reached.await;
+        self.report("reach", Step::Handshake, reached, |address| format!("{address}{tls}"))
     }
 
-    /// The first request, and whose answer it gets.
+    /// The first request, and whether Rookery responds to it.
     async fn handshake(&mut self) -> anyhow::Result<bool> {
-        let Plan { way, target, .. } = &self.plan;
-        let opened = self.patiently(async || Polling::open(way, target).await);
-        let opened = opened.await;
-        let asked = match opened {
-            Ok(polling) => {
-                let ours = self.is_rookery(&polling.path).await;
-                let heartbeat = humantime::format_duration(polling.open.interval()).to_string();
-                polling.close().await;
-                ours.map(|()| heartbeat)
+        let sessions = &self.plan.sessions;
+        let opened = self
+            .retry(async || PollingSession::open(&sessions.connector, &sessions.target).await)
+            .await;
+        let checked = match opened {
+            Ok(session) => {
+                let verified = self.verify_rookery(&session.path).await;
+                let interval = session.open.heartbeat_interval();
+                session.close().await;
+                verified.map(|()| humantime::format_duration(interval).to_string())
             }
             Err(fault) => Err(fault),
         };
-        self.tell("handshake", Step::Handshake, asked, |heartbeat| {
-            format!("Rookery answers; a heartbeat every {heartbeat}")
+        self.report("handshake", Step::Handshake, checked, |interval| {
+            format!("Rookery responds; a heartbeat every {interval}")
         })
-        .await
     }
 
-    /// Rookery's answer to a session that it does not know has a hint, other servers' have not.
-    async fn is_rookery(&self, path: &str) -> Result<(), Fault> {
-        let what = "an unknown session";
-        let ask = Ask::get(format!("{path}?EIO=4&transport=polling&sid=doctor"));
-        let answer = ask.send(&self.plan.way, what, PATIENCE).await?;
-        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let ours = answer.status == 400 && body["hint"].is_string();
-        if ours { Ok(()) } else { Err(Fault::foreign(what, &answer.body)) }
+    /// Rookery adds a hint to its response for an unknown session; other servers do not.
+    async fn verify_rookery(&self, path: &str) -> Result<(), Fault> {
+        let what = "a request for an unknown session";
+        let request = Request::get(format!("{path}?EIO=4&transport=polling&sid=doctor"));
+        let response = request.send(&self.plan.sessions.connector, what, TIMEOUT).await?;
+        let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        let has_hint = response.status == 400 && body["hint"].is_string();
+        if has_hint { Ok(()) } else { Err(Fault::not_engine_io(what, &response.body)) }
     }
 
-    /// A session by polling, into the namespace and out again.
+    /// A session by polling.
     async fn polling(&mut self) -> anyhow::Result<bool> {
-        let Plan { way, target, .. } = &self.plan;
+        let sessions = &self.plan.sessions;
         let mut withheld = None;
         let connect = async {
-            let mut polling = Polling::open(way, target).await?;
-            withheld = polling.jar.withheld.first().cloned();
-            polling.connect(target).await?;
-            polling.close().await;
+            let mut session = PollingSession::open(&sessions.connector, &sessions.target).await?;
+            withheld = session.cookies.withheld.first().cloned();
+            session.connect(&sessions.target).await?;
+            session.close().await;
             Ok(())
         };
         let connected = connect.await;
         if let Some(cookie) = withheld {
-            self.wrong += 1;
+            self.failed += 1;
             let text = format!("the cookie `{cookie}` is Secure, and the URL is not https");
-            let fix = "use https, or make the sticky cookie one without Secure";
-            self.printer.line(Mark::Wrong, "polling", &text, Some(fix))?;
+            let fix = "use https, or configure the sticky cookie without Secure";
+            self.printer.line(Outcome::Failed, "polling", &text, Some(fix))?;
             return Ok(false);
         }
-        let namespace = target.namespace_name().to_owned();
+        let namespace = sessions.target.namespace().to_owned();
         let text = |()| format!("connected to the namespace {namespace}");
-        self.tell("polling", Step::Polling, connected, text).await
+        self.report("polling", Step::Polling, connected, text)
     }
 
-    /// Several sessions, each of which must stay with its server.
-    async fn stickiness(&mut self) -> anyhow::Result<()> {
-        let mut names = Vec::new();
-        for _ in 0..SESSIONS {
-            match self.by_polling().await {
-                Ok(polling) => {
-                    names = polling.jar.names().into_iter().map(str::to_owned).collect();
-                    polling.close().await;
-                }
-                Err(fault) => {
-                    self.cookie_matters = true;
-                    self.tell("stickiness", Step::Polling, Err::<(), _>(fault), |()| String::new())
-                        .await?;
-                    return Ok(());
-                }
-            }
-        }
-        self.cookie_matters = self.is_lost_without_cookie(&names).await;
-        let names = names.join("`, `");
-        let (mark, text) = match (names.is_empty(), self.cookie_matters) {
-            (false, true) => (
-                Mark::Fine,
-                format!(
-                    "{SESSIONS} sessions kept their server by the cookie `{names}`; without it, one was lost"
-                ),
-            ),
-            (false, false) => (
-                Mark::Fine,
-                format!(
-                    "{SESSIONS} sessions kept their server, without the cookie `{names}` too: there is one"
-                ),
-            ),
-            (true, _) => (
-                Mark::Fine,
-                format!(
-                    "{SESSIONS} sessions kept their server, and no cookie was set: there is one, or clients are kept by their address"
-                ),
-            ),
-        };
-        self.printer.line(mark, "stickiness", &text, None)
+    /// Whether polling sessions stay with their server.
+    async fn stickiness(&mut self) -> anyhow::Result<bool> {
+        let checked = Stickiness::check(&self.plan.sessions).await;
+        self.cookie_required = checked.as_ref().map_or(true, |found| found.cookie_required);
+        self.report("stickiness", Step::Polling, checked, |stickiness| stickiness.to_string())
     }
 
-    /// Whether a session that forgets its cookie meets a server that does not know it.
-    async fn is_lost_without_cookie(&self, names: &[String]) -> bool {
-        if names.is_empty() {
-            return false;
-        }
-        let Plan { way, target, .. } = &self.plan;
-        for _ in 0..WITHOUT {
-            let Ok(mut polling) = Polling::open(way, target).await else { return false };
-            let kept = polling.jar.clone();
-            polling.jar = Default::default();
-            let lost = matches!(polling.connect(target).await, Err(Fault::UnknownSession { .. }));
-            polling.jar = kept;
-            polling.close().await;
-            if lost {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// From polling to a WebSocket.
+    /// The upgrade from polling to a WebSocket.
     async fn upgrade(&mut self) -> anyhow::Result<bool> {
-        let upgraded = match self.by_upgrade().await {
-            Ok(Some(socket)) => {
-                socket.close().await;
-                Ok(true)
+        let upgraded = match self.plan.sessions.upgraded().await {
+            Ok(Some(session)) => {
+                session.close().await;
+                Ok(())
             }
-            Ok(None) => Ok(false),
+            Ok(None) => {
+                let text = "the server offers none (socketio.transports)";
+                self.printer.line(Outcome::Skipped, "upgrade", text, None)?;
+                return Ok(false);
+            }
             Err(fault) => Err(fault),
         };
-        if let Ok(false) = upgraded {
-            let text = "the server offers none (socketio.transports)";
-            self.printer.line(Mark::Skipped, "upgrade", text, None)?;
-            return Ok(false);
-        }
-        let text = |_| "polling, then a WebSocket".to_owned();
-        self.tell("upgrade", Step::WebSocket, upgraded, text).await
+        let text = |()| "from polling to a WebSocket".to_owned();
+        self.report("upgrade", Step::WebSocket, upgraded, text)
     }
 
     /// A WebSocket from the start.
     async fn websocket(&mut self) -> anyhow::Result<bool> {
+        let sessions = &self.plan.sessions;
         // Without polling, this is the first request.
         let opened = match self.plan.polling {
-            true => self.by_websocket().await,
-            false => self.patiently(async || self.by_websocket().await).await,
+            true => sessions.websocket().await,
+            false => self.retry(async || sessions.websocket().await).await,
         };
         let opened = match opened {
-            Ok(socket) => {
-                socket.close().await;
+            Ok(session) => {
+                session.close().await;
                 Ok(())
             }
             Err(fault) => Err(fault),
         };
         let text = |()| "connected without polling".to_owned();
-        self.tell("websocket", Step::WebSocket, opened, text).await
+        self.report("websocket", Step::WebSocket, opened, text)
     }
 
-    /// What a browser makes of an answer to another site's page.
+    /// Whether browsers allow pages of other sites to connect.
     async fn cors(&mut self) -> anyhow::Result<()> {
-        let origin = self.plan.origin.clone().unwrap_or("https://doctor.invalid".to_owned());
-        let path = self.plan.target.endpoint().path();
-        let mut ask = Ask::get(format!("{path}?EIO=4&transport=polling&sid=doctor"));
-        ask.headers.extend(HeaderValue::from_str(&origin).map(|origin| (header::ORIGIN, origin)));
-        let answer = match ask.send(&self.plan.way, "a page of another site", PATIENCE).await {
-            Ok(answer) => answer,
-            Err(fault) => {
-                self.tell("cors", Step::Polling, Err::<(), _>(fault), |()| String::new()).await?;
-                return Ok(());
-            }
-        };
         let asked = self.plan.origin.as_deref();
-        let (mark, text, fix) = cors::judge(&answer, asked, self.cookie_matters);
-        self.wrong += usize::from(mark == Mark::Wrong);
-        self.printer.line(mark, "cors", &text, fix)
+        let origin = HeaderValue::from_str(asked.unwrap_or("https://doctor.invalid"));
+        let path = self.plan.sessions.target.endpoint().path();
+        let mut request = Request::get(format!("{path}?EIO=4&transport=polling&sid=doctor"));
+        request.headers.extend(origin.map(|origin| (header::ORIGIN, origin)));
+        let what = "a request of another site's page";
+        let response = match request.send(&self.plan.sessions.connector, what, TIMEOUT).await {
+            Ok(response) => response,
+            Err(fault) => return self.fail("cors", Step::Polling, &fault),
+        };
+        let (outcome, text, fix) = cors::evaluate(&response, asked, self.cookie_required);
+        self.failed += usize::from(outcome == Outcome::Failed);
+        self.printer.line(outcome, "cors", &text, fix)
     }
 
-    /// A connection of each kind that works, held at the same time.
+    /// Holds a session of each working kind, all at the same time.
     async fn hold(&mut self) -> anyhow::Result<()> {
-        let limit = self.plan.hold;
-        let polling = async {
-            let polling = self.by_polling().await?;
-            hold::polling(polling, limit).await
-        };
-        let upgrade = async {
-            match self.by_upgrade().await? {
-                Some(socket) => hold::socket(socket, limit).await,
+        let (limit, sessions) = (self.plan.hold, &self.plan.sessions);
+        let polling = async { hold::polling(sessions.polling().await?, limit).await };
+        let upgraded = async {
+            match sessions.upgraded().await? {
+                Some(session) => hold::websocket(session, limit).await,
                 None => Ok(Duration::ZERO),
             }
         };
-        let websocket = async { hold::socket(self.by_websocket().await?, limit).await };
-        let (polling, upgrade, websocket) = tokio::join!(
-            when(self.works.polling, polling),
-            when(self.works.upgrade, upgrade),
-            when(self.works.websocket, websocket),
+        let websocket = async { hold::websocket(sessions.websocket().await?, limit).await };
+        let (polling, upgraded, websocket) = tokio::join!(
+            when(self.working.polling, polling),
+            when(self.working.upgrade, upgraded),
+            when(self.working.websocket, websocket),
         );
         for (kind, held) in
-            [("by polling", polling), ("upgraded", upgrade), ("by WebSocket", websocket)]
+            [("by polling", polling), ("upgraded", upgraded), ("by WebSocket", websocket)]
         {
             let Some(held) = held else { continue };
-            let text = |held: Duration| {
-                format!(
-                    "{kind} for {}, heartbeats answered",
-                    humantime::format_duration(seconds(held))
-                )
+            let text = |held| {
+                let held = humantime::format_duration(seconds(held));
+                format!("{kind} for {held}, heartbeats answered")
             };
-            self.tell("hold", Step::Hold, held, text).await?;
+            self.report("hold", Step::Hold, held, text)?;
         }
         Ok(())
     }
 
-    /// New sessions after those that have ended.
+    /// Opens new sessions of each working kind after the earlier ones ended.
     async fn reconnect(&mut self) -> anyhow::Result<()> {
-        let again = async {
+        let sessions = &self.plan.sessions;
+        let reconnect = async {
             let mut kinds = Vec::new();
-            if self.works.polling {
-                self.by_polling().await?.close().await;
+            if self.working.polling {
+                sessions.polling().await?.close().await;
                 kinds.push("polling");
             }
-            if self.works.upgrade {
-                if let Some(socket) = self.by_upgrade().await? {
-                    socket.close().await;
+            if self.working.upgrade {
+                if let Some(session) = sessions.upgraded().await? {
+                    session.close().await;
                 }
                 kinds.push("upgrade");
             }
-            if self.works.websocket {
-                self.by_websocket().await?.close().await;
+            if self.working.websocket {
+                sessions.websocket().await?.close().await;
                 kinds.push("WebSocket");
             }
             Ok(kinds)
         };
-        let again = again.await;
-        if matches!(&again, Ok(kinds) if kinds.is_empty()) {
+        let reconnected = reconnect.await;
+        if matches!(&reconnected, Ok(kinds) if kinds.is_empty()) {
             return Ok(());
         }
-        self.tell("reconnect", Step::Polling, again, |kinds| kinds.join(", ")).await?;
+        self.report("reconnect", Step::Polling, reconnected, |kinds| kinds.join(", "))?;
         Ok(())
     }
 
-    async fn by_polling(&self) -> Result<Polling, Fault> {
-        let mut polling = Polling::open(&self.plan.way, &self.plan.target).await?;
-        polling.connect(&self.plan.target).await?;
-        Ok(polling)
-    }
-
-    /// Nothing where the server offers no upgrade.
-    async fn by_upgrade(&self) -> Result<Option<Socket>, Fault> {
-        let polling = Polling::open(&self.plan.way, &self.plan.target).await?;
-        if !polling.open.upgrades.iter().any(|name| name == "websocket") {
-            polling.close().await;
-            return Ok(None);
-        }
-        let mut socket = Socket::upgrade(polling).await?;
-        socket.connect(&self.plan.target).await?;
-        Ok(Some(socket))
-    }
-
-    async fn by_websocket(&self) -> Result<Socket, Fault> {
-        let mut socket = Socket::open(&self.plan.way, &self.plan.target).await?;
-        socket.connect(&self.plan.target).await?;
-        Ok(socket)
-    }
-
-    /// Tries again, as long as the service may be about to come up.
-    async fn patiently<T>(&self, attempt: impl AsyncFn() -> Result<T, Fault>) -> Result<T, Fault> {
+    /// Repeats `attempt` after temporary faults, as long as the service may be starting.
+    async fn retry<T>(&self, attempt: impl AsyncFn() -> Result<T, Fault>) -> Result<T, Fault> {
         let deadline = Instant::now() + self.plan.wait;
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         loop {
             match attempt().await {
-                Err(fault) if fault.may_pass() => {
-                    let next = Instant::now() + backoff.next_wait();
+                Err(fault) if fault.is_temporary() => {
+                    let next = Instant::now() + backoff.next_delay();
                     if next > deadline {
                         return Err(fault);
                     }
@@ -380,8 +274,8 @@ impl Doctor {
         }
     }
 
-    /// Prints a check's line; gives whether it is fine.
-    async fn tell<T>(
+    /// Prints the result of a check, and returns whether it passed.
+    fn report<T>(
         &mut self,
         check: &str,
         step: Step,
@@ -390,19 +284,24 @@ impl Doctor {
     ) -> anyhow::Result<bool> {
         match result {
             Ok(found) => {
-                self.printer.line(Mark::Fine, check, &text(found), None)?;
+                self.printer.line(Outcome::Passed, check, &text(found), None)?;
                 Ok(true)
             }
             Err(fault) => {
-                self.wrong += 1;
-                let fix = self.advisor.fix(step, &fault);
-                self.printer.line(Mark::Wrong, check, &fault.to_string(), Some(&fix))?;
+                self.fail(check, step, &fault)?;
                 Ok(false)
             }
         }
     }
+
+    /// Prints a failed check with its fix.
+    fn fail(&mut self, check: &str, step: Step, fault: &Fault) -> anyhow::Result<()> {
+        self.failed += 1;
+        let fix = self.advisor.fix(step, fault);
+        self.printer.line(Outcome::Failed, check, &fault.to_string(), Some(&fix))
+    }
 }
 
-async fn when<T>(yes: bool, future: impl Future<Output = T>) -> Option<T> {
-    if yes { Some(future.await) } else { None }
+async fn when<T>(condition: bool, future: impl Future<Output = T>) -> Option<T> {
+    if condition { Some(future.await) } else { None }
 }

@@ -1,43 +1,46 @@
-//! What a browser makes of the headers of an answer.
+//! Evaluates the CORS headers of a response as a browser does.
 
 use http::header::{self, HeaderMap};
 
-use super::polling::Answer;
-use super::printer::Mark;
+use super::printer::Outcome;
+use super::transport::request::Response;
 
-/// What a browser makes of an answer to a page of `asked`, or of an unknown site.
-pub(super) fn judge(
-    answer: &Answer,
-    asked: Option<&str>,
-    cookie_matters: bool,
-) -> (Mark, String, Option<&'static str>) {
+/// What the response means for pages of `origin`, or of an unknown site: the outcome, a message and
+/// the fix. `sticky_cookie` says whether sessions depend on a cookie.
+pub(super) fn evaluate(
+    response: &Response,
+    origin: Option<&str>,
+    sticky_cookie: bool,
+) -> (Outcome, String, Option<&'static str>) {
     let all = |headers: &HeaderMap, name| headers.get_all(name).iter().count();
-    let allowed = answer.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    let allowed = response.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
     let allowed = allowed.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let credentials = answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
-    if all(&answer.headers, header::ACCESS_CONTROL_ALLOW_ORIGIN) > 1 {
-        let text = "Access-Control-Allow-Origin is there twice: browsers take neither".to_owned();
-        let fix = "Rookery answers for CORS (socketio.cors): remove it from the ingress";
-        return (Mark::Wrong, text, Some(fix));
+    let credentials = response.headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
+    if all(&response.headers, header::ACCESS_CONTROL_ALLOW_ORIGIN) > 1 {
+        let text = "Access-Control-Allow-Origin is set twice: browsers accept neither".to_owned();
+        let fix = "Rookery sets the CORS headers (socketio.cors): remove them from the ingress";
+        return (Outcome::Failed, text, Some(fix));
     }
-    match (allowed.as_deref(), asked) {
+    match (allowed.as_deref(), origin) {
         (None, Some(origin)) => {
-            (Mark::Wrong, format!("pages of {origin} are kept out"), Some(NAME_ORIGINS))
+            (Outcome::Failed, format!("pages of {origin} may not connect"), Some(NAME_ORIGINS))
         }
-        (None, None) => (Mark::Fine, "pages of other sites are kept out".to_owned(), None),
-        (Some(_), _) if credentials => {
-            (Mark::Fine, "pages of named origins may connect, with cookies".to_owned(), None)
-        }
-        (Some(who), _) if cookie_matters => {
+        (None, None) => (Outcome::Passed, "pages of other sites may not connect".to_owned(), None),
+        (Some(_), _) if credentials => (
+            Outcome::Passed,
+            "pages of the named origins may connect, with cookies".to_owned(),
+            None,
+        ),
+        (Some(who), _) if sticky_cookie => {
             let text = format!(
-                "browsers withhold the sticky cookie from pages of other sites ({who}): their \
+                "browsers do not send the sticky cookie from pages of other sites ({who}): their \
                  polling clients lose their sessions"
             );
-            let mark = if asked.is_some() { Mark::Wrong } else { Mark::Warning };
+            let mark = if origin.is_some() { Outcome::Failed } else { Outcome::Warning };
             (mark, text, Some(NAME_ORIGINS))
         }
-        (Some("*"), _) => (Mark::Fine, "pages of every site may connect".to_owned(), None),
-        (Some(who), _) => (Mark::Fine, format!("pages of {who} may connect"), None),
+        (Some("*"), _) => (Outcome::Passed, "pages of any site may connect".to_owned(), None),
+        (Some(who), _) => (Outcome::Passed, format!("pages of {who} may connect"), None),
     }
 }
 
@@ -50,26 +53,28 @@ mod tests {
 
     use super::*;
 
-    fn answer(headers: &[(&'static str, &'static str)]) -> Answer {
+    fn response(headers: &[(&'static str, &'static str)]) -> Response {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        Answer { status: 400, headers: map, body: Default::default() }
+        Response { status: 400, headers: map, body: Default::default() }
     }
 
     #[test]
-    fn cors_is_judged_as_browsers_do() {
+    fn cors_headers_are_evaluated_as_browsers_do() {
         let star = ("access-control-allow-origin", "*");
         let named = ("access-control-allow-origin", "https://a");
         let credentials = ("access-control-allow-credentials", "true");
-        let mark = |headers: &[_], asked, matters| judge(&answer(headers), asked, matters).0;
-        assert_eq!(mark(&[star], None, false), Mark::Fine);
-        assert_eq!(mark(&[star], None, true), Mark::Warning);
-        assert_eq!(mark(&[star], Some("https://a"), true), Mark::Wrong);
-        assert_eq!(mark(&[star, star], None, false), Mark::Wrong);
-        assert_eq!(mark(&[], None, true), Mark::Fine);
-        assert_eq!(mark(&[], Some("https://a"), false), Mark::Wrong);
-        assert_eq!(mark(&[named, credentials], Some("https://a"), true), Mark::Fine);
+        let outcome = |headers: &[_], origin, sticky_cookie| {
+            evaluate(&response(headers), origin, sticky_cookie).0
+        };
+        assert_eq!(outcome(&[star], None, false), Outcome::Passed);
+        assert_eq!(outcome(&[star], None, true), Outcome::Warning);
+        assert_eq!(outcome(&[star], Some("https://a"), true), Outcome::Failed);
+        assert_eq!(outcome(&[star, star], None, false), Outcome::Failed);
+        assert_eq!(outcome(&[], None, true), Outcome::Passed);
+        assert_eq!(outcome(&[], Some("https://a"), false), Outcome::Failed);
+        assert_eq!(outcome(&[named, credentials], Some("https://a"), true), Outcome::Passed);
     }
 }

@@ -1,101 +1,106 @@
-//! [`Fault`]: what went wrong between a client and the servers.
+//! [`Fault`]: what went wrong between the client and the servers.
 
 use std::time::Duration;
 
 use rookery_client::ClientError;
 
-/// What went wrong, told apart as far as the fix differs.
+/// What went wrong, distinguished as far as the fix differs.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(super) enum Fault {
-    /// DNS does not know the host.
-    #[error("the name {host} cannot be resolved: {reason}")]
+    /// The host has no address.
+    #[error("cannot resolve {host}: {reason}")]
     Unresolved {
-        /// The name.
+        /// The host's name.
         host: String,
-        /// What the resolver said.
+        /// The resolver's message.
         reason: String,
     },
-    /// Nobody accepts a connection.
-    #[error("no connection to {address}: {reason}")]
+    /// No TCP connection could be established.
+    #[error("cannot connect to {address}: {reason}")]
     Unreachable {
-        /// Where.
+        /// The address and port.
         address: String,
-        /// What the operating system said.
+        /// The operating system's message.
         reason: String,
     },
-    /// TLS did not come about.
+    /// The TLS handshake failed.
     #[error("TLS with {host} failed: {reason}")]
     Tls {
-        /// The name that the certificate should have.
+        /// The name that the certificate must be for.
         host: String,
-        /// What was wrong.
+        /// The error of the handshake.
         reason: String,
-        /// Whether it was the certificate.
+        /// Whether the certificate is at fault.
         certificate: bool,
     },
-    /// An answer with a status that is not 200, or 101 for a WebSocket.
-    #[error("{what} was answered with {status}{}", body_in(body))]
+    /// A response whose status is not 200, or not 101 for a WebSocket.
+    #[error("{what} was answered with {status}{}", after_colon(body))]
     Status {
-        /// What was asked.
+        /// The request.
         what: &'static str,
-        /// The answer's status.
+        /// The status code.
         status: u16,
-        /// The start of its body.
+        /// The start of the body.
         body: String,
     },
-    /// Another server got the request.
-    #[error("{what} was answered with `Session ID unknown`{}", although(cookies))]
+    /// The request reached another server than the session's.
+    #[error("{what} was answered with `Session ID unknown`{}", sent_with(cookies))]
     UnknownSession {
-        /// What was asked.
+        /// The request.
         what: &'static str,
-        /// The names of the cookies that went with it.
+        /// The names of the cookies that it was sent with.
         cookies: Vec<String>,
     },
-    /// An answer that is no Engine.IO.
-    #[error("{what} was answered with what is no Engine.IO{}", body_in(body))]
-    Foreign {
-        /// What was asked.
+    /// A response that is not Engine.IO.
+    #[error("the response to {what} is not Engine.IO{}", after_colon(body))]
+    NotEngineIo {
+        /// The request.
         what: &'static str,
-        /// The start of the answer.
+        /// The start of the response.
         body: String,
     },
-    /// The server refused the namespace.
-    #[error("{0}")]
-    Refused(String, Option<String>),
-    /// The connection ended.
+    /// The server refused to connect the namespace.
+    #[error("{message}")]
+    Refused {
+        /// The error, with the server's message.
+        message: String,
+        /// The error's code, if there is one.
+        code: Option<String>,
+    },
+    /// The connection ended unexpectedly.
     #[error("{what} was cut off after {}: {reason}", humantime::format_duration(seconds(*.after)))]
-    Cut {
-        /// What was going on.
+    CutOff {
+        /// The request or connection.
         what: &'static str,
-        /// How long it had gone on.
+        /// The time since its start.
         after: Duration,
-        /// How it ended.
+        /// The error that ended it.
         reason: String,
     },
-    /// The server ended the session by itself.
-    #[error("the server ended the session")]
-    Ended,
-    /// Nothing came.
-    #[error("{what}: nothing came for {}", humantime::format_duration(seconds(*.limit)))]
-    Silent {
-        /// What was waited for.
+    /// The server closed the session.
+    #[error("the server closed the session")]
+    SessionClosed,
+    /// Nothing was received in time.
+    #[error("{what}: nothing received for {}", humantime::format_duration(seconds(*.limit)))]
+    TimedOut {
+        /// The request or connection.
         what: &'static str,
-        /// How long.
+        /// The time without data.
         limit: Duration,
     },
 }
 
 impl Fault {
-    /// An answer of the wrong status, from its first bytes.
+    /// A response with an unexpected status.
     pub(super) fn status(what: &'static str, status: u16, body: &[u8]) -> Fault {
         if status == 400 && String::from_utf8_lossy(body).contains("Session ID unknown") {
             return Fault::UnknownSession { what, cookies: Vec::new() };
         }
-        Fault::Status { what, status, body: shown(body) }
+        Fault::Status { what, status, body: excerpt(body) }
     }
 
-    /// With the names of the cookies that were sent, where they should have helped.
-    pub(super) fn although_sent(self, names: Vec<&str>) -> Fault {
+    /// Adds the names of the cookies that were sent to [`Fault::UnknownSession`].
+    pub(super) fn with_cookies(self, names: Vec<&str>) -> Fault {
         match self {
             Fault::UnknownSession { what, .. } => {
                 let cookies = names.into_iter().map(str::to_owned).collect();
@@ -105,24 +110,24 @@ impl Fault {
         }
     }
 
-    /// An answer that cannot be read.
-    pub(super) fn foreign(what: &'static str, body: &[u8]) -> Fault {
-        Fault::Foreign { what, body: shown(body) }
+    /// A response that is not Engine.IO.
+    pub(super) fn not_engine_io(what: &'static str, body: &[u8]) -> Fault {
+        Fault::NotEngineIo { what, body: excerpt(body) }
     }
 
-    /// Whether a service that is about to come up looks like this.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Whether a service that is starting may cause this fault.
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
             Fault::Status { status, .. } => matches!(status, 404 | 429 | 502..=504),
             Fault::Unresolved { .. }
             | Fault::Unreachable { .. }
-            | Fault::Cut { .. }
-            | Fault::Silent { .. }
-            | Fault::Ended => true,
+            | Fault::CutOff { .. }
+            | Fault::TimedOut { .. }
+            | Fault::SessionClosed => true,
             Fault::Tls { .. }
             | Fault::UnknownSession { .. }
-            | Fault::Foreign { .. }
-            | Fault::Refused(..) => false,
+            | Fault::NotEngineIo { .. }
+            | Fault::Refused { .. } => false,
         }
     }
 }
@@ -134,36 +139,36 @@ impl From<ClientError> for Fault {
             ClientError::Refused { code, .. } => code.clone(),
             _ => None,
         };
-        Fault::Refused(error.to_string(), code)
+        Fault::Refused { message: error.to_string(), code }
     }
 }
 
-/// How much of an answer is shown.
-const SHOWN: usize = 120;
+/// The most characters of a response that are shown.
+const MAX_EXCERPT: usize = 120;
 
-/// The start of an answer, on one line and harmless on a terminal.
-fn shown(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN)]);
+/// The start of a response on one line, with control characters escaped.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * MAX_EXCERPT)]);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut shown: String = line.chars().take(SHOWN).collect();
-    if line.chars().count() > SHOWN {
-        shown.push('…');
+    let mut excerpt: String = line.chars().take(MAX_EXCERPT).collect();
+    if line.chars().count() > MAX_EXCERPT {
+        excerpt.push('…');
     }
-    shown.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
+    excerpt.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
 
-fn body_in(body: &str) -> String {
+fn after_colon(body: &str) -> String {
     if body.is_empty() { String::new() } else { format!(": {body}") }
 }
 
-fn although(cookies: &[String]) -> String {
+fn sent_with(cookies: &[String]) -> String {
     match cookies {
         [] => String::new(),
         names => format!(", although the cookie `{}` was sent", names.join("`, `")),
     }
 }
 
-/// Tenths of seconds are enough.
+/// Truncates a time to tenths of a second.
 pub(super) fn seconds(exact: Duration) -> Duration {
     Duration::from_millis(u64::try_from(exact.as_millis()).unwrap_or(u64::MAX) / 100 * 100)
 }

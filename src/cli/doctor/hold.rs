@@ -1,78 +1,81 @@
-//! Holding a connection, and answering its heartbeats.
+//! Holds a session open and answers its heartbeats.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::fault::Fault;
-use super::polling::Polling;
-use super::websocket::Socket;
+use super::transport::polling::PollingSession;
+use super::transport::websocket::WebSocketSession;
 
-/// Holds a polling session for `limit`, or through one heartbeat, and closes it; gives how long
-/// that was.
+/// Holds a polling session for `limit`, or through one heartbeat, closes it, and returns how long
+/// it was held.
 pub(super) async fn polling(
-    mut polling: Polling,
+    mut session: PollingSession,
     limit: Option<Duration>,
 ) -> Result<Duration, Fault> {
-    let mut clock = Clock::new(limit, polling.open.silence());
+    let mut clock = Clock::new(limit, session.open.heartbeat_timeout());
     while let Some(left) = clock.left() {
-        let packet = match polling.packet(left).await {
-            // What is cut short is our own wait, when the time is up.
-            Err(Fault::Silent { .. }) if clock.is_up() => break,
-            packet => packet.map_err(|fault| clock.since(fault))?,
+        let packet = match session.packet(left).await {
+            // The timeout was the end of the time to hold the session.
+            Err(Fault::TimedOut { .. }) if clock.is_over() => break,
+            packet => packet.map_err(|fault| clock.since_heartbeat(fault))?,
         };
         if packet.starts_with('2') {
-            polling.post("3").await.map_err(|fault| clock.since(fault))?;
-            clock.heard();
+            session.post("3").await.map_err(|fault| clock.since_heartbeat(fault))?;
+            clock.heartbeat();
         }
     }
-    polling.close().await;
+    session.close().await;
     Ok(clock.started.elapsed())
 }
 
-/// Holds a WebSocket likewise.
-pub(super) async fn socket(mut socket: Socket, limit: Option<Duration>) -> Result<Duration, Fault> {
-    let mut clock = Clock::new(limit, socket.open.silence());
+/// Holds a session over a WebSocket in the same way.
+pub(super) async fn websocket(
+    mut session: WebSocketSession,
+    limit: Option<Duration>,
+) -> Result<Duration, Fault> {
+    let mut clock = Clock::new(limit, session.open.heartbeat_timeout());
     while let Some(left) = clock.left() {
-        let packet = match socket.packet(left).await {
-            Err(Fault::Silent { .. }) if clock.is_up() => break,
+        let packet = match session.packet(left).await {
+            Err(Fault::TimedOut { .. }) if clock.is_over() => break,
             packet => packet?,
         };
         if packet.starts_with('2') {
-            socket.send("3").await?;
-            clock.heard();
+            session.send("3").await?;
+            clock.heartbeat();
         }
     }
-    socket.close().await;
+    session.close().await;
     Ok(clock.started.elapsed())
 }
 
-/// How long a connection is still held, and how long the server may be silent.
+/// How long a session is still held, and when its next heartbeat must arrive.
 struct Clock {
     started: Instant,
     limit: Option<Duration>,
-    silence: Duration,
-    /// The last heartbeat.
-    heard: Instant,
-    beats: usize,
+    heartbeat_timeout: Duration,
+    last_heartbeat: Instant,
+    heartbeats: usize,
 }
 
 impl Clock {
-    fn new(limit: Option<Duration>, silence: Duration) -> Clock {
+    fn new(limit: Option<Duration>, heartbeat_timeout: Duration) -> Clock {
         let started = Instant::now();
-        Clock { started, limit, silence, heard: started, beats: 0 }
+        Clock { started, limit, heartbeat_timeout, last_heartbeat: started, heartbeats: 0 }
     }
 
-    fn heard(&mut self) {
-        self.heard = Instant::now();
-        self.beats += 1;
+    fn heartbeat(&mut self) {
+        self.last_heartbeat = Instant::now();
+        self.heartbeats += 1;
     }
 
-    /// How long to wait for the next packet; nothing when it has been held long enough.
+    /// How long to wait for the next packet; `None` when the session was held long enough.
     fn left(&self) -> Option<Duration> {
-        let silent = (self.heard + self.silence).saturating_duration_since(Instant::now());
+        let silent = (self.last_heartbeat + self.heartbeat_timeout)
+            .saturating_duration_since(Instant::now());
         match self.limit {
-            None => (self.beats == 0).then_some(silent),
+            None => (self.heartbeats == 0).then_some(silent),
             Some(limit) => {
                 let left = limit.saturating_sub(self.started.elapsed());
                 (!left.is_zero()).then_some(left.min(silent))
@@ -80,16 +83,18 @@ impl Clock {
         }
     }
 
-    /// Whether the time that was asked for is over, and no heartbeat is missing.
-    fn is_up(&self) -> bool {
+    /// Whether the time to hold the session is over and no heartbeat is overdue.
+    fn is_over(&self) -> bool {
         self.limit.is_some_and(|limit| self.started.elapsed() >= limit)
-            && self.heard.elapsed() < self.silence
+            && self.last_heartbeat.elapsed() < self.heartbeat_timeout
     }
 
-    /// A cut by polling is about the session, not about its last request.
-    fn since(&self, fault: Fault) -> Fault {
+    /// Makes a timeout of one poll one of the session, which lasts since the last heartbeat.
+    fn since_heartbeat(&self, fault: Fault) -> Fault {
         match fault {
-            Fault::Silent { what, .. } => Fault::Silent { what, limit: self.heard.elapsed() },
+            Fault::TimedOut { what, .. } => {
+                Fault::TimedOut { what, limit: self.last_heartbeat.elapsed() }
+            }
             fault => fault,
         }
     }

@@ -1,4 +1,4 @@
-//! [`Printer`]: a line for each check, and the fix below the line.
+//! [`Printer`]: prints a line for each check, and the fix below it.
 
 use std::io::{self, IsTerminal as _};
 
@@ -7,50 +7,50 @@ use clap::builder::styling::{AnsiColor, Style};
 use crate::cli::report;
 use rookery_ops::log::colours_wanted;
 
-/// Prints what was found.
+/// Prints the results of checks.
 pub(super) struct Printer {
     colours: bool,
 }
 
-/// How a check went.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// As it should be.
-    Fine,
-    /// Works, but not for everybody.
+pub(super) enum Outcome {
+    /// It works.
+    Passed,
+    /// It works, but not for every client.
     Warning,
-    /// Does not work.
-    Wrong,
-    /// Not looked at.
+    /// It does not work.
+    Failed,
+    /// It was not checked.
     Skipped,
 }
 
 impl Printer {
-    /// On stdout, in colour on a terminal unless `NO_COLOR` is set.
+    /// Prints on stdout, in colour on a terminal unless `NO_COLOR` is set.
     pub(super) fn new() -> Printer {
         Printer { colours: io::stdout().is_terminal() && colours_wanted() }
     }
 
-    /// One check.
+    /// Prints the outcome of a check, and the fix on lines below.
     ///
     /// # Errors
     /// When stdout cannot be written.
     pub(super) fn line(
         &self,
-        mark: Mark,
+        outcome: Outcome,
         check: &str,
         text: &str,
         fix: Option<&str>,
     ) -> anyhow::Result<()> {
-        report::print(&self.text(mark, check, text, fix))
+        report::print(&self.text(outcome, check, text, fix))
     }
 
-    fn text(&self, mark: Mark, check: &str, text: &str, fix: Option<&str>) -> String {
-        let (sign, colour) = match mark {
-            Mark::Fine => ("✓", AnsiColor::Green),
-            Mark::Warning => ("!", AnsiColor::Yellow),
-            Mark::Wrong => ("✗", AnsiColor::Red),
-            Mark::Skipped => ("-", AnsiColor::BrightBlack),
+    fn text(&self, outcome: Outcome, check: &str, text: &str, fix: Option<&str>) -> String {
+        let (sign, colour) = match outcome {
+            Outcome::Passed => ("✓", AnsiColor::Green),
+            Outcome::Warning => ("!", AnsiColor::Yellow),
+            Outcome::Failed => ("✗", AnsiColor::Red),
+            Outcome::Skipped => ("-", AnsiColor::BrightBlack),
         };
         let style = if self.colours { colour.on_default().bold() } else { Style::new() };
         let mut lines = format!("{style}{sign}{style:#} {check:<10} {text}\n");
@@ -66,13 +66,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fix_stands_below_its_line() {
+    fn a_fix_is_printed_below_its_check() {
         let plain = Printer { colours: false };
         assert_eq!(
-            plain.text(Mark::Wrong, "upgrade", "answered with 400", Some("do this\nor that")),
+            plain.text(Outcome::Failed, "upgrade", "answered with 400", Some("do this\nor that")),
             "✗ upgrade    answered with 400\n             fix: do this\n             fix: or that\n"
         );
         let colours = Printer { colours: true };
-        assert!(colours.text(Mark::Fine, "a", "b", None).starts_with("\u{1b}["));
+        assert!(colours.text(Outcome::Passed, "a", "b", None).starts_with("\u{1b}["));
     }
 }

@@ -1,23 +1,23 @@
-//! What `GET /api/latency` answers, as far as it is shown.
+//! [`Answer`]: the fields of the response to `GET /api/latency` that are shown.
 
 use std::cmp::Ordering;
 
 use serde::Deserialize;
 
-use rookery_server::rooms::waits::SortBy;
+use rookery_server::rooms::ranking::SortBy;
 
-/// The answer.
+/// The response to `GET /api/latency`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Answer {
-    /// The rooms, the first one first.
+    /// The rooms, in the requested order.
     pub rooms: Vec<Room>,
-    /// How many instances answered.
+    /// The number of pods that the figures are from.
     pub pods: usize,
-    /// Those that did not.
+    /// The names of the pods that did not respond in time.
     pub unanswered: Vec<String>,
 }
 
-/// A room. Times are in seconds.
+/// A room and its figures of the last minute. Latencies are in seconds.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Room {
     pub room: String,
@@ -31,7 +31,7 @@ pub(super) struct Room {
 }
 
 impl Answer {
-    /// The same rooms in another order, until the server has answered in it.
+    /// Sorts the rooms in another order, until the server has responded in it.
     pub fn sort(&mut self, by: SortBy) {
         let key = |room: &Room| match by {
             SortBy::P99 => room.p99.unwrap_or(-1.0),

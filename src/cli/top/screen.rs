@@ -1,4 +1,4 @@
-//! The terminal: entered, drawn upon, and left as it was.
+//! [`Screen`]: the terminal's alternate screen.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use crossterm::{execute, queue};
 
 use super::table::{Line, Tone};
 
-/// The alternate screen in raw mode, until it is dropped.
+/// The terminal's alternate screen in raw mode; dropping it restores the terminal.
 pub(super) struct Screen {
     colours: bool,
     entered: Arc<AtomicBool>,
 }
 
 impl Screen {
-    /// Enters it. A panic leaves it before it is told.
+    /// Enters the alternate screen. A panic leaves it before its message is printed.
     ///
     /// # Errors
-    /// Where the terminal cannot be steered.
+    /// When the terminal cannot be controlled.
     pub fn enter(colours: bool) -> io::Result<Self> {
         let entered = Arc::new(AtomicBool::new(false));
-        let told = std::panic::take_hook();
+        let previous = std::panic::take_hook();
         let at_panic = entered.clone();
         std::panic::set_hook(Box::new(move |panic| {
             leave(&at_panic, &mut io::stdout());
-            told(panic);
+            previous(panic);
         }));
         terminal::enable_raw_mode()?;
         entered.store(true, Ordering::SeqCst);
@@ -40,19 +40,19 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Columns and lines.
+    /// The terminal's size in columns and lines.
     ///
     /// # Errors
-    /// Where the terminal does not say.
+    /// When the terminal does not report it.
     pub fn size(&self) -> io::Result<(usize, usize)> {
         let (width, height) = terminal::size()?;
         Ok((usize::from(width), usize::from(height)))
     }
 
-    /// Shows these lines and nothing else, in one write.
+    /// Draws these lines, one for each line of the terminal, in one write.
     ///
     /// # Errors
-    /// Where the terminal cannot be written to.
+    /// When the terminal cannot be written.
     pub fn draw(&self, lines: &[Line]) -> io::Result<()> {
         let bytes = frame(lines, self.colours)?;
         let mut out = io::stdout().lock();
@@ -67,8 +67,8 @@ impl Drop for Screen {
     }
 }
 
-/// What shows these lines. Each is cleared before its text: after a text as wide as the terminal
-/// the cursor is still on the last cell, and a clear would take that.
+/// The bytes that draw these lines. Each line is cleared before its text: after a text as wide as
+/// the terminal the cursor is still on the last cell, which clearing would erase.
 fn frame(lines: &[Line], colours: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     queue!(bytes, BeginSynchronizedUpdate)?;
@@ -81,17 +81,17 @@ fn frame(lines: &[Line], colours: bool) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Leaves the screen, if it was not left yet: the second time a terminal would put the cursor back
+/// Leaves the alternate screen, unless it was left before: a second time would move the cursor back
 /// to where it was at the start, above what was written since.
 fn leave(entered: &AtomicBool, out: &mut impl Write) {
     if entered.swap(false, Ordering::SeqCst) {
-        // The terminal may be gone: then nothing is left to restore.
+        // If the terminal was closed, there is nothing to restore.
         let _ = execute!(out, LeaveAlternateScreen, Show);
         let _ = terminal::disable_raw_mode();
     }
 }
 
-/// A line with its tones, or without.
+/// A line as text, with or without colours.
 pub(super) fn styled(line: &Line, colours: bool) -> String {
     let mut text = String::new();
     for (tone, words) in line {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_cleared_before_its_text_not_after() {
+    fn a_line_is_cleared_before_its_text_is_written() {
         let lines = [vec![(Tone::Plain, "room".to_owned()), (Tone::Bad, "42".to_owned())], vec![]];
         let bytes = String::from_utf8(frame(&lines, false).unwrap()).unwrap();
         let shown = bytes.strip_prefix("\u{1b}[?2026h").unwrap();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_screen_is_left_once() {
+    fn the_alternate_screen_is_left_only_once() {
         let entered = AtomicBool::new(true);
         let mut out = Vec::new();
         leave(&entered, &mut out);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_entered_is_not_left() {
+    fn a_screen_that_was_not_entered_is_not_left() {
         let mut out = Vec::new();
         leave(&AtomicBool::new(false), &mut out);
         assert!(out.is_empty());

@@ -1,52 +1,52 @@
-//! [`Source`]: asks the server.
+//! [`Source`]: fetches the figures from the server.
 
 use std::time::Duration;
 
 use anyhow::bail;
 use reqwest::{Client, StatusCode, Url};
 
-use crate::cli::pub_::problem;
-use rookery_server::rooms::waits::SortBy;
+use crate::cli::api;
+use rookery_server::rooms::ranking::SortBy;
 
-/// How long the server may take: its own deadline for the other instances is 5 s.
+/// How long the server may take to respond: its own timeout for the other instances is 5 s.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the figures come from. Cloning is shallow.
+/// Fetches the figures from a server's HTTP API. Clones share the connection pool.
 #[derive(Clone)]
 pub(super) struct Source {
     client: Client,
-    api: Url,
+    url: Url,
     key: Option<String>,
     namespace: Option<String>,
     limit: usize,
 }
 
-/// The server does not let us in: asking again will not help.
+/// The server refuses access: another request would fail, too.
 #[derive(Debug, thiserror::Error)]
-#[error("refused by the server: {0}; name an API key with --key, or in ROOKERY_KEY")]
+#[error("refused by the server: {0}; set an API key with --key or ROOKERY_KEY")]
 pub(super) struct Refused(String);
 
 impl Source {
-    /// Asks the API at `api`.
+    /// A source for at most `limit` rooms, from the API at `url`.
     ///
     /// # Errors
-    /// Where no client can be made.
+    /// When TLS cannot be initialized.
     pub fn new(
-        api: Url,
+        url: Url,
         key: Option<String>,
         namespace: Option<String>,
         limit: usize,
     ) -> anyhow::Result<Self> {
         let client = Client::builder().timeout(TIMEOUT).build()?;
-        Ok(Source { client, api, key, namespace, limit })
+        Ok(Source { client, url, key, namespace, limit })
     }
 
-    /// The body of the answer: a JSON document in one line.
+    /// Fetches the rooms: a JSON document on one line.
     ///
     /// # Errors
-    /// [`Refused`], or why there is no answer.
-    pub async fn ask(&self, sort: SortBy) -> anyhow::Result<String> {
-        let mut url = self.api.join("/api/latency")?;
+    /// [`Refused`], or the reason why there is no response.
+    pub async fn fetch(&self, sort: SortBy) -> anyhow::Result<String> {
+        let mut url = self.url.join("/api/latency")?;
         let sort = match sort {
             SortBy::P99 => "p99",
             SortBy::Rate => "rate",
@@ -60,30 +60,27 @@ impl Source {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
-        let response = request.send().await.map_err(|error| self.away(&error))?;
+        let response = request.send().await.map_err(|error| self.failure(&error))?;
         let status = response.status();
-        let body = response.text().await.map_err(|error| self.away(&error))?;
+        let body = response.text().await.map_err(|error| self.failure(&error))?;
         if status.is_success() {
             return Ok(body);
         }
-        let said = problem(status.as_u16(), &body);
+        let message = api::problem(status.as_u16(), &body);
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Refused(said).into()),
-            _ => bail!("refused by the server: {said}"),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Refused(message).into()),
+            _ => bail!("refused by the server: {message}"),
         }
     }
 
-    fn away(&self, error: &reqwest::Error) -> anyhow::Error {
-        let api = &self.api;
+    fn failure(&self, error: &reqwest::Error) -> anyhow::Error {
+        let url = &self.url;
         if error.is_timeout() {
-            anyhow::anyhow!("no answer from {api} within {} s", TIMEOUT.as_secs())
+            anyhow::anyhow!("no response from {url} within {} s", TIMEOUT.as_secs())
         } else if error.is_connect() {
-            anyhow::anyhow!(
-                "no server at {api}; start one with `rookery serve`, or name its internal address \
-                 with --api"
-            )
+            api::unreachable(url)
         } else {
-            anyhow::anyhow!("the answer from {api} broke off: {error}")
+            anyhow::anyhow!("the response from {url} broke off: {error}")
         }
     }
 }

@@ -1,81 +1,82 @@
-//! What is shown, and what keys change of it. Pure.
+//! [`State`]: what is shown, and how keys change it. Pure.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::answer::{Answer, Room};
 use super::text;
-use rookery_server::rooms::waits::SortBy;
+use rookery_server::rooms::ranking::SortBy;
 
 /// What is shown.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// By what the rooms are ranked.
+    /// The order of the rooms.
     pub sort: SortBy,
-    /// How many rooms are above the first one that is shown.
+    /// The number of rooms above the first one on the screen.
     pub scroll: usize,
-    /// Nothing is asked for.
+    /// Whether refreshing is paused.
     pub paused: bool,
-    /// Only rooms whose names start so.
+    /// Only rooms whose names start with this are shown.
     pub prefix: String,
-    /// The prefix is being typed.
+    /// Whether the prefix is being typed.
     pub typing: bool,
-    /// What the server answered last, and when (UTC).
+    /// The server's last response.
     pub answer: Answer,
+    /// The time of day of that response, in UTC.
     pub at: String,
-    /// Why it has not answered since.
+    /// The error of the requests since.
     pub error: Option<String>,
-    /// The server.
+    /// The server's URL.
     pub server: String,
 }
 
-/// What an event asks of the one that runs the screen.
+/// What an event makes the command do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// Draw again.
-    Draw,
-    /// Ask the server now.
+pub(super) enum Action {
+    /// Redraw the screen.
+    Redraw,
+    /// Send a request to the server now.
     Refresh,
-    /// The end.
+    /// Exit.
     Quit,
 }
 
 impl State {
-    /// The rooms that match.
+    /// The rooms that match the prefix.
     pub fn rooms(&self) -> impl Iterator<Item = &Room> {
         self.answer.rooms.iter().filter(|room| room.room.starts_with(&self.prefix))
     }
 
-    /// The server answered.
-    pub fn answered(&mut self, mut answer: Answer, at: String) {
+    /// Takes a new response.
+    pub fn update(&mut self, mut answer: Answer, at: String) {
         answer.sort(self.sort);
         (self.answer, self.at, self.error) = (answer, at, None);
     }
 
-    /// Takes a key or another event; `page` is how many rooms are shown at once.
-    pub fn take(&mut self, event: &Event, page: usize) -> Wish {
+    /// Handles a key or another event; `page` is the number of rooms on the screen.
+    pub fn handle(&mut self, event: &Event, page: usize) -> Action {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => self.key(*key, page),
-            _ => Wish::Draw,
+            _ => Action::Redraw,
         }
     }
 
-    fn key(&mut self, key: KeyEvent, page: usize) -> Wish {
+    fn key(&mut self, key: KeyEvent, page: usize) -> Action {
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
-            return Wish::Quit;
+            return Action::Quit;
         }
         if self.typing {
-            self.typed(key.code);
-            return Wish::Draw;
+            self.edit_prefix(key.code);
+            return Action::Redraw;
         }
         match key.code {
-            KeyCode::Char('q') => return Wish::Quit,
+            KeyCode::Char('q') => return Action::Quit,
             KeyCode::Char('p') => return self.sort_by(SortBy::P99),
             KeyCode::Char('r') => return self.sort_by(SortBy::Rate),
             KeyCode::Char('m') => return self.sort_by(SortBy::Members),
             KeyCode::Char(' ') => {
                 self.paused = !self.paused;
                 if !self.paused {
-                    return Wish::Refresh;
+                    return Action::Refresh;
                 }
             }
             KeyCode::Char('/') => (self.typing, self.prefix) = (true, String::new()),
@@ -88,10 +89,10 @@ impl State {
             KeyCode::End => self.scroll_to(usize::MAX, page),
             _ => {}
         }
-        Wish::Draw
+        Action::Redraw
     }
 
-    fn typed(&mut self, code: KeyCode) {
+    fn edit_prefix(&mut self, code: KeyCode) {
         self.scroll = 0;
         match code {
             KeyCode::Enter => self.typing = false,
@@ -102,19 +103,19 @@ impl State {
         }
     }
 
-    fn sort_by(&mut self, sort: SortBy) -> Wish {
+    fn sort_by(&mut self, sort: SortBy) -> Action {
         (self.sort, self.scroll) = (sort, 0);
         self.answer.sort(sort);
-        if self.paused { Wish::Draw } else { Wish::Refresh }
+        if self.paused { Action::Redraw } else { Action::Refresh }
     }
 
     fn scroll_to(&mut self, first: usize, page: usize) {
         self.scroll = first.min(self.rooms().count().saturating_sub(page));
     }
 
-    /// The prefix as it is shown.
-    pub fn shown_prefix(&self) -> String {
-        text::shown(&self.prefix)
+    /// The prefix with unsafe characters escaped.
+    pub fn escaped_prefix(&self) -> String {
+        text::escape(&self.prefix)
     }
 }
 
@@ -135,12 +136,12 @@ mod tests {
         };
         let mut state = State::default();
         let rooms = (0..rooms).map(room).collect();
-        state.answered(Answer { rooms, pods: 1, unanswered: Vec::new() }, String::new());
+        state.update(Answer { rooms, pods: 1, unanswered: Vec::new() }, String::new());
         state
     }
 
-    fn press(state: &mut State, code: KeyCode) -> Wish {
-        state.take(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), 3)
+    fn press(state: &mut State, code: KeyCode) -> Action {
+        state.handle(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), 3)
     }
 
     fn first(state: &State) -> &str {
@@ -148,22 +149,22 @@ mod tests {
     }
 
     #[test]
-    fn keys_choose_the_order_at_once_and_ask_for_more() {
+    fn a_sort_key_reorders_at_once_and_refreshes() {
         let mut state = state(4);
         assert_eq!(first(&state), "odd:3");
-        assert_eq!(press(&mut state, KeyCode::Char('r')), Wish::Refresh);
+        assert_eq!(press(&mut state, KeyCode::Char('r')), Action::Refresh);
         assert_eq!((first(&state), state.sort), ("even:0", SortBy::Rate));
-        assert_eq!(press(&mut state, KeyCode::Char(' ')), Wish::Draw);
-        assert_eq!(press(&mut state, KeyCode::Char('m')), Wish::Draw, "nothing is asked for");
+        assert_eq!(press(&mut state, KeyCode::Char(' ')), Action::Redraw);
+        assert_eq!(press(&mut state, KeyCode::Char('m')), Action::Redraw, "refreshing is paused");
         assert_eq!(first(&state), "odd:3");
-        assert_eq!(press(&mut state, KeyCode::Char(' ')), Wish::Refresh);
-        assert_eq!(press(&mut state, KeyCode::Char('q')), Wish::Quit);
+        assert_eq!(press(&mut state, KeyCode::Char(' ')), Action::Refresh);
+        assert_eq!(press(&mut state, KeyCode::Char('q')), Action::Quit);
         let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(state.take(&Event::Key(control_c), 3), Wish::Quit);
+        assert_eq!(state.handle(&Event::Key(control_c), 3), Action::Quit);
     }
 
     #[test]
-    fn scrolling_ends_with_the_last_room_at_the_bottom() {
+    fn scrolling_stops_with_the_last_room_at_the_bottom() {
         let mut state = state(8);
         for (code, scroll) in [
             (KeyCode::Up, 0),
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_typed_kept_and_cleared() {
+    fn a_prefix_can_be_typed_and_cleared() {
         let mut state = state(4);
         for c in "/evem".chars() {
             press(&mut state, KeyCode::Char(c));

@@ -1,21 +1,23 @@
-//! From what is known to lines of text. Pure.
+//! Formats the state as lines of text. Pure.
 
 use super::answer::Room;
 use super::state::State;
 use super::text;
-use rookery_server::rooms::waits::SortBy;
+use rookery_server::rooms::ranking::SortBy;
 
-/// From this p99 on, in seconds, a room is shown in yellow, and from this in red.
+/// The p99 in seconds above which a room is shown in yellow.
 const SLOW: f64 = 0.1;
+
+/// The p99 in seconds above which a room is shown in red.
 const VERY_SLOW: f64 = 1.0;
 
-/// Columns that the names of rooms have at least, before others are left out.
-const NAME: usize = 20;
+/// The least width of the rooms' names, in favour of which other columns are omitted.
+const MIN_NAME_WIDTH: usize = 20;
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
-/// How a text looks.
+/// The style of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -31,7 +33,7 @@ pub(super) type Span = (Tone, String);
 /// A line of the screen.
 pub(super) type Line = Vec<Span>;
 
-/// A column after the name.
+/// A column after the room's name.
 struct Column {
     title: &'static str,
     width: usize,
@@ -60,33 +62,35 @@ const MAX: Column =
 const COUNT: Column =
     Column { title: "COUNT", width: 6, sort: None, cell: |room| text::number(room.count as f64) };
 
-/// All columns, and what is left out first where there is no place.
+/// All columns, from left to right.
 const ALL: [&Column; 6] = [&MEMBERS, &RATE, &P50, &P99, &MAX, &COUNT];
-const DISPENSABLE: [&Column; 4] = [&COUNT, &MAX, &P50, &RATE];
 
-/// Lines above and below the rooms on a screen.
-const AROUND: usize = 4;
+/// The columns that may be omitted, the least important first.
+const OPTIONAL: [&Column; 4] = [&COUNT, &MAX, &P50, &RATE];
 
-/// How many rooms a screen of this height shows.
-pub(super) fn page(height: usize) -> usize {
-    height.saturating_sub(AROUND).max(1)
+/// Lines of a screen that are not rooms.
+const OTHER_LINES: usize = 4;
+
+/// The number of rooms on a screen of this height.
+pub(super) fn page_size(height: usize) -> usize {
+    height.saturating_sub(OTHER_LINES).max(1)
 }
 
-/// The whole screen: head, table, and the keys at the bottom.
+/// The whole screen: header, table and footer.
 pub(super) fn screen(state: &State, width: usize, height: usize) -> Vec<Line> {
-    let page = page(height);
+    let page = page_size(height);
     let rooms: Vec<&Room> = state.rooms().collect();
     let scroll = state.scroll.min(rooms.len().saturating_sub(page));
     let shown = &rooms[scroll..rooms.len().min(scroll + page)];
-    let mut lines = vec![head(state), second(state, &rooms)];
+    let mut lines = vec![header(state), summary(state, &rooms)];
     lines.extend(rows(state.sort, &rooms, shown, Some(width)));
     lines.resize(height.saturating_sub(1).max(lines.len().min(height)), Line::new());
-    lines.push(foot(state, scroll, shown.len(), rooms.len()));
+    lines.push(footer(state, scroll, shown.len(), rooms.len()));
     lines.truncate(height);
     lines.into_iter().map(|line| clip(line, width)).collect()
 }
 
-/// The table alone, for a file or a pipe; without `width` nothing is cut.
+/// The table alone, for a file or a pipe; without `width` nothing is truncated.
 pub(super) fn plain(state: &State, width: Option<usize>) -> Vec<Line> {
     let rooms: Vec<&Room> = state.rooms().collect();
     let mut lines = Vec::new();
@@ -97,7 +101,7 @@ pub(super) fn plain(state: &State, width: Option<usize>) -> Vec<Line> {
     lines
 }
 
-fn head(state: &State) -> Line {
+fn header(state: &State) -> Line {
     let pods = match state.answer.pods {
         1 => "1 pod".to_owned(),
         n => format!("{n} pods"),
@@ -107,18 +111,18 @@ fn head(state: &State) -> Line {
     if !state.answer.unanswered.is_empty() {
         line.push((Tone::Warning, format!("  {}", unanswered(state))));
     }
-    line.push((Tone::Dim, format!("  {}", text::shown(&state.server))));
+    line.push((Tone::Dim, format!("  {}", text::escape(&state.server))));
     line
 }
 
 fn unanswered(state: &State) -> String {
-    let names: Vec<_> = state.answer.unanswered.iter().map(|name| text::shown(name)).collect();
-    format!("not answered: {}", names.join(", "))
+    let names: Vec<_> = state.answer.unanswered.iter().map(|name| text::escape(name)).collect();
+    format!("no response from: {}", names.join(", "))
 }
 
-fn second(state: &State, rooms: &[&Room]) -> Line {
+fn summary(state: &State, rooms: &[&Room]) -> Line {
     if let Some(error) = &state.error {
-        return vec![(Tone::Bad, text::shown(error))];
+        return vec![(Tone::Bad, text::escape(error))];
     }
     let rate = text::rate(rooms.iter().map(|room| room.rate).sum());
     let count = match rooms.len() {
@@ -133,10 +137,10 @@ fn second(state: &State, rooms: &[&Room]) -> Line {
     line
 }
 
-fn foot(state: &State, scroll: usize, shown: usize, rooms: usize) -> Line {
+fn footer(state: &State, scroll: usize, shown: usize, rooms: usize) -> Line {
     let mut line = match (state.typing, state.prefix.is_empty()) {
-        (true, _) => vec![(Tone::Strong, format!("/{}▏", state.shown_prefix()))],
-        (false, false) => vec![(Tone::Strong, format!("/{}", state.shown_prefix()))],
+        (true, _) => vec![(Tone::Strong, format!("/{}▏", state.escaped_prefix()))],
+        (false, false) => vec![(Tone::Strong, format!("/{}", state.escaped_prefix()))],
         (false, true) => {
             let keys = "q: quit   p r m: sort   j k: scroll   /: prefix   space: pause";
             vec![(Tone::Dim, keys.to_owned())]
@@ -148,19 +152,19 @@ fn foot(state: &State, scroll: usize, shown: usize, rooms: usize) -> Line {
     line
 }
 
-/// The titles, and a line for each of the rooms in `shown`.
+/// The titles, and a line for each room in `shown`; `all` determines the columns' widths.
 fn rows(sort: SortBy, all: &[&Room], shown: &[&Room], width: Option<usize>) -> Vec<Line> {
     let several = all.iter().any(|room| room.namespace != "/");
     let name = |room: &Room| match several {
-        true => format!("{} {}", text::shown(&room.namespace), text::shown(&room.room)),
-        false => text::shown(&room.room),
+        true => format!("{} {}", text::escape(&room.namespace), text::escape(&room.room)),
+        false => text::escape(&room.room),
     };
     let columns = columns(width);
     let taken: usize = columns.iter().map(|column| column.width + GAP).sum();
     let longest = || all.iter().map(|room| text::width(&name(room))).max().unwrap_or(0);
     let wide = width.map_or_else(longest, |width| width.saturating_sub(taken)).max("ROOM".len());
     let title = if several { "NAMESPACE ROOM" } else { "ROOM" };
-    let mut titles = vec![(Tone::Dim, left(&text::cut(title, wide), wide))];
+    let mut titles = vec![(Tone::Dim, left(&text::truncate_middle(title, wide), wide))];
     for column in &columns {
         let chosen = column.sort == Some(sort);
         let (tone, mark) = if chosen { (Tone::Strong, "▼") } else { (Tone::Dim, "") };
@@ -168,7 +172,7 @@ fn rows(sort: SortBy, all: &[&Room], shown: &[&Room], width: Option<usize>) -> V
     }
     let mut lines = vec![titles];
     for room in shown {
-        let mut line = vec![(Tone::Plain, left(&text::cut(&name(room), wide), wide))];
+        let mut line = vec![(Tone::Plain, left(&text::truncate_middle(&name(room), wide), wide))];
         for column in &columns {
             let cell = right(&(column.cell)(room), column.width + GAP);
             let tone = if column.title == P99.title { tone(room.p99) } else { Tone::Plain };
@@ -190,12 +194,12 @@ fn tone(p99: Option<f64>) -> Tone {
     }
 }
 
-/// The columns that leave a name its place.
+/// The columns that fit beside the rooms' names.
 fn columns(width: Option<usize>) -> Vec<&'static Column> {
     let mut columns = ALL.to_vec();
-    for least in DISPENSABLE {
+    for least in OPTIONAL {
         let taken: usize = columns.iter().map(|column| column.width + GAP).sum();
-        if width.is_none_or(|width| taken + NAME <= width) {
+        if width.is_none_or(|width| taken + MIN_NAME_WIDTH <= width) {
             break;
         }
         columns.retain(|column| column.title != least.title);
@@ -214,7 +218,7 @@ fn right(cell: &str, width: usize) -> String {
 fn clip(line: Line, width: usize) -> Line {
     let mut rest = width;
     let spans = line.into_iter().map(|(tone, words)| {
-        let words = text::start(&words, rest);
+        let words = text::truncate(&words, rest);
         rest -= text::width(&words);
         (tone, words)
     });

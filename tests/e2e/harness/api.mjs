@@ -7,7 +7,7 @@ import { merged } from "./helm.mjs";
 const KEY = "e2e-key-of-the-backend";
 const FOLDER = "/etc/keys";
 
-/** Installs a release whose pods take requests with our key, and waits until it is ready. */
+/** Installs a release whose pods accept our API key, and waits until it is ready. */
 export async function install(s, topic, values = {}) {
   const release = await Release.prepare(s, topic);
   await apply({
@@ -25,7 +25,7 @@ export async function install(s, topic, values = {}) {
   return release;
 }
 
-/** What a pod answers to a GET, or to a POST of `body`; it must be a success. */
+/** A pod's response to a GET, or to a POST of `body`; fails unless it is a success. */
 export async function ask(pod, path, body) {
   const headers = { authorization: `Bearer ${KEY}`, "content-type": "application/json" };
   const options = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };

@@ -9,7 +9,7 @@ export const POLLING = ["polling"];
 export const WEBSOCKET = ["websocket"];
 export const UPGRADE = ["polling", "websocket"];
 
-/** A client that begins to connect. It keeps the ingress's cookie, as a browser would. */
+/** A client that starts to connect. It keeps the ingress's cookie, like a browser. */
 export function connecting(ingress, host, transports, options = {}) {
   return io(ingress.url(host), {
     transports,
@@ -20,7 +20,7 @@ export function connecting(ingress, host, transports, options = {}) {
   });
 }
 
-/** A client that is connected, and on a WebSocket if it may be; its first refusal is an error. */
+/** A connected client, on a WebSocket if allowed; the first refusal is an error. */
 export async function connected(ingress, host, transports, { patience, ...options } = {}) {
   const socket = connecting(ingress, host, transports, options);
   try {
@@ -43,18 +43,18 @@ export async function connected(ingress, host, transports, { patience, ...option
   return socket;
 }
 
-/** Emits and gives what the ack brings. */
+/** Emits and returns the ack. */
 export function ask(socket, event, ...args) {
   return within(`an ack of ${event}`, new Promise((resolve) => socket.emit(event, ...args, resolve)), 15_000);
 }
 
-/** Joins a room; fails unless the answer is a success. */
+/** Joins a room; fails unless the reply is a success. */
 export async function join(socket, room) {
   const answer = await ask(socket, "join", { room });
   if (answer.status !== "SUCCESS") throw new Error(JSON.stringify(answer));
 }
 
-/** Collects what arrives of an event: an array that grows. */
+/** Collects the arguments of an event in an array that grows. */
 export function collect(socket, event) {
   const arrived = [];
   socket.on(event, (...args) => arrived.push(args));

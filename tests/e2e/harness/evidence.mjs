@@ -1,4 +1,4 @@
-// What a failure leaves behind: logs, events and states of everything that took part.
+// Evidence of a failure: logs, events and states of everything involved.
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { kubectl } from "./kubectl.mjs";
@@ -7,7 +7,7 @@ const folder = process.env.E2E_EVIDENCE ?? "target/e2e-evidence";
 const LINES = 15;
 const WIDTH = 300;
 
-/** Collects what `namespaces` hold into a folder of its own, and prints the end of the most telling. */
+/** Collects the state of `namespaces` into a folder, and prints the end of the most useful parts. */
 export async function collect(name, namespaces) {
   const place = path.join(folder, `${name.replace(/[^a-z0-9]+/gi, "-").slice(0, 80)}-${Date.now()}`);
   await mkdir(place, { recursive: true });

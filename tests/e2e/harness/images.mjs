@@ -1,6 +1,6 @@
-// The images that the cluster runs. All but the first exist elsewhere already.
+// The images that the cluster runs. All but the first are published.
 
-/** Rookery's own, made and loaded before the tests. */
+/** Rookery's image, built and loaded before the tests. */
 export const ROOKERY = process.env.E2E_IMAGE ?? "rookery.local/rookery:e2e";
 
 /** Redis. */

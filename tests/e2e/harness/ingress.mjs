@@ -1,5 +1,5 @@
 // How clients outside the cluster reach the ingress: its address, and agents that resolve every
-// host name to it, as the world's DNS would.
+// host name to it, as public DNS would.
 import http from "node:http";
 import { kubectl } from "./kubectl.mjs";
 
@@ -8,7 +8,7 @@ const PORT = 30080;
 
 let found;
 
-/** Its address: E2E_INGRESS_URL, or the NodePort at some node. */
+/** Its address: E2E_INGRESS_URL, or the NodePort on any node. */
 export async function ingress() {
   found ??= new Ingress(new URL(process.env.E2E_INGRESS_URL ?? (await nodeUrl())));
   return found;
@@ -20,7 +20,7 @@ class Ingress {
     this.port = url.port || 80;
   }
 
-  /** The URL by which a client knows a host behind the ingress. */
+  /** The URL of a host behind the ingress. */
   url(host) {
     return `http://${host}:${this.port}`;
   }

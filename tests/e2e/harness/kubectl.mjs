@@ -1,7 +1,7 @@
 // kubectl, as the cluster's administrator.
 import { spawn } from "node:child_process";
 
-/** Runs a command, gives what it prints; fails with what it says on stderr. */
+/** Runs a command and returns its output; fails with its stderr. */
 export function command(program, args, { input, patience = 120_000 } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { timeout: patience, killSignal: "SIGKILL" });
@@ -30,23 +30,23 @@ export function apply(objects, ...args) {
   return command("kubectl", ["apply", ...args, "-f", "-"], { input });
 }
 
-/** One object, or undefined where there is none. */
+/** One object, or undefined if it does not exist. */
 export async function get(namespace, kind, name) {
   const printed = await kubectl("get", "-n", namespace, kind, name, "-o", "json", "--ignore-not-found");
   return printed === "" ? undefined : JSON.parse(printed);
 }
 
-/** The objects of a kind, or of some (`deployments,services`), that a label selector finds. */
+/** The objects of one or several kinds (`deployments,services`) that match a label selector. */
 export async function all(namespace, kinds, selector = "") {
   return JSON.parse(await kubectl("get", "-n", namespace, kinds, "-l", selector, "-o", "json")).items;
 }
 
-/** What the API server answers at a path, parsed. */
+/** The API server's response at a path, parsed. */
 export async function raw(path) {
   return JSON.parse(await kubectl("get", "--raw", path));
 }
 
-/** Whether a pod is ready and not on its way out. */
+/** Whether a pod is ready and not terminating. */
 export function isReady(pod) {
   return (
     pod.metadata.deletionTimestamp === undefined &&

@@ -1,10 +1,10 @@
-// A namespace of a test's own.
+// A namespace for one test.
 import { randomBytes } from "node:crypto";
 import { kubectl } from "./kubectl.mjs";
 
 const PREFIX = process.env.E2E_NAMESPACE_PREFIX ?? "e2e-";
 
-/** Makes an empty namespace; `labels` may ask for a Pod Security standard. */
+/** Creates an empty namespace; `labels` may enforce a Pod Security Standard. */
 export async function create(topic, labels = {}) {
   const name = `${PREFIX}${topic}-${randomBytes(3).toString("hex")}`;
   await kubectl("create", "namespace", name);
@@ -13,7 +13,7 @@ export async function create(topic, labels = {}) {
   return name;
 }
 
-/** Deletes it with all that it holds, and waits until it is gone. */
+/** Deletes it with everything in it, and waits until it is gone. */
 export async function remove(name) {
   await kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=120s");
 }

@@ -1,12 +1,12 @@
-// New clients, while something happens to those that are there.
+// New clients that connect while something happens to the existing ones.
 import { UPGRADE, connected, podOf } from "./clients.mjs";
 import { pause } from "./until.mjs";
 
-/** One after the other: connects as a browser does, and leaves. `stop` ends it. */
+/** Clients that connect like a browser and leave, one after the other, until `stop`. */
 export class Newcomers {
-  /** Who got in: {at, pod}. */
+  /** The clients that connected: {at, pod}. */
   came = [];
-  /** What went wrong for those that did not. */
+  /** The errors of those that did not. */
   refused = [];
   #on = true;
 

@@ -1,15 +1,15 @@
-// The cluster's nodes from inside, for what kubectl cannot do. They are open where they are
-// containers of the Docker Engine that DOCKER_HOST names, as kind's are.
+// Access to the cluster's nodes, for what kubectl cannot do. It works if they are containers of the
+// Docker Engine at DOCKER_HOST, as with kind.
 import { command, kubectl } from "./kubectl.mjs";
 import { until } from "./until.mjs";
 
 const MANIFEST = "kube-apiserver.yaml";
 const MANIFESTS = "/etc/kubernetes/manifests";
 
-/** Where the manifest waits while the API server is stopped. */
+/** Where the API server's manifest is kept while it is stopped. */
 const ASIDE = "/root";
 
-/** Why the nodes cannot be entered; false where they can. */
+/** Why the nodes are not accessible; false if they are. */
 export async function closed() {
   try {
     await inside(await controlPlane(), "test", "-x", "/bin/sh");
@@ -20,7 +20,7 @@ export async function closed() {
   }
 }
 
-/** Runs a command on a node, gives what it prints. */
+/** Runs a command on a node and returns its output. */
 export function inside(node, ...words) {
   return command("docker", ["exec", node, ...words]);
 }
@@ -48,13 +48,13 @@ export class ApiServer {
     return server;
   }
 
-  /** Stops it, and waits until it answers nobody. */
+  /** Stops it, and waits until it no longer responds. */
   async stop() {
     await inside(this.#node, "mv", `${MANIFESTS}/${MANIFEST}`, `${ASIDE}/${MANIFEST}`);
     await until("the API server has stopped", async () => !(await this.#answers()));
   }
 
-  /** Starts it again where it is stopped, and waits until it is ready. */
+  /** Starts it again if it is stopped, and waits until it is ready. */
   async start() {
     const back = `test ! -e ${ASIDE}/${MANIFEST} || mv ${ASIDE}/${MANIFEST} ${MANIFESTS}/${MANIFEST}`;
     await inside(this.#node, "sh", "-c", back);

@@ -1,4 +1,4 @@
-// The operator that the tests share: a release of the chart with nothing but the operator.
+// The operator that the tests share: a release of the chart with only the operator.
 import { CHART, helm, helmWith } from "./helm.mjs";
 import { ROOKERY, parts } from "./images.mjs";
 import { all, get, isReady, kubectl } from "./kubectl.mjs";
@@ -9,10 +9,10 @@ export const NAMESPACE = process.env.E2E_OPERATOR_NAMESPACE ?? "rookery-system";
 
 const RELEASE = "rookery";
 
-/** Tells builds apart whose images have one name: a pod of another build is replaced. */
+/** Distinguishes builds with the same image name: a pod of another build is replaced. */
 const BUILD = process.env.E2E_IMAGE_ID ?? "unknown";
 
-/** Installs it, unless the image under test is there already, and waits until it is ready. */
+/** Installs it, unless the image under test is already installed, and waits until it is ready. */
 export async function ensure() {
   const there = await get(NAMESPACE, "deployment", "rookery-operator");
   if (there?.spec.template.metadata.annotations["e2e/image"] === BUILD && there.status.readyReplicas === 2) return;
@@ -30,13 +30,13 @@ export async function upgrade() {
   await helmWith(values, "upgrade", "--install", RELEASE, CHART, ...args);
 }
 
-/** Uninstalls it and deletes its namespace; does nothing where it is not installed. */
+/** Uninstalls it and deletes its namespace; does nothing if it is not installed. */
 export async function remove() {
   await helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait");
   await kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s");
 }
 
-/** Its pods, once all are ready and none of before is left. */
+/** Its pods, once all are ready and no old one is left. */
 export function pods() {
   return until("the operator's pods are ready and alone", async () => {
     const { spec } = await get(NAMESPACE, "deployment", "rookery-operator");

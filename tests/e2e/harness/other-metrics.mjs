@@ -1,6 +1,6 @@
-// Somebody else's server of custom metrics: it runs beside the tests, outside the cluster, and says
-// of every server's pod that it has `connections`. An older version of the group than ours leads to
-// it, as with prometheus-adapter.
+// Another server of custom metrics, which runs next to the tests, outside the cluster, and reports the
+// same `connections` for every pod. It serves an older version of the group than ours, like
+// prometheus-adapter.
 import { readFile } from "node:fs/promises";
 import https from "node:https";
 import net from "node:net";
@@ -15,10 +15,10 @@ const GROUP_VERSION = "custom.metrics.k8s.io/v1beta1";
 const METRIC = /^\/namespaces\/([^/]+)\/pods\/(?:\*|%2A)\/rookery_connections$/i;
 
 export class OtherMetrics {
-  /** What it says of each pod. */
+  /** The value that it reports for each pod. */
   connections = 0;
 
-  /** Starts it, and waits until the API server gets through to it. */
+  /** Starts it, and waits until the API server can reach it. */
   static async start(s) {
     const other = new OtherMetrics();
     other.namespace = await namespaces.create("other-metrics");
@@ -33,12 +33,12 @@ export class OtherMetrics {
     return other;
   }
 
-  /** Its APIService, whole. */
+  /** Its complete APIService. */
   apiService() {
     return get("default", "apiservice", NAME);
   }
 
-  /** Removes the APIService that leads to it. */
+  /** Removes its APIService. */
   async remove() {
     await kubectl("delete", "apiservice", NAME, "--ignore-not-found");
   }
@@ -121,7 +121,7 @@ export class OtherMetrics {
   }
 }
 
-/** This machine's address as the nodes know it: E2E_HOST_ADDRESS, or the one that leads to them. */
+/** This machine's address as seen from the nodes: E2E_HOST_ADDRESS, or that of the route to them. */
 async function hostAddress() {
   if (process.env.E2E_HOST_ADDRESS) return process.env.E2E_HOST_ADDRESS;
   const path = '{.items[0].status.addresses[?(@.type=="InternalIP")].address}';

@@ -1,5 +1,4 @@
-// One pod, seen from inside: its internal listener, through the API server, so that no
-// NetworkPolicy stands between.
+// One pod's internal listener, reached through the API server, so that no NetworkPolicy applies.
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { isReady, kubectl } from "./kubectl.mjs";
@@ -23,7 +22,7 @@ export class Pod {
     return this.object.metadata.deletionTimestamp !== undefined;
   }
 
-  /** The first 8 characters of its members' ids, which it logs when it begins to serve. */
+  /** The first 8 characters of its members' ids, which it logs when it starts to serve. */
   async id() {
     const log = await kubectl("logs", "-n", this.namespace, this.name, "--limit-bytes=20000");
     const line = log.split("\n").find((text) => text.includes('"pod":'));
@@ -31,7 +30,7 @@ export class Pod {
     return JSON.parse(line).pod;
   }
 
-  /** The URL of its internal listener; `close` ends what leads there. */
+  /** The URL of its internal listener; `close` ends the port-forward. */
   async internal() {
     this.#forward ??= await this.#open();
     return this.#forward.url;

@@ -1,11 +1,11 @@
-// A Prometheus in the cluster that takes pods by their annotations. What there is to take it reads
-// from a file, with the labels that Kubernetes's discovery would give (Prometheus documentation,
-// "Configuration", section "kubernetes_sd_config", role `pod`): a build without it does too.
+// A Prometheus in the cluster that scrapes pods by their annotations. It reads the targets from a
+// file with the labels of Kubernetes discovery (Prometheus documentation, "Configuration", section
+// "kubernetes_sd_config", role `pod`), so that a build without that discovery works too.
 import { PROMETHEUS } from "./images.mjs";
 import { all, apply, raw } from "./kubectl.mjs";
 import { until } from "./until.mjs";
 
-/** Targets are the pods with `prometheus.io/scrape: "true"`, at the port and the path that they say. */
+/** Scrapes the pods with `prometheus.io/scrape: "true"`, at their annotated port and path. */
 const CONFIG = {
   global: { scrape_interval: "2s", scrape_timeout: "2s", evaluation_interval: "2s" },
   rule_files: ["/etc/prometheus/rules.json"],
@@ -33,7 +33,7 @@ const CONFIG = {
   ],
 };
 
-/** A pod as discovery sees it: a target for each port that it declares. */
+/** A pod as seen by discovery: one target per declared port. */
 function discovered({ metadata, spec, status }) {
   const label = (key) => key.replace(/[^a-zA-Z0-9]/g, "_");
   const annotations = Object.entries(metadata.annotations ?? {});
@@ -65,14 +65,14 @@ export class Prometheus {
     return prometheus;
   }
 
-  /** What an expression gives now: [{metric, value}]. */
+  /** The current result of an expression: [{metric, value}]. */
   async query(expression) {
     const { data } = await this.#api(`query?query=${encodeURIComponent(expression)}`);
     return data.result.map(({ metric, value: [, value] }) => ({ metric, value: Number(value) }));
   }
 
-  /** What it scrapes: [{pod, namespace, health, lastError}]. A pod has a target for each port that
-   * it declares, all at one address: they are one here. */
+  /** Its targets: [{pod, namespace, health, lastError}]. The targets of a pod's declared ports all
+   * have one address and are merged. */
   async targets() {
     const { data } = await this.#api("targets?state=active");
     const found = data.activeTargets.map(({ labels, health, lastError }) => [labels.pod, { ...labels, health, lastError }]);

@@ -1,4 +1,4 @@
-// A release of the chart in a namespace of its own: `chat`, with two servers and a Redis.
+// A release of the chart in a namespace of its own: `chat`, with two pods and a Redis.
 import { CHART, helm, helmWith, merged } from "./helm.mjs";
 import { REDIS, ROOKERY, parts } from "./images.mjs";
 import { ingress } from "./ingress.mjs";
@@ -9,16 +9,16 @@ import { Pod } from "./pod.mjs";
 import { Swarm } from "./swarm.mjs";
 import { until } from "./until.mjs";
 
-/** The release's name, so the name of its resource and of all that the operator makes for it. */
+/** The name of the release, its resource and the objects that the operator creates. */
 export const NAME = "chat";
 
-/** What tells a release's servers from its other pods. */
+/** The label selector of a release's Rookery pods. */
 const SERVERS = `app.kubernetes.io/instance=${NAME},app.kubernetes.io/component=server`;
 
 export class Release {
   #pods = new Map();
 
-  /** A namespace for one, empty; `labels` are the namespace's. It is deleted with the scenario. */
+  /** An empty namespace for a release, deleted with the scenario; `labels` are the namespace's. */
   static async prepare(s, topic, labels) {
     const release = new Release();
     release.namespace = await namespaces.create(topic, labels);
@@ -29,7 +29,7 @@ export class Release {
     return release;
   }
 
-  /** Installs one with these values beside the usual ones, and waits until it is ready. */
+  /** Installs a release with additional values, and waits until it is ready. */
   static async install(s, topic, values = {}) {
     const release = await Release.prepare(s, topic);
     await release.install(values);
@@ -38,7 +38,7 @@ export class Release {
     return release;
   }
 
-  /** `helm install`, with these values beside the usual ones. */
+  /** `helm install` with additional values. */
   async install(values = {}) {
     this.values = merged(
       {
@@ -46,7 +46,7 @@ export class Release {
         redis: { demo: true, image: REDIS },
         ingress: { host: this.host, className: "traefik" },
         operator: { enabled: false },
-        // As short as they may be without the ingress losing anybody, so that tests end soon.
+        // As short as possible without the ingress losing clients, so that tests are fast.
         drain: { lead: "3s", window: "10s" },
       },
       values,
@@ -54,7 +54,7 @@ export class Release {
     await helmWith(this.values, "install", NAME, CHART, "--namespace", this.namespace);
   }
 
-  /** `helm upgrade`: what it was installed with, and these values. */
+  /** `helm upgrade` with the installed values and these. */
   async upgrade(values) {
     this.values = merged(this.values, values);
     await helmWith(this.values, "upgrade", NAME, CHART, "--namespace", this.namespace);
@@ -80,7 +80,7 @@ export class Release {
     return get(this.namespace, "deployment", NAME);
   }
 
-  /** The pods of its servers, those on their way out too. */
+  /** Its Rookery pods, including terminating ones. */
   async pods() {
     const objects = await all(this.namespace, "pods", SERVERS);
     return objects.map((object) => {
@@ -92,7 +92,7 @@ export class Release {
   }
 
   /**
-   * Waits until `count` servers are ready, no others are left, and the ingress knows them; gives
+   * Waits until `count` pods are ready, no others are left, and the ingress knows them; returns
    * them.
    */
   async ready(count = 2, options) {
@@ -111,8 +111,8 @@ export class Release {
   }
 
   /**
-   * Waits until every server is connected to Redis: they are ready without it, as they serve while
-   * it is away.
+   * Waits until every pod is connected to Redis: they are ready without it, because they serve while
+   * it is unavailable.
    */
   async linked() {
     await until("every server is connected to Redis", async () => {
@@ -121,7 +121,7 @@ export class Release {
     });
   }
 
-  /** To how many servers the ingress sends so many requests: it gives each a cookie of its own. */
+  /** To how many pods the ingress routes a number of requests, each with a cookie of its own. */
   async #homes(requests) {
     const cookies = new Set();
     for (let n = 0; n < requests; n++) {
@@ -132,21 +132,21 @@ export class Release {
     return cookies.size;
   }
 
-  /** A client from outside, connected. */
+  /** A connected client outside the cluster. */
   async client(s, transports, options) {
     const socket = await clients.connected(this.ingress, this.host, transports, options);
     s.atEnd(async () => socket.close());
     return socket;
   }
 
-  /** A swarm of clients from outside, still without members. */
+  /** An empty swarm of clients outside the cluster. */
   swarm(s) {
     const swarm = new Swarm(this.ingress, this.host);
     s.atEnd(async () => swarm.close());
     return swarm;
   }
 
-  /** A request from outside. */
+  /** A request from outside the cluster. */
   request(path, options) {
     return this.ingress.request(this.host, path, options);
   }

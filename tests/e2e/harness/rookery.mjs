@@ -1,7 +1,7 @@
-// `Rookery` resources written by hand, and what the operator made of them.
+// Handwritten `Rookery` resources, and the objects that the operator creates for them.
 import { all, get } from "./kubectl.mjs";
 
-/** Every kind that an operator makes for a resource with a host, on a cluster without Prometheus's. */
+/** Every kind that the operator creates for a resource with a host, without the Prometheus operator. */
 export const KINDS = [
   "serviceaccount",
   "configmap",
@@ -13,7 +13,7 @@ export const KINDS = [
   "ingress",
 ];
 
-/** A resource for everybody, one server in memory; `spec` says what else. */
+/** An anonymous resource with one pod in memory; `spec` adds to it. */
 export function rookery(namespace, name, spec = {}) {
   return {
     apiVersion: "rookery.dev/v1alpha1",
@@ -23,13 +23,13 @@ export function rookery(namespace, name, spec = {}) {
   };
 }
 
-/** The objects that the operator made for a resource. */
+/** The objects that the operator created for a resource. */
 export function owned(namespace, name) {
   const selector = `app.kubernetes.io/managed-by=rookery-operator,app.kubernetes.io/instance=${name}`;
   return all(namespace, KINDS.join(","), selector);
 }
 
-/** A condition of a resource, if it is about what is asked for now. */
+/** A condition of a resource, if it is about the current generation. */
 export async function condition(namespace, name, type) {
   const { metadata, status } = await get(namespace, "rookery", name);
   const found = status?.conditions?.find((one) => one.type === type);
@@ -41,7 +41,7 @@ export function title({ kind, metadata }) {
   return `${kind} ${metadata.name}`;
 }
 
-/** What of an object is somebody's wish: neither state, nor what the cluster chose or counts. */
+/** The desired state in an object, without its status and what the cluster sets. */
 export function wish({ kind, metadata, spec, data }) {
   const { name, labels, ownerReferences } = metadata;
   const annotations = { ...metadata.annotations };
@@ -54,7 +54,7 @@ export function wish({ kind, metadata, spec, data }) {
   return { kind, name, labels, annotations, ownerReferences, spec: asked, data };
 }
 
-/** The same of many, by their titles. */
+/** The same for many objects, by their titles. */
 export function wishes(objects) {
   return Object.fromEntries(objects.map((object) => [title(object), wish(object)]));
 }

@@ -1,5 +1,5 @@
-// A test in steps on one cluster: each step is reported by its name; after one that failed, the
-// others are not tried, and what the cluster looked like is kept.
+// A test in steps on one cluster: each step is reported by its name; after a failure the remaining
+// steps are skipped, and the state of the cluster is kept.
 import { test } from "node:test";
 import { collect } from "./evidence.mjs";
 import * as operator from "./operator.mjs";
@@ -8,9 +8,9 @@ import * as operator from "./operator.mjs";
 const LIMIT = 15 * 60_000;
 
 /**
- * Declares one. `run` gets it: `step(name, action)` does something, `watch(namespace)` adds a
- * namespace to what is kept of a failure, and `atEnd(action)` asks for something to be done at the
- * end, before what was asked for earlier. `skip`, a reason, leaves it out.
+ * Declares a scenario, which is passed to `run`: `step(name, action)` runs a step,
+ * `watch(namespace)` adds a namespace to the evidence of a failure, and `atEnd(action)` registers a
+ * cleanup; cleanups run in reverse order. `skip` is a reason to skip the scenario.
  */
 export function scenario(name, run, { limit = LIMIT, skip = false } = {}) {
   test(name, { timeout: limit, skip }, async (t) => {
@@ -42,7 +42,7 @@ class Scenario {
     this.#endings.push(action);
   }
 
-  /** Says something about a result: a figure that was measured. */
+  /** Reports a measured figure. */
   note(text) {
     this.#t.diagnostic(text);
   }

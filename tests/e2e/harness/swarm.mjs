@@ -1,17 +1,17 @@
-// Many clients through the ingress, each of which counts what happens to it.
+// Many clients that connect through the ingress and record what happens to them.
 import { UPGRADE, POLLING, WEBSOCKET, connecting, podOf } from "./clients.mjs";
 import { until } from "./until.mjs";
 
-/** How many may be connecting at once while a swarm grows. */
+/** How many clients connect concurrently while a swarm grows. */
 const AT_ONCE = 25;
 
 /** The room that every member of a swarm is in. */
 export const ROOM = "swarm";
 
-/** A third polls, a third upgrades, a third begins with a WebSocket. */
+/** A third polls, a third upgrades, a third starts with a WebSocket. */
 export const MIXED = [POLLING, UPGRADE, WEBSOCKET];
 
-/** One client, and what it went through. Times are milliseconds since the epoch. */
+/** One client and its history. Times are in milliseconds since the epoch. */
 class Member {
   connects = [];
   disconnects = [];
@@ -89,19 +89,19 @@ export class Swarm {
     return pods;
   }
 
-  /** Lets some go by their own will; they are members no longer. */
+  /** Disconnects some clients and removes them from the swarm. */
   leave(leaving) {
     for (const { socket } of leaving) socket.close();
     this.members = this.members.filter((member) => !leaving.includes(member));
   }
 
-  /** Ends all. */
+  /** Disconnects all clients. */
   close() {
     this.leave(this.members);
   }
 }
 
-/** Times sorted into buckets of a second from the first to the last: how many in each. */
+/** Counts of times in buckets of one second, from the first to the last. */
 export function perSecond(times) {
   const first = Math.min(...times);
   const counts = [];

@@ -1,11 +1,11 @@
 // How the tests wait: for a condition, with a deadline and a description.
 
-/** How long a condition may take, in milliseconds, where a test says nothing else. */
+/** How long a condition may take by default, in milliseconds. */
 export const PATIENCE = 90_000;
 
 /**
- * Waits until `condition` gives something true, and gives it. An error of `condition` counts as
- * "not yet". What it gave or threw last is told when the deadline passes; `what` may be a function.
+ * Waits until `condition` returns a truthy value, and returns it. An error counts as "not yet". At
+ * the deadline the last result or error is reported; `what` may be a function.
  */
 export async function until(what, condition, { patience = PATIENCE, every = 250 } = {}) {
   const deadline = Date.now() + patience;
@@ -26,12 +26,12 @@ export async function until(what, condition, { patience = PATIENCE, every = 250 
   }
 }
 
-/** Lets time pass between two looks at something. */
+/** Pauses between two checks of a condition. */
 export function pause(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** Gives what `promise` gives, unless it takes too long. */
+/** Resolves like `promise`, unless it takes too long. */
 export async function within(what, promise, patience = PATIENCE) {
   let timer;
   const late = new Promise((_, reject) => {

@@ -1,26 +1,26 @@
-//! WebSocket frames, as far as a load generator needs them (RFC 6455, section 5.2).
+//! [`Frames`]: the WebSocket frames that a load generator needs (RFC 6455, section 5.2).
 
-/// A frame that continues or is continued cannot be followed; no Socket.IO server sends any.
+/// Set on every frame: fragmented messages are not supported, and no Socket.IO server sends any.
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 
-/// Text.
+/// The opcode of a text frame.
 pub(super) const TEXT: u8 = 1;
-/// The end of the connection.
+/// The opcode of a close frame.
 pub(super) const CLOSE: u8 = 8;
-/// A ping of the WebSocket itself.
+/// The opcode of a ping.
 pub(super) const PING: u8 = 9;
-/// The answer to it.
+/// The opcode of a pong.
 pub(super) const PONG: u8 = 10;
 
-/// A server's frame.
+/// A frame from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
     pub(super) opcode: u8,
     pub(super) payload: &'a [u8],
 }
 
-/// Why bytes are no server's frame that can be followed.
+/// Why bytes are not a supported frame from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     #[error("the server sent a masked frame")]
@@ -31,19 +31,22 @@ pub(super) enum FrameError {
     TooLarge(u64),
 }
 
-/// Steps over the whole frames at the start of some bytes, without copying.
+/// Iterates over the whole frames at the start of a buffer, without copying.
 pub(super) struct Frames<'a> {
     rest: &'a [u8],
     limit: usize,
 }
 
 impl<'a> Frames<'a> {
-    /// Frames of at most `limit` bytes of payload.
+    /// The frames in `bytes`, each with at most `limit` bytes of payload.
     pub(super) fn new(bytes: &'a [u8], limit: usize) -> Self {
         Frames { rest: bytes, limit }
     }
 
-    /// The next whole frame; nothing when the rest is only a part of one.
+    /// The next whole frame; `None` when the rest is a part of one.
+    ///
+    /// # Errors
+    /// When the server masks or fragments a frame, or it is larger than the limit.
     pub(super) fn next(&mut self) -> Result<Option<Frame<'a>>, FrameError> {
         let [first, second, after @ ..] = self.rest else { return Ok(None) };
         if first & FIN == 0 {
@@ -70,13 +73,13 @@ impl<'a> Frames<'a> {
         Ok(Some(Frame { opcode: first & 0x0f, payload }))
     }
 
-    /// What no whole frame was found in.
+    /// The bytes after the last whole frame.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 }
 
-/// Appends a client's frame. It is masked, as it must be, with a key of zeros.
+/// Appends a client's frame, masked with a key of zeros.
 pub(super) fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.push(FIN | opcode);
     match payload.len() {
@@ -148,7 +151,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
+        fn no_input_makes_the_parser_panic(bytes in any::<Vec<u8>>()) {
             let mut frames = Frames::new(&bytes, MAX);
             while let Ok(Some(_)) = frames.next() {}
         }
@@ -157,7 +160,7 @@ mod tests {
     const MAX: usize = 1 << 20;
 
     #[test]
-    fn what_cannot_be_followed_is_said() {
+    fn unsupported_frames_are_errors() {
         fn next(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
             Frames::new(bytes, 100).next()
         }
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_websocket_library_reads_our_frames() {
+    fn a_websocket_library_can_read_the_frames() {
         use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
         for size in [0, 125, 126, 0xffff, 0x10000] {
             let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! CPU time and memory of processes, from /proc.
+//! [`Usage`]: the CPU time and memory of processes, from /proc.
 
 use std::fs;
 use std::ops::Add;
@@ -6,34 +6,34 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-/// What some processes have used.
+/// The CPU time and memory that processes use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// CPU time since their start, in user and kernel mode, of all threads.
+    /// User and kernel CPU time of all threads since the processes started.
     pub cpu: Duration,
     /// Resident memory, in bytes.
     pub memory: u64,
 }
 
 impl Usage {
-    /// The sum over `pids`.
+    /// The sum over the processes with these ids.
     ///
     /// # Errors
-    /// When one does not run, or there is no /proc.
+    /// When one is not running, or there is no /proc.
     pub fn of(pids: &[u32]) -> anyhow::Result<Usage> {
         pids.iter().try_fold(Usage::default(), |sum, pid| {
             let usage = read(&pid.to_string())
-                .with_context(|| format!("process {pid} of --pids cannot be read"))?;
+                .with_context(|| format!("cannot read process {pid} of --pids"))?;
             Ok(sum + usage)
         })
     }
 
-    /// Of this process.
+    /// The usage of this process.
     ///
     /// # Errors
     /// When there is no /proc.
     pub fn own() -> anyhow::Result<Usage> {
-        read("self").context("this process cannot be read")
+        read("self").context("cannot read this process")
     }
 }
 
@@ -48,7 +48,7 @@ impl Add for Usage {
 fn read(process: &str) -> anyhow::Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let ticks = cpu_ticks(&stat).ok_or_else(|| anyhow!("/proc/{process}/stat is unreadable"))?;
+    let ticks = cpu_ticks(&stat).ok_or_else(|| anyhow!("/proc/{process}/stat cannot be parsed"))?;
     let per_second = rustix::param::clock_ticks_per_second();
     Ok(Usage {
         cpu: Duration::from_secs_f64(ticks as f64 / per_second as f64),
@@ -57,7 +57,7 @@ fn read(process: &str) -> anyhow::Result<Usage> {
 }
 
 /// `utime` and `stime`: the 14th and 15th fields of proc_pid_stat(5). The second field is the
-/// program's name in brackets, which may hold spaces and brackets itself.
+/// program's name in parentheses, which may itself contain spaces and parentheses.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_ascii_whitespace().skip(11);
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_counted_after_the_name() {
+    fn fields_are_found_after_a_name_with_spaces_and_parentheses() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 9 9 20 0 1 0 5 6 7";
         assert_eq!(cpu_ticks(stat), Some(300));
         assert_eq!(cpu_ticks("7 (a) S 1"), None);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_uses_memory_and_no_process_is_an_error() {
+    fn usage_is_read_and_a_missing_process_is_an_error() {
         let own = Usage::own().unwrap();
         assert!(own.memory > 0);
         assert_eq!(Usage::of(&[]).unwrap(), Usage::default());

@@ -1,116 +1,128 @@
-//! [`Report`]: what a run measured.
+//! [`Report`]: the results of a run.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::load::Counts;
-use super::{Pace, Plan, Usage};
+use super::counts::Counts;
+use super::plan::{Pace, Plan};
+use super::process::Usage;
 
-/// What a run measured. Serialized, it is the file of `--json`.
+/// The results of a run. `rookery bench --json` writes it as JSON.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// How many clients were connected.
+    /// The number of clients that were connected.
     pub clients: usize,
-    /// In how many rooms.
+    /// The number of rooms they joined.
     pub rooms: usize,
     /// The size of each publication's argument, in bytes.
     pub payload: usize,
-    /// How it was published, in words.
+    /// How fast and by whom was published, in words.
     pub load: String,
-    /// How long was measured.
+    /// The duration of the measurement, in seconds.
     pub seconds: f64,
-    /// Publications sent.
+    /// Publications sent during the measurement.
     pub publications: u64,
-    /// Deliveries received.
+    /// Deliveries received during the measurement.
     pub deliveries: u64,
-    /// Deliveries received in a second.
+    /// Deliveries received per second.
     pub deliveries_per_second: f64,
-    /// The CPU time of the server's processes, in seconds.
+    /// CPU time of the server's processes during the measurement, in seconds.
     pub server_cpu_seconds: Option<f64>,
-    /// Deliveries received for each second of the server's CPU time.
+    /// Deliveries received per second of the server's CPU time.
     pub deliveries_per_cpu_second: Option<f64>,
-    /// From a publication to the receipt of its deliveries.
+    /// Time from a publication to the receipt of each delivery; absent without deliveries.
     pub latency: Option<Latency>,
-    /// Connections that were lost.
+    /// Clients whose connection was lost.
     pub lost_clients: u64,
-    /// Deliveries that did not come before 65,536 later publications.
+    /// Deliveries that did not arrive before at least 65,536 later publications.
     pub missing: u64,
-    /// Deliveries that came twice, or were of another generator.
+    /// Deliveries that arrived twice, or belong to another load generator.
     pub unexpected: u64,
-    /// The share of one core that the generator itself used.
+    /// CPU time of the load generator itself, as a share of one core.
     pub generator_cpu: f64,
-    /// The memory of the server's processes.
+    /// Memory of the server's processes; absent without process ids.
     pub memory: Option<Memory>,
 }
 
-/// Quantiles of a latency, in milliseconds.
+/// Latency quantiles in milliseconds, exact to 0.1 %.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
-    /// Half are not above.
+    /// The latency that 50 % of the deliveries do not exceed.
     pub p50_ms: f64,
-    /// 90 % are not above.
+    /// The latency that 90 % of the deliveries do not exceed.
     pub p90_ms: f64,
-    /// 99 % are not above.
+    /// The latency that 99 % of the deliveries do not exceed.
     pub p99_ms: f64,
-    /// The longest.
+    /// The longest latency.
     pub max_ms: f64,
 }
 
-/// Resident memory, in bytes.
+/// Resident memory of the server's processes, in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Memory {
-    /// Before the first client.
+    /// Memory before the first client connected.
     pub before: u64,
-    /// With all of them, before the measurement.
+    /// Memory with every client connected, before the measurement.
     pub connected: u64,
-    /// After the measurement.
+    /// Memory after the measurement.
     pub after: u64,
-    /// What each connection added before the measurement.
+    /// Memory added per connection, before the measurement.
     pub per_connection: f64,
 }
 
-/// A generator that uses more of its core than this may be what limits the numbers.
-const BUSY: f64 = 0.95;
+/// The share of its core from which the load generator itself may be the bottleneck.
+const SATURATED: f64 = 0.95;
 
-pub(super) fn make(
-    plan: &Plan,
-    (counts, lost): &(Counts, u64),
-    elapsed: Duration,
-    own_cpu: Duration,
-    [before, start, end]: [Usage; 3],
-) -> Report {
+/// What a measurement recorded.
+pub(super) struct Measurement {
+    pub(super) counts: Counts,
+    /// Clients whose connection was lost.
+    pub(super) lost: u64,
+    pub(super) elapsed: Duration,
+    /// CPU time of the load generator.
+    pub(super) own_cpu: Duration,
+    /// The server's usage before the first client connected.
+    pub(super) before: Usage,
+    /// The server's usage at the start of the measurement.
+    pub(super) start: Usage,
+    /// The server's usage at the end of the measurement.
+    pub(super) end: Usage,
+}
+
+pub(super) fn summarize(plan: &Plan, measurement: &Measurement) -> Report {
+    let Measurement { counts, before, start, end, .. } = measurement;
+    let seconds = measurement.elapsed.as_secs_f64();
     let cpu = (!plan.pids.is_empty()).then(|| end.cpu.saturating_sub(start.cpu).as_secs_f64());
     let deliveries = counts.deliveries as f64;
-    let latency = &counts.latency;
     let ms = |value: Duration| value.as_secs_f64() * 1e3;
     Report {
         clients: plan.clients,
         rooms: plan.rooms,
         payload: plan.payload,
-        load: words(plan),
-        seconds: elapsed.as_secs_f64(),
+        load: describe_load(plan),
+        seconds,
         publications: counts.publications,
         deliveries: counts.deliveries,
-        deliveries_per_second: deliveries / elapsed.as_secs_f64(),
+        deliveries_per_second: deliveries / seconds,
         server_cpu_seconds: cpu,
         deliveries_per_cpu_second: cpu
             .filter(|cpu| *cpu > 0.0 && plan.pace.is_some())
             .map(|cpu| deliveries / cpu),
         latency: (counts.deliveries > 0).then(|| Latency {
-            p50_ms: ms(latency.quantile(0.5)),
-            p90_ms: ms(latency.quantile(0.9)),
-            p99_ms: ms(latency.quantile(0.99)),
-            max_ms: ms(latency.max()),
+            p50_ms: ms(counts.latency(0.5)),
+            p90_ms: ms(counts.latency(0.9)),
+            p99_ms: ms(counts.latency(0.99)),
+            max_ms: ms(counts.latency(1.0)),
         }),
-        lost_clients: *lost,
+        lost_clients: measurement.lost,
         missing: counts.missing,
         unexpected: counts.unexpected,
-        generator_cpu: own_cpu.as_secs_f64() / elapsed.as_secs_f64(),
+        generator_cpu: measurement.own_cpu.as_secs_f64() / seconds,
         memory: (!plan.pids.is_empty()).then(|| Memory {
             before: before.memory,
             connected: start.memory,
@@ -120,75 +132,81 @@ pub(super) fn make(
     }
 }
 
-fn words(plan: &Plan) -> String {
+fn describe_load(plan: &Plan) -> String {
     let via = if plan.api.is_some() { "the HTTP API" } else { "members" };
     match plan.pace {
         None => "idle".to_owned(),
         Some(Pace::InFlight(count)) => format!("{count} in flight in each room, by {via}"),
-        Some(Pace::Rate(rate)) => format!("{rate} publications a second, by {via}"),
+        Some(Pace::Rate(rate)) => format!("{rate} publications per second, by {via}"),
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let mut row = |name: &str, value: String| writeln!(f, "{name:<28}{value}");
-        row("clients", format!("{} in {} rooms", thousands(self.clients as f64), self.rooms))?;
-        row("load", format!("{}, {} bytes each", self.load, self.payload))?;
-        row("measured", format!("{:.1} s", self.seconds))?;
+        row(f, "clients", &format!("{} in {} rooms", thousands(self.clients as f64), self.rooms))?;
+        row(f, "load", &format!("{}, {} bytes each", self.load, self.payload))?;
+        row(f, "measured", &format!("{:.1} s", self.seconds))?;
         if self.publications > 0 || self.deliveries > 0 {
-            row("publications", thousands(self.publications as f64))?;
-            row("deliveries", thousands(self.deliveries as f64))?;
-            row("deliveries/s", thousands(self.deliveries_per_second))?;
+            row(f, "publications", &thousands(self.publications as f64))?;
+            row(f, "deliveries", &thousands(self.deliveries as f64))?;
+            row(f, "deliveries/s", &thousands(self.deliveries_per_second))?;
         }
         if let Some(per_cpu) = self.deliveries_per_cpu_second {
-            row("deliveries/server CPU-s", thousands(per_cpu))?;
+            row(f, "deliveries/server CPU-s", &thousands(per_cpu))?;
         }
         if let Some(cpu) = self.server_cpu_seconds {
-            row("server CPU", format!("{:.0} % of a core", cpu / self.seconds * 100.0))?;
+            row(f, "server CPU", &format!("{:.0} % of a core", cpu / self.seconds * 100.0))?;
         }
         if let Some(latency) = &self.latency {
-            row(
-                "latency",
-                format!(
-                    "p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
-                    latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.max_ms
-                ),
-            )?;
+            row(f, "latency", &latency.to_string())?;
         }
         if let Some(memory) = &self.memory {
-            let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-            row(
-                "server memory",
-                format!(
-                    "{} before, {} connected, {} after",
-                    mib(memory.before),
-                    mib(memory.connected),
-                    mib(memory.after)
-                ),
-            )?;
-            row("memory per connection", format!("{:.1} KiB", memory.per_connection / 1024.0))?;
+            row(f, "server memory", &memory.to_string())?;
+            let per_connection = memory.per_connection / 1024.0;
+            row(f, "memory per connection", &format!("{per_connection:.1} KiB"))?;
         }
-        row("generator CPU", format!("{:.0} % of a core", self.generator_cpu * 100.0))?;
+        row(f, "generator CPU", &format!("{:.0} % of a core", self.generator_cpu * 100.0))?;
         for (name, count) in [
             ("lost clients", self.lost_clients),
             ("missing deliveries", self.missing),
             ("unexpected deliveries", self.unexpected),
         ] {
             if count > 0 {
-                row(name, thousands(count as f64))?;
+                row(f, name, &thousands(count as f64))?;
             }
         }
-        if self.generator_cpu > BUSY {
-            writeln!(
-                f,
-                "The generator used its whole core: deliveries/s and latency may be its own."
-            )?;
+        if self.generator_cpu > SATURATED {
+            let text = "The generator used its whole core: it may be what limits deliveries/s and \
+                latency.";
+            writeln!(f, "{text}")?;
         }
         Ok(())
     }
 }
 
-/// A count with separators.
+fn row(f: &mut fmt::Formatter, name: &str, value: &str) -> fmt::Result {
+    writeln!(f, "{name:<28}{value}")
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(
+            f,
+            "p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+            self.p50_ms, self.p90_ms, self.p99_ms, self.max_ms
+        )
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        let (before, connected, after) = (mib(self.before), mib(self.connected), mib(self.after));
+        write!(f, "{before} before, {connected} connected, {after} after")
+    }
+}
+
+/// A rounded number with thousands separators.
 fn thousands(count: f64) -> String {
     let digits = format!("{count:.0}");
     let mut out = String::new();
@@ -206,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_readable() {
+    fn thousands_are_separated_by_commas() {
         assert_eq!(thousands(0.4), "0");
         assert_eq!(thousands(999.0), "999");
         assert_eq!(thousands(1_234_567.2), "1,234,567");

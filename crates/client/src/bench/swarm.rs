@@ -1,4 +1,4 @@
-//! [`Swarm`]: all clients on one epoll loop.
+//! [`Swarm`]: every client, on one epoll loop.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,71 +8,85 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::api::Publisher;
+use super::api_connection::ApiConnection;
+use super::connection::{Connection, ConnectionError, Phase};
+use super::counts::Counts;
 use super::frames::{self, Frames};
-use super::load::{self, Clock, Counts, Load, Shape, room_name};
-use super::peer::{Peer, PeerError, Phase};
-use super::script::{Server, join, server};
-use super::{MAX_PAYLOAD, Pace, Plan};
+use super::plan::{MAX_PAYLOAD, Pace, Plan};
+use super::publications::{self, Layout, Publications, room_name};
+use super::rate_clock::RateClock;
+use super::server::{Server, join_frame};
 
 mod publish;
 
-/// The shared read buffer, in bytes: several of the largest frames.
+/// The size of the shared read buffer in bytes: several of the largest frames.
 const BUFFER: usize = 8 * MAX_PAYLOAD;
 
-/// The largest frame that is followed.
+/// The largest frame that is accepted, in bytes of payload.
 const MAX_FRAME: usize = MAX_PAYLOAD + 1024;
 
-/// The most clients that are on their way into their room at once.
+/// The most clients that may be connecting at once.
 const MAX_CONNECTING: usize = 128;
 
-/// How long nothing may happen while something is awaited.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the swarm waits without any progress before it fails.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most connections to the HTTP API.
-const MAX_PUBLISHERS: usize = 16;
+const MAX_API_CONNECTIONS: usize = 16;
 
-/// The clients, and what they publish.
+/// How often progress is reported while clients connect.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The clients and their publications.
 pub(super) struct Swarm {
     poll: Poll,
-    buffer: Box<[u8]>,
-    scratch: Vec<u8>,
+    /// What was read from the socket at hand.
+    read_buffer: Box<[u8]>,
+    /// What is about to be written.
+    write_buffer: Vec<u8>,
     servers: Vec<Server>,
-    peers: Vec<Peer>,
-    publishers: Vec<Publisher>,
-    next_publisher: usize,
-    load: Load,
+    /// The clients' connections, by token.
+    connections: Vec<Connection>,
+    /// Connections to the HTTP API; their tokens follow those of the clients.
+    api_connections: Vec<ApiConnection>,
+    /// The index of the next API connection to publish through.
+    next_api_connection: usize,
+    publications: Publications,
     pace: Option<Pace>,
-    clock: Option<Clock>,
+    /// When to publish next; `None` before the first publication.
+    clock: Option<RateClock>,
     rooms: usize,
     room_prefix: String,
     namespace: String,
     clients: usize,
+    /// Connections to open per second.
     connect_rate: f64,
-    ready: usize,
+    /// Clients that joined their room.
+    joined: usize,
+    /// Clients whose connection was lost since.
     lost: u64,
     last_progress: Instant,
 }
 
 impl Swarm {
-    /// Nothing is connected yet, but the HTTP API's connections.
+    /// Connects to the HTTP API, if the plan publishes through it, but no client yet.
     pub(super) fn new(plan: &Plan) -> anyhow::Result<Swarm> {
         let poll = Poll::new()?;
         let in_flight = match plan.pace {
             Some(Pace::InFlight(in_flight)) => in_flight,
             _ => 1,
         };
-        let namespace = plan.targets[0].namespace_name().to_owned();
-        let mut publishers = Vec::new();
+        let namespace = plan.targets[0].namespace().to_owned();
+        let mut api_connections = Vec::new();
         if let Some(api) = &plan.api {
-            for index in 0..(in_flight * plan.rooms).min(MAX_PUBLISHERS) {
-                let mut publisher = Publisher::connect(api)?;
+            for index in 0..(in_flight * plan.rooms).min(MAX_API_CONNECTIONS) {
+                let mut connection = ApiConnection::connect(api)?;
                 let token = Token(plan.clients + index);
-                poll.registry().register(&mut publisher.stream, token, Interest::READABLE)?;
-                publishers.push(publisher);
+                poll.registry().register(&mut connection.stream, token, Interest::READABLE)?;
+                api_connections.push(connection);
             }
         }
-        let load = Load::new(&Shape {
+        let publications = Publications::new(&Layout {
             clients: plan.clients,
             rooms: plan.rooms,
             room_prefix: &plan.room_prefix,
@@ -83,13 +97,13 @@ impl Swarm {
         });
         Ok(Swarm {
             poll,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
-            scratch: Vec::new(),
-            servers: plan.targets.iter().map(server).collect::<anyhow::Result<_>>()?,
-            peers: Vec::with_capacity(plan.clients),
-            publishers,
-            next_publisher: 0,
-            load,
+            read_buffer: vec![0; BUFFER].into_boxed_slice(),
+            write_buffer: Vec::new(),
+            servers: plan.targets.iter().map(Server::new).collect::<anyhow::Result<_>>()?,
+            connections: Vec::with_capacity(plan.clients),
+            api_connections,
+            next_api_connection: 0,
+            publications,
             pace: plan.pace,
             clock: None,
             rooms: plan.rooms,
@@ -97,55 +111,63 @@ impl Swarm {
             namespace,
             clients: plan.clients,
             connect_rate: f64::from(plan.connect_rate),
-            ready: 0,
+            joined: 0,
             lost: 0,
             last_progress: Instant::now(),
         })
     }
 
-    /// Brings every client into its room.
+    /// Connects every client and joins it to its room; `progress` gets the number that joined.
+    ///
+    /// # Errors
+    /// When a client is refused or lost, or none joins for [`STALL_TIMEOUT`].
     pub(super) fn connect(&mut self, mut progress: impl FnMut(usize)) -> anyhow::Result<()> {
-        let mut clock = Clock::new(self.connect_rate);
+        let mut clock = RateClock::new(self.connect_rate);
         self.last_progress = Instant::now();
-        let mut told = Instant::now();
-        while self.ready < self.clients {
+        let mut reported = Instant::now();
+        while self.joined < self.clients {
             let now = Instant::now();
-            let room_for_more =
-                |swarm: &Swarm| swarm.peers.len() < swarm.clients.min(swarm.ready + MAX_CONNECTING);
-            while room_for_more(self) && clock.take(now).is_some() {
+            let may_dial = |swarm: &Swarm| {
+                swarm.connections.len() < swarm.clients.min(swarm.joined + MAX_CONNECTING)
+            };
+            while may_dial(self) && clock.take_due(now).is_some() {
                 self.dial()?;
             }
-            let wake = if room_for_more(self) { clock.next() } else { now + super::TICK };
-            let before = self.ready;
-            self.poll_once(wake.min(now + super::TICK))?;
+            let wake = if may_dial(self) { clock.next_due() } else { now + TICK };
+            let before = self.joined;
+            self.poll_once(wake.min(now + TICK))?;
             if self.lost > 0 {
-                bail!("a client was lost while others still connected");
+                bail!("a client was lost while others were connecting");
             }
-            if self.ready > before {
+            if self.joined > before {
                 self.last_progress = Instant::now();
-            } else if self.last_progress.elapsed() > PATIENCE {
+            } else if self.last_progress.elapsed() > STALL_TIMEOUT {
                 bail!(
-                    "{} of {} clients are in their room, and no other got there for {PATIENCE:?}",
-                    self.ready,
+                    "{} of {} clients joined their room, and none joined within {STALL_TIMEOUT:?}",
+                    self.joined,
                     self.clients
                 );
             }
-            if told.elapsed() >= super::TICK {
-                told = Instant::now();
-                progress(self.ready);
+            if reported.elapsed() >= TICK {
+                reported = Instant::now();
+                progress(self.joined);
             }
         }
-        progress(self.ready);
+        progress(self.joined);
         self.last_progress = Instant::now();
         Ok(())
     }
 
     /// Publishes and receives until `until`.
+    ///
+    /// # Errors
+    /// When the server refuses a publication, or publications in flight are not delivered for
+    /// [`STALL_TIMEOUT`].
     pub(super) fn run(&mut self, until: Instant) -> anyhow::Result<()> {
         if self.clock.is_none() {
-            self.begin()?;
+            self.begin_publishing()?;
         }
-        let delivered = self.load.counts.deliveries;
+        let delivered = self.publications.counts.deliveries;
         loop {
             let now = Instant::now();
             if now >= until {
@@ -153,54 +175,54 @@ impl Swarm {
             }
             let mut wake = until;
             if let Some(Pace::Rate(_)) = self.pace {
-                wake = until.min(self.publish_on_time(now)?);
+                wake = until.min(self.publish_due(now)?);
             }
             self.poll_once(wake)?;
         }
-        if self.load.counts.deliveries != delivered {
+        if self.publications.counts.deliveries != delivered {
             self.last_progress = Instant::now();
         } else if matches!(self.pace, Some(Pace::InFlight(_)))
-            && self.last_progress.elapsed() > PATIENCE
+            && self.last_progress.elapsed() > STALL_TIMEOUT
         {
             bail!(
-                "nothing was delivered for {PATIENCE:?}; {} deliveries are missing",
-                self.load.outstanding()
+                "nothing was delivered for {STALL_TIMEOUT:?}; {} deliveries are missing",
+                self.publications.outstanding()
             );
         }
         Ok(())
     }
 
-    /// Starts to count.
+    /// Sets the counts to zero.
     pub(super) fn reset(&mut self) {
-        self.load.reset();
+        self.publications.reset();
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     pub(super) fn counts(&self) -> &Counts {
-        &self.load.counts
+        &self.publications.counts
     }
 
-    /// What was counted.
+    /// The counts, and the number of lost clients.
     pub(super) fn into_counts(self) -> (Counts, u64) {
-        (self.load.counts, self.lost)
+        (self.publications.counts, self.lost)
     }
 
     fn dial(&mut self) -> anyhow::Result<()> {
-        let index = self.peers.len();
+        let index = self.connections.len();
         let server = &self.servers[index % self.servers.len()];
         let mut stream = TcpStream::connect(server.address)
             .with_context(|| format!("client {index} cannot connect to {}", server.url))?;
-        // Both, until TCP stands.
+        // Writable, too: until the TCP connection is established.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(index), interest)?;
         let room = (0..self.rooms)
-            .find(|room| load::members(*room, self.clients, self.rooms).contains(&index))
+            .find(|room| publications::members(*room, self.clients, self.rooms).contains(&index))
             .context("every client has a room")?;
-        self.peers.push(Peer::new(stream, room));
+        self.connections.push(Connection::new(stream, room));
         Ok(())
     }
 
-    /// Waits until something happens or `until`, and handles what happened.
+    /// Waits for events until `until` at the latest, and handles them.
     fn poll_once(&mut self, until: Instant) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(256);
         let timeout = until.saturating_duration_since(Instant::now());
@@ -212,12 +234,12 @@ impl Swarm {
             let index = event.token().0;
             if index >= self.clients {
                 self.api_event(index - self.clients, event)?;
-            } else if self.peers[index].phase != Phase::Gone
-                && let Err(error) = self.peer_event(index, event)
+            } else if self.connections[index].phase != Phase::Lost
+                && let Err(error) = self.client_event(index, event)
             {
                 self.lose(index, error)?;
             }
-            while let Some(room) = self.load.due() {
+            while let Some(room) = self.publications.take_complete() {
                 self.publish_in_flight(room)?;
             }
         }
@@ -225,32 +247,32 @@ impl Swarm {
     }
 
     fn api_event(&mut self, index: usize, event: &Event) -> anyhow::Result<()> {
-        let publisher = &mut self.publishers[index];
+        let connection = &mut self.api_connections[index];
         if event.is_writable() {
-            let waits = publisher.flush().context("the HTTP API is gone")?;
+            let unsent = connection.flush().context("the connection to the HTTP API was lost")?;
             let registry = self.poll.registry();
-            registry.reregister(&mut publisher.stream, event.token(), interest(waits))?;
+            registry.reregister(&mut connection.stream, event.token(), interest(unsent))?;
         }
         if event.is_readable() {
-            publisher.read(&mut self.buffer)?;
+            connection.read_responses(&mut self.read_buffer)?;
         }
         Ok(())
     }
 
-    fn peer_event(&mut self, index: usize, event: &Event) -> Result<(), PeerError> {
+    fn client_event(&mut self, index: usize, event: &Event) -> Result<(), ConnectionError> {
         let server = index % self.servers.len();
-        let peer = &mut self.peers[index];
+        let connection = &mut self.connections[index];
         if event.is_writable() {
-            let waits = if peer.phase != Phase::Dialing {
-                peer.flush()?
-            } else if peer.connected()? {
-                let _ = peer.stream.set_nodelay(true);
-                peer.phase = Phase::Upgrading;
-                peer.send(&self.servers[server].script.handshake)?
+            let unsent = if connection.phase != Phase::Dialing {
+                connection.flush()?
+            } else if connection.is_connected()? {
+                let _ = connection.stream.set_nodelay(true);
+                connection.phase = Phase::Upgrading;
+                connection.send(&self.servers[server].messages.handshake)?
             } else {
                 return Ok(());
             };
-            self.watch_peer(index, waits)?;
+            self.watch_writable(index, unsent)?;
         }
         if event.is_readable() {
             self.read(index, event.is_read_closed())?;
@@ -258,99 +280,107 @@ impl Swarm {
         Ok(())
     }
 
-    /// Reads until nothing is left. A read that does not fill the buffer has emptied the socket
-    /// (epoll(7), questions and answers, 9), unless its end has been seen.
-    fn read(&mut self, index: usize, to_the_end: bool) -> Result<(), PeerError> {
+    /// Reads until the socket is empty. A read that does not fill the buffer has emptied it
+    /// (epoll(7), questions and answers, 9), unless the server has closed it.
+    fn read(&mut self, index: usize, closed: bool) -> Result<(), ConnectionError> {
         loop {
-            let Some(filled) = self.peers[index].read(&mut self.buffer)? else { return Ok(()) };
+            let Some(filled) = self.connections[index].read(&mut self.read_buffer)? else {
+                return Ok(());
+            };
             let now = Instant::now();
-            self.scan(index, filled, now)?;
-            if filled < BUFFER && !to_the_end {
+            self.handle_frames(index, filled, now)?;
+            if filled < BUFFER && !closed {
                 return Ok(());
             }
         }
     }
 
-    /// Takes the frames in the buffer.
-    fn scan(&mut self, index: usize, filled: usize, now: Instant) -> Result<(), PeerError> {
-        let script = &self.servers[index % self.servers.len()].script;
-        let peer = &mut self.peers[index];
-        let bytes = &self.buffer[..filled];
-        let start = match peer.phase {
-            Phase::Upgrading => peer.upgraded(bytes)?,
+    /// Handles the frames in the first `filled` bytes of the read buffer.
+    fn handle_frames(
+        &mut self,
+        index: usize,
+        filled: usize,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        let messages = &self.servers[index % self.servers.len()].messages;
+        let connection = &mut self.connections[index];
+        let bytes = &self.read_buffer[..filled];
+        let start = match connection.phase {
+            Phase::Upgrading => connection.finish_handshake(bytes)?,
             _ => 0,
         };
-        if peer.phase == Phase::Upgrading {
-            peer.keep(bytes);
+        if connection.phase == Phase::Upgrading {
+            connection.keep_partial(bytes);
             return Ok(());
         }
         let mut frames = Frames::new(&bytes[start..], MAX_FRAME);
-        let mut answers = Vec::new();
+        let mut replies = Vec::new();
         while let Some(frame) = frames.next()? {
             match frame.opcode {
-                frames::TEXT if self.load.take(frame.payload, now) => {}
+                frames::TEXT if self.publications.receive(frame.payload, now) => {}
                 frames::TEXT => {
-                    let join = |room| join(&self.namespace, &room_name(&self.room_prefix, room));
-                    let was_ready = peer.phase == Phase::Ready;
-                    answers.extend(peer.control(frame.payload, script, join)?.unwrap_or_default());
-                    self.ready += usize::from(!was_ready && peer.phase == Phase::Ready);
+                    let join =
+                        |room| join_frame(&self.namespace, &room_name(&self.room_prefix, room));
+                    let had_joined = connection.phase == Phase::Joined;
+                    let reply = connection.handle_control(frame.payload, messages, join)?;
+                    replies.extend(reply.unwrap_or_default());
+                    self.joined += usize::from(!had_joined && connection.phase == Phase::Joined);
                 }
-                frames::PING => frames::write(&mut answers, frames::PONG, frame.payload),
-                frames::CLOSE => return Err(PeerError::Closed),
+                frames::PING => frames::write(&mut replies, frames::PONG, frame.payload),
+                frames::CLOSE => return Err(ConnectionError::Closed),
                 _ => {}
             }
         }
-        peer.keep(frames.rest());
-        if !answers.is_empty() {
-            let waits = peer.send(&answers)?;
-            self.watch_peer(index, waits)?;
+        connection.keep_partial(frames.rest());
+        if !replies.is_empty() {
+            let unsent = connection.send(&replies)?;
+            self.watch_writable(index, unsent)?;
         }
         Ok(())
     }
 
-    fn watch(&mut self, index: usize, waits: bool) -> anyhow::Result<()> {
-        Ok(self.watch_peer(index, waits)?)
-    }
-
-    /// Asks for a wake-up when the kernel takes more, only where something waits for it.
-    fn watch_peer(&mut self, index: usize, waits: bool) -> Result<(), PeerError> {
-        let peer = &mut self.peers[index];
-        if waits == peer.watched {
+    /// Has the event loop report a writable socket only while there is something to write.
+    fn watch_writable(&mut self, index: usize, unsent: bool) -> io::Result<()> {
+        let connection = &mut self.connections[index];
+        if unsent == connection.watches_writable {
             return Ok(());
         }
-        peer.watched = waits;
+        connection.watches_writable = unsent;
         let registry = self.poll.registry();
-        Ok(registry.reregister(&mut peer.stream, Token(index), interest(waits))?)
+        registry.reregister(&mut connection.stream, Token(index), interest(unsent))
     }
 
-    /// A client is gone. Only a steady pace goes on without it.
-    fn lose(&mut self, index: usize, error: PeerError) -> anyhow::Result<()> {
+    /// Closes a client that was lost.
+    ///
+    /// # Errors
+    /// The reason, unless the load goes on without the client, as only a steady rate does.
+    fn lose(&mut self, index: usize, error: ConnectionError) -> anyhow::Result<()> {
         let url = &self.servers[index % self.servers.len()].url;
-        let peer = &mut self.peers[index];
-        let ready = peer.phase == Phase::Ready;
+        let connection = &mut self.connections[index];
+        let joined = connection.phase == Phase::Joined;
         let goes_on = match error {
-            PeerError::Io(_) | PeerError::Closed | PeerError::Dismissed(_) => {
-                ready && !matches!(self.pace, Some(Pace::InFlight(_)))
+            ConnectionError::Io(_) | ConnectionError::Closed | ConnectionError::Disconnected(_) => {
+                joined && !matches!(self.pace, Some(Pace::InFlight(_)))
             }
             _ => false,
         };
         if !goes_on {
             let fix = match &error {
-                PeerError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                ConnectionError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     "; start a server with `rookery serve`, or name another with --url"
                 }
                 _ => "",
             };
             return Err(anyhow!("client {index} at {url}: {error}{fix}"));
         }
-        peer.phase = Phase::Gone;
-        let _ = self.poll.registry().deregister(&mut peer.stream);
+        connection.phase = Phase::Lost;
+        let _ = self.poll.registry().deregister(&mut connection.stream);
         self.lost += 1;
-        self.load.lose(peer.room);
+        self.publications.remove_member(connection.room);
         Ok(())
     }
 }
 
-fn interest(waits: bool) -> Interest {
-    if waits { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
+fn interest(unsent: bool) -> Interest {
+    if unsent { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
 }

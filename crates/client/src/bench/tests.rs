@@ -1,4 +1,4 @@
-//! Against a small room server, written here on another WebSocket library.
+//! The load generator against a small room server on another WebSocket library.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,14 +10,17 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::plan::MAX_PAYLOAD;
 use super::*;
+use crate::target::Target;
+use rookery_protocol::Data;
 use rookery_protocol::packet::{self, Body};
 
 type Members = Arc<Mutex<HashMap<String, Vec<mpsc::Sender<String>>>>>;
 
-/// How the server treats publications.
+/// What the server does with a publication.
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+enum OnPublish {
     Deliver,
     Twice,
     Refuse,
@@ -30,7 +33,7 @@ struct Server {
     _runtime: Runtime,
 }
 
-fn server(manner: Manner) -> Server {
+fn server(on_publish: OnPublish) -> Server {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -40,13 +43,13 @@ fn server(manner: Manner) -> Server {
     runtime.spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(serve(stream, shared.clone(), manner));
+            tokio::spawn(serve(stream, shared.clone(), on_publish));
         }
     });
-    Server { target: target.namespace("/n").unwrap(), members, _runtime: runtime }
+    Server { target: target.with_namespace("/n").unwrap(), members, _runtime: runtime }
 }
 
-async fn serve(stream: TcpStream, members: Members, manner: Manner) -> Option<()> {
+async fn serve(stream: TcpStream, members: Members, on_publish: OnPublish) -> Option<()> {
     let (mut sink, mut stream) = accept_async(stream).await.ok()?.split();
     let (sender, mut receiver) = mpsc::channel::<String>(1024);
     tokio::spawn(async move {
@@ -77,24 +80,27 @@ async fn serve(stream: TcpStream, members: Members, manner: Manner) -> Option<()
             sender.send(format!("4{answer}")).await.ok()?;
             continue;
         }
-        let text = match manner {
-            Manner::HangUp => "1".to_owned(),
-            Manner::Refuse => r#"42/n,["rookery:error",{"error":{"code":"forbidden"}}]"#.to_owned(),
-            _ => {
-                let args = [request.get("data")?.clone()];
-                format!(
-                    "4{}",
-                    packet::encode_event("/n", None, request.get("event")?.as_str()?, &args).0
-                )
-            }
-        };
+        let text = reaction(on_publish, &request)?;
         let room = members.lock().unwrap().get(&room)?.clone();
         for member in room {
-            for _ in 0..if manner == Manner::Twice { 2 } else { 1 } {
+            for _ in 0..if on_publish == OnPublish::Twice { 2 } else { 1 } {
                 member.send(text.clone()).await.ok()?;
             }
         }
     }
+}
+
+/// What the server sends to the members of the room of a publication.
+fn reaction(on_publish: OnPublish, request: &Data) -> Option<String> {
+    Some(match on_publish {
+        OnPublish::HangUp => "1".to_owned(),
+        OnPublish::Refuse => r#"42/n,["rookery:error",{"error":{"code":"forbidden"}}]"#.to_owned(),
+        OnPublish::Deliver | OnPublish::Twice => {
+            let args = [request.get("data")?.clone()];
+            let event = request.get("event")?.as_str()?;
+            format!("4{}", packet::encode_event("/n", None, event, &args).0)
+        }
+    })
 }
 
 fn plan(server: &Server, pace: Option<Pace>) -> Plan {
@@ -114,23 +120,23 @@ fn plan(server: &Server, pace: Option<Pace>) -> Plan {
 }
 
 #[test]
-fn every_member_gets_every_publication() {
-    let server = server(Manner::Deliver);
+fn every_member_receives_every_publication() {
+    let server = server(OnPublish::Deliver);
     let mut stages = Vec::new();
     let report = run(&plan(&server, Some(Pace::InFlight(3))), |stage| stages.push(stage)).unwrap();
     assert_eq!((report.missing, report.unexpected, report.lost_clients), (0, 0, 0));
     assert!(report.publications > 0 && report.deliveries > report.publications);
     assert!(report.latency.unwrap().p50_ms > 0.0);
-    assert!(stages.iter().any(|stage| matches!(stage, Stage::Connecting(7))));
-    assert!(stages.iter().any(|stage| matches!(stage, Stage::Measuring(..))));
+    assert!(stages.iter().any(|stage| matches!(stage, Stage::Connecting { joined: 7 })));
+    assert!(stages.iter().any(|stage| matches!(stage, Stage::Measuring { .. })));
     let sizes: Vec<_> = server.members.lock().unwrap().values().map(Vec::len).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 7);
     assert!(sizes.contains(&3) && sizes.contains(&4));
 }
 
 #[test]
-fn a_steady_pace_is_kept() {
-    let server = server(Manner::Deliver);
+fn a_rate_is_not_exceeded() {
+    let server = server(OnPublish::Deliver);
     let begin = Instant::now();
     let report = run(&plan(&server, Some(Pace::Rate(100.0))), |_| {}).unwrap();
     let most = begin.elapsed().as_secs_f64() * 100.0 + 1.0;
@@ -139,15 +145,15 @@ fn a_steady_pace_is_kept() {
 }
 
 #[test]
-fn deliveries_that_come_twice_are_told() {
-    let server = server(Manner::Twice);
+fn duplicate_deliveries_are_reported() {
+    let server = server(OnPublish::Twice);
     let report = run(&plan(&server, Some(Pace::InFlight(1))), |_| {}).unwrap();
     assert!(report.unexpected > 0);
 }
 
 #[test]
 fn idle_clients_publish_nothing() {
-    let server = server(Manner::Refuse);
+    let server = server(OnPublish::Refuse);
     let report = run(&plan(&server, None), |_| {}).unwrap();
     assert_eq!((report.publications, report.deliveries), (0, 0));
     assert!(report.memory.unwrap().connected > 0);
@@ -155,25 +161,25 @@ fn idle_clients_publish_nothing() {
 }
 
 #[test]
-fn a_refused_publication_ends_the_run_and_says_why() {
-    let server = server(Manner::Refuse);
+fn a_refused_publication_ends_the_run_with_its_reason() {
+    let server = server(OnPublish::Refuse);
     let error = run(&plan(&server, Some(Pace::Rate(100.0))), |_| {}).unwrap_err();
     assert!(error.to_string().contains("forbidden"), "{error}");
 }
 
 #[test]
-fn lost_clients_end_a_run_that_waits_for_them() {
-    let server = server(Manner::HangUp);
+fn a_lost_client_ends_a_run_that_waits_for_its_deliveries() {
+    let server = server(OnPublish::HangUp);
     let error = run(&plan(&server, Some(Pace::InFlight(1))), |_| {}).unwrap_err();
     assert!(error.to_string().contains("closed the session"), "{error}");
 }
 
 #[test]
-fn what_cannot_be_measured_is_refused() {
-    let server = server(Manner::Deliver);
+fn an_impossible_plan_is_refused() {
+    let server = server(OnPublish::Deliver);
     let plan = plan(&server, None);
-    assert!(check(&Plan { clients: 1, ..plan.clone() }).is_err());
-    assert!(check(&Plan { payload: 3, ..plan.clone() }).is_err());
-    assert!(check(&Plan { payload: MAX_PAYLOAD + 1, ..plan.clone() }).is_err());
-    assert!(check(&plan).is_ok());
+    assert!(Plan { clients: 1, ..plan.clone() }.validate().is_err());
+    assert!(Plan { payload: 3, ..plan.clone() }.validate().is_err());
+    assert!(Plan { payload: MAX_PAYLOAD + 1, ..plan.clone() }.validate().is_err());
+    assert!(plan.validate().is_ok());
 }

@@ -1,9 +1,10 @@
-//! Checks of `auth`, and of the rule that a public address needs it.
+//! Checks of `auth`, which a public address requires.
 
 use reqwest::Url;
 
-use super::{Problems, is_loopback, repeated};
-use crate::{Algorithm, Config, Jwt};
+use crate::config::{Algorithm, Config, Jwt, is_loopback};
+
+use super::problems::Problems;
 
 /// Query parameters that Engine.IO uses itself (Engine.IO protocol, "Query parameters").
 const ENGINE_PARAMETERS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
@@ -14,8 +15,8 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
         problems.say(
             "listen",
             format_args!(
-                "is {}, which others can reach: configure `auth.jwt`, or write \
-                 `auth.anonymous: true` to let everybody in",
+                "is {}, which other hosts can reach: configure `auth.jwt`, or write \
+                 `auth.anonymous: true` to admit clients without a token",
                 config.listen
             ),
         );
@@ -65,8 +66,8 @@ fn check_jwt(jwt: &Jwt, problems: &mut Problems) {
         if !usable {
             problems.say(
                 "auth.jwt.jwksUrl",
-                // It may hold a password, so it is not repeated.
-                "is no http:// or https:// URL, \
+                // The URL may hold a password, so it is not repeated.
+                "is not an http:// or https:// URL, \
                  such as https://id.example.com/.well-known/jwks.json",
             );
         }
@@ -84,9 +85,7 @@ fn check_algorithms(jwt: &Jwt, problems: &mut Problems) {
     if jwt.algorithms.is_empty() {
         problems.say(key, "is empty; name what the tokens are signed with, such as RS256");
     }
-    if let Some((i, twice)) = repeated(&jwt.algorithms) {
-        problems.say(&format!("{key}[{i}]"), format_args!("names {twice:?} again; name it once"));
-    }
+    problems.distinct(key, &jwt.algorithms, |algorithm| format!("{algorithm:?}"));
     let secret = jwt.secret_file.is_some();
     let misfit = jwt.algorithms.iter().find(|algorithm| is_shared(**algorithm) != secret);
     match misfit {
@@ -108,7 +107,7 @@ fn check_algorithms(jwt: &Jwt, problems: &mut Problems) {
     }
 }
 
-/// Whether both sides share the key (RFC 7518, section 3.2).
+/// Whether the algorithm uses a shared secret (RFC 7518, section 3.2).
 fn is_shared(algorithm: Algorithm) -> bool {
     matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
 }

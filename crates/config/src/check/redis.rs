@@ -2,13 +2,15 @@
 
 use redis::IntoConnectionInfo;
 
-use super::{Problems, rules};
-use crate::{BridgeRule, Redis, Wire};
+use crate::config::{BridgeRule, Redis, Wire};
+
+use super::problems::Problems;
+use super::rules;
 
 pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problems) {
     check_url(&redis.url, problems);
     if redis.wire == Wire::Sharded {
-        problems.not_yet("redis.wire", "redis.wire: sharded", "use `classic`");
+        problems.unsupported("redis.wire", "redis.wire: sharded", "use `classic`");
     }
     problems.not_blank("redis.prefix", &redis.prefix);
     problems.say_if(redis.prefix.len() > 200, "redis.prefix", "is longer than 200 bytes");
@@ -26,10 +28,10 @@ fn check_url(url: &str, problems: &mut Problems) {
         problems.say(key, "is missing; write it here, or give `--redis` or ROOKERY_REDIS");
     } else if scheme.contains("sentinel") {
         let written = format!("redis.url: {scheme}://");
-        problems.not_yet(key, &written, "use the `redis://` or `rediss://` URL of one server");
+        problems.unsupported(key, &written, "use the `redis://` or `rediss://` URL of one server");
     } else if scheme.contains("cluster") || (is_redis(scheme) && seeds.contains(',')) {
         let written = "redis.url with the seeds of a cluster";
-        problems.not_yet(key, written, "use the `redis://` or `rediss://` URL of one server");
+        problems.unsupported(key, written, "use the `redis://` or `rediss://` URL of one server");
     } else if !is_redis(scheme) {
         problems.say(
             key,
@@ -38,7 +40,7 @@ fn check_url(url: &str, problems: &mut Problems) {
     } else if seeds.is_empty() || url.into_connection_info().is_err() {
         problems.say(
             key,
-            "is no URL of a server, such as redis://user:password@host:6379/0; \
+            "is not the URL of a server, such as redis://user:password@host:6379/0; \
              write `@`, `/` and the like in a password as %40, %2F",
         );
     }

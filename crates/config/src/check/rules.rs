@@ -1,10 +1,12 @@
 //! Checks of `events`, `rooms` and `redis.bridge`, and of the templates and expressions in them.
 
-use super::Problems;
-use crate::Config;
 use rookery_policy::{ArgTemplate, Rules, Template, TemplateError, TextTemplate};
 use rookery_policy::{ByField, EventRule, Except, Operation, RoomRule};
 use rookery_protocol::RESERVED_EVENTS;
+
+use crate::config::Config;
+
+use super::problems::Problems;
 
 /// Compiles every template and expression of `events`, `rooms` and `redis.bridge`.
 pub(super) fn check_texts(config: &Config, problems: &mut Problems) {
@@ -35,17 +37,17 @@ fn check_templates(
     args: &[String],
     problems: &mut Problems,
 ) {
-    let mut told = |key: String, error: Option<TemplateError>| {
+    let mut explain = |key: String, error: Option<TemplateError>| {
         if let Some(error) = error {
             problems.explain(&key, error);
         }
     };
-    told(format!("{key}.room"), Template::parse(room).err());
+    explain(format!("{key}.room"), Template::parse(room).err());
     if let Some(event) = event {
-        told(format!("{key}.event"), TextTemplate::parse(event).err());
+        explain(format!("{key}.event"), TextTemplate::parse(event).err());
     }
     for (j, arg) in args.iter().enumerate() {
-        told(format!("{key}.args[{j}]"), ArgTemplate::parse(arg).err());
+        explain(format!("{key}.args[{j}]"), ArgTemplate::parse(arg).err());
     }
 }
 
@@ -97,7 +99,7 @@ fn check_by_field(key: &str, by_field: &ByField, problems: &mut Problems) {
     }
 }
 
-/// `event`, `args` and `except`: needed where the rule publishes, refused elsewhere.
+/// Checks `event`, `args` and `except`, which only rules that publish have.
 fn check_publish(key: &str, rule: &EventRule, problems: &mut Problems) {
     let by_field = rule.by_field.as_ref().is_some_and(|by_field| by_field.publish.is_some());
     let publishes = match rule.operation {
@@ -130,14 +132,11 @@ fn check_publish(key: &str, rule: &EventRule, problems: &mut Problems) {
     }
 }
 
-/// The name of an event that clients will get, or a template of one.
+/// Checks the name of an event that clients receive, or a template of one.
 pub(super) fn check_published_event(key: &str, event: &str, problems: &mut Problems) {
     problems.not_blank(key, event);
     if RESERVED_EVENTS.contains(&event) {
-        problems.say(
-            key,
-            format_args!("is `{event}`, which Socket.IO keeps for itself; use another name"),
-        );
+        problems.say(key, format_args!("is `{event}`, which Socket.IO reserves; use another name"));
     }
 }
 

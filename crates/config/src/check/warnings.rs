@@ -1,9 +1,8 @@
-//! What may be served but is probably not meant: `rookery check` says it.
+//! Warnings of `rookery check`: configurations that can be served but are probably mistakes.
 
-use super::is_loopback;
-use crate::{Config, Transport};
+use crate::config::{Config, Transport, is_loopback};
 
-/// One sentence for each, naming its keys.
+/// One sentence for each warning, which names its keys.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(text) = without_cookies(config) {
@@ -11,7 +10,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     if config.auth.anonymous == Some(true) && !is_loopback(config.listen.ip()) {
         found.push(format!(
-            "`auth.anonymous: true` on {}: everybody who reaches it may connect without a token",
+            "`auth.anonymous: true` on {}: anyone who can reach it may connect without a token",
             config.listen
         ));
     }
@@ -23,7 +22,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     if config.auth.api_keys_file.is_none() && !is_loopback(config.internal.ip()) {
         found.push(format!(
-            "no `auth.apiKeysFile` while `internal` is {}: the HTTP API answers 403 to everybody; \
+            "no `auth.apiKeysFile` while `internal` is {}: the HTTP API answers every request with 403; \
              name a file of keys",
             config.internal
         ));
@@ -40,8 +39,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
     found
 }
 
-/// Polling sessions of several instances need sticky cookies, which browsers send across origins
-/// only to servers that name them.
+/// Polling with several instances needs sticky cookies, which browsers send to other origins only
+/// if the server names their own.
 fn without_cookies(config: &Config) -> Option<String> {
     let cors = &config.socketio.cors;
     let polling = config.socketio.transports.contains(&Transport::Polling);
@@ -54,7 +53,7 @@ fn without_cookies(config: &Config) -> Option<String> {
     })
 }
 
-/// Who can change an answer on the way can give itself any token.
+/// Anyone who can change the key set in transit can sign tokens.
 fn keys_in_clear(config: &Config) -> Option<String> {
     let url = config.auth.jwt.as_ref()?.jwks_url.as_ref()?;
     // The URL may hold a password, so it is not repeated.
@@ -77,11 +76,11 @@ fn unreachable_rules(config: &Config) -> impl Iterator<Item = String> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Redis;
+    use crate::config::Redis;
     use rookery_policy::EventRule;
 
     #[test]
-    fn the_defaults_are_meant() {
+    fn the_defaults_have_no_warnings() {
         assert_eq!(warnings(&Config::default()), [""; 0]);
     }
 
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_connect_without_a_token_and_without_jwt() {
+    fn requiring_tokens_without_jwt_is_warned_about() {
         let mut config = Config::default();
         config.auth.anonymous = Some(false);
         assert!(warnings(&config)[0].contains("nobody can connect"));

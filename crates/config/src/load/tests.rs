@@ -1,4 +1,4 @@
-//! What is refused and what the refusal says; what beats what.
+//! What is refused and what the refusal says; what overrides what.
 
 mod malformed;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use malformed::MALFORMED;
 
-use crate::Transport;
+use crate::config::Transport;
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     Sources::file("rookery.yaml").load_text(text)
@@ -40,7 +40,7 @@ fn every_refusal_names_file_key_and_fix() {
 #[test]
 fn one_mistake_is_one_line() {
     for (text, _) in MALFORMED {
-        // Without the files, which are missing besides what is wrong here.
+        // Without the files, which are missing as well.
         let read = Sources::file("rookery.yaml").read_text(text);
         let checked = read.and_then(|read| {
             let problems = check::check(&read.config);
@@ -53,7 +53,7 @@ fn one_mistake_is_one_line() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+fn all_mistakes_are_reported_at_once_in_the_order_of_the_file() {
     let message = refused(
         "listen: here\nlimits:\n  conections: 1\n  queue: big\n  queue: 1\n\
          redis:\n  urll: redis://h\nevents:\n- on: a\n  operation: fly\n  room: r\n- on: b\n",
@@ -75,7 +75,7 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn a_password_is_in_no_message() {
+fn no_message_holds_a_password() {
     for url in [
         "redis://:hunter2@",
         "http://u:hunter2@h",
@@ -177,7 +177,7 @@ fn a_full_configuration_is_read() {
 }
 
 #[test]
-fn what_beats_the_file_leaves_the_rest_of_it() {
+fn overrides_leave_the_rest_of_the_file() {
     let sources = Sources {
         listen: Some("127.0.0.1:1".parse().unwrap()),
         redis: Some("redis://flag".to_owned()),
@@ -211,7 +211,7 @@ fn a_missing_file_is_named() {
 }
 
 proptest! {
-    /// What is written out is read back as the same.
+    /// A configuration that is written out reads back the same.
     #[test]
     fn a_configuration_survives_being_written(
         connections in 1u32..,

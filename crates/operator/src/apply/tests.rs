@@ -15,12 +15,12 @@ fn service(hash: &str, port: u16) -> DynamicObject {
 }
 
 #[test]
-fn what_the_cluster_adds_is_no_difference() {
+fn fields_that_the_cluster_defaults_do_not_count_as_a_difference() {
     let mut there = service("1", 80);
     there.data["spec"]["clusterIP"] = json!("10.0.0.1");
     there.data["spec"]["ports"][0]["protocol"] = json!("TCP");
     there.annotations_mut().insert("other".to_owned(), "x".to_owned());
-    assert!(is_as_desired(&service("1", 80), &there));
+    assert!(matches_desired(&service("1", 80), &there));
 }
 
 #[test]
@@ -36,24 +36,24 @@ fn every_hand_edit_is_a_difference() {
     for edit in edits {
         let mut there = service("1", 80);
         edit(&mut there);
-        assert!(!is_as_desired(&service("1", 80), &there), "{there:?}");
+        assert!(!matches_desired(&service("1", 80), &there), "{there:?}");
     }
-    assert!(!is_as_desired(&service("2", 80), &service("1", 80)), "applied from another");
+    assert!(!matches_desired(&service("2", 80), &service("1", 80)), "applied from another");
 }
 
 #[test]
-fn an_item_that_somebody_added_is_taken_out_of_its_list() {
+fn an_item_added_to_a_list_is_removed() {
     let desired = service("1", 80).data;
     let mut there = desired.clone();
     there["spec"]["ports"][0]["protocol"] = json!("TCP");
-    assert_eq!(what_was_added(&desired, &there), None);
+    assert_eq!(removal_patch(&desired, &there), None);
     there["spec"]["ports"].as_array_mut().unwrap().push(json!({ "port": 81 }));
     let patch = json!({ "spec": { "ports": [{ "port": 80 }] } });
-    assert_eq!(what_was_added(&desired, &there), Some(patch));
+    assert_eq!(removal_patch(&desired, &there), Some(patch));
 }
 
 #[test]
-fn a_file_that_somebody_added_is_taken_out_of_its_config_map() {
+fn a_file_added_to_a_config_map_is_removed() {
     let config_map = |data: Value| {
         object(json!({
             "apiVersion": "v1", "kind": "ConfigMap",
@@ -63,52 +63,52 @@ fn a_file_that_somebody_added_is_taken_out_of_its_config_map() {
     };
     let desired = config_map(json!({ "rookery.yaml": "a" }));
     let there = config_map(json!({ "rookery.yaml": "a", "more": "b" }));
-    assert!(!is_as_desired(&desired, &there));
+    assert!(!matches_desired(&desired, &there));
     let patch = json!({ "data": { "more": null } });
-    assert_eq!(what_was_added(&desired.data, &there.data), Some(patch));
-    assert_eq!(what_was_added(&desired.data, &desired.data), None);
+    assert_eq!(removal_patch(&desired.data, &there.data), Some(patch));
+    assert_eq!(removal_patch(&desired.data, &desired.data), None);
 }
 
 #[test]
-fn what_is_never_asked_for_is_taken_out() {
+fn fields_that_are_never_applied_are_removed() {
     let desired = object(json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "chat" },
         "spec": { "template": { "spec": { "containers": [] } } },
     }));
     let mut there = desired.clone();
     there.data["spec"]["paused"] = json!(false);
-    assert!(is_as_desired(&desired, &there));
+    assert!(matches_desired(&desired, &there));
     there.data["spec"]["paused"] = json!(true);
     there.data["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
-    assert!(!is_as_desired(&desired, &there));
+    assert!(!matches_desired(&desired, &there));
     let patch = json!({
         "spec": { "paused": null, "template": { "spec": { "hostNetwork": null } } },
     });
-    assert_eq!(what_was_added(&desired.data, &there.data), Some(patch));
+    assert_eq!(removal_patch(&desired.data, &there.data), Some(patch));
 }
 
 #[test]
-fn what_another_resource_owns_is_left_to_it() {
+fn an_object_of_another_owner_is_left_alone() {
     let mut there = service("1", 80);
-    assert!(!is_anothers(&there, "a"));
+    assert!(!is_owned_by_another(&there, "a"));
     let owner = |uid: &str| OwnerReference { uid: uid.to_owned(), ..OwnerReference::default() };
     there.metadata.owner_references = Some(vec![owner("b")]);
-    assert!(is_anothers(&there, "a"));
+    assert!(is_owned_by_another(&there, "a"));
     there.metadata.owner_references = Some(vec![owner("b"), owner("a")]);
-    assert!(!is_anothers(&there, "a"));
+    assert!(!is_owned_by_another(&there, "a"));
 }
 
 #[test]
-fn what_is_being_deleted_is_applied_again() {
+fn an_object_being_deleted_is_applied_again() {
     let mut there = service("1", 80);
     let long_ago = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
     there.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(long_ago));
-    assert!(!is_as_desired(&service("1", 80), &there));
+    assert!(!matches_desired(&service("1", 80), &there));
 }
 
 #[test]
-fn replicas_are_first_given_to_a_new_deployment_alone() {
+fn initial_replicas_are_applied_only_to_a_new_deployment() {
     let deployment = |replicas: i32, annotations: Value| {
         object(json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
@@ -116,8 +116,8 @@ fn replicas_are_first_given_to_a_new_deployment_alone() {
             "spec": { "replicas": replicas },
         }))
     };
-    assert!(wants_first_replicas(&deployment(1, json!({}))));
-    assert!(!wants_first_replicas(&deployment(5, json!({}))));
+    assert!(needs_initial_replicas(&deployment(1, json!({}))));
+    assert!(!needs_initial_replicas(&deployment(5, json!({}))));
     let given = json!({ names::INITIAL_REPLICAS: "2" });
-    assert!(!wants_first_replicas(&deployment(1, given)));
+    assert!(!needs_initial_replicas(&deployment(1, given)));
 }

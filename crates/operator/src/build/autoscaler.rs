@@ -1,4 +1,4 @@
-//! The HorizontalPodAutoscaler, which follows connections.
+//! The HorizontalPodAutoscaler, which follows the number of connections.
 
 use k8s_openapi::api::autoscaling::v2::{
     CrossVersionObjectReference, HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler,
@@ -7,7 +7,7 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::metadata;
+use super::metadata::object_meta;
 use crate::names;
 use crate::validate::Validated;
 
@@ -17,7 +17,7 @@ const LONGEST_PERIOD: u32 = 1800;
 pub(super) fn build(v: &Validated) -> HorizontalPodAutoscaler {
     let autoscaling = &v.spec.autoscaling;
     HorizontalPodAutoscaler {
-        metadata: metadata(v),
+        metadata: object_meta(v),
         spec: Some(HorizontalPodAutoscalerSpec {
             scale_target_ref: CrossVersionObjectReference {
                 api_version: Some("apps/v1".to_owned()),
@@ -57,8 +57,8 @@ fn quantity(number: i32) -> Quantity {
     })
 }
 
-/// Up at once and fast, as clients that come in a crowd wait; down by one server in the time that
-/// it takes to hand over its clients, so that their reconnects come one server's worth at a time.
+/// Scales up at once and fast, because clients arrive in crowds and wait; scales down by one server
+/// per drain period, so that only one server's clients reconnect at a time.
 fn behavior(v: &Validated) -> HorizontalPodAutoscalerBehavior {
     let policy = |type_: &str, value, period_seconds| HPAScalingPolicy {
         type_: type_.to_owned(),

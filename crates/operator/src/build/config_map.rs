@@ -1,18 +1,18 @@
-//! The servers' configuration.
+//! The ConfigMap with the configuration of the servers.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::metadata;
+use super::metadata::object_meta;
 use crate::validate::Validated;
 
-/// The key, and so the file's name.
+/// Key of the configuration, and thus the name of the mounted file.
 pub(super) const FILE: &str = "rookery.yaml";
 
 pub(super) fn build(v: &Validated) -> ConfigMap {
     ConfigMap {
-        metadata: metadata(v),
+        metadata: object_meta(v),
         data: Some(BTreeMap::from([(FILE.to_owned(), v.config_text.clone())])),
         ..ConfigMap::default()
     }

@@ -5,7 +5,8 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{metadata, pod_template, pods};
+use super::metadata::{object_meta, pod_selector};
+use super::pod_template;
 use crate::validate::Validated;
 
 /// How long a new pod may take, beyond the time that it must have been ready: its node may have
@@ -18,14 +19,14 @@ const STARTING_SECONDS: u32 = 300;
 pub(super) fn build(v: &Validated) -> Deployment {
     let drain = v.drain_seconds();
     Deployment {
-        metadata: metadata(v),
+        metadata: object_meta(v),
         spec: Some(DeploymentSpec {
             // Never here: the autoscaler owns them.
             replicas: None,
             min_ready_seconds: Some(seconds(drain)),
             progress_deadline_seconds: Some(seconds(drain.saturating_add(STARTING_SECONDS))),
             revision_history_limit: Some(5),
-            selector: pods(v),
+            selector: pod_selector(v),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {

@@ -1,18 +1,18 @@
-//! Drains of nodes take one server at a time.
+//! The PodDisruptionBudget: node drains evict one server at a time.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{metadata, pods};
+use super::metadata::{object_meta, pod_selector};
 use crate::validate::Validated;
 
 pub(super) fn build(v: &Validated) -> PodDisruptionBudget {
     PodDisruptionBudget {
-        metadata: metadata(v),
+        metadata: object_meta(v),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(pods(v)),
-            // A server that is not ready serves nobody, so it never stands in a node's way.
+            selector: Some(pod_selector(v)),
+            // A server that is not ready serves no clients, so it never blocks a node drain.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),

@@ -29,8 +29,9 @@ use std::time::Duration;
 use k8s_openapi::api::networking::v1 as net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{filled, metadata, services};
+use super::metadata::{non_empty, object_meta};
 use crate::crd::{Ingress, IngressController};
+use crate::names;
 use crate::validate::Validated;
 
 /// The Ingress; `None` where the resource asks for none.
@@ -41,7 +42,10 @@ pub(super) fn build(v: &Validated) -> Option<net::Ingress> {
     let backend = net::IngressBackend {
         service: Some(net::IngressServiceBackend {
             name: v.name.clone(),
-            port: Some(net::ServiceBackendPort { number: Some(services::CLIENTS), name: None }),
+            port: Some(net::ServiceBackendPort {
+                number: Some(names::CLIENT_SERVICE_PORT),
+                name: None,
+            }),
         }),
         ..net::IngressBackend::default()
     };
@@ -60,7 +64,7 @@ pub(super) fn build(v: &Validated) -> Option<net::Ingress> {
         secret_name: tls.secret_name.clone(),
     });
     Some(net::Ingress {
-        metadata: ObjectMeta { annotations: filled(annotations), ..metadata(v) },
+        metadata: ObjectMeta { annotations: non_empty(annotations), ..object_meta(v) },
         spec: Some(net::IngressSpec {
             ingress_class_name: ingress.class_name.clone(),
             rules: Some(vec![rule]),

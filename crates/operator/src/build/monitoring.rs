@@ -3,7 +3,8 @@
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::{metadata, rules};
+use super::metadata::object_meta;
+use super::rules;
 use crate::names;
 use crate::validate::Validated;
 
@@ -47,7 +48,7 @@ fn kind(kind: &str, plural: &str) -> ApiResource {
 }
 
 fn object(v: &Validated, kind: &ApiResource, spec: Value) -> Value {
-    let mut metadata = metadata(v);
+    let mut metadata = object_meta(v);
     let labels = metadata.labels.get_or_insert_default();
     let mut all = v.spec.monitoring.labels.clone();
     all.append(labels);

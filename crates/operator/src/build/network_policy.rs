@@ -1,4 +1,4 @@
-//! Who may reach the servers, and whom they may reach: what the configuration says and no more.
+//! The NetworkPolicy: allows only the connections that the resource needs.
 //!
 //! A policy knows addresses and pods, not host names: where a URL has a name, its port is open to
 //! every address. Behind a Service a pod may listen on another port than the Service's, and it is
@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use reqwest::Url;
 
-use super::{metadata, pods};
+use super::metadata::{non_empty, object_meta, pod_selector};
 use crate::names;
 use crate::validate::Validated;
 
@@ -26,9 +26,9 @@ const REDIS_PORT: u16 = 6379;
 /// The NetworkPolicy; `None` where the resource wants none.
 pub(super) fn build(v: &Validated) -> Option<NetworkPolicy> {
     v.spec.network_policy.enabled.then(|| NetworkPolicy {
-        metadata: metadata(v),
+        metadata: object_meta(v),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(pods(v)),
+            pod_selector: Some(pod_selector(v)),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: Some(ingress(v)),
             egress: Some(egress(v)),
@@ -76,7 +76,7 @@ fn egress(v: &Validated) -> Vec<NetworkPolicyEgressRule> {
     rules
 }
 
-/// What the configuration makes the servers connect to.
+/// Endpoints in the configuration that the servers connect to.
 fn targets(v: &Validated) -> impl Iterator<Item = NetworkPolicyEgressRule> {
     let config = &v.config;
     let redis = match (&v.redis_secret, &config.redis) {
@@ -159,5 +159,5 @@ fn everywhere() -> LabelSelector {
 fn selector<const N: usize>(labels: [(&str, &str); N]) -> LabelSelector {
     let labels: BTreeMap<_, _> =
         labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    LabelSelector { match_labels: super::filled(labels), ..LabelSelector::default() }
+    LabelSelector { match_labels: non_empty(labels), ..LabelSelector::default() }
 }

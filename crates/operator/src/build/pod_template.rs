@@ -13,7 +13,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{config_map, filled, hash, pods};
+use super::config_map;
+use super::metadata::{hash, non_empty, pod_selector};
 use crate::crd::ImagePullPolicy;
 use crate::names;
 use crate::validate::{CONFIG_DIR, Validated};
@@ -64,7 +65,7 @@ fn pod(v: &Validated) -> PodSpec {
         // Variables such as ROOKERY_PORT, for a Service named rookery, would be taken for flags.
         enable_service_links: Some(false),
         image_pull_secrets: Some(more.image_pull_secrets.clone()).filter(|all| !all.is_empty()),
-        node_selector: filled(more.node_selector.clone()),
+        node_selector: non_empty(more.node_selector.clone()),
         priority_class_name: more.priority_class_name.clone(),
         security_context: Some(PodSecurityContext {
             fs_group: Some(USER),
@@ -91,7 +92,7 @@ fn pod(v: &Validated) -> PodSpec {
 /// Spreads each generation of pods evenly over nodes, where possible.
 fn over_nodes(v: &Validated) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
-        label_selector: Some(pods(v)),
+        label_selector: Some(pod_selector(v)),
         match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
         max_skew: 1,
         topology_key: "kubernetes.io/hostname".to_owned(),
@@ -109,7 +110,7 @@ fn apart_by_zone(v: &Validated) -> Affinity {
             preferred_during_scheduling_ignored_during_execution: Some(vec![
                 WeightedPodAffinityTerm {
                     pod_affinity_term: PodAffinityTerm {
-                        label_selector: Some(pods(v)),
+                        label_selector: Some(pod_selector(v)),
                         topology_key: "topology.kubernetes.io/zone".to_owned(),
                         ..PodAffinityTerm::default()
                     },
@@ -182,7 +183,7 @@ fn group(v: &Validated) -> String {
     }
 }
 
-/// What tells a server which rollout it is of: see docs/architecture.md, "Turns in a rollout".
+/// What tells a server which rollout it is of: see docs/architecture.md, "Drain order in a rollout".
 fn revision(v: &Validated) -> [EnvVar; 3] {
     let field = |name: &str, path: &str| EnvVar {
         name: name.to_owned(),

@@ -6,29 +6,33 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{filled, ingress, metadata};
+use super::ingress;
+use super::metadata::{non_empty, object_meta};
 use crate::names;
 use crate::validate::Validated;
 
-/// The port that the ingress goes to.
-pub(super) const CLIENTS: i32 = 80;
-
 /// The Service for clients, with its ingress controller's annotations.
 pub(super) fn clients(v: &Validated) -> Service {
-    service(v, v.name.clone(), ingress::service_annotations(v), names::CLIENT_PORT, CLIENTS)
+    service(
+        v,
+        v.name.clone(),
+        ingress::service_annotations(v),
+        names::CLIENT_PORT,
+        names::CLIENT_SERVICE_PORT,
+    )
 }
 
-/// The Service for publishers. It has an address of its own, so that a publisher with one
-/// connection is sent to a server that is ready.
+/// The Service for publishers. It has a cluster IP, so that a publisher with a single connection
+/// reaches a server that is ready.
 pub(super) fn internal(v: &Validated) -> Service {
     let port = names::DEFAULT_INTERNAL_PORT.into();
     service(v, v.internal_service(), BTreeMap::new(), names::INTERNAL_PORT, port)
 }
 
-/// The Service whose endpoints Prometheus takes. Those of the others lose a server as soon as it
-/// is told to stop; these keep it until it is gone, so that drains are seen (Kubernetes API
-/// reference, "Service v1 core", `publishNotReadyAddresses`). It has no address: nobody connects
-/// through it.
+/// The Service whose endpoints Prometheus scrapes. The endpoints of the others drop a server as
+/// soon as it terminates; these keep it until it is gone, so that drains are visible (Kubernetes
+/// API reference, "Service v1 core", `publishNotReadyAddresses`). It has no cluster IP, because
+/// nothing connects through it.
 pub(super) fn metrics(v: &Validated) -> Service {
     let port = names::DEFAULT_INTERNAL_PORT.into();
     let name = format!("{}-metrics", v.name);
@@ -51,7 +55,11 @@ fn service(
     port: i32,
 ) -> Service {
     Service {
-        metadata: ObjectMeta { name: Some(name), annotations: filled(annotations), ..metadata(v) },
+        metadata: ObjectMeta {
+            name: Some(name),
+            annotations: non_empty(annotations),
+            ..object_meta(v)
+        },
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(v.selector()),

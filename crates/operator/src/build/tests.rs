@@ -92,7 +92,7 @@ fn the_same_resource_gives_the_same_bytes() {
 }
 
 #[test]
-fn what_is_not_asked_for_is_not_made() {
+fn disabled_objects_are_not_built() {
     let v =
         validated("{ networkPolicy: { enabled: false }, monitoring: { prometheusRule: false } }");
     let kinds = |capabilities: &Capabilities| -> Vec<String> {
@@ -116,7 +116,7 @@ fn what_is_not_asked_for_is_not_made() {
 }
 
 #[test]
-fn a_deployment_never_says_how_many_and_waits_for_drains() {
+fn a_deployment_has_no_replicas_and_waits_for_drains() {
     for spec in ["{}", FULL, "{ replicas: { min: 7, max: 7 }, redis: { url: 'redis://r' } }"] {
         assert!(deployment(spec)["spec"].get("replicas").is_none(), "{spec}");
     }
@@ -132,7 +132,7 @@ proptest::proptest! {
 
     /// Whatever the drain takes, a rollout and a scale-down wait for it, and nothing cuts it off.
     #[test]
-    fn figures_follow_the_drain(lead in 0_u64..4_000_000, window in 0_u64..4_000_000) {
+    fn timeouts_cover_the_drain(lead in 0_u64..4_000_000, window in 0_u64..4_000_000) {
         let objects = built(&format!("drain: {{ lead: {lead}ms, window: {window}ms }}"));
         let spec = find(&objects, "Deployment", "chat")["spec"].take();
         let hpa = find(&objects, "HorizontalPodAutoscaler", "chat")["spec"].take();
@@ -175,7 +175,7 @@ fn pods_are_restricted() {
 }
 
 #[test]
-fn the_checksum_is_of_what_needs_a_restart() {
+fn the_checksum_covers_only_what_needs_a_restart() {
     let checksum = |config: &str| {
         let mut deployment = deployment(&format!("config: {config}"));
         let annotations = &mut deployment["spec"]["template"]["metadata"]["annotations"];
@@ -200,7 +200,7 @@ fn the_configuration_is_mounted_where_serve_reads_it() {
 }
 
 #[test]
-fn a_url_in_a_secret_comes_by_the_environment() {
+fn a_url_in_a_secret_is_passed_in_the_environment() {
     let spec = "{ redis: { urlSecret: { name: s, key: k, port: 7000 } } }";
     let objects = built(spec);
     let pod = find(&objects, "Deployment", "chat")["spec"]["template"]["spec"].take();

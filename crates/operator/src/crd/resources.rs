@@ -1,11 +1,11 @@
-//! Requests and limits, whose quantities may be numbers: `cpu: 2`.
+//! Deserializes resource requirements whose quantities may be numbers, such as `cpu: 2`.
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer};
 use serde_json::Value;
 
-/// Reads requests and limits; a number becomes the text that Kubernetes takes.
+/// Deserializes requests and limits, and converts numbers to the strings that Kubernetes expects.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<ResourceRequirements>, D::Error> {

@@ -1,13 +1,13 @@
-//! The definition's schema, made one that a cluster accepts.
+//! Makes the generated schema one that a cluster accepts.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceValidation, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
 /// Makes the schema structural (Kubernetes documentation, "Extend the Kubernetes API with
-/// CustomResourceDefinitions", section "Specifying a structural schema"): no
-/// `additionalProperties` beside properties, and a number or text is an `int-or-string`. Formats that Kubernetes does not know are dropped,
-/// and so are the defaults of `spec.config`: the servers know their own.
+/// CustomResourceDefinitions", section "Specifying a structural schema"): no `additionalProperties`
+/// beside properties, and `int-or-string` for a number or string. Removes formats that Kubernetes
+/// does not know, and the defaults of `spec.config`, which the servers know themselves.
 pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
     let Some(root) = &mut validation.open_api_v3_schema else { return };
     each(root, &mut |schema| {
@@ -40,25 +40,25 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
     }
 }
 
-/// Whether these are a number and a text, such as [`rookery_config::units::Size`]. Their types are
-/// gone when this is asked: the derive has lifted them out.
+/// Whether these are a number and a string, as for [`rookery_config::units::Size`]. The derive has
+/// already moved their types elsewhere.
 fn is_int_or_string(all: &[JSONSchemaProps]) -> bool {
     let [number, text] = all else { return false };
     number.minimum.is_some() && text.pattern.is_some()
 }
 
-/// A quantity as text (Kubernetes API reference, `Quantity`).
+/// Pattern of a quantity in string form (Kubernetes API reference, `Quantity`).
 const QUANTITY: &str =
     r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?$";
 
-/// Whether this is Kubernetes's `Quantity`, which its own schema calls a text.
+/// Whether this is Kubernetes's `Quantity`, which its own schema calls a string.
 fn is_quantity(schema: &JSONSchemaProps) -> bool {
     let described = schema.description.as_deref().unwrap_or_default();
     schema.type_.as_deref() == Some("string")
         && described.starts_with("Quantity is a fixed-point representation")
 }
 
-/// Formats of the structural schema that validate something.
+/// The formats that Kubernetes validates in a structural schema.
 const FORMATS: [&str; 4] = ["int32", "int64", "date-time", "double"];
 
 fn each(schema: &mut JSONSchemaProps, change: &mut impl FnMut(&mut JSONSchemaProps)) {

@@ -13,35 +13,35 @@ use serde::{Deserialize, Serialize};
 
 use rookery_config::units::Period;
 
-/// How many servers there may be.
+/// Minimum and maximum number of servers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.min) || !has(self.max) || self.min <= self.max", "min is above max"))]
 pub struct Replicas {
-    /// At least this many. Absent: 2 (or `max`, where that is less).
+    /// Minimum number of servers. Default: 2, or `max` if that is less.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub min: Option<i32>,
-    /// At most this many. Absent: 10 (or `min`, where that is more).
+    /// Maximum number of servers. Default: 10, or `min` if that is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max: Option<i32>,
 }
 
-/// When there are more servers, and who counts.
+/// Autoscaling by connections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Autoscaling {
-    /// Whether a HorizontalPodAutoscaler is made. Without one the number of servers is whoever's
-    /// scales the Deployment, such as KEDA's, which makes its own.
+    /// Whether to create a HorizontalPodAutoscaler. Without one, the number of servers belongs to
+    /// whoever scales the Deployment, such as KEDA, which creates its own autoscaler.
     pub enabled: bool,
-    /// The autoscaler aims at this many connections in each pod.
+    /// Target number of connections per pod.
     #[schemars(range(min = 1))]
     pub connections_per_pod: i32,
-    /// Who serves the metric `rookery_connections` of pods to the autoscaler.
+    /// Server of the metric `rookery_connections` of pods, which the autoscaler follows.
     pub metrics: MetricsSource,
-    /// For how long fewer pods must have been enough before one is taken away: a deploy of the
-    /// clients' application, which closes connections for a moment, takes none.
+    /// How long fewer pods must suffice before one is removed, so that a deploy of the clients'
+    /// application, which closes connections for a moment, removes none.
     pub stabilization: Period,
 }
 
@@ -56,36 +56,35 @@ impl Default for Autoscaling {
     }
 }
 
-/// Who serves `rookery_connections` to the autoscaler.
+/// Server of the metric `rookery_connections`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MetricsSource {
-    /// The operator itself.
+    /// The operator.
     #[default]
     Builtin,
     /// Another server of custom.metrics.k8s.io, such as prometheus-adapter.
     External,
 }
 
-/// How clients get in.
+/// Ingress for clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Ingress {
-    /// The IngressClass. Absent: the cluster's default.
+    /// Name of the IngressClass. Default: the cluster's default class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_name: Option<String>,
-    /// Which controller serves that class: stickiness is said in its own annotations.
+    /// Controller of that class, which determines the annotations for sticky sessions.
     pub controller: IngressController,
-    /// The host name that clients use. Absent: every host.
+    /// Host name that clients use. Default: every host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// HTTPS. Absent: plain HTTP, or whatever the controller does by default.
+    /// HTTPS settings. Default: plain HTTP, or the controller's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<IngressTls>,
-    /// Whether the requests of one client keep going to one server, by a cookie. Polling
-    /// clients need it.
+    /// Whether a cookie keeps the requests of a client on one server, as polling clients need.
     pub sticky: bool,
-    /// More annotations for the Ingress, such as cert-manager's.
+    /// Additional annotations of the Ingress, such as cert-manager's.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -103,36 +102,36 @@ impl Default for Ingress {
     }
 }
 
-/// Ingress controllers whose stickiness is known.
+/// Supported ingress controllers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IngressController {
     /// Traefik: annotations of the Service.
     #[default]
     Traefik,
-    /// The HAProxy Kubernetes Ingress Controller: annotations of the Ingress.
+    /// The HAProxy Kubernetes Ingress Controller: annotations of the Service.
     Haproxy,
 }
 
-/// HTTPS at the ingress.
+/// HTTPS settings of the Ingress.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct IngressTls {
-    /// The Secret that holds the certificate. Absent: the controller's default certificate.
+    /// Name of the Secret with the certificate. Default: the controller's default certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
 }
 
-/// The Redis between the servers: one of the two.
+/// Redis that connects the servers: either `url` or `urlSecret`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.url) != has(self.urlSecret)", "write url or urlSecret: exactly one"))]
 pub struct RedisSource {
-    /// `redis://host:6379` or `rediss://…` (TLS). It shows in the ConfigMap: where it holds a
-    /// password, use `urlSecret`.
+    /// URL of Redis: `redis://host:6379`, or `rediss://…` for TLS. It is visible in the ConfigMap:
+    /// use `urlSecret` if it contains a password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The key of a Secret, in the same namespace, that holds the URL.
+    /// Key of a Secret in the same namespace that holds the URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_secret: Option<SecretKey>,
 }
@@ -141,13 +140,13 @@ pub struct RedisSource {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKey {
-    /// The Secret's name.
+    /// Name of the Secret.
     #[schemars(length(min = 1))]
     pub name: String,
-    /// The key in it.
+    /// Key in the Secret.
     #[serde(default = "SecretKey::default_key")]
     pub key: String,
-    /// The port of the URL, which the NetworkPolicy opens.
+    /// Port of the URL, which the NetworkPolicy opens.
     #[serde(default = "SecretKey::default_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
@@ -163,62 +162,62 @@ impl SecretKey {
     }
 }
 
-/// A Secret that the servers mount.
+/// A Secret mounted into the servers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretMount {
-    /// The Secret's name, in the same namespace.
+    /// Name of the Secret, in the same namespace.
     #[schemars(length(min = 1))]
     pub secret_name: String,
-    /// The folder in which its keys are files.
+    /// Absolute path of the directory in which its keys appear as files.
     #[schemars(regex(pattern = "^/."))]
     pub mount_path: String,
 }
 
-/// How sessions are closed when a server is told to stop.
+/// How a terminating server closes its sessions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DrainSpec {
-    /// How long all goes on as before. Absent: 5s.
+    /// How long the server keeps working normally before it closes sessions. Default: 5s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lead: Option<Period>,
-    /// Over how long the sessions are closed, evenly. Absent: 30s.
+    /// Period over which it closes its sessions evenly. Default: 30s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Period>,
 }
 
-/// What else the servers' pods have.
+/// Additional settings of the server pods.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodTemplate {
-    /// More labels.
+    /// Additional labels of the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// More annotations.
+    /// Additional annotations of the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Labels that a node must have.
+    /// Labels that a node must have to run the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that are tolerated.
+    /// Taints that the pods tolerate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
-    /// Rules of placement.
+    /// Affinity of the pods. Default: prefer different zones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
-    /// How pods are spread. Absent: over nodes and zones, where possible.
+    /// Topology spread constraints. Default: spread over nodes if possible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
-    /// The PriorityClass.
+    /// Name of the PriorityClass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
-    /// When the image is pulled. Absent: as Kubernetes decides by the tag.
+    /// When the image is pulled. Default: decided by Kubernetes from the tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
     /// Secrets for pulling the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// More environment variables, such as RUST_LOG.
+    /// Additional environment variables of the servers, such as RUST_LOG.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Annotations of the ServiceAccount.
@@ -237,21 +236,21 @@ pub enum ImagePullPolicy {
     Never,
 }
 
-/// Prometheus objects.
+/// Objects for the Prometheus operator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Monitoring {
-    /// Whether a ServiceMonitor is made where its definition exists.
+    /// Whether to create a ServiceMonitor, if its definition exists.
     pub service_monitor: bool,
-    /// Whether a PrometheusRule is made where its definition exists.
+    /// Whether to create a PrometheusRule, if its definition exists.
     pub prometheus_rule: bool,
-    /// Time between two scrapes.
+    /// Interval between scrapes.
     pub interval: Period,
-    /// Labels of both, by which a Prometheus selects them.
+    /// Additional labels of both objects, by which a Prometheus selects them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Where the pages are that alerts link to: `https://docs.example.com/runbooks` makes
-    /// `https://docs.example.com/runbooks/RookeryAbsent.md`. Absent: their path in Rookery's
+    /// Base URL of the runbooks that alerts link to: `https://docs.example.com/runbooks` gives
+    /// `https://docs.example.com/runbooks/RookeryAbsent.md`. Default: their path in the Rookery
     /// repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^https?://"))]
@@ -270,20 +269,20 @@ impl Default for Monitoring {
     }
 }
 
-/// Who may reach the servers, and whom they may reach.
+/// NetworkPolicy of the servers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkPolicySpec {
-    /// Whether a NetworkPolicy is made.
+    /// Whether to create a NetworkPolicy.
     pub enabled: bool,
-    /// Who may use the HTTP API, on the internal port. Absent: every pod of the namespace.
+    /// Peers that may use the HTTP API on the internal port. Default: every pod of the namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publishers: Option<Vec<NetworkPolicyPeer>>,
-    /// Who may read /metrics, on the internal port. Absent: pods of any namespace with the label
-    /// `app.kubernetes.io/name: prometheus`.
+    /// Peers that may read /metrics on the internal port. Default: pods of any namespace with the
+    /// label `app.kubernetes.io/name: prometheus`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<Vec<NetworkPolicyPeer>>,
-    /// Whom the servers may reach besides DNS, Redis, and what `config` names.
+    /// Additional egress rules, besides DNS, Redis and the endpoints that `config` names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_egress: Vec<NetworkPolicyEgressRule>,
 }

@@ -1,25 +1,25 @@
-//! What the operator says of a [`Rookery`](super::Rookery).
+//! The status of a [`Rookery`](super::Rookery).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator last saw.
+/// The last observed state of the service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RookeryStatus {
-    /// Pods that there are.
+    /// Number of server pods.
     pub replicas: i32,
-    /// Pods that are ready.
+    /// Number of ready server pods.
     pub ready_replicas: i32,
-    /// Ready pods of all, as `kubectl get` shows them: `2/2`.
+    /// Ready and desired pods, as `kubectl get` shows them: `2/2`.
     pub ready: String,
-    /// Connections to all pods, as of the last count.
+    /// Number of connections to all pods, as of the last scrape.
     pub connections: i64,
-    /// Available, Progressing, Degraded and RedisReachable.
+    /// The conditions Available, Progressing, Degraded and RedisReachable.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The generation of the resource that this is about.
+    /// The generation of the resource that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }
@@ -27,18 +27,18 @@ pub struct RookeryStatus {
 /// The types of [`RookeryStatus::conditions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionType {
-    /// Enough pods are ready to serve clients.
+    /// At least one pod is ready to serve clients.
     Available,
     /// A change is being rolled out.
     Progressing,
-    /// Something that was asked for cannot be had; the message says what to do.
+    /// Part of the spec cannot be applied; the message says what to do.
     Degraded,
-    /// Every ready pod that should has its connection to Redis.
+    /// Every pod that reports its connection to Redis is connected.
     RedisReachable,
 }
 
 impl ConditionType {
-    /// The name in the resource.
+    /// The condition's `type`.
     pub fn name(self) -> &'static str {
         match self {
             ConditionType::Available => "Available",

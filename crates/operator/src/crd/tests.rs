@@ -32,7 +32,7 @@ fn the_schema_is_structural() {
 }
 
 #[test]
-fn every_field_of_ours_is_described() {
+fn every_field_has_a_description() {
     let ours = schema();
     let spec = &ours["properties"]["spec"]["properties"];
     for (name, field) in spec.as_object().unwrap() {
@@ -45,7 +45,7 @@ fn every_field_of_ours_is_described() {
 }
 
 #[test]
-fn sizes_are_numbers_or_text() {
+fn sizes_may_be_numbers_or_strings() {
     let queue = schema()
         .pointer("/properties/spec/properties/config/properties/limits/properties/queue")
         .cloned()
@@ -64,7 +64,7 @@ fn an_empty_spec_has_the_defaults_of_the_schema() {
 }
 
 #[test]
-fn a_configuration_keeps_what_was_written_and_no_more() {
+fn a_configuration_keeps_only_the_keys_that_were_written() {
     let written = json!({"config": {"limits": {"connections": 7}}});
     let spec: RookerySpec = serde_json::from_value(written.clone()).unwrap();
     assert_eq!(serde_json::to_value(&spec).unwrap()["config"], written["config"]);

@@ -1,8 +1,9 @@
-//! The APIService that gives the API server's group to this operator: claimed by the leader,
-//! given up to any other owner, and never left behind, since one without a backend keeps every
-//! namespace of the cluster from being deleted.
+//! Maintains the APIService that routes the metrics group to this operator. The leader creates it,
+//! yields it to any other owner, and never leaves it behind: an APIService without a backend blocks
+//! the deletion of every namespace.
 
-mod judge;
+mod object;
+mod ownership;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,12 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
-use k8s_openapi::ByteString;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
-    APIService, APIServiceSpec, ServiceReference,
-};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -24,56 +21,52 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::judge::{Verdict, judge};
-use super::certificates::Issued;
-use super::documents::{GROUP, VERSION};
-use super::presence::{Presence, presence};
-use super::{Names, Serving};
+use self::object::{NAME, desired};
+use self::ownership::{Action, next_action};
+use super::certificates::ServingCertificate;
+
+use super::installation::{Installation, installation};
+use super::object_names::ObjectNames;
+use super::responses::GROUP;
+use super::serving::Serving;
 use crate::names;
 
-/// The name that an APIService of this version must have.
-const NAME: &str = "v1beta2.custom.metrics.k8s.io";
+/// Interval between checks, besides one after every change.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Lowest of the usual group priorities: nothing else is in this group.
-const GROUP_PRIORITY: i32 = 100;
+/// Delay before a failed check is retried.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Order among the group's versions, of which there is one.
-const VERSION_PRIORITY: i32 = 200;
+/// Deadline of one check.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether all is as it should be, besides at every change.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-
-/// How long a failed request rests.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// Longest time that one look may take.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Keeps the APIService until `stop`, by the leader alone, and tells in `serving` how it stands.
-pub async fn keep(
+/// Maintains the APIService until `stop` is cancelled, and publishes its state in `serving`. Run it
+/// on the leader only.
+pub async fn run(
     client: Client,
-    names: Arc<Names>,
-    issued: watch::Receiver<Option<Arc<Issued>>>,
+    names: Arc<ObjectNames>,
+    certificate: watch::Receiver<Option<Arc<ServingCertificate>>>,
     serving: watch::Sender<Serving>,
     stop: CancellationToken,
 ) {
-    let keeper = Keeper { client, names, serving, seen: BTreeMap::new(), listed: false };
-    let _ = stop.run_until_cancelled(keeper.run(issued)).await;
+    let controller =
+        ApiServiceController { client, names, serving, seen: BTreeMap::new(), listed: false };
+    let _ = stop.run_until_cancelled(controller.run(certificate)).await;
 }
 
-/// Deletes the APIService if it is this operator's; another's stays.
+/// Deletes the APIService if it is this operator's.
 ///
 /// # Errors
-/// When the cluster refuses or cannot be reached.
-pub async fn remove(client: &Client, names: &Names) -> kube::Result<()> {
+/// If the request is denied or the cluster cannot be reached.
+pub async fn remove(client: &Client, names: &ObjectNames) -> kube::Result<()> {
     let api: Api<APIService> = Api::all(client.clone());
     match api.get_opt(NAME).await? {
-        Some(found) if judge::is_ours(&found, names) => delete(&api, &found).await,
+        Some(found) if ownership::is_ours(&found, names) => delete(&api, &found).await,
         _ => Ok(()),
     }
 }
 
-/// Deletes exactly what was seen: what has been changed since stays.
+/// Deletes the object that was seen, not one that replaced it.
 async fn delete(api: &Api<APIService>, seen: &APIService) -> kube::Result<()> {
     let exactly = Preconditions { uid: seen.metadata.uid.clone(), resource_version: None };
     let params = DeleteParams::background().preconditions(exactly);
@@ -82,60 +75,63 @@ async fn delete(api: &Api<APIService>, seen: &APIService) -> kube::Result<()> {
             info!(name = NAME, "removed the APIService");
             Ok(())
         }
-        // Gone, or another object by now.
+        // Already deleted or replaced.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-struct Keeper {
+struct ApiServiceController {
     client: Client,
-    names: Arc<Names>,
+    names: Arc<ObjectNames>,
     serving: watch::Sender<Serving>,
-    /// The group's APIServices, by name.
+    /// APIServices of the group, by name.
     seen: BTreeMap<String, APIService>,
     listed: bool,
 }
 
-impl Keeper {
-    async fn run(mut self, mut issued: watch::Receiver<Option<Arc<Issued>>>) {
+impl ApiServiceController {
+    async fn run(mut self, mut certificate: watch::Receiver<Option<Arc<ServingCertificate>>>) {
         let api: Api<APIService> = Api::all(self.client.clone());
         let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
         let mut events = std::pin::pin!(events);
-        let mut next_look = LOOK_EVERY;
+        let mut next_check = CHECK_INTERVAL;
         loop {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Ok(event)) => {
-                        if !self.note(event) {
+                        if !self.apply_event(event) {
                             continue;
                         }
                     }
                     Some(Err(error)) => {
-                        warn!(%error, "cannot watch APIServices; trying again");
+                        warn!(%error, "cannot watch APIServices; retrying");
                         continue;
                     }
                     None => return,
                 },
-                changed = issued.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(next_look) => {}
+                changed = certificate.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(next_check) => {}
             }
-            let bundle = issued.borrow_and_update().as_ref().map(|issued| issued.bundle.clone());
+            let bundle = certificate
+                .borrow_and_update()
+                .as_ref()
+                .map(|certificate| certificate.bundle.clone());
             let Some(bundle) = bundle.filter(|_| self.listed) else { continue };
-            let look = tokio::time::timeout(DEADLINE, self.look(&api, bundle)).await;
-            next_look = match look.context("the cluster does not answer in time").flatten() {
-                Ok(()) => LOOK_EVERY,
+            let check = tokio::time::timeout(REQUEST_TIMEOUT, self.check(&api, bundle)).await;
+            next_check = match check.context("timed out").flatten() {
+                Ok(()) => CHECK_INTERVAL,
                 Err(error) => {
                     let error = format!("{error:#}");
-                    warn!(error, "cannot keep the APIService {NAME}; trying again");
-                    RETRY_AFTER
+                    warn!(error, "cannot maintain the APIService {NAME}; retrying");
+                    RETRY_DELAY
                 }
             };
         }
     }
 
-    /// Takes down an event. Says whether it may matter.
-    fn note(&mut self, event: Event<APIService>) -> bool {
+    /// Records a watch event. Returns whether a check is due.
+    fn apply_event(&mut self, event: Event<APIService>) -> bool {
         let of_group = |found: &APIService| {
             found.spec.as_ref().is_some_and(|spec| spec.group.as_deref() == Some(GROUP))
         };
@@ -166,43 +162,43 @@ impl Keeper {
         }
     }
 
-    async fn look(&mut self, api: &Api<APIService>, bundle: String) -> anyhow::Result<()> {
-        let owner = match presence(&self.client, &self.names).await? {
-            Presence::Staying(owner) => owner,
-            Presence::Leaving(reason) => {
-                self.tell(Serving::Off { reason });
+    async fn check(&mut self, api: &Api<APIService>, bundle: String) -> anyhow::Result<()> {
+        let owner = match installation(&self.client, &self.names).await? {
+            Installation::Active(owner) => owner,
+            Installation::Uninstalling(reason) => {
+                self.publish_state(Serving::Off { reason });
                 return Ok(());
             }
         };
         let desired = desired(&self.names, owner, bundle);
-        let told = match judge(&self.seen, &desired, &self.names) {
-            Verdict::InStep(found) => judge::availability(found, Timestamp::now()),
-            Verdict::Create => {
+        let serving = match next_action(&self.seen, &desired, &self.names) {
+            Action::UpToDate(found) => ownership::availability(found, Timestamp::now()),
+            Action::Create => {
                 self.create(api, &desired).await?;
                 Serving::Ours
             }
-            Verdict::Change(found) => {
+            Action::Update(found) => {
                 let resource_version = found.metadata.resource_version.clone();
-                change(api, &desired, resource_version).await?;
+                update(api, &desired, resource_version).await?;
                 Serving::Ours
             }
-            Verdict::StepBack { service, ours } => {
+            Action::Yield { service, ours } => {
                 if let Some(ours) = ours {
-                    warn!(%service, "another metrics server came for {GROUP}: it has the group");
+                    warn!(%service, "another metrics server registered for {GROUP}; removing this operator's APIService");
                     delete(api, ours).await?;
                 }
                 Serving::Foreign { service }
             }
         };
-        self.tell(told);
+        self.publish_state(serving);
         Ok(())
     }
 
-    fn tell(&self, serving: Serving) {
+    fn publish_state(&self, serving: Serving) {
         self.serving.send_if_modified(|last| {
             let differs = *last != serving;
             if differs {
-                info!(?serving, "custom metrics");
+                info!(?serving, "custom metrics server changed");
                 *last = serving;
             }
             differs
@@ -213,8 +209,8 @@ impl Keeper {
         let params =
             PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
         match api.create(&params, desired).await {
-            Ok(_) => info!(name = NAME, "claimed the APIService"),
-            // Somebody was faster: the watch will show who.
+            Ok(_) => info!(name = NAME, "created the APIService"),
+            // Created by another client first: the watch will show it.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(error.into()),
         }
@@ -222,8 +218,9 @@ impl Keeper {
     }
 }
 
-/// Brings what was seen in step. What has been changed since is judged anew, not overwritten.
-async fn change(
+/// Updates the APIService. If it changed since it was seen, the next event decides again instead of
+/// overwriting it.
+async fn update(
     api: &Api<APIService>,
     desired: &APIService,
     resource_version: Option<String>,
@@ -232,39 +229,9 @@ async fn change(
     desired.metadata.resource_version = resource_version;
     let params = PatchParams::apply(names::MANAGER).force();
     match api.patch(NAME, &params, &Patch::Apply(&desired)).await {
-        Ok(_) => info!(name = NAME, "brought the APIService in step"),
+        Ok(_) => info!(name = NAME, "updated the APIService"),
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         Err(error) => return Err(error.into()),
     }
     Ok(())
-}
-
-fn desired(names: &Names, owner: OwnerReference, bundle: String) -> APIService {
-    let labels = [
-        (names::MANAGED_BY.to_owned(), names::MANAGER.to_owned()),
-        (names::NAME.to_owned(), "rookery".to_owned()),
-        (names::COMPONENT.to_owned(), "operator".to_owned()),
-    ];
-    APIService {
-        metadata: ObjectMeta {
-            name: Some(NAME.to_owned()),
-            labels: Some(labels.into()),
-            owner_references: Some(vec![owner]),
-            ..ObjectMeta::default()
-        },
-        spec: Some(APIServiceSpec {
-            group: Some(GROUP.to_owned()),
-            version: Some(VERSION.to_owned()),
-            group_priority_minimum: GROUP_PRIORITY,
-            version_priority: VERSION_PRIORITY,
-            ca_bundle: Some(ByteString(bundle.into_bytes())),
-            service: Some(ServiceReference {
-                namespace: Some(names.namespace.clone()),
-                name: Some(names.service.clone()),
-                port: Some(443),
-            }),
-            ..APIServiceSpec::default()
-        }),
-        ..APIService::default()
-    }
 }

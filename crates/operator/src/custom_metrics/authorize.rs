@@ -1,4 +1,4 @@
-//! Whether a user may read a metric: the cluster is asked, and its answer kept for a while.
+//! Authorizes reads of metrics with SubjectAccessReviews, and caches the decisions.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,77 +12,81 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::documents::{GROUP, VERSION};
 use super::front_proxy::User;
+use super::responses::{GROUP, VERSION};
 
-/// How long a yes holds.
-const ALLOWED_FOR: Duration = Duration::from_secs(300);
+/// How long an allowed decision is cached.
+const ALLOWED_TTL: Duration = Duration::from_secs(300);
 
-/// How long a no holds.
-const DENIED_FOR: Duration = Duration::from_secs(30);
+/// How long a denied decision is cached.
+const DENIED_TTL: Duration = Duration::from_secs(30);
 
-/// Most answers that are kept. Beyond it the one that would expire first goes.
-const MAX_ANSWERS: usize = 1024;
+/// Maximum number of cached decisions. Beyond it, the one that expires first is dropped.
+const MAX_CACHED: usize = 1024;
 
-/// Longest time to wait for the cluster's answer.
-const DEADLINE: Duration = Duration::from_secs(4);
+/// Deadline of one review.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What is to be read: the path's parts (Kubernetes, "Authorization", section "Request verbs and
-/// authorization attributes": `pods/NAME/METRIC` is a resource, a name and a subresource).
+/// The metric that a request reads (Kubernetes, "Authorization", section "Request verbs and
+/// authorization attributes": in `pods/NAME/METRIC`, the metric is a subresource).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Reading {
-    /// The pods' namespace.
+pub struct MetricRequest {
+    /// Namespace of the pods.
     pub namespace: String,
-    /// One pod, or `*`.
+    /// Name of one pod, or `*` for all.
     pub name: String,
-    /// The metric.
+    /// Name of the metric.
     pub metric: String,
 }
 
-/// Why there is no answer.
+/// Why a read could not be authorized.
 #[derive(Debug, Error)]
 pub enum AuthorizeError {
-    /// The cluster refused the question, or could not be reached.
+    /// The review failed.
     #[error("cannot ask the cluster whether the user may: {0}")]
     Cluster(#[from] Box<kube::Error>),
-    /// It took longer than [`DEADLINE`].
+    /// The review exceeded [`REQUEST_TIMEOUT`].
     #[error("the cluster does not say in time whether the user may")]
     Deadline,
 }
 
-/// Asks the cluster.
+/// Authorizes users by asking the cluster. Caches its decisions.
 pub struct Authorizer {
     reviews: Api<SubjectAccessReview>,
-    answers: Mutex<Answers>,
+    decisions: Mutex<DecisionCache>,
 }
 
 impl Authorizer {
-    /// One that has no answers yet.
+    /// Creates an authorizer with an empty cache.
     pub fn new(client: Client) -> Self {
-        Authorizer { reviews: Api::all(client), answers: Mutex::default() }
+        Authorizer { reviews: Api::all(client), decisions: Mutex::default() }
     }
 
-    /// Whether `user` may read it.
+    /// Whether `user` may read `target`.
     ///
     /// # Errors
-    /// When there is no answer, kept or new. Nothing is kept of that.
-    pub async fn allows(&self, user: &User, reading: &Reading) -> Result<bool, AuthorizeError> {
-        let question = (user.clone(), reading.clone());
-        if let Some(answer) = self.answers.lock().get(&question, Instant::now()) {
+    /// If there is no cached decision and the review fails. Failures are not cached.
+    pub async fn allows(
+        &self,
+        user: &User,
+        target: &MetricRequest,
+    ) -> Result<bool, AuthorizeError> {
+        let key = (user.clone(), target.clone());
+        if let Some(answer) = self.decisions.lock().get(&key, Instant::now()) {
             return Ok(answer);
         }
-        let review = review(user, reading);
+        let review = review(user, target);
         let params = PostParams::default();
         let request = self.reviews.create(&params, &review);
-        let answer = tokio::time::timeout(DEADLINE, request).await;
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, request).await;
         let answer = answer.map_err(|_| AuthorizeError::Deadline)?.map_err(Box::new)?;
         let allowed = answer.status.is_some_and(|status| status.allowed);
-        self.answers.lock().keep(question, allowed, Instant::now());
+        self.decisions.lock().insert(key, allowed, Instant::now());
         Ok(allowed)
     }
 }
 
-fn review(user: &User, reading: &Reading) -> SubjectAccessReview {
+fn review(user: &User, target: &MetricRequest) -> SubjectAccessReview {
     SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
             user: Some(user.name.clone()),
@@ -90,13 +94,13 @@ fn review(user: &User, reading: &Reading) -> SubjectAccessReview {
             groups: Some(user.groups.clone()),
             extra: Some(user.extra.clone()),
             resource_attributes: Some(ResourceAttributes {
-                namespace: Some(reading.namespace.clone()),
+                namespace: Some(target.namespace.clone()),
                 verb: Some("get".into()),
                 group: Some(GROUP.into()),
                 version: Some(VERSION.into()),
                 resource: Some("pods".into()),
-                subresource: Some(reading.metric.clone()),
-                name: Some(reading.name.clone()),
+                subresource: Some(target.metric.clone()),
+                name: Some(target.name.clone()),
                 ..ResourceAttributes::default()
             }),
             ..SubjectAccessReviewSpec::default()
@@ -105,29 +109,29 @@ fn review(user: &User, reading: &Reading) -> SubjectAccessReview {
     }
 }
 
-type Question = (User, Reading);
+type CacheKey = (User, MetricRequest);
 
-/// Answers with the time from which each counts no more.
+/// Decisions with their expiry times.
 #[derive(Default)]
-struct Answers(HashMap<Question, (bool, Instant)>);
+struct DecisionCache(HashMap<CacheKey, (bool, Instant)>);
 
-impl Answers {
-    fn get(&self, question: &Question, now: Instant) -> Option<bool> {
-        self.0.get(question).filter(|(_, until)| *until > now).map(|(allowed, _)| *allowed)
+impl DecisionCache {
+    fn get(&self, key: &CacheKey, now: Instant) -> Option<bool> {
+        self.0.get(key).filter(|(_, until)| *until > now).map(|(allowed, _)| *allowed)
     }
 
-    fn keep(&mut self, question: Question, allowed: bool, now: Instant) {
-        if self.0.len() >= MAX_ANSWERS {
+    fn insert(&mut self, key: CacheKey, allowed: bool, now: Instant) {
+        if self.0.len() >= MAX_CACHED {
             self.0.retain(|_, (_, until)| *until > now);
         }
-        if self.0.len() >= MAX_ANSWERS {
+        if self.0.len() >= MAX_CACHED {
             let first = self.0.iter().min_by_key(|(_, (_, until))| *until);
-            if let Some(first) = first.map(|(question, _)| question.clone()) {
+            if let Some(first) = first.map(|(key, _)| key.clone()) {
                 self.0.remove(&first);
             }
         }
-        let life = if allowed { ALLOWED_FOR } else { DENIED_FOR };
-        self.0.insert(question, (allowed, now + life));
+        let life = if allowed { ALLOWED_TTL } else { DENIED_TTL };
+        self.0.insert(key, (allowed, now + life));
     }
 }
 
@@ -145,44 +149,44 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    fn question(name: &str) -> Question {
+    fn key(name: &str) -> CacheKey {
         let user = User { name: name.into(), groups: vec!["devs".into()], ..User::default() };
-        let reading = Reading {
+        let target = MetricRequest {
             namespace: "apps".into(),
             name: "*".into(),
             metric: "rookery_connections".into(),
         };
-        (user, reading)
+        (user, target)
     }
 
     #[test]
-    fn a_yes_holds_five_minutes_and_a_no_half_of_one() {
+    fn an_allowed_decision_is_cached_for_five_minutes_and_a_denied_one_for_thirty_seconds() {
         let now = Instant::now();
-        let mut answers = Answers::default();
-        answers.keep(question("ann"), true, now);
-        answers.keep(question("bob"), false, now);
-        assert_eq!(answers.get(&question("ann"), now + 299 * S), Some(true));
-        assert_eq!(answers.get(&question("ann"), now + 300 * S), None);
-        assert_eq!(answers.get(&question("bob"), now + 29 * S), Some(false));
-        assert_eq!(answers.get(&question("bob"), now + 30 * S), None);
-        let mut other = question("ann");
+        let mut decisions = DecisionCache::default();
+        decisions.insert(key("ann"), true, now);
+        decisions.insert(key("bob"), false, now);
+        assert_eq!(decisions.get(&key("ann"), now + 299 * S), Some(true));
+        assert_eq!(decisions.get(&key("ann"), now + 300 * S), None);
+        assert_eq!(decisions.get(&key("bob"), now + 29 * S), Some(false));
+        assert_eq!(decisions.get(&key("bob"), now + 30 * S), None);
+        let mut other = key("ann");
         other.0.groups.clear();
-        assert_eq!(answers.get(&other, now), None);
+        assert_eq!(decisions.get(&other, now), None);
     }
 
     #[test]
-    fn the_answers_are_bounded_and_the_shortest_lived_goes() {
+    fn the_cache_is_bounded_and_drops_what_expires_first() {
         let now = Instant::now();
-        let mut answers = Answers::default();
-        answers.keep(question("denied"), false, now);
-        for n in 1..MAX_ANSWERS {
-            answers.keep(question(&n.to_string()), true, now);
+        let mut decisions = DecisionCache::default();
+        decisions.insert(key("denied"), false, now);
+        for n in 1..MAX_CACHED {
+            decisions.insert(key(&n.to_string()), true, now);
         }
-        answers.keep(question("one more"), true, now);
-        assert_eq!(answers.0.len(), MAX_ANSWERS);
-        assert_eq!(answers.get(&question("denied"), now), None);
-        answers.keep(question("later"), true, now + 300 * S);
-        assert_eq!(answers.0.len(), 1);
+        decisions.insert(key("one more"), true, now);
+        assert_eq!(decisions.0.len(), MAX_CACHED);
+        assert_eq!(decisions.get(&key("denied"), now), None);
+        decisions.insert(key("later"), true, now + 300 * S);
+        assert_eq!(decisions.0.len(), 1);
     }
 
     #[tokio::test]
@@ -220,9 +224,9 @@ mod tests {
             }
         });
         let authorizer = Authorizer::new(Client::new(service, "default"));
-        let (user, reading) = question("ann");
-        assert!(authorizer.allows(&user, &reading).await.unwrap());
-        assert!(authorizer.allows(&user, &reading).await.unwrap());
+        let (user, target) = key("ann");
+        assert!(authorizer.allows(&user, &target).await.unwrap());
+        assert!(authorizer.allows(&user, &target).await.unwrap());
         assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 }

@@ -1,6 +1,6 @@
-//! For whom the API server asks: its own client certificate is proof that it is the API server,
-//! and only then are the headers believed in which it says who the user is (Kubernetes,
-//! "Configure the Aggregation Layer").
+//! Authenticates requests forwarded by the API server: its client certificate proves that a request
+//! comes from it, and only then are the headers trusted that name the user (Kubernetes, "Configure
+//! the Aggregation Layer").
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use tracing::{info, warn};
 const NAMESPACE: &str = "kube-system";
 const CONFIG_MAP: &str = "extension-apiserver-authentication";
 
-/// How the API server presents itself, and its users.
+/// How the API server authenticates itself, and names the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontProxy {
     /// The authorities of its client certificate; there is at least one.
@@ -50,9 +50,9 @@ pub struct User {
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
-/// Follows the cluster's configuration until `stop`, and publishes it. A configuration that
-/// cannot be used is logged, and what held before stays; without any, nobody is let in.
-pub async fn keep(
+/// Watches the cluster's configuration until `stop` is cancelled, and publishes it. An unusable
+/// configuration is logged and the last one stays in force; without any, every request is rejected.
+pub async fn run(
     client: Client,
     publish: watch::Sender<Option<Arc<FrontProxy>>>,
     stop: CancellationToken,
@@ -76,7 +76,7 @@ pub async fn keep(
                     differs
                 });
                 if published {
-                    info!("know how the API server presents itself");
+                    info!("front proxy configuration loaded");
                 }
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! The API's routes. Everything but the probes is for users of the API server only.
+//! Routes of the API. Everything but the probes requires a request forwarded by the API server.
 
 use std::sync::Arc;
 
@@ -15,50 +15,50 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::authorize::{Authorizer, Reading};
-use super::documents::{self, GROUP, VERSION};
+use super::authorize::{Authorizer, MetricRequest};
 use super::front_proxy::{FrontProxy, User};
-use super::moving::with_those_that_move;
+use super::responses::{self, GROUP, VERSION};
 use super::selector;
+use super::terminating::redistribute_terminating;
 use crate::names::CONNECTIONS_METRIC;
 use crate::pods::Pods;
 
-/// What the routes need.
+/// State shared by the routes.
 pub struct Api {
-    /// The pods whose counts are served.
+    /// The pods whose connection counts are served.
     pub pods: Pods,
-    /// Who may read them.
+    /// Authorizes users to read metrics.
     pub authorizer: Authorizer,
-    /// Who is believed to be the API server.
+    /// The front proxy configuration; `None` until it is known.
     pub front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
-    /// Requests by `code`.
+    /// Counter of requests, by response `code`.
     pub requests: IntCounterVec,
 }
 
-/// The common name of the certificate that a connection's client proved to have.
+/// Common name of the verified client certificate of the connection; `None` without one.
 #[derive(Clone, Debug)]
-pub struct ClientName(pub Option<Arc<str>>);
+pub struct ClientCommonName(pub Option<Arc<str>>);
 
-/// The API for connections that have a [`ClientName`]. The answers to failures are `Status`
-/// objects: 401 for whoever is not the API server, 403 for users who may not, 404 for what there
-/// is not.
+/// Builds the router, for connections with a [`ClientCommonName`]. Failures are answered with
+/// `Status` objects: 401 for requests not forwarded by the API server, 403 for users without
+/// permission, 404 for unknown paths and metrics.
 pub fn router(api: Arc<Api>) -> Router {
     let group = format!("/apis/{GROUP}");
     let version = format!("{group}/{VERSION}");
     let one = format!("{version}/namespaces/{{namespace}}/pods/{{name}}/{{metric}}");
     Router::new()
-        .route("/apis", get(|| async { Json(documents::groups()) }))
-        .route(&group, get(|| async { Json(documents::group()) }))
-        .route(&version, get(|| async { Json(documents::resources()) }))
+        .route("/apis", get(|| async { Json(responses::groups()) }))
+        .route(&group, get(|| async { Json(responses::group()) }))
+        .route(&version, get(|| async { Json(responses::resources()) }))
         .route(&one, get(values))
-        .route("/openapi/v2", get(|| async { Json(documents::openapi_v2()) }))
-        .route("/openapi/v3", get(|| async { Json(documents::openapi_v3()) }))
+        .route("/openapi/v2", get(|| async { Json(responses::openapi_v2()) }))
+        .route("/openapi/v3", get(|| async { Json(responses::openapi_v3()) }))
         .route(
             &format!("/openapi/v3/apis/{GROUP}/{VERSION}"),
-            get(|| async { Json(documents::openapi_v3_version()) }),
+            get(|| async { Json(responses::openapi_v3_version()) }),
         )
-        .fallback(|| async { Failure::not_found("there is nothing at this path") })
-        .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
+        .fallback(|| async { ApiError::not_found("there is nothing at this path") })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(middleware::from_fn_with_state(api.clone(), authenticate))
         .route("/healthz", get(|| async { "ok" }))
         .route("/livez", get(|| async { "ok" }))
@@ -73,10 +73,10 @@ async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
     answer
 }
 
-/// Lets a request through for the user whom the API server names.
+/// Authenticates the user that the API server names in the headers.
 async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let front_proxy = api.front_proxy.borrow().clone();
-    let client = request.extensions().get::<ClientName>().and_then(|name| name.0.clone());
+    let client = request.extensions().get::<ClientCommonName>().and_then(|name| name.0.clone());
     let user = match front_proxy {
         Some(front_proxy) => front_proxy.user(client.as_deref(), request.headers()),
         None => Err("it is not known yet how the API server presents itself"),
@@ -86,7 +86,7 @@ async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: N
             request.extensions_mut().insert(user);
             next.run(request).await
         }
-        Err(reason) => Failure::unauthorized(reason).into_response(),
+        Err(reason) => ApiError::unauthorized(reason).into_response(),
     }
 }
 
@@ -95,63 +95,63 @@ async fn values(
     Extension(user): Extension<User>,
     Path((namespace, name, metric)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Failure> {
-    let reading = Reading { namespace, name, metric };
-    match api.authorizer.allows(&user, &reading).await {
+) -> Result<Json<Value>, ApiError> {
+    let target = MetricRequest { namespace, name, metric };
+    match api.authorizer.allows(&user, &target).await {
         Ok(true) => {}
-        Ok(false) => return Err(Failure::forbidden(&user, &reading)),
+        Ok(false) => return Err(ApiError::forbidden(&user, &target)),
         Err(error) => {
-            warn!(%error, "cannot authorize a reading of the metrics API");
-            return Err(Failure::unavailable(&error.to_string()));
+            warn!(%error, "cannot authorize a request to the metrics API");
+            return Err(ApiError::unavailable(&error.to_string()));
         }
     }
-    if reading.metric != CONNECTIONS_METRIC {
-        let message = format!("there is no metric {:?} of pods", reading.metric);
-        return Err(Failure::not_found(&message));
+    if target.metric != CONNECTIONS_METRIC {
+        let message = format!("there is no metric {:?} of pods", target.metric);
+        return Err(ApiError::not_found(&message));
     }
     let query = query.unwrap_or_default();
-    let pods = pods(&api.pods, &reading, &selector_of(&query, "labelSelector")?);
+    let pods = pods(&api.pods, &target, &selector_of(&query, "labelSelector")?);
     // The metric has no labels of its own.
     let of_metric = selector_of(&query, "metricLabelSelector")?;
-    if reading.name != "*" && pods.iter().all(|pod| pod.connections.is_none()) {
-        let message = format!("pod {:?} has no fresh {CONNECTIONS_METRIC}", reading.name);
-        return Err(Failure::not_found(&message));
+    if target.name != "*" && pods.iter().all(|pod| pod.connections.is_none()) {
+        let message = format!("pod {:?} has no fresh {CONNECTIONS_METRIC}", target.name);
+        return Err(ApiError::not_found(&message));
     }
     let chosen = if of_metric.matches(&Default::default()) { &pods[..] } else { &[] };
-    Ok(Json(documents::values(chosen)))
+    Ok(Json(responses::values(chosen)))
 }
 
-fn pods(pods: &Pods, reading: &Reading, selector: &Selector) -> Vec<crate::pods::PodCount> {
-    let mut found = pods.matching(&reading.namespace, selector);
-    if reading.name == "*" {
-        return with_those_that_move(found);
+fn pods(pods: &Pods, target: &MetricRequest, selector: &Selector) -> Vec<crate::pods::ServerPod> {
+    let mut found = pods.matching(&target.namespace, selector);
+    if target.name == "*" {
+        return redistribute_terminating(found);
     }
-    found.retain(|pod| reading.name == pod.name);
+    found.retain(|pod| target.name == pod.name);
     found
 }
 
-/// The selector that a query has under `key`; one that selects everything if it has none.
-fn selector_of(query: &str, key: &str) -> Result<Selector, Failure> {
+/// The selector in the query parameter `key`; one that selects everything if it is absent.
+fn selector_of(query: &str, key: &str) -> Result<Selector, ApiError> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let Some((_, text)) = pairs.into_iter().find(|(name, _)| *name == key) else {
         return Ok(Selector::default());
     };
     let text = text.replace('+', " ");
     let text = percent_decode_str(&text).decode_utf8_lossy();
-    selector::parse(&text).map_err(|error| Failure::bad_request(&error.to_string()))
+    selector::parse(&text).map_err(|error| ApiError::bad_request(&error.to_string()))
 }
 
-/// A `Status` object as an answer.
+/// An error response: a `Status` object.
 #[derive(Debug)]
-struct Failure {
+struct ApiError {
     code: StatusCode,
     reason: &'static str,
     message: String,
 }
 
-impl Failure {
+impl ApiError {
     fn new(code: StatusCode, reason: &'static str, message: &str) -> Self {
-        Failure { code, reason, message: message.to_owned() }
+        ApiError { code, reason, message: message.to_owned() }
     }
 
     fn bad_request(message: &str) -> Self {
@@ -162,11 +162,11 @@ impl Failure {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
     }
 
-    fn forbidden(user: &User, reading: &Reading) -> Self {
+    fn forbidden(user: &User, target: &MetricRequest) -> Self {
         let message = format!(
             "user {:?} may not get pods/{} named {:?} of {GROUP} in namespace {:?}: bind the user \
              to a role that allows it",
-            user.name, reading.metric, reading.name, reading.namespace
+            user.name, target.metric, target.name, target.namespace
         );
         Self::new(StatusCode::FORBIDDEN, "Forbidden", &message)
     }
@@ -185,9 +185,9 @@ impl Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = documents::failure(self.code.as_u16(), self.reason, &self.message);
+        let status = responses::failure(self.code.as_u16(), self.reason, &self.message);
         (self.code, Json(status)).into_response()
     }
 }

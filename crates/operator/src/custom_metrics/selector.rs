@@ -1,11 +1,11 @@
-//! Label selectors as a query has them.
+//! Parses label selectors of query strings.
 
 use std::collections::BTreeSet;
 
 use kube::core::{Expression, Selector};
 use thiserror::Error;
 
-/// Why a text is no label selector.
+/// Why a label selector is invalid.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("cannot read the label selector at {at:?}: expected {expected}")]
 pub struct SelectorError {
@@ -13,12 +13,12 @@ pub struct SelectorError {
     expected: &'static str,
 }
 
-/// Reads a label selector: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`, with
-/// commas between them (Kubernetes, "Labels and Selectors", section "Label selectors"). An empty
+/// Parses a label selector: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`,
+/// separated by commas (Kubernetes, "Labels and Selectors", section "Label selectors"). An empty
 /// one selects everything.
 ///
 /// # Errors
-/// With the place and what was expected there.
+/// The error holds the remaining text and what was expected there.
 pub fn parse(text: &str) -> Result<Selector, SelectorError> {
     let mut rest = text.trim();
     let mut expressions = Vec::new();
@@ -26,22 +26,24 @@ pub fn parse(text: &str) -> Result<Selector, SelectorError> {
         let (expression, after) = requirement(rest)?;
         expressions.push(expression);
         rest = match after.strip_prefix(',') {
-            Some(next) if next.trim_start().is_empty() => return Err(bad(next, "a requirement")),
+            Some(next) if next.trim_start().is_empty() => {
+                return Err(error_at(next, "a requirement"));
+            }
             Some(next) => next.trim_start(),
             None if after.is_empty() => after,
-            None => return Err(bad(after, "a comma")),
+            None => return Err(error_at(after, "a comma")),
         };
     }
     Ok(expressions.into_iter().collect())
 }
 
-/// One requirement, and what follows it.
+/// Parses one requirement; returns it and the remaining text.
 fn requirement(text: &str) -> Result<(Expression, &str), SelectorError> {
     if let Some(text) = text.strip_prefix('!') {
-        let (key, rest) = word(text)?;
+        let (key, rest) = label_key(text)?;
         return Ok((Expression::DoesNotExist(key), rest));
     }
-    let (key, rest) = word(text)?;
+    let (key, rest) = label_key(text)?;
     if rest.is_empty() || rest.starts_with(',') {
         return Ok((Expression::Exists(key), rest));
     }
@@ -57,12 +59,12 @@ fn requirement(text: &str) -> Result<(Expression, &str), SelectorError> {
     match operator.as_str() {
         "in" => values(set).map(|(values, rest)| (Expression::In(key, values), rest)),
         "notin" => values(set).map(|(values, rest)| (Expression::NotIn(key, values), rest)),
-        _ => Err(bad(rest, "=, ==, !=, in or notin")),
+        _ => Err(error_at(rest, "=, ==, !=, in or notin")),
     }
 }
 
 fn values(text: &str) -> Result<(BTreeSet<String>, &str), SelectorError> {
-    let mut rest = text.strip_prefix('(').ok_or_else(|| bad(text, "("))?;
+    let mut rest = text.strip_prefix('(').ok_or_else(|| error_at(text, "("))?;
     let mut values = BTreeSet::new();
     loop {
         let (one, after) = value(rest);
@@ -70,19 +72,19 @@ fn values(text: &str) -> Result<(BTreeSet<String>, &str), SelectorError> {
         if let Some(after) = after.strip_prefix(')') {
             return Ok((values, after.trim_start()));
         }
-        rest = after.strip_prefix(',').ok_or_else(|| bad(after, "a comma or )"))?;
+        rest = after.strip_prefix(',').ok_or_else(|| error_at(after, "a comma or )"))?;
     }
 }
 
-/// A key.
-fn word(text: &str) -> Result<(String, &str), SelectorError> {
+/// Parses a label key.
+fn label_key(text: &str) -> Result<(String, &str), SelectorError> {
     match value(text) {
         (word, rest) if !word.is_empty() => Ok((word, rest)),
-        (_, rest) => Err(bad(rest, "a label's name")),
+        (_, rest) => Err(error_at(rest, "a label's name")),
     }
 }
 
-/// A value, which may be empty, without the space around it.
+/// Parses a value, which may be empty, and the whitespace around it.
 fn value(text: &str) -> (String, &str) {
     let text = text.trim_start();
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
@@ -90,7 +92,7 @@ fn value(text: &str) -> (String, &str) {
     (text[..end].to_owned(), text[end..].trim_start())
 }
 
-fn bad(at: &str, expected: &'static str) -> SelectorError {
+fn error_at(at: &str, expected: &'static str) -> SelectorError {
     SelectorError { at: at.chars().take(40).collect(), expected }
 }
 
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn equality_sets_and_existence() {
+    fn equality_set_and_existence_requirements_match() {
         let chat = [("app.kubernetes.io/name", "rookery"), ("tier", "gold")];
         assert!(matches("", &chat));
         assert!(matches("app.kubernetes.io/name=rookery,tier==gold", &chat));
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_says_where() {
+    fn an_invalid_selector_is_rejected_with_its_position() {
         for bad in
             ["=a", "a=b,", "a in", "a in b", "a in (b", "a in (b c)", "a > 1", "a=b c", ",", "!"]
         {

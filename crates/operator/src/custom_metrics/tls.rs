@@ -10,7 +10,7 @@ use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::certificates::Issued;
+use super::certificates::ServingCertificate;
 use super::front_proxy::FrontProxy;
 
 /// What new connections are accepted with.
@@ -18,36 +18,36 @@ use super::front_proxy::FrontProxy;
 pub struct Tls {
     /// Certificate, client's authorities, protocols.
     pub config: Arc<ServerConfig>,
-    /// Cancelled when the client's authorities are others.
-    pub outdated: CancellationToken,
+    /// Cancelled when the authorities of client certificates are replaced.
+    pub superseded: CancellationToken,
 }
 
 /// Publishes a configuration whenever the certificate or the authorities change, until `stop`;
 /// none before there is a certificate.
-pub async fn keep(
-    mut issued: watch::Receiver<Option<Arc<Issued>>>,
+pub async fn run(
+    mut certificate: watch::Receiver<Option<Arc<ServingCertificate>>>,
     mut front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
     publish: watch::Sender<Option<Tls>>,
     stop: CancellationToken,
 ) {
     let mut trusted: Option<Arc<FrontProxy>> = None;
-    let mut outdated = CancellationToken::new();
+    let mut superseded = CancellationToken::new();
     loop {
         let proxy = front_proxy.borrow_and_update().clone();
         let same = match (&trusted, &proxy) {
             (Some(old), Some(new)) => old.has_authorities_of(new),
             (old, new) => old.is_none() && new.is_none(),
         };
-        let current = issued.borrow_and_update().clone();
+        let current = certificate.borrow_and_update().clone();
         if let Some(current) = current {
             match config(current.key.clone(), proxy.as_deref()) {
                 Ok(config) => {
-                    let before = outdated.clone();
+                    let before = superseded.clone();
                     if !same {
-                        outdated = CancellationToken::new();
+                        superseded = CancellationToken::new();
                     }
                     let config = Arc::new(config);
-                    publish.send_replace(Some(Tls { config, outdated: outdated.clone() }));
+                    publish.send_replace(Some(Tls { config, superseded: superseded.clone() }));
                     if !same {
                         before.cancel();
                     }
@@ -57,7 +57,7 @@ pub async fn keep(
             }
         }
         let changed = tokio::select! {
-            changed = issued.changed() => changed,
+            changed = certificate.changed() => changed,
             changed = front_proxy.changed() => changed,
             () = stop.cancelled() => return,
         };

@@ -1,4 +1,4 @@
-//! Tells others whose counts changed, often enough and not more often.
+//! Notifies subscribers of changed counts, at a bounded rate per resource.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -9,55 +9,55 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// An instance is told at most once in this time.
-pub const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Minimum interval between two notifications about one resource.
+pub const NOTIFY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// (namespace, name) of a `Rookery`.
+/// Namespace and name of a `Rookery`.
 pub type Instance = (String, String);
 
-/// One board for each listener.
+/// Sends changes to every subscriber.
 #[derive(Default)]
-pub struct Boards(Mutex<Vec<Weak<Board>>>);
+pub struct Broadcaster(Mutex<Vec<Weak<Subscriber>>>);
 
-impl Boards {
-    /// Takes down that an instance changed, for every listener.
+impl Broadcaster {
+    /// Records a change of a resource for every subscriber.
     pub fn mark(&self, instance: Instance) {
-        self.0.lock().retain(|board| match board.upgrade() {
-            Some(board) => {
-                board.marks.lock().mark(instance.clone(), Instant::now());
-                board.changed.notify_one();
+        self.0.lock().retain(|subscriber| match subscriber.upgrade() {
+            Some(subscriber) => {
+                subscriber.throttle.lock().mark(instance.clone(), Instant::now());
+                subscriber.changed.notify_one();
                 true
             }
             None => false,
         });
     }
 
-    /// What is marked from now on, for one listener.
+    /// Subscribes to changes that are recorded from now on.
     pub fn subscribe(&self) -> impl Stream<Item = Instance> + Send + use<> {
-        let board = Arc::new(Board::default());
-        self.0.lock().push(Arc::downgrade(&board));
-        stream::unfold(board, |board| async move {
-            let instance = board.next().await;
-            Some((instance, board))
+        let subscriber = Arc::new(Subscriber::default());
+        self.0.lock().push(Arc::downgrade(&subscriber));
+        stream::unfold(subscriber, |subscriber| async move {
+            let instance = subscriber.next().await;
+            Some((instance, subscriber))
         })
     }
 }
 
 #[derive(Default)]
-struct Board {
-    marks: Mutex<Marks>,
+struct Subscriber {
+    throttle: Mutex<Throttle>,
     changed: Notify,
 }
 
-impl Board {
+impl Subscriber {
     async fn next(&self) -> Instance {
         loop {
             let changed = self.changed.notified();
-            let next = self.marks.lock().take(Instant::now());
+            let next = self.throttle.lock().take(Instant::now());
             let due = match next {
-                Next::Tell(instance) => return instance,
-                Next::At(due) => due,
-                Next::Nothing => {
+                Next::Ready(instance) => return instance,
+                Next::Wait(due) => due,
+                Next::Idle => {
                     changed.await;
                     continue;
                 }
@@ -70,38 +70,39 @@ impl Board {
     }
 }
 
-/// Which instances are to be told, and when each was told last. Those told long ago and not
-/// marked since are forgotten, so there are no more entries than instances that changed lately.
+/// Pending notifications with their due times, and the time of the last notification per resource.
+/// The latter are dropped once they no longer delay anything, so the maps hold only resources that
+/// changed recently.
 #[derive(Default)]
-struct Marks {
+struct Throttle {
     waiting: HashMap<Instance, Instant>,
-    told: HashMap<Instance, Instant>,
+    notified: HashMap<Instance, Instant>,
 }
 
 enum Next {
-    Tell(Instance),
-    At(Instant),
-    Nothing,
+    Ready(Instance),
+    Wait(Instant),
+    Idle,
 }
 
-impl Marks {
+impl Throttle {
     fn mark(&mut self, instance: Instance, now: Instant) {
-        let due = self.told.get(&instance).map_or(now, |told| *told + TELL_EVERY);
+        let due = self.notified.get(&instance).map_or(now, |notified| *notified + NOTIFY_INTERVAL);
         self.waiting.entry(instance).or_insert(due);
     }
 
     fn take(&mut self, now: Instant) -> Next {
         let Some((instance, due)) = self.waiting.iter().min_by_key(|(_, due)| **due) else {
-            return Next::Nothing;
+            return Next::Idle;
         };
         if *due > now {
-            return Next::At(*due);
+            return Next::Wait(*due);
         }
         let instance = instance.clone();
         self.waiting.remove(&instance);
-        self.told.retain(|_, told| *told + TELL_EVERY > now);
-        self.told.insert(instance.clone(), now);
-        Next::Tell(instance)
+        self.notified.retain(|_, notified| *notified + NOTIFY_INTERVAL > now);
+        self.notified.insert(instance.clone(), now);
+        Next::Ready(instance)
     }
 }
 
@@ -119,51 +120,51 @@ mod tests {
         ("apps".into(), "shop".into())
     }
 
-    fn told(marks: &mut Marks, now: Instant) -> Option<Instance> {
-        match marks.take(now) {
-            Next::Tell(instance) => Some(instance),
+    fn notified(throttle: &mut Throttle, now: Instant) -> Option<Instance> {
+        match throttle.take(now) {
+            Next::Ready(instance) => Some(instance),
             _ => None,
         }
     }
 
     #[test]
-    fn an_instance_is_told_at_once_and_then_once_in_ten_seconds() {
-        let mut marks = Marks::default();
+    fn a_change_is_reported_at_once_and_then_at_most_every_ten_seconds() {
+        let mut throttle = Throttle::default();
         let start = Instant::now();
-        marks.mark(chat(), start);
-        marks.mark(chat(), start);
-        assert_eq!(told(&mut marks, start), Some(chat()));
-        assert!(matches!(marks.take(start), Next::Nothing));
+        throttle.mark(chat(), start);
+        throttle.mark(chat(), start);
+        assert_eq!(notified(&mut throttle, start), Some(chat()));
+        assert!(matches!(throttle.take(start), Next::Idle));
         let soon = start + Duration::from_secs(1);
-        marks.mark(chat(), soon);
-        marks.mark(shop(), soon);
-        assert_eq!(told(&mut marks, soon), Some(shop()));
-        assert!(matches!(marks.take(soon), Next::At(due) if due == start + TELL_EVERY));
-        assert_eq!(told(&mut marks, start + TELL_EVERY), Some(chat()));
-        assert!(matches!(marks.take(start + TELL_EVERY), Next::Nothing));
+        throttle.mark(chat(), soon);
+        throttle.mark(shop(), soon);
+        assert_eq!(notified(&mut throttle, soon), Some(shop()));
+        assert!(matches!(throttle.take(soon), Next::Wait(due) if due == start + NOTIFY_INTERVAL));
+        assert_eq!(notified(&mut throttle, start + NOTIFY_INTERVAL), Some(chat()));
+        assert!(matches!(throttle.take(start + NOTIFY_INTERVAL), Next::Idle));
     }
 
     #[tokio::test]
-    async fn every_listener_hears_and_one_that_went_is_forgotten() {
-        let boards = Boards::default();
-        let mut first = Box::pin(boards.subscribe());
-        let second = Box::pin(boards.subscribe());
-        boards.mark(chat());
+    async fn every_subscriber_is_notified_and_a_dropped_one_is_forgotten() {
+        let changes = Broadcaster::default();
+        let mut first = Box::pin(changes.subscribe());
+        let second = Box::pin(changes.subscribe());
+        changes.mark(chat());
         assert_eq!(first.next().await, Some(chat()));
         drop(second);
-        boards.mark(shop());
+        changes.mark(shop());
         assert_eq!(first.next().await, Some(shop()));
-        assert_eq!(boards.0.lock().len(), 1);
+        assert_eq!(changes.0.lock().len(), 1);
     }
 
     #[test]
-    fn what_was_told_long_ago_is_forgotten() {
-        let mut marks = Marks::default();
+    fn an_old_notification_is_forgotten() {
+        let mut throttle = Throttle::default();
         let start = Instant::now();
-        marks.mark(chat(), start);
-        assert!(matches!(marks.take(start), Next::Tell(_)));
-        marks.mark(shop(), start + TELL_EVERY);
-        assert!(matches!(marks.take(start + TELL_EVERY), Next::Tell(_)));
-        assert_eq!(marks.told.len(), 1);
+        throttle.mark(chat(), start);
+        assert!(matches!(throttle.take(start), Next::Ready(_)));
+        throttle.mark(shop(), start + NOTIFY_INTERVAL);
+        assert!(matches!(throttle.take(start + NOTIFY_INTERVAL), Next::Ready(_)));
+        assert_eq!(throttle.notified.len(), 1);
     }
 }

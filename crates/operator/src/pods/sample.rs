@@ -1,32 +1,32 @@
-//! What is taken from a server's `/metrics`.
+//! The values that the operator uses from a server's `/metrics`.
 
 use thiserror::Error;
 
-/// A server's answer.
+/// The values of one scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// `rookery_connections`, summed over its labels.
+    /// Number of connections: `rookery_connections`, summed over its labels.
     pub connections: u64,
-    /// `rookery_redis_up`, where the server has a Redis.
+    /// Whether Redis is connected: `rookery_redis_up`; `None` if the server has no Redis.
     pub redis_up: Option<bool>,
 }
 
-/// Why a text is not a server's metrics.
+/// Why a response is not usable.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SampleError {
-    /// The family is missing: something else listens there.
-    #[error("no rookery_connections in the answer")]
-    NoConnections,
-    /// A value is no number from 0.
+    /// The family is missing: another program listens on this port.
+    #[error("no rookery_connections in the response")]
+    MissingConnections,
+    /// A value is not a finite, non-negative number.
     #[error("not a count: {0:?}")]
-    NotACount(String),
+    InvalidValue(String),
 }
 
 impl Sample {
-    /// Reads the Prometheus text format (version 0.0.4), of which only two families count.
+    /// Parses the Prometheus text format (version 0.0.4), ignoring all other families.
     ///
     /// # Errors
-    /// When there is no count of connections in it.
+    /// If the count of connections is missing or invalid.
     pub fn parse(text: &str) -> Result<Self, SampleError> {
         let mut connections = None;
         let mut redis_up = None;
@@ -40,20 +40,22 @@ impl Sample {
                 _ => {}
             }
         }
-        let connections = connections.ok_or(SampleError::NoConnections)?;
+        let connections = connections.ok_or(SampleError::MissingConnections)?;
         Ok(Sample { connections, redis_up })
     }
 }
 
-/// The value of a line `name{labels} value [timestamp]`. The labels' values hold no brace here.
+/// The value of a line `name{labels} value [timestamp]`. Label values of these families contain no
+/// brace.
 fn count(line: &str) -> Result<u64, SampleError> {
-    let bad = || SampleError::NotACount(line.to_owned());
+    let invalid = || SampleError::InvalidValue(line.to_owned());
     let rest = match line.rsplit_once('}') {
         Some((_, rest)) => rest,
-        None => line.split_once([' ', '\t']).ok_or_else(bad)?.1,
+        None => line.split_once([' ', '\t']).ok_or_else(invalid)?.1,
     };
-    let value: f64 = rest.split_whitespace().next().and_then(|v| v.parse().ok()).ok_or_else(bad)?;
-    if value.is_finite() && value >= 0.0 { Ok(value.round() as u64) } else { Err(bad()) }
+    let value: f64 =
+        rest.split_whitespace().next().and_then(|v| v.parse().ok()).ok_or_else(invalid)?;
+    if value.is_finite() && value >= 0.0 { Ok(value.round() as u64) } else { Err(invalid()) }
 }
 
 #[cfg(test)]
@@ -70,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn redis_is_only_known_where_there_is_one() {
+    fn redis_is_unknown_without_its_metric() {
         assert_eq!(
             Sample::parse("rookery_connections 0 1712345678\n"),
             Ok(Sample { connections: 0, redis_up: None })
@@ -82,12 +84,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_count_is_refused() {
-        assert_eq!(Sample::parse("up 1\n"), Err(SampleError::NoConnections));
-        for bad in
+    fn an_invalid_count_is_rejected() {
+        assert_eq!(Sample::parse("up 1\n"), Err(SampleError::MissingConnections));
+        for invalid in
             ["rookery_connections", "rookery_connections NaN", "rookery_connections{a=\"b\"} -1"]
         {
-            assert_eq!(Sample::parse(bad), Err(SampleError::NotACount(bad.to_owned())));
+            assert_eq!(Sample::parse(invalid), Err(SampleError::InvalidValue(invalid.to_owned())));
         }
     }
 }

@@ -1,11 +1,10 @@
-//! The configuration that the servers get: what the resource's author wrote, and what the
-//! operator decides.
+//! The effective configuration of the servers: what the user wrote, completed by the operator.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::Problems;
+use super::problem::Problems;
 use crate::crd::RookerySpec;
 use crate::{names, yaml};
 use rookery_config::error::Problem;
@@ -13,27 +12,27 @@ use rookery_config::load::Sources;
 use rookery_config::units::Period;
 use rookery_config::{Config, Drain};
 
-/// Where the servers find their configuration.
+/// Directory in which the servers find their configuration.
 pub(crate) const CONFIG_DIR: &str = "/etc/rookery";
 
-/// The sections that servers apply while they run.
+/// Sections that servers reload without a restart.
 const RELOADED: [&str; 2] = ["rooms", "limits"];
 
-/// The cookie's name where the configuration names none.
+/// Default name of the sticky cookie.
 const STICKY_COOKIE: &str = "rookery";
 
 /// What a new server may need to come up, on top of one drain, in a rollout of two servers.
 const STARTUP: Duration = Duration::from_secs(20);
 
-/// The configuration in its forms.
+/// The effective configuration, as text and parsed.
 pub(super) struct Effective {
     pub(super) config: Config,
     pub(super) text: String,
     pub(super) restart_text: String,
 }
 
-/// Writes the servers' configuration and reads it as they will; `None` where it has not the shape
-/// of one.
+/// Renders the configuration and parses it as the servers will; `None` if it does not have the
+/// shape of a configuration.
 pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effective> {
     let tree = tree(spec);
     let text = yaml::text(&tree);
@@ -59,7 +58,7 @@ pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effect
     }
 }
 
-/// Whether the ingress keeps clients by a cookie.
+/// Whether the ingress uses a cookie for sticky sessions.
 pub(super) fn is_sticky(spec: &RookerySpec) -> bool {
     spec.ingress.as_ref().is_some_and(|ingress| ingress.sticky)
 }
@@ -131,26 +130,26 @@ fn section<'t>(tree: &'t mut Map<String, Value>, key: &str) -> Option<&'t mut Ma
 /// A problem of the configuration, in terms of the resource.
 fn say(spec: &RookerySpec, problem: &Problem, problems: &mut Problems) {
     let Some(key) = &problem.key else {
-        return problems.say("spec.config", &problem.text);
+        return problems.add("spec.config", &problem.text);
     };
     let text = problem.text.strip_prefix(&format!("`{key}`"));
     let text = text.map_or(problem.text.as_str(), |rest| rest.trim_start_matches([':', ' ']));
     let elsewhere = spec.redis.as_ref().is_some_and(|redis| redis.url.is_some());
     match key.as_str() {
-        "redis.url" if elsewhere => problems.say("spec.redis.url", text),
+        "redis.url" if elsewhere => problems.add("spec.redis.url", text),
         // The message for a file speaks of flags.
-        "redis.url" if text.starts_with("is missing") => problems.say(
+        "redis.url" if text.starts_with("is missing") => problems.add(
             "spec.config.redis",
             "has no URL; write `spec.redis.url`, or `spec.redis.urlSecret` where it holds a password",
         ),
-        key => problems.say(format!("spec.config.{key}"), text),
+        key => problems.add(format!("spec.config.{key}"), text),
     }
 }
 
 /// The servers are there for others to reach, so it must be said who may.
 fn check_auth(config: &Config, problems: &mut Problems) {
     let decided = config.auth.jwt.is_some() || config.auth.anonymous == Some(true);
-    problems.say_if(
+    problems.add_if(
         !decided,
         "spec.config.auth",
         "does not say who may connect: configure `jwt`, or write `anonymous: true` to let \
@@ -165,7 +164,7 @@ fn check_listeners(config: &Config, problems: &mut Problems) {
     ] {
         let field = format!("spec.config.{key}");
         if !address.ip().is_unspecified() {
-            problems.say(
+            problems.add(
                 &*field,
                 format_args!(
                     "is {address}, where nobody outside the pod reaches it; write an address \
@@ -174,7 +173,7 @@ fn check_listeners(config: &Config, problems: &mut Problems) {
             );
         }
         if address.port() == 0 {
-            problems.say(&*field, format_args!("has no fixed port; write one, such as {port}"));
+            problems.add(&*field, format_args!("has no fixed port; write one, such as {port}"));
         }
     }
 }

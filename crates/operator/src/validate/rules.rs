@@ -1,10 +1,10 @@
-//! What a resource may say, besides its configuration.
+//! Rules for the fields of a resource other than its configuration.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::Problems;
 use super::effective::{CONFIG_DIR, is_sticky};
+use super::problem::Problems;
 use crate::crd::{RedisSource, RookerySpec, SecretMount};
 use crate::names;
 use rookery_config::check::warnings;
@@ -44,9 +44,9 @@ pub(super) fn check_name(name: &str, problems: &mut Problems) {
         && name.ends_with(|c: char| c.is_ascii() && plain(c as u8))
         && name.bytes().all(|b| plain(b) || b == b'-');
     if name.is_empty() {
-        problems.say(field, "is missing; write one, such as chat");
+        problems.add(field, "is missing; write one, such as chat");
     } else if name.len() > LONGEST_NAME {
-        problems.say(
+        problems.add(
             field,
             format_args!(
                 "has {} characters; at most {LONGEST_NAME} fit, so that Kubernetes does not cut \
@@ -55,7 +55,7 @@ pub(super) fn check_name(name: &str, problems: &mut Problems) {
             ),
         );
     } else if !fits {
-        problems.say(
+        problems.add(
             field,
             format_args!(
                 "is `{name}`, which cannot name a Service: begin with a letter, and write only \
@@ -65,7 +65,7 @@ pub(super) fn check_name(name: &str, problems: &mut Problems) {
     }
 }
 
-/// What the resource says by itself.
+/// Checks the fields of the spec on their own.
 pub(super) fn check_spec(spec: &RookerySpec, problems: &mut Problems) {
     check_replicas(spec, problems);
     check_autoscaling(spec, problems);
@@ -75,21 +75,21 @@ pub(super) fn check_spec(spec: &RookerySpec, problems: &mut Problems) {
     check_mounts(&spec.secrets, problems);
     check_pods(spec, problems);
     if let Some(image) = &spec.image {
-        problems.say_if(
+        problems.add_if(
             image.trim() != image || image.is_empty(),
             "spec.image",
             "is empty or has spaces around it; leave it out for the operator's own",
         );
     }
     let interval = spec.monitoring.interval.0;
-    problems.say_if(
+    problems.add_if(
         interval < Duration::from_secs(1),
         "spec.monitoring.interval",
         "must be at least 1s",
     );
 }
 
-/// The least and the most servers. Without Redis there is one, as its rooms are in its memory.
+/// Minimum and maximum number of servers. Without Redis it is one, because its rooms are in memory.
 pub(super) fn replicas(spec: &RookerySpec) -> (i32, i32) {
     let (least, most) = if has_redis(spec) { (2, 10) } else { (1, 1) };
     let (min, max) = spec.replicas.as_ref().map_or((None, None), |r| (r.min, r.max));
@@ -101,11 +101,11 @@ pub(super) fn replicas(spec: &RookerySpec) -> (i32, i32) {
     }
 }
 
-/// What the resource says and its configuration says otherwise.
+/// Checks the spec against the configuration.
 pub(super) fn check_against(spec: &RookerySpec, config: &Config, problems: &mut Problems) {
     let (wanted, limit) = (spec.autoscaling.connections_per_pod, config.limits.connections);
     if i64::from(wanted) > i64::from(limit) {
-        problems.say(
+        problems.add(
             "spec.autoscaling.connectionsPerPod",
             format_args!(
                 "is {wanted}, but a server takes only {limit} (`spec.config.limits.connections`): \
@@ -116,7 +116,7 @@ pub(super) fn check_against(spec: &RookerySpec, config: &Config, problems: &mut 
     for (key, path) in files(config) {
         if !spec.secrets.iter().any(|mount| is_below(path, &mount.mount_path)) {
             let folder = path.parent().unwrap_or(path).display();
-            problems.say(
+            problems.add(
                 format!("spec.config.{key}"),
                 format_args!(
                     "names {}, which no Secret of `spec.secrets` brings; add \
@@ -128,7 +128,7 @@ pub(super) fn check_against(spec: &RookerySpec, config: &Config, problems: &mut 
     }
 }
 
-/// What is probably not meant.
+/// Warnings about valid but probably unintended settings.
 pub(super) fn warnings(spec: &RookerySpec, config: &Config, max_replicas: i32) -> Vec<String> {
     let mut found = warnings::warnings(config);
     let polling = config.socketio.transports.contains(&Transport::Polling);
@@ -168,7 +168,7 @@ fn check_replicas(spec: &RookerySpec, problems: &mut Problems) {
     for (field, written) in
         [("spec.replicas.min", replicas.min), ("spec.replicas.max", replicas.max)]
     {
-        problems.say_if(
+        problems.add_if(
             written.is_some_and(|n| !(1..=MOST_REPLICAS).contains(&n)),
             field,
             format_args!("must be from 1 to {MOST_REPLICAS}"),
@@ -177,10 +177,10 @@ fn check_replicas(spec: &RookerySpec, problems: &mut Problems) {
     if let (Some(min), Some(max)) = (replicas.min, replicas.max)
         && min > max
     {
-        problems.say("spec.replicas", format_args!("min ({min}) is above max ({max})"));
+        problems.add("spec.replicas", format_args!("min ({min}) is above max ({max})"));
     }
     let several = [replicas.min, replicas.max].into_iter().flatten().any(|n| n > 1);
-    problems.say_if(
+    problems.add_if(
         several && !has_redis(spec),
         "spec.replicas",
         "more than one server needs Redis, without which members of a room in one do not hear \
@@ -189,12 +189,12 @@ fn check_replicas(spec: &RookerySpec, problems: &mut Problems) {
 }
 
 fn check_autoscaling(spec: &RookerySpec, problems: &mut Problems) {
-    problems.say_if(
+    problems.add_if(
         spec.autoscaling.connections_per_pod < 1,
         "spec.autoscaling.connectionsPerPod",
         "must be at least 1",
     );
-    problems.say_if(
+    problems.add_if(
         spec.autoscaling.stabilization.0 > LONGEST_STABILIZATION,
         "spec.autoscaling.stabilization",
         "must be at most 1h: autoscalers look back no further",
@@ -203,21 +203,21 @@ fn check_autoscaling(spec: &RookerySpec, problems: &mut Problems) {
 
 fn check_redis(redis: &RedisSource, spec: &RookerySpec, problems: &mut Problems) {
     if redis.url.is_some() == redis.url_secret.is_some() {
-        problems.say("spec.redis", "write `url` or `urlSecret`: exactly one");
+        problems.add("spec.redis", "write `url` or `urlSecret`: exactly one");
     }
     let twice = spec.config.0.get("redis").is_some_and(|redis| !redis["url"].is_null());
-    problems.say_if(
+    problems.add_if(
         twice,
         "spec.config.redis.url",
         "is also in `spec.redis`; leave one of them out",
     );
     if let Some(secret) = &redis.url_secret {
-        problems.say_if(
+        problems.add_if(
             secret.key.is_empty(),
             "spec.redis.urlSecret.key",
             "is empty; name the key of the Secret that holds the URL",
         );
-        problems.say_if(
+        problems.add_if(
             secret.port == 0,
             "spec.redis.urlSecret.port",
             "must be from 1 to 65535: the port of the URL, which the NetworkPolicy opens",
@@ -231,13 +231,13 @@ fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
         let path = &mount.mount_path;
         let plain = path.starts_with('/') && path.len() > 1 && !path.contains(':');
         if !plain || Path::new(path).components().any(|part| part.as_os_str() == "..") {
-            problems.say(
+            problems.add(
                 field,
                 format_args!("is `{path}`; expected the full path of a folder, such as /etc/keys"),
             );
         } else if Path::new(path).starts_with(CONFIG_DIR) || Path::new(CONFIG_DIR).starts_with(path)
         {
-            problems.say(
+            problems.add(
                 field,
                 format_args!(
                     "is `{path}`, which would hide the configuration in {CONFIG_DIR}; mount it \
@@ -245,7 +245,7 @@ fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
                 ),
             );
         } else if mounts[..i].iter().any(|m| Path::new(&m.mount_path) == Path::new(path)) {
-            problems.say(
+            problems.add(
                 field,
                 format_args!("is `{path}` again; give each Secret a folder of its own"),
             );
@@ -256,14 +256,14 @@ fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
 fn check_pods(spec: &RookerySpec, problems: &mut Problems) {
     let pods = &spec.pod_template;
     for label in [names::NAME, names::INSTANCE, names::COMPONENT, names::MANAGED_BY] {
-        problems.say_if(
+        problems.add_if(
             pods.labels.contains_key(label),
             "spec.podTemplate.labels",
             format_args!("has `{label}`, by which the servers are found; leave it out"),
         );
     }
     for name in OWN_VARIABLES {
-        problems.say_if(
+        problems.add_if(
             pods.env.contains_key(name),
             "spec.podTemplate.env",
             format_args!(
@@ -273,7 +273,7 @@ fn check_pods(spec: &RookerySpec, problems: &mut Problems) {
         );
     }
     for annotation in pods.annotations.keys().filter(|key| key.starts_with("rookery.dev/")) {
-        problems.say(
+        problems.add(
             "spec.podTemplate.annotations",
             format_args!("has `{annotation}`, which is the operator's own; leave it out"),
         );

@@ -1,9 +1,9 @@
-//! Names and labels as a cluster takes them: what it would refuse only when the objects are
-//! applied, one after the other, is refused before the first.
+//! Syntax of names and labels. Checks before anything is applied what the cluster would reject
+//! object by object.
 
 use std::collections::BTreeMap;
 
-use super::Problems;
+use super::problem::Problems;
 use crate::crd::RookerySpec;
 
 /// The most bytes of a name in DNS (RFC 1123), and so of most objects' names.
@@ -23,7 +23,7 @@ pub(super) fn check(spec: &RookerySpec, problems: &mut Problems) {
     ] {
         check_keys(field, labels, problems);
         for (key, value) in labels.iter().filter(|(_, value)| !is_label_value(value)) {
-            problems.say(
+            problems.add(
                 field,
                 format_args!(
                     "has `{key}: {value}`, which is no value of a label: write at most \
@@ -39,7 +39,7 @@ pub(super) fn check(spec: &RookerySpec, problems: &mut Problems) {
         check_keys("spec.ingress.annotations", &ingress.annotations, problems);
     }
     for name in pods.env.keys().filter(|name| name.is_empty() || name.contains('=')) {
-        problems.say(
+        problems.add(
             "spec.podTemplate.env",
             format_args!("has `{name}`, which is no name of a variable"),
         );
@@ -50,7 +50,7 @@ fn check_names(spec: &RookerySpec, problems: &mut Problems) {
     let ingress = spec.ingress.as_ref();
     let secret = |name: &str| is_name(name);
     let mut check = |field: &str, name: &str, fits: bool, such_as: &str| {
-        problems.say_if(
+        problems.add_if(
             !fits,
             field,
             format_args!("is `{name}`; expected a name such as {such_as}"),
@@ -78,7 +78,7 @@ fn check_names(spec: &RookerySpec, problems: &mut Problems) {
 
 fn check_keys(field: &str, map: &BTreeMap<String, String>, problems: &mut Problems) {
     for key in map.keys().filter(|key| !is_key(key)) {
-        problems.say(
+        problems.add(
             field,
             format_args!("has `{key}`, which is no key; expected one such as example.com/team"),
         );

@@ -36,7 +36,7 @@ fn config(v: &Validated) -> Value {
 }
 
 #[test]
-fn an_empty_resource_is_one_server_that_others_reach() {
+fn an_empty_resource_is_one_reachable_server() {
     let v = valid("{}");
     assert_eq!((v.min_replicas, v.max_replicas), (1, 1));
     assert_eq!((v.client_port, v.internal_port), (3000, 9090));
@@ -54,7 +54,7 @@ fn an_empty_resource_is_one_server_that_others_reach() {
 }
 
 #[test]
-fn replicas_fill_each_other_in() {
+fn missing_replica_bounds_are_derived_from_each_other() {
     let redis = "redis: { url: 'redis://r' }";
     for (replicas, with_redis, wanted) in [
         ("", false, (1, 1)),
@@ -100,7 +100,7 @@ fn the_cookie_is_the_ingresses() {
 }
 
 #[test]
-fn a_url_in_a_secret_is_in_no_configuration() {
+fn a_url_in_a_secret_is_not_in_the_configuration() {
     let v = valid(
         "redis: { urlSecret: { name: s, port: 7000 } }\n\
          config: { redis: { prefix: mine }, auth: { anonymous: true } }\n",
@@ -164,7 +164,7 @@ fn files_may_be_anywhere_below_a_mounted_secret() {
 }
 
 #[test]
-fn what_is_probably_not_meant_is_a_warning() {
+fn probably_unintended_settings_are_warnings() {
     let v = valid(
         "redis: { url: 'redis://r' }\ningress: { sticky: false }\n\
          config: { limits: { perIp: { connections: 5 } } }\n",
@@ -320,7 +320,7 @@ const INVALID: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn every_mistake_is_said_by_its_field() {
+fn every_problem_names_its_field() {
     for (spec, wanted) in INVALID {
         // Nothing is added where the spec decides on `auth` itself.
         let said = said(&resource(spec));
@@ -334,7 +334,7 @@ fn every_mistake_is_said_by_its_field() {
 }
 
 #[test]
-fn names_must_do_for_pods_and_services() {
+fn names_must_be_valid_for_pods_and_services() {
     let long = "a".repeat(46);
     for good in ["a", "chat-2", &long] {
         let mut resource = resource("{}");

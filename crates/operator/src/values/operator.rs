@@ -6,42 +6,43 @@ use k8s_openapi::api::core::v1::{Affinity, ResourceRequirements, Toleration};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use schemars::JsonSchema;
 
-/// The operator: one serves a cluster.
+/// The operator, of which a cluster needs one.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OperatorValues {
-    /// Whether this release has it.
+    /// Whether this release runs the operator.
     pub enabled: bool,
-    /// How many pods: one reconciles, all serve the metrics that autoscalers ask for.
+    /// Number of pods: one reconciles, all serve the metrics for autoscalers.
     #[schemars(range(min = 1, max = 10))]
     pub replicas: i32,
-    /// The namespaces whose `Rookery` resources it looks after. Empty: all. They must exist.
+    /// Namespaces whose `Rookery` resources are reconciled; they must exist. Default: all
+    /// namespaces.
     pub watch_namespaces: Vec<String>,
     /// Whether the ClusterRoles `view`, `edit` and `admin` cover `Rookery` resources.
     pub aggregate_roles: bool,
-    /// Requests and limits.
+    /// Resource requests and limits of the pods.
     pub resources: ResourceRequirements,
-    /// Labels that a node must have.
+    /// Labels that a node must have to run the pods.
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that are tolerated.
+    /// Taints that the pods tolerate.
     pub tolerations: Vec<Toleration>,
-    /// Rules of placement.
+    /// Affinity of the pods.
     pub affinity: Affinity,
-    /// The PriorityClass.
+    /// Name of the PriorityClass.
     pub priority_class_name: String,
-    /// More annotations of the pods.
+    /// Additional annotations of the pods.
     pub pod_annotations: BTreeMap<String, String>,
-    /// More labels of the pods.
+    /// Additional labels of the pods.
     pub pod_labels: BTreeMap<String, String>,
     /// Annotations of the ServiceAccount.
     pub service_account_annotations: BTreeMap<String, String>,
-    /// More environment variables, such as RUST_LOG.
+    /// Additional environment variables, such as RUST_LOG.
     pub env: BTreeMap<String, String>,
-    /// Its ServiceMonitor.
+    /// The operator's ServiceMonitor.
     pub service_monitor: ServiceMonitorValues,
-    /// Its PrometheusRule.
+    /// The operator's PrometheusRule.
     pub prometheus_rule: PrometheusRuleValues,
-    /// Its NetworkPolicy.
+    /// The operator's NetworkPolicy.
     pub network_policy: OperatorNetworkPolicy,
 }
 
@@ -49,11 +50,11 @@ pub struct OperatorValues {
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ServiceMonitorValues {
-    /// Whether it is made. Its definition must exist.
+    /// Whether to create it. Its definition must exist.
     pub enabled: bool,
-    /// Time between two scrapes.
+    /// Interval between scrapes, such as `15s`.
     pub interval: String,
-    /// More labels, by which a Prometheus selects it.
+    /// Additional labels, by which a Prometheus selects it.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -61,23 +62,23 @@ pub struct ServiceMonitorValues {
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PrometheusRuleValues {
-    /// Whether it is made. Its definition must exist.
+    /// Whether to create it. Its definition must exist.
     pub enabled: bool,
-    /// More labels, by which a Prometheus selects it.
+    /// Additional labels, by which a Prometheus selects it.
     pub labels: BTreeMap<String, String>,
-    /// Where the pages are that alerts link to. Empty: as `monitoring.runbookUrl` says.
+    /// Base URL of the runbooks that alerts link to. Default: `monitoring.runbookUrl`.
     #[schemars(regex(pattern = "^(https?://.*)?$"))]
     pub runbook_url: String,
 }
 
-/// Who may reach the operator, and whom it may reach.
+/// NetworkPolicy of the operator.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OperatorNetworkPolicy {
-    /// Whether a NetworkPolicy is made.
+    /// Whether to create a NetworkPolicy.
     pub enabled: bool,
-    /// Ports of the API server, as the operator's pods reach it.
+    /// Ports of the API server, as the operator's pods connect to it.
     pub api_server_ports: Vec<u16>,
-    /// Who may read /metrics.
+    /// Peers that may read /metrics.
     pub prometheus: Vec<NetworkPolicyPeer>,
 }

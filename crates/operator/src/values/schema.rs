@@ -1,14 +1,14 @@
-//! The JSON Schema of [`Values`], as Helm takes it.
+//! Generates the JSON Schema of [`Values`] for Helm.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
 use super::Values;
 
-/// JSON Schema of the chart's values, in draft 7: what every Helm 3 understands.
+/// JSON Schema of the chart's values, in draft 7, which every Helm 3 supports.
 ///
-/// A key that is in none of the types is refused everywhere, in the parts that are Kubernetes's
-/// own too. Defaults are left out, as `values.yaml` has the chart's.
+/// Unknown keys are rejected everywhere, in the parts defined by Kubernetes too. Defaults are left
+/// out, because `values.yaml` holds the chart's.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft07();
     let mut schema = settings.into_generator().into_root_schema_for::<Values>().to_value();
@@ -17,7 +17,8 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Closes objects, drops what only Kubernetes reads, and lets a quantity be a number.
+/// Rejects unknown keys, removes keywords that only Kubernetes reads, and allows numbers as
+/// quantities.
 fn tighten(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -50,7 +51,7 @@ fn tighten(schema: &mut Value) {
     }
 }
 
-/// Whether this is Kubernetes's `Quantity`, which its schema calls a text.
+/// Whether this is Kubernetes's `Quantity`, which its own schema calls a string.
 fn is_quantity(map: &Map<String, Value>) -> bool {
     let described = map.get("description").and_then(Value::as_str).unwrap_or_default();
     map.get("type").is_some_and(|kind| kind == "string")
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_object_with_keys_of_its_own_refuses_others() {
+    fn every_object_with_properties_rejects_unknown_keys() {
         fn check(at: &str, schema: &Value) {
             match schema {
                 Value::Object(map) => {
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_resource_s_keys_are_at_the_top() {
+    fn the_keys_of_the_resource_are_at_the_top_level() {
         let schema = schema();
         let spec = crate::crd::definition().spec.versions.remove(0);
         let spec = spec.schema.unwrap().open_api_v3_schema.unwrap().properties.unwrap();
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_configuration_is_in_it() {
+    fn the_configuration_is_part_of_the_schema() {
         let schema = schema();
         let config = &schema["properties"]["config"];
         let config = config["$ref"].as_str().map_or(config, |at| schema.pointer(&at[1..]).unwrap());

@@ -11,7 +11,7 @@ fn binary(bytes: &'static [u8]) -> Data {
 }
 
 #[test]
-fn events_are_written_as_the_protocol_says() {
+fn packets_are_written_as_the_protocol_specifies() {
     let one = [Data::from("a\"\\\n\u{1}б")];
     assert_eq!(encode_event("/", None, "hi", &one).0, "2[\"hi\",\"a\\\"\\\\\\n\\u0001б\"]");
     assert_eq!(encode_event("/admin", Some(12), "hi", &[]).0, "2/admin,12[\"hi\"]");
@@ -44,7 +44,7 @@ fn binary_values_become_placeholders_in_order() {
 }
 
 #[test]
-fn placeholders_must_point_at_an_attachment() {
+fn placeholders_must_refer_to_an_attachment() {
     let one = [Bytes::from_static(b"x")];
     for num in ["1", "-1", "0.5", "\"0\"", "null"] {
         let text = format!(r#"51-["e",{{"_placeholder":true,"num":{num}}}]"#);
@@ -54,20 +54,20 @@ fn placeholders_must_point_at_an_attachment() {
 }
 
 #[test]
-fn placeholders_mean_nothing_in_a_plain_event() {
+fn placeholders_have_no_meaning_in_a_plain_event() {
     let packet = decode(r#"2["e",{"_placeholder":true,"num":0}]"#, &[]).unwrap();
     let Body::Event { args, .. } = packet.body else { panic!("an event") };
     assert!(matches!(args.as_slice(), [Data::Object(_)]));
 }
 
 #[test]
-fn a_query_stays_with_the_namespace_of_old_clients() {
+fn the_namespace_of_a_socket_io_2_client_keeps_its_query() {
     assert_eq!(decode("0/admin?token=x", &[]).unwrap().namespace, "/admin?token=x");
     assert_eq!(decode("0/admin?token=x,", &[]).unwrap().namespace, "/admin?token=x");
 }
 
 #[test]
-fn keys_keep_their_order_and_their_duplicates() {
+fn objects_keep_the_order_and_duplicates_of_their_keys() {
     let Body::Ack(args) = decode(r#"31[{"b":1,"a":2,"b":3}]"#, &[]).unwrap().body else {
         panic!("an answer")
     };
@@ -76,7 +76,7 @@ fn keys_keep_their_order_and_their_duplicates() {
 }
 
 #[test]
-fn what_is_no_packet_is_refused() {
+fn malformed_packets_are_refused() {
     let payload = |text: &str| decode(text, &[]).unwrap_err().label();
     assert_eq!(payload(""), "unknown_type");
     assert_eq!(payload("7"), "unknown_type");
@@ -129,7 +129,7 @@ fn binaries(data: &Data) -> usize {
 
 proptest! {
     #[test]
-    fn events_and_answers_come_back_as_they_were(
+    fn encoded_events_and_acks_decode_to_the_same(
         namespace in "/([a-z/]{0,8})",
         id in any::<Option<u64>>(),
         event in any::<String>(),
@@ -152,14 +152,14 @@ proptest! {
     }
 
     #[test]
-    fn other_parsers_read_the_same_json(text in any::<String>()) {
+    fn strings_are_read_alike_by_other_json_parsers(text in any::<String>()) {
         let (packet, _) = encode_event("/", None, &text, &[]);
         let parsed: Vec<String> = serde_json::from_str(&packet[1..]).unwrap();
         prop_assert_eq!(parsed, vec![text]);
     }
 
     #[test]
-    fn no_text_makes_it_panic(
+    fn no_text_makes_the_decoder_panic(
         text in "[0-9]{0,2}(-|/|,|\\[|\\{|\"|[0-9]|e|:|_placeholder|true|\\PC){0,24}",
         attachments in prop::collection::vec(any::<Vec<u8>>(), 0..3),
     ) {
@@ -169,7 +169,7 @@ proptest! {
 }
 
 #[test]
-fn half_of_an_emoji_is_replaced() {
+fn an_unpaired_surrogate_is_replaced() {
     let read = |json: &str| decode_event(json, None).map(|(_, args)| args);
     let text = |text: &str| Ok(vec![Data::from(text)]);
     assert_eq!(read(r#"["e","cut \ud83d"]"#), text("cut \u{fffd}"));
@@ -180,7 +180,56 @@ fn half_of_an_emoji_is_replaced() {
 
 proptest! {
     #[test]
-    fn no_escapes_make_it_panic(text in "[\\\\uUdD8cCeE0fF\"a€]{0,40}") {
+    fn no_escapes_make_the_decoder_panic(text in "[\\\\uUdD8cCeE0fF\"a€]{0,40}") {
         let _ = decode_event(&format!("[\"e\",\"{text}\"]"), None);
+    }
+}
+
+#[test]
+fn a_head_is_split_from_its_payload() {
+    let head = PacketHead::parse(r#"52-/chat,17["e",{}]"#).unwrap();
+    let expected = PacketHead {
+        kind: PacketType::BinaryEvent,
+        attachments: 2,
+        namespace: "/chat",
+        id: Some(17),
+        payload: r#"["e",{}]"#,
+    };
+    assert_eq!(head, expected);
+    let head = PacketHead::parse("0/admin").unwrap();
+    assert_eq!((head.kind, head.namespace, head.payload), (PacketType::Connect, "/admin", ""));
+    let head = PacketHead::parse(r#"4{"message":"no, 5"}"#).unwrap();
+    assert_eq!((head.namespace, head.id, head.payload), ("/", None, r#"{"message":"no, 5"}"#));
+}
+
+proptest! {
+    #[test]
+    fn the_head_agrees_with_the_whole_packet(
+        text in "[0-7]{0,2}(-|/[a-z]{0,3},?|[0-9]|\\[\"e\"\\]|\\[\\]|\\{\\}|\\PC){0,8}",
+    ) {
+        let head = PacketHead::parse(&text);
+        let attachments = head.as_ref().map_or(0, |head| head.attachments);
+        let packet = decode(&text, &vec![Bytes::new(); attachments]);
+        match (head, packet) {
+            (Err(error), packet) => prop_assert_eq!(packet, Err(error)),
+            (Ok(head), Ok(packet)) => {
+                prop_assert_eq!(head.namespace, &packet.namespace);
+                prop_assert_eq!(head.id, packet.id);
+                let kinds: &[PacketType] = match packet.body {
+                    Body::Connect(_) => &[PacketType::Connect],
+                    Body::Disconnect => &[PacketType::Disconnect],
+                    Body::Event { .. } => &[PacketType::Event, PacketType::BinaryEvent],
+                    Body::Ack(_) => &[PacketType::Ack, PacketType::BinaryAck],
+                    Body::ConnectError(_) => &[PacketType::ConnectError],
+                };
+                prop_assert!(kinds.contains(&head.kind));
+            }
+            (Ok(head), Err(_)) => prop_assert!(text.ends_with(head.payload)),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_head_parser_panic(text in any::<String>()) {
+        let _ = PacketHead::parse(&text);
     }
 }

@@ -1,12 +1,13 @@
-//! Writing: [`Data`] as JSON text, binary values as placeholders.
+//! Writes packets: [`Data`] as JSON text, and binary values as placeholders.
 
 use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use crate::Data;
+use crate::data::Data;
 
-/// Appends an event or an answer; `types` are its types without and with attachments.
+/// Appends an event or an acknowledgement, and returns its attachments. `types` are the digits of
+/// the packet's type without and with attachments.
 pub(super) fn message(
     out: &mut String,
     types: (char, char),
@@ -39,7 +40,7 @@ pub(super) fn message(
     attachments
 }
 
-/// A packet without arguments.
+/// Writes a packet that has a payload at most, and no arguments.
 pub(super) fn control(kind: char, namespace: &str, payload: Option<&Data>) -> String {
     let mut out = String::from(kind);
     address(&mut out, namespace, None);
@@ -104,7 +105,7 @@ fn number(out: &mut String, number: impl std::fmt::Display) {
     write!(out, "{number}").expect("writing to a String cannot fail");
 }
 
-/// A JSON string: only what JSON demands is escaped (RFC 8259, section 7).
+/// Appends a JSON string with only the escapes that JSON requires (RFC 8259, section 7).
 fn string(out: &mut String, text: &str) {
     out.reserve(text.len() + 2);
     out.push('"');

@@ -1,52 +1,64 @@
-//! Request bodies: read within bounds, as JSON, with errors that name the field.
+//! Request bodies: bounded JSON, with errors that name the field.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRef, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Shared;
 use super::problem::Problem;
 
-/// How long a request's body may take.
+/// The time within which a body must arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of a body that is too large is read and thrown away. A connection that is closed on
-/// unread bytes is reset, and the peer may then never see the answer (RFC 9112, section 9.6).
-const DISCARD: usize = 32 << 20;
+/// The most bytes of a refused body that are read and discarded. Closing a connection with unread
+/// bytes resets it, and the peer may then never see the answer (RFC 9112, section 9.6).
+const MAX_DISCARDED: usize = 32 << 20;
 
-/// The body of a request of the HTTP API, and its share of the memory for bodies, which it holds
-/// until the request is answered.
-pub(super) struct Json<T> {
+/// A request body that was read as JSON. It holds its share of the [`BodyBudget`] until dropped.
+pub(super) struct JsonBody<T> {
     pub(super) value: T,
     _share: OwnedSemaphorePermit,
 }
 
-/// A type that a request's body is read into.
+/// A type that is read from a request body.
 pub(super) trait RequestBody: DeserializeOwned {
-    /// What the body must be: `{` for an object, `[` for an array.
+    /// The first character of the JSON text: `{` for an object, `[` for an array.
     const OPENS_WITH: char = '{';
 
-    /// The most bytes that it may have.
-    fn limit(shared: &Shared) -> usize {
-        let _ = shared;
+    /// The size limit in bytes, given `socketio.maxPayload`.
+    fn limit(max_payload: usize) -> usize {
+        let _ = max_payload;
         1 << 20
     }
 }
 
-impl<T: RequestBody> FromRequest<Arc<Shared>> for Json<T> {
+/// The bounds on request bodies. Cloning is shallow.
+pub(super) struct BodyLimits {
+    /// Memory for the bodies of all requests.
+    pub(super) budget: BodyBudget,
+    /// `socketio.maxPayload` in bytes.
+    pub(super) max_payload: usize,
+}
+
+impl<S, T> FromRequest<S> for JsonBody<T>
+where
+    S: Send + Sync,
+    T: RequestBody,
+    BodyLimits: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        let limit = T::limit(shared);
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let limits = BodyLimits::from_ref(state);
+        let limit = T::limit(limits.max_payload);
         let (head, body) = request.into_parts();
-        let share = match admit(&head.headers, &body, limit, &shared.bodies) {
+        let share = match admit(&head.headers, &body, limit, &limits.budget) {
             Ok(share) => share,
             Err(problem) => {
                 discard(&head.headers, body).await;
@@ -56,14 +68,15 @@ impl<T: RequestBody> FromRequest<Arc<Shared>> for Json<T> {
         let bytes = tokio::time::timeout(READ_TIMEOUT, read(body, limit)).await;
         let bytes = bytes.unwrap_or_else(|_| Err(too_slow()))?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let at = error.valid_up_to();
-            malformed(format!("The body is not UTF-8: the byte at offset {at} does not belong"))
+            let offset = error.valid_up_to();
+            malformed(format!("The body is not UTF-8: invalid byte at offset {offset}"))
         })?;
-        Ok(Json { value: parse(text, T::OPENS_WITH)?, _share: share })
+        Ok(JsonBody { value: parse(text, T::OPENS_WITH)?, _share: share })
     }
 }
 
-/// Memory for the bodies of all requests that are being answered.
+/// Memory for the bodies of all requests in progress. Cloning is shallow.
+#[derive(Clone)]
 pub(super) struct BodyBudget {
     kibibytes: Arc<Semaphore>,
     total: u32,
@@ -80,8 +93,7 @@ impl BodyBudget {
         self.kibibytes.clone().try_acquire_many_owned(share).map_err(|_| {
             Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                "Too many requests are being answered at once: send fewer in parallel, or \
-                 smaller ones",
+                "Too many requests are in progress: send fewer in parallel, or smaller ones",
             )
             .code("rate_limited")
             .header(header::RETRY_AFTER, "1")
@@ -89,14 +101,14 @@ impl BodyBudget {
     }
 }
 
-/// Reads one JSON text that opens with `opening`.
+/// Parses one JSON text that starts with `opening`.
 ///
 /// # Errors
-/// 400 with line and column where it is no JSON, and with the field where a value is wrong.
+/// 400: with line and column if it is not JSON, with the field if a value is invalid.
 pub(super) fn parse<T: DeserializeOwned>(text: &str, opening: char) -> Result<T, Problem> {
     match text.trim_start_matches([' ', '\t', '\r', '\n']).chars().next() {
         None => return Err(malformed("The body is empty: send a JSON document".to_owned())),
-        // serde would read a struct from an array too, by position.
+        // serde also reads a struct from an array, by position.
         Some(first @ ('{' | '[' | '"' | '0'..='9' | '-' | 't' | 'f' | 'n')) if first != opening => {
             let wanted = if opening == '{' { "an object" } else { "an array" };
             return Err(malformed(format!("Expected {wanted} at the top")));
@@ -117,7 +129,7 @@ fn rejected(path: &str, error: &serde_json::Error) -> Problem {
         return malformed(format!("The body is not JSON: {error}"));
     }
     let message = error.to_string();
-    // Of a repeated key, serde names no path.
+    // serde reports no path for a repeated key.
     let repeated =
         message.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next());
     match repeated.unwrap_or(path) {
@@ -135,19 +147,19 @@ fn too_slow() -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
 }
 
-/// A share of the memory for bodies, where this body may be read.
+/// This body's share of the budget, if it may be read.
 fn admit(
     headers: &HeaderMap,
     body: &Body,
     limit: usize,
-    memory: &BodyBudget,
+    budget: &BodyBudget,
 ) -> Result<OwnedSemaphorePermit, Problem> {
     check_media_type(headers)?;
     let hint = body.size_hint();
     if hint.lower() > limit as u64 {
         return Err(Problem::too_large("The body", limit));
     }
-    memory.take(hint.upper().map_or(limit, |n| n as usize))
+    budget.take(hint.upper().map_or(limit, |n| n as usize))
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -162,7 +174,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(header::CONTENT_ENCODING) {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Send the body without a content coding",
+            "Send the body without `Content-Encoding`",
         )
         .header(header::ACCEPT_ENCODING, "identity")),
         _ => Ok(()),
@@ -172,7 +184,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| malformed(format!("The body broke off: {error}")))?;
+        let frame = frame.map_err(|error| malformed(format!("The body ended early: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
             drop(bytes);
@@ -184,17 +196,17 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     Ok(bytes.freeze())
 }
 
-/// Throws away the body of a request that is refused unread.
+/// Reads and discards the body of a refused request.
 pub(super) async fn discard(headers: &HeaderMap, body: Body) {
-    // Who expects `100 Continue` has not sent it yet (RFC 9110, section 10.1.1).
-    if !headers.contains_key(header::EXPECT) && body.size_hint().lower() <= DISCARD as u64 {
+    // A sender that expects `100 Continue` has not sent it yet (RFC 9110, section 10.1.1).
+    if !headers.contains_key(header::EXPECT) && body.size_hint().lower() <= MAX_DISCARDED as u64 {
         drain(body).await;
     }
 }
 
 async fn drain(body: Body) {
-    let mut body = Limited::new(body, DISCARD);
+    let mut body = Limited::new(body, MAX_DISCARDED);
     let all = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Whether it arrives in time or not, the answer is the same.
+    // The answer is the same whether the body ends in time or not.
     let _ = tokio::time::timeout(READ_TIMEOUT, all).await;
 }

@@ -1,8 +1,8 @@
-//! Publications with an id happen once: the same id is answered the same for two minutes.
+//! Publications with an id are delivered once: repeats get the first answer for two minutes.
 //!
-//! A publication first [claims](IdempotencyStore::begin) its id. Whoever holds the claim
-//! publishes and leaves the answer; everybody else waits for that answer. [`Memory`] knows the
-//! ids of this instance, [`RedisStore`] those of every instance.
+//! A publication first [claims](IdempotencyStore::claim) its id. The owner of the claim publishes
+//! and leaves its answer; repeats wait for that answer. [`MemoryStore`] covers the ids of this
+//! instance, [`RedisStore`] those of every instance.
 
 pub mod memory;
 pub mod redis;
@@ -12,42 +12,53 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::publish::PublishAnswer;
+use super::answer::PublishAnswer;
+use crate::message::PUBLISH_DEADLINE;
 
-pub use memory::Memory;
+pub use memory::MemoryStore;
 pub use redis::RedisStore;
 
-/// How long an answer is kept.
-pub const KEPT: Duration = Duration::from_secs(120);
+/// The time for which an answer is kept.
+pub const RETENTION: Duration = Duration::from_secs(120);
 
-/// How long a repeat waits for the answer of the first.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The time for which a repeat waits for the first answer: as long as publishing may take.
+pub const REPEAT_DEADLINE: Duration = PUBLISH_DEADLINE;
 
 /// The longest id, in bytes.
 pub const MAX_ID_BYTES: usize = 200;
 
-/// Remembers which ids were published, and how they were answered.
+/// Remembers which ids were published, and the answers.
 pub trait IdempotencyStore: Send + Sync + 'static {
-    /// Claims an id within a namespace. Where somebody else holds the claim, waits for the
-    /// answer, at most [`PATIENCE`].
-    fn begin(&self, namespace: Arc<str>, id: Arc<str>) -> BoxFuture<'_, Begin>;
+    /// Claims an id. If it is already claimed, waits for the answer, for [`REPEAT_DEADLINE`] at
+    /// most.
+    fn claim(&self, key: IdempotencyKey) -> BoxFuture<'_, ClaimOutcome>;
 }
 
-/// What is to be done with a publication that has an id.
-pub enum Begin {
-    /// Publish it: the id is new, and claimed.
-    First(Box<dyn Claim>),
-    /// It was published; this was the answer.
-    Repeat(PublishAnswer),
-    /// It is being published, and that takes longer than anybody should wait.
-    Busy,
+/// An id within its namespace. Cloning is shallow.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey {
+    /// The namespace, with its leading slash.
+    pub namespace: Arc<str>,
+    /// The id from the request, at most [`MAX_ID_BYTES`].
+    pub id: Arc<str>,
 }
 
-/// The right to publish under an id. Dropping it gives the id free on this instance.
+/// The result of claiming an id.
+pub enum ClaimOutcome<C = Box<dyn Claim>> {
+    /// The id is new: publish, then end the claim.
+    Claimed(C),
+    /// The id was published before, with this answer.
+    Completed(PublishAnswer),
+    /// The id is claimed, and no answer came before the deadline.
+    InProgress,
+}
+
+/// The exclusive right to publish under an id. A claim that is dropped ends on this instance; in
+/// Redis it expires.
 pub trait Claim: Send {
-    /// Leaves the answer for repeats.
+    /// Ends the claim and keeps the answer for repeats, unless another owner has the id by now.
     fn complete(self: Box<Self>, answer: PublishAnswer) -> BoxFuture<'static, ()>;
 
-    /// Gives the id free: nothing was published.
+    /// Ends the claim without an answer: nothing was published.
     fn release(self: Box<Self>) -> BoxFuture<'static, ()>;
 }

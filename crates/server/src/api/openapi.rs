@@ -1,4 +1,4 @@
-//! The API's description: OpenAPI 3.1, made from the handlers.
+//! The routes of the API and their OpenAPI 3.1 description, derived from the handlers.
 
 use std::sync::Arc;
 
@@ -7,49 +7,45 @@ use http::header;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, Ref, RefOr};
-use utoipa::{Modify, OpenApi, ToResponse};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::problem::Problem;
-use super::{Shared, batch, explain, latency, members, publish, rooms, status};
+use super::problem::{Problem, ProblemResponse};
+use super::routes::{batch, explain, latency, members, publish, rooms, status};
+use super::state::Shared;
 
-/// What the description says besides the routes.
+/// The description without its routes.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Rookery HTTP API",
-        description = "Publish to rooms, and see and steer who is in them. Errors are problem \
-                       documents (RFC 9457)."
+        description = "Publishes events to rooms, and lists and changes their members. Errors \
+                       are problem documents (RFC 9457)."
     ),
-    modifiers(&BearerKey),
+    modifiers(&BearerAuth),
     security(("key" = [])),
     components(schemas(Problem), responses(ProblemResponse)),
     tags(
-        (name = "publish", description = "Send events to rooms"),
-        (name = "rooms", description = "See rooms, their members and their latency"),
-        (name = "members", description = "Move and dismiss members"),
-        (name = "rules", description = "Ask what the room rules say"),
-        (name = "instance", description = "See what one instance is doing"),
+        (name = "publish", description = "Publish events to rooms"),
+        (name = "rooms", description = "List rooms, their members and their latency"),
+        (name = "members", description = "Move and disconnect members"),
+        (name = "rules", description = "Explain the room rules"),
+        (name = "instance", description = "Get the state of one instance"),
         (name = "description", description = "This description"),
     ),
 )]
 struct Base;
 
-/// Refused: `detail` says why, `field` where.
-#[derive(ToResponse)]
-#[response(content_type = "application/problem+json")]
-pub(super) struct ProblemResponse(#[allow(dead_code)] Problem);
+struct BearerAuth;
 
-struct BearerKey;
-
-impl Modify for BearerKey {
+impl Modify for BearerAuth {
     fn modify(&self, document: &mut Document) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "A key of auth.apiKeysFile. Without that file no key is asked for, and the API \
-                 answers only on loopback.",
+                "A key from auth.apiKeysFile. Without that file, no key is needed and the API is \
+                 served only on loopback.",
             ))
             .build();
         let components = document.components.get_or_insert_default();
@@ -57,7 +53,7 @@ impl Modify for BearerKey {
     }
 }
 
-/// The description, as `/api/openapi.json` serves it.
+/// The description that `/api/openapi.json` serves.
 pub fn document() -> Document {
     let mut document = handlers().into_openapi();
     for item in document.paths.paths.values_mut() {
@@ -68,7 +64,7 @@ pub fn document() -> Document {
     document
 }
 
-/// Every route of the API; the description knows the same ones.
+/// Every route of the API, the same ones as in the description.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     let json = document().to_json().expect("the description has only text and numbers");
     Router::from(handlers()).layer(Extension(Description(json.into())))
@@ -108,7 +104,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
 }
 
-/// The answers that every operation may give, and those of every one that has a body.
+/// Adds the problems that any operation may answer, and those of any operation with a body.
 fn add_common_problems(operation: &mut Operation) {
     let always = ["400", "401", "403"];
     let with_body = ["408", "413", "415", "429"];

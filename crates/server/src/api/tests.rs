@@ -1,6 +1,7 @@
-//! The API over real connections, with the rest of the process played by [`World`].
+//! The API over real connections, with a fake [`Cluster`]: [`World`].
 
 mod idempotency;
+mod publish;
 mod refusals;
 mod routes;
 mod status;
@@ -11,87 +12,95 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 use reqwest::{Client, RequestBuilder, Response};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
-use super::auth::ApiKeyCheck;
-use super::explain::Explanation;
-use super::idempotency::{IdempotencyStore, Memory};
+use super::access::Access;
+use super::cluster::Cluster;
+use super::idempotency::{IdempotencyStore, MemoryStore};
 use super::*;
 use crate::broker::{Matched, MembersAnswer, RoomsAnswer};
 use crate::message::Publication;
+use crate::message::RoomKey;
 use crate::message::{MemberInfo, PublishError, Receipt, Scope, Selector};
-use crate::rooms::waits::{Place, RoomFigures, SortBy, WaitsAnswer, WaitsQuery};
+use crate::rooms::ranking::{RoomFigures, RoomRanking, RoomRankingQuery, SortBy};
 use crate::status_page as page;
 use crate::telemetry::latency::histogram::Histogram;
+use crate::telemetry::metrics::Metrics;
+use rookery_config::api_keys::ApiKeys;
 use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
+use rookery_policy::{RoomRule, Rules};
 use rookery_protocol::Room;
 
 /// The largest packet in these tests.
 const MAX_PAYLOAD: usize = 64 << 10;
 
-/// What was asked of the members: what, in which namespace, of whom, with which rooms.
-type Order = (&'static str, String, Selector, Vec<Room>);
+/// A membership change: its kind, the namespace, the members and the rooms.
+type Change = (&'static str, String, Selector, Vec<Room>);
 
-/// Everything that the API talks to, and what it said.
+/// A fake cluster that records what the API asks of it.
 struct World {
     published: Mutex<Vec<Publication>>,
-    redis_down: Mutex<bool>,
-    /// A publication takes a permit before it goes on; tests that hold it up start with none.
+    /// The error that publishing ends with, if any.
+    publish_error: Mutex<Option<PublishError>>,
+    /// A publication takes a permit before it goes on; a held cluster starts with none.
     gate: Semaphore,
-    /// How many publications came to the gate.
+    /// The number of publications that reached the gate.
     arrived: AtomicUsize,
-    orders: Mutex<Vec<Order>>,
-    ranked: Mutex<Vec<WaitsQuery>>,
+    changes: Mutex<Vec<Change>>,
+    rankings: Mutex<Vec<RoomRankingQuery>>,
 }
 
 impl World {
     fn new() -> Arc<Self> {
         Arc::new(World {
             published: Mutex::default(),
-            redis_down: Mutex::new(false),
+            publish_error: Mutex::default(),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             arrived: AtomicUsize::new(0),
-            orders: Mutex::default(),
-            ranked: Mutex::default(),
+            changes: Mutex::default(),
+            rankings: Mutex::default(),
         })
     }
 
-    fn held_up() -> Arc<Self> {
+    /// A cluster whose publications wait for permits.
+    fn held() -> Arc<Self> {
         let mut world = Arc::into_inner(Self::new()).unwrap();
         world.gate = Semaphore::new(0);
         Arc::new(world)
     }
 
-    fn order(
+    fn change(
         &self,
-        what: &'static str,
+        kind: &'static str,
         namespace: &str,
-        of: &Selector,
+        members: &Selector,
         rooms: &[Room],
     ) -> BoxFuture<'static, Matched> {
-        self.orders.lock().push((what, namespace.to_owned(), of.clone(), rooms.to_vec()));
-        let matched = if *of == Selector::User("nobody".to_owned()) { 0 } else { 2 };
+        self.changes.lock().push((kind, namespace.to_owned(), members.clone(), rooms.to_vec()));
+        let matched = if *members == Selector::User("nobody".to_owned()) { 0 } else { 2 };
         futures_util::future::ready(Matched { matched, unanswered: vec!["podBBBBB".to_owned()] })
             .boxed()
     }
 }
 
-impl Publisher for World {
+impl Cluster for World {
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Receipt, PublishError>> {
         async move {
             self.arrived.fetch_add(1, Ordering::AcqRel);
             self.gate.acquire().await.unwrap().forget();
-            if *self.redis_down.lock() {
-                return Err(PublishError::RedisDown);
+            if let Some(error) = *self.publish_error.lock() {
+                return Err(error);
             }
             let mut published = self.published.lock();
             published.push(publication);
@@ -99,9 +108,7 @@ impl Publisher for World {
         }
         .boxed()
     }
-}
 
-impl ClusterQueries for World {
     fn rooms<'a>(&'a self, namespace: &'a str, prefix: &'a str) -> BoxFuture<'a, RoomsAnswer> {
         let all = BTreeMap::from([("a:1".into(), 3), ("a:2".into(), 1), ("b:1".into(), 2)]);
         let here = if namespace == "/" { all } else { BTreeMap::new() };
@@ -129,46 +136,50 @@ impl ClusterQueries for World {
         futures_util::future::ready(MembersAnswer { members, unanswered: Vec::new() }).boxed()
     }
 
-    fn busiest<'a>(&'a self, query: &'a WaitsQuery) -> BoxFuture<'a, WaitsAnswer> {
-        self.ranked.lock().push(query.clone());
+    fn rank_rooms<'a>(&'a self, query: &'a RoomRankingQuery) -> BoxFuture<'a, RoomRanking> {
+        self.rankings.lock().push(query.clone());
         let rooms = query.namespaces.iter().flat_map(|namespace| {
             [("a/1", 4), ("idle", 0)].map(|(room, n)| figures(namespace, room, n))
         });
         let rooms = rooms.collect();
         let unanswered = vec!["podBBBBB".to_owned()];
-        futures_util::future::ready(WaitsAnswer { rooms, pods: 2, unanswered }).boxed()
+        futures_util::future::ready(RoomRanking { rooms, pods: 2, unanswered }).boxed()
     }
 
-    fn waits<'a>(&'a self, place: &'a Place, scope: Scope) -> BoxFuture<'a, WaitsAnswer> {
-        let known = *place.namespace == *"/" && *place.room == *"a/1";
+    fn room_latency<'a>(&'a self, key: &'a RoomKey, scope: Scope) -> BoxFuture<'a, RoomRanking> {
+        let known = *key.namespace == *"/" && *key.room == *"a/1";
         let unanswered = match scope {
             Scope::Cluster => vec!["podBBBBB".to_owned()],
             Scope::Local => Vec::new(),
         };
-        let rooms = vec![figures(&place.namespace, &place.room, if known { 4 } else { 0 })];
-        futures_util::future::ready(WaitsAnswer { rooms, pods: 2, unanswered }).boxed()
+        let rooms = vec![figures(&key.namespace, &key.room, if known { 4 } else { 0 })];
+        futures_util::future::ready(RoomRanking { rooms, pods: 2, unanswered }).boxed()
     }
 
     fn join<'a>(
         &'a self,
         namespace: &'a str,
-        of: &'a Selector,
+        members: &'a Selector,
         rooms: &'a [Room],
     ) -> BoxFuture<'a, Matched> {
-        self.order("join", namespace, of, rooms)
+        self.change("join", namespace, members, rooms)
     }
 
     fn leave<'a>(
         &'a self,
         namespace: &'a str,
-        of: &'a Selector,
+        members: &'a Selector,
         rooms: &'a [Room],
     ) -> BoxFuture<'a, Matched> {
-        self.order("leave", namespace, of, rooms)
+        self.change("leave", namespace, members, rooms)
     }
 
-    fn disconnect<'a>(&'a self, namespace: &'a str, of: &'a Selector) -> BoxFuture<'a, Matched> {
-        self.order("disconnect", namespace, of, &[])
+    fn disconnect<'a>(
+        &'a self,
+        namespace: &'a str,
+        members: &'a Selector,
+    ) -> BoxFuture<'a, Matched> {
+        self.change("disconnect", namespace, members, &[])
     }
 }
 
@@ -176,45 +187,43 @@ impl ClusterQueries for World {
 fn figures(namespace: &str, room: &str, n: u64) -> RoomFigures {
     let ms = Duration::from_millis(u64::from(n > 0));
     RoomFigures {
-        place: Place { namespace: namespace.into(), room: room.into() },
+        key: RoomKey { namespace: namespace.into(), room: room.into() },
         members: 3,
         deliveries: 30 * n,
-        waits: Histogram::from_parts(&[0, 0, 0, 0, n], ms, ms),
+        latency: Histogram::from_parts(&[0, 0, 0, 0, n], ms, ms),
     }
 }
 
-impl Explain for World {
-    fn explain(
-        &self,
-        action: &str,
-        room: &str,
-        claims: Map<String, Value>,
-        user: Option<String>,
-    ) -> Explanation {
-        let why = format!("{action} {room} {} {user:?}", Value::Object(claims));
-        Explanation { allowed: action == "join", rule: Some("{a}:{b}".to_owned()), why }
-    }
+/// `{workspace}:{app}`: `ada` may join, and the user 7 may publish.
+fn rules() -> Rules {
+    Rules::compile(&[RoomRule {
+        pattern: "{workspace}:{app}".to_owned(),
+        join: Some("user == 'ada' && claims.sub == 'ada'".to_owned()),
+        publish: Some("user == '7' && claims.sub == 7".to_owned()),
+    }])
+    .unwrap()
 }
 
-/// One key: `sesame`.
-struct OneKey;
-
-impl ApiKeyCheck for OneKey {
-    fn name_of(&self, key: &str) -> Option<String> {
-        (key == "sesame").then(|| "ci".to_owned())
-    }
+/// Access with the key `sesame` alone.
+fn one_key() -> Access {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("api.keys");
+    std::fs::write(&file, "ci:sesame\n").unwrap();
+    Access::Keys(Arc::new(ArcSwap::from_pointee(ApiKeys::load(&file).unwrap())))
 }
 
-/// A listener that answers, and stops when dropped.
+/// The API behind a listener that stops when dropped.
 struct Server {
     address: SocketAddr,
+    /// The same routes, to be called without a connection.
+    router: Router,
     client: Client,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     _stop: DropGuard,
 }
 
-/// How a test's server differs from the others.
+/// The settings that tests change.
 struct Setup {
     access: Access,
     idempotency: Arc<dyn IdempotencyStore>,
@@ -223,7 +232,11 @@ struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { access: Access::Open, idempotency: Arc::new(memory()), body_budget: BODY_BUDGET }
+        Setup {
+            access: Access::Open,
+            idempotency: Arc::new(memory_store()),
+            body_budget: BODY_BUDGET,
+        }
     }
 }
 
@@ -236,14 +249,13 @@ impl Server {
         let metrics = Arc::new(Metrics::new().unwrap());
         let readiness = Readiness::default();
         let state = ApiState {
-            publisher: world.clone(),
             cluster: world.clone(),
-            policy: world.clone(),
+            rules: Arc::new(ArcSwap::from_pointee(rules())),
             idempotency: setup.idempotency,
             access: setup.access,
             namespaces: vec!["/".into(), "/chat".into()],
             user_claim: "sub".into(),
-            status: world.clone(),
+            status: Arc::new(status::fixed_status),
             max_payload: MAX_PAYLOAD,
             metrics: metrics.clone(),
             tasks: TaskTracker::new(),
@@ -251,13 +263,18 @@ impl Server {
         let gather = metrics.clone();
         let router = admin::router(move |names| gather.gather(names), readiness.clone())
             .merge(page::router())
-            .merge(limited(state, setup.body_budget));
+            .merge(router_with_budget(state, setup.body_budget));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(listener::serve(listener, router, stop.clone(), Duration::from_secs(5)));
+        tokio::spawn(listener::serve(
+            listener,
+            router.clone(),
+            stop.clone(),
+            Duration::from_secs(5),
+        ));
         let client = Client::new();
-        Server { address, client, metrics, readiness, _stop: stop.drop_guard() }
+        Server { address, router, client, metrics, readiness, _stop: stop.drop_guard() }
     }
 
     fn url(&self, path: &str) -> String {
@@ -272,14 +289,14 @@ impl Server {
         self.client.post(self.url(path)).header("content-type", "application/json").body(body)
     }
 
-    /// Posts, expects 200, gives the body.
+    /// Posts and returns the body of the answer, which must have status 200.
     async fn ok(&self, path: &str, body: Value) -> Value {
         let response = self.post(path, body.to_string()).send().await.unwrap();
         answer(response, 200).await
     }
 }
 
-/// The JSON body of an answer that must have this status.
+/// The JSON body of a response that must have this status.
 async fn answer(response: Response, status: u16) -> Value {
     let got = response.status().as_u16();
     let text = response.text().await.unwrap();
@@ -287,11 +304,11 @@ async fn answer(response: Response, status: u16) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-fn memory() -> Memory {
-    Memory::new(1000, IntCounter::new("evicted", "evicted").unwrap())
+fn memory_store() -> MemoryStore {
+    MemoryStore::new(1000, IntCounter::new("evicted", "evicted").unwrap())
 }
 
-/// Waits for a condition; the limit only ends a test that would hang.
+/// Waits for a condition. The limit only ends a test that would hang.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if condition() {
@@ -299,5 +316,5 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("never came true: {what}");
+    panic!("timed out waiting until {what}");
 }

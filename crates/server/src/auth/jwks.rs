@@ -1,7 +1,6 @@
-//! [`Jwks`]: the issuer's key set, fetched and kept fresh.
+//! [`Jwks`]: the issuer's key set, fetched over HTTP and kept up to date.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use reqwest::{Client, StatusCode, Url, redirect};
@@ -9,132 +8,129 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Timing;
 use super::keys::KeySet;
+use super::timing::Timing;
 
-/// The largest key set.
+/// The largest key set, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
-/// How many redirects are followed.
+/// The most redirects that a fetch follows.
 const MAX_REDIRECTS: usize = 3;
 
-/// A key set behind a URL. One task fetches, so there is never more than one fetch at a time and
-/// no client that goes away breaks one off.
+/// The key set at a URL. A single task fetches it, so there is never more than one fetch at a time,
+/// and a client that disconnects does not cancel one.
 pub(super) struct Jwks {
     url: Url,
     client: Client,
     timing: Timing,
     state: watch::Sender<State>,
-    wanted: Notify,
+    /// Wakes `run` to fetch before its time.
+    fetch_now: Notify,
 }
 
 struct State {
+    /// The keys of the last successful fetch.
     keys: Arc<KeySet>,
+    /// Whether any fetch has succeeded.
     ready: bool,
-    /// Whether the last fetch failed, of which one line tells.
+    /// Whether the last fetch failed. Only the first of several failures is a warning.
     failed: bool,
-    /// Whether a fetch is under way or asked for.
-    open: bool,
-    /// How many fetches have ended.
-    ended: u64,
-    /// When an unknown key was last the reason for one.
-    asked: Option<Instant>,
+    /// Whether a fetch is in progress or requested.
+    pending: bool,
+    /// The number of fetches that have completed.
+    completed: u64,
+    /// When an unknown key last requested a fetch.
+    requested: Option<Instant>,
 }
 
-/// How often the first key set is asked for until it is there.
-const FIRST: Duration = Duration::from_secs(1);
-
 impl Jwks {
-    /// Prepares to fetch from `url`; `run` does it.
+    /// Prepares to fetch from `url`, which [`Jwks::run`] does.
     ///
     /// # Errors
-    /// It is no HTTP URL.
+    /// Fails if `url` is not an HTTP URL.
     pub(super) fn new(url: &str, timing: Timing) -> Result<Self, String> {
         let url = Url::parse(url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or("expected a URL such as https://issuer.example/.well-known/jwks.json")?;
         let client = Client::builder()
-            .timeout(timing.fetch)
+            .timeout(timing.fetch_timeout)
             .https_only(url.scheme() == "https")
             .redirect(redirect::Policy::limited(MAX_REDIRECTS))
             .build()
-            .map_err(|error| format!("no HTTP client could be made: {error}"))?;
+            .map_err(|error| format!("cannot create an HTTP client: {error}"))?;
         let state = State {
             keys: Arc::default(),
             ready: false,
             failed: false,
-            open: false,
-            ended: 0,
-            asked: None,
+            pending: false,
+            completed: 0,
+            requested: None,
         };
-        Ok(Jwks { url, client, timing, state: watch::Sender::new(state), wanted: Notify::new() })
+        Ok(Jwks { url, client, timing, state: watch::Sender::new(state), fetch_now: Notify::new() })
     }
 
-    /// Fetches at once, then every five minutes (until the first set is here, every ten seconds)
-    /// and when a key is not known.
+    /// Fetches at once and, until that has succeeded, every second; then every five minutes, and
+    /// when a token's key is unknown.
     pub(super) async fn run(&self, cancel: CancellationToken) {
         let fetching = async {
             loop {
-                self.state.send_modify(|state| state.open = true);
-                // Whoever asked until now is served by this fetch.
-                let _ = self.wanted.notified().now_or_never();
+                self.state.send_modify(|state| state.pending = true);
+                // This fetch serves every request made so far.
+                let _ = self.fetch_now.notified().now_or_never();
                 let fetched = self.fetch().await;
-                self.state.send_modify(|state| state.end(fetched));
-                let pause = if self.is_ready() {
-                    self.timing.refresh
-                } else {
-                    self.timing.retry.min(FIRST)
-                };
+                self.state.send_modify(|state| state.complete(fetched));
+                let pause =
+                    if self.is_ready() { self.timing.refresh } else { self.timing.first_fetch };
                 tokio::select! {
                     () = sleep(pause) => {}
-                    () = self.wanted.notified() => {}
+                    () = self.fetch_now.notified() => {}
                 }
             }
         };
         cancel.run_until_cancelled(fetching).await;
     }
 
-    /// Whether a key set has ever been fetched.
+    /// Whether a key set has been fetched.
     pub(super) fn is_ready(&self) -> bool {
         self.state.borrow().ready
     }
 
-    /// The last key set.
+    /// The last key set that was fetched; empty before the first.
     pub(super) fn keys(&self) -> Arc<KeySet> {
         self.state.borrow().keys.clone()
     }
 
-    /// Has the key set fetched because of a key that is not known, and waits until that, or the
-    /// fetch that is under way, has ended; without `run` that is never. False at once, where the
-    /// last time is too short ago.
+    /// Requests a fetch for an unknown key and waits until it, or the one in progress, has completed,
+    /// which requires [`Jwks::run`]. Returns false at once if unknown keys have requested a fetch too
+    /// recently.
     pub(super) async fn fetch_for_unknown_key(&self) -> bool {
-        let (mut waits, mut ended) = (false, 0);
-        let asks = self.state.send_if_modified(|state| {
-            let due = state.asked.is_none_or(|at| at.elapsed() >= self.timing.retry);
-            (waits, ended) = (state.open || due, state.ended);
-            let asks = due && !state.open;
-            if asks {
-                (state.open, state.asked) = (true, Some(Instant::now()));
+        let (mut waits, mut completed) = (false, 0);
+        let requests = self.state.send_if_modified(|state| {
+            let due = state.requested.is_none_or(|at| at.elapsed() >= self.timing.unknown_key);
+            (waits, completed) = (state.pending || due, state.completed);
+            let requests = due && !state.pending;
+            if requests {
+                (state.pending, state.requested) = (true, Some(Instant::now()));
             }
-            asks
+            requests
         });
-        if asks {
-            self.wanted.notify_one();
+        if requests {
+            self.fetch_now.notify_one();
         }
-        waits && self.state.subscribe().wait_for(|state| state.ended != ended).await.is_ok()
+        waits && self.state.subscribe().wait_for(|state| state.completed != completed).await.is_ok()
     }
 
     async fn fetch(&self) -> Result<KeySet, String> {
         let request = self.client.get(self.url.clone()).send();
-        let mut response = request.await.map_err(told)?;
+        let mut response = request.await.map_err(describe)?;
         if response.status() != StatusCode::OK {
-            return Err(format!("the answer is {}", response.status()));
+            return Err(format!("the issuer answered {}", response.status()));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(told)? {
+        while let Some(chunk) = response.chunk().await.map_err(describe)? {
             if body.len() + chunk.len() > MAX_BYTES {
-                return Err(format!("the answer is larger than {MAX_BYTES} bytes"));
+                return Err(format!("the issuer's answer is larger than {MAX_BYTES} bytes"));
             }
             body.extend_from_slice(&chunk);
         }
@@ -143,8 +139,8 @@ impl Jwks {
 }
 
 impl State {
-    fn end(&mut self, fetched: Result<KeySet, String>) {
-        (self.open, self.ended) = (false, self.ended + 1);
+    fn complete(&mut self, fetched: Result<KeySet, String>) {
+        (self.pending, self.completed) = (false, self.completed + 1);
         match fetched {
             Ok(keys) => {
                 if keys.len() == 0 {
@@ -161,14 +157,17 @@ impl State {
             }
             Err(error) => {
                 self.failed = true;
-                tracing::warn!(error, "cannot fetch auth.jwt.jwksUrl; the keys before stay");
+                tracing::warn!(
+                    error,
+                    "cannot fetch auth.jwt.jwksUrl; the previous keys stay in use"
+                );
             }
         }
     }
 }
 
-/// An error with its causes, without the URL, which may hold a password.
-fn told(error: reqwest::Error) -> String {
+/// The error and its causes, without the URL, which may hold a password.
+fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
@@ -180,289 +179,4 @@ fn told(error: reqwest::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
-    use axum::Router;
-    use axum::extract::State as Shared;
-    use axum::http::header::LOCATION;
-    use axum::response::IntoResponse;
-    use axum::routing::get;
-    use jsonwebtoken::Algorithm;
-    use parking_lot::Mutex;
-    use serde_json::json;
-    use tokio::time::timeout;
-    use tokio_util::task::TaskTracker;
-
-    use super::super::testing::{self, ada, jwk, sign, signing_key};
-    use super::super::{AuthError, Verifier};
-    use super::*;
-    use rookery_config::Jwt;
-
-    /// An issuer that serves whatever it is told to.
-    struct Issuer {
-        answer: Mutex<(u16, String)>,
-        hits: AtomicUsize,
-        /// Holds answers back while it is locked.
-        gate: tokio::sync::Mutex<()>,
-    }
-
-    impl Issuer {
-        fn serve(&self, ids: &[(&str, &str)]) {
-            let keys = ids.iter().map(|(id, pem)| jwk(pem, Algorithm::RS256, Some(id)));
-            *self.answer.lock() = (200, json!({"keys": keys.collect::<Vec<_>>()}).to_string());
-        }
-
-        fn fail(&self, status: u16, body: &str) {
-            *self.answer.lock() = (status, body.to_owned());
-        }
-
-        fn hits(&self) -> usize {
-            self.hits.load(Ordering::SeqCst)
-        }
-    }
-
-    async fn answer(Shared(issuer): Shared<Arc<Issuer>>) -> impl IntoResponse {
-        issuer.hits.fetch_add(1, Ordering::SeqCst);
-        drop(issuer.gate.lock().await);
-        let (status, body) = issuer.answer.lock().clone();
-        (StatusCode::from_u16(status).unwrap(), [(LOCATION, "/again")], body)
-    }
-
-    /// A verifier with its running task, and the issuer whose key set it fetches.
-    struct Setup {
-        issuer: Arc<Issuer>,
-        verifier: Arc<Verifier>,
-        cancel: CancellationToken,
-        tasks: TaskTracker,
-    }
-
-    impl Setup {
-        /// The issuer answers 503 until it is told otherwise.
-        async fn new(timing: Timing) -> Self {
-            let issuer = Arc::new(Issuer {
-                answer: Mutex::new((503, String::new())),
-                hits: AtomicUsize::new(0),
-                gate: tokio::sync::Mutex::new(()),
-            });
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let url = format!("http://{}/keys", listener.local_addr().unwrap());
-            let routes = Router::new().fallback(get(answer)).with_state(issuer.clone());
-            let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
-            let server = axum::serve(listener, routes);
-            tasks.spawn(cancel.clone().run_until_cancelled_owned(async { server.await.unwrap() }));
-            let config = Jwt {
-                algorithms: vec![rookery_config::Algorithm::RS256],
-                secret_file: None,
-                public_key_file: None,
-                jwks_url: Some(url),
-                issuer: None,
-                audience: None,
-                user_claim: "sub".to_owned(),
-            };
-            let verifier = Verifier::with_timing(&config, timing).unwrap();
-            Setup { issuer, verifier, cancel, tasks }
-        }
-
-        fn run(&self) {
-            self.tasks.spawn(self.verifier.clone().run(self.cancel.clone()));
-        }
-
-        fn jwks(&self) -> &Jwks {
-            self.verifier.jwks.as_ref().unwrap()
-        }
-
-        async fn until(&self, condition: impl Fn(&State) -> bool) {
-            let mut state = self.jwks().state.subscribe();
-            timeout(PATIENCE, state.wait_for(|state| condition(state))).await.unwrap().unwrap();
-        }
-
-        async fn verify(&self, id: Option<&str>, pem: &str) -> Result<(), AuthError> {
-            let token = sign(Algorithm::RS256, &signing_key(pem), id, &ada());
-            self.verifier.verify(&token).await.map(|_| ())
-        }
-
-        async fn end(self) {
-            self.cancel.cancel();
-            self.tasks.close();
-            timeout(PATIENCE, self.tasks.wait()).await.unwrap();
-        }
-    }
-
-    /// Longer than anything here takes.
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    /// Fetches at the start and never again by the clock; an unknown key is asked for once.
-    fn once() -> Timing {
-        let hour = Duration::from_secs(3600);
-        Timing { file: hour, refresh: hour, retry: hour, fetch: PATIENCE }
-    }
-
-    fn unknown() -> Result<(), AuthError> {
-        Err(AuthError::Unauthenticated("the token's signature is of no known key".to_owned()))
-    }
-
-    #[tokio::test]
-    async fn it_is_not_ready_until_the_first_set() {
-        let setup = Setup::new(Timing { retry: Duration::from_millis(5), ..once() }).await;
-        assert!(!setup.verifier.is_ready());
-        setup.run();
-        setup.until(|state| state.ended >= 2).await;
-        assert!(!setup.verifier.is_ready(), "the issuer is away");
-        setup.issuer.serve(&[("one", testing::RSA)]);
-        setup.until(|state| state.ready).await;
-        assert!(setup.verifier.is_ready());
-        assert_eq!(setup.verify(Some("one"), testing::RSA).await, Ok(()));
-        assert_eq!(setup.verify(None, testing::RSA).await, Ok(()));
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn a_token_waits_for_the_first_set() {
-        let setup = Setup::new(once()).await;
-        setup.issuer.serve(&[("one", testing::RSA)]);
-        let (verified, ()) = tokio::join!(setup.verify(None, testing::RSA), async { setup.run() });
-        assert_eq!(verified, Ok(()));
-        assert_eq!(setup.issuer.hits(), 1);
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn a_key_that_appears_later_works_at_once() {
-        let setup = Setup::new(once()).await;
-        setup.issuer.serve(&[("one", testing::RSA)]);
-        setup.run();
-        setup.until(|state| state.ready).await;
-        setup.issuer.serve(&[("two", testing::RSA2)]);
-        assert_eq!(setup.verify(Some("two"), testing::RSA2).await, Ok(()));
-        assert_eq!(setup.verify(Some("one"), testing::RSA).await, unknown(), "withdrawn");
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn unknown_keys_cause_one_fetch_in_a_period() {
-        let setup = Setup::new(once()).await;
-        setup.issuer.serve(&[("one", testing::RSA)]);
-        setup.run();
-        setup.until(|state| state.ready).await;
-        let token = sign(Algorithm::RS256, &signing_key(testing::RSA2), Some("two"), &ada());
-        let all = (0..20).map(|_| setup.verifier.verify(&token));
-        for result in futures_util::future::join_all(all).await {
-            assert_eq!(result.map(|_| ()), unknown());
-        }
-        setup.issuer.serve(&[("two", testing::RSA2)]);
-        assert_eq!(setup.verify(Some("two"), testing::RSA2).await, unknown());
-        assert_eq!(setup.verify(Some("one"), testing::RSA).await, Ok(()));
-        assert_eq!(setup.issuer.hits(), 2);
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn a_fetch_under_way_is_waited_for_and_not_repeated() {
-        let setup = Setup::new(Timing { retry: Duration::ZERO, ..once() }).await;
-        setup.issuer.serve(&[("one", testing::RSA)]);
-        let gate = setup.issuer.gate.lock().await;
-        setup.run();
-        setup.until(|state| state.open).await;
-        let mut verified = Box::pin(setup.verify(Some("one"), testing::RSA));
-        assert!(futures_util::poll!(&mut verified).is_pending());
-        assert!(setup.jwks().wanted.notified().now_or_never().is_none(), "no other is asked for");
-        drop(gate);
-        assert_eq!(verified.await, Ok(()));
-        assert_eq!(setup.issuer.hits(), 1);
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn after_the_period_it_is_fetched_again() {
-        let setup = Setup::new(Timing { retry: Duration::ZERO, fetch: PATIENCE, ..once() }).await;
-        setup.issuer.serve(&[("one", testing::RSA)]);
-        setup.run();
-        setup.until(|state| state.ready).await;
-        setup.issuer.serve(&[("two", testing::RSA2)]);
-        assert_eq!(setup.verify(Some("two"), testing::RSA2).await, Ok(()));
-        setup.issuer.serve(&[("three", testing::RSA)]);
-        assert_eq!(setup.verify(Some("three"), testing::RSA).await, Ok(()));
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn while_the_issuer_is_away_the_last_keys_stay() {
-        let setup = Setup::new(Timing { refresh: Duration::from_millis(5), ..once() }).await;
-        setup.issuer.serve(&[("one", testing::RSA)]);
-        setup.run();
-        setup.until(|state| state.ready).await;
-        setup.issuer.fail(500, "");
-        let ended = setup.jwks().state.borrow().ended;
-        setup.until(|state| state.ended >= ended + 3).await;
-        assert!(setup.verifier.is_ready());
-        assert_eq!(setup.verify(Some("one"), testing::RSA).await, Ok(()));
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn it_is_refreshed_by_the_clock() {
-        let setup = Setup::new(Timing { refresh: Duration::from_millis(5), ..once() }).await;
-        setup.issuer.serve(&[("one", testing::RSA)]);
-        setup.run();
-        setup.until(|state| state.keys.has("one")).await;
-        setup.issuer.serve(&[("two", testing::RSA2)]);
-        setup.until(|state| state.keys.has("two")).await;
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn a_client_that_goes_away_breaks_no_fetch_off() {
-        let setup = Setup::new(once()).await;
-        setup.issuer.serve(&[("one", testing::RSA)]);
-        setup.run();
-        setup.until(|state| state.ready).await;
-        setup.issuer.serve(&[("two", testing::RSA2)]);
-        let gate = setup.issuer.gate.lock().await;
-        {
-            let verified = setup.verify(Some("two"), testing::RSA2);
-            let asked = setup.until(|state| state.open);
-            tokio::select! {
-                _ = verified => panic!("the issuer has not answered yet"),
-                () = asked => {}
-            }
-        }
-        drop(gate);
-        setup.until(|state| state.keys.has("two")).await;
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn an_issuer_that_hangs_is_given_up() {
-        let setup = Setup::new(Timing { fetch: Duration::from_millis(50), ..once() }).await;
-        let gate = setup.issuer.gate.lock().await;
-        setup.run();
-        assert_eq!(setup.verify(Some("one"), testing::RSA).await, unknown());
-        setup.until(|state| state.ended == 1).await;
-        assert!(!setup.verifier.is_ready());
-        drop(gate);
-        setup.end().await;
-    }
-
-    #[tokio::test]
-    async fn answers_that_are_no_key_set_are_errors() {
-        let setup = Setup::new(once()).await;
-        let large = format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(MAX_BYTES));
-        for (status, body, why) in [
-            (404, "", "404"),
-            (503, "{\"keys\": []}", "503"),
-            (302, "", "redirect"),
-            (200, "<html>", "no JSON Web Key Set"),
-            (200, large.as_str(), "larger"),
-        ] {
-            setup.issuer.fail(status, body);
-            let error = setup.jwks().fetch().await.map(|_| ()).unwrap_err();
-            assert!(error.contains(why), "{error}");
-            assert!(!error.contains("127.0.0.1"), "{error}");
-        }
-        setup.issuer.fail(200, "{\"keys\": []}");
-        assert_eq!(setup.jwks().fetch().await.unwrap().len(), 0);
-        setup.end().await;
-    }
-}
+mod tests;

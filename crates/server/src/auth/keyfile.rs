@@ -1,4 +1,4 @@
-//! [`KeyFile`]: keys in a file, read again when it changes.
+//! [`KeyFile`]: the keys in a file, reloaded when it changes.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,37 +9,39 @@ use parking_lot::Mutex;
 
 use super::keys::KeySet;
 
-/// The largest key file.
+/// The largest key file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// A file of keys. What it holds is looked at when keys are asked for, at most once in a period;
-/// contents are compared, since mounted secrets change by a symbolic link.
+/// A file of keys. It is read when keys are needed, at most once per period, and reloaded if its
+/// content differs: mounted secrets change by a symbolic link, so timestamps say nothing.
 pub(super) struct KeyFile {
     path: PathBuf,
     kind: Kind,
+    /// The least time between two reads.
     period: Duration,
     state: Mutex<State>,
 }
 
 struct State {
-    looked: Instant,
-    /// What was read last, good or bad.
+    /// When the file was last read.
+    read_at: Instant,
+    /// The content, or the error, of the last read.
     content: Result<Vec<u8>, String>,
-    /// The last good keys.
+    /// The keys of the last valid content.
     keys: Arc<KeySet>,
 }
 
-/// What a key file holds.
+/// The kind of keys in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A shared secret; a trailing newline is no part of it.
+    /// A shared secret, without one trailing newline.
     Secret,
     /// Public keys in PEM.
     Public,
 }
 
 impl Kind {
-    /// Where the configuration names the file.
+    /// The key of `auth.jwt` that names the file.
     pub(super) fn config_key(self) -> &'static str {
         match self {
             Kind::Secret => "secretFile",
@@ -54,7 +56,7 @@ impl Kind {
                 KeySet::secret(line.strip_suffix(b"\r").filter(|_| line != content).unwrap_or(line))
             }
             Kind::Public => {
-                let text = std::str::from_utf8(content).map_err(|_| "it is no text".to_owned())?;
+                let text = std::str::from_utf8(content).map_err(|_| "it is not text".to_owned())?;
                 KeySet::pem(text)
             }
         }
@@ -62,31 +64,31 @@ impl Kind {
 }
 
 impl KeyFile {
-    /// Reads the file for the first time.
+    /// Reads the file for the first time. Blocking I/O.
     ///
     /// # Errors
-    /// It cannot be read, or holds no usable key.
+    /// Fails if the file cannot be read or holds no usable key.
     pub(super) fn open(path: &Path, kind: Kind, period: Duration) -> Result<Self, String> {
         let content = read(path)?;
         let keys = kind.parse(&content).map_err(|why| format!("{}: {why}", path.display()))?;
-        let state = State { looked: Instant::now(), content: Ok(content), keys: Arc::new(keys) };
+        let state = State { read_at: Instant::now(), content: Ok(content), keys: Arc::new(keys) };
         Ok(KeyFile { path: path.to_owned(), kind, period, state: Mutex::new(state) })
     }
 
-    /// The keys of the file as it is now, or was within the period. While it cannot be read or
-    /// holds no key, the last good ones stay, and a warning says so once.
+    /// The keys in the file, at most one period old. While the file cannot be read or holds no usable
+    /// key, the previous keys stay in use, and a single warning says so.
     pub(super) async fn keys(&self) -> Arc<KeySet> {
         {
             let mut state = self.state.lock();
-            if state.looked.elapsed() < self.period {
+            if state.read_at.elapsed() < self.period {
                 return state.keys.clone();
             }
-            state.looked = Instant::now();
+            state.read_at = Instant::now();
         }
         let path = self.path.clone();
         let content = tokio::task::spawn_blocking(move || read(&path))
             .await
-            .unwrap_or_else(|_| Err("reading was broken off".to_owned()));
+            .unwrap_or_else(|_| Err("reading it panicked".to_owned()));
         self.take(content)
     }
 
@@ -96,12 +98,12 @@ impl KeyFile {
             let (path, key) = (self.path.display(), self.kind.config_key());
             match content.as_deref().map_err(Clone::clone).and_then(|c| self.kind.parse(c)) {
                 Ok(keys) => {
-                    tracing::info!(file = %path, setting = key, "the keys for tokens were read again");
+                    tracing::info!(file = %path, setting = key, "reloaded token keys");
                     state.keys = Arc::new(keys);
                 }
                 Err(error) => {
                     tracing::warn!(
-                        file = %path, setting = key, error, "the changed keys for tokens are refused; the keys before stay"
+                        file = %path, setting = key, error, "cannot reload token keys; the previous keys stay in use"
                     );
                 }
             }
@@ -115,7 +117,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut content))
-        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if content.len() as u64 > MAX_BYTES {
         return Err(format!("{} is larger than {MAX_BYTES} bytes", path.display()));
     }

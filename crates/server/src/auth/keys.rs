@@ -1,16 +1,22 @@
-//! [`KeySet`]: the keys that tokens are verified with.
+//! [`KeySet`]: the keys that verify tokens.
 
-use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+use aws_lc_rs::signature::{
+    self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
+};
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
-/// The smallest RSA modulus (RFC 7518, section 3.3).
+/// The smallest RSA modulus, in bits (RFC 7518, section 3.3).
 const MIN_RSA_BITS: usize = 2048;
 
-/// How many keys of a key set are used; a token that names no key is tried with each.
+/// The algorithm that RSA keys are parsed for. All RSA algorithms accept the same keys.
+const RSA: &RsaParameters = &signature::RSA_PKCS1_2048_8192_SHA256;
+
+/// The most keys of a key set that are used: a token without a key id is tried with each.
 const MAX_KEYS: usize = 100;
 
-/// Keys of any kind, with their ids where they have one.
+/// Keys of any kind, with or without ids.
 #[derive(Default)]
 pub(super) struct KeySet {
     keys: Vec<Key>,
@@ -18,16 +24,16 @@ pub(super) struct KeySet {
 
 struct Key {
     id: Option<String>,
-    /// The only algorithm that it may be used with, where there is one.
+    /// The only algorithm that the key may be used with; `None` allows any of its family.
     algorithm: Option<Algorithm>,
     decoding: DecodingKey,
 }
 
 impl KeySet {
-    /// One shared secret.
+    /// Creates a set of one shared secret.
     ///
     /// # Errors
-    /// It is empty.
+    /// Fails if the secret is empty.
     pub(super) fn secret(secret: &[u8]) -> Result<Self, String> {
         if secret.is_empty() {
             return Err("the secret is empty".to_owned());
@@ -36,11 +42,11 @@ impl KeySet {
         Ok(KeySet { keys: vec![Key { id: None, algorithm: None, decoding }] })
     }
 
-    /// Public keys in PEM (RFC 7468): RSA, EC on P-256 or P-384, Ed25519. While keys are rotated
-    /// a file holds several.
+    /// Parses public keys in PEM (RFC 7468): RSA, EC on P-256 or P-384, Ed25519. A file may hold
+    /// several, so that keys can be rotated.
     ///
     /// # Errors
-    /// No key, a private key, a certificate, or a key that cannot be used.
+    /// Fails if there is no key, or for a private key, a certificate, or an unusable key.
     pub(super) fn pem(text: &str) -> Result<Self, String> {
         let starts: Vec<usize> = text.match_indices("-----BEGIN ").map(|(at, _)| at).collect();
         let ends = starts.iter().skip(1).copied().chain([text.len()]);
@@ -52,35 +58,35 @@ impl KeySet {
         Ok(KeySet { keys })
     }
 
-    /// A JSON Web Key Set (RFC 7517, section 5). Keys of other kinds and for other uses are left
-    /// out, as that section asks for.
+    /// Parses a JSON Web Key Set (RFC 7517, section 5). Keys of other kinds and for other uses are
+    /// ignored, as that section requires.
     ///
     /// # Errors
-    /// It is no key set.
+    /// Fails if the text is not a key set.
     pub(super) fn jwks(json: &[u8]) -> Result<Self, String> {
         #[derive(serde::Deserialize)]
         struct Set {
             keys: Vec<serde_json::Value>,
         }
         let set: Set = serde_json::from_slice(json)
-            .map_err(|error| format!("it is no JSON Web Key Set: {error}"))?;
+            .map_err(|error| format!("it is not a JSON Web Key Set: {error}"))?;
         let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
         Ok(KeySet { keys: keys.filter_map(published_key).take(MAX_KEYS).collect() })
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether a key has this id.
+    /// Whether some key has this id.
     pub(super) fn has(&self, id: &str) -> bool {
         self.keys.iter().any(|key| key.id.as_deref() == Some(id))
     }
 
-    /// The keys that a token with this algorithm and key id may be signed with: those of the id
-    /// and those without one, or all, where the token names none. A key is never used with an
-    /// algorithm of another family.
+    /// The keys that may have signed a token with this algorithm and key id: those with the id and
+    /// those without one, or all if the token has no id. A key is never used with an algorithm of
+    /// another family.
     pub(super) fn candidates(
         &self,
         algorithm: Algorithm,
@@ -137,31 +143,46 @@ fn published_key(jwk: Jwk) -> Option<Key> {
     Some(Key { id: jwk.common.key_id, algorithm: own.or(curve), decoding })
 }
 
-/// Checks that a key can verify at all, and gives the only algorithm of its curve.
+/// Checks that a key can verify signatures. Returns the algorithm of its curve for an elliptic-curve
+/// key, which works with no other.
 fn usable(key: &DecodingKey) -> Result<Option<Algorithm>, String> {
     let length = key.try_get_as_bytes().map_or(0, <[u8]>::len);
-    let (algorithm, only) = match key.family() {
-        AlgorithmFamily::Hmac if length == 0 => return Err("the secret is empty".to_owned()),
-        AlgorithmFamily::Hmac => (Algorithm::HS256, false),
+    match key.family() {
+        AlgorithmFamily::Hmac if length == 0 => Err("the secret is empty".to_owned()),
+        AlgorithmFamily::Hmac => Ok(None),
         AlgorithmFamily::Rsa => {
             let bits = rsa_bits(key)?;
             if bits < MIN_RSA_BITS {
                 return Err(format!("the RSA key has {bits} bits; use {MIN_RSA_BITS} or more"));
             }
-            (Algorithm::RS256, false)
+            parse(key, RSA).map(|()| None)
         }
-        AlgorithmFamily::Ec => match length {
-            33 | 65 => (Algorithm::ES256, true),
-            49 | 97 => (Algorithm::ES384, true),
-            _ => return Err("the EC key is not on P-256 or P-384".to_owned()),
-        },
-        // The library takes the first 32 bytes of an Ed25519 key without looking.
-        AlgorithmFamily::Ed if length != 32 => return Err("the key is not Ed25519".to_owned()),
-        AlgorithmFamily::Ed => (Algorithm::EdDSA, true),
+        AlgorithmFamily::Ec => {
+            let (algorithm, verification): (_, &'static dyn VerificationAlgorithm) = match length {
+                33 | 65 => (Algorithm::ES256, &signature::ECDSA_P256_SHA256_FIXED),
+                49 | 97 => (Algorithm::ES384, &signature::ECDSA_P384_SHA384_FIXED),
+                _ => return Err("the EC key is not on P-256 or P-384".to_owned()),
+            };
+            parse(key, verification).map(|()| Some(algorithm))
+        }
+        // jsonwebtoken does not check the length of an Ed25519 key when it reads one.
+        AlgorithmFamily::Ed if length != 32 => Err("the key is not Ed25519".to_owned()),
+        AlgorithmFamily::Ed => parse(key, &signature::ED25519).map(|()| Some(Algorithm::EdDSA)),
+    }
+}
+
+/// Parses the key as every verification does. jsonwebtoken keeps the bytes of a key unread, so
+/// a point that is not on its curve would otherwise go unnoticed until the first token.
+fn parse(key: &DecodingKey, algorithm: &'static dyn VerificationAlgorithm) -> Result<(), String> {
+    let parsed = match key.kind() {
+        DecodingKeyKind::SecretOrDer(bytes) => {
+            ParsedPublicKey::new(algorithm, bytes).map_err(|error| error.to_string())
+        }
+        DecodingKeyKind::RsaModulusExponent { n, e } => RsaPublicKeyComponents { n, e }
+            .to_parsed_public_key(RSA)
+            .map_err(|_| "its modulus and exponent are no RSA key".to_owned()),
     };
-    (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
-        .map_err(|error| format!("the key cannot be used: {error}"))?;
-    Ok(only.then_some(algorithm))
+    parsed.map(drop).map_err(|error| format!("the key cannot be used: {error}"))
 }
 
 fn rsa_bits(key: &DecodingKey) -> Result<usize, String> {
@@ -194,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn pem_files_hold_rsa_ec_and_ed25519_keys_and_several_of_them() {
+    fn a_pem_file_may_hold_several_rsa_ec_and_ed25519_keys() {
         let pkcs1 = include_str!("../../../../tests/keys/rsa.pkcs1.pub.pem");
         let all = [
             testing::RSA_PUBLIC,
@@ -219,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_public_key_is_refused_with_a_remedy() {
+    fn a_pem_without_a_public_key_is_refused_with_a_remedy() {
         assert!(pem_error(testing::RSA).contains("private key"));
         assert!(pem_error(testing::ED).contains("private key"));
         assert!(
@@ -238,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn key_sets_are_chosen_from_by_id_and_family() {
+    fn candidates_are_selected_by_id_and_family() {
         let set = jwks(&[
             jwk(testing::RSA, Algorithm::RS256, Some("one")),
             jwk(testing::EC256, Algorithm::ES256, Some("two")),
@@ -255,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_not_for_this_are_left_out() {
+    fn unusable_keys_of_a_key_set_are_ignored() {
         let rsa = || jwk(testing::RSA, Algorithm::RS256, None);
         let with = |mut key: Value, field: &str, value: Value| {
             key[field] = value;
@@ -271,6 +292,8 @@ mod tests {
             with(jwk(testing::ED, Algorithm::EdDSA, None), "x", json!("AAAA")),
             with(jwk(testing::EC256, Algorithm::ES256, None), "alg", json!("ES384")),
             with(jwk(testing::EC256, Algorithm::ES256, None), "x", json!("AAAA")),
+            with(jwk(testing::EC256, Algorithm::ES256, None), "x", json!("A".repeat(43))),
+            with(rsa(), "e", json!("AA")),
             json!({"kty": "oct", "k": ""}),
             json!({}),
             json!("text"),
@@ -282,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_set_is_an_error() {
+    fn text_that_is_not_a_key_set_is_an_error() {
         for text in ["", "[]", "{}", "{\"keys\": {}}", "<html>", "\u{0}"] {
             assert!(KeySet::jwks(text.as_bytes()).is_err(), "{text}");
         }

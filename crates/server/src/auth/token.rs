@@ -1,4 +1,4 @@
-//! What a token must hold, and what it says: pure, with the time passed in.
+//! Verifies a token's signature and claims. Pure: the time is passed in.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,31 +11,31 @@ use serde_json::{Map, Value};
 use rookery_config::{Algorithm, Jwt};
 use rookery_policy::Subject;
 
-use super::AuthError;
+use super::error::AuthError;
 use super::keys::KeySet;
 
-/// How far this clock may be behind the issuer's for `nbf`.
+/// How far this host's clock may be behind the issuer's when `nbf` is checked.
 const NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(5);
 
-/// What a valid token says.
+/// The claims of a valid token.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    /// All of it.
+    /// All claims.
     pub map: Arc<Map<String, Value>>,
-    /// The value of `userClaim`, where it is text or a number.
+    /// The value of `userClaim` if it is text or a number.
     pub user: Option<String>,
-    /// When the token ends. This may be so far away that adding to it overflows.
+    /// When the token expires. It may be so far in the future that adding to it overflows.
     pub expires: SystemTime,
 }
 
 impl Claims {
-    /// The client that presented the token, as rules see it.
+    /// The client with this token, as rules see it.
     pub fn subject(&self) -> Subject {
         Subject::new(self.user.clone(), self.map.clone())
     }
 }
 
-/// What `auth.jwt` asks of a token.
+/// What `auth.jwt` requires of a token.
 pub(super) struct Expected {
     algorithms: Vec<jsonwebtoken::Algorithm>,
     issuer: Option<String>,
@@ -54,46 +54,45 @@ impl Expected {
     }
 }
 
-/// Why a token could not be verified.
+/// Why a token was not verified.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It was signed with a key that is not here; another may have come meanwhile.
+    /// The token's key is unknown, but a newer key set may have it.
     UnknownKey,
-    /// It is not accepted.
+    /// The token is not accepted.
     Refused(AuthError),
 }
 
 impl Failure {
-    /// The error that the client sees.
+    /// The error for the client.
     pub(super) fn into_error(self) -> AuthError {
         match self {
             Failure::UnknownKey => {
-                AuthError::Unauthenticated("the token's signature is of no known key".to_owned())
+                AuthError::Unauthenticated("the token is signed with an unknown key".to_owned())
             }
             Failure::Refused(error) => error,
         }
     }
 }
 
-/// Verifies the signature with any key that fits, then the claims.
+/// Verifies the signature with every key that may have made it, then the claims.
 pub(super) fn verify(
     token: &str,
     keys: &[Arc<KeySet>],
     expected: &Expected,
     now: SystemTime,
 ) -> Result<Claims, Failure> {
-    let header = decode_header(token).map_err(|_| {
-        refused("the token is no JWT that is signed with a known algorithm (RFC 7519)")
-    })?;
+    let header = decode_header(token)
+        .map_err(|_| refused("the token is not a JWT signed with a known algorithm (RFC 7519)"))?;
     if !expected.algorithms.contains(&header.alg) {
         return Err(refused(format!("the token's algorithm {:?} is not accepted", header.alg)));
     }
-    // RFC 7515, section 4.1.11: extensions that must be understood and are not.
+    // RFC 7515, section 4.1.11: a token whose extensions are not understood must be refused.
     if header.crit.is_some() {
         return Err(refused("the token's header has `crit`, which is not supported"));
     }
     let id = header.kid.as_deref();
-    let (message, signature) = token.rsplit_once('.').expect("it has a header, so it has parts");
+    let (message, signature) = token.rsplit_once('.').expect("a token with a header has parts");
     let mut candidates = keys.iter().flat_map(|set| set.candidates(header.alg, id)).peekable();
     let none = candidates.peek().is_none();
     let signs = |key| signature::verify(signature, message.as_bytes(), key, header.alg);
@@ -107,15 +106,15 @@ pub(super) fn verify(
     }
 }
 
-/// The claims of a signed message, which is header and claims.
+/// The claims of a signed message, which consists of header and claims.
 fn claims(message: &str) -> Result<Map<String, Value>, Failure> {
-    let (_, payload) = message.split_once('.').expect("it has a header, so it has parts");
+    let (_, payload) = message.split_once('.').expect("a token with a header has parts");
     let json = URL_SAFE_NO_PAD.decode(payload).ok();
     json.and_then(|json| serde_json::from_slice(&json).ok())
-        .ok_or_else(|| refused("the token's claims are no JSON object"))
+        .ok_or_else(|| refused("the token's claims are not a JSON object"))
 }
 
-/// The claims of a token whose signature is valid (RFC 7519, section 4.1).
+/// Checks the claims of a token whose signature is valid (RFC 7519, section 4.1).
 fn accept(
     claims: Map<String, Value>,
     expected: &Expected,
@@ -133,7 +132,7 @@ fn accept(
         return unauthenticated("the token's `aud` does not name the configured audience");
     }
     match claims.get("nbf").map(numeric_date) {
-        Some(None) => return unauthenticated("the token's `nbf` is no time"),
+        Some(None) => return unauthenticated("the token's `nbf` is not a time"),
         Some(Some(start)) if start > now + NOT_BEFORE_LEEWAY => {
             return unauthenticated("the token is not valid yet");
         }
@@ -141,7 +140,7 @@ fn accept(
     }
     let expires = match claims.get("exp").map(numeric_date) {
         None => return unauthenticated("the token has no `exp`"),
-        Some(None) => return unauthenticated("the token's `exp` is no time"),
+        Some(None) => return unauthenticated("the token's `exp` is not a time"),
         Some(Some(end)) if now >= end => return Err(AuthError::Expired),
         Some(Some(end)) => end,
     };
@@ -157,8 +156,8 @@ fn names(claim: Option<&Value>, audience: &str) -> bool {
     }
 }
 
-/// A time in seconds since 1970, which may be a fraction (RFC 7519, section 2, NumericDate).
-/// Times before that are 1970.
+/// Parses a time in seconds since 1970, which may have a fraction (RFC 7519, section 2, NumericDate).
+/// Times before 1970 become 1970.
 fn numeric_date(value: &Value) -> Option<SystemTime> {
     let since = match (value.as_u64(), value.as_f64()) {
         (Some(seconds), _) => Duration::from_secs(seconds),
@@ -192,263 +191,4 @@ fn library_name(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
 }
 
 #[cfg(test)]
-mod tests {
-    use jsonwebtoken::{Algorithm as Library, EncodingKey, Header};
-    use serde_json::json;
-
-    use super::super::testing::{self, sign, signing_key};
-    use super::*;
-
-    /// The moment at which the tokens here are verified, in seconds.
-    const NOW: u64 = 1_700_000_000;
-
-    fn at(seconds: f64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs_f64(seconds)
-    }
-
-    fn expected(algorithms: &[Algorithm]) -> Expected {
-        Expected {
-            algorithms: algorithms.iter().map(|a| library_name(*a)).collect(),
-            issuer: None,
-            audience: None,
-            user_claim: "sub".to_owned(),
-        }
-    }
-
-    fn secret() -> EncodingKey {
-        EncodingKey::from_secret(b"secret")
-    }
-
-    /// Verifies claims that are signed with the secret.
-    fn verified(claims: &Value, expected: &Expected, now: SystemTime) -> Result<Claims, AuthError> {
-        let token = sign(Library::HS256, &secret(), None, claims);
-        let keys = [Arc::new(KeySet::secret(b"secret").unwrap())];
-        verify(&token, &keys, expected, now).map_err(Failure::into_error)
-    }
-
-    fn why(result: Result<Claims, AuthError>) -> String {
-        match result {
-            Err(AuthError::Unauthenticated(why)) => why,
-            other => panic!("expected `unauthenticated`, found {other:?}"),
-        }
-    }
-
-    #[test]
-    fn every_algorithm_verifies_with_its_key_and_no_other() {
-        use Library::*;
-        let pem = |text| Arc::new(KeySet::pem(text).unwrap());
-        let shared = || Arc::new(KeySet::secret(b"secret").unwrap());
-        let cases = [
-            (HS256, secret(), shared()),
-            (HS384, secret(), shared()),
-            (HS512, secret(), shared()),
-            (RS256, signing_key(testing::RSA), pem(testing::RSA_PUBLIC)),
-            (RS384, signing_key(testing::RSA), pem(testing::RSA_PUBLIC)),
-            (RS512, signing_key(testing::RSA), pem(testing::RSA_PUBLIC)),
-            (PS256, signing_key(testing::RSA), pem(testing::RSA_PUBLIC)),
-            (PS384, signing_key(testing::RSA), pem(testing::RSA_PUBLIC)),
-            (PS512, signing_key(testing::RSA), pem(testing::RSA_PUBLIC)),
-            (ES256, signing_key(testing::EC256), pem(testing::EC256_PUBLIC)),
-            (ES384, signing_key(testing::EC384), pem(testing::EC384_PUBLIC)),
-            (EdDSA, signing_key(testing::ED), pem(testing::ED_PUBLIC)),
-        ];
-        let claims = json!({"sub": "ada", "exp": NOW + 1});
-        for (algorithm, signing, own) in &cases {
-            let token = sign(*algorithm, signing, None, &claims);
-            let mut expected = expected(&[]);
-            expected.algorithms = vec![*algorithm];
-            for (_, _, keys) in &cases {
-                let fits = keys.candidates(*algorithm, None).count() == 1;
-                let result = verify(&token, std::slice::from_ref(keys), &expected, at(NOW as f64));
-                assert_eq!(result.is_ok(), fits, "{algorithm:?}");
-            }
-            assert_eq!(own.candidates(*algorithm, None).count(), 1);
-            let all: Vec<_> = cases.iter().map(|(_, _, keys)| keys.clone()).collect();
-            let claims = verify(&token, &all, &expected, at(NOW as f64)).unwrap();
-            assert_eq!(claims.user.as_deref(), Some("ada"));
-            expected.algorithms = cases.iter().map(|c| c.0).filter(|a| a != algorithm).collect();
-            let refused = verify(&token, &all, &expected, at(NOW as f64));
-            assert!(why(refused.map_err(Failure::into_error)).contains("not accepted"));
-        }
-    }
-
-    #[test]
-    fn a_public_key_is_never_a_secret() {
-        let forged = EncodingKey::from_secret(testing::RSA_PUBLIC.as_bytes());
-        let token = sign(Library::HS256, &forged, None, &json!({"exp": NOW + 1}));
-        let keys = [Arc::new(KeySet::pem(testing::RSA_PUBLIC).unwrap())];
-        let accepted = [Algorithm::RS256, Algorithm::HS256];
-        assert!(verify(&token, &keys, &expected(&accepted), at(NOW as f64)).is_err());
-        let other = Arc::new(KeySet::secret(b"other").unwrap());
-        let keys = [keys[0].clone(), other];
-        assert!(verify(&token, &keys, &expected(&accepted), at(NOW as f64)).is_err());
-    }
-
-    #[test]
-    fn an_unsigned_token_is_refused() {
-        let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let claims = part(json!({"sub": "ada", "exp": NOW + 60}));
-        let keys = [Arc::new(KeySet::secret(b"secret").unwrap())];
-        for alg in ["none", "None", "NONE", "HS1", ""] {
-            let token = format!("{}.{claims}.", part(json!({"alg": alg, "typ": "JWT"})));
-            let result = verify(&token, &keys, &expected(&[Algorithm::HS256]), at(NOW as f64));
-            assert!(why(result.map_err(Failure::into_error)).contains("no JWT"), "{alg}");
-        }
-        let token = format!("{}.{claims}.", part(json!({"alg": "HS256"})));
-        assert!(verify(&token, &keys, &expected(&[Algorithm::HS256]), at(NOW as f64)).is_err());
-    }
-
-    #[test]
-    fn a_changed_token_is_refused_and_never_quoted() {
-        let token = sign(Library::HS256, &secret(), None, &json!({"exp": NOW + 1, "sub": "ada"}));
-        let keys = [Arc::new(KeySet::secret(b"secret").unwrap())];
-        let expected = expected(&[Algorithm::HS256]);
-        let parts: Vec<&str> = token.split('.').collect();
-        let other = sign(Library::HS256, &secret(), None, &json!({"exp": NOW + 1, "sub": "bob"}));
-        let payload = other.split('.').nth(1).unwrap();
-        let mut changed = vec![
-            format!("{}.{payload}.{}", parts[0], parts[2]),
-            format!("{}.{}.", parts[0], parts[1]),
-            format!("{}.{}", parts[0], parts[1]),
-            format!("{token}.x"),
-            format!("{token}="),
-            "garbage".to_owned(),
-            "..".to_owned(),
-            String::new(),
-        ];
-        changed.extend((0..token.len()).step_by(7).map(|end| token[..end].to_owned()));
-        for changed in changed {
-            let error = verify(&changed, &keys, &expected, at(NOW as f64)).unwrap_err();
-            let why = error.into_error().to_string();
-            assert!(parts.iter().all(|part| !why.contains(part)), "{why}");
-        }
-    }
-
-    #[test]
-    fn the_end_is_required_and_exact() {
-        let expected = expected(&[Algorithm::HS256]);
-        let ends = |exp: Value, now: f64| verified(&json!({"exp": exp}), &expected, at(now));
-        let now = NOW as f64;
-        assert_eq!(ends(json!(NOW), now - 0.001).unwrap().expires, at(now));
-        assert_eq!(ends(json!(NOW), now).unwrap_err(), AuthError::Expired);
-        assert_eq!(ends(json!(NOW), now + 0.001).unwrap_err(), AuthError::Expired);
-        assert!(ends(json!(now + 0.5), now + 0.25).is_ok());
-        assert_eq!(ends(json!(now + 0.5), now + 0.5).unwrap_err(), AuthError::Expired);
-        assert_eq!(ends(json!(-1), now).unwrap_err(), AuthError::Expired);
-        assert_eq!(AuthError::Expired.code().as_str(), "token_expired");
-        for exp in [json!("1800000000"), json!(null), json!(1e300), json!([]), json!(u64::MAX)] {
-            assert!(why(ends(exp, now)).contains("`exp` is no time"));
-        }
-        let none = verified(&json!({"sub": "ada"}), &expected, at(now));
-        assert_eq!(none.as_ref().unwrap_err().code().as_str(), "unauthenticated");
-        assert!(why(none).contains("no `exp`"));
-    }
-
-    #[test]
-    fn the_start_has_five_seconds_of_leeway() {
-        let expected = expected(&[Algorithm::HS256]);
-        let starts = |nbf: Value, now: f64| {
-            verified(&json!({"exp": NOW + 100, "nbf": nbf}), &expected, at(now))
-        };
-        let now = NOW as f64;
-        assert!(starts(json!(NOW), now).is_ok());
-        assert!(starts(json!(NOW), now - 5.0).is_ok());
-        assert!(why(starts(json!(NOW), now - 5.001)).contains("not valid yet"));
-        assert!(why(starts(json!("soon"), now)).contains("`nbf` is no time"));
-    }
-
-    #[test]
-    fn issuer_and_audience_are_looked_at_where_configured() {
-        let mut expected = expected(&[Algorithm::HS256]);
-        let check = |expected: &Expected, iss: Value, aud: Value| {
-            let claims = json!({"exp": NOW + 1, "iss": iss, "aud": aud});
-            verified(&claims, expected, at(NOW as f64))
-        };
-        assert!(check(&expected, json!("anybody"), json!("anything")).is_ok());
-        expected.issuer = Some("me".to_owned());
-        expected.audience = Some("app".to_owned());
-        assert!(check(&expected, json!("me"), json!("app")).is_ok());
-        assert!(check(&expected, json!("me"), json!(["web", "app"])).is_ok());
-        for (iss, aud, claim) in [
-            (json!("you"), json!("app"), "`iss`"),
-            (json!(["me"]), json!("app"), "`iss`"),
-            (Value::Null, json!("app"), "`iss`"),
-            (json!("me"), json!("web"), "`aud`"),
-            (json!("me"), json!(["web"]), "`aud`"),
-            (json!("me"), json!({"app": 1}), "`aud`"),
-            (json!("me"), Value::Null, "`aud`"),
-        ] {
-            assert!(why(check(&expected, iss, aud)).contains(claim));
-        }
-        let missing = verified(&json!({"exp": NOW + 1}), &expected, at(NOW as f64));
-        assert!(why(missing).contains("`iss`"));
-        let both = verified(&json!({"exp": NOW - 1}), &expected, at(NOW as f64));
-        assert!(why(both).contains("`iss`"), "an expired token of another issuer is not ours");
-    }
-
-    #[test]
-    fn the_user_is_text_or_a_number() {
-        let user = |claim: &str, value: Value| {
-            let mut claims = json!({"exp": NOW + 1});
-            claims[claim] = value;
-            let mut expected = expected(&[Algorithm::HS256]);
-            expected.user_claim = claim.to_owned();
-            verified(&claims, &expected, at(NOW as f64)).unwrap().user
-        };
-        assert_eq!(user("sub", json!("ada")).as_deref(), Some("ada"));
-        assert_eq!(user("https://issuer.example/id", json!(42)).as_deref(), Some("42"));
-        for value in [json!(""), json!(null), json!(true), json!({"id": 1}), json!(["ada"])] {
-            assert_eq!(user("sub", value), None);
-        }
-    }
-
-    #[test]
-    fn a_subject_has_the_claims() {
-        let claims = json!({"exp": NOW + 1, "sub": "ada", "workspaces": ["w1"]});
-        let claims = verified(&claims, &expected(&[Algorithm::HS256]), at(NOW as f64)).unwrap();
-        let subject = claims.subject();
-        assert_eq!(subject.user(), Some("ada"));
-        assert_eq!(subject.claims().get("workspaces"), Some(&json!(["w1"])));
-    }
-
-    #[test]
-    fn keys_are_chosen_by_id_and_all_tried_without() {
-        let jwks = json!({"keys": [
-            testing::jwk(testing::RSA, Library::RS256, Some("one")),
-            testing::jwk(testing::RSA2, Library::RS256, Some("two")),
-        ]});
-        let keys = [Arc::new(KeySet::jwks(jwks.to_string().as_bytes()).unwrap())];
-        let expected = expected(&[Algorithm::RS256, Algorithm::ES256]);
-        let claims = json!({"exp": NOW + 1});
-        let check = |algorithm, pem: &str, id: Option<&str>| {
-            let token = sign(algorithm, &signing_key(pem), id, &claims);
-            verify(&token, &keys, &expected, at(NOW as f64)).map(|_| ())
-        };
-        assert_eq!(check(Library::RS256, testing::RSA2, Some("two")), Ok(()));
-        assert_eq!(check(Library::RS256, testing::RSA2, None), Ok(()));
-        assert!(matches!(
-            check(Library::RS256, testing::RSA2, Some("one")),
-            Err(Failure::Refused(_))
-        ));
-        let unknown = Err(Failure::UnknownKey);
-        assert_eq!(check(Library::RS256, testing::RSA, Some("three")), unknown);
-        assert_eq!(check(Library::ES256, testing::EC256, None), unknown);
-    }
-
-    #[test]
-    fn critical_header_extensions_are_refused() {
-        let header = Header { crit: Some(vec!["b64".to_owned()]), ..Header::new(Library::HS256) };
-        let token = jsonwebtoken::encode(&header, &json!({"exp": NOW + 1}), &secret()).unwrap();
-        let keys = [Arc::new(KeySet::secret(b"secret").unwrap())];
-        let result = verify(&token, &keys, &expected(&[Algorithm::HS256]), at(NOW as f64));
-        assert!(why(result.map_err(Failure::into_error)).contains("`crit`"));
-    }
-
-    #[test]
-    fn claims_that_are_no_object_are_refused() {
-        for claims in [json!([]), json!("text"), json!(null)] {
-            let result = verified(&claims, &expected(&[Algorithm::HS256]), at(NOW as f64));
-            assert!(why(result).contains("no JSON object"));
-        }
-    }
-}
+mod tests;

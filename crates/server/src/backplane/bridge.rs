@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::message::{Publication, Source};
+use rookery_config::BridgeRule;
+use rookery_policy::{ArgTemplate, Template, TemplateError, TextTemplate};
 use rookery_protocol::Data;
 use rookery_protocol::json::parse_json;
 use rookery_protocol::packet::{MAX_ATTACHMENTS, too_many_binaries};
@@ -35,6 +37,27 @@ impl fmt::Debug for CompiledBridge {
 }
 
 impl CompiledBridge {
+    /// Compiles an entry of `redis.bridge`.
+    ///
+    /// # Errors
+    /// A template that cannot be parsed.
+    pub fn compile(rule: &BridgeRule) -> Result<Self, TemplateError> {
+        let room = Template::parse(&rule.room)?;
+        let event = TextTemplate::parse(&rule.event)?;
+        let args: Vec<_> =
+            rule.args.iter().map(|arg| ArgTemplate::parse(arg)).collect::<Result<_, _>>()?;
+        let route = move |message: Data| {
+            let room = room.room(&message).map_err(|refusal| refusal.message)?;
+            let event = event.text(&message).map_err(|refusal| refusal.message)?;
+            Ok((room, event, args.iter().map(|arg| arg.value(&message)).collect()))
+        };
+        Ok(CompiledBridge {
+            channel: rule.channel.clone(),
+            namespace: rule.namespace.as_str().into(),
+            route: Arc::new(route),
+        })
+    }
+
     /// The publication that a message is. Every pod makes it for itself, so its time of
     /// acceptance is `received`.
     ///

@@ -21,7 +21,7 @@ const MAX_OWN_TEXT: usize = 255;
 
 /// A broadcast as it was read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Decoded {
+pub struct Broadcast {
     /// Who sent it: six characters for Node, `emitter`, or a pod's eight.
     pub uid: String,
     /// The namespace; `/` where the sender left it out.
@@ -44,7 +44,7 @@ pub struct Decoded {
     pub traceparent: Option<String>,
 }
 
-impl Decoded {
+impl Broadcast {
     /// The publication that it is here, in the namespace as this instance holds it.
     pub fn into_publication(
         self,
@@ -71,7 +71,7 @@ impl Decoded {
 ///
 /// # Errors
 /// See [`WireError`].
-pub fn decode(bytes: &[u8]) -> Result<Decoded, WireError> {
+pub fn decode(bytes: &[u8]) -> Result<Broadcast, WireError> {
     let Data::Array(parts) = msgpack::read(bytes)? else {
         return Err(WireError::Shape("no array"));
     };
@@ -79,21 +79,21 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, WireError> {
     let uid = parts.next().map(text).ok_or(WireError::Shape("no sender"))?.unwrap_or_default();
     let packet = parts.next().ok_or(WireError::Shape("no packet"))?;
     let options = parts.next().unwrap_or(Data::Null);
-    let mut decoded = from_packet(packet, &options)?;
-    decoded.uid = uid;
+    let mut broadcast = from_packet(packet, &options)?;
+    broadcast.uid = uid;
     if let Some(own) = parts.next() {
-        decoded.origin = own.get("t").and_then(number);
-        decoded.id = own_text(&own, "id");
-        decoded.traceparent = own_text(&own, "tp");
+        broadcast.origin = own.get("t").and_then(number);
+        broadcast.id = own_text(&own, "id");
+        broadcast.traceparent = own_text(&own, "tp");
     }
-    Ok(decoded)
+    Ok(broadcast)
 }
 
 /// Reads `{type, data, nsp}` and `{rooms, except, flags}`, as broadcasts and requests hold them.
 ///
 /// # Errors
 /// [`WireError::Shape`].
-pub fn from_packet(packet: Data, options: &Data) -> Result<Decoded, WireError> {
+pub fn from_packet(packet: Data, options: &Data) -> Result<Broadcast, WireError> {
     match packet.get("type").and_then(number) {
         Some(EVENT | BINARY_EVENT) => {}
         _ => return Err(WireError::Shape("no event")),
@@ -110,7 +110,7 @@ pub fn from_packet(packet: Data, options: &Data) -> Result<Decoded, WireError> {
         return Err(WireError::Shape("no event name"));
     }
     let event = text(args.remove(0)).ok_or(WireError::Shape("no event name"))?;
-    Ok(Decoded {
+    Ok(Broadcast {
         uid: String::new(),
         namespace,
         event,
@@ -249,16 +249,16 @@ mod tests {
         assert_eq!(sender(&bytes), Some(&b"podpodpo"[..]));
         let Data::Array(parts) = msgpack::read(&bytes).unwrap() else { panic!("no array") };
         assert_eq!(parts[1].get("type"), Some(&Data::Number(EVENT.into())));
-        let decoded = decode(&bytes).unwrap();
-        assert_eq!(decoded.uid, "podpodpo");
-        assert_eq!(decoded.namespace, "/admin");
-        assert_eq!(decoded.rooms, publication.rooms);
-        assert_eq!(decoded.except, publication.except);
-        assert_eq!((decoded.event.as_str(), &decoded.args), ("hello", &args));
-        assert!(decoded.volatile);
-        assert_eq!(decoded.origin, Some(1_700_000_000_000_000));
+        let broadcast = decode(&bytes).unwrap();
+        assert_eq!(broadcast.uid, "podpodpo");
+        assert_eq!(broadcast.namespace, "/admin");
+        assert_eq!(broadcast.rooms, publication.rooms);
+        assert_eq!(broadcast.except, publication.except);
+        assert_eq!((broadcast.event.as_str(), &broadcast.args), ("hello", &args));
+        assert!(broadcast.volatile);
+        assert_eq!(broadcast.origin, Some(1_700_000_000_000_000));
         let accepted = Instant::now();
-        let back = decoded.into_publication("/admin".into(), || unreachable!(), accepted);
+        let back = broadcast.into_publication("/admin".into(), || unreachable!(), accepted);
         assert_eq!((back.id, back.source), (publication.id, Source::Redis));
         assert_eq!(back.traceparent, publication.traceparent);
     }
@@ -271,11 +271,11 @@ mod tests {
         bytes.extend(b"emitter");
         bytes.extend(b"\x83\xa4type\x02\xa4data\x93\xa1e\x01\xc0\xa3nsp\xa1/");
         bytes.extend(b"\x83\xa5rooms\x92\xa1r\x07\xa5flags\x80\xa6except\x90");
-        let decoded = decode(&bytes).unwrap();
-        assert_eq!(decoded.uid, "emitter");
-        assert_eq!(decoded.args, [Data::Number(1.into()), Data::Null]);
-        assert_eq!(decoded.rooms, [Room::from("r"), Room::from("7")]);
-        assert!(!decoded.volatile && decoded.origin.is_none() && decoded.id.is_none());
+        let broadcast = decode(&bytes).unwrap();
+        assert_eq!(broadcast.uid, "emitter");
+        assert_eq!(broadcast.args, [Data::Number(1.into()), Data::Null]);
+        assert_eq!(broadcast.rooms, [Room::from("r"), Room::from("7")]);
+        assert!(!broadcast.volatile && broadcast.origin.is_none() && broadcast.id.is_none());
     }
 
     #[test]

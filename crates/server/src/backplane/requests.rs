@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::classic::{self, Decoded, number, rooms, text};
+use super::classic::{self, Broadcast, number, rooms, text};
 use crate::message::{MemberInfo, Selector};
 use rookery_protocol::Data;
 use rookery_protocol::Room;
@@ -59,7 +59,7 @@ pub enum Ask {
     /// An event for the servers themselves.
     ServerSideEmit,
     /// A broadcast whose sender waits for the clients' acks.
-    Broadcast(Box<Decoded>),
+    Broadcast(Box<Broadcast>),
 }
 
 /// Reads a request.

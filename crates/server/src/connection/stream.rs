@@ -1,4 +1,5 @@
-//! The [`SessionStream`]: the byte stream that the protocol engine takes for a WebSocket.
+//! The [`SessionStream`]: the byte stream that the protocol engine takes for a WebSocket, whatever
+//! the transport is.
 
 use std::io;
 use std::pin::Pin;
@@ -15,88 +16,94 @@ use crate::telemetry::metrics::Disconnected;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::{ClientFrames, Frame, FrameError, FrameReader, Opcode};
+use rookery_protocol::packet::PacketHead;
 
 /// The engine's heartbeat in revision 4.
 const PING: &[u8] = b"2";
 
-/// A client's answer to it.
+/// The client's answer to a heartbeat.
 const PONG: &[u8] = b"3";
 
-/// What the engine writes before it ends a session by its own will, for instance without a
-/// heartbeat. The outbox has its own words for the end.
-const RESIGNED: &[u8] = b"1";
+/// The packet that the engine writes when it ends a session of its own accord, for instance after
+/// a missed heartbeat. The client does not get it: the outbox announces the end itself.
+const ENGINE_CLOSE: &[u8] = b"1";
 
-/// Bytes that are read of a socket at once.
+/// Bytes that are read from a socket at once.
 const READ_AHEAD: usize = 4 << 10;
 
-/// The session above a stream: sees the engine's packets pass, and the stream's end.
-pub trait Above: Send + Sync {
-    /// A packet in text that the engine writes for the client, with its attachments.
-    fn passes(&self, text: &[u8], attachments: Vec<Bytes>) -> Passage;
+/// What a session does with the engine's packets, and at the end of the stream.
+pub trait EngineHooks: Send + Sync {
+    /// Decides about a packet that the engine writes for the client: its text and attachments.
+    fn on_packet(&self, text: &[u8], attachments: Vec<Bytes>) -> PacketAction;
 
-    /// The client sent what is no frame that it may send. The engine will end the session.
-    fn violated(&self, error: FrameError);
+    /// Called when the client sent bytes that are no frame it may send. The engine ends the
+    /// session.
+    fn on_violation(&self, error: FrameError);
 
-    /// The engine has let go of the stream: its session is over. `gave_up`: by its own will,
-    /// neither because the client closed nor because the outbox ended.
-    fn departed(&self, gave_up: bool);
+    /// Called when the engine drops the stream: its session is over. `gave_up` is true where the
+    /// engine did so of its own accord, neither because the client closed the session nor because
+    /// the outbox ended it.
+    fn on_close(&self, gave_up: bool);
 }
 
-/// What becomes of a packet of the engine.
-pub enum Passage {
-    /// It goes to the client as it is given here.
+/// What to do with a packet of the engine.
+pub enum PacketAction {
+    /// Send this packet to the client.
     Send(Encoded),
-    /// It is kept from the client.
+    /// Do not send the packet.
     Drop,
-    /// It goes to the client, and then [`Above`] has done what follows from it.
+    /// Send this packet to the client, and then call the function, unless the session is ending.
     SendThen(Encoded, Box<dyn FnOnce() + Send>),
 }
 
-/// A stream whose reads come from whatever carries the session, and whose writes go to its
-/// outbox, packet by packet. Writes are taken whole and at once: bounds and stalls are the
-/// outbox's matter.
+/// A stream whose reads come from the session's transport, and whose writes go to its outbox,
+/// packet by packet. A write never waits: the outbox enforces limits and detects stalls.
 pub struct SessionStream {
-    /// Boxed, because the engine's futures hold several places for the stream.
+    /// Boxed because the engine's futures reserve space for the stream several times.
     inner: Box<Inner>,
 }
 
 struct Inner {
     outbox: Arc<Outbox>,
-    above: Arc<dyn Above>,
-    /// What was read of the socket and did not fit into the engine's buffer, which is small.
-    ahead: BytesMut,
-    written: FrameReader,
-    client: ClientFrames,
-    group: Option<Box<Group>>,
+    hooks: Arc<dyn EngineHooks>,
+    /// Bytes that were read from the socket and did not fit into the engine's small buffer.
+    read_ahead: BytesMut,
+    /// Reads the frames that the engine writes.
+    engine_frames: FrameReader,
+    /// Checks the frames that the client sends.
+    client_frames: ClientFrames,
+    /// A text packet of the engine whose attachments are not complete.
+    incomplete: Option<Box<IncompletePacket>>,
     /// The engine wrote a Close frame.
     closed: bool,
     /// There is nothing more to read.
     ended: bool,
-    /// Reads wait until the engine's first heartbeat was answered in the client's stead.
+    /// Reads wait until the engine's first heartbeat is answered on the client's behalf.
     held: bool,
 }
 
-/// A text packet that waits for the attachments that it announced.
-struct Group {
+/// A text packet that waits for the attachments it announces.
+struct IncompletePacket {
     text: Bytes,
     attachments: Vec<Bytes>,
+    /// Attachments still to come.
     missing: usize,
 }
 
 impl SessionStream {
-    /// The stream of a session, whose client may send messages of `max_message` bytes.
+    /// The stream of a session whose client may send messages of up to `max_message` bytes.
     ///
     /// In revision 4 the first heartbeat is due after `pingInterval` (Engine.IO protocol,
-    /// "Heartbeat"), but the engine sends one at once: that one is answered here.
-    pub fn new(outbox: Arc<Outbox>, above: Arc<dyn Above>, max_message: usize) -> Self {
+    /// "Heartbeat"), but the engine sends one at once. The stream answers that one itself.
+    pub fn new(outbox: Arc<Outbox>, hooks: Arc<dyn EngineHooks>, max_message: usize) -> Self {
         let inner = Inner {
             held: outbox.revision() == Revision::V4,
             outbox,
-            above,
-            ahead: BytesMut::new(),
-            written: FrameReader::default(),
-            group: None,
-            client: ClientFrames::new(max_message),
+            hooks,
+            read_ahead: BytesMut::new(),
+            engine_frames: FrameReader::default(),
+            incomplete: None,
+            client_frames: ClientFrames::new(max_message),
             closed: false,
             ended: false,
         };
@@ -105,75 +112,76 @@ impl SessionStream {
 }
 
 impl Inner {
-    fn frame(&mut self, frame: Frame) {
-        match (frame.opcode, self.group.take()) {
-            (Opcode::Text, None) => match announced(&frame.payload) {
-                0 => self.packet(&frame.payload, Vec::new()),
+    /// Handles a frame that the engine wrote.
+    fn on_frame(&mut self, frame: Frame) {
+        match (frame.opcode, self.incomplete.take()) {
+            (Opcode::Text, None) => match announced_attachments(&frame.payload) {
+                0 => self.on_packet(&frame.payload, Vec::new()),
                 missing => {
                     let text = frame.payload;
-                    let group = Group { text, attachments: Vec::new(), missing };
-                    self.group = Some(Box::new(group));
+                    let packet = IncompletePacket { text, attachments: Vec::new(), missing };
+                    self.incomplete = Some(Box::new(packet));
                 }
             },
-            (Opcode::Binary, Some(mut group)) => {
-                // In revision 3 the engine has put the type before it (Engine.IO protocol,
-                // revision 3, "Binary packets"); an attachment is kept without.
-                let typed = usize::from(self.outbox.revision() == Revision::V3);
-                group.attachments.push(frame.payload.slice(typed.min(frame.payload.len())..));
-                group.missing -= 1;
-                if group.missing == 0 {
-                    self.packet(&group.text, group.attachments);
+            (Opcode::Binary, Some(mut packet)) => {
+                // In revision 3 the engine puts a type byte first (Engine.IO protocol, revision 3,
+                // "Binary packets"), which is no part of the attachment.
+                let type_bytes = usize::from(self.outbox.revision() == Revision::V3);
+                let attachment = frame.payload.slice(type_bytes.min(frame.payload.len())..);
+                packet.attachments.push(attachment);
+                packet.missing -= 1;
+                if packet.missing == 0 {
+                    self.on_packet(&packet.text, packet.attachments);
                 } else {
-                    self.group = Some(group);
+                    self.incomplete = Some(packet);
                 }
             }
             (Opcode::Close, _) => {
                 self.closed = true;
-                if self.client.said_goodbye() {
+                if self.client_frames.has_closed() {
                     self.outbox.close(Disconnected::Client, Ending::Finish);
                 }
             }
             // Pings and pongs of WebSocket itself: browsers send none, and a server need not.
-            (_, group) => self.group = group,
+            (_, incomplete) => self.incomplete = incomplete,
         }
     }
 
-    fn packet(&mut self, text: &[u8], attachments: Vec<Bytes>) {
+    fn on_packet(&mut self, text: &[u8], attachments: Vec<Bytes>) {
         if self.held && text == PING {
             self.held = false;
             self.outbox.answer_engine(PONG);
             return;
         }
-        if text == RESIGNED {
+        if text == ENGINE_CLOSE {
             return;
         }
-        match self.above.passes(text, attachments) {
-            Passage::Send(packet) => {
+        match self.hooks.on_packet(text, attachments) {
+            PacketAction::Send(packet) => {
                 self.outbox.send(Arc::new(packet));
             }
-            Passage::SendThen(packet, then) => {
+            PacketAction::SendThen(packet, then) => {
                 if self.outbox.send(Arc::new(packet)) {
                     then();
                 }
             }
-            Passage::Drop => {}
+            PacketAction::Drop => {}
         }
     }
 }
 
-/// How many attachments a Socket.IO packet announces (Socket.IO protocol, revision 5, "Packet
-/// encoding"): `45<n>-…` an event, `46<n>-…` an ack.
-fn announced(text: &[u8]) -> usize {
-    let [b'4', b'5' | b'6', rest @ ..] = text else { return 0 };
-    let Some(dash) = memchr::memchr(b'-', &rest[..rest.len().min(11)]) else { return 0 };
-    std::str::from_utf8(&rest[..dash]).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+/// The number of attachments that a packet of the engine announces; 0 if it is no Socket.IO packet.
+fn announced_attachments(text: &[u8]) -> usize {
+    let Some(packet) = text.strip_prefix(b"4") else { return 0 };
+    let head = std::str::from_utf8(packet).ok().and_then(|packet| PacketHead::parse(packet).ok());
+    head.map_or(0, |head| head.attachments)
 }
 
 impl Inner {
-    /// Looks at what the engine is about to read.
-    fn watch(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.client.pass(bytes) {
-            self.above.violated(error);
+    /// Checks bytes of the client that the engine is about to read.
+    fn check(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.client_frames.feed(bytes) {
+            self.hooks.on_violation(error);
         }
     }
 
@@ -190,9 +198,9 @@ impl Inner {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(n) if n > 0 => {
                     let fits = n.min(buf.remaining());
-                    self.watch(&read[..n]);
+                    self.check(&read[..n]);
                     buf.put_slice(&read[..fits]);
-                    self.ahead.extend_from_slice(&read[fits..n]);
+                    self.read_ahead.extend_from_slice(&read[fits..n]);
                     return Poll::Ready(Ok(()));
                 }
                 end => {
@@ -204,14 +212,14 @@ impl Inner {
     }
 }
 
-/// Reads what is there. Where that is less than there was room for, the socket is known to be
-/// empty until the kernel says otherwise, which saves a call that would only say so.
-fn read_some(socket: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+/// Reads what is available. Where that does not fill the buffer, the socket is marked as empty
+/// until the kernel reports otherwise, which saves a system call.
+fn read_some(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let mut read = None;
     let tried = socket.try_io(Interest::READABLE, || {
-        let (n, _) = rustix::net::recv(socket, &mut *room, RecvFlags::empty())?;
+        let (n, _) = rustix::net::recv(socket, &mut *buffer, RecvFlags::empty())?;
         read = Some(n);
-        if n > 0 && n < room.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        if n > 0 && n < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
     });
     read.map_or(tried, Ok)
 }
@@ -224,18 +232,18 @@ impl AsyncRead for SessionStream {
     ) -> Poll<io::Result<()>> {
         let inner = &mut *self.get_mut().inner;
         let before = buf.filled().len();
-        if !inner.ahead.is_empty() && inner.outbox.ending().is_none() {
-            let fits = inner.ahead.len().min(buf.remaining());
-            buf.put_slice(&inner.ahead[..fits]);
-            inner.ahead.advance(fits);
-            if inner.ahead.is_empty() {
-                inner.ahead = BytesMut::new();
+        if !inner.read_ahead.is_empty() && inner.outbox.ending().is_none() {
+            let fits = inner.read_ahead.len().min(buf.remaining());
+            buf.put_slice(&inner.read_ahead[..fits]);
+            inner.read_ahead.advance(fits);
+            if inner.read_ahead.is_empty() {
+                inner.read_ahead = BytesMut::new();
             }
             return Poll::Ready(Ok(()));
         }
         match inner.outbox.read_from(cx.waker(), inner.held, buf) {
             ReadFrom::Taken => {
-                inner.watch(&buf.filled()[before..]);
+                inner.check(&buf.filled()[before..]);
                 Poll::Ready(Ok(()))
             }
             ReadFrom::Wait => Poll::Pending,
@@ -259,11 +267,11 @@ impl AsyncWrite for SessionStream {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let mut frames = Vec::new();
-        this.written
+        this.engine_frames
             .push(bytes, |frame| frames.push(frame))
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         for frame in frames {
-            this.frame(frame);
+            this.on_frame(frame);
         }
         Poll::Ready(Ok(bytes.len()))
     }
@@ -279,9 +287,9 @@ impl AsyncWrite for SessionStream {
 
 impl Drop for SessionStream {
     fn drop(&mut self) {
-        let Inner { outbox, above, ended, .. } = &*self.inner;
+        let Inner { outbox, hooks, ended, .. } = &*self.inner;
         let gave_up = !ended && outbox.ending().is_none();
-        above.departed(gave_up);
+        hooks.on_close(gave_up);
         if gave_up {
             outbox.close_soon(Disconnected::TransportError);
         } else {

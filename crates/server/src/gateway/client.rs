@@ -1,141 +1,166 @@
-//! A [`Client`]: one session in one namespace, and the order of its events.
+//! A [`Client`]: one session in one namespace; and the [`SessionClients`]: all clients of one
+//! session.
 
-use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use socketioxide::socket::Socket;
 use tokio_util::sync::CancellationToken;
 
-use super::Gateway;
-use super::limits::Bucket;
-use super::session::Session;
+use super::event_queue::EventQueue;
+use super::log_throttles::LogSubject;
+use super::state::Gateway;
+use super::token_bucket::TokenBucket;
 use crate::connection::outbox::{Ending, Outbox};
-use crate::message::member_id::{ID_LENGTH, POD_LENGTH, next_number, random_id};
-use crate::rooms::member::{Dismiss, Member};
-use crate::rooms::shard::Message;
+use crate::message::MemberId;
+use crate::rooms::local::Wait;
+use crate::rooms::member::{Dismiss, Dismissal, Member};
 use crate::telemetry::metrics::Disconnected;
 use rookery_policy::Subject;
 use rookery_protocol::encoded::Encoded;
-use rookery_protocol::{Data, packet};
+use rookery_protocol::packet;
 
-/// Events of one client that may wait for an earlier one.
-const WAITING: usize = 256;
+/// Namespaces that one session may ask for per second, and at once.
+const CONNECT_RATE: u32 = 50;
 
-/// An event as the client sent it.
-pub struct Event {
-    /// Its name.
-    pub name: String,
-    /// Its arguments.
-    pub args: Vec<Data>,
-    /// The id of the acknowledgement that the client wants.
-    pub ack: Option<u64>,
-}
+/// The wall clock may be set, so a token's expiry is checked at least this often.
+const EXPIRY_CHECK: Duration = Duration::from_secs(60);
 
 /// One session in one namespace.
 pub struct Client {
-    /// The fan-out's view of it.
+    /// The member of rooms that this client is.
     pub member: Arc<Member>,
-    /// Its session.
-    pub session: Weak<Session>,
-    /// Its user and claims; a refresh replaces them.
+    /// The user and claims; replaced when the client refreshes its token.
     pub subject: ArcSwap<Subject>,
+    /// All clients of the session that this one belongs to.
+    pub session_clients: Weak<SessionClients>,
     gateway: Arc<Gateway>,
+    address: IpAddr,
     shard: usize,
-    lane: Mutex<Lane>,
-    bucket: Mutex<Bucket>,
+    events: Mutex<EventQueue>,
+    event_rate: Mutex<TokenBucket>,
     expiry: Mutex<Expiry>,
     socket: Weak<Socket>,
 }
 
-/// What happens at the end of a client's token.
+/// The timer that ends the client when its token expires.
 #[derive(Default)]
 struct Expiry {
-    /// Cancelled when the token's end is another one, or the client is gone.
+    /// Cancels the timer.
     timer: Option<CancellationToken>,
-    departed: bool,
-}
-
-/// One client's events are handled in the order in which they were sent.
-struct Lane {
-    waiting: VecDeque<Event>,
-    /// An event is being handled whose end must be waited for.
-    busy: bool,
-}
-
-impl Dismiss for Client {
-    fn dismiss(&self, close: bool) {
-        self.end(close, Disconnected::Dismissed);
-    }
+    /// The client is gone: no timer starts any more.
+    disconnected: bool,
 }
 
 impl Client {
-    /// A client that its namespace is about to accept, with the engine's view of it.
+    /// A client that its namespace is about to accept, with socketioxide's view of it.
     pub fn new(
-        session: &Arc<Session>,
+        gateway: &Arc<Gateway>,
+        session_clients: &Arc<SessionClients>,
+        shard: usize,
         namespace: Arc<str>,
         subject: Arc<Subject>,
         socket: &Arc<Socket>,
     ) -> Arc<Self> {
-        let gateway = session.gateway().clone();
-        let rate = gateway.limits.config().events_per_second;
+        let event_rate = gateway.limits.config().events_per_second;
         Arc::new_cyclic(|this: &Weak<Client>| Client {
-            member: Arc::new(Member {
-                id: format!("{}{}", gateway.pod, random_id(ID_LENGTH - POD_LENGTH)).into(),
+            member: Arc::new(Member::new(
+                MemberId::random(gateway.broker.pod()),
                 namespace,
-                user: subject.user().map(Into::into),
-                connected_at: SystemTime::now(),
-                outbox: session.outbox.clone(),
-                client: this.clone(),
-                key: next_number(),
-            }),
-            session: Arc::downgrade(session),
+                subject.user().map(Into::into),
+                session_clients.outbox.clone(),
+                dismiss(this.clone()),
+            )),
             subject: ArcSwap::new(subject),
-            gateway,
-            shard: session.shard,
-            lane: Mutex::new(Lane { waiting: VecDeque::new(), busy: true }),
-            bucket: Mutex::new(Bucket::full(rate, Instant::now())),
+            session_clients: Arc::downgrade(session_clients),
+            gateway: gateway.clone(),
+            address: session_clients.address,
+            shard,
+            events: Mutex::new(EventQueue::new()),
+            event_rate: Mutex::new(TokenBucket::full(event_rate, Instant::now())),
             expiry: Mutex::default(),
             socket: Arc::downgrade(socket),
         })
     }
 
-    /// The gateway.
+    /// The gateway that the client is connected to.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
     }
 
-    /// What is for it.
+    /// The outbox of the client's session.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.member.outbox
     }
 
-    /// The namespace has accepted it: it becomes a member, and its events are handled.
-    pub fn arrive(self: &Arc<Self>) {
+    /// The client as the subject of a log line.
+    pub fn log_subject(&self) -> LogSubject<'_> {
+        LogSubject::member(self.address, &self.member)
+    }
+
+    /// The client's events, in order.
+    pub fn events(&self) -> &Mutex<EventQueue> {
+        &self.events
+    }
+
+    /// Takes a permit of `limits.eventsPerSecond`.
+    pub fn may_send_event(&self) -> bool {
+        let rate = self.gateway.limits.config().events_per_second;
+        self.event_rate.lock().take(rate, Instant::now())
+    }
+
+    /// The number of the shard that the client's session runs on.
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Adds the client to its shard, so that it can join rooms. Returns the wait where the shard's
+    /// queue is full.
+    pub fn enter_shard(&self) -> Wait {
+        self.gateway.broker.connect(self.shard, self.member.clone())
+    }
+
+    /// Removes the client and its memberships from its shard.
+    pub fn leave_shard(&self) -> Wait {
+        self.gateway.broker.disconnect(self.shard, self.member.clone())
+    }
+
+    fn dismiss(&self, dismissal: Dismissal) {
+        match (self.session_clients.upgrade(), dismissal) {
+            (Some(clients), Dismissal::Session) => clients.dismiss(Disconnected::Dismissed),
+            (Some(_), Dismissal::Namespace) => {
+                if let Some(socket) = self.socket.upgrade() {
+                    // A full or closed channel means that the session is ending anyway.
+                    let _ = socket.disconnect();
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// Spawns a tracked task on the client's shard.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.gateway.shards[self.shard].spawn(task);
+    }
+
+    /// Counts and logs that the namespace accepted the client.
+    pub fn record_connect(&self) {
         self.gateway.metrics.connects_accepted.inc();
         tracing::debug!(
             member = &*self.member.id,
             namespace = &*self.member.namespace,
             user = self.member.user.as_deref(),
-            client = self.session.upgrade().map(|session| tracing::field::display(session.address)),
-            "a client connected"
+            client = %self.address,
+            "client connected"
         );
-        let arrived = self.tell(Message::Arrive(self.member.clone()));
-        let early = {
-            let mut lane = self.lane.lock();
-            lane.busy = false;
-            !lane.waiting.is_empty()
-        };
-        if early || arrived.is_some() {
-            self.wait(arrived.unwrap_or_else(|| Box::pin(std::future::ready(()))));
-        }
     }
 
-    /// Tells the log that it is gone, and why.
-    pub fn tell_of_end(&self, reason: &dyn std::fmt::Display) {
+    /// Logs that the client is gone from its namespace, and why.
+    pub fn log_disconnect(&self, reason: &dyn std::fmt::Display) {
         let connected = self.member.connected_at.elapsed().unwrap_or_default();
         tracing::debug!(
             member = &*self.member.id,
@@ -143,144 +168,176 @@ impl Client {
             user = self.member.user.as_deref(),
             %reason,
             seconds = connected.as_secs_f64(),
-            "a client is gone"
+            "client disconnected"
         );
     }
 
-    /// It is gone from its namespace.
-    pub fn depart(&self) {
-        self.expiry.lock().departed = true;
+    /// The client is gone from its namespace; may be called more than once.
+    pub fn disconnected(&self) {
+        self.expiry.lock().disconnected = true;
         self.set_expiry(None);
-        let depart = self.tell(Message::Depart(self.member.clone()));
-        if let Some(depart) = depart {
-            let seat = &self.gateway.shards[self.shard];
-            seat.around.tracker.spawn_on(depart, &seat.runtime);
+        let close = self.events.lock().close();
+        if close && let Some(wait) = self.leave_shard() {
+            self.spawn(wait);
         }
     }
 
-    /// Takes an event. The caller takes them in the order in which they came.
-    pub fn receive(self: &Arc<Self>, event: Event) {
-        if !self.bucket.lock().take(self.gateway.limits.config().events_per_second, Instant::now())
-        {
-            return super::events::over_rate(self, event);
-        }
-        {
-            let mut lane = self.lane.lock();
-            if lane.busy {
-                if lane.waiting.len() < WAITING {
-                    lane.waiting.push_back(event);
-                } else {
-                    drop(lane);
-                    super::events::over_rate(self, event);
-                }
-                return;
-            }
-        }
-        if let Some(wait) = super::events::handle(self, event) {
-            self.wait(wait);
-        }
-    }
-
-    /// Handles what comes meanwhile after `first` has ended.
-    fn wait(self: &Arc<Self>, first: BoxFuture<'static, ()>) {
-        self.lane.lock().busy = true;
-        let client = self.clone();
-        let handled = async move {
-            let mut next = Some(first);
-            loop {
-                if let Some(wait) = next.take() {
-                    wait.await;
-                }
-                let event = {
-                    let mut lane = client.lane.lock();
-                    let Some(event) = lane.waiting.pop_front() else {
-                        lane.busy = false;
-                        return;
-                    };
-                    event
-                };
-                next = super::events::handle(&client, event);
-            }
-        };
-        let seat = &self.gateway.shards[self.shard];
-        seat.around.tracker.spawn_on(handled, &seat.runtime);
-    }
-
-    /// Puts a message into the shard's queue; gives the wait where that is full.
-    pub fn tell(&self, message: Message) -> Option<BoxFuture<'static, ()>> {
-        let queue = self.gateway.router.shard(self.shard);
-        match queue.try_send(message) {
-            Ok(()) => None,
-            Err(tokio::sync::mpsc::error::TrySendError::Full(message)) => {
-                let queue = queue.clone();
-                Some(Box::pin(async move {
-                    // A closed queue means that the process stops.
-                    let _ = queue.send(message).await;
-                }))
-            }
-            Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) => None,
-        }
-    }
-
-    /// Sends DISCONNECT, so that the client stays away; with `close` the transport ends too.
-    fn end(&self, close: bool, reason: Disconnected) {
-        match self.session.upgrade() {
-            Some(session) if close => session.dismiss(reason),
-            Some(_) => {
-                if let Some(socket) = self.socket.upgrade() {
-                    // A full or closed channel means that the session is ending anyway.
-                    let _ = socket.disconnect();
-                }
-            }
-            None => {}
-        }
-    }
-
-    /// Sends an event that is no delivery.
-    pub fn emit(&self, event: &str, args: &[Data]) {
-        let (text, attachments) = packet::encode_event(&self.member.namespace, None, event, args);
-        self.outbox().send(Arc::new(Encoded::message(&text, attachments)));
-    }
-
-    /// When its token expires, the client is told and dismissed. A later call replaces an
-    /// earlier one.
+    /// Sets when the client's token expires: then the client gets `auth:expired` and its session
+    /// is closed. Replaces what an earlier call set.
     pub fn set_expiry(&self, at: Option<SystemTime>) {
         let mut expiry = self.expiry.lock();
         if let Some(timer) = expiry.timer.take() {
             timer.cancel();
         }
-        let Some(at) = at.filter(|_| !expiry.departed) else { return };
+        let Some(at) = at.filter(|_| !expiry.disconnected) else { return };
         let timer = CancellationToken::new();
         expiry.timer = Some(timer.clone());
         let (outbox, namespace) = (self.outbox().clone(), self.member.namespace.clone());
-        let session = self.session.clone();
-        let expire = async move {
-            sleep_until(at).await;
+        let clients = self.session_clients.clone();
+        self.spawn(async move {
+            if timer.run_until_cancelled(sleep_until(at)).await.is_none() {
+                return;
+            }
             let (text, _) = packet::encode_event(&namespace, None, "auth:expired", &[]);
             outbox.send(Arc::new(Encoded::message(&text, Vec::new())));
-            match session.upgrade() {
-                Some(session) => session.dismiss(Disconnected::TokenExpired),
+            match clients.upgrade() {
+                Some(clients) => clients.dismiss(Disconnected::TokenExpired),
                 None => outbox.close(Disconnected::TokenExpired, Ending::Finish),
             }
-        };
-        let seat = &self.gateway.shards[self.shard];
-        let timed = async move {
-            tokio::select! {
-                () = timer.cancelled() => {}
-                () = expire => {}
-            }
-        };
-        seat.around.tracker.spawn_on(timed, &seat.runtime);
+        });
     }
 }
 
-/// Waits for a moment of the wall clock, looking at it again at least once a minute, because it
-/// may be set.
+/// Dismisses a client, as long as it exists.
+fn dismiss(client: Weak<Client>) -> Dismiss {
+    Box::new(move |dismissal| {
+        if let Some(client) = client.upgrade() {
+            client.dismiss(dismissal);
+        }
+    })
+}
+
 async fn sleep_until(at: SystemTime) {
     while let Ok(left) = at.duration_since(SystemTime::now()) {
         if left.is_zero() {
             return;
         }
-        tokio::time::sleep(left.min(std::time::Duration::from_secs(60))).await;
+        tokio::time::sleep(left.min(EXPIRY_CHECK)).await;
+    }
+}
+
+/// All clients of one session.
+pub struct SessionClients {
+    outbox: Arc<Outbox>,
+    address: IpAddr,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Most sessions are in one namespace.
+    clients: SmallVec<[Arc<Client>; 1]>,
+    /// A member that this session had, for the line about the session's end.
+    last: Option<Arc<Member>>,
+    /// Since when the session has been in no namespace.
+    empty_since: Option<Instant>,
+    /// The session is over: no client is added any more.
+    closed: bool,
+    /// The protocol engine ended the session by itself.
+    engine_failed: bool,
+    connect_rate: TokenBucket,
+}
+
+impl SessionClients {
+    /// The clients of a new session: none.
+    pub fn new(outbox: Arc<Outbox>, address: IpAddr) -> Self {
+        let now = Instant::now();
+        let state = State {
+            clients: SmallVec::new(),
+            last: None,
+            empty_since: Some(now),
+            closed: false,
+            engine_failed: false,
+            connect_rate: TokenBucket::full(CONNECT_RATE, now),
+        };
+        SessionClients { outbox, address, state: Mutex::new(state) }
+    }
+
+    /// The client in a namespace, also while it is being accepted.
+    pub fn get(&self, namespace: &str) -> Option<Arc<Client>> {
+        self.state.lock().clients.iter().find(|c| *c.member.namespace == *namespace).cloned()
+    }
+
+    /// A member that the session has or had.
+    pub fn any_member(&self) -> Option<Arc<Member>> {
+        let state = self.state.lock();
+        state.clients.first().map(|client| &client.member).or(state.last.as_ref()).cloned()
+    }
+
+    /// Whether the session may ask for a namespace now; the rate is limited, because each request
+    /// may bring a token to verify.
+    pub fn may_connect(&self) -> bool {
+        self.state.lock().connect_rate.take(CONNECT_RATE, Instant::now())
+    }
+
+    /// Adds a client that its namespace is about to accept. False: the session is over.
+    pub fn add(&self, client: Arc<Client>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        state.empty_since = None;
+        state.clients.push(client);
+        true
+    }
+
+    /// Removes a client that left its namespace.
+    pub fn remove(&self, client: &Client) {
+        {
+            let mut state = self.state.lock();
+            state.last = Some(client.member.clone());
+            state.clients.retain(|c| c.member.key != client.member.key);
+            if state.clients.is_empty() {
+                state.empty_since = Some(Instant::now());
+            }
+        }
+        client.disconnected();
+    }
+
+    /// The session is over: removes all clients and returns how many there were. `engine_failed`:
+    /// the protocol engine ended it by itself, while its client was there.
+    pub fn close(&self, engine_failed: bool) -> usize {
+        let clients = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            state.engine_failed = engine_failed;
+            if let Some(client) = state.clients.first() {
+                state.last = Some(client.member.clone());
+            }
+            std::mem::take(&mut state.clients)
+        };
+        clients.iter().for_each(|client| client.disconnected());
+        clients.len()
+    }
+
+    /// Whether the protocol engine ended the session by itself, while its client was there.
+    pub fn engine_failed(&self) -> bool {
+        self.state.lock().engine_failed
+    }
+
+    /// Whether the session has been in no namespace for this long.
+    pub fn empty_for(&self, time: Duration) -> bool {
+        self.state.lock().empty_since.is_some_and(|since| since.elapsed() >= time)
+    }
+
+    /// Sends DISCONNECT in every namespace, so that the client does not reconnect by itself, then
+    /// closes the session.
+    pub fn dismiss(&self, reason: Disconnected) {
+        // Sending may end the outbox, whose log line asks for a member: the lock must be free.
+        let clients = self.state.lock().clients.clone();
+        for client in clients {
+            let text = packet::encode_disconnect(&client.member.namespace);
+            self.outbox.send(Arc::new(Encoded::message(&text, Vec::new())));
+        }
+        self.outbox.close(reason, Ending::Finish);
     }
 }

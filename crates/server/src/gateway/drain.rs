@@ -1,14 +1,13 @@
-//! The [`Drain`]: sessions are closed evenly, so that their reconnects do not come at once.
+//! The drain: sessions are closed evenly over a window, so that their clients do not all reconnect
+//! at once.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Gateway;
-use crate::broker::turn::Turn;
+use super::session::Sessions;
+use crate::broker::DrainOrder;
 use crate::connection::outbox::Ending;
 use crate::telemetry::metrics::Disconnected;
 use rookery_config as config;
@@ -16,196 +15,160 @@ use rookery_config as config;
 /// How often sessions are closed during the window.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Time between two lines of the log about the sessions that are left.
+/// Time between two log lines about the sessions that are left.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Time between two looks whose turn it is.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often this server looks whether it is its turn.
+const POLL: Duration = Duration::from_millis(250);
 
-/// How long it may take until the others were heard, before nobody is waited for: a little longer
-/// than a silent instance is taken for alive.
-const KNOWN_WITHIN: Duration = Duration::from_secs(6);
+/// How long to wait for the heartbeats of the other servers before the drain goes on without
+/// them: a little longer than a silent instance counts as alive.
+const HEARTBEATS_WITHIN: Duration = Duration::from_secs(6);
 
-/// How long turns may stay as they are, beside what the drains of two servers take: then a new
-/// server does not come up, perhaps for want of the place that this one takes.
+/// How long the order may stay the same, in addition to the drains of two servers, before it
+/// counts as stalled: a new server does not start, perhaps because this one takes up its room.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// Where the process is on its way to the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It serves.
-    Serving,
-    /// It was told to stop: all goes on as before, but the ingress is told.
-    Lead,
-    /// Sessions are being closed; no new ones.
-    Window,
-}
-
-/// Whether the process is about to stop.
-#[derive(Default)]
-pub struct Drain {
-    phase: AtomicU8,
-    told: OnceLock<Instant>,
-    planned: OnceLock<Duration>,
-}
-
-impl Drain {
-    /// Where it is.
-    pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::Serving,
-            1 => Phase::Lead,
-            _ => Phase::Window,
+/// Drains: waits for the lead and for this server's `turn` in a rollout, then closes all sessions
+/// over the window. Returns when none is left, when the last ones did not close in time, or on
+/// `abort`.
+pub async fn drain(
+    sessions: &Sessions,
+    turn: impl Fn() -> Option<DrainOrder>,
+    abort: &CancellationToken,
+) {
+    let gateway = sessions.gateway();
+    let (config, state) = (&gateway.config.drain, &gateway.drain);
+    let (lead, window) = (config.lead.0, config.window.0);
+    state.begin();
+    let open = sessions.len();
+    tracing::info!(
+        sessions = open,
+        lead = %humantime::format_duration(lead),
+        "received a stop signal; draining"
+    );
+    if abort.run_until_cancelled(tokio::time::sleep(lead)).await.is_none() {
+        return;
+    }
+    let waited = wait_for_turn(turn, sessions, config);
+    let Some(in_turn) = abort.run_until_cancelled(waited).await else { return };
+    // A turn that did not come in time is not part of the plan.
+    let before = if in_turn { state.elapsed().unwrap_or(lead) } else { lead };
+    state.begin_window(before + window);
+    let open = sessions.len();
+    tracing::info!(
+        sessions = open,
+        window = %humantime::format_duration(window),
+        "closing sessions"
+    );
+    let close = async {
+        tokio::join!(close_evenly(sessions, window), log_progress(sessions));
+    };
+    // Clients that do not fetch their last packets get no longer than a write may stall.
+    let limit = window + gateway.limits.config().write_stall.0 + Duration::from_secs(1);
+    let closed = abort.run_until_cancelled(tokio::time::timeout(limit, close)).await;
+    let seconds = state.elapsed().unwrap_or_default().as_secs_f64();
+    match closed {
+        Some(Ok(())) => tracing::info!(sessions = open, seconds, "all sessions are closed"),
+        Some(Err(_)) => {
+            let left = sessions.len();
+            tracing::warn!(left, sessions = open, seconds, "some sessions did not close in time");
         }
-    }
-
-    /// Time since the process was told to stop; `None` before.
-    pub fn elapsed(&self) -> Option<Duration> {
-        self.told.get().map(Instant::elapsed)
-    }
-
-    /// The longest that the drain should take, from the moment the process is told to stop. Until the
-    /// window begins nobody knows how long others' turns take; then it is the time that passed, and
-    /// the window. A turn that did not come in time was waited for in vain: that is not planned.
-    pub fn planned(&self, config: &config::Drain) -> Duration {
-        self.planned.get().copied().unwrap_or_else(|| at_most(config))
-    }
-
-    /// Goes through lead and window; returns when no session is left, or at `abort`. `turn` says
-    /// between the two whether other servers come first.
-    pub async fn run(
-        &self,
-        gateway: &Gateway,
-        turn: impl Fn() -> Option<Turn>,
-        abort: &CancellationToken,
-    ) {
-        let (lead, window) = (gateway.config.drain.lead.0, gateway.config.drain.window.0);
-        let _ = self.told.set(Instant::now());
-        self.phase.store(1, Ordering::Relaxed);
-        let sessions = gateway.sessions.len();
-        tracing::info!(sessions, lead = %humantime::format_duration(lead), "told to stop");
-        if abort.run_until_cancelled(tokio::time::sleep(lead)).await.is_none() {
-            return;
-        }
-        let Some(in_turn) = abort.run_until_cancelled(wait_for(turn, gateway)).await else {
-            return;
-        };
-        let before = if in_turn { self.elapsed().unwrap_or(lead) } else { lead };
-        let _ = self.planned.set(before + window);
-        self.phase.store(2, Ordering::Relaxed);
-        let sessions = gateway.sessions.len();
-        tracing::info!(sessions, window = %humantime::format_duration(window), "closing sessions");
-        let shed = async {
-            tokio::join!(shed(gateway, window), progress(gateway));
-        };
-        // What does not come for its last packets is not waited for longer than a write may stall.
-        let last = window + gateway.limits.config().write_stall.0 + Duration::from_secs(1);
-        let ended = abort.run_until_cancelled(tokio::time::timeout(last, shed)).await;
-        let seconds = self.elapsed().unwrap_or_default().as_secs_f64();
-        match ended {
-            Some(Ok(())) => tracing::info!(sessions, seconds, "all sessions are closed"),
-            Some(Err(_)) => {
-                let left = gateway.sessions.len();
-                tracing::warn!(left, sessions, seconds, "some sessions did not close in time");
-            }
-            None => {}
-        }
+        None => {}
     }
 }
 
-/// The longest that lead, others' turns with another lead, and window take.
-fn at_most(config: &config::Drain) -> Duration {
-    let (lead, window, patience) = (config.lead.0, config.window.0, config.patience.0);
-    if patience.is_zero() { lead + window } else { lead + patience + lead + window }
-}
-
-/// Tells how many sessions are left, until there are none.
-async fn progress(gateway: &Gateway) {
-    let mut told = Instant::now();
-    while !gateway.sessions.is_empty() {
-        tokio::time::sleep(STEP).await;
-        if told.elapsed() >= PROGRESS {
-            told = Instant::now();
-            tracing::info!(left = gateway.sessions.len(), "still closing sessions");
-        }
-    }
-}
-
-/// Waits for this server's turn in a rollout, at most for `drain.patience`, and no longer than
-/// there are sessions. After others' turns the lead is waited once more, so that the reconnects of
-/// two servers never come together. False when its turn did not come in time.
-async fn wait_for(turn: impl Fn() -> Option<Turn>, gateway: &Gateway) -> bool {
-    let drain = &gateway.config.drain;
-    let stalled = 2 * (drain.lead.0 + drain.window.0) + STALLED;
+/// Closes all sessions, evenly over the window.
+async fn close_evenly(sessions: &Sessions, window: Duration) {
+    let all = sessions.all();
     let start = Instant::now();
-    if drain.patience.0.is_zero() {
+    let mut closed = 0;
+    while closed < all.len() {
+        tokio::time::sleep(STEP.min(window / 20)).await;
+        let passed = start.elapsed().as_secs_f64() / window.as_secs_f64().max(f64::MIN_POSITIVE);
+        let due = ((all.len() as f64 * passed).ceil() as usize).clamp(closed, all.len());
+        for session in &all[closed..due] {
+            session.outbox.close(Disconnected::Drain, Ending::Finish);
+        }
+        closed = due;
+    }
+    // Handshakes that were under way when the window began.
+    for session in sessions.all() {
+        session.outbox.close(Disconnected::Drain, Ending::Finish);
+    }
+}
+
+/// Logs how many sessions are left, until there are none.
+async fn log_progress(sessions: &Sessions) {
+    let mut logged = Instant::now();
+    while !sessions.is_empty() {
+        tokio::time::sleep(STEP).await;
+        if logged.elapsed() >= PROGRESS {
+            logged = Instant::now();
+            tracing::info!(left = sessions.len(), "still closing sessions");
+        }
+    }
+}
+
+/// Waits for this server's turn in a rollout, for `drain.patience` at most and only while there
+/// are sessions. After the turns of other servers the lead is waited once more, so that the
+/// reconnects of two servers never overlap. False when the turn did not come in time.
+async fn wait_for_turn(
+    turn: impl Fn() -> Option<DrainOrder>,
+    sessions: &Sessions,
+    config: &config::Drain,
+) -> bool {
+    let start = Instant::now();
+    if config.patience.0.is_zero() {
         return true;
     }
     let mut known = turn();
-    while known.is_none() && start.elapsed() < KNOWN_WITHIN && !gateway.sessions.is_empty() {
-        tokio::time::sleep(LOOK).await;
+    while known.is_none() && start.elapsed() < HEARTBEATS_WITHIN && !sessions.is_empty() {
+        tokio::time::sleep(POLL).await;
         known = turn();
     }
-    // Where nothing is known, nobody is waited for.
-    let mut seen = (known.unwrap_or(Turn::Now), start);
-    while seen.0 != Turn::Now && !gateway.sessions.is_empty() {
-        tracing::info!(turn = ?seen.0, "waiting for this server's turn to close its sessions");
-        if !changes(&mut seen, &turn, gateway, start + drain.patience.0, stalled).await {
-            tracing::warn!(turn = ?seen.0, "this server's turn did not come in time");
+    // Where nothing is known of other servers, none is waited for.
+    let mut current = (known.unwrap_or(DrainOrder::Now), start);
+    while current.0 != DrainOrder::Now && !sessions.is_empty() {
+        tracing::info!(turn = ?current.0, "waiting for this server's turn to close its sessions");
+        if !turn_changes(&mut current, &turn, sessions, config, start).await {
+            tracing::warn!(turn = ?current.0, "this server's turn did not come in time");
             return false;
         }
-        if seen.0 == Turn::Now {
-            tokio::time::sleep(drain.lead.0).await;
-            seen = (turn().unwrap_or(Turn::Now), Instant::now());
+        if current.0 == DrainOrder::Now {
+            tokio::time::sleep(config.lead.0).await;
+            current = (turn().unwrap_or(DrainOrder::Now), Instant::now());
         }
     }
     true
 }
 
-/// Waits until the turns are others, or no session is left; false when they were not in time. What
-/// was seen last holds while nothing is known, for as long as one server's drain.
-async fn changes(
-    seen: &mut (Turn, Instant),
-    turn: &impl Fn() -> Option<Turn>,
-    gateway: &Gateway,
-    until: Instant,
-    stalled: Duration,
+/// Waits until the turn is another one, or no session is left; false when that took too long.
+/// The last known turn holds while nothing is known, for as long as one server's drain. `start` is
+/// when this server began to wait.
+async fn turn_changes(
+    current: &mut (DrainOrder, Instant),
+    turn: &impl Fn() -> Option<DrainOrder>,
+    sessions: &Sessions,
+    config: &config::Drain,
+    start: Instant,
 ) -> bool {
-    let one_drain = gateway.config.drain.lead.0 + gateway.config.drain.window.0;
+    let one_drain = config.lead.0 + config.window.0;
     let mut known = Instant::now();
-    while !gateway.sessions.is_empty() {
-        let gave_up = Instant::now() > until
-            || seen.1.elapsed() > stalled
-            || known.elapsed() > one_drain + KNOWN_WITHIN;
+    while !sessions.is_empty() {
+        let gave_up = Instant::now() > start + config.patience.0
+            || current.1.elapsed() > 2 * one_drain + STALLED
+            || known.elapsed() > one_drain + HEARTBEATS_WITHIN;
         if gave_up {
             return false;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
         let Some(now) = turn() else { continue };
         known = Instant::now();
-        if now != seen.0 {
-            *seen = (now, known);
+        if now != current.0 {
+            *current = (now, known);
             return true;
         }
     }
     true
-}
-
-async fn shed(gateway: &Gateway, window: Duration) {
-    let sessions = gateway.sessions.all();
-    let start = Instant::now();
-    let mut closed = 0;
-    while closed < sessions.len() {
-        tokio::time::sleep(STEP.min(window / 20)).await;
-        let passed = start.elapsed().as_secs_f64() / window.as_secs_f64().max(f64::MIN_POSITIVE);
-        let due = (sessions.len() as f64 * passed).ceil() as usize;
-        for session in &sessions[closed..due.clamp(closed, sessions.len())] {
-            session.outbox.close(Disconnected::Drain, Ending::Finish);
-        }
-        closed = due.clamp(closed, sessions.len());
-    }
-    // Handshakes that were under way when the window began.
-    for session in gateway.sessions.all() {
-        session.outbox.close(Disconnected::Drain, Ending::Finish);
-    }
 }

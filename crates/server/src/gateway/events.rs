@@ -1,54 +1,104 @@
-//! What client events do, and how they are answered.
+//! Client events: what they do, in which order, and how they are answered.
+
+mod refresh;
+mod reply;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 
-use super::client::{Client, Event};
-use super::lines::About;
-use crate::broker::Publisher as _;
-use crate::message::PublishError;
-use crate::message::member_id::next_number;
-use crate::message::{Publication, Source};
-use crate::rooms::router::NotNow;
-use crate::rooms::shard;
-use crate::rooms::shard::Message;
+use super::client::Client;
+use super::event_queue::{Event, Push, Step};
+use crate::broker::TryPublishError;
+use crate::message::id_source::next_number;
+use crate::message::{Publication, PublishError, Source};
+use crate::rooms::local::Wait;
 use crate::telemetry::metrics::Rejected;
-use rookery_policy as policy;
+use refresh::refresh;
+use reply::Reply;
 use rookery_policy::{Action, Code, Permission, Refusal, Resolved};
-use rookery_protocol::Room;
-use rookery_protocol::encoded::Encoded;
-use rookery_protocol::{Data, packet};
+use rookery_protocol::{Data, Room, packet};
 
-/// The event by which a client hands in a fresh token.
+/// The event by which a client replaces its token.
 const REFRESH: &str = "auth:refresh";
 
-/// What must end before the client's next event is handled.
-type Wait = Option<BoxFuture<'static, ()>>;
+/// The namespace has accepted the client: adds it to its shard, then handles its events.
+pub fn connected(client: &Arc<Client>) {
+    if !client.events().lock().connect() {
+        return;
+    }
+    client.record_connect();
+    let wait = client.enter_shard();
+    if wait.is_some() || !client.events().lock().try_idle() {
+        // The caller is in the middle of a write, so events are never handled here.
+        client.spawn(handle_after(client.clone(), wait));
+    }
+}
 
-/// Handles an event; gives what must be waited for.
-pub fn handle(client: &Arc<Client>, event: Event) -> Wait {
+/// Takes an event. The caller hands over a client's events in the order in which they came.
+pub fn receive(client: &Arc<Client>, event: Event) {
+    if !client.may_send_event() {
+        return over_rate(client, event);
+    }
+    let pushed = client.events().lock().push(event);
+    match pushed {
+        Push::Handle(event) => {
+            if let Some(wait) = handle(client, event).or_else(|| handle_next(client)) {
+                client.spawn(handle_after(client.clone(), Some(wait)));
+            }
+        }
+        Push::Done => {}
+        Push::Full(event) => over_rate(client, event),
+    }
+}
+
+/// Handles what waits in the client's queue after `wait` has ended.
+async fn handle_after(client: Arc<Client>, mut wait: Wait) {
+    loop {
+        if let Some(wait) = wait {
+            wait.await;
+        }
+        wait = handle_next(&client);
+        if wait.is_none() {
+            return;
+        }
+    }
+}
+
+/// Handles what waits in the client's queue, up to the first step that must be waited for.
+fn handle_next(client: &Arc<Client>) -> Wait {
+    loop {
+        let step = client.events().lock().next_step();
+        let wait = match step {
+            Step::Event(event) => handle(client, event),
+            Step::Disconnect => client.leave_shard(),
+            Step::Idle => return None,
+        };
+        if wait.is_some() {
+            return wait;
+        }
+    }
+}
+
+fn handle(client: &Arc<Client>, event: Event) -> Wait {
     if event.name == REFRESH {
-        return Some(super::connect::refresh(client.clone(), event).boxed());
+        return Some(refresh(client.clone(), event).boxed());
     }
     let Some(Resolved { action, answer }) =
         client.gateway().events.resolve(&event.name, &event.args)
     else {
-        let refusal = Refusal::new(
-            Code::UnknownOperation,
-            format!("no rule handles the event `{}`", event.name),
-        );
-        unruled(client, event).refuse(&refusal);
+        let message = format!("no rule handles the event `{}`", event.name);
+        let refusal = Refusal::new(Code::UnknownOperation, message);
+        Reply::unknown(client, event).refuse(&refusal);
         return None;
     };
-    let reply = Reply { client: client.clone(), ack: event.ack, answer };
+    let reply = Reply::new(client, event.ack, answer);
     match action {
         Ok(Action::Join { room }) => join(reply, room),
         Ok(Action::Leave { room }) => {
-            let member = client.member.clone();
-            client.tell(Message::Leave(member, vec![room], Box::new(reply)))
+            let (broker, member) = (&client.gateway().broker, client.member.clone());
+            broker.leave(client.shard(), member, room, reply.of_change())
         }
         Ok(Action::Publish { room, event, args, except_sender }) => {
             publish(reply, room, event, args, except_sender)
@@ -60,44 +110,25 @@ pub fn handle(client: &Arc<Client>, event: Event) -> Wait {
     }
 }
 
-/// Answers an event that comes too fast.
-pub fn over_rate(client: &Arc<Client>, event: Event) {
+fn over_rate(client: &Arc<Client>, event: Event) {
     let limit = client.gateway().limits.config().events_per_second;
-    let message = format!("more than {limit} events a second");
-    client.gateway().refused(Rejected::Events, About::member(client), &message);
-    let answer = match client.gateway().events.resolve(&event.name, &event.args) {
-        Some(Resolved { answer, .. }) => Reply { client: client.clone(), ack: event.ack, answer },
-        None => unruled(client, event),
+    let message = format!("more than {limit} events per second");
+    client.gateway().refused(Rejected::Events, client.log_subject(), &message);
+    let reply = match client.gateway().events.resolve(&event.name, &event.args) {
+        Some(Resolved { answer, .. }) => Reply::new(client, event.ack, answer),
+        None => Reply::unknown(client, event),
     };
-    answer.refuse(&Refusal::new(Code::RateLimited, message));
+    reply.refuse(&Refusal::new(Code::RateLimited, message));
 }
 
-/// The answer to an event that no rule handles.
-pub fn unruled(client: &Arc<Client>, event: Event) -> Reply {
-    let payload = event.args.into_iter().next().unwrap_or(Data::Null);
-    let answer = policy::Answer { reply_event: None, event: event.name, payload };
-    Reply { client: client.clone(), ack: event.ack, answer }
-}
-
-/// The answer to `auth:refresh`: the ack, or the event `auth:refreshed`. It does not repeat the
-/// token.
-pub fn refresh_reply(client: &Arc<Client>, event: Event) -> Reply {
-    let answer = policy::Answer {
-        reply_event: Some("auth:refreshed".into()),
-        event: event.name,
-        payload: Data::Object(Vec::new()),
-    };
-    Reply { client: client.clone(), ack: event.ack, answer }
-}
-
-fn allowed(client: &Client, permission: Permission, room: &str) -> Result<(), Refusal> {
+fn check_permission(client: &Client, permission: Permission, room: &str) -> Result<(), Refusal> {
     let rules = client.gateway().rules.load();
     let decision = rules.decide(permission, room, &client.subject.load());
     if decision.allowed {
         return Ok(());
     }
-    let about = About::member(client).of_room(room);
-    client.gateway().refused(Rejected::Forbidden, about, &decision.why);
+    let subject = client.log_subject().of_room(room);
+    client.gateway().refused(Rejected::Forbidden, subject, &decision.reason);
     let what = match permission {
         Permission::Join => "join",
         Permission::Publish => "publish in",
@@ -106,36 +137,26 @@ fn allowed(client: &Client, permission: Permission, room: &str) -> Result<(), Re
 }
 
 fn join(reply: Reply, room: Room) -> Wait {
-    let client = reply.client.clone();
-    if client.gateway().router.is_private(&room) {
-        reply.refuse(&Refusal::new(Code::RoomInvalid, "a member's id is no room that others join"));
+    let client = reply.client().clone();
+    if client.events().lock().is_closed() {
         return None;
     }
-    if let Err(refusal) = allowed(&client, Permission::Join, &room) {
+    if client.gateway().broker.is_member_id(&room) {
+        let message = "a room that is named like a member's id cannot be joined";
+        reply.refuse(&Refusal::new(Code::RoomInvalid, message));
+        return None;
+    }
+    if let Err(refusal) = check_permission(&client, Permission::Join, &room) {
         reply.refuse(&refusal);
         return None;
     }
-    let member = client.member.clone();
-    let remote = client.gateway().router.remote();
-    let subscribed = remote.and_then(|r| r.subscribed(&member.namespace, &room));
-    let join = Message::Join(member, vec![room], Box::new(reply));
-    match subscribed {
-        None => client.tell(join),
-        Some(subscribed) => Some(
-            async move {
-                subscribed.await;
-                if let Some(wait) = client.tell(join) {
-                    wait.await;
-                }
-            }
-            .boxed(),
-        ),
-    }
+    let (broker, member) = (&client.gateway().broker, client.member.clone());
+    broker.join(client.shard(), member, room, reply.of_change())
 }
 
 fn publish(reply: Reply, room: Room, event: String, args: Vec<Data>, except_sender: bool) -> Wait {
-    let client = reply.client.clone();
-    if let Err(refusal) = allowed(&client, Permission::Publish, &room) {
+    let client = reply.client().clone();
+    if let Err(refusal) = check_permission(&client, Permission::Publish, &room) {
         reply.refuse(&refusal);
         return None;
     }
@@ -148,7 +169,7 @@ fn publish(reply: Reply, room: Room, event: String, args: Vec<Data>, except_send
         id: format!("{}-{:x}", client.member.id, next_number()).into(),
         namespace: client.member.namespace.clone(),
         rooms: vec![room],
-        except: if except_sender { vec![client.member.id.clone()] } else { Vec::new() },
+        except: if except_sender { vec![client.member.id.room().clone()] } else { Vec::new() },
         event,
         args,
         volatile: false,
@@ -156,16 +177,16 @@ fn publish(reply: Reply, room: Room, event: String, args: Vec<Data>, except_send
         accepted: Instant::now(),
         traceparent: None,
     };
-    match client.gateway().router.publish_now(publication) {
-        Ok(()) => reply.succeed(),
-        Err(NotNow::Refused(error)) => reply.refuse(&refused(error)),
-        Err(NotNow::Busy(busy)) => {
-            let router = client.gateway().router.clone();
+    match client.gateway().broker.try_publish(publication) {
+        Ok(_) => reply.succeed(),
+        Err(TryPublishError::Refused(error)) => reply.refuse(&publish_refusal(&error)),
+        Err(TryPublishError::Full(publication)) => {
+            let broker = client.gateway().broker.clone();
             return Some(
                 async move {
-                    match router.publish(busy.into_publication()).await {
+                    match broker.publish(*publication).await {
                         Ok(_) => reply.succeed(),
-                        Err(error) => reply.refuse(&refused(error)),
+                        Err(error) => reply.refuse(&publish_refusal(&error)),
                     }
                 }
                 .boxed(),
@@ -175,71 +196,9 @@ fn publish(reply: Reply, room: Room, event: String, args: Vec<Data>, except_send
     None
 }
 
-fn refused(error: PublishError) -> Refusal {
+fn publish_refusal(error: &PublishError) -> Refusal {
     match error {
         PublishError::RedisDown => Refusal::new(Code::NotConnectedToRedis, error.to_string()),
-    }
-}
-
-/// The answer to one event.
-pub struct Reply {
-    client: Arc<Client>,
-    ack: Option<u64>,
-    answer: policy::Answer,
-}
-
-impl Reply {
-    /// Answers that it is done.
-    pub fn succeed(self) {
-        let client = self.client.clone();
-        if let Some(packet) = self.success() {
-            client.outbox().send(Arc::new(packet));
-        }
-    }
-
-    /// Answers that it is refused. A refusal is never silent.
-    pub fn refuse(self, refusal: &Refusal) {
-        let client = self.client.clone();
-        client.outbox().send(Arc::new(self.refusal(refusal)));
-    }
-
-    fn success(self) -> Option<Encoded> {
-        let Reply { client, ack, answer } = self;
-        let reply_event = answer.reply_event.clone();
-        if ack.is_none() && reply_event.is_none() {
-            return None;
-        }
-        Some(encode(&client, ack, reply_event.as_deref().unwrap_or_default(), answer.success()))
-    }
-
-    fn refusal(self, refusal: &Refusal) -> Encoded {
-        let Reply { client, ack, answer } = self;
-        let event = answer.reply_event.clone();
-        let event = event.as_deref().unwrap_or("rookery:error");
-        encode(&client, ack, event, answer.error(refusal))
-    }
-}
-
-/// With an ack callback only the ack is sent.
-fn encode(client: &Client, ack: Option<u64>, event: &str, body: Data) -> Encoded {
-    let namespace = &client.member.namespace;
-    let (text, attachments) = match ack {
-        Some(id) => packet::encode_ack(namespace, id, &[body]),
-        None => packet::encode_event(namespace, None, event, &[body]),
-    };
-    Encoded::message(&text, attachments)
-}
-
-impl shard::Answer for Reply {
-    fn done(self: Box<Self>) -> Option<Encoded> {
-        self.success()
-    }
-
-    fn too_many_rooms(self: Box<Self>) -> Option<Encoded> {
-        let gateway = self.client.gateway();
-        let limit = gateway.limits.config().rooms_per_client;
-        let message = format!("a client may be in {limit} rooms; leave one first");
-        gateway.refused(Rejected::Rooms, About::member(&self.client), &message);
-        Some(self.refusal(&Refusal::new(Code::TooManyRooms, message)))
+        PublishError::Overloaded => Refusal::new(Code::RateLimited, error.to_string()),
     }
 }

@@ -1,4 +1,5 @@
-//! The [`Limits`]: how many sessions, how fast, and how many from one address.
+//! The [`Limits`]: how many sessions may be open, in total and per address, and how fast they may
+//! be opened.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,40 +9,14 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::token_bucket::TokenBucket;
 use crate::telemetry::metrics::Rejected;
 use rookery_config as config;
 
-/// Addresses that are remembered without sessions, before the idle ones are forgotten.
-const REMEMBERED: usize = 10_000;
+/// Addresses in the table beyond which the idle ones without sessions are removed.
+const MAX_ADDRESSES: usize = 10_000;
 
-/// A bucket of permissions that fills evenly: `rate` a second, at most a second's worth.
-#[derive(Clone, Debug)]
-pub struct Bucket {
-    left: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    /// A full bucket.
-    pub fn full(rate: u32, now: Instant) -> Self {
-        Bucket { left: f64::from(rate), filled: now }
-    }
-
-    /// Takes one permission, where there is one.
-    pub fn take(&mut self, rate: u32, now: Instant) -> bool {
-        let rate = f64::from(rate);
-        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.left = (self.left + passed * rate).min(rate.max(1.0));
-        self.filled = now;
-        let taken = self.left >= 1.0;
-        if taken {
-            self.left -= 1.0;
-        }
-        taken
-    }
-}
-
-/// Bounds on sessions. Cloning is shallow.
+/// Limits on sessions. Cloning is shallow.
 #[derive(Clone)]
 pub struct Limits {
     inner: Arc<Inner>,
@@ -49,158 +24,182 @@ pub struct Limits {
 
 struct Inner {
     config: ArcSwap<config::Limits>,
-    books: Mutex<Books>,
+    counts: Mutex<Counts>,
 }
 
-struct Books {
+struct Counts {
+    /// Open sessions.
     sessions: u32,
-    /// Refused because of `limits.connections`, since [`Limits::fullness`] looked.
+    /// Handshakes refused because of `limits.connections` since the last call of
+    /// [`Limits::connection_limit_event`].
     refused: u64,
-    /// The same since it became full; `None`: it is not.
-    full: Option<u64>,
-    rate: Bucket,
+    /// Handshakes refused since the limit was reached; `None` while it is not.
+    refused_at_limit: Option<u64>,
+    rate: TokenBucket,
     addresses: HashMap<IpAddr, Address>,
 }
 
 struct Address {
     sessions: u32,
-    rate: Bucket,
+    rate: TokenBucket,
 }
 
-/// A session's place among the limits; dropping it frees the place.
-pub struct Slot {
+/// Permits one session; dropping it releases the permit.
+pub struct Permit {
     limits: Limits,
     address: IpAddr,
 }
 
-/// News of `limits.connections`.
+/// A change of state of `limits.connections`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fullness {
-    /// Clients are refused.
-    Begins,
-    /// Nobody is any more; so many were.
-    Ends {
-        /// Handshakes that were refused meanwhile.
+pub enum ConnectionLimitEvent {
+    /// The limit is reached: clients are being refused.
+    Reached,
+    /// Clients are no longer refused.
+    Cleared {
+        /// Handshakes that were refused while the limit was reached.
         refused: u64,
     },
 }
 
-/// A session that cannot be opened now.
+/// A limit forbids opening a session now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full {
-    /// Which limit it is.
+pub struct LimitReached {
+    /// The limit, as a label of `rookery_rejected_total`.
     pub reason: Rejected,
-    /// When to try again.
+    /// How long the client should wait before it tries again; at least a second.
     pub retry_after: Duration,
 }
 
 impl Limits {
-    /// No sessions yet.
+    /// Limits without any open session.
     pub fn new(config: config::Limits) -> Self {
         let now = Instant::now();
-        let rate = Bucket::full(config.connect_rate.0, now);
-        let books = Books { sessions: 0, refused: 0, full: None, rate, addresses: HashMap::new() };
+        let rate = TokenBucket::full(config.connect_rate.0, now);
+        let counts = Counts {
+            sessions: 0,
+            refused: 0,
+            refused_at_limit: None,
+            rate,
+            addresses: HashMap::new(),
+        };
         Limits {
-            inner: Arc::new(Inner { config: ArcSwap::from_pointee(config), books: books.into() }),
+            inner: Arc::new(Inner { config: ArcSwap::from_pointee(config), counts: counts.into() }),
         }
     }
 
-    /// New bounds, for the sessions to come.
+    /// Replaces the configured limits; open sessions stay open.
     pub fn set(&self, config: config::Limits) {
         self.inner.config.store(Arc::new(config));
     }
 
-    /// The bounds.
+    /// The configured limits.
     pub fn config(&self) -> Arc<config::Limits> {
         self.inner.config.load_full()
     }
 
-    /// Whether that `limits.connections` is reached, or is no more, is news since the last look:
-    /// it is as long as somebody is refused between two looks.
-    pub fn fullness(&self) -> Option<Fullness> {
-        let mut books = self.inner.books.lock();
-        let refused = std::mem::take(&mut books.refused);
-        match books.full {
+    /// Whether `limits.connections` was reached or cleared since the last call. It counts as
+    /// reached while at least one client is refused between two calls.
+    pub fn connection_limit_event(&self) -> Option<ConnectionLimitEvent> {
+        let mut counts = self.inner.counts.lock();
+        let refused = std::mem::take(&mut counts.refused);
+        match counts.refused_at_limit {
             None if refused == 0 => None,
             None => {
-                books.full = Some(refused);
-                Some(Fullness::Begins)
+                counts.refused_at_limit = Some(refused);
+                Some(ConnectionLimitEvent::Reached)
             }
             Some(before) if refused > 0 => {
-                books.full = Some(before + refused);
+                counts.refused_at_limit = Some(before + refused);
                 None
             }
             Some(refused) => {
-                books.full = None;
-                Some(Fullness::Ends { refused })
+                counts.refused_at_limit = None;
+                Some(ConnectionLimitEvent::Cleared { refused })
             }
         }
     }
 
-    /// Opens a session.
+    /// Acquires a permit for a session of this address.
     ///
     /// # Errors
-    /// At a limit.
-    pub fn open(&self, address: IpAddr) -> Result<Slot, Full> {
+    /// The limit that is reached.
+    pub fn acquire(&self, address: IpAddr) -> Result<Permit, LimitReached> {
         let config = self.config();
         let now = Instant::now();
-        let mut books = self.inner.books.lock();
-        let full = |reason, seconds| Full { reason, retry_after: Duration::from_secs(seconds) };
-        if books.sessions >= config.connections {
-            books.refused += 1;
-            return Err(full(Rejected::Connections, 5));
+        let mut counts = self.inner.counts.lock();
+        if counts.sessions >= config.connections {
+            counts.refused += 1;
+            return Err(LimitReached::new(Rejected::Connections, 5));
         }
         if let Some(per_ip) = &config.per_ip {
-            let open = books.addresses.get(&address).map_or(0, |a| a.sessions);
-            if per_ip.connections.is_some_and(|limit| open >= limit) {
-                return Err(full(Rejected::PerIp, 5));
-            }
-            if let Some(rate) = per_ip.connect_rate {
-                let known = books.addresses.entry(address);
-                let known = known
-                    .or_insert_with(|| Address { sessions: 0, rate: Bucket::full(rate.0, now) });
-                if !known.rate.take(rate.0, now) {
-                    return Err(full(Rejected::PerIp, 1));
-                }
-            }
+            counts.check_address(address, per_ip, now)?;
         }
-        if !books.rate.take(config.connect_rate.0, now) {
-            return Err(full(Rejected::ConnectRate, 1));
+        if !counts.rate.take(config.connect_rate.0, now) {
+            return Err(LimitReached::new(Rejected::ConnectRate, 1));
         }
-        books.sessions += 1;
+        counts.sessions += 1;
         if config.per_ip.is_some() {
-            let known = books.addresses.entry(address);
-            known
-                .or_insert_with(|| Address { sessions: 0, rate: Bucket::full(0, now) })
-                .sessions += 1;
-            books.forget(now);
+            let known = counts.addresses.entry(address);
+            known.or_insert_with(|| Address::new(0, now)).sessions += 1;
+            counts.remove_idle_addresses(now);
         }
-        Ok(Slot { limits: self.clone(), address })
+        Ok(Permit { limits: self.clone(), address })
     }
 }
 
-impl Slot {
+impl LimitReached {
+    fn new(reason: Rejected, seconds: u64) -> Self {
+        LimitReached { reason, retry_after: Duration::from_secs(seconds) }
+    }
+}
+
+impl Permit {
     /// The client's address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 }
 
-impl Books {
-    fn forget(&mut self, now: Instant) {
-        if self.addresses.len() > REMEMBERED {
+impl Counts {
+    fn check_address(
+        &mut self,
+        address: IpAddr,
+        per_ip: &config::PerIp,
+        now: Instant,
+    ) -> Result<(), LimitReached> {
+        let open = self.addresses.get(&address).map_or(0, |a| a.sessions);
+        if per_ip.connections.is_some_and(|limit| open >= limit) {
+            return Err(LimitReached::new(Rejected::PerIp, 5));
+        }
+        if let Some(rate) = per_ip.connect_rate {
+            let known = self.addresses.entry(address);
+            if !known.or_insert_with(|| Address::new(rate.0, now)).rate.take(rate.0, now) {
+                return Err(LimitReached::new(Rejected::PerIp, 1));
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_idle_addresses(&mut self, now: Instant) {
+        if self.addresses.len() > MAX_ADDRESSES {
             let idle = Duration::from_secs(60);
-            self.addresses
-                .retain(|_, a| a.sessions > 0 || now.duration_since(a.rate.filled) < idle);
+            self.addresses.retain(|_, a| a.sessions > 0 || a.rate.idle(now) < idle);
         }
     }
 }
 
-impl Drop for Slot {
+impl Address {
+    fn new(rate: u32, now: Instant) -> Self {
+        Address { sessions: 0, rate: TokenBucket::full(rate, now) }
+    }
+}
+
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut books = self.limits.inner.books.lock();
-        books.sessions -= 1;
-        if let Some(address) = books.addresses.get_mut(&self.address) {
+        let mut counts = self.limits.inner.counts.lock();
+        counts.sessions -= 1;
+        if let Some(address) = counts.addresses.get_mut(&self.address) {
             address.sessions = address.sessions.saturating_sub(1);
         }
     }
@@ -216,34 +215,37 @@ mod tests {
     }
 
     fn refused(limits: &Limits, from: u8) -> Option<Rejected> {
-        limits.open(address(from)).err().map(|full| full.reason)
+        limits.acquire(address(from)).err().map(|reached| reached.reason)
     }
 
     #[test]
-    fn sessions_are_counted_until_they_are_dropped() {
+    fn dropping_a_permit_frees_a_connection() {
         let limits = Limits::new(config::Limits { connections: 1, ..Default::default() });
-        let slot = limits.open(address(1)).ok().unwrap();
+        let permit = limits.acquire(address(1)).ok().unwrap();
         assert_eq!(refused(&limits, 2), Some(Rejected::Connections));
-        drop(slot);
+        drop(permit);
         assert_eq!(refused(&limits, 2), None);
     }
 
     #[test]
-    fn being_full_is_news_once_and_so_is_its_end() {
+    fn reaching_and_clearing_the_limit_are_each_reported_once() {
         let limits = Limits::new(config::Limits { connections: 1, ..Default::default() });
-        let slot = limits.open(address(1)).ok().unwrap();
-        assert_eq!(limits.fullness(), None);
-        for (times, news) in [(2, Some(Fullness::Begins)), (3, None)] {
+        let permit = limits.acquire(address(1)).ok().unwrap();
+        assert_eq!(limits.connection_limit_event(), None);
+        for (times, event) in [(2, Some(ConnectionLimitEvent::Reached)), (3, None)] {
             (0..times).for_each(|_| assert!(refused(&limits, 2).is_some()));
-            assert_eq!(limits.fullness(), news);
+            assert_eq!(limits.connection_limit_event(), event);
         }
-        drop(slot);
-        assert_eq!(limits.fullness(), Some(Fullness::Ends { refused: 5 }));
-        assert_eq!(limits.fullness(), None);
+        drop(permit);
+        assert_eq!(
+            limits.connection_limit_event(),
+            Some(ConnectionLimitEvent::Cleared { refused: 5 })
+        );
+        assert_eq!(limits.connection_limit_event(), None);
     }
 
     #[test]
-    fn the_rate_is_a_second_s_worth_at_once() {
+    fn the_connect_rate_allows_a_burst_of_one_second() {
         let limits = Limits::new(config::Limits { connect_rate: Rate(2), ..Default::default() });
         assert_eq!(refused(&limits, 1), None);
         assert_eq!(refused(&limits, 1), None);
@@ -251,23 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn one_address_does_not_use_up_another_s_bounds() {
+    fn an_address_at_its_limit_does_not_affect_others() {
         let per_ip = config::PerIp { connections: Some(1), connect_rate: Some(Rate(2)) };
         let limits = Limits::new(config::Limits { per_ip: Some(per_ip), ..Default::default() });
-        let slot = limits.open(address(1)).ok().unwrap();
+        let permit = limits.acquire(address(1)).ok().unwrap();
         assert_eq!(refused(&limits, 1), Some(Rejected::PerIp));
         assert_eq!(refused(&limits, 2), None);
-        drop(slot);
+        drop(permit);
         assert_eq!(refused(&limits, 1), None);
         assert_eq!(refused(&limits, 1), Some(Rejected::PerIp));
-    }
-
-    #[test]
-    fn a_bucket_fills_evenly() {
-        let start = Instant::now();
-        let mut bucket = Bucket::full(2, start);
-        assert!(bucket.take(2, start) && bucket.take(2, start) && !bucket.take(2, start));
-        assert!(bucket.take(2, start + Duration::from_millis(500)));
-        assert!(!bucket.take(2, start + Duration::from_millis(900)));
     }
 }

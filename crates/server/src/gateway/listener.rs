@@ -1,9 +1,8 @@
-//! The clients' listener: one socket, whose connections are dealt to the shards.
+//! The clients' listener: accepts connections and assigns them to the shards in turn.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -13,57 +12,46 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::Gateway;
 use super::engine::Engine;
-use super::http::{Call, serve};
-use super::lines::About;
+use super::http::{EngineRequest, serve};
+use super::log_throttles::LogSubject;
+use super::state::Gateway;
 use crate::telemetry::metrics::Rejected;
 use rookery_ops::throttle::limited;
 
-/// How long to wait after the process ran out of files, before connections are accepted again.
-const BREATH: Duration = Duration::from_millis(50);
+/// How long to wait before accepting again after the process ran out of file descriptors.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// The size of a connection's read buffer while it speaks HTTP.
+/// The size in bytes of a connection's read buffer while it speaks HTTP.
 const HTTP_BUFFER: usize = 16 << 10;
 
-/// Accepts connections until `stop`, and deals them to the shards in turn.
-pub async fn accept(
-    listener: TcpListener,
-    gateway: Arc<Gateway>,
-    engine: Engine,
-    stop: CancellationToken,
-) {
-    let shards = gateway.shards.len();
+/// Accepts connections until `stop` and assigns them to the shards in turn.
+pub async fn accept(listener: TcpListener, engine: Engine, stop: CancellationToken) {
+    let gateway = engine.gateway().clone();
     let mut next = 0;
-    loop {
-        let accepted = match stop.run_until_cancelled(listener.accept()).await {
-            None => return,
-            Some(accepted) => accepted,
-        };
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted.and_then(|(socket, peer)| Ok((socket.into_std()?, peer))) {
             Ok((socket, peer)) => {
-                let seat = &gateway.shards[next];
-                let (gateway, engine) = (gateway.clone(), engine.clone());
-                let (shard, stop) = (next, stop.clone());
-                let connection = async move {
+                let (engine, shard, stop) = (engine.clone(), next, stop.clone());
+                gateway.shards[shard].spawn(async move {
                     if let Ok(socket) = TcpStream::from_std(socket) {
-                        serve_connection(socket, peer, shard, gateway, engine, stop).await;
+                        serve_connection(socket, peer, shard, engine, stop).await;
                     }
-                };
-                seat.around.tracker.spawn_on(connection, &seat.runtime);
-                next = (next + 1) % shards;
+                });
+                next = (next + 1) % gateway.shards.len();
             }
             Err(error) => {
-                limited!(gateway.lines.accept, warn, %error, "cannot accept a connection");
-                if !is_the_client_s(&error) {
-                    tokio::time::sleep(BREATH).await;
+                let throttle = &gateway.log_throttles.accept_errors;
+                limited!(throttle, warn, %error, "cannot accept a connection");
+                if !is_client_error(&error) {
+                    stop.run_until_cancelled(tokio::time::sleep(ACCEPT_BACKOFF)).await;
                 }
             }
         }
     }
 }
 
-fn is_the_client_s(error: &io::Error) -> bool {
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
@@ -72,21 +60,20 @@ async fn serve_connection(
     socket: TcpStream,
     peer: SocketAddr,
     shard: usize,
-    gateway: Arc<Gateway>,
     engine: Engine,
     stop: CancellationToken,
 ) {
-    // Without it a poll's answer may wait for the client's delayed acknowledgement.
+    let gateway = engine.gateway();
+    // Without TCP_NODELAY a poll's response may wait for the client's delayed acknowledgement.
     let _ = socket.set_nodelay(true);
-    // What does not read its answers does not keep its connection.
+    // A client that does not read its responses loses its connection.
     let stall = gateway.limits.config().write_stall.0;
     let _ = socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(stall));
     let served = AtomicBool::new(false);
     let service = service_fn(|request| {
         served.store(true, Ordering::Relaxed);
-        let (gateway, engine) = (gateway.clone(), engine.clone());
-        let call = Call { gateway, engine, shard, peer, request };
-        async move { Ok::<_, Infallible>(serve(call).await) }
+        let request = EngineRequest { engine: engine.clone(), shard, peer, http: request };
+        async move { Ok::<_, Infallible>(serve(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -103,12 +90,17 @@ async fn serve_connection(
         }
     };
     if let Err(error) = ended {
-        let client = peer.ip().to_canonical();
-        // A connection that was kept alive and then idle ends by the same timeout.
-        if error.is_timeout() && !served.load(Ordering::Relaxed) {
-            gateway.refused(Rejected::HeaderTimeout, About::address(client), &error);
-        } else {
-            tracing::debug!(%client, %error, "a connection broke off");
-        }
+        log_error(gateway, peer, &error, served.load(Ordering::Relaxed));
+    }
+}
+
+/// `served`: the connection has carried a request. One that was kept alive and then idle ends by
+/// the same timeout as one that never sent its headers, but is not refused.
+fn log_error(gateway: &Gateway, peer: SocketAddr, error: &hyper::Error, served: bool) {
+    let client = peer.ip().to_canonical();
+    if error.is_timeout() && !served {
+        gateway.refused(Rejected::HeaderTimeout, LogSubject::address(client), error);
+    } else {
+        tracing::debug!(%client, %error, "connection failed");
     }
 }

@@ -1,12 +1,12 @@
 //! The [`MemberId`]: how a client in a namespace is addressed from outside.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rookery_protocol::Room;
 
+use super::id_source::random_id;
 use super::pod_id::PodId;
 
 /// The public id of a member: 20 characters, of which the first 8 name its pod. It is also the
@@ -32,6 +32,11 @@ impl MemberId {
         if room.len() == Self::LENGTH { room.get(..PodId::LENGTH) } else { None }
     }
 
+    /// Whether a room's name has the form of a public id of one of `pod`'s members.
+    pub fn is_of(room: &str, pod: &PodId) -> bool {
+        Self::pod_of(room) == Some(&**pod)
+    }
+
     /// The room that holds just this member.
     pub fn room(&self) -> &Room {
         &self.0
@@ -41,6 +46,12 @@ impl MemberId {
 impl From<&str> for MemberId {
     fn from(id: &str) -> Self {
         MemberId(id.into())
+    }
+}
+
+impl Borrow<str> for MemberId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -62,27 +73,4 @@ impl fmt::Debug for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
-}
-
-/// Length of a public id.
-pub const ID_LENGTH: usize = MemberId::LENGTH;
-
-/// How many characters of a public id name the pod.
-pub const POD_LENGTH: usize = PodId::LENGTH;
-
-/// A number that this process has not given out before.
-pub fn next_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Random text of letters, digits, `-` and `_` (6 bits a character), from the system's source.
-///
-/// # Panics
-/// When the operating system has no randomness, without which no id would be safe.
-pub fn random_id(length: usize) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut bytes = vec![0; length];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    bytes.iter().map(|b| char::from(ALPHABET[usize::from(b & 63)])).collect()
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::member_id::{MemberId, random_id};
+use super::id_source::random_id;
 
 /// The name of one instance: 8 characters that begin the ids of its members. Cloning is shallow.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,11 +20,6 @@ impl PodId {
     /// When the operating system has no randomness.
     pub fn random() -> Self {
         PodId(random_id(Self::LENGTH).into())
-    }
-
-    /// Whether `room` has the form of a public id of one of this pod's members.
-    pub fn owns(&self, room: &str) -> bool {
-        room.len() == MemberId::LENGTH && room.as_bytes()[..Self::LENGTH] == *self.0.as_bytes()
     }
 }
 

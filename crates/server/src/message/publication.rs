@@ -68,12 +68,6 @@ impl Source {
         }
     }
 
-    /// Whether other instances still have to hear of it. What Redis or the bridge brought,
-    /// every instance hears by itself.
-    pub fn crosses_instances(self) -> bool {
-        matches!(self, Source::Client | Source::Api | Source::Backend)
-    }
-
     /// The label `hop` of the latency histogram.
     pub fn hop(self) -> Hop {
         match self {

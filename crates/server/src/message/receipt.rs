@@ -1,7 +1,12 @@
 //! What a publisher is told about its publication.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// The time for which a publication waits for room in the shards' queues before it is refused.
+pub const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What became of an accepted publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,4 +33,10 @@ pub enum PublishError {
     /// Redis is away and `redis.whenDown` is `refuse`.
     #[error("not connected to Redis, and redis.whenDown is `refuse`")]
     RedisDown,
+    /// The queues of the shards stayed full for [`PUBLISH_DEADLINE`].
+    #[error(
+        "the server is overloaded: the queues of its shards stayed full for {} s",
+        PUBLISH_DEADLINE.as_secs()
+    )]
+    Overloaded,
 }

@@ -1,218 +1,191 @@
-//! Batches: neighbours with the same target become one write per member, big rooms are worked
-//! off in chunks, and between chunks other targets have their turn.
+//! The [`Batch`]: neighbouring publications with one target, which become one write per member.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::envelope::Envelope;
-use super::membership::Recipients;
-use crate::connection::outbox::Bundle;
 use rookery_protocol::Room;
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use super::encoded_publication::EncodedPublication;
+use super::membership::{Exclusion, Membership};
+use super::recipients::{Recipient, Recipients};
+use crate::connection::outbox::PacketBatch;
 
 /// Bytes of publications that are joined into one write per member.
-const JOINED: usize = 256 << 10;
+const MAX_JOINED: usize = 256 << 10;
 
-/// A room, or with `None` a whole namespace, in which publications keep their order.
-type Key = (Arc<str>, Option<Room>);
+/// A room, or without a room a whole namespace, in which publications keep their order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OrderKey {
+    namespace: Arc<str>,
+    room: Option<Room>,
+}
 
-/// Publications with one target, in order.
-pub struct Group {
-    number: u64,
-    envelopes: Vec<Arc<Envelope>>,
+/// A publication in the queue of a shard.
+pub struct Arrival {
+    /// The publication.
+    pub publication: Arc<EncodedPublication>,
+    /// Gets the number of its recipients in the shard, where somebody waits for it.
+    pub count: Option<oneshot::Sender<usize>>,
+    /// Which members of the shard do not get it.
+    pub exclusion: Exclusion,
+}
+
+/// Publications with one target, in order, and how far their delivery is.
+pub struct Batch {
+    pub(super) number: u64,
+    publications: Vec<Arc<EncodedPublication>>,
     size: usize,
+    counts: Vec<(usize, oneshot::Sender<usize>)>,
+    /// The publications, by their positions, that a member of the room does not get.
+    excluded: HashMap<u64, SmallVec<[usize; 1]>>,
+    recipients: Recipients,
+    served: usize,
+    /// The joined packets, for each position of a target room that occurs.
+    packets: Vec<Option<Arc<PacketBatch>>>,
 }
 
-/// A group being worked off.
-pub struct Job {
-    /// Who gets it.
-    pub recipients: Recipients,
-    /// How many of them have been served.
-    pub served: usize,
-    group: Group,
-    /// What they get, for each position of a target room that occurs.
-    bundles: Vec<Option<Arc<Bundle>>>,
-}
-
-/// Publications that wait for their turn, and those whose turn is under way.
-///
-/// Two groups that share a room are never under way together, so a room's messages keep their
-/// order; groups that share none overtake each other.
-#[derive(Default)]
-pub struct Batches {
-    /// Not yet looked at.
-    collected: Vec<Group>,
-    /// Behind a group with a room of theirs, in order.
-    waiting: VecDeque<Group>,
-    /// How many waiting groups there are for a key.
-    held: HashMap<Key, usize>,
-    /// The latest group that is for one room alone and may take more.
-    open: HashMap<Key, u64>,
-    running: HashSet<Key>,
-    under_way: VecDeque<Job>,
-    /// A job ended since the waiting groups were looked at.
-    ended: bool,
-    backlog: usize,
-    numbers: u64,
-}
-
-impl Group {
-    /// The first of its publications; all have the same target.
-    pub fn first(&self) -> &Arc<Envelope> {
-        &self.envelopes[0]
-    }
-
-    fn keys(&self) -> impl Iterator<Item = Key> {
-        let p = &self.first().publication;
-        let whole = p.rooms.is_empty().then(|| (p.namespace.clone(), None));
-        p.rooms.iter().map(|room| (p.namespace.clone(), Some(room.clone()))).chain(whole)
-    }
-
-    fn add(&mut self, envelope: Arc<Envelope>) {
-        self.size += envelope.size();
-        self.envelopes.push(envelope);
-    }
-}
-
-impl Job {
-    /// What the recipient at `at` gets.
-    pub fn bundle(&mut self, at: usize) -> Arc<Bundle> {
-        let position = self.recipients.rooms.get(at).map_or(0, |p| usize::from(*p));
-        if self.bundles.len() <= position {
-            self.bundles.resize(position + 1, None);
+impl Arrival {
+    /// The one room that it is for, where it is for one room and excludes members only: it may
+    /// share a batch with others like it.
+    pub fn single_room(&self) -> Option<OrderKey> {
+        let p = &self.publication;
+        match (&p.rooms[..], &self.exclusion) {
+            ([room], Exclusion::Members(_)) => {
+                Some(OrderKey { namespace: p.namespace.clone(), room: Some(room.clone()) })
+            }
+            _ => None,
         }
-        let items = || self.group.envelopes.iter().map(|e| e.item(position)).collect();
-        self.bundles[position].get_or_insert_with(|| Arc::new(Bundle::new(items()))).clone()
+    }
+}
+
+impl Batch {
+    /// A batch of one publication, not yet delivered to anybody.
+    pub fn new(number: u64, arrival: Arrival) -> Self {
+        let mut batch = Batch {
+            number,
+            publications: Vec::new(),
+            size: 0,
+            counts: Vec::new(),
+            excluded: HashMap::new(),
+            recipients: Recipients::none(),
+            served: 0,
+            packets: Vec::new(),
+        };
+        batch.add(arrival);
+        batch
+    }
+
+    /// Whether another publication fits into it.
+    pub fn has_room_for(&self, arrival: &Arrival) -> bool {
+        self.size + arrival.publication.size() <= MAX_JOINED
+    }
+
+    /// Adds a publication with the same target.
+    pub fn add(&mut self, arrival: Arrival) {
+        let at = self.publications.len();
+        self.size += arrival.publication.size();
+        self.counts.extend(arrival.count.map(|count| (at, count)));
+        if let Exclusion::Members(keys) = arrival.exclusion {
+            keys.into_iter().for_each(|key| self.excluded.entry(key).or_default().push(at));
+        }
+        self.publications.push(arrival.publication);
     }
 
     /// The first of its publications; all have the same target.
-    pub fn first(&self) -> &Arc<Envelope> {
-        self.group.first()
+    pub fn first(&self) -> &Arc<EncodedPublication> {
+        &self.publications[0]
+    }
+
+    /// How many publications it has.
+    pub fn publication_count(&self) -> usize {
+        self.publications.len()
+    }
+
+    /// The rooms in which it keeps its order.
+    pub fn order_keys(&self) -> impl Iterator<Item = OrderKey> {
+        let p = self.first();
+        let key = |room| OrderKey { namespace: p.namespace.clone(), room };
+        let whole = p.rooms.is_empty().then(|| key(None));
+        p.rooms.iter().map(move |room| key(Some(room.clone()))).chain(whole)
+    }
+
+    /// Takes the recipients as they are now, and tells whoever waits how many they are.
+    pub fn begin(&mut self, membership: &Membership) {
+        let first = self.first().clone();
+        let except = if self.excludes_members() { &[] } else { &first.except[..] };
+        self.recipients = membership.recipients(&first.namespace, &first.rooms, except);
+        let mut recipients = vec![self.recipients.len(); self.publications.len()];
+        for (key, publications) in &self.excluded {
+            if membership.has(&first.namespace, &first.rooms, *key) {
+                publications.iter().for_each(|at| recipients[*at] -= 1);
+            }
+        }
+        for (publication, recipients) in self.publications.iter().zip(&recipients) {
+            publication.addressed(*recipients);
+        }
+        for (at, count) in self.counts.drain(..) {
+            // Whoever asked may have given up.
+            let _ = count.send(recipients[at]);
+        }
+    }
+
+    fn excludes_members(&self) -> bool {
+        !self.excluded.is_empty()
+    }
+
+    /// The recipients.
+    pub fn recipients(&self) -> &Recipients {
+        &self.recipients
+    }
+
+    /// How many of the recipients were served.
+    pub fn served(&self) -> usize {
+        self.served
+    }
+
+    /// The recipients before this position are served.
+    pub fn set_served(&mut self, served: usize) {
+        self.served = served;
     }
 
     /// Whether all recipients were served.
-    pub fn done(&self) -> bool {
-        self.served >= self.recipients.members.len()
+    pub fn is_done(&self) -> bool {
+        self.served >= self.recipients.len()
     }
-}
 
-impl Batches {
-    /// Takes a publication, joining it to an earlier one with the same target where that changes
-    /// no room's order.
-    pub fn collect(&mut self, envelope: Arc<Envelope>) {
-        self.backlog += 1;
-        let p = &envelope.publication;
-        let single = match &p.rooms[..] {
-            [room] if p.except.is_empty() => Some((p.namespace.clone(), Some(room.clone()))),
-            _ => None,
+    /// Where the recipients end that get the same packets as the one at `at`, before `end`.
+    pub fn run_end(&self, at: usize, end: usize) -> usize {
+        let list = self.recipients.list();
+        if self.is_excluded(&list[at]) {
+            return at + 1;
+        }
+        let position = self.recipients.position(at);
+        let same = |other: usize| {
+            self.recipients.position(other) == position && !self.is_excluded(&list[other])
         };
-        let number = match &single {
-            Some(key) => self.open.get(key).copied(),
-            None => {
-                self.collected.last().filter(|g| g.first().same_target(&envelope)).map(|g| g.number)
-            }
-        };
-        if let Some(group) = number.and_then(|number| self.group(number))
-            && group.size + envelope.size() <= JOINED
-        {
-            group.add(envelope);
-            return;
-        }
-        self.numbers += 1;
-        let mut group = Group { number: self.numbers, envelopes: Vec::new(), size: 0 };
-        group.add(envelope);
-        // An earlier group takes nothing any more that would overtake this one.
-        for key in group.keys() {
-            self.open.remove(&key);
-        }
-        if let Some(key) = single {
-            self.open.insert(key, group.number);
-        }
-        self.collected.push(group);
+        (at + 1..end).find(|other| !same(*other)).unwrap_or(end)
     }
 
-    fn group(&mut self, number: u64) -> Option<&mut Group> {
-        if let Ok(at) = self.collected.binary_search_by_key(&number, |g| g.number) {
-            return self.collected.get_mut(at);
+    fn is_excluded(&self, recipient: &Recipient) -> bool {
+        self.excludes_members() && self.excluded.contains_key(&recipient.member.key)
+    }
+
+    /// What the recipient at `at` gets; nothing, where all of it is not for that member.
+    pub fn packets(&mut self, at: usize) -> Option<Arc<PacketBatch>> {
+        let position = self.recipients.position(at);
+        if let Some(publications) = self.excluded.get(&self.recipients.list()[at].member.key) {
+            let packets = self.publications.iter().enumerate();
+            let packets = packets.filter(|(at, _)| !publications.contains(at));
+            let packets: Vec<_> = packets.map(|(_, p)| p.packet(position)).collect();
+            return (!packets.is_empty()).then(|| Arc::new(PacketBatch::new(packets)));
         }
-        let at = self.waiting.binary_search_by_key(&number, |g| g.number).ok()?;
-        self.waiting.get_mut(at)
-    }
-
-    /// Gives the groups whose turn can begin: those that share no room with one under way, nor
-    /// with an earlier one that waits. Each must be begun.
-    pub fn ready(&mut self) -> Vec<Group> {
-        let mut ready = Vec::new();
-        if std::mem::take(&mut self.ended) && !self.waiting.is_empty() {
-            let mut blocked = HashSet::new();
-            for group in std::mem::take(&mut self.waiting) {
-                if group.keys().any(|k| self.running.contains(&k) || blocked.contains(&k)) {
-                    blocked.extend(group.keys());
-                    self.waiting.push_back(group);
-                } else {
-                    group.keys().for_each(|key| self.let_go(&key));
-                    self.run(&group);
-                    ready.push(group);
-                }
-            }
+        if self.packets.len() <= position {
+            self.packets.resize(position + 1, None);
         }
-        for group in std::mem::take(&mut self.collected) {
-            if group.keys().any(|k| self.running.contains(&k) || self.held.contains_key(&k)) {
-                for key in group.keys() {
-                    *self.held.entry(key).or_default() += 1;
-                }
-                self.waiting.push_back(group);
-            } else {
-                self.run(&group);
-                ready.push(group);
-            }
-        }
-        ready
-    }
-
-    fn let_go(&mut self, key: &Key) {
-        if let Some(held) = self.held.get_mut(key) {
-            *held -= 1;
-            if *held == 0 {
-                self.held.remove(key);
-            }
-        }
-    }
-
-    fn run(&mut self, group: &Group) {
-        for key in group.keys() {
-            if self.open.get(&key) == Some(&group.number) {
-                self.open.remove(&key);
-            }
-            self.running.insert(key);
-        }
-    }
-
-    /// Begins a group's turn.
-    pub fn begin(&mut self, group: Group, recipients: Recipients) {
-        group.envelopes.iter().for_each(|envelope| envelope.addressed(recipients.members.len()));
-        self.put_back(Job { recipients, served: 0, group, bundles: Vec::new() });
-    }
-
-    /// Puts a job behind the others, to go on at its next turn, or ends it where it is done.
-    pub fn put_back(&mut self, job: Job) {
-        if job.done() {
-            for key in job.group.keys() {
-                self.running.remove(&key);
-            }
-            self.backlog -= job.group.envelopes.len();
-            self.ended = true;
-        } else {
-            self.under_way.push_back(job);
-        }
-    }
-
-    /// The job whose turn it is.
-    pub fn take_turn(&mut self) -> Option<Job> {
-        self.under_way.pop_front()
-    }
-
-    /// Publications that are not delivered to all their recipients yet.
-    pub fn backlog(&self) -> usize {
-        self.backlog
+        let packets = || self.publications.iter().map(|p| p.packet(position)).collect();
+        let shared = &mut self.packets[position];
+        Some(shared.get_or_insert_with(|| Arc::new(PacketBatch::new(packets()))).clone())
     }
 }

@@ -1,30 +1,78 @@
 //! A [`Member`]: one client in one namespace.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use crate::connection::outbox::Outbox;
+use crate::message::MemberId;
+use crate::message::id_source::next_number;
 
-/// Ends a client's stay in a namespace: the gateway's part of a member.
-pub trait Dismiss: Send + Sync {
-    /// Sends DISCONNECT, so that the client stays away; with `close` the transport ends too.
-    fn dismiss(&self, close: bool);
+/// How a member is dismissed: its client does not come back by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dismissal {
+    /// It leaves its namespace; its session stays.
+    Namespace,
+    /// Its session ends, in every namespace.
+    Session,
 }
 
-/// One client in one namespace, as the fan-out sees it. Shared as an `Arc`.
+/// Dismisses one member; the gateway's part of it.
+pub type Dismiss = Box<dyn Fn(Dismissal) + Send + Sync>;
+
+/// One client in one namespace. Shared as an `Arc`.
 pub struct Member {
-    /// The public id: 20 characters, of which the first 8 name the pod. Never the session's id.
-    pub id: Arc<str>,
+    /// The public id.
+    pub id: MemberId,
     /// The namespace.
     pub namespace: Arc<str>,
     /// The user, where the client presented a token.
     pub user: Option<Arc<str>>,
     /// When the namespace accepted it.
     pub connected_at: SystemTime,
-    /// What is for it.
+    /// What is for its client.
     pub outbox: Arc<Outbox>,
-    /// How it is dismissed.
-    pub client: Weak<dyn Dismiss>,
     /// Unique in this process.
     pub key: u64,
+    dismiss: Dismiss,
+    disconnected: AtomicBool,
+}
+
+impl Member {
+    /// A member that its namespace accepts now.
+    pub fn new(
+        id: MemberId,
+        namespace: Arc<str>,
+        user: Option<Arc<str>>,
+        outbox: Arc<Outbox>,
+        dismiss: Dismiss,
+    ) -> Self {
+        Member {
+            id,
+            namespace,
+            user,
+            connected_at: SystemTime::now(),
+            outbox,
+            key: next_number(),
+            dismiss,
+            disconnected: AtomicBool::new(false),
+        }
+    }
+
+    /// Sends DISCONNECT, so that the client stays away; with [`Dismissal::Session`] its transport
+    /// is closed too.
+    pub fn dismiss(&self, dismissal: Dismissal) {
+        (self.dismiss)(dismissal);
+    }
+
+    /// It is gone from its namespace. From here on no shard adds it, in whatever order the
+    /// messages about it arrive.
+    pub(super) fn set_disconnected(&self) {
+        self.disconnected.store(true, Ordering::Release);
+    }
+
+    /// Whether it is gone from its namespace.
+    pub(super) fn is_disconnected(&self) -> bool {
+        self.disconnected.load(Ordering::Acquire)
+    }
 }

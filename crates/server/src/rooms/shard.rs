@@ -1,282 +1,232 @@
-//! A [`Shard`]: owner of some sessions' rooms; everything that changes or uses them is a message
+//! A [`Shard`]: owner of some sessions' rooms; everything that changes or uses them is a command
 //! in its queue.
+
+mod rooms;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
-use tracing::debug;
-
-use super::batch::{Batches, Job};
-use super::envelope::Envelope;
-use super::index::Index;
-use super::member::Member;
-use super::membership::{Joined, Membership};
-use crate::connection::outbox::Delivered;
-use crate::telemetry::latency::ledger::Ledger;
-use crate::telemetry::metrics::Outcome;
 use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
+use tokio::sync::{mpsc, oneshot};
 
-/// Messages that may wait for a shard; publishers wait beyond it.
+use super::batch::{Arrival, Batch};
+use super::encoded_publication::EncodedPublication;
+use super::interest::Interest;
+use super::member::Member;
+use super::recipients::Recipient;
+use super::scheduler::BatchScheduler;
+use crate::connection::outbox::{Delivered, PacketBatch};
+use crate::telemetry::latency::DeliveryRecorder;
+use crate::telemetry::metrics::Outcome;
+pub use rooms::ShardRooms;
+
+/// Commands that may wait for a shard; publishers wait beyond it.
 pub const QUEUE: usize = 16 << 10;
 
-/// Messages taken at once, which become one batch.
-const BATCH: usize = 1024;
+/// Commands taken at once; the publications among them become batches.
+const TAKEN: usize = 1024;
 
-/// Publications being worked off beyond which nothing more is taken from the queue.
-const BACKLOG: usize = 4 * BATCH;
+/// Publications being delivered beyond which nothing more is taken from the queue.
+const BACKLOG: usize = 4 * TAKEN;
 
-/// Deliveries of one target in one turn.
+/// Deliveries of one batch before other batches are served.
 const CHUNK: usize = 512;
 
-/// Deliveries before the sessions of the shard have their turn.
+/// Deliveries before the sessions of the shard are served.
 const TURN: usize = 2 * CHUNK;
 
-/// The answer to a join or leave, written in the step that changes the membership.
-pub trait Answer: Send {
-    /// The change is made; what the client gets.
-    fn done(self: Box<Self>) -> Option<Encoded>;
-
-    /// The client would be in too many rooms; what it gets.
-    fn too_many_rooms(self: Box<Self>) -> Option<Encoded>;
+/// What a join or leave came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MembershipChange {
+    /// It is made.
+    Done,
+    /// The member would be in more rooms than `limits.roomsPerClient`; nothing changed.
+    TooManyRooms,
 }
+
+/// Makes the answer to a join or leave. It is written to the member's outbox in the step that
+/// changes the membership; `None`: there is no answer.
+pub type Reply = Box<dyn FnOnce(MembershipChange) -> Option<Encoded> + Send>;
 
 /// What a shard is told.
-pub enum Message {
+pub enum ShardCommand {
     /// A client is connected to a namespace.
-    Arrive(Arc<Member>),
-    /// It is gone.
-    Depart(Arc<Member>),
+    Connect(Arc<Member>),
+    /// It is disconnected from it.
+    Disconnect(Arc<Member>),
     /// It joins rooms, all or none.
-    Join(Arc<Member>, Vec<Room>, Box<dyn Answer>),
+    Join {
+        /// Who.
+        member: Arc<Member>,
+        /// The rooms.
+        rooms: Vec<Room>,
+        /// An interest in each room, where there are other instances.
+        interests: Vec<Option<Interest>>,
+        /// Makes the answer.
+        reply: Reply,
+    },
     /// It leaves rooms.
-    Leave(Arc<Member>, Vec<Room>, Box<dyn Answer>),
+    Leave {
+        /// Who.
+        member: Arc<Member>,
+        /// The rooms.
+        rooms: Vec<Room>,
+        /// Makes the answer.
+        reply: Reply,
+    },
     /// A publication; the number of recipients goes to whoever waits for it.
-    Publish(Arc<Envelope>, Option<oneshot::Sender<usize>>),
-    /// A question or command of the HTTP API or of another instance.
-    Ask(Box<dyn FnOnce(&mut Rooms) + Send>),
-}
-
-/// Hears when a room becomes occupied on this pod, or vacated: the Redis subscriptions.
-pub trait Occupation: Send + Sync {
-    /// The pod has its first member of the room.
-    fn occupied(&self, namespace: &Arc<str>, room: &Room);
-
-    /// The pod's last member of the room left.
-    fn vacated(&self, namespace: &Arc<str>, room: &Room);
-}
-
-/// The membership of a shard, and who has to hear of its changes.
-pub struct Rooms {
-    shard: usize,
-    membership: Membership,
-    index: Arc<Index>,
-    occupation: Arc<dyn Occupation>,
-    limit: Arc<std::sync::atomic::AtomicUsize>,
+    Publish(Arc<EncodedPublication>, Option<oneshot::Sender<usize>>),
+    /// A question or order of the HTTP API or of another instance.
+    Query(Box<dyn FnOnce(&mut ShardRooms) + Send>),
 }
 
 /// Owner of the rooms of the sessions of one core.
 pub struct Shard {
-    rooms: Rooms,
-    ledger: Arc<dyn Ledger>,
-    queue: mpsc::Receiver<Message>,
-    batches: Batches,
-    times: Vec<Instant>,
-}
-
-impl Rooms {
-    /// No members yet. `limit` is how many rooms one member may be in.
-    pub fn new(
-        shard: usize,
-        index: Arc<Index>,
-        occupation: Arc<dyn Occupation>,
-        limit: Arc<std::sync::atomic::AtomicUsize>,
-    ) -> Self {
-        Rooms { shard, membership: Membership::default(), index, occupation, limit }
-    }
-
-    /// The membership, to read.
-    pub fn membership(&self) -> &Membership {
-        &self.membership
-    }
-
-    /// Adds a member to rooms, within `limits.roomsPerClient`; false: it was too many.
-    pub fn join(&mut self, member: &Member, rooms: &[Room]) -> bool {
-        let limit = self.limit.load(std::sync::atomic::Ordering::Relaxed);
-        match self.membership.join(member, rooms, limit) {
-            Joined::In(occupied) => {
-                for room in rooms {
-                    let (namespace, user) = (&*member.namespace, member.user.as_deref());
-                    debug!(member = &*member.id, namespace, user, room = &**room, "joined a room");
-                }
-                for room in occupied {
-                    if self.index.occupied(&member.namespace, &room, self.shard) {
-                        self.occupation.occupied(&member.namespace, &room);
-                    }
-                }
-                true
-            }
-            Joined::TooMany => false,
-            Joined::Gone => true,
-        }
-    }
-
-    /// Removes a member from rooms.
-    pub fn leave(&mut self, member: &Member, rooms: &[Room]) {
-        let vacated = self.membership.leave(member, rooms);
-        for room in rooms {
-            let (namespace, user) = (&*member.namespace, member.user.as_deref());
-            debug!(member = &*member.id, namespace, user, room = &**room, "left a room");
-        }
-        self.vacate(&member.namespace, vacated);
-    }
-
-    fn depart(&mut self, member: &Member) {
-        let vacated = self.membership.depart(member);
-        self.vacate(&member.namespace, vacated);
-    }
-
-    fn vacate(&self, namespace: &Arc<str>, rooms: Vec<Room>) {
-        for room in rooms {
-            if self.index.vacated(namespace, &room, self.shard) {
-                self.occupation.vacated(namespace, &room);
-            }
-        }
-    }
+    rooms: ShardRooms,
+    recorder: Arc<DeliveryRecorder>,
+    queue: mpsc::Receiver<ShardCommand>,
+    batches: BatchScheduler,
+    /// When the kernel took each packet of the run that is being delivered.
+    written_at: Vec<Instant>,
 }
 
 impl Shard {
     /// A shard that reads `queue`.
-    pub fn new(rooms: Rooms, ledger: Arc<dyn Ledger>, queue: mpsc::Receiver<Message>) -> Self {
+    pub fn new(
+        rooms: ShardRooms,
+        recorder: Arc<DeliveryRecorder>,
+        queue: mpsc::Receiver<ShardCommand>,
+    ) -> Self {
         Shard {
             rooms,
-            ledger,
+            recorder,
             queue,
-            batches: Batches::default(),
-            times: Vec::with_capacity(CHUNK),
+            batches: BatchScheduler::default(),
+            written_at: Vec::with_capacity(CHUNK),
         }
     }
 
     /// Works until the queue is closed and empty.
     pub async fn run(mut self) {
-        let mut inbox = Vec::with_capacity(BATCH);
+        let mut commands = Vec::with_capacity(TAKEN);
         loop {
             if self.batches.backlog() == 0 {
-                if self.queue.recv_many(&mut inbox, BATCH).await == 0 {
+                if self.queue.recv_many(&mut commands, TAKEN).await == 0 {
                     return;
                 }
             } else if self.batches.backlog() < BACKLOG {
-                while inbox.len() < BATCH
-                    && let Ok(message) = self.queue.try_recv()
+                while commands.len() < TAKEN
+                    && let Ok(command) = self.queue.try_recv()
                 {
-                    inbox.push(message);
+                    commands.push(command);
                 }
             }
-            for message in inbox.drain(..) {
-                self.take(message);
+            for command in commands.drain(..) {
+                self.handle(command);
             }
-            self.start_jobs();
-            self.turn();
+            self.batches.begin_ready(self.rooms.membership());
+            self.deliver();
             tokio::task::yield_now().await;
         }
     }
 
-    fn take(&mut self, message: Message) {
-        if let Message::Publish(envelope, count) = message {
-            if let Some(count) = count {
-                let p = &envelope.publication;
-                let recipients =
-                    self.rooms.membership.recipients(&p.namespace, &p.rooms, &p.except);
-                let _ = count.send(recipients.members.len());
-            }
-            self.batches.collect(envelope);
-            return;
+    fn handle(&mut self, command: ShardCommand) {
+        if let ShardCommand::Publish(publication, count) = command {
+            let membership = self.rooms.membership();
+            let exclusion = membership.exclusion(&publication.namespace, &publication.except);
+            return self.batches.collect(Arrival { publication, count, exclusion });
         }
         // What was published before a change of the membership is for the members before it.
-        self.start_jobs();
-        match message {
-            Message::Arrive(member) => self.rooms.membership.arrive(member),
-            Message::Depart(member) => self.rooms.depart(&member),
-            Message::Join(member, rooms, answer) => {
-                let packet = match self.rooms.join(&member, &rooms) {
-                    true => answer.done(),
-                    false => answer.too_many_rooms(),
-                };
-                send(&member, packet);
+        self.batches.begin_ready(self.rooms.membership());
+        match command {
+            ShardCommand::Connect(member) => self.rooms.add(member),
+            ShardCommand::Disconnect(member) => self.rooms.remove(&member),
+            ShardCommand::Join { member, rooms, mut interests, reply } => {
+                if let Some(change) = self.rooms.join(&member, &rooms, &mut interests) {
+                    send(&member, reply(change));
+                }
             }
-            Message::Leave(member, rooms, answer) => {
+            ShardCommand::Leave { member, rooms, reply } => {
                 self.rooms.leave(&member, &rooms);
-                send(&member, answer.done());
+                send(&member, reply(MembershipChange::Done));
             }
-            Message::Ask(ask) => ask(&mut self.rooms),
-            Message::Publish(..) => {}
+            ShardCommand::Query(query) => query(&mut self.rooms),
+            ShardCommand::Publish(..) => {}
         }
     }
 
-    fn start_jobs(&mut self) {
-        for group in self.batches.ready() {
-            let p = &group.first().publication;
-            let recipients = self.rooms.membership.recipients(&p.namespace, &p.rooms, &p.except);
-            self.batches.begin(group, recipients);
-        }
-    }
-
-    fn turn(&mut self) {
+    fn deliver(&mut self) {
         let mut delivered = 0;
         while delivered < TURN
-            && let Some(mut job) = self.batches.take_turn()
+            && let Some(mut batch) = self.batches.take_next()
         {
-            delivered += self.chunk(&mut job);
-            self.batches.put_back(job);
+            delivered += self.deliver_chunk(&mut batch);
+            self.batches.put_back(batch);
         }
     }
 
-    /// Serves the next recipients of a job; gives how many.
-    fn chunk(&mut self, job: &mut Job) -> usize {
-        let p = job.first().publication.clone();
-        let end = job.recipients.members.len().min(job.served + CHUNK);
-        // Also before the first chunk: a leave may have been answered since the job began.
-        let check = self.rooms.membership.changed(&p.namespace, &p.rooms, &job.recipients);
-        let members = job.recipients.members.clone();
-        let start = job.served;
+    /// Serves the next recipients of a batch; gives how many.
+    fn deliver_chunk(&mut self, batch: &mut Batch) -> usize {
+        let rooms = &batch.first().clone().rooms;
+        let namespace = &batch.first().clone().namespace;
+        let list = batch.recipients().list().clone();
+        let start = batch.served();
+        let end = list.len().min(start + CHUNK);
+        // Also before the first chunk: a leave may have been answered since the batch began.
+        let changed = self.rooms.membership().changed(namespace, rooms, batch.recipients());
+        let still_in = changed.then_some(&rooms[..]);
         let mut at = start;
         while at < end {
-            let bundle = job.bundle(at);
-            let position = job.recipients.rooms.get(at).copied();
-            let (mut gone, mut written) = (0, 0);
-            let traced = || bundle.items().iter().any(|item| item.stamp.trace.is_some());
-            let timed = self.ledger.is_due((end - at) * bundle.items().len()) || traced();
-            self.times.clear();
-            while at < end && job.recipients.rooms.get(at).copied() == position {
-                let seat = &members[at];
-                at += 1;
-                if check && !self.rooms.membership.is_in(&seat.member, &p.rooms) {
-                    // It left and was answered, or it is gone.
-                    gone += u64::from(seat.outbox.ending().is_some());
-                    continue;
-                }
-                match seat.outbox.deliver(&bundle) {
-                    Delivered::Written => {
-                        written += 1;
-                        if timed {
-                            self.times.push(Instant::now());
-                        }
+            let run = at..batch.run_end(at, end);
+            if let Some(packets) = batch.packets(at) {
+                self.deliver_run(&packets, &list[run.clone()], still_in);
+            }
+            at = run.end;
+        }
+        batch.set_served(end);
+        end - start
+    }
+
+    /// Delivers the same packets to neighbours in a list of recipients; with `still_in` only to
+    /// those that are still in one of these rooms.
+    fn deliver_run(
+        &mut self,
+        packets: &PacketBatch,
+        recipients: &[Recipient],
+        still_in: Option<&[Room]>,
+    ) {
+        let (mut gone, mut written) = (0, 0);
+        let tags = || packets.packets().iter().filter_map(|packet| packet.tag.as_ref());
+        let traced = || tags().any(|tag| tag.trace.is_some());
+        let timed = self.recorder.is_due(recipients.len() * packets.packets().len()) || traced();
+        self.written_at.clear();
+        for recipient in recipients {
+            if let Some(rooms) = still_in
+                && !self.rooms.membership().is_in(&recipient.member, rooms)
+            {
+                // It left and was answered, or it is gone.
+                gone += u64::from(recipient.outbox.ending().is_some());
+                continue;
+            }
+            match recipient.outbox.deliver(packets) {
+                Delivered::Written => {
+                    written += 1;
+                    if timed {
+                        self.written_at.push(Instant::now());
                     }
-                    Delivered::Kept => {}
-                    Delivered::Gone => gone += 1,
                 }
-            }
-            for item in bundle.items() {
-                self.ledger.written(&item.stamp, written, &self.times);
-                item.stamp.lost(gone);
-            }
-            if gone > 0 {
-                self.ledger.dropped(Outcome::Gone, gone * bundle.items().len() as u64);
+                Delivered::Kept => {}
+                Delivered::Gone => gone += 1,
             }
         }
-        job.served = end;
-        end - start
+        for tag in tags() {
+            self.recorder.written(tag, written, &self.written_at);
+            tag.lost(gone);
+        }
+        if gone > 0 {
+            self.recorder.dropped(Outcome::Gone, gone * packets.packets().len() as u64);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ fn header(response: &Response, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_page_is_html_that_the_browser_may_not_use_otherwise() {
+async fn the_page_is_html_with_restrictive_headers() {
     let response = asked(Method::GET, "/").await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(header(&response, "content-type"), "text/html; charset=utf-8");
@@ -45,12 +45,12 @@ async fn the_page_is_html_that_the_browser_may_not_use_otherwise() {
 }
 
 #[tokio::test]
-async fn the_hashes_are_those_of_what_is_sent() {
+async fn the_policy_has_the_hashes_of_the_inline_elements() {
     let response = asked(Method::GET, "/").await;
     let policy = header(&response, "content-security-policy");
     let page = body(response).await;
     for (element, directive) in [("script", "script-src"), ("style", "style-src")] {
-        // One of each, or the hash would be of another.
+        // With a second element, the hash could be that of the other one.
         assert_eq!(page.matches(&format!("<{element}")).count(), 1, "{element}");
         let start = page.find(&format!("<{element}>")).unwrap() + element.len() + 2;
         let end = page.find(&format!("</{element}>")).unwrap();
@@ -62,7 +62,7 @@ async fn the_hashes_are_those_of_what_is_sent() {
 }
 
 #[test]
-fn nothing_comes_from_elsewhere_and_nothing_is_made_of_strings() {
+fn the_page_loads_nothing_external_and_evaluates_no_strings() {
     for absent in [
         "http:",
         "https:",
@@ -93,7 +93,7 @@ fn nothing_comes_from_elsewhere_and_nothing_is_made_of_strings() {
         let here = link.starts_with('/') && !link.starts_with("//");
         assert!(here || link.starts_with("data:image/svg+xml,"), "{link}");
     }
-    // A handler in an attribute would be refused by the policy.
+    // The policy blocks event handlers in attributes.
     let markup = PAGE.split_once("<body>").unwrap().1.split_once("<script>").unwrap().0;
     let handler = markup.split(' ').find(|word| word.starts_with("on") && word.contains("=\""));
     assert_eq!(handler, None);
@@ -105,7 +105,7 @@ fn the_page_is_small() {
 }
 
 #[tokio::test]
-async fn head_has_no_body_and_other_methods_and_paths_are_refused() {
+async fn only_get_and_head_of_the_root_are_served() {
     let response = asked(Method::HEAD, "/").await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(header(&response, "content-length"), PAGE.len().to_string());

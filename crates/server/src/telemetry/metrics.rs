@@ -1,212 +1,136 @@
-//! The counters and gauges of `/metrics`, by their names in the contract.
+//! The counters, gauges and histograms of `/metrics`.
 
+mod families;
+mod gauge_func;
 mod labels;
-mod reading;
 
 use prometheus::proto::MetricFamily;
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 
 use crate::message::Source;
+use families::Families;
+pub use gauge_func::GaugeFunc;
 pub use labels::{Direction, Disconnected, Outcome, Rejected};
-pub use reading::Reading;
 use rookery_config::Transport;
 
-/// The families that the operator reads from every server every few seconds.
+/// The families that the operator scrapes from every server every few seconds.
 const CHEAP: [&str; 2] = ["rookery_connections", "rookery_redis_up"];
 
-/// Every metric that is a plain counter, gauge or histogram. Cloning is not needed: share it in
-/// an `Arc`. All label values exist from the start, at zero.
+/// Every metric that is a plain counter, gauge or histogram. Share it in an `Arc`. All label
+/// values exist from the start, at zero.
 pub struct Metrics {
     registry: Registry,
-    /// The families of [`CHEAP`], again: gathering these costs nothing, where gathering all of
+    /// The families of [`CHEAP`] once more: gathering these is cheap, while gathering all of
     /// `registry` merges histograms over the shards.
     cheap: Registry,
     connections: [IntGauge; 2],
-    /// `rookery_connects_total{outcome="accepted"}`: clients accepted in a namespace.
+    /// `rookery_connects_total{outcome="accepted"}`: clients that were let into a namespace.
     pub connects_accepted: IntCounter,
-    /// `rookery_connects_total{outcome="refused"}`.
+    /// `rookery_connects_total{outcome="refused"}`: clients that were refused by a namespace.
     pub connects_refused: IntCounter,
     disconnects: Vec<IntCounter>,
-    /// `rookery_rooms`: rooms that have members here.
+    /// `rookery_rooms`: rooms with members on this instance.
     pub rooms: IntGauge,
     publications: Vec<IntCounter>,
     deliveries: Vec<IntCounter>,
     rejected: Vec<IntCounter>,
-    /// `rookery_redis_up`: 1 while both links to Redis are up. Absent without Redis.
+    /// `rookery_redis_up`: 1 while both connections to Redis are up. Not exposed without Redis.
     pub redis_up: IntGauge,
     redis_messages: Vec<IntCounter>,
-    /// `rookery_redis_reconnects_total`.
+    /// `rookery_redis_reconnects_total`: times that a connection to Redis was established again.
     pub redis_reconnects: IntCounter,
-    /// `rookery_redis_unsent_total`: accepted while Redis was away, or what its queue could not
-    /// take; never sent later.
+    /// `rookery_redis_unsent_total`: publications accepted while Redis was down or its queue was
+    /// full; they are never sent later.
     pub redis_unsent: IntCounter,
-    /// `rookery_redis_dropped_total`: received from Redis but not delivered, because the shards'
-    /// queues were full or the message was not understood.
+    /// `rookery_redis_dropped_total`: messages received from Redis but not delivered, because a
+    /// queue was full or the message was malformed.
     pub redis_dropped: IntCounter,
-    /// `rookery_config_reloads_total{outcome="applied"}`.
+    /// `rookery_config_reloads_total{outcome="applied"}`: configuration files put into effect.
     pub reloads_applied: IntCounter,
-    /// `rookery_config_reloads_total{outcome="refused"}`.
+    /// `rookery_config_reloads_total{outcome="refused"}`: invalid configuration files.
     pub reloads_refused: IntCounter,
-    /// `rookery_config_current`: 0 while the file is one that was refused.
+    /// `rookery_config_current`: 0 while the configuration file is invalid and an earlier one is
+    /// in effect.
     pub config_current: IntGauge,
-    /// `rookery_api_overloaded_total`: requests of the HTTP API that were answered 429, because
-    /// the memory for the bodies of requests was taken.
+    /// `rookery_api_overloaded_total`: requests of the HTTP API answered with 429, because the
+    /// memory for request bodies was used up.
     pub api_overloaded: IntCounter,
-    /// `rookery_api_ids_evicted_total`: answers that were forgotten before their time; the same
-    /// id would be published again.
+    /// `rookery_api_ids_evicted_total`: publication ids that were forgotten before they expired;
+    /// a retry with such an id is published again.
     pub api_ids_evicted: IntCounter,
-    /// `rookery_log_lines_suppressed_total`: lines that were not written, because clients caused
-    /// too many of their kind.
+    /// `rookery_log_lines_suppressed_total`: log lines suppressed by rate limiting.
     pub log_lines_suppressed: IntCounter,
-    /// `rookery_api_request_seconds`: time to answer requests of the HTTP API.
+    /// `rookery_api_request_seconds`: time to answer a request of the HTTP API, in seconds.
     pub api_seconds: Histogram,
 }
 
 impl Metrics {
-    /// Registers all of them, and the process's own, in a registry of their own.
+    /// Creates all metrics, and those of the process, in a new registry.
     ///
     /// # Errors
-    /// Only when a name were registered twice, a mistake in this file.
+    /// Only when two metrics have the same name, which is a mistake in this file.
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let cheap = Registry::new();
-        let connections = gauges(
-            &registry,
-            "rookery_connections",
-            "Sessions, by what carries them",
-            "transport",
-        )?;
+        let (registry, cheap) = (Registry::new(), Registry::new());
+        let families = Families::new(&registry);
+        families.build_info()?;
+        let connections =
+            families.gauge_vec("rookery_connections", "Open sessions by transport", "transport")?;
         cheap.register(Box::new(connections.clone()))?;
-        let connects = counters(
-            &registry,
-            "rookery_connects_total",
-            "Clients that asked for a namespace",
-            "outcome",
-        )?;
-        let reloads = counters(
-            &registry,
-            "rookery_config_reloads_total",
-            "Configuration files read again",
-            "outcome",
-        )?;
-        let redis_up = IntGauge::new("rookery_redis_up", "1 while the links to Redis are up")?;
-        let api_seconds = Histogram::with_opts(HistogramOpts::new(
-            "rookery_api_request_seconds",
-            "Time to answer requests of the HTTP API",
-        ))?;
-        registry.register(Box::new(api_seconds.clone()))?;
-        gauges(&registry, "rookery_build_info", "1, for the version that runs", "version")?
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1);
-        #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let [connects_accepted, connects_refused] = connects(&families)?;
+        let [disconnects, rejected] = refusals_and_ends(&families)?;
+        let [publications, deliveries] = traffic(&families)?;
+        let [reloads_applied, reloads_refused] = reloads(&families)?;
+        let [redis_reconnects, redis_unsent, redis_dropped] = redis(&families)?;
+        let [api_overloaded, api_ids_evicted] = api(&families)?;
         Ok(Metrics {
             connections: [Transport::Polling, Transport::Websocket]
-                .map(|t| connections.with_label_values(&[t.label()])),
-            connects_accepted: connects.with_label_values(&["accepted"]),
-            connects_refused: connects.with_label_values(&["refused"]),
-            disconnects: each(
-                &counters(&registry, "rookery_disconnects_total", "Sessions that ended", "reason")?,
-                Disconnected::ALL.iter().map(|r| r.label()),
-            ),
-            rooms: gauge(&registry, "rookery_rooms", "Rooms that have members on this instance")?,
-            publications: each(
-                &counters(
-                    &registry,
-                    "rookery_publications_total",
-                    "Publications accepted or received",
-                    "source",
-                )?,
-                Source::ALL.iter().map(|s| s.label()),
-            ),
-            deliveries: each(
-                &counters(
-                    &registry,
-                    "rookery_deliveries_total",
-                    "Publications times recipients, by what became of each",
-                    "outcome",
-                )?,
-                Outcome::ALL.iter().map(|o| o.label()),
-            ),
-            rejected: each(
-                &counters(&registry, "rookery_rejected_total", "Refusals", "reason")?,
-                Rejected::ALL.iter().map(|r| r.label()),
-            ),
-            redis_up,
-            redis_messages: each(
-                &counters(
-                    &registry,
-                    "rookery_redis_messages_total",
-                    "Messages to and from Redis",
-                    "direction",
-                )?,
-                Direction::ALL.iter().map(|d| d.label()),
-            ),
-            redis_reconnects: counter(
-                &registry,
-                "rookery_redis_reconnects_total",
-                "Times that a link to Redis was made again",
-            )?,
-            redis_unsent: counter(
-                &registry,
-                "rookery_redis_unsent_total",
-                "Publications that were accepted and never reached Redis",
-            )?,
-            redis_dropped: counter(
-                &registry,
-                "rookery_redis_dropped_total",
-                "Messages from Redis that were not delivered",
-            )?,
-            reloads_applied: reloads.with_label_values(&["applied"]),
-            reloads_refused: reloads.with_label_values(&["refused"]),
-            config_current: {
-                let current = gauge(
-                    &registry,
-                    "rookery_config_current",
-                    "0 while the configuration file is one that was refused",
-                )?;
-                current.set(1);
-                current
-            },
-            api_overloaded: counter(
-                &registry,
-                "rookery_api_overloaded_total",
-                "Requests of the HTTP API refused because too many were being answered",
-            )?,
-            api_ids_evicted: counter(
-                &registry,
-                "rookery_api_ids_evicted_total",
-                "Answers to publications with an id forgotten before their time",
-            )?,
-            log_lines_suppressed: counter(
-                &registry,
+                .map(|transport| connections.with_label_values(&[transport.label()])),
+            connects_accepted,
+            connects_refused,
+            disconnects,
+            rooms: families.gauge("rookery_rooms", "Rooms with members on this instance")?,
+            publications,
+            deliveries,
+            rejected,
+            redis_up: IntGauge::new("rookery_redis_up", "1 while connected to Redis, else 0")?,
+            redis_messages: redis_messages(&families)?,
+            redis_reconnects,
+            redis_unsent,
+            redis_dropped,
+            reloads_applied,
+            reloads_refused,
+            config_current: config_current(&families)?,
+            api_overloaded,
+            api_ids_evicted,
+            log_lines_suppressed: families.counter(
                 "rookery_log_lines_suppressed_total",
-                "Log lines that were not written because clients caused too many of their kind",
+                "Log lines suppressed by rate limiting",
             )?,
-            api_seconds,
+            api_seconds: families.histogram(
+                "rookery_api_request_seconds",
+                "Time to answer a request of the HTTP API",
+            )?,
             registry,
             cheap,
         })
     }
 
-    /// The registry, for collectors of other modules and for the scrape.
+    /// The registry, to which other modules add their collectors.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Adds `rookery_redis_up` to the scrape; called once, where Redis is configured.
+    /// Exposes `rookery_redis_up`. Called once, where Redis is configured.
     ///
     /// # Errors
-    /// When called twice.
+    /// When it was called before.
     pub fn with_redis(&self) -> prometheus::Result<()> {
         self.cheap.register(Box::new(self.redis_up.clone()))?;
         self.registry.register(Box::new(self.redis_up.clone()))
     }
 
-    /// The families with these names, or every family when there are none. Names that no family
-    /// has are passed over.
+    /// The families with these names, or every family if `names` is empty. Unknown names are
+    /// ignored.
     pub fn gather(&self, names: &[String]) -> Vec<MetricFamily> {
         if names.is_empty() {
             return self.registry.gather();
@@ -217,7 +141,7 @@ impl Metrics {
         families
     }
 
-    /// `rookery_connections{transport}`.
+    /// `rookery_connections{transport}`: open sessions on this transport.
     pub fn connections(&self, transport: Transport) -> &IntGauge {
         &self.connections[transport as usize]
     }
@@ -268,42 +192,98 @@ impl Metrics {
     }
 }
 
-fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    label: &str,
-) -> prometheus::Result<IntCounterVec> {
-    let vec = IntCounterVec::new(Opts::new(name, help), &[label])?;
-    registry.register(Box::new(vec.clone()))?;
-    Ok(vec)
+fn connects(families: &Families) -> prometheus::Result<[IntCounter; 2]> {
+    let connects = families.counter_vec(
+        "rookery_connects_total",
+        "Requests to connect to a namespace",
+        "outcome",
+    )?;
+    Ok(["accepted", "refused"].map(|outcome| connects.with_label_values(&[outcome])))
 }
 
-fn gauges(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    label: &str,
-) -> prometheus::Result<IntGaugeVec> {
-    let vec = IntGaugeVec::new(Opts::new(name, help), &[label])?;
-    registry.register(Box::new(vec.clone()))?;
-    Ok(vec)
+fn refusals_and_ends(families: &Families) -> prometheus::Result<[Vec<IntCounter>; 2]> {
+    let disconnects = Disconnected::ALL.iter().map(|reason| reason.label());
+    let rejected = Rejected::ALL.iter().map(|reason| reason.label());
+    Ok([
+        families.counters("rookery_disconnects_total", "Closed sessions", "reason", disconnects)?,
+        families.counters(
+            "rookery_rejected_total",
+            "Refused clients, packets and requests",
+            "reason",
+            rejected,
+        )?,
+    ])
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    let counter = IntCounter::new(name, help)?;
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
+fn traffic(families: &Families) -> prometheus::Result<[Vec<IntCounter>; 2]> {
+    Ok([
+        families.counters(
+            "rookery_publications_total",
+            "Publications accepted here or received from Redis",
+            "source",
+            Source::ALL.iter().map(|source| source.label()),
+        )?,
+        families.counters(
+            "rookery_deliveries_total",
+            "Deliveries, one for each publication and recipient",
+            "outcome",
+            Outcome::ALL.iter().map(|outcome| outcome.label()),
+        )?,
+    ])
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    let gauge = IntGauge::new(name, help)?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
+fn reloads(families: &Families) -> prometheus::Result<[IntCounter; 2]> {
+    let reloads = families.counter_vec(
+        "rookery_config_reloads_total",
+        "Reloads of the configuration file",
+        "outcome",
+    )?;
+    Ok(["applied", "refused"].map(|outcome| reloads.with_label_values(&[outcome])))
 }
 
-fn each<'a>(vec: &IntCounterVec, labels: impl Iterator<Item = &'a str>) -> Vec<IntCounter> {
-    labels.map(|label| vec.with_label_values(&[label])).collect()
+fn config_current(families: &Families) -> prometheus::Result<IntGauge> {
+    let current = families.gauge(
+        "rookery_config_current",
+        "1 while the configuration file is in effect, 0 while it is invalid",
+    )?;
+    current.set(1);
+    Ok(current)
+}
+
+fn redis_messages(families: &Families) -> prometheus::Result<Vec<IntCounter>> {
+    families.counters(
+        "rookery_redis_messages_total",
+        "Messages sent to and received from Redis",
+        "direction",
+        Direction::ALL.iter().map(|direction| direction.label()),
+    )
+}
+
+fn redis(families: &Families) -> prometheus::Result<[IntCounter; 3]> {
+    Ok([
+        families.counter("rookery_redis_reconnects_total", "Reconnects to Redis")?,
+        families.counter(
+            "rookery_redis_unsent_total",
+            "Accepted publications that were not sent to Redis",
+        )?,
+        families.counter(
+            "rookery_redis_dropped_total",
+            "Messages received from Redis that were not delivered",
+        )?,
+    ])
+}
+
+fn api(families: &Families) -> prometheus::Result<[IntCounter; 2]> {
+    Ok([
+        families.counter(
+            "rookery_api_overloaded_total",
+            "Requests of the HTTP API refused because too many were in progress",
+        )?,
+        families.counter(
+            "rookery_api_ids_evicted_total",
+            "Publication ids forgotten before they expired",
+        )?,
+    ])
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ fn room(name: &str, members: u64, rate: f64, p99: Option<f64>) -> Room {
 fn state(rooms: Vec<Room>) -> State {
     let answer = Answer { rooms, pods: 2, unanswered: Vec::new() };
     let mut state = State { server: "http://127.0.0.1:9090/".to_owned(), ..State::default() };
-    state.answered(answer, "18:42:07Z".to_owned());
+    state.update(answer, "18:42:07Z".to_owned());
     state
 }
 
@@ -35,7 +35,7 @@ fn words(lines: &[Line]) -> String {
 }
 
 #[test]
-fn a_screen_has_head_table_and_keys() {
+fn a_screen_has_a_header_a_table_and_a_footer() {
     let lines = screen(&state(three()), 84, 9);
     assert_eq!(
         words(&lines),
@@ -56,12 +56,13 @@ q: quit   p r m: sort   j k: scroll   /: prefix   space: pause
 }
 
 #[test]
-fn what_is_wrong_stands_at_the_top() {
+fn errors_are_shown_at_the_top() {
     let mut state = state(three());
     state.answer.unanswered = vec!["podBBBBB".to_owned(), "re\u{1b}dis".to_owned()];
     let lines = screen(&state, 84, 9);
     assert!(
-        lines[0].contains(&(Tone::Warning, r"  not answered: podBBBBB, re\u{1b}dis".to_owned()))
+        lines[0]
+            .contains(&(Tone::Warning, r"  no response from: podBBBBB, re\u{1b}dis".to_owned()))
     );
     state.error = Some("no server\u{7}".to_owned());
     let lines = screen(&state, 84, 9);
@@ -71,7 +72,7 @@ fn what_is_wrong_stands_at_the_top() {
 }
 
 #[test]
-fn names_are_harmless_cut_and_aligned() {
+fn names_are_escaped_truncated_and_aligned() {
     let rooms = vec![
         room("\u{1b}[31mred\u{1b}]0;title\u{7}", 1, 1.0, Some(0.003)),
         room("房间房间房间房间房间房间房间房间房间", 1, 1.0, Some(0.002)),
@@ -89,7 +90,7 @@ a-room-with-…r-too-long:7         1       1.0   250 µs   1.0 ms   1.5 ms     
 }
 
 #[test]
-fn nothing_is_wider_or_higher_than_the_terminal() {
+fn a_screen_fits_the_terminal() {
     for (width, height) in [(0, 0), (1, 1), (10, 3), (30, 5), (50, 24), (200, 60)] {
         let lines = screen(&state(three()), width, height);
         assert!(lines.len() <= height, "{width}x{height}");
@@ -104,7 +105,7 @@ fn nothing_is_wider_or_higher_than_the_terminal() {
 }
 
 #[test]
-fn a_screen_shows_a_part_and_says_which() {
+fn a_screen_says_which_part_of_the_rooms_it_shows() {
     let rooms = (0..40).map(|n| room(&format!("room:{n}"), 1, 1.0, Some(1.0 / f64::from(n + 1))));
     let mut state = state(rooms.collect());
     state.scroll = 38;
@@ -118,7 +119,7 @@ fn a_screen_shows_a_part_and_says_which() {
 }
 
 #[test]
-fn other_namespaces_are_named() {
+fn several_namespaces_are_named() {
     let mut rooms = three();
     rooms[1].namespace = "/chat".to_owned();
     let lines = words(&plain(&state(rooms), None));
@@ -127,7 +128,7 @@ fn other_namespaces_are_named() {
 }
 
 #[test]
-fn without_rooms_it_says_so_and_rooms_without_deliveries_have_no_times() {
+fn no_rooms_is_a_message_and_no_deliveries_no_latency() {
     assert!(words(&plain(&state(Vec::new()), None)).contains("no room had a delivery"));
     let idle = words(&plain(&state(vec![room("idle", 7, 0.0, None)]), None));
     assert_eq!(

@@ -6,17 +6,18 @@ use anyhow::{Context, bail};
 use mio::Token;
 
 use super::{Swarm, interest};
-use crate::bench::Pace;
+use crate::bench::connection::Phase;
 use crate::bench::frames;
-use crate::bench::load::{Clock, room_name};
-use crate::bench::peer::Phase;
+use crate::bench::plan::Pace;
+use crate::bench::publications::room_name;
+use crate::bench::rate_clock::RateClock;
 
 impl Swarm {
-    /// The first publications.
-    pub(super) fn begin(&mut self) -> anyhow::Result<()> {
+    /// Starts the clock and sends the first publications.
+    pub(super) fn begin_publishing(&mut self) -> anyhow::Result<()> {
         self.clock = Some(match self.pace {
-            Some(Pace::Rate(rate)) => Clock::new(rate),
-            _ => Clock::new(1.0),
+            Some(Pace::Rate(rate)) => RateClock::new(rate),
+            _ => RateClock::new(1.0),
         });
         if let Some(Pace::InFlight(_)) = self.pace {
             for room in 0..self.rooms {
@@ -26,13 +27,15 @@ impl Swarm {
         Ok(())
     }
 
-    pub(super) fn publish_on_time(&mut self, now: Instant) -> anyhow::Result<Instant> {
-        while let Some(position) = self.clock.as_mut().and_then(|clock| clock.take(now)) {
-            self.publish((position % self.rooms as u64) as usize, 1)?;
+    /// Sends the publications that are due, and returns when the next one is.
+    pub(super) fn publish_due(&mut self, now: Instant) -> anyhow::Result<Instant> {
+        while let Some(step) = self.clock.as_mut().and_then(|clock| clock.take_due(now)) {
+            self.publish((step % self.rooms as u64) as usize, 1)?;
         }
-        Ok(self.clock.as_ref().map_or(now, Clock::next))
+        Ok(self.clock.as_ref().map_or(now, RateClock::next_due))
     }
 
+    /// Fills `room` with publications, where the pace is a number of publications in flight.
     pub(super) fn publish_in_flight(&mut self, room: usize) -> anyhow::Result<()> {
         match self.pace {
             Some(Pace::InFlight(count)) => self.publish(room, count),
@@ -42,48 +45,54 @@ impl Swarm {
 
     fn publish(&mut self, room: usize, count: usize) -> anyhow::Result<()> {
         let now = Instant::now();
-        if !self.publishers.is_empty() {
-            return self.publish_by_api(room, count, now);
+        if !self.api_connections.is_empty() {
+            return self.publish_through_api(room, count, now);
         }
-        let publisher = self.live_publisher(room)?;
-        let mut out = std::mem::take(&mut self.scratch);
+        let publisher = self.next_publisher(room)?;
+        let mut out = std::mem::take(&mut self.write_buffer);
         let mut text = Vec::new();
         out.clear();
         for _ in 0..count {
             text.clear();
-            self.load.publish(room, now, &mut text);
+            self.publications.publish(room, now, &mut text);
             frames::write(&mut out, frames::TEXT, &text);
         }
-        let sent = self.peers[publisher].send(&out);
-        self.scratch = out;
+        let sent = self.connections[publisher].send(&out);
+        self.write_buffer = out;
         match sent {
-            Ok(waits) => self.watch(publisher, waits),
+            Ok(unsent) => Ok(self.watch_writable(publisher, unsent)?),
             Err(error) => self.lose(publisher, error),
         }
     }
 
-    fn publish_by_api(&mut self, room: usize, count: usize, now: Instant) -> anyhow::Result<()> {
+    fn publish_through_api(
+        &mut self,
+        room: usize,
+        count: usize,
+        now: Instant,
+    ) -> anyhow::Result<()> {
         for _ in 0..count {
-            self.scratch.clear();
-            self.load.publish(room, now, &mut self.scratch);
-            let index = self.next_publisher;
-            self.next_publisher = (index + 1) % self.publishers.len();
-            let publisher = &mut self.publishers[index];
-            let waits = publisher.send(&self.scratch).context("the HTTP API is gone")?;
+            self.write_buffer.clear();
+            self.publications.publish(room, now, &mut self.write_buffer);
+            let index = self.next_api_connection;
+            self.next_api_connection = (index + 1) % self.api_connections.len();
+            let connection = &mut self.api_connections[index];
+            let sent = connection.send(&self.write_buffer);
+            let unsent = sent.context("the connection to the HTTP API was lost")?;
             let token = Token(self.clients + index);
-            self.poll.registry().reregister(&mut publisher.stream, token, interest(waits))?;
+            self.poll.registry().reregister(&mut connection.stream, token, interest(unsent))?;
         }
         Ok(())
     }
 
-    /// The next member of a room that is still connected.
-    fn live_publisher(&mut self, room: usize) -> anyhow::Result<usize> {
+    /// The next member of `room` that is still connected.
+    fn next_publisher(&mut self, room: usize) -> anyhow::Result<usize> {
         for _ in 0..self.clients {
-            let publisher = self.load.publisher(room);
-            if self.peers[publisher].phase == Phase::Ready {
+            let publisher = self.publications.next_publisher(room);
+            if self.connections[publisher].phase == Phase::Joined {
                 return Ok(publisher);
             }
         }
-        bail!("no member of {} is connected any more", room_name(&self.room_prefix, room))
+        bail!("no member of {} is still connected", room_name(&self.room_prefix, room))
     }
 }

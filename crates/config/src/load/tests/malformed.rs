@@ -1,6 +1,6 @@
-//! Configurations that are refused, and what is said of each.
+//! Configurations that are refused, with what the refusal says.
 
-/// A text, and what its refusal must say: the place, the key, and the fix.
+/// Texts, each with what its refusal must contain: the place, the key and the fix.
 pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     // Keys
     (
@@ -98,10 +98,10 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
         "backend: { url: \"http://x\" }",
         &["`backend` is not in this version of Rookery yet; remove the section"],
     ),
-    // Sense
+    // Values that make no sense together
     (
         "telemetry: { otlp: \"collector:4317\" }",
-        &["`telemetry.otlp` is no URL of an OTLP collector by HTTP, such as http://"],
+        &["`telemetry.otlp` is not the URL of an OTLP collector over HTTP, such as http://"],
     ),
     (
         "telemetry: { otlp: \"http://c:4318/v1/traces\" }",
@@ -139,7 +139,7 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ("namespaces: [/, /a, /]", &["`namespaces[2]` names `/` again"]),
     ("redis: { url: \"http://h\" }", &["`redis.url` must begin with redis:// or rediss://"]),
     ("redis: { url: \"unix:///run/redis.sock\" }", &["`redis.url` must begin with redis://"]),
-    ("redis: { url: \"redis://\" }", &["`redis.url` is no URL of a server"]),
+    ("redis: { url: \"redis://\" }", &["`redis.url` is not the URL of a server"]),
     (
         "redis: { url: \"redis://h\", bridge: [{ channel: c, namespace: /x, room: r, event: e, args: [] }] }",
         &["`redis.bridge[0].namespace` is `/x`", "`namespaces`"],
@@ -164,7 +164,7 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     (
         "auth: { jwt: { jwksUrl: \"ftp://x\" } }",
-        &["`auth.jwt.jwksUrl` is no http:// or https:// URL"],
+        &["`auth.jwt.jwksUrl` is not an http:// or https:// URL"],
     ),
     (
         "auth: { jwt: { secretFile: /nowhere/secret, algorithms: [HS256] } }",

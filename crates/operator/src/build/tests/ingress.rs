@@ -15,7 +15,7 @@ fn annotations(spec: &str) -> (Value, Value) {
 }
 
 #[test]
-fn traefik_is_told_by_the_service() {
+fn traefik_is_configured_by_service_annotations() {
     let cookie = "traefik.ingress.kubernetes.io/service.sticky.cookie";
     let (service, ingress) = annotations("ingress: { host: a.example }");
     assert_eq!(
@@ -38,7 +38,7 @@ fn traefik_is_told_by_the_service() {
 }
 
 #[test]
-fn haproxy_is_told_by_the_service() {
+fn haproxy_is_configured_by_service_annotations() {
     let (service, ingress) = annotations(
         "ingress: { controller: haproxy, tls: {} }\n\
          config: { socketio: { pingInterval: 55s }, drain: { stickyCookie: mine } }",

@@ -12,7 +12,7 @@ fn egress(spec: &str) -> Vec<Value> {
 }
 
 #[test]
-fn only_the_right_ones_reach_the_internal_port() {
+fn only_allowed_peers_reach_the_internal_port() {
     let ingress = policy("{}")["ingress"].take();
     let from = |i: usize| &ingress[i]["from"][0];
     assert!(ingress[0].get("from").is_none(), "clients come from anywhere");

@@ -47,7 +47,7 @@ fn every_selector_of_the_file_can_be_narrowed() {
 }
 
 #[test]
-fn without_redis_nothing_is_said_of_it() {
+fn without_redis_there_are_no_redis_rules() {
     let alone = find(&built("{}"), "PrometheusRule", "chat").to_string();
     assert!(!alone.contains("rookery_redis"), "it would never be there");
     assert_eq!(made("{}").len() + 1, kept().len());
@@ -68,7 +68,7 @@ fn alerts_link_to_where_the_pages_are() {
 }
 
 #[test]
-fn a_resource_may_do_without_rules() {
+fn rules_can_be_disabled() {
     let objects = built("monitoring: { prometheusRule: false }");
     assert!(!objects.iter().any(|o| o.types.as_ref().is_some_and(|t| t.kind == "PrometheusRule")));
 }

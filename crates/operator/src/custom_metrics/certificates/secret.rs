@@ -1,4 +1,4 @@
-//! The Secret in which the replicas share the certificates.
+//! The Secret through which the replicas share the certificates.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,54 +22,55 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{CertificateError, Kit, Pair, renewed};
-use crate::custom_metrics::Names;
+use super::error::CertificateError;
+use super::{CertificateSet, PemPair, renew};
+use crate::custom_metrics::object_names::ObjectNames;
 use crate::names;
 
-/// How often it is looked whether something is due.
-const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// Interval between checks whether a renewal is due.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// How long a failed write rests.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Delay before a failed check is retried.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Longest time that a request may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Deadline of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What serves, and what clients are to trust.
+/// The certificate to serve, and the authorities that clients must trust.
 #[derive(Debug)]
-pub struct Issued {
-    /// The certificate with its key.
+pub struct ServingCertificate {
+    /// The certificate and its private key.
     pub key: Arc<CertifiedKey>,
     /// Every authority that is trusted, in PEM: an APIService's `caBundle`.
     pub bundle: String,
 }
 
-/// Keeps the Secret until `stop`, renews what is due, and publishes what it holds. Every replica
-/// does so: whoever is first writes, and the others take over what they then see.
-pub async fn keep(
+/// Maintains the Secret until `stop` is cancelled: renews what is due and publishes what it holds.
+/// Every replica does so: the first one writes, and the others adopt what they see.
+pub async fn run(
     client: Client,
-    names: Arc<Names>,
-    publish: watch::Sender<Option<Arc<Issued>>>,
+    names: Arc<ObjectNames>,
+    publish: watch::Sender<Option<Arc<ServingCertificate>>>,
     stop: CancellationToken,
 ) {
-    let keeper = Keeper { client, names, publish, last: None };
+    let keeper = SecretController { client, names, publish, last: None };
     let _ = stop.run_until_cancelled(keeper.run()).await;
 }
 
-struct Keeper {
+struct SecretController {
     client: Client,
-    names: Arc<Names>,
-    publish: watch::Sender<Option<Arc<Issued>>>,
-    last: Option<Kit>,
+    names: Arc<ObjectNames>,
+    publish: watch::Sender<Option<Arc<ServingCertificate>>>,
+    last: Option<CertificateSet>,
 }
 
-impl Keeper {
+impl SecretController {
     async fn run(mut self) {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.names.namespace);
         let secrets = watch_object(api.clone(), names::METRICS_SECRET).default_backoff();
         let mut secrets = std::pin::pin!(secrets);
         let mut secret: Option<Option<Secret>> = None;
-        let mut next_look = LOOK_EVERY;
+        let mut next_check = CHECK_INTERVAL;
         loop {
             tokio::select! {
                 event = secrets.next() => match event {
@@ -80,71 +81,71 @@ impl Keeper {
                     }
                     None => return,
                 },
-                () = tokio::time::sleep(next_look) => {}
+                () = tokio::time::sleep(next_check) => {}
             }
             let Some(secret) = &secret else { continue };
-            next_look = match self.look(&api, secret.as_ref()).await {
-                Ok(()) => LOOK_EVERY,
+            next_check = match self.check(&api, secret.as_ref()).await {
+                Ok(()) => CHECK_INTERVAL,
                 Err(error) => {
-                    warn!(%error, "cannot keep the metrics API's certificates; trying again");
-                    RETRY_AFTER
+                    warn!(%error, "cannot maintain the certificates of the metrics API; retrying");
+                    RETRY_DELAY
                 }
             };
         }
     }
 
-    /// Publishes what the Secret has, and writes what is due.
-    async fn look(&mut self, api: &Api<Secret>, secret: Option<&Secret>) -> anyhow::Result<()> {
-        let kit = secret.map(Kit::from_secret).transpose().unwrap_or_else(|error| {
+    /// Publishes the content of the Secret, and renews what is due.
+    async fn check(&mut self, api: &Api<Secret>, secret: Option<&Secret>) -> anyhow::Result<()> {
+        let set = secret.map(CertificateSet::from_secret).transpose().unwrap_or_else(|error| {
             warn!(%error, "the metrics API's certificates are damaged; making new ones");
             None
         });
-        if let Some(kit) = &kit {
-            self.publish(kit);
+        if let Some(set) = &set {
+            self.publish(set);
         }
-        let Some(kit) = renewed(kit.as_ref(), &self.names.dns_names(), Timestamp::now())? else {
+        let Some(set) = renew(set.as_ref(), &self.names.dns_names(), Timestamp::now())? else {
             return Ok(());
         };
-        self.write(api, secret, &kit).await
+        self.write(api, secret, &set).await
     }
 
-    fn publish(&mut self, kit: &Kit) {
-        if self.last.as_ref() == Some(kit) {
+    fn publish(&mut self, set: &CertificateSet) {
+        if self.last.as_ref() == Some(set) {
             return;
         }
-        match Issued::of(kit) {
-            Ok(issued) => {
-                self.last = Some(kit.clone());
-                self.publish.send_replace(Some(Arc::new(issued)));
+        match ServingCertificate::of(set) {
+            Ok(certificate) => {
+                self.last = Some(set.clone());
+                self.publish.send_replace(Some(Arc::new(certificate)));
             }
             Err(error) => warn!(%error, "the metrics API's certificate cannot be served"),
         }
     }
 
-    /// Writes it, unless another replica was faster: then the watch brings what that one wrote.
+    /// Writes the set, unless another replica wrote first: the watch then delivers that one.
     async fn write(
         &self,
         api: &Api<Secret>,
         old: Option<&Secret>,
-        kit: &Kit,
+        set: &CertificateSet,
     ) -> anyhow::Result<()> {
         let params =
             PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
         let written = match old {
             Some(old) => {
                 let mut secret = old.clone();
-                secret.data = Some(kit.data());
+                secret.data = Some(set.data());
                 let write = api.replace(names::METRICS_SECRET, &params, &secret);
-                tokio::time::timeout(DEADLINE, write).await?
+                tokio::time::timeout(REQUEST_TIMEOUT, write).await?
             }
             None => {
                 let deployment = self.names.deployment(&self.client);
-                let deployment = tokio::time::timeout(DEADLINE, deployment).await??;
+                let deployment = tokio::time::timeout(REQUEST_TIMEOUT, deployment).await??;
                 let Some(owner) = owner(deployment.as_ref(), self.last.is_some()) else {
                     return Ok(());
                 };
-                let secret = kit.secret(owner);
-                tokio::time::timeout(DEADLINE, api.create(&params, &secret)).await?
+                let secret = set.secret(owner);
+                tokio::time::timeout(REQUEST_TIMEOUT, api.create(&params, &secret)).await?
             }
         };
         match written {
@@ -169,55 +170,56 @@ fn owner(deployment: Option<&Deployment>, was: bool) -> Option<Option<OwnerRefer
     }
 }
 
-impl Issued {
-    /// A first certificate, as [`keep`] makes it.
+impl ServingCertificate {
+    /// A first certificate, as [`run`] makes it.
     #[cfg(test)]
     pub fn for_names(dns_names: &[String], now: Timestamp) -> Self {
-        let kit = renewed(None, dns_names, now).unwrap().unwrap();
-        Issued::of(&kit).unwrap()
+        let set = renew(None, dns_names, now).unwrap().unwrap();
+        ServingCertificate::of(&set).unwrap()
     }
 
-    fn of(kit: &Kit) -> Result<Self, CertificateError> {
+    fn of(set: &CertificateSet) -> Result<Self, CertificateError> {
         let read = |error: &dyn std::fmt::Display| CertificateError::Read(error.to_string());
-        let chain = CertificateDer::pem_slice_iter(kit.served.certificate.as_bytes());
+        let chain = CertificateDer::pem_slice_iter(set.serving.certificate.as_bytes());
         let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|e| read(&e))?;
-        let key = PrivateKeyDer::from_pem_slice(kit.served.key.as_bytes()).map_err(|e| read(&e))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(set.serving.key.as_bytes()).map_err(|e| read(&e))?;
         let provider = aws_lc_rs::default_provider();
         let key = CertifiedKey::from_der(chain, key, &provider).map_err(|e| read(&e))?;
-        Ok(Issued { key: Arc::new(key), bundle: kit.trusted.clone() })
+        Ok(ServingCertificate { key: Arc::new(key), bundle: set.ca_bundle.clone() })
     }
 }
 
-impl Kit {
+impl CertificateSet {
     fn from_secret(secret: &Secret) -> Result<Self, CertificateError> {
         let text = |key: &'static str| -> Result<String, CertificateError> {
             let bytes = secret.data.as_ref().and_then(|data| data.get(key));
             let bytes = bytes.ok_or(CertificateError::Missing(key))?;
             Ok(String::from_utf8_lossy(&bytes.0).into_owned())
         };
-        let pair = |certificate, key| -> Result<Pair, CertificateError> {
-            Ok(Pair { certificate: text(certificate)?, key: text(key)? })
+        let pair = |certificate, key| -> Result<PemPair, CertificateError> {
+            Ok(PemPair { certificate: text(certificate)?, key: text(key)? })
         };
         let next = match pair("next-ca.crt", "next-ca.key") {
             Ok(pair) => Some(pair),
             Err(CertificateError::Missing(_)) => None,
             Err(error) => return Err(error),
         };
-        Ok(Kit {
-            served: pair("tls.crt", "tls.key")?,
-            signer: pair("signer-ca.crt", "signer-ca.key")?,
+        Ok(CertificateSet {
+            serving: pair("tls.crt", "tls.key")?,
+            signing_ca: pair("signer-ca.crt", "signer-ca.key")?,
             next,
-            trusted: text("ca.crt")?,
+            ca_bundle: text("ca.crt")?,
         })
     }
 
     fn data(&self) -> BTreeMap<String, ByteString> {
         let mut texts = vec![
-            ("tls.crt", &self.served.certificate),
-            ("tls.key", &self.served.key),
-            ("ca.crt", &self.trusted),
-            ("signer-ca.crt", &self.signer.certificate),
-            ("signer-ca.key", &self.signer.key),
+            ("tls.crt", &self.serving.certificate),
+            ("tls.key", &self.serving.key),
+            ("ca.crt", &self.ca_bundle),
+            ("signer-ca.crt", &self.signing_ca.certificate),
+            ("signer-ca.key", &self.signing_ca.key),
         ];
         if let Some(next) = &self.next {
             texts.extend([("next-ca.crt", &next.certificate), ("next-ca.key", &next.key)]);
@@ -248,20 +250,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kit_survives_the_secret() {
+    fn a_set_is_read_back_from_its_secret() {
         let now = Timestamp::now();
-        let mut kit = renewed(None, &["a.b.svc".into()], now).unwrap().unwrap();
-        assert_eq!(Kit::from_secret(&kit.secret(None)).unwrap(), kit);
-        kit.next = Some(super::super::authority(now).unwrap());
-        assert_eq!(Kit::from_secret(&kit.secret(None)).unwrap(), kit);
-        let mut damaged = kit.secret(None);
+        let mut set = renew(None, &["a.b.svc".into()], now).unwrap().unwrap();
+        assert_eq!(CertificateSet::from_secret(&set.secret(None)).unwrap(), set);
+        set.next = Some(super::super::authority(now).unwrap());
+        assert_eq!(CertificateSet::from_secret(&set.secret(None)).unwrap(), set);
+        let mut damaged = set.secret(None);
         damaged.data.as_mut().unwrap().remove("tls.key");
-        let error = Kit::from_secret(&damaged).unwrap_err();
+        let error = CertificateSet::from_secret(&damaged).unwrap_err();
         assert_eq!(error.to_string(), "the Secret has no tls.key");
     }
 
     #[test]
-    fn no_secret_is_made_on_the_way_out() {
+    fn no_secret_is_created_during_an_uninstall() {
         let metadata = serde_json::json!({"name": "operator", "uid": "1"});
         let here = serde_json::json!({"metadata": metadata});
         let mut going = here.clone();
@@ -277,9 +279,9 @@ mod tests {
     #[test]
     fn a_key_of_another_certificate_is_not_served() {
         let now = Timestamp::now();
-        let mut kit = renewed(None, &["a.b.svc".into()], now).unwrap().unwrap();
-        assert!(Issued::of(&kit).is_ok());
-        kit.served.key = kit.signer.key.clone();
-        assert!(Issued::of(&kit).is_err());
+        let mut set = renew(None, &["a.b.svc".into()], now).unwrap().unwrap();
+        assert!(ServingCertificate::of(&set).is_ok());
+        set.serving.key = set.signing_ca.key.clone();
+        assert!(ServingCertificate::of(&set).is_err());
     }
 }

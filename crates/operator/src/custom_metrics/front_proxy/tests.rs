@@ -21,7 +21,7 @@ fn headers(entries: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 #[test]
-fn without_an_authority_there_is_no_front_proxy() {
+fn a_configuration_without_an_authority_is_rejected() {
     let error = FrontProxy::parse(&BTreeMap::new()).unwrap_err();
     assert_eq!(error.to_string(), "it has no requestheader-client-ca-file");
     let empty = BTreeMap::from([("requestheader-client-ca-file".to_owned(), String::new())]);
@@ -30,7 +30,7 @@ fn without_an_authority_there_is_no_front_proxy() {
 }
 
 #[test]
-fn the_user_is_whom_the_headers_name() {
+fn the_user_is_read_from_the_headers() {
     let proxy = FrontProxy::parse(&data(&[
         ("requestheader-allowed-names", r#"["front-proxy-client", "other"]"#),
         ("requestheader-username-headers", r#"["X-Remote-User"]"#),
@@ -60,7 +60,7 @@ fn the_user_is_whom_the_headers_name() {
 }
 
 #[test]
-fn headers_are_believed_from_the_front_proxy_alone() {
+fn headers_are_trusted_only_from_the_front_proxy() {
     let named = data(&[("requestheader-allowed-names", r#"["front-proxy-client"]"#)]);
     let any = data(&[("requestheader-allowed-names", "[]")]);
     let (named, any) = (FrontProxy::parse(&named).unwrap(), FrontProxy::parse(&any).unwrap());

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::custom_metrics::authorize::Authorizer;
-use crate::custom_metrics::certificates::Issued;
+use crate::custom_metrics::certificates::ServingCertificate;
 use crate::custom_metrics::front_proxy::FrontProxy;
 use crate::custom_metrics::{routes, tls};
 use crate::pods::Pods;
@@ -55,7 +55,7 @@ impl Authority {
 /// The API on loopback, in front of a cluster that lets `ann` read metrics and nobody else.
 struct Served {
     address: SocketAddr,
-    issued: watch::Sender<Option<Arc<Issued>>>,
+    certificate: watch::Sender<Option<Arc<ServingCertificate>>>,
     front_proxy: watch::Sender<Option<Arc<FrontProxy>>>,
     bundle: String,
     tracker: TaskTracker,
@@ -75,19 +75,19 @@ impl Served {
             front_proxy: front_proxy.subscribe(),
             requests: IntCounterVec::new(Opts::new("requests", "requests"), &["code"]).unwrap(),
         };
-        let first = Issued::for_names(&[NAME.to_owned()], Timestamp::now());
+        let first = ServingCertificate::for_names(&[NAME.to_owned()], Timestamp::now());
         let bundle = first.bundle.clone();
-        let issued = watch::Sender::new(Some(Arc::new(first)));
+        let certificate = watch::Sender::new(Some(Arc::new(first)));
         let config = watch::Sender::new(None);
         let mut configured = config.subscribe();
-        let keep = tls::keep(issued.subscribe(), front_proxy.subscribe(), config, stop.clone());
-        tracker.spawn(keep);
+        let run = tls::run(certificate.subscribe(), front_proxy.subscribe(), config, stop.clone());
+        tracker.spawn(run);
         configured.wait_for(Option::is_some).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = routes::router(Arc::new(api));
         tracker.spawn(serve(listener, router, configured, stop.clone(), Duration::ZERO));
-        Served { address, issued, front_proxy, bundle, tracker, stop }
+        Served { address, certificate, front_proxy, bundle, tracker, stop }
     }
 
     /// A client that trusts the API and shows `identity`.
@@ -141,7 +141,7 @@ async fn get(client: &reqwest::Client, url: String, user: Option<&str>) -> (Stat
 }
 
 #[tokio::test]
-async fn the_api_servers_users_are_served_as_the_cluster_allows() {
+async fn users_are_served_as_the_cluster_authorizes_them() {
     let authority = Authority::new();
     let served = Served::start(&authority).await;
     let identity = authority.identity("front-proxy-client");
@@ -166,7 +166,7 @@ async fn the_api_servers_users_are_served_as_the_cluster_allows() {
 }
 
 #[tokio::test]
-async fn both_versions_of_http_are_spoken() {
+async fn http_1_and_http_2_are_served() {
     let authority = Authority::new();
     let served = Served::start(&authority).await;
     let identity = authority.identity("front-proxy-client");
@@ -182,7 +182,7 @@ async fn both_versions_of_http_are_spoken() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_believed() {
+async fn requests_not_from_the_front_proxy_are_rejected() {
     let authority = Authority::new();
     let served = Served::start(&authority).await;
     let stranger = authority.identity("somebody");
@@ -205,7 +205,7 @@ async fn nobody_else_is_believed() {
 }
 
 #[tokio::test]
-async fn a_new_authority_holds_at_once_and_ends_the_connections_of_the_old_one() {
+async fn a_new_client_authority_applies_at_once_and_closes_connections_of_the_old_one() {
     let (old, new) = (Authority::new(), Authority::new());
     let served = Served::start(&old).await;
     let identity = old.identity("front-proxy-client");
@@ -227,7 +227,7 @@ async fn a_new_certificate_is_served_without_a_restart() {
     let authority = Authority::new();
     let mut served = Served::start(&authority).await;
     let identity = authority.identity("front-proxy-client");
-    let renewed = Issued::for_names(&[NAME.to_owned()], Timestamp::now());
+    let renewed = ServingCertificate::for_names(&[NAME.to_owned()], Timestamp::now());
     served.bundle = renewed.bundle.clone();
     let ask = async || {
         let client = served.client(Some(&identity)).build().unwrap();
@@ -235,7 +235,7 @@ async fn a_new_certificate_is_served_without_a_restart() {
         request.send().await
     };
     assert!(ask().await.is_err(), "the old certificate is not of the new authority");
-    served.issued.send_replace(Some(Arc::new(renewed)));
+    served.certificate.send_replace(Some(Arc::new(renewed)));
     while ask().await.is_err() {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! The ids of this instance.
+//! [`MemoryStore`]: the ids of this instance.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,87 +10,83 @@ use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::sync::watch;
 
-use super::{Begin, Claim, IdempotencyStore, KEPT, PATIENCE};
-use crate::api::publish::PublishAnswer;
+use super::{Claim, ClaimOutcome, IdempotencyKey, IdempotencyStore, REPEAT_DEADLINE, RETENTION};
+use crate::api::answer::PublishAnswer;
 
-/// How many answers are kept by default.
+/// The default number of answers that are kept.
 pub const CAPACITY: usize = 100_000;
-
-type Key = (Arc<str>, Arc<str>);
 
 /// Keeps claims and answers in memory. Cloning is shallow.
 #[derive(Clone)]
-pub struct Memory {
+pub struct MemoryStore {
     entries: Arc<Mutex<Entries>>,
     capacity: usize,
     evicted: IntCounter,
 }
 
-/// A key is in `open` or in `answers`, never in both; `by_age` has every key of `answers` once.
+/// A key is either in `claims` or in `answers`; `by_age` has every key of `answers` once.
 #[derive(Default)]
 struct Entries {
-    /// Claimed. The receiver learns of the claim's end when its sender is dropped.
-    open: HashMap<Key, watch::Receiver<()>>,
-    answers: HashMap<Key, PublishAnswer>,
-    by_age: VecDeque<(Instant, Key)>,
+    /// Open claims. A receiver sees its claim end when the sender is dropped.
+    claims: HashMap<IdempotencyKey, watch::Receiver<()>>,
+    answers: HashMap<IdempotencyKey, PublishAnswer>,
+    by_age: VecDeque<(Instant, IdempotencyKey)>,
 }
 
-enum Claimed {
-    Mine(MemoryClaim),
-    Answered(PublishAnswer),
-    Theirs(watch::Receiver<()>),
+enum Lookup {
+    Claimed(MemoryClaim),
+    Completed(PublishAnswer),
+    ClaimedByAnother(watch::Receiver<()>),
 }
 
-impl Memory {
-    /// Keeps at most `capacity` answers; when there are more, the oldest goes before its time and
-    /// `evicted` counts it (`Metrics::api_ids_evicted`).
+impl MemoryStore {
+    /// Keeps at most `capacity` answers. Beyond that the oldest is forgotten early, and counted in
+    /// `evicted` (`Metrics::api_ids_evicted`).
     pub fn new(capacity: usize, evicted: IntCounter) -> Self {
-        Memory { entries: Arc::default(), capacity, evicted }
+        MemoryStore { entries: Arc::default(), capacity, evicted }
     }
 
-    /// Claims the id, or waits for the answer until `deadline`.
-    pub(super) async fn claim(
+    /// Claims the id, or waits for its answer until `deadline`.
+    pub(super) async fn claim_until(
         &self,
-        namespace: Arc<str>,
-        id: Arc<str>,
+        key: &IdempotencyKey,
         deadline: Instant,
-    ) -> Result<MemoryClaim, Option<PublishAnswer>> {
-        let key = (namespace, id);
+    ) -> ClaimOutcome<MemoryClaim> {
         loop {
-            let mut theirs = match self.try_claim(&key) {
-                Claimed::Mine(claim) => return Ok(claim),
-                Claimed::Answered(answer) => return Err(Some(answer)),
-                Claimed::Theirs(open) => open,
+            let mut claim = match self.look_up(key) {
+                Lookup::Claimed(claim) => return ClaimOutcome::Claimed(claim),
+                Lookup::Completed(answer) => return ClaimOutcome::Completed(answer),
+                Lookup::ClaimedByAnother(claim) => claim,
             };
-            // Nothing is ever sent: it ends with an error when the claim ends.
-            if tokio::time::timeout_at(deadline.into(), theirs.changed()).await.is_err() {
-                return Err(None);
+            // Nothing is ever sent: the wait ends with an error when the claim ends.
+            if tokio::time::timeout_at(deadline.into(), claim.changed()).await.is_err() {
+                return ClaimOutcome::InProgress;
             }
         }
     }
 
-    fn try_claim(&self, key: &Key) -> Claimed {
+    fn look_up(&self, key: &IdempotencyKey) -> Lookup {
         let mut entries = self.entries.lock();
         entries.expire(Instant::now());
         if let Some(answer) = entries.answers.get(key) {
-            return Claimed::Answered(answer.clone());
+            return Lookup::Completed(answer.clone());
         }
-        if let Some(open) = entries.open.get(key) {
-            return Claimed::Theirs(open.clone());
+        if let Some(claim) = entries.claims.get(key) {
+            return Lookup::ClaimedByAnother(claim.clone());
         }
-        let (ended, open) = watch::channel(());
-        entries.open.insert(key.clone(), open);
-        Claimed::Mine(MemoryClaim { memory: self.clone(), key: key.clone(), answer: None, ended })
+        let (ended, claim) = watch::channel(());
+        entries.claims.insert(key.clone(), claim);
+        Lookup::Claimed(MemoryClaim { store: self.clone(), key: key.clone(), answer: None, ended })
     }
 }
 
-impl IdempotencyStore for Memory {
-    fn begin(&self, namespace: Arc<str>, id: Arc<str>) -> BoxFuture<'_, Begin> {
+impl IdempotencyStore for MemoryStore {
+    fn claim(&self, key: IdempotencyKey) -> BoxFuture<'_, ClaimOutcome> {
         async move {
-            match self.claim(namespace, id, Instant::now() + PATIENCE).await {
-                Ok(claim) => Begin::First(Box::new(claim)),
-                Err(Some(answer)) => Begin::Repeat(answer),
-                Err(None) => Begin::Busy,
+            match self.claim_until(&key, Instant::now() + REPEAT_DEADLINE).await {
+                ClaimOutcome::Claimed(claim) => ClaimOutcome::Claimed(Box::new(claim) as _),
+                ClaimOutcome::Completed(answer) => ClaimOutcome::Completed(answer),
+                ClaimOutcome::InProgress => ClaimOutcome::InProgress,
             }
         }
         .boxed()
@@ -99,7 +95,7 @@ impl IdempotencyStore for Memory {
 
 impl Entries {
     fn expire(&mut self, now: Instant) {
-        while self.by_age.front().is_some_and(|(at, _)| now.duration_since(*at) >= KEPT) {
+        while self.by_age.front().is_some_and(|(at, _)| now.duration_since(*at) >= RETENTION) {
             self.forget_oldest();
         }
     }
@@ -111,31 +107,32 @@ impl Entries {
     }
 }
 
-/// A claim on an id of this instance. It ends when it is dropped.
+/// A claim on an id of this instance. It never expires, so nobody else can own the id before it is
+/// dropped.
 pub(super) struct MemoryClaim {
-    memory: Memory,
-    key: Key,
+    store: MemoryStore,
+    key: IdempotencyKey,
     answer: Option<PublishAnswer>,
-    /// Dropped after `Drop::drop` has run: who waits is woken when the entries are up to date.
+    /// Dropped after `Drop::drop` has run, so that waiters wake to updated entries.
     #[allow(dead_code)]
     ended: watch::Sender<()>,
 }
 
 impl MemoryClaim {
     /// Ends the claim with this answer.
-    pub(super) fn answer(mut self, answer: PublishAnswer) {
+    pub(super) fn complete_with(mut self, answer: PublishAnswer) {
         self.answer = Some(answer);
     }
 }
 
 impl Drop for MemoryClaim {
     fn drop(&mut self) {
-        let mut entries = self.memory.entries.lock();
-        entries.open.remove(&self.key);
+        let mut entries = self.store.entries.lock();
+        entries.claims.remove(&self.key);
         let Some(answer) = self.answer.take() else { return };
-        if entries.answers.len() >= self.memory.capacity {
+        if entries.answers.len() >= self.store.capacity {
             entries.forget_oldest();
-            self.memory.evicted.inc();
+            self.store.evicted.inc();
         }
         entries.answers.insert(self.key.clone(), answer);
         entries.by_age.push_back((Instant::now(), self.key.clone()));
@@ -144,7 +141,7 @@ impl Drop for MemoryClaim {
 
 impl Claim for MemoryClaim {
     fn complete(self: Box<Self>, answer: PublishAnswer) -> BoxFuture<'static, ()> {
-        self.answer(answer);
+        self.complete_with(answer);
         futures_util::future::ready(()).boxed()
     }
 

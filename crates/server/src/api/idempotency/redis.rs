@@ -1,4 +1,4 @@
-//! The ids of every instance, in Redis.
+//! [`RedisStore`]: the ids of every instance, in Redis.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,140 +10,148 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue};
 use tracing::debug;
 
-use super::memory::{Memory, MemoryClaim};
-use super::{Begin, Claim, IdempotencyStore, KEPT, PATIENCE};
-use crate::api::publish::PublishAnswer;
+use super::memory::{MemoryClaim, MemoryStore};
+use super::{Claim, ClaimOutcome, IdempotencyKey, IdempotencyStore, REPEAT_DEADLINE, RETENTION};
+use crate::api::answer::PublishAnswer;
+use crate::message::PUBLISH_DEADLINE;
 
-/// How long a claim lives in Redis when its instance is killed before the answer.
-const CLAIM_TTL: Duration = Duration::from_secs(10);
-
-/// How long one command may take. After it, Redis counts as away.
+/// The time after which a command is given up, and Redis is treated as down.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The waits between two looks at another instance's claim double from the first to the last.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+/// The time after which a claim expires in Redis if its instance is killed before the answer.
+const CLAIM_TTL: Duration = Duration::from_secs(15);
 
-/// What a key holds until its answer: this and the claim's own token.
-const OPEN: &str = "open:";
+/// A claim must outlive its publication: the reply to the claim, the publishing and the command
+/// that leaves the answer each use up to their limit. The factor allows for a busy instance.
+const _: () = assert!(
+    CLAIM_TTL.as_millis() >= 2 * (PUBLISH_DEADLINE.as_millis() + 2 * COMMAND_TIMEOUT.as_millis())
+);
 
-/// Deletes the key only while it still holds this claim: it may have expired, and be another's.
+/// The first and the last of the doubling waits between two looks at another instance's claim.
+const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+
+/// The prefix of a claim's value; the owner's token follows it.
+const CLAIM_PREFIX: &str = "open:";
+
+/// Stores the answer unless another owner has the key. The key is absent if the claim expired, or
+/// if Redis was down when the id was claimed.
+const COMPLETE: &str = "\
+    local value = redis.call('GET', KEYS[1]) \
+    if value and value ~= ARGV[1] then return 0 end \
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) \
+    return 1";
+
+/// Deletes the key if it still holds the owner's claim.
 const RELEASE: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// What ends the namespace within a key, and what stands for it there.
-const IN_NAMESPACE: &AsciiSet = &CONTROLS.add(b':').add(b'%');
+/// The characters of a namespace that are escaped within a key.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b':').add(b'%');
 
-/// Gives the connection while there is one; connecting is its owner's matter.
-pub type Connection = Arc<dyn Fn() -> Option<MultiplexedConnection> + Send + Sync>;
+/// Returns the connection to Redis while there is one. Its owner connects and reconnects.
+pub type GetConnection = Arc<dyn Fn() -> Option<MultiplexedConnection> + Send + Sync>;
 
-/// Keeps claims and answers in Redis, so that they hold on every instance, and in memory, so
-/// that they hold on this one while Redis is away. Cloning is shallow.
+/// Keeps claims and answers in Redis, for all instances, and in memory, for this instance while
+/// Redis is down. Cloning is shallow.
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: Connection,
+    connection: GetConnection,
     prefix: Arc<str>,
-    memory: Memory,
+    memory: MemoryStore,
 }
 
-enum Remote {
-    Mine,
-    Answered(PublishAnswer),
-    Busy,
-    Away,
-}
+/// A command failed; the link to Redis logs and counts that.
+struct RedisDown;
 
 impl RedisStore {
     /// Keys are `<prefix>:rookery:idem:<namespace>:<id>`.
-    pub fn new(connection: Connection, prefix: &str, memory: Memory) -> Self {
+    pub fn new(connection: GetConnection, prefix: &str, memory: MemoryStore) -> Self {
         RedisStore { connection, prefix: prefix.into(), memory }
     }
 
-    fn key(&self, namespace: &str, id: &str) -> String {
-        let namespace = utf8_percent_encode(namespace, IN_NAMESPACE);
-        format!("{}:rookery:idem:{namespace}:{id}", self.prefix)
+    fn redis_key(&self, key: &IdempotencyKey) -> String {
+        let namespace = utf8_percent_encode(&key.namespace, ESCAPED);
+        format!("{}:rookery:idem:{namespace}:{}", self.prefix, key.id)
     }
 
-    async fn claim(&self, key: &str, open: &str, deadline: Instant) -> Remote {
-        let mut wait = LOOK_AGAIN.0;
+    /// Claims the key in Redis with `value`, or waits for its answer until `deadline`.
+    async fn claim_until(
+        &self,
+        key: &str,
+        value: &str,
+        deadline: Instant,
+    ) -> Result<ClaimOutcome<()>, RedisDown> {
+        let mut wait = POLL_INTERVAL.0;
         loop {
             let ttl = CLAIM_TTL.as_millis() as u64;
-            let claim = redis::cmd("SET").arg(key).arg(open).arg("NX").arg("PX").arg(ttl).take();
-            match self.run::<Option<String>>(claim).await {
-                None => return Remote::Away,
-                Some(Some(_)) => return Remote::Mine,
-                Some(None) => {}
+            let claim = redis::cmd("SET").arg(key).arg(value).arg("NX").arg("PX").arg(ttl).take();
+            if self.run::<Option<String>>(claim).await?.is_some() {
+                return Ok(ClaimOutcome::Claimed(()));
             }
-            let held: Option<String> = match self.run(redis::cmd("GET").arg(key).take()).await {
-                None => return Remote::Away,
-                Some(held) => held,
-            };
-            match held {
-                // It ended between the two commands.
-                None => continue,
-                Some(value) if value.starts_with(OPEN) => {}
-                Some(value) => {
-                    return serde_json::from_str(&value).map_or_else(
-                        |error| {
-                            debug!(%error, id = key, "what Redis has for an id is no answer");
-                            Remote::Away
-                        },
-                        Remote::Answered,
-                    );
-                }
+            let current: Option<String> = self.run(redis::cmd("GET").arg(key).take()).await?;
+            if let Some(answer) = current.filter(|value| !value.starts_with(CLAIM_PREFIX)) {
+                return serde_json::from_str(&answer).map(ClaimOutcome::Completed).map_err(
+                    |error| {
+                        debug!(%error, id = key, "the answer in Redis is malformed");
+                        RedisDown
+                    },
+                );
             }
             if Instant::now() + wait > deadline {
-                return Remote::Busy;
+                return Ok(ClaimOutcome::InProgress);
             }
             tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LOOK_AGAIN.1);
+            wait = (wait * 2).min(POLL_INTERVAL.1);
         }
     }
 
-    /// The command's answer; none when Redis is away, which its link logs and counts.
-    async fn run<T: FromRedisValue>(&self, command: Cmd) -> Option<T> {
-        let mut connection = (self.connection)()?;
+    async fn run<T: FromRedisValue>(&self, command: Cmd) -> Result<T, RedisDown> {
+        let mut connection = (self.connection)().ok_or(RedisDown)?;
         match tokio::time::timeout(COMMAND_TIMEOUT, command.query_async(&mut connection)).await {
-            Ok(Ok(value)) => Some(value),
+            Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
-                debug!(%error, "cannot ask Redis for an id");
-                None
+                debug!(%error, "an idempotency command failed");
+                Err(RedisDown)
             }
             Err(_) => {
-                debug!("Redis does not answer about an id in time");
-                None
+                debug!("an idempotency command timed out");
+                Err(RedisDown)
             }
         }
     }
 }
 
 impl IdempotencyStore for RedisStore {
-    fn begin(&self, namespace: Arc<str>, id: Arc<str>) -> BoxFuture<'_, Begin> {
+    fn claim(&self, key: IdempotencyKey) -> BoxFuture<'_, ClaimOutcome> {
         async move {
-            let deadline = Instant::now() + PATIENCE;
-            let key = self.key(&namespace, &id);
-            // First on this instance: repeats here wait without asking Redis.
-            let local = match self.memory.claim(namespace, id, deadline).await {
-                Ok(claim) => claim,
-                Err(Some(answer)) => return Begin::Repeat(answer),
-                Err(None) => return Begin::Busy,
+            let deadline = Instant::now() + REPEAT_DEADLINE;
+            // In memory first: repeats on this instance wait without asking Redis.
+            let local = match self.memory.claim_until(&key, deadline).await {
+                ClaimOutcome::Claimed(claim) => claim,
+                ClaimOutcome::Completed(answer) => return ClaimOutcome::Completed(answer),
+                ClaimOutcome::InProgress => return ClaimOutcome::InProgress,
             };
-            let open = format!("{OPEN}{}", token());
-            match self.claim(&key, &open, deadline).await {
-                Remote::Mine | Remote::Away => {
-                    Begin::First(Box::new(RedisClaim { store: self.clone(), key, open, local }))
+            let redis_key = self.redis_key(&key);
+            let value = format!("{CLAIM_PREFIX}{}", owner_token());
+            match self.claim_until(&redis_key, &value, deadline).await {
+                Ok(ClaimOutcome::Claimed(())) | Err(RedisDown) => {
+                    let claim = RedisClaim { store: self.clone(), redis_key, value, local };
+                    ClaimOutcome::Claimed(Box::new(claim) as _)
                 }
-                Remote::Answered(answer) => Begin::Repeat(answer),
-                Remote::Busy => Begin::Busy,
+                Ok(ClaimOutcome::Completed(answer)) => ClaimOutcome::Completed(answer),
+                Ok(ClaimOutcome::InProgress) => ClaimOutcome::InProgress,
             }
         }
         .boxed()
     }
 }
 
+/// A claim on an id of every instance.
 struct RedisClaim {
     store: RedisStore,
-    key: String,
-    open: String,
+    redis_key: String,
+    /// What the key holds while the claim is ours: the prefix and the owner's token.
+    value: String,
     local: MemoryClaim,
 }
 
@@ -151,11 +159,14 @@ impl Claim for RedisClaim {
     fn complete(self: Box<Self>, answer: PublishAnswer) -> BoxFuture<'static, ()> {
         async move {
             let json = serde_json::to_string(&answer).expect("an answer has only text and numbers");
-            let kept = KEPT.as_millis() as u64;
-            let set = redis::cmd("SET").arg(&self.key).arg(json).arg("PX").arg(kept).take();
-            // Where this fails, repeats on this instance still find the answer.
-            let _: Option<()> = self.store.run(set).await;
-            self.local.answer(answer);
+            let ttl = RETENTION.as_millis() as u64;
+            let mut complete = redis::cmd("EVAL");
+            complete.arg(COMPLETE).arg(1).arg(&self.redis_key).arg(&self.value).arg(json).arg(ttl);
+            // If this fails, repeats on this instance still find the answer in memory.
+            if let Ok(0) = self.store.run::<i64>(complete).await {
+                debug!(id = self.redis_key, "another owner has the id: the claim had expired");
+            }
+            self.local.complete_with(answer);
         }
         .boxed()
     }
@@ -163,17 +174,17 @@ impl Claim for RedisClaim {
     fn release(self: Box<Self>) -> BoxFuture<'static, ()> {
         async move {
             let mut release = redis::cmd("EVAL");
-            release.arg(RELEASE).arg(1).arg(&self.key).arg(&self.open);
-            // Where this fails, the claim expires by itself.
-            let _: Option<i64> = self.store.run(release).await;
+            release.arg(RELEASE).arg(1).arg(&self.redis_key).arg(&self.value);
+            // If this fails, the claim expires.
+            let _ = self.store.run::<i64>(release).await;
         }
         .boxed()
     }
 }
 
-fn token() -> String {
+fn owner_token() -> String {
     let mut random = [0; 16];
-    // Without random numbers two claims could look alike, which matters only to a release.
+    // Without random numbers two owners may share a token, and then end each other's claims.
     let _ = getrandom::fill(&mut random);
     format!("{:032x}", u128::from_be_bytes(random))
 }

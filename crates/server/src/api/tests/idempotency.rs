@@ -1,4 +1,4 @@
-//! An id is published once: on one instance, and on two with a real Redis between them.
+//! An id is delivered once: on one instance, and on two that share a real Redis.
 
 use std::process::{Child, Command, Stdio};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::idempotency::RedisStore;
-use crate::api::idempotency::redis::Connection;
+use crate::api::idempotency::redis::GetConnection;
 
 fn body(id: &str) -> Value {
     json!({"room": "r", "event": "e", "id": id})
@@ -17,7 +17,7 @@ fn setup(store: impl IdempotencyStore) -> Setup {
     Setup { idempotency: Arc::new(store), ..Setup::default() }
 }
 
-/// A Redis of this test's own; killed when dropped.
+/// A Redis server for one test; killed when dropped.
 struct Redis {
     child: Child,
     client: redis::Client,
@@ -51,7 +51,7 @@ impl Redis {
 
     async fn store(&self) -> RedisStore {
         let connection = self.connection().await;
-        RedisStore::new(Arc::new(move || Some(connection.clone())), "test", memory())
+        RedisStore::new(Arc::new(move || Some(connection.clone())), "test", memory_store())
     }
 
     async fn get(&self, key: &str) -> Option<String> {
@@ -64,6 +64,11 @@ impl Redis {
         let mut set = redis::cmd("SET");
         set.arg(key).arg(value).arg("PX").arg(milliseconds);
         let () = set.query_async(&mut connection).await.unwrap();
+    }
+
+    async fn delete(&self, key: &str) {
+        let mut connection = self.connection().await;
+        let () = redis::cmd("DEL").arg(key).query_async(&mut connection).await.unwrap();
     }
 }
 
@@ -85,7 +90,7 @@ async fn at_once<const N: usize>(servers: [&Server; N], n: usize) -> Vec<Value> 
 }
 
 #[tokio::test]
-async fn repeats_on_one_instance_are_answered_the_same() {
+async fn a_repeat_on_one_instance_gets_the_first_answer() {
     let world = World::new();
     let server = Server::start(&world).await;
     let first = server.ok("/api/publish", body("a")).await;
@@ -99,8 +104,8 @@ async fn repeats_on_one_instance_are_answered_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_repeats_on_one_instance_deliver_once() {
-    let world = World::held_up();
+async fn concurrent_repeats_on_one_instance_are_delivered_once() {
+    let world = World::held();
     let server = Server::start(&world).await;
     let (answers, ()) = tokio::join!(at_once([&server], 20), async {
         until("the first waits", || world.arrived.load(Ordering::Acquire) > 0).await;
@@ -111,8 +116,8 @@ async fn concurrent_repeats_on_one_instance_deliver_once() {
 }
 
 #[tokio::test]
-async fn a_request_that_breaks_off_still_ends_with_its_answer() {
-    let world = World::held_up();
+async fn the_repeat_of_a_dropped_request_gets_its_answer() {
+    let world = World::held();
     let server = Server::start(&world).await;
     let request = tokio::spawn(server.post("/api/publish", body("cut").to_string()).send());
     until("the publication waits", || world.arrived.load(Ordering::Acquire) == 1).await;
@@ -124,10 +129,10 @@ async fn a_request_that_breaks_off_still_ends_with_its_answer() {
 }
 
 #[tokio::test]
-async fn a_full_memory_forgets_the_oldest_and_counts_it() {
+async fn a_full_store_evicts_the_oldest_answer_and_counts_it() {
     let evicted = IntCounter::new("evicted", "evicted").unwrap();
     let world = World::new();
-    let server = Server::with(&world, setup(Memory::new(2, evicted.clone()))).await;
+    let server = Server::with(&world, setup(MemoryStore::new(2, evicted.clone()))).await;
     for id in ["a", "b", "c", "c", "b"] {
         server.ok("/api/publish", body(id)).await;
     }
@@ -137,9 +142,9 @@ async fn a_full_memory_forgets_the_oldest_and_counts_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_instances_deliver_once() {
+async fn concurrent_repeats_on_two_instances_are_delivered_once() {
     let redis = Redis::start().await;
-    let world = World::held_up();
+    let world = World::held();
     let a = Server::with(&world, setup(redis.store().await)).await;
     let b = Server::with(&world, setup(redis.store().await)).await;
     let (answers, ()) = tokio::join!(at_once([&a, &b], 10), async {
@@ -157,27 +162,27 @@ async fn two_instances_deliver_once() {
 }
 
 #[tokio::test]
-async fn a_refused_publication_frees_the_id_for_the_other_instance() {
+async fn a_refused_publication_frees_its_id_on_every_instance() {
     let redis = Redis::start().await;
     let world = World::new();
     let a = Server::with(&world, setup(redis.store().await)).await;
     let b = Server::with(&world, setup(redis.store().await)).await;
-    *world.redis_down.lock() = true;
+    *world.publish_error.lock() = Some(PublishError::RedisDown);
     let refused = a.post("/api/publish", body("x").to_string()).send().await.unwrap();
     answer(refused, 503).await;
     assert_eq!(redis.get("test:rookery:idem:/:x").await, None);
-    *world.redis_down.lock() = false;
+    *world.publish_error.lock() = None;
     assert_eq!(b.ok("/api/publish", body("x")).await["members"], 1);
 }
 
 #[tokio::test]
-async fn the_claim_of_a_killed_instance_is_waited_for_until_it_expires() {
+async fn a_repeat_waits_for_another_claim_to_expire_until_its_deadline() {
     let redis = Redis::start().await;
     let world = World::new();
     let server = Server::with(&world, setup(redis.store().await)).await;
     redis.set("test:rookery:idem:/:stuck", "open:of-a-dead-pod", 600).await;
     assert_eq!(server.ok("/api/publish", body("stuck")).await["members"], 1);
-    // One that stays open for longer than the patience.
+    // A claim that stays open beyond the deadline.
     redis.set("test:rookery:idem:/:open", "open:of-a-slow-pod", 60_000).await;
     let busy = server.post("/api/publish", body("open").to_string()).send().await.unwrap();
     assert_eq!(busy.headers()["retry-after"], "1");
@@ -185,12 +190,66 @@ async fn the_claim_of_a_killed_instance_is_waited_for_until_it_expires() {
     assert_eq!(world.published.lock().len(), 1);
 }
 
+/// The key in Redis of the id `slow`.
+const SLOW: &str = "test:rookery:idem:/:slow";
+
+/// Starts a publication with the id `slow`, lets its claim expire, runs `meanwhile` and then
+/// completes the publication.
+async fn outlast_the_claim(redis: &Redis, meanwhile: impl AsyncFnOnce()) {
+    let world = World::held();
+    let server = Server::with(&world, setup(redis.store().await)).await;
+    let (response, ()) = tokio::join!(server.ok("/api/publish", body("slow")), async {
+        until("the publication waits", || world.arrived.load(Ordering::Acquire) == 1).await;
+        assert!(redis.get(SLOW).await.unwrap().starts_with("open:"));
+        redis.delete(SLOW).await;
+        meanwhile().await;
+        world.gate.add_permits(1);
+    });
+    assert_eq!(response["members"], 1);
+}
+
 #[tokio::test]
-async fn without_redis_an_id_holds_on_its_instance() {
+async fn a_publication_that_outlasts_its_claim_leaves_the_next_owner_alone() {
+    let redis = Redis::start().await;
+    let next = World::held();
+    let server = Server::with(&next, setup(redis.store().await)).await;
+    let mut repeat = None;
+    outlast_the_claim(&redis, async || {
+        let request = server.post("/api/publish", body("slow").to_string());
+        repeat = Some(tokio::spawn(request.send()));
+        until("the repeat owns the id", || next.arrived.load(Ordering::Acquire) == 1).await;
+    })
+    .await;
+    assert!(redis.get(SLOW).await.unwrap().starts_with("open:"), "the claim is still open");
+
+    next.gate.add_permits(1);
+    let answered = answer(repeat.unwrap().await.unwrap().unwrap(), 200).await;
+    let kept = redis.get(SLOW).await.unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), answered);
+}
+
+#[tokio::test]
+async fn an_answer_is_never_overwritten() {
+    let redis = Redis::start().await;
+    let first = json!({"id": "slow", "scope": "cluster", "members": 7}).to_string();
+    outlast_the_claim(&redis, async || redis.set(SLOW, &first, 60_000).await).await;
+    assert_eq!(redis.get(SLOW).await, Some(first));
+}
+
+#[tokio::test]
+async fn the_answer_is_kept_if_the_claim_expired_unnoticed() {
+    let redis = Redis::start().await;
+    outlast_the_claim(&redis, async || {}).await;
+    let kept = redis.get(SLOW).await.unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap()["members"], 1);
+}
+
+#[tokio::test]
+async fn without_redis_an_id_is_delivered_once_per_instance() {
     let redis = Redis::start().await;
     let world = World::new();
-    let away: Connection = Arc::new(|| None);
-    let unconnected = RedisStore::new(away, "test", memory());
+    let down: GetConnection = Arc::new(|| None);
+    let unconnected = RedisStore::new(down, "test", memory_store());
     let broken = redis.store().await;
     drop(redis);
     for store in [unconnected, broken] {

@@ -1,4 +1,4 @@
-//! Bad input: every case is a problem document that names the field.
+//! Invalid requests: each is a problem document that names the field.
 
 use std::convert::Infallible;
 
@@ -139,7 +139,7 @@ fn other_cases() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn bad_bodies_are_problems_that_name_the_field() {
+async fn invalid_bodies_are_problems_that_name_the_field() {
     let world = World::new();
     let server = Server::start(&world).await;
     for (path, body, status, field, code) in publish_cases().into_iter().chain(other_cases()) {
@@ -154,11 +154,11 @@ async fn bad_bodies_are_problems_that_name_the_field() {
         assert_eq!(problem["code"].as_str(), code, "{path} {shown}: {problem}");
         assert!(problem["detail"].as_str().unwrap().len() > 10, "{shown}: {problem}");
     }
-    assert!(world.published.lock().is_empty() && world.orders.lock().is_empty());
+    assert!(world.published.lock().is_empty() && world.changes.lock().is_empty());
 }
 
 #[tokio::test]
-async fn bad_queries_and_paths_name_the_parameter() {
+async fn invalid_queries_and_paths_are_problems_that_name_the_parameter() {
     let server = Server::start(&World::new()).await;
     let long = format!("/api/rooms/{}", "r".repeat(256));
     for (path, field) in [
@@ -177,7 +177,7 @@ async fn bad_queries_and_paths_name_the_parameter() {
 }
 
 #[tokio::test]
-async fn syntax_errors_name_line_and_column() {
+async fn syntax_errors_give_line_and_column() {
     let server = Server::start(&World::new()).await;
     let body = "{\n  \"room\": \"r\",\n  \"event\" \"e\"\n}";
     let problem = answer(server.post("/api/publish", body).send().await.unwrap(), 400).await;
@@ -188,7 +188,7 @@ async fn syntax_errors_name_line_and_column() {
 }
 
 #[tokio::test]
-async fn other_media_types_are_refused_and_parameters_allowed() {
+async fn only_json_is_accepted_with_any_media_type_parameters() {
     let server = Server::start(&World::new()).await;
     let body = r#"{"room": "r", "event": "e"}"#;
     let send = |media_type: Option<&'static str>, coding: Option<&'static str>| {
@@ -213,7 +213,7 @@ async fn other_media_types_are_refused_and_parameters_allowed() {
 }
 
 #[tokio::test]
-async fn sizes_are_bounded_to_the_byte() {
+async fn size_limits_are_exact() {
     let world = World::new();
     let server = Server::start(&world).await;
     // `42["e",""]` is what the packet has besides the text.
@@ -246,7 +246,7 @@ async fn sizes_are_bounded_to_the_byte() {
 }
 
 #[tokio::test]
-async fn unknown_routes_and_methods_are_problems_too() {
+async fn unknown_routes_and_methods_are_problems() {
     let server = Server::start(&World::new()).await;
     for path in ["/nothing", "/api", "/api/", "/api/nothing", "/api/rooms/a/b", "/api/rooms/"] {
         let response = server.get(path).send().await.unwrap();
@@ -265,15 +265,22 @@ async fn unknown_routes_and_methods_are_problems_too() {
 }
 
 #[tokio::test]
-async fn a_refusing_publisher_is_503() {
+async fn a_publication_that_the_cluster_refuses_is_503_and_frees_its_id() {
     let world = World::new();
     let server = Server::start(&world).await;
-    *world.redis_down.lock() = true;
-    let body = json!({"room": "r", "event": "e", "id": "i"});
-    let refused = server.post("/api/publish", body.to_string()).send().await.unwrap();
-    assert_eq!(refused.headers()["retry-after"], "1");
-    assert_eq!(answer(refused, 503).await["code"], "not_connected_to_redis");
-    // Nothing was delivered, so the id is free.
-    *world.redis_down.lock() = false;
-    assert_eq!(server.ok("/api/publish", body).await["members"], 1);
+    for (error, code, members) in [
+        (PublishError::RedisDown, json!("not_connected_to_redis"), 1),
+        (PublishError::Overloaded, Value::Null, 2),
+    ] {
+        *world.publish_error.lock() = Some(error);
+        let body = json!({"room": "r", "event": "e", "id": error.to_string()});
+        let refused = server.post("/api/publish", body.to_string()).send().await.unwrap();
+        assert_eq!(refused.headers()["retry-after"], "1");
+        let problem = answer(refused, 503).await;
+        assert_eq!(problem["code"], code);
+        assert!(problem["detail"].as_str().unwrap().contains(&error.to_string()), "{problem}");
+        // Nothing was delivered, so the id can be used again.
+        *world.publish_error.lock() = None;
+        assert_eq!(server.ok("/api/publish", body).await["members"], members);
+    }
 }

@@ -1,4 +1,4 @@
-//! What the protocol engine reads of a session, whatever carries it.
+//! What the protocol engine reads from a session, on either transport.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-use super::carrier::Carrier;
+use super::transport::Transport;
 use super::{Outbox, Phase};
 use rookery_protocol::frames::{Opcode, put_client_frame};
 
@@ -15,16 +15,17 @@ use rookery_protocol::frames::{Opcode, put_client_frame};
 pub enum ReadFrom {
     /// They were put into the buffer.
     Taken,
-    /// There will be none: the session ends.
+    /// There will be none: the session is ending.
     End,
-    /// Nowhere yet; the waker is kept.
+    /// There are none yet; the waker is called when there are.
     Wait,
-    /// In this socket.
+    /// The socket has them.
     Socket(Arc<TcpStream>),
 }
 
 impl Outbox {
-    /// Gives the engine what waits for it. `held`: bytes of the client have to wait.
+    /// Gives the engine the bytes that wait for it. While `held` is true, the client's bytes are
+    /// kept back.
     pub fn read_from(&self, waker: &Waker, held: bool, buf: &mut ReadBuf<'_>) -> ReadFrom {
         let mut state = self.state.lock();
         let ending = state.phase != Phase::Open;
@@ -49,14 +50,14 @@ impl Outbox {
             }
             return ReadFrom::Taken;
         }
-        match &state.carrier {
-            Carrier::WebSocket(socket) => ReadFrom::Socket(socket.clone()),
-            Carrier::Polling(_) => ReadFrom::Wait,
-            Carrier::Closed => ReadFrom::End,
+        match &state.transport {
+            Transport::WebSocket(socket) => ReadFrom::Socket(socket.clone()),
+            Transport::Polling(_) => ReadFrom::Wait,
+            Transport::Closed => ReadFrom::End,
         }
     }
 
-    /// Lets the engine read this packet before anything of the client's.
+    /// Lets the engine read this packet before any further bytes of the client.
     pub fn answer_engine(&self, text: &[u8]) {
         let mut frame = Vec::with_capacity(text.len() + 6);
         put_client_frame(&mut frame, Opcode::Text, text);

@@ -1,75 +1,76 @@
-//! An outbox whose session long-polling carries: GETs take from it, POSTs feed the engine.
+//! An outbox on long-polling: GETs take packets from it, POSTs feed the engine.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::carrier::{Carrier, Polling, Waiting};
-use super::{Ending, Entry, Outbox, Phase, State};
+use super::queue::QueuedPacket;
+use super::transport::{Polling, Transport, WaitingGet};
+use super::{Ending, Outbox, Phase, State};
 use crate::telemetry::metrics::Disconnected;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::{MESSAGE_V3, Part};
 use rookery_protocol::frames::{Opcode, put_client_frame};
 use rookery_protocol::payload::{Form, Packet};
 
-/// Bytes of a session's packets that may wait for the engine; a POST waits beyond it.
+/// Bytes of a session's packets that may wait for the engine; beyond it, a POST waits.
 const INBOUND: usize = 64 << 10;
 
-/// What answers a GET.
+/// The answer to a GET.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Polled {
-    /// The body.
+    /// The body of the response: a payload of Engine.IO packets.
     pub body: Vec<u8>,
-    /// Its form, which gives its media type.
+    /// The form of the body, which determines its media type.
     pub form: Form,
-    /// It ends the session, because of this.
+    /// Why the session ends with this answer; `None` where it goes on.
     pub last: Option<Disconnected>,
 }
 
-/// A request that the session cannot take.
+/// Why the session cannot take a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPolling {
-    /// It has ended, or a WebSocket carries it.
+    /// The session has ended, or is on a WebSocket.
     #[error("the session is not on long-polling any more")]
     Elsewhere,
-    /// A GET, or a POST, waits already; the session ends (one of each at a time).
+    /// Another GET, or another POST, is waiting already. The session ends.
     #[error("a request of this kind is already waiting")]
     Overlap,
 }
 
-/// Forgets the waiting GET when its client goes away.
-struct Ticket<'a>(&'a Outbox);
+/// Clears the waiting GET when its client goes away.
+struct PollGuard<'a>(&'a Outbox);
 
-impl Drop for Ticket<'_> {
+impl Drop for PollGuard<'_> {
     fn drop(&mut self) {
-        if let Carrier::Polling(polling) = &mut self.0.state.lock().carrier {
+        if let Transport::Polling(polling) = &mut self.0.state.lock().transport {
             polling.waiting = None;
         }
     }
 }
 
 impl Outbox {
-    /// Answers a GET: with what waits, up to `maxPayload`, as soon as something does. `base64`
-    /// is what the query's `b64` said.
+    /// Waits until there are packets for the client and returns them, up to `maxPayload` bytes.
+    /// `base64` is the query parameter `b64`: attachments are sent as text.
     ///
     /// # Errors
-    /// When the session is not polling, or polls already.
+    /// When the session is not on long-polling, or another GET is waiting.
     pub async fn poll(self: &Arc<Self>, base64: bool) -> Result<Polled, NotPolling> {
         {
             let mut state = self.state.lock();
-            match &mut state.carrier {
-                Carrier::Polling(Polling { waiting: Some(_), .. }) => {
+            match &mut state.transport {
+                Transport::Polling(Polling { waiting: Some(_), .. }) => {
                     self.end(&mut state, Disconnected::TransportError);
                     return Err(NotPolling::Overlap);
                 }
-                Carrier::Polling(polling) => polling.waiting = Some(Waiting::default()),
+                Transport::Polling(polling) => polling.waiting = Some(WaitingGet::default()),
                 _ => return Err(NotPolling::Elsewhere),
             }
         }
-        let ticket = Ticket(self);
+        let guard = PollGuard(self);
         let polled = poll_fn(|cx| self.poll_answer(base64, cx)).await;
-        drop(ticket);
+        drop(guard);
         Ok(polled)
     }
 
@@ -77,42 +78,44 @@ impl Outbox {
         let mut state = self.state.lock();
         let (phase, idle) = (state.phase, state.queue.is_empty());
         let by_client = state.client_closed;
-        match &mut state.carrier {
-            Carrier::WebSocket(_) => return Poll::Ready(Polled::noop(self.revision)),
-            Carrier::Closed => {
+        match &mut state.transport {
+            Transport::WebSocket(_) => return Poll::Ready(Polled::noop(self.revision)),
+            Transport::Closed => {
                 let reason = phase.reason().unwrap_or(Disconnected::TransportError);
                 return Poll::Ready(Polled::closed(self.revision, by_client, reason));
             }
-            Carrier::Polling(polling) if polling.probing && phase == Phase::Open => {
+            Transport::Polling(polling) if polling.probing && phase == Phase::Open => {
                 return Poll::Ready(Polled::noop(self.revision));
             }
-            Carrier::Polling(polling) if idle && phase == Phase::Open => {
+            Transport::Polling(polling) if idle && phase == Phase::Open => {
                 polling.waiting.get_or_insert_default().waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            Carrier::Polling(_) => {}
+            Transport::Polling(_) => {}
         }
         Poll::Ready(self.take(&mut state, base64))
     }
 
-    /// Takes what fits into one answer. The last answer of a session is `1` alone: stock clients
-    /// of version 4 handle a `1` before the messages that came in the same answer, and lose those;
-    /// Node never sends both in one.
+    /// Takes the packets that fit into one answer. The last answer of a session is `1` alone, as
+    /// in Node: version 4 of the stock client handles a `1` before the messages of the same answer,
+    /// and loses those.
     fn take(&self, state: &mut State, base64: bool) -> Polled {
-        let max = self.around.bounds.max_payload;
-        let form = Form::of(self.revision, base64, state.queue.iter().any(Entry::has_binary));
+        let max = self.context.limits.max_payload;
+        let form =
+            Form::of(self.revision, base64, state.queue.iter().any(QueuedPacket::has_binary));
         let mut body = Vec::new();
         let now = Instant::now();
         while let Some(next) = state.queue.front() {
-            let bound: usize = next.parts().map(|part| form.bound(part)).sum();
+            let parts = || next.packet.encoded.parts();
+            let bound: usize = parts().map(|part| form.bound(part)).sum();
             if !body.is_empty() && body.len() + bound > max {
                 break;
             }
-            for part in next.parts() {
+            for part in parts() {
                 form.put(&mut body, part);
             }
-            if let Some(stamp) = state.queue.pop().as_ref().and_then(Entry::stamp) {
-                self.around.ledger.written(stamp, 1, &[now]);
+            if let Some(tag) = state.queue.pop().as_ref().and_then(QueuedPacket::tag) {
+                self.context.recorder.written(tag, 1, &[now]);
             }
         }
         let mut last = None;
@@ -126,12 +129,12 @@ impl Outbox {
         Polled { body, form, last }
     }
 
-    /// Hands the packets of a POST to the protocol engine, as frames of a client. Waits while
-    /// much of earlier ones is unread. A `close` among them ends the session. While what is left
-    /// for the client is on its way, they are ignored.
+    /// Hands the packets of a POST to the protocol engine, as frames of a client. Waits while more
+    /// than 64 KiB of earlier ones are unread. A `close` among them ends the session. Packets are
+    /// ignored once the session is ending.
     ///
     /// # Errors
-    /// When the session is not polling.
+    /// When the session is not on long-polling, or another POST is waiting.
     pub async fn feed(self: &Arc<Self>, packets: Vec<Packet>) -> Result<(), NotPolling> {
         let mut frames = Vec::new();
         let mut close = false;
@@ -149,7 +152,7 @@ impl Outbox {
 
     fn poll_feed(&self, frames: &mut Vec<u8>, waker: &Waker) -> Poll<Result<(), NotPolling>> {
         let mut state = self.state.lock();
-        if !matches!(state.carrier, Carrier::Polling(_)) {
+        if !matches!(state.transport, Transport::Polling(_)) {
             return Poll::Ready(Err(NotPolling::Elsewhere));
         }
         if state.phase != Phase::Open {
@@ -157,7 +160,7 @@ impl Outbox {
         }
         if state.inbound.len() > INBOUND {
             if state.feeder.as_ref().is_some_and(|feeder| !feeder.will_wake(waker)) {
-                // As in Node: a client sends one POST after the other.
+                // As in Node: a client sends one POST at a time.
                 self.end(&mut state, Disconnected::TransportError);
                 return Poll::Ready(Err(NotPolling::Overlap));
             }
@@ -171,26 +174,26 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether POSTs are for it: long-polling carries it, also while it takes its last packets.
+    /// Whether the session is on long-polling, including while it is ending.
     pub fn takes_posts(&self) -> bool {
-        matches!(self.state.lock().carrier, Carrier::Polling(_))
+        matches!(self.state.lock().transport, Transport::Polling(_))
     }
 
-    /// Whether long-polling carries the session and it goes on.
+    /// Whether the session is on long-polling and open.
     pub fn is_polling(&self) -> bool {
         let state = self.state.lock();
-        state.phase == Phase::Open && matches!(state.carrier, Carrier::Polling(_))
+        state.phase == Phase::Open && matches!(state.transport, Transport::Polling(_))
     }
 
-    /// Says that a WebSocket is being tried beside the polling: after its `2probe` the waiting
-    /// GET is answered with `6` and packets wait, until [`Outbox::attach`] or the end of the try.
-    /// False: the session is not polling.
+    /// Sets whether an upgrade to a WebSocket is being probed. From its `2probe` on, the waiting
+    /// GET is answered with `6` and packets wait, until [`Outbox::attach`] or the end of the probe.
+    /// Returns false where the session is not on long-polling.
     pub fn probe(&self, under_way: bool) -> bool {
         let mut state = self.state.lock();
         if state.phase != Phase::Open {
             return false;
         }
-        let Carrier::Polling(polling) = &mut state.carrier else { return false };
+        let Transport::Polling(polling) = &mut state.transport else { return false };
         polling.probing = under_way;
         polling.wake();
         true
@@ -214,22 +217,13 @@ impl Polled {
     }
 }
 
-impl Entry {
-    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        let encoded = match self {
-            Entry::Whole(encoded, _) => Some(encoded),
-            // Only a socket leaves the rest of a packet, and it never goes back to polling.
-            Entry::Rest(..) => None,
-        };
-        encoded.into_iter().flat_map(|e| e.parts())
-    }
-
+impl QueuedPacket {
     fn has_binary(&self) -> bool {
-        self.parts().any(|part| matches!(part, Part::Binary(_)))
+        self.packet.encoded.parts().any(|part| matches!(part, Part::Binary(_)))
     }
 }
 
-/// Appends a packet as the frame of a client on a WebSocket.
+/// Appends a packet as a WebSocket frame of a client.
 fn put_packet(out: &mut Vec<u8>, packet: Packet, revision: Revision) {
     match packet {
         Packet::Message(text) => put_client_frame(out, Opcode::Text, format!("4{text}").as_bytes()),

@@ -1,13 +1,12 @@
-//! The [`Queue`] of an outbox: what waits for the client, in order, and how many bytes that is.
+//! The [`Queue`] of an outbox: the packets that wait for the client, in order, and their bytes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-
-use crate::telemetry::latency::ledger::Stamp;
-use rookery_protocol::encoded::Encoded;
+use super::packet::Packet;
+use crate::telemetry::latency::DeliveryTag;
+use rookery_protocol::Revision;
 
 /// Bytes that wait in all the queues of a shard. It changes only where something waits: a write
 /// that the kernel takes at once does not touch it.
@@ -15,97 +14,115 @@ use rookery_protocol::encoded::Encoded;
 pub struct Backlog(AtomicUsize);
 
 impl Backlog {
-    /// The bytes.
+    /// Bytes that wait in the shard's queues.
     pub fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What waits: a packet in all its forms, or the rest of one whose start the kernel took.
-pub(super) enum Entry {
-    Whole(Arc<Encoded>, Option<Arc<Stamp>>),
-    Rest(Bytes, Option<Arc<Stamp>>),
+/// A packet that waits, and how much of it was written.
+pub(super) struct QueuedPacket {
+    pub(super) packet: Packet,
+    /// Bytes of its WebSocket frames that the kernel has taken; always 0 on long-polling.
+    written: usize,
 }
 
-impl Entry {
-    fn size(&self) -> usize {
-        match self {
-            Entry::Whole(encoded, _) => encoded.size(),
-            Entry::Rest(bytes, _) => bytes.len(),
-        }
+impl QueuedPacket {
+    /// The WebSocket frames that the kernel has not taken yet.
+    pub(super) fn unwritten(&self, revision: Revision) -> &[u8] {
+        &self.packet.encoded.websocket(revision)[self.written..]
     }
 
-    pub(super) fn stamp(&self) -> Option<&Arc<Stamp>> {
-        match self {
-            Entry::Whole(_, stamp) | Entry::Rest(_, stamp) => stamp.as_ref(),
+    pub(super) fn tag(&self) -> Option<&Arc<DeliveryTag>> {
+        self.packet.tag.as_ref()
+    }
+
+    /// Bytes that it counts for in the queue.
+    fn size(&self, revision: Revision) -> usize {
+        match self.written {
+            0 => self.packet.encoded.size(),
+            _ => self.unwritten(revision).len(),
         }
     }
 }
 
 /// What waits for one client. Dropping it takes its bytes out of the shard's [`Backlog`].
 pub(super) struct Queue {
-    entries: VecDeque<Entry>,
+    packets: VecDeque<QueuedPacket>,
     bytes: usize,
     backlog: Arc<Backlog>,
+    revision: Revision,
 }
 
 impl Queue {
-    /// Nothing waits yet.
-    pub(super) fn new(backlog: Arc<Backlog>) -> Self {
-        Queue { entries: VecDeque::new(), bytes: 0, backlog }
+    /// An empty queue for a client that speaks `revision`; its bytes count in `backlog`.
+    pub(super) fn new(revision: Revision, backlog: Arc<Backlog>) -> Self {
+        Queue { packets: VecDeque::new(), bytes: 0, backlog, revision }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.packets.is_empty()
     }
 
+    /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn front(&self) -> Option<&Entry> {
-        self.entries.front()
+    pub(super) fn front(&self) -> Option<&QueuedPacket> {
+        self.packets.front()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedPacket> {
+        self.packets.iter()
     }
 
-    pub(super) fn push(&mut self, entry: Entry) {
-        let size = entry.size();
-        self.bytes += size;
-        self.backlog.0.fetch_add(size, Ordering::Relaxed);
-        if let Some(trace) = entry.stamp().and_then(|stamp| stamp.trace.as_ref()) {
+    /// Appends a packet.
+    pub(super) fn push(&mut self, packet: Packet) {
+        self.push_rest(packet, 0);
+    }
+
+    /// Appends a packet of which the kernel has taken `written` bytes.
+    pub(super) fn push_rest(&mut self, packet: Packet, written: usize) {
+        let queued = QueuedPacket { packet, written };
+        self.grow(queued.size(self.revision));
+        if let Some(trace) = queued.tag().and_then(|tag| tag.trace.as_ref()) {
             trace.queued();
         }
-        self.entries.push_back(entry);
+        self.packets.push_back(queued);
     }
 
-    pub(super) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
-        self.shrink(entry.size());
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
+    /// Removes the first packet.
+    pub(super) fn pop(&mut self) -> Option<QueuedPacket> {
+        let first = self.packets.pop_front()?;
+        self.shrink(first.size(self.revision));
+        if self.packets.is_empty() {
+            self.packets = VecDeque::new();
         }
-        Some(entry)
+        Some(first)
     }
 
-    /// What is left of the first entry, whose start was written.
-    pub(super) fn cut(&mut self, rest: Bytes) {
-        if let Some(first) = self.entries.front_mut() {
-            let (before, after) = (first.size(), rest.len());
-            *first = Entry::Rest(rest, first.stamp().cloned());
+    /// Notes that the kernel took `n` more bytes of the first packet, and not all that were left.
+    pub(super) fn advance(&mut self, n: usize) {
+        if let Some(first) = self.packets.front_mut() {
+            let before = first.size(self.revision);
+            first.written += n;
+            let after = first.size(self.revision);
             self.shrink(before);
-            self.bytes += after;
-            self.backlog.0.fetch_add(after, Ordering::Relaxed);
+            self.grow(after);
         }
     }
 
-    /// Throws all of it away; gives how many publications were among it.
+    /// Drops all packets; returns how many of them were deliveries.
     pub(super) fn clear(&mut self) -> usize {
         self.shrink(self.bytes);
-        let entries = std::mem::take(&mut self.entries);
-        entries.iter().filter_map(Entry::stamp).inspect(|stamp| stamp.lost(1)).count()
+        let packets = std::mem::take(&mut self.packets);
+        packets.iter().filter_map(QueuedPacket::tag).inspect(|tag| tag.lost(1)).count()
+    }
+
+    fn grow(&mut self, size: usize) {
+        self.bytes += size;
+        self.backlog.0.fetch_add(size, Ordering::Relaxed);
     }
 
     fn shrink(&mut self, size: usize) {

@@ -1,9 +1,9 @@
-//! How an outbox ends, over real sockets; what it writes meanwhile is in [`interleavings`].
+//! How an outbox ends, over real sockets. What it writes until then is tested in [`interleavings`].
 
 mod client;
 mod interleavings;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex as Lock;
@@ -12,115 +12,78 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::message::Hop;
-use crate::telemetry::latency::ledger::Stamp;
+use crate::telemetry::latency::DeliveryTag;
 
 /// How long a condition may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes that a test's sockets may hold on each side, if the kernel lets it; it takes more.
+/// Bytes asked of the kernel for each of a test socket's buffers; it grants more.
 const SMALL: usize = 4096;
 
-/// The account of one outbox.
-#[derive(Default)]
-struct Book {
-    written: AtomicU64,
-    dropped: [AtomicU64; 4],
-}
+/// The reasons with which an outbox called back.
+type Ends = Arc<Lock<Vec<Disconnected>>>;
 
-impl Ledger for Book {
-    fn is_due(&self, _: usize) -> bool {
-        true
-    }
-
-    fn written(&self, _: &Stamp, _: usize, at: &[Instant]) {
-        self.written.fetch_add(at.len() as u64, Ordering::Relaxed);
-    }
-
-    fn dropped(&self, outcome: Outcome, n: u64) {
-        self.dropped[outcome as usize].fetch_add(n, Ordering::Relaxed);
-    }
-}
-
-impl Book {
-    fn of(&self, outcome: Outcome) -> u64 {
-        match outcome {
-            Outcome::Written => self.written.load(Ordering::Relaxed),
-            other => self.dropped[other as usize].load(Ordering::Relaxed),
-        }
-    }
-
-    fn total(&self) -> u64 {
-        Outcome::ALL.iter().map(|outcome| self.of(*outcome)).sum()
-    }
-}
-
-/// Hears of the end.
-#[derive(Default)]
-struct Ends(Lock<Vec<Disconnected>>);
-
-impl OnEnd for Ends {
-    fn ended(&self, reason: Disconnected, _: usize) {
-        self.0.lock().push(reason);
-    }
-}
-
-/// An outbox with its account.
+/// An outbox, and what was recorded of its deliveries.
 struct Fixture {
     outbox: Arc<Outbox>,
-    book: Arc<Book>,
-    ends: Arc<Ends>,
-    stamp: Arc<Stamp>,
+    recorder: Arc<DeliveryRecorder>,
+    ends: Ends,
+    tag: Arc<DeliveryTag>,
+    /// Deliveries so far.
     handed: u64,
 }
 
 impl Fixture {
     fn new(revision: Revision, queue: usize, write_stall: Duration) -> Self {
-        let book = Arc::new(Book::default());
-        let around = Arc::new(Surroundings {
-            bounds: Arc::new(Bounds::new(queue, write_stall, 64 << 10)),
-            ledger: book.clone(),
+        let recorder = DeliveryRecorder::for_test();
+        let context = Arc::new(OutboxContext {
+            limits: Arc::new(OutboxLimits::new(queue, write_stall, 64 << 10)),
+            recorder: recorder.clone(),
             backlog: Arc::default(),
             runtime: Handle::current(),
             tracker: TaskTracker::new(),
         });
-        let outbox = Outbox::new(revision, around);
-        let ends = Arc::new(Ends::default());
-        let hears: Weak<Ends> = Arc::downgrade(&ends);
-        outbox.on_end(hears);
-        let stamp = Arc::new(Stamp {
+        let outbox = Outbox::new(revision, context);
+        let ends = Ends::default();
+        let ended = ends.clone();
+        outbox.on_close(move |reason, _| ended.lock().push(reason));
+        let tag = Arc::new(DeliveryTag {
             accepted: Instant::now(),
             class: "default".into(),
             hop: Hop::Local,
-            namespace: "/".into(),
             room: None,
             trace: None,
         });
-        Fixture { outbox, book, ends, stamp, handed: 0 }
+        Fixture { outbox, recorder, ends, tag, handed: 0 }
     }
 
-    /// Puts it on a WebSocket whose buffers are small; gives the client's end.
+    fn count(&self, outcome: Outcome) -> u64 {
+        self.recorder.count(outcome)
+    }
+
+    /// Moves the session to a WebSocket with small buffers; returns the client's end.
     async fn attach(&self, read: &[u8]) -> TcpStream {
         let (client, server) = sockets().await;
         assert!(self.outbox.attach(server, read));
-        if let Carrier::WebSocket(socket) = &self.outbox.state.lock().carrier {
+        if let Transport::WebSocket(socket) = &self.outbox.state.lock().transport {
             socket2::SockRef::from(&**socket).set_send_buffer_size(SMALL).unwrap();
         }
         client
     }
 
-    /// Delivers as a shard does, which keeps the account of what is written at once or gone.
-    fn deliver(&mut self, items: Vec<(Encoded, bool)>) -> Delivered {
-        let n = items.len() as u64;
-        self.handed += n;
-        let items = items.into_iter().map(|(encoded, volatile)| Item {
+    /// Delivers as a shard does, which records what is written at once or gone.
+    fn deliver(&mut self, packets: Vec<(Encoded, bool)>) -> Delivered {
+        let n = packets.len();
+        self.handed += n as u64;
+        let packets = packets.into_iter().map(|(encoded, volatile)| Packet {
             encoded: Arc::new(encoded),
-            stamp: self.stamp.clone(),
+            tag: Some(self.tag.clone()),
             volatile,
         });
-        let delivered = self.outbox.deliver(&Bundle::new(items.collect()));
+        let delivered = self.outbox.deliver(&PacketBatch::new(packets.collect()));
         match delivered {
-            Delivered::Written => drop(self.book.written.fetch_add(n, Ordering::Relaxed)),
-            Delivered::Gone => self.book.dropped(Outcome::Gone, n),
+            Delivered::Written => self.recorder.written(&self.tag, n, &[]),
+            Delivered::Gone => self.recorder.dropped(Outcome::Gone, n as u64),
             Delivered::Kept => {}
         }
         delivered
@@ -130,7 +93,7 @@ impl Fixture {
         self.deliver(vec![(Encoded::message(&"x".repeat(size), Vec::new()), false)])
     }
 
-    /// Delivers until the kernel takes no more; gives how many bytes of text.
+    /// Delivers until the kernel takes no more; returns the bytes of text.
     fn fill(&mut self) -> usize {
         let mut bytes = 0;
         while self.deliver_text(1000) == Delivered::Written {
@@ -139,21 +102,22 @@ impl Fixture {
         bytes + 1000
     }
 
-    /// Every delivery has exactly one outcome, and nothing waits any more.
+    /// Asserts that every delivery has exactly one outcome, and that nothing waits any more.
     fn assert_balanced(&self) {
-        assert_eq!(self.book.total(), self.handed);
+        let recorded: u64 = Outcome::ALL.iter().map(|outcome| self.count(*outcome)).sum();
+        assert_eq!(recorded, self.handed);
         assert_eq!(self.backlog(), 0);
     }
 
-    /// What the shard's account says of this one's queue.
+    /// Bytes that the shard counts as waiting.
     fn backlog(&self) -> usize {
-        self.outbox.around.backlog.bytes()
+        self.outbox.context.backlog.bytes()
     }
 
     async fn ended(&self) -> Disconnected {
-        until("the end is told", || !self.ends.0.lock().is_empty()).await;
-        let ends = self.ends.0.lock();
-        assert_eq!(ends.len(), 1, "told once");
+        until("the callback is called", || !self.ends.lock().is_empty()).await;
+        let ends = self.ends.lock();
+        assert_eq!(ends.len(), 1, "the callback is called once");
         ends[0]
     }
 }
@@ -177,7 +141,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     waited.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
 }
 
-/// Everything until the end of the connection.
+/// Reads until the end of the connection.
 async fn read_all(mut client: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(PATIENCE, client.read_to_end(&mut bytes)).await;
@@ -186,7 +150,7 @@ async fn read_all(mut client: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_finished_outbox_writes_all_then_closes() {
+async fn finishing_writes_everything_and_then_closes() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
     let client = one.attach(&[]).await;
     let mut texts = one.fill();
@@ -197,31 +161,31 @@ async fn a_finished_outbox_writes_all_then_closes() {
     one.outbox.close(Disconnected::Drain, Ending::Finish);
     assert_eq!(one.deliver_text(1), Delivered::Gone);
     assert!(!one.outbox.send(Arc::new(Encoded::engine(b"2"))));
-    // A second end changes neither the reason nor what is written.
+    // A second close changes neither the reason nor what is written.
     one.outbox.close(Disconnected::Dismissed, Ending::Finish);
     let bytes = read_all(client).await;
     assert_eq!(bytes.iter().filter(|b| **b == b'x').count(), texts);
     assert!(bytes.ends_with(&[0x88, 2, 0x03, 0xe8]), "a Close frame comes last");
     assert_eq!(one.ended().await, Disconnected::Drain);
-    assert_eq!(one.book.of(Outcome::Gone), 1);
+    assert_eq!(one.count(Outcome::Gone), 1);
     one.assert_balanced();
 }
 
 #[tokio::test]
-async fn an_aborted_outbox_counts_what_waits_as_gone() {
+async fn aborting_counts_what_waits_as_gone() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
     let client = one.attach(&[]).await;
     one.fill();
     one.outbox.close(Disconnected::Dismissed, Ending::Finish);
     one.outbox.close(Disconnected::Client, Ending::Abort);
     assert_eq!(one.ended().await, Disconnected::Dismissed);
-    assert!(one.book.of(Outcome::Gone) >= 1);
+    assert!(one.count(Outcome::Gone) >= 1);
     one.assert_balanced();
     drop(client);
 }
 
 #[tokio::test]
-async fn a_full_queue_sheds_and_counts() {
+async fn a_full_queue_disconnects_the_client_and_counts_the_drops() {
     for polling in [false, true] {
         let mut one = Fixture::new(Revision::V4, 10_000, PATIENCE);
         let _client = match polling {
@@ -232,16 +196,16 @@ async fn a_full_queue_sheds_and_counts() {
             one.deliver_text(1000);
         }
         assert_eq!(one.ended().await, Disconnected::Slow);
-        let dropped = one.book.of(Outcome::DroppedSlow);
-        // The bound is passed by the one that does not fit.
+        let dropped = one.count(Outcome::DroppedSlow);
+        // One push may go beyond the limit.
         assert!((9..=11).contains(&dropped), "{dropped}");
-        assert_eq!(one.book.of(Outcome::Gone), 0);
+        assert_eq!(one.count(Outcome::Gone), 0);
         one.assert_balanced();
     }
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_is_shed_by_a_reset() {
+async fn a_client_that_stops_reading_is_reset() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, Duration::from_millis(50));
     let mut client = one.attach(&[]).await;
     one.fill();
@@ -250,7 +214,7 @@ async fn a_client_that_stops_reading_is_shed_by_a_reset() {
         one.deliver_text(50_000);
     }
     assert_eq!(one.ended().await, Disconnected::Slow);
-    assert!(one.book.of(Outcome::DroppedSlow) >= 1);
+    assert!(one.count(Outcome::DroppedSlow) >= 1);
     one.assert_balanced();
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(PATIENCE, client.read_to_end(&mut bytes)).await;
@@ -259,7 +223,7 @@ async fn a_client_that_stops_reading_is_shed_by_a_reset() {
 }
 
 #[tokio::test]
-async fn finishing_waits_no_longer_than_a_stall() {
+async fn finishing_waits_no_longer_than_the_write_stall() {
     for polling in [false, true] {
         let mut one = Fixture::new(Revision::V4, 64 << 20, Duration::from_millis(50));
         let _client = match polling {
@@ -278,50 +242,50 @@ async fn finishing_waits_no_longer_than_a_stall() {
 }
 
 #[tokio::test]
-async fn volatile_is_dropped_where_something_waits() {
+async fn volatile_packets_are_dropped_where_something_waits() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
     let _client = one.attach(&[]).await;
     one.fill();
     let text = |volatile| (Encoded::message("x", Vec::new()), volatile);
     one.deliver(vec![text(true), text(false), text(true)]);
-    assert_eq!(one.book.of(Outcome::DroppedVolatile), 2);
+    assert_eq!(one.count(Outcome::DroppedVolatile), 2);
     one.outbox.close(Disconnected::Client, Ending::Abort);
     one.assert_balanced();
 }
 
 #[tokio::test]
-async fn what_waits_is_in_the_shard_s_account_until_it_is_gone() {
+async fn the_backlog_counts_bytes_until_they_are_written_or_dropped() {
     let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
-    let around = one.outbox.around.clone();
+    let context = one.outbox.context.clone();
     one.deliver_text(1000);
-    let waits = around.backlog.bytes();
+    let waits = context.backlog.bytes();
     assert!((1000..1100).contains(&waits), "{waits}");
     one.deliver_text(1000);
-    assert_eq!(around.backlog.bytes(), 2 * waits);
-    // The kernel takes it.
+    assert_eq!(context.backlog.bytes(), 2 * waits);
+    // Now the kernel takes what waits.
     let _client = one.attach(&[]).await;
-    assert_eq!(around.backlog.bytes(), 0);
+    assert_eq!(context.backlog.bytes(), 0);
     assert_eq!(one.deliver_text(1), Delivered::Written);
-    assert_eq!(around.backlog.bytes(), 0);
+    assert_eq!(context.backlog.bytes(), 0);
     let mut other = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
-    other.outbox = Outbox::new(Revision::V4, around.clone());
+    other.outbox = Outbox::new(Revision::V4, context.clone());
     other.deliver_text(1000);
-    assert_eq!(around.backlog.bytes(), waits);
-    // One that is dropped takes its own with it.
+    assert_eq!(context.backlog.bytes(), waits);
+    // A dropped outbox removes its bytes.
     drop(other);
-    assert_eq!(around.backlog.bytes(), 0);
+    assert_eq!(context.backlog.bytes(), 0);
 }
 
 #[tokio::test]
-async fn a_waiting_get_is_answered_by_the_end() {
+async fn a_waiting_get_is_answered_when_the_session_ends() {
     for (reason, ending) in
         [(Disconnected::Drain, Ending::Finish), (Disconnected::PingTimeout, Ending::Abort)]
     {
         let one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
         let outbox = one.outbox.clone();
         let waiting = tokio::spawn(async move { outbox.poll(false).await });
-        let waits = || match &one.outbox.state.lock().carrier {
-            Carrier::Polling(polling) => polling.waiting.is_some(),
+        let waits = || match &one.outbox.state.lock().transport {
+            Transport::Polling(polling) => polling.waiting.is_some(),
             _ => false,
         };
         until("the GET waits", waits).await;

@@ -1,121 +1,78 @@
-//! A whole shard, with members on polling: their outboxes keep what was delivered, in order.
+//! A whole shard, with members on polling.
 
 use std::collections::HashMap;
-use std::sync::Weak;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
-use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
+use rookery_protocol::Data;
 
 use super::*;
-use crate::connection::outbox::{Bounds, Outbox, Surroundings};
-use crate::message::member_id::next_number;
+use crate::connection::outbox::Ending;
 use crate::message::{Publication, Source};
-use crate::rooms::member::Dismiss;
-use crate::telemetry::latency::ledger::Stamp;
-use crate::telemetry::metrics::Metrics;
-use rookery_protocol::Data;
-use rookery_protocol::Revision;
+use crate::rooms::index::RoomIndex;
+use crate::rooms::testing::{context, member};
+use crate::telemetry::metrics::{Disconnected, Metrics};
 
 /// More than one chunk.
 const MEMBERS: usize = CHUNK + 40;
 
-#[derive(Default)]
-struct Book {
-    written: AtomicU64,
-    gone: AtomicU64,
-}
-
-impl Ledger for Book {
-    fn is_due(&self, _: usize) -> bool {
-        true
-    }
-
-    fn written(&self, _: &Stamp, _: usize, at: &[Instant]) {
-        self.written.fetch_add(at.len() as u64, Ordering::Relaxed);
-    }
-
-    fn dropped(&self, _: Outcome, n: u64) {
-        self.gone.fetch_add(n, Ordering::Relaxed);
-    }
-}
-
-struct Unheard;
-
-impl Occupation for Unheard {
-    fn occupied(&self, _: &Arc<str>, _: &Room) {}
-    fn vacated(&self, _: &Arc<str>, _: &Room) {}
-}
-
-struct Nobody;
-
-impl Dismiss for Nobody {
-    fn dismiss(&self, _: bool) {}
-}
-
-struct Silent;
-
-impl Answer for Silent {
-    fn done(self: Box<Self>) -> Option<Encoded> {
-        None
-    }
-
-    fn too_many_rooms(self: Box<Self>) -> Option<Encoded> {
-        None
-    }
-}
-
-struct World {
-    queue: mpsc::Sender<Message>,
+struct Fixture {
+    queue: mpsc::Sender<ShardCommand>,
     members: Vec<Arc<Member>>,
-    book: Arc<Book>,
+    recorder: Arc<DeliveryRecorder>,
 }
 
-impl World {
+fn silent() -> Reply {
+    Box::new(|_| None)
+}
+
+impl Fixture {
+    /// A shard without members.
+    fn empty() -> Self {
+        let recorder = DeliveryRecorder::for_test();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let index = Arc::new(RoomIndex::new(1, "pod-test".into(), metrics));
+        let rooms = ShardRooms::new(0, index, Arc::new(AtomicUsize::new(100)));
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(Shard::new(rooms, recorder.clone(), receiver).run());
+        Fixture { queue, members: Vec::new(), recorder }
+    }
+
     /// Members of `a`; every second is in `b` as well, every tenth in `s`.
     async fn new() -> Self {
-        let book = Arc::new(Book::default());
-        let around = Arc::new(Surroundings {
-            bounds: Arc::new(Bounds::new(1 << 30, Duration::from_secs(60), 1 << 30)),
-            ledger: book.clone(),
-            backlog: Arc::default(),
-            runtime: Handle::current(),
-            tracker: TaskTracker::new(),
-        });
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let index = Arc::new(Index::new(1, "pod-test".into(), metrics));
-        let rooms = Rooms::new(0, index, Arc::new(Unheard), Arc::new(AtomicUsize::new(100)));
-        let (queue, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(Shard::new(rooms, book.clone(), receiver).run());
-        let mut world = World { queue, members: Vec::new(), book };
+        let mut fixture = Fixture::empty();
+        let context = context(&fixture.recorder);
         for n in 0..MEMBERS {
-            let member = Arc::new(Member {
-                id: format!("pod-test{n:012}").into(),
-                namespace: "/".into(),
-                user: None,
-                connected_at: SystemTime::now(),
-                outbox: Outbox::new(Revision::V4, around.clone()),
-                client: Weak::<Nobody>::new(),
-                key: next_number(),
-            });
-            let rooms = [("a", 1), ("b", 2), ("s", 10)];
-            let rooms =
-                rooms.iter().filter(|(_, of)| n % of == 0).map(|(room, _)| Room::from(*room));
-            world.tell(Message::Arrive(member.clone())).await;
-            world.tell(Message::Join(member.clone(), rooms.collect(), Box::new(Silent))).await;
-            world.members.push(member);
+            let member = member(&id(n), &context);
+            let rooms = rooms_of(n).into_iter().map(Room::from).collect();
+            fixture.send(ShardCommand::Connect(member.clone())).await;
+            fixture.join(&member, rooms, silent()).await;
+            fixture.members.push(member);
         }
-        world
+        fixture
     }
 
-    async fn tell(&self, message: Message) {
-        assert!(self.queue.send(message).await.is_ok());
+    async fn send(&self, command: ShardCommand) {
+        assert!(self.queue.send(command).await.is_ok());
+    }
+
+    async fn join(&self, member: &Arc<Member>, rooms: Vec<Room>, reply: Reply) {
+        let member = member.clone();
+        self.send(ShardCommand::Join { member, rooms, interests: Vec::new(), reply }).await;
     }
 
     async fn publish(&self, number: usize, rooms: &[&str], except: &[&str]) {
-        let publication = Arc::new(Publication {
+        self.publish_counted(number, rooms, except, None).await;
+    }
+
+    async fn publish_counted(
+        &self,
+        number: usize,
+        rooms: &[&str],
+        except: &[&str],
+        count: Option<oneshot::Sender<usize>>,
+    ) {
+        let publication = Publication {
             id: number.to_string().into(),
             namespace: "/".into(),
             rooms: rooms.iter().map(|room| Room::from(*room)).collect(),
@@ -126,9 +83,9 @@ impl World {
             source: Source::Api,
             accepted: Instant::now(),
             traceparent: None,
-        });
-        let envelope = Arc::new(Envelope::seal(publication, |_| "default".into(), None));
-        self.tell(Message::Publish(envelope, None)).await;
+        };
+        let encoded = EncodedPublication::new(publication, |_| "default".into(), None);
+        self.send(ShardCommand::Publish(Arc::new(encoded), count)).await;
     }
 
     /// The numbers that each member got, once a last publication to everybody has come.
@@ -157,58 +114,65 @@ impl World {
     }
 }
 
-/// Targets that overlap in every way: one room, several, with an exception, everybody.
-const TARGETS: [(&[&str], &[&str]); 6] = [
+fn id(member: usize) -> String {
+    format!("pod-test{member:012}")
+}
+
+/// Targets that overlap in every way: one room, several, everybody; with a room or members
+/// excepted.
+const TARGETS: [(&[&str], &[&str]); 9] = [
     (&["a"], &[]),
     (&["a"], &["s"]),
     (&["b"], &[]),
     (&["b", "a"], &[]),
     (&["a", "b"], &["s"]),
     (&[], &[]),
+    (&["a"], &["pod-test000000000000"]),
+    (&["a"], &["pod-test000000000001", "pod-test000000000551", "of-another-pod-00001"]),
+    (&["b", "a"], &["pod-test000000000002"]),
 ];
 
 fn rooms_of(member: usize) -> Vec<&'static str> {
-    [("a", 1), ("b", 2), ("s", 10)]
-        .iter()
-        .filter(|(_, of)| member.is_multiple_of(*of))
-        .map(|(room, _)| *room)
-        .collect()
+    let rooms = [("a", 1), ("b", 2), ("s", 10)];
+    rooms.iter().filter(|(_, of)| member.is_multiple_of(*of)).map(|(room, _)| *room).collect()
+}
+
+fn is_recipient(member: usize, (rooms, except): (&[&str], &[&str])) -> bool {
+    let (mine, id) = (rooms_of(member), id(member));
+    let targeted = rooms.is_empty() || rooms.iter().any(|room| mine.contains(room));
+    targeted && !except.iter().any(|room| mine.contains(room) || *room == id)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn a_room_s_messages_keep_their_order_and_come_once(
+    fn a_room_s_messages_arrive_in_order_and_once(
         story in prop::collection::vec((0..TARGETS.len(), any::<bool>()), 1..120),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let received = runtime.block_on(async {
-            let world = World::new().await;
+            let fixture = Fixture::new().await;
             for (number, (target, pause)) in story.iter().enumerate() {
                 let (rooms, except) = TARGETS[*target];
-                world.publish(number, rooms, except).await;
+                fixture.publish(number, rooms, except).await;
                 if *pause {
                     tokio::task::yield_now().await;
                 }
             }
-            world.received().await
+            fixture.received().await
         });
         for (member, got) in received.iter().enumerate() {
-            let mine = rooms_of(member);
             let due: Vec<usize> = story
                 .iter()
                 .enumerate()
-                .filter(|(_, (target, _))| {
-                    let (rooms, except) = TARGETS[*target];
-                    let targeted = rooms.is_empty() || rooms.iter().any(|r| mine.contains(r));
-                    targeted && !except.iter().any(|r| mine.contains(r))
-                })
+                .filter(|(_, (target, _))| is_recipient(member, TARGETS[*target]))
                 .map(|(number, _)| number)
                 .collect();
             let mut sorted = got.clone();
             sorted.sort_unstable();
             prop_assert_eq!(&sorted, &due, "each once, to member {}", member);
+            let mine = rooms_of(member);
             let mut last: HashMap<&str, usize> = HashMap::new();
             for number in got {
                 for room in TARGETS[story[*number].0].0.iter().filter(|r| mine.contains(*r)) {
@@ -222,25 +186,67 @@ proptest! {
 
 #[tokio::test]
 async fn a_member_that_is_gone_before_its_chunk_is_counted() {
-    let world = World::new().await;
-    let lost = world.members.last().unwrap().clone();
-    world.publish(1, &["a"], &[]).await;
-    lost.outbox.close(
-        crate::telemetry::metrics::Disconnected::Client,
-        crate::connection::outbox::Ending::Abort,
-    );
-    world.tell(Message::Depart(lost)).await;
-    while world.book.gone.load(Ordering::Relaxed) < 1 {
+    let fixture = Fixture::new().await;
+    let lost = fixture.members.last().unwrap().clone();
+    fixture.publish(1, &["a"], &[]).await;
+    lost.outbox.close(Disconnected::Client, Ending::Abort);
+    fixture.send(ShardCommand::Disconnect(lost)).await;
+    while fixture.recorder.count(Outcome::Gone) < 1 {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
 async fn a_hot_room_is_joined_and_does_not_grow_the_backlog_without_bound() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     for number in 0..3 * BACKLOG {
-        world.publish(number, &["a"], &[]).await;
+        fixture.publish(number, &["a"], &[]).await;
     }
-    let received = world.received().await;
+    let received = fixture.received().await;
     assert!(received.iter().all(|got| got.len() == 3 * BACKLOG && got.is_sorted()));
+}
+
+#[tokio::test]
+async fn a_publisher_learns_how_many_members_its_publication_goes_to() {
+    let fixture = Fixture::new().await;
+    for (rooms, except) in TARGETS {
+        let (count, counted) = oneshot::channel();
+        fixture.publish_counted(0, rooms, except, Some(count)).await;
+        let due = (0..MEMBERS).filter(|member| is_recipient(*member, (rooms, except))).count();
+        assert_eq!(counted.await, Ok(due), "{rooms:?} except {except:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_disconnect_that_overtakes_the_connect_leaves_no_member_behind() {
+    let fixture = Fixture::empty();
+    let ghost = member(&id(0), &context(&fixture.recorder));
+    ghost.set_disconnected();
+    fixture.send(ShardCommand::Disconnect(ghost.clone())).await;
+    fixture.send(ShardCommand::Connect(ghost.clone())).await;
+    let (answer, answered) = oneshot::channel();
+    let reply = Box::new(move |change| {
+        let _ = answer.send(change);
+        None
+    });
+    fixture.join(&ghost, vec!["a".into()], reply).await;
+    assert!(answered.await.is_err(), "a join of a member that is gone is not answered");
+    for rooms in [&["a"][..], &[]] {
+        let (count, counted) = oneshot::channel();
+        fixture.publish_counted(1, rooms, &[], Some(count)).await;
+        assert_eq!(counted.await, Ok(0));
+    }
+}
+
+#[tokio::test]
+async fn a_shard_that_panics_is_reported() {
+    let critical = rookery_ops::critical::CriticalTasks::default();
+    let (metrics, recorder) = (Arc::new(Metrics::new().unwrap()), DeliveryRecorder::for_test());
+    let index = Arc::new(RoomIndex::new(1, "pod-test".into(), metrics));
+    let rooms = ShardRooms::new(0, index, Arc::new(AtomicUsize::new(100)));
+    let (queue, receiver) = mpsc::channel(QUEUE);
+    let shard = Shard::new(rooms, recorder, receiver).run();
+    assert!(queue.send(ShardCommand::Query(Box::new(|_| panic!("as it may")))).await.is_ok());
+    critical.watch("shard 0", &tokio_util::sync::CancellationToken::new(), shard).await;
+    assert_eq!(critical.failed().await.to_string(), "shard 0 panicked");
 }

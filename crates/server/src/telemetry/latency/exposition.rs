@@ -1,4 +1,4 @@
-//! What a scrape sees of the latency.
+//! The latency metrics of a scrape: [`Latency`] as a Prometheus collector.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -11,34 +11,42 @@ use super::histogram::Histogram;
 use crate::message::Hop;
 use rookery_protocol::Room;
 
-/// By class and hop.
+/// A histogram by class and hop.
 const DELIVERY: &str = "rookery_delivery_latency_seconds";
 
-/// By room.
+/// A histogram by room, for the top rooms.
 const ROOM: &str = "rookery_room_delivery_latency_seconds";
 
-/// How many rooms' last minute is known.
+/// A gauge: rooms with a window.
 const KNOWN: &str = "rookery_latency_rooms";
 
-/// How many were forgotten early.
+/// A counter: rooms that lost their window to a new room.
 const EVICTED: &str = "rookery_latency_rooms_evicted_total";
 
-/// Each with its help and labels.
+/// The description of each metric, in the order of [`Collector::collect`].
 static DESCRIPTIONS: LazyLock<Vec<Desc>> = LazyLock::new(|| {
     let desc = |name: &str, help: &str, labels: &[&str]| {
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
         Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())
-            .expect("these names are valid ones")
+            .expect("the names are valid")
     };
     vec![
         desc(
             DELIVERY,
-            "From acceptance of a publication to the write for one recipient",
+            "Time from the acceptance of a publication to its write to one recipient",
             &["class", "hop"],
         ),
-        desc(ROOM, "The same for the pinned and the busiest rooms", &["room"]),
-        desc(KNOWN, "Rooms whose deliveries of the last minute are known, on each shard", &[]),
-        desc(EVICTED, "Rooms whose last minute was forgotten for that of a new room", &[]),
+        desc(ROOM, "Delivery latency of the pinned and the busiest rooms", &["room"]),
+        desc(
+            KNOWN,
+            "Rooms with recorded deliveries in the last minute, summed over the shards",
+            &[],
+        ),
+        desc(
+            EVICTED,
+            "Rooms whose recorded deliveries were discarded to make room for a new room",
+            &[],
+        ),
     ]
 });
 
@@ -55,26 +63,26 @@ impl Collector for Latency {
         let rooms = self.series().into_iter();
         let rooms = rooms.map(|(name, histogram)| (vec![label("room", &name)], histogram));
         let windows = self.recorders.iter().map(|recorder| {
-            let books = recorder.books.lock();
-            (books.windows.len() as u64, books.windows.evicted())
+            let statistics = recorder.statistics().lock();
+            (statistics.windows.len() as u64, statistics.windows.evicted())
         });
-        let (len, gone) = windows.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let (len, dropped) = windows.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         vec![
             histograms(delivery, classes),
             histograms(room, rooms),
             single(known, MetricType::GAUGE, len),
-            single(evicted, MetricType::COUNTER, gone),
+            single(evicted, MetricType::COUNTER, dropped),
         ]
     }
 }
 
 impl Latency {
     fn classes(&self) -> HashMap<(Arc<str>, Hop), Histogram> {
-        // There from the start, at zero.
+        // Both hops of the default class are exposed from the start, at zero.
         let none = |hop| (("default".into(), hop), Histogram::default());
         let mut merged: HashMap<_, Histogram> = [none(Hop::Local), none(Hop::Remote)].into();
         for recorder in self.recorders.iter() {
-            for (class, hop, histogram) in &recorder.books.lock().classes {
+            for (class, hop, histogram) in &recorder.statistics().lock().classes {
                 merged.entry((class.clone(), *hop)).or_default().merge(histogram);
             }
         }
@@ -82,13 +90,13 @@ impl Latency {
     }
 
     fn series(&self) -> HashMap<Room, Histogram> {
-        let choice = self.chosen.choice();
-        let rooms = choice.rooms.keys().cloned();
+        let selection = self.top_rooms.selection();
+        let rooms = selection.rooms.keys().cloned();
         let mut merged: HashMap<Room, Histogram> =
             rooms.map(|room| (room, Histogram::default())).collect();
         for recorder in self.recorders.iter() {
-            for (room, (since, histogram)) in &recorder.books.lock().series {
-                if choice.rooms.get(room) == Some(since)
+            for (room, (since, histogram)) in &recorder.statistics().lock().series {
+                if selection.rooms.get(room) == Some(since)
                     && let Some(merged) = merged.get_mut(room)
                 {
                     merged.merge(histogram);

@@ -1,11 +1,11 @@
-//! A [`Histogram`] of waiting times with fixed buckets, cheap to record and to merge. Pure.
+//! A [`Histogram`] of latencies with fixed buckets, cheap to record into and to merge. Pure.
 
 use std::time::{Duration, Instant};
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 
-/// Upper bounds of the buckets, in nanoseconds: they resolve 50 us and 30 s.
+/// Upper bounds of the buckets in nanoseconds, inclusive: from 50 us to 30 s.
 pub const BOUNDS: [u64; 20] = [
     50 * US,
     100 * US,
@@ -29,19 +29,21 @@ pub const BOUNDS: [u64; 20] = [
     30_000 * MS,
 ];
 
-/// The waits of some deliveries of one publication, counted once for every histogram that they
-/// are added to.
+/// The latencies of some deliveries of one publication, sorted into buckets once for all the
+/// histograms they are added to.
 #[derive(Clone, Debug)]
 pub struct Tally {
     counts: [u32; BOUNDS.len() + 1],
-    /// The buckets that are not empty lie between these, the second excluded.
+    /// The range of buckets that are not empty; the end is exclusive.
     span: (usize, usize),
+    /// Sum of the latencies, in nanoseconds.
     nanos: u64,
+    /// The longest latency, in nanoseconds.
     max: u64,
 }
 
 impl Tally {
-    /// Of deliveries that ended at these moments; cheapest where they are in order.
+    /// The latencies of deliveries that were written at these times; cheapest in ascending order.
     pub fn of(accepted: Instant, at: impl Iterator<Item = Instant>) -> Self {
         let mut tally =
             Tally { counts: [0; BOUNDS.len() + 1], span: (BOUNDS.len(), 0), nanos: 0, max: 0 };
@@ -62,19 +64,19 @@ impl Tally {
         tally
     }
 
-    /// Shows every bucket that is not empty with its count.
-    pub fn each(&self, mut show: impl FnMut(usize, u64)) {
+    /// Calls `visit` with the index and count of every bucket in the range that is not empty.
+    pub fn each(&self, mut visit: impl FnMut(usize, u64)) {
         for bucket in self.span.0..self.span.1 {
-            show(bucket, u64::from(self.counts[bucket]));
+            visit(bucket, u64::from(self.counts[bucket]));
         }
     }
 
-    /// All waits together, in nanoseconds.
+    /// Sum of the latencies, in nanoseconds.
     pub fn nanos(&self) -> u64 {
         self.nanos
     }
 
-    /// The longest wait, in nanoseconds.
+    /// The longest latency, in nanoseconds.
     pub fn max(&self) -> u64 {
         self.max
     }
@@ -84,18 +86,21 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Counts of waiting times by bucket, their number, sum and maximum.
+/// Latencies: their counts by bucket, number, sum and maximum.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
+    /// One per bucket, and one for latencies above every bound.
     counts: [u64; BOUNDS.len() + 1],
     count: u64,
+    /// Sum of the latencies, in nanoseconds.
     nanos: u64,
+    /// The longest latency, in nanoseconds.
     max: u64,
 }
 
 impl Histogram {
-    /// One of these counts, a bucket each and the last for what is above every bound, whose sum
-    /// and maximum are given. Counts beyond the buckets are ignored, missing ones are 0.
+    /// A histogram with these counts: one per bucket, and the last for latencies above every bound.
+    /// Surplus counts are ignored, missing ones are 0.
     pub fn from_parts(counts: &[u64], sum: Duration, max: Duration) -> Self {
         let mut histogram = Histogram { nanos: nanos(sum), max: nanos(max), ..Self::default() };
         for (mine, given) in histogram.counts.iter_mut().zip(counts) {
@@ -105,12 +110,12 @@ impl Histogram {
         histogram
     }
 
-    /// The count of each bucket, the last for what is above every bound.
+    /// The count of each bucket, and last that of latencies above every bound.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// Counts these.
+    /// Adds the latencies of a tally.
     pub fn add(&mut self, tally: &Tally) {
         tally.each(|bucket, n| {
             self.counts[bucket] += n;
@@ -120,7 +125,7 @@ impl Histogram {
         self.max = self.max.max(tally.max);
     }
 
-    /// Adds another's counts.
+    /// Adds all latencies of another histogram.
     pub fn merge(&mut self, other: &Histogram) {
         for (mine, other) in self.counts.iter_mut().zip(other.counts) {
             *mine += other;
@@ -130,28 +135,28 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// How many were counted.
+    /// The number of latencies.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Their sum.
+    /// The sum of the latencies.
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.nanos)
     }
 
-    /// The longest.
+    /// The longest latency.
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.max)
     }
 
-    /// Every bucket with an upper bound, and its own count.
+    /// The upper bound and the count of each bucket that has a bound; not cumulative.
     pub fn exposed(&self) -> impl Iterator<Item = (Duration, u64)> {
         BOUNDS.iter().zip(self.counts).map(|(bound, count)| (Duration::from_nanos(*bound), count))
     }
 
-    /// The waiting time that the part `q` (0 to 1) of all did not exceed, interpolated within
-    /// its bucket and never above the maximum.
+    /// The latency that a part `q` (0 to 1) of all did not exceed, interpolated within its bucket
+    /// and never above the maximum.
     pub fn quantile(&self, q: f64) -> Duration {
         let rank = q * self.count as f64;
         let mut below = 0.0;
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
+    fn a_latency_counts_in_the_first_bucket_whose_bound_it_does_not_exceed() {
         let histogram = of(&[1, 50, 51, 100, 30_000_000, 30_000_001]);
         let counts: Vec<u64> = histogram.exposed().map(|(_, n)| n).collect();
         assert_eq!((counts[0], counts[1], counts[19]), (2, 2, 1));
@@ -190,21 +195,21 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_times_does_not_matter() {
+    fn the_order_of_latencies_does_not_matter() {
         let (one, other) = (of(&[30, 70, 700, 7000]), of(&[7000, 70, 700, 30]));
         assert_eq!(one.counts(), other.counts());
         assert_eq!(one.sum(), Duration::from_micros(7800));
     }
 
     #[test]
-    fn a_publication_of_the_future_waited_for_nothing() {
+    fn a_publication_accepted_in_the_future_has_no_latency() {
         let at = Instant::now();
         let tally = Tally::of(at + Duration::from_secs(5), [at].into_iter());
         assert_eq!((tally.counts[0], tally.nanos), (1, 0));
     }
 
     #[test]
-    fn parts_make_the_same_histogram() {
+    fn a_histogram_is_restored_from_its_parts() {
         let histogram = of(&[30, 700, 40_000_000]);
         let again = Histogram::from_parts(histogram.counts(), histogram.sum(), histogram.max());
         assert_eq!(again.counts(), histogram.counts());

@@ -1,50 +1,70 @@
-//! What the counters are told apart by: the values of their labels.
+//! The label values of the metrics.
 
 /// Why a client or a request was refused: label `reason` of `rookery_rejected_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum Rejected {
+    /// `limits.connections` was reached.
     Connections,
+    /// Sessions were opened faster than `limits.connectRate` allows.
     ConnectRate,
+    /// The client's address had too many sessions, or opened them too fast.
     PerIp,
+    /// The client asked for more rooms than `limits.roomsPerClient`.
     Rooms,
+    /// The client sent events faster than its limit.
     Events,
+    /// A message or request body was too large.
     Payload,
+    /// The headers of a request did not arrive in time.
     HeaderTimeout,
+    /// The client sent bytes that are no packet of the protocol.
     BadPacket,
+    /// There was no valid token or API key.
     Unauthenticated,
+    /// The rules do not allow it.
     Forbidden,
+    /// The instance is draining.
     Draining,
 }
 
 /// Why a session ended: label `reason` of `rookery_disconnects_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum Disconnected {
+    /// The client closed it.
     Client,
+    /// The transport failed, or the client broke the protocol.
     TransportError,
+    /// The client did not answer a heartbeat.
     PingTimeout,
+    /// The client read too slowly.
     Slow,
+    /// The HTTP API or another instance disconnected the client.
     Dismissed,
+    /// The client's token expired.
     TokenExpired,
+    /// The instance drained.
     Drain,
 }
 
 /// What became of one delivery: label `outcome` of `rookery_deliveries_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum Outcome {
+    /// It was handed to the kernel, or to the answer of a poll.
     Written,
+    /// It was dropped because the client read too slowly.
     DroppedSlow,
+    /// It was volatile and other packets were waiting.
     DroppedVolatile,
+    /// The session ended before it was written.
     Gone,
 }
 
-/// Direction of Redis messages.
+/// The direction of a Redis message: label `direction` of `rookery_redis_messages_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum Direction {
+    /// Received from Redis.
     In,
+    /// Sent to Redis.
     Out,
 }
 

@@ -24,7 +24,7 @@ fn families(text: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_scrape_may_name_what_it_wants() {
+async fn a_scrape_may_select_families_by_name() {
     let metrics = Arc::new(Metrics::new().unwrap());
     let all = scraped(&metrics, "").await;
     assert!(families(&all).len() > 10, "{all}");

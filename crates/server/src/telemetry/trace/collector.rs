@@ -1,4 +1,4 @@
-//! The [`Collector`]: where spans are sent, with what headers, and in whose name.
+//! The [`Collector`]: the endpoint, headers and resource with which spans are exported.
 
 use std::time::Duration;
 
@@ -13,42 +13,43 @@ use reqwest::{Client, Url, redirect};
 use rookery_config::otlp::endpoint;
 use rookery_config::redacted;
 
-/// An OTLP collector, reached by HTTP.
+/// An OTLP collector that is reached over HTTP.
 pub(super) struct Collector {
-    /// Where spans are posted.
+    /// The URL that spans are posted to.
     pub endpoint: Url,
-    /// What is sent with them; their values are marked as sensitive.
+    /// Headers of each request; their values are marked as sensitive.
     pub headers: HeaderMap,
-    /// What posts them.
+    /// The HTTP client.
     pub client: Client,
+    /// Resource attributes from the environment.
     resource: Vec<KeyValue>,
 }
 
-/// What is wrong with a collector's description.
+/// Why a collector cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
-    /// The URL.
+    /// The URL is not valid.
     #[error("`telemetry.otlp` {0}")]
     Url(&'static str),
-    /// The headers of the environment: which of them, from 1 on. Nothing of it is repeated: where
-    /// it is written the wrong way, any part of it may be a secret.
+    /// The item of this number, from 1, in the environment's headers is malformed. The message does
+    /// not repeat it: any part of a malformed item may be a secret.
     #[error(
-        "`OTEL_EXPORTER_OTLP_HEADERS`: item {0} is no name of a header with a value; write \
+        "`OTEL_EXPORTER_OTLP_HEADERS`: item {0} is not a header's name and value; write \
          name=value,name=value, with `,` in a value as %2C"
     )]
     Header(usize),
-    /// The HTTP client.
-    #[error("no HTTP client for `telemetry.otlp` could be made: {0}")]
+    /// The HTTP client could not be created.
+    #[error("cannot create an HTTP client for `telemetry.otlp`: {0}")]
     Client(#[from] reqwest::Error),
 }
 
-/// How long an answer may take.
+/// How long a request may take.
 ///
 /// Source: OpenTelemetry Protocol Exporter specification, the default of the timeout.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Collector {
-    /// The collector behind a base URL; `environment` gives variables.
+    /// The collector at a base URL; `environment` looks up a variable.
     ///
     /// # Errors
     /// See [`CollectorError`].
@@ -73,7 +74,7 @@ impl Collector {
         })
     }
 
-    /// What every span says of the process. What the environment says comes last and wins.
+    /// The resource attributes of every span. Those of the environment take precedence.
     pub fn resource(&self, pod: &str) -> ResourceAttributesWithSchema {
         let ours = [
             KeyValue::new("service.name", "rookery"),
@@ -99,7 +100,8 @@ impl std::fmt::Debug for Collector {
     }
 }
 
-/// `key=value,key=value`, with percent-encoded values; the value is `None` where it is no text.
+/// Parses `key=value,key=value` with percent-encoded values. A value is `None` where it is missing
+/// or not UTF-8.
 ///
 /// Source: OpenTelemetry, "Resource SDK", on OTEL_RESOURCE_ATTRIBUTES, and "Protocol Exporter", on
 /// OTEL_EXPORTER_OTLP_HEADERS; both are W3C Baggage without metadata.
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_of_traces_is_added_to_the_base() {
+    fn the_traces_path_is_appended_to_the_base_url() {
         for (base, full) in [
             ("http://c:4318", "http://c:4318/v1/traces"),
             ("http://c:4318/", "http://c:4318/v1/traces"),
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_wins_over_our_name() {
+    fn the_environment_takes_precedence_over_our_attributes() {
         let ours = resource(&[]);
         assert!(has(&ours, "service.name", "rookery"), "{ours:?}");
         assert!(has(&ours, "service.instance.id", "podpodpo"), "{ours:?}");
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_and_never_shown() {
+    fn headers_are_parsed_and_never_printed() {
         let variable = "OTEL_EXPORTER_OTLP_HEADERS";
         let headers = collector(&[(variable, "Authorization=Bearer%20secret,x-scope=7")]).unwrap();
         assert_eq!(headers.headers["authorization"], "Bearer secret");

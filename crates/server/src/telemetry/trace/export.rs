@@ -1,4 +1,4 @@
-//! The [`Exporter`]: sends spans to the collector, in batches, and gives them up where it is away.
+//! The [`Exporter`]: sends spans to the collector in batches, and drops those it cannot send.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::collector::Collector;
 use super::queue::SpanCounts;
 
-/// Spans of one request.
+/// Spans in one request at most.
 const BATCH: usize = 512;
 
-/// How long a span waits for others.
+/// How long a span waits for others to fill a batch.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// How often a batch is sent before it is given up.
+/// Attempts to send a batch before it is dropped.
 const ATTEMPTS: u32 = 4;
 
 /// The pause before the second attempt; each further one is twice as long.
@@ -32,37 +32,46 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause that a collector may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The most of an answer that is read.
-const MAX_ANSWER: usize = 64 << 10;
+/// Bytes of a response that are read at most.
+const MAX_RESPONSE: usize = 64 << 10;
 
-/// Between two warnings of the same trouble.
-const QUIET: Duration = Duration::from_secs(60);
+/// The shortest time between two warnings.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Sends spans. Whatever the collector does, it costs no more than the queue and one batch.
+/// Sends spans. Whatever the collector does, memory is bounded by the queue and one batch.
 pub(super) struct Exporter {
     collector: Collector,
     resource: ResourceAttributesWithSchema,
     counts: SpanCounts,
+    /// When the last warning was logged.
     warned: Option<Instant>,
-    /// A warning is open that has to be taken back.
-    in_trouble: bool,
+    /// Whether a warning was logged since the collector last accepted spans.
+    failing: bool,
 }
 
-/// An attempt that did not succeed.
-struct Failed {
-    why: String,
-    /// Whether, and how soon, another one makes sense.
-    again: Option<Option<Duration>>,
+/// Why an attempt failed.
+struct SendError {
+    reason: String,
+    retry: Retry,
+}
+
+/// Whether to repeat a failed attempt.
+enum Retry {
+    Never,
+    /// After the usual pause.
+    Backoff,
+    /// After the pause that the collector asked for.
+    After(Duration),
 }
 
 impl Exporter {
-    /// Sends to `collector`, in the name of the instance `pod`.
+    /// Sends to `collector` on behalf of the instance `pod`.
     pub fn new(collector: Collector, pod: &str, counts: SpanCounts) -> Self {
         let resource = collector.resource(pod);
-        Exporter { collector, resource, counts, warned: None, in_trouble: false }
+        Exporter { collector, resource, counts, warned: None, failing: false }
     }
 
-    /// Sends what comes until told to stop; then what is left, once.
+    /// Sends spans as they arrive until `stop` is cancelled, then makes one attempt at the rest.
     pub async fn run(mut self, mut queue: mpsc::Receiver<SpanData>, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
         while stop.run_until_cancelled(gather(&mut queue, &mut batch)).await.is_some() {
@@ -81,7 +90,7 @@ impl Exporter {
         }
     }
 
-    /// Sends a batch, several times if that may help; counts what became of it.
+    /// Sends a batch, with retries, and counts the outcome.
     async fn send(&mut self, batch: &mut Vec<SpanData>, stop: &CancellationToken) {
         let spans = batch.len() as u64;
         let grouped = group_spans_by_resource_and_scope(std::mem::take(batch), &self.resource);
@@ -91,15 +100,19 @@ impl Exporter {
         self.counts.exported.inc_by(spans - rejected);
     }
 
-    /// How many spans the collector rejected; `None`: it has none of them.
+    /// Returns how many spans the collector rejected; `None` where it accepted none of them.
     async fn attempts(&mut self, body: Bytes, stop: &CancellationToken) -> Option<u64> {
         let mut pause = PAUSE;
         for attempt in 1..=ATTEMPTS {
             match self.post(body.clone()).await {
-                Ok(answer) => return Some(self.took(answer)),
-                Err(Failed { why, again }) => {
-                    self.warn(&why);
-                    let wait = again?.unwrap_or_else(|| jittered(pause));
+                Ok(response) => return Some(self.on_response(response)),
+                Err(SendError { reason, retry }) => {
+                    self.warn(&reason);
+                    let wait = match retry {
+                        Retry::Never => return None,
+                        Retry::Backoff => jittered(pause),
+                        Retry::After(pause) => pause,
+                    };
                     if attempt == ATTEMPTS {
                         return None;
                     }
@@ -111,7 +124,7 @@ impl Exporter {
         None
     }
 
-    async fn post(&self, body: Bytes) -> Result<ExportTraceServiceResponse, Failed> {
+    async fn post(&self, body: Bytes) -> Result<ExportTraceServiceResponse, SendError> {
         let protobuf = HeaderValue::from_static("application/x-protobuf");
         let request = self
             .collector
@@ -124,50 +137,53 @@ impl Exporter {
         let status = response.status();
         if status != StatusCode::OK {
             let asked = response.headers().get(header::RETRY_AFTER).and_then(seconds);
-            let again = is_passing(status).then_some(asked);
-            return Err(Failed { why: format!("the answer is {status}"), again });
+            let retry = match is_retryable(status) {
+                true => asked.map_or(Retry::Backoff, Retry::After),
+                false => Retry::Never,
+            };
+            return Err(SendError { reason: format!("the collector responded {status}"), retry });
         }
-        let mut answer = Vec::new();
+        let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if answer.len() + chunk.len() > MAX_ANSWER {
+            if body.len() + chunk.len() > MAX_RESPONSE {
                 break;
             }
-            answer.extend_from_slice(&chunk);
+            body.extend_from_slice(&chunk);
         }
-        // It said 200: an answer that is no message of the protocol takes nothing back.
-        Ok(ExportTraceServiceResponse::decode(&answer[..]).unwrap_or_default())
+        // With status 200 the spans were accepted, even if the body is malformed.
+        Ok(ExportTraceServiceResponse::decode(&body[..]).unwrap_or_default())
     }
 
-    /// How many spans an answer rejects.
-    fn took(&mut self, answer: ExportTraceServiceResponse) -> u64 {
-        let partial = answer.partial_success.unwrap_or_default();
+    /// Returns how many spans a successful response rejects.
+    fn on_response(&mut self, response: ExportTraceServiceResponse) -> u64 {
+        let partial = response.partial_success.unwrap_or_default();
         let rejected = u64::try_from(partial.rejected_spans).unwrap_or_default();
         if rejected > 0 {
-            let why: String = partial.error_message.chars().take(200).collect();
-            self.warn(&format!("it rejected {rejected} spans: {why}"));
-        } else if std::mem::take(&mut self.in_trouble) {
-            tracing::info!("the collector takes spans again");
+            let message: String = partial.error_message.chars().take(200).collect();
+            self.warn(&format!("the collector rejected {rejected} spans: {message}"));
+        } else if std::mem::take(&mut self.failing) {
+            tracing::info!("the collector accepts spans again");
         }
         rejected
     }
 
-    fn warn(&mut self, why: &str) {
-        if self.warned.is_some_and(|at| at.elapsed() < QUIET) {
+    fn warn(&mut self, reason: &str) {
+        if self.warned.is_some_and(|at| at.elapsed() < WARN_INTERVAL) {
             return;
         }
-        (self.warned, self.in_trouble) = (Some(Instant::now()), true);
+        (self.warned, self.failing) = (Some(Instant::now()), true);
         tracing::warn!(
-            reason = why,
+            reason,
             dropped = self.counts.dropped.get(),
-            "spans are lost, deliveries are not: the collector of telemetry.otlp does not take them"
+            "dropping spans: the collector of telemetry.otlp does not accept them"
         );
     }
 }
 
-/// Waits for spans: for the first as long as it takes, for more of a batch a moment.
+/// Waits for the first span as long as it takes, and then up to [`GATHER`] for a full batch.
 async fn gather(queue: &mut mpsc::Receiver<SpanData>, batch: &mut Vec<SpanData>) {
     if queue.recv_many(batch, BATCH).await == 0 {
-        // Nobody makes spans any more.
+        // The queue is closed: no span will ever come.
         std::future::pending::<()>().await;
     }
     let more = async {
@@ -176,25 +192,25 @@ async fn gather(queue: &mut mpsc::Receiver<SpanData>, batch: &mut Vec<SpanData>)
     let _ = tokio::time::timeout(GATHER, more).await;
 }
 
-fn unreachable(error: reqwest::Error) -> Failed {
-    // Without the URL, which may hold a password.
-    let why = format!("{:#}", anyhow::Error::from(error.without_url()));
-    Failed { why, again: Some(None) }
+fn unreachable(error: reqwest::Error) -> SendError {
+    // Without the URL, which may contain a password.
+    let reason = format!("{:#}", anyhow::Error::from(error.without_url()));
+    SendError { reason, retry: Retry::Backoff }
 }
 
-/// Whether the same request may be taken later.
+/// Whether the same request may succeed later.
 ///
 /// Source: OTLP specification, "OTLP/HTTP Response", "Retryable Response Codes".
-fn is_passing(status: StatusCode) -> bool {
+fn is_retryable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
-/// `Retry-After` in seconds; as a date it is not used.
+/// `Retry-After` in seconds; a date is ignored.
 fn seconds(value: &HeaderValue) -> Option<Duration> {
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// Half of it and up to as much again, so that instances do not come all at once.
+/// Between half and one and a half of `pause`, so that instances do not retry at the same time.
 fn jittered(pause: Duration) -> Duration {
     let part = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
     pause.mul_f64(0.5 + part)

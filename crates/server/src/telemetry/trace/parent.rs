@@ -1,17 +1,17 @@
-//! The [`TraceParent`]: the place in a trace that a publication continues.
+//! The [`TraceParent`]: the trace and span that a publication continues.
 
 use std::fmt;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-/// The flags that are passed on: sampled, and that the trace's id is random.
+/// The flags that are passed on: sampled, and random trace id.
 ///
 /// Source: W3C Trace Context, level 2, section 3.2.2.5.
 const KNOWN_FLAGS: u8 = 0b11;
 
 /// A trace, the span in it that is the parent, and whether it is sampled.
 ///
-/// Its text is the value of a `traceparent` header (W3C Trace Context, level 2, section 3.2).
+/// Its text form is the value of a `traceparent` header (W3C Trace Context, level 2, section 3.2).
 /// `tracestate` is neither read nor passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
@@ -21,8 +21,8 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
-    /// Reads one; `None` where it is malformed, and then there is no parent. Of a version that is
-    /// not known yet the parts of version 00 are read, as section 3.2.4 says.
+    /// Parses a `traceparent`; `None` where it is malformed. Of a later version, the parts known
+    /// from version 00 are used (section 3.2.4).
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.splitn(5, '-').collect();
         let [version, trace, span, flags, ..] = parts[..] else { return None };
@@ -37,7 +37,7 @@ impl TraceParent {
         valid.then_some(TraceParent { trace, span, flags: TraceFlags::new(flags) })
     }
 
-    /// The parent that a span is for those below it; `None` of a span that is nowhere recorded.
+    /// The parent for the children of `span`; `None` where the span has no valid context.
     pub fn of(span: &SpanContext) -> Option<Self> {
         span.is_valid().then(|| TraceParent {
             trace: span.trace_id(),
@@ -46,12 +46,12 @@ impl TraceParent {
         })
     }
 
-    /// Whether the trace is recorded.
+    /// Whether the trace is sampled.
     pub fn is_sampled(&self) -> bool {
         self.flags.is_sampled()
     }
 
-    /// The same as OpenTelemetry has it.
+    /// The same as a remote span context of OpenTelemetry.
     pub(super) fn remote(self) -> SpanContext {
         SpanContext::new(self.trace, self.span, self.flags, true, TraceState::NONE)
     }
@@ -63,7 +63,7 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// Text of `length` hexadecimal digits in lower case.
+/// Returns `text` if it consists of `length` lower-case hexadecimal digits.
 fn hex(text: &str, length: usize) -> Option<&str> {
     let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     (text.len() == length && digits).then_some(text)
@@ -78,7 +78,7 @@ mod tests {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn a_good_one_is_read_and_written_the_same() {
+    fn a_valid_traceparent_is_parsed_and_printed_unchanged() {
         let parent = TraceParent::parse(GOOD).unwrap();
         assert!(parent.is_sampled());
         assert_eq!(parent.to_string(), GOOD);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_passed_on_as_the_version_that_is_known() {
+    fn a_later_version_is_passed_on_as_version_00() {
         for later in [
             "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more-and-more",
             "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-fd",
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_one_is_none() {
+    fn a_malformed_traceparent_is_rejected() {
         for bad in [
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -119,12 +119,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_gives_an_answer(text in any::<String>()) {
+        fn no_text_makes_the_parser_panic(text in any::<String>()) {
             let _ = TraceParent::parse(&text);
         }
 
         #[test]
-        fn what_is_read_is_written_so_that_it_is_read_again(
+        fn a_parsed_traceparent_survives_a_round_trip(
             trace in 1..=u128::MAX, span in 1..=u64::MAX, flags in any::<u8>(),
         ) {
             let text = format!("00-{trace:032x}-{span:016x}-{flags:02x}");

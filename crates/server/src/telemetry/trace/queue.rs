@@ -1,4 +1,4 @@
-//! The [`SpanQueue`]: ended spans on their way to the collector, and the account of them.
+//! The [`SpanQueue`]: ended spans that wait for export, and the [`SpanCounts`].
 
 use std::time::Duration;
 
@@ -8,22 +8,25 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use tokio::sync::mpsc;
 
-use super::delivery::EMPTY;
+use super::delivery_span::EMPTY;
 
-/// What became of spans: `rookery_trace_spans_total{outcome}`. Cloning is shallow.
+/// Counts spans by outcome: `rookery_trace_spans_total{outcome}`. Cloning is shallow.
 #[derive(Clone, Debug)]
 pub(super) struct SpanCounts {
     family: IntCounterVec,
-    /// The collector took them.
+    /// Spans that the collector accepted.
     pub exported: IntCounter,
-    /// They are lost: the collector is away, refused them, or is too slow.
+    /// Spans that were lost: the collector was unreachable, rejected them, or was too slow.
     pub dropped: IntCounter,
 }
 
 impl SpanCounts {
-    /// At zero.
+    /// All outcomes at zero.
     pub fn new() -> Self {
-        let opts = Opts::new("rookery_trace_spans_total", "Spans for the OTLP collector");
+        let opts = Opts::new(
+            "rookery_trace_spans_total",
+            "Spans exported to the OTLP collector or dropped",
+        );
         let family = IntCounterVec::new(opts, &["outcome"]).expect("the name and label are valid");
         SpanCounts {
             exported: family.with_label_values(&["exported"]),
@@ -32,13 +35,13 @@ impl SpanCounts {
         }
     }
 
-    /// To register.
+    /// The metric, to be registered.
     pub fn family(&self) -> &IntCounterVec {
         &self.family
     }
 }
 
-/// Takes spans as they end, on whatever thread; never waits.
+/// Queues spans as they end, on any thread. It never waits.
 #[derive(Debug)]
 pub(super) struct SpanQueue {
     queue: mpsc::Sender<SpanData>,
@@ -46,7 +49,7 @@ pub(super) struct SpanQueue {
 }
 
 impl SpanQueue {
-    /// Hands them to `queue`; counts what that does not take.
+    /// Sends spans to `queue`, and counts those for which it is full.
     pub fn new(queue: mpsc::Sender<SpanData>, counts: SpanCounts) -> Self {
         SpanQueue { queue, counts }
     }

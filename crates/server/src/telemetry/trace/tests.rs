@@ -1,4 +1,4 @@
-//! Which spans there are, and what they say; where they go is tested with real servers.
+//! Which spans there are, and their attributes. Their export is tested with real servers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,31 +9,30 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
-use crate::message::Scope;
-use crate::message::{Publication, Source};
-use rookery_ops::log as telemetry;
+use crate::message::{Publication, Scope, Source};
+use rookery_ops::log;
 use rookery_protocol::Room;
 
 const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
-/// Traces whose spans are looked at instead of sent.
-struct Looked {
+/// Traces whose spans are inspected instead of exported.
+struct Recorded {
     tracer: Tracer,
     queue: mpsc::Receiver<SpanData>,
     counts: SpanCounts,
     _subscriber: DefaultGuard,
 }
 
-impl Looked {
+impl Recorded {
     fn new(trace_ratio: f64) -> Self {
         let otlp = Some("http://collector:4318".to_owned());
         let telemetry = Telemetry { otlp, trace_ratio, ..Telemetry::default() };
         let traces = Traces::new(&telemetry, |_| None).unwrap();
-        let Sending { queue, sdk, .. } = traces.sending.unwrap();
-        let subscriber = tracing_subscriber::registry().with(telemetry::spans(sdk));
+        let Pipeline { queue, sdk, .. } = traces.pipeline.unwrap();
+        let subscriber = tracing_subscriber::registry().with(log::spans(sdk));
         let _subscriber = tracing::subscriber::set_default(subscriber);
-        Looked { tracer: traces.tracer, queue, counts: traces.counts, _subscriber }
+        Recorded { tracer: traces.tracer, queue, counts: traces.counts, _subscriber }
     }
 
     fn spans(&mut self) -> Vec<SpanData> {
@@ -61,11 +60,11 @@ fn attributes(span: &SpanData) -> HashMap<&str, String> {
 }
 
 #[test]
-fn a_sampled_parent_is_followed_whatever_the_ratio() {
-    let mut looked = Looked::new(0.0);
+fn a_publication_with_a_sampled_parent_is_traced_at_any_ratio() {
+    let mut recorded = Recorded::new(0.0);
     let mut publication = publication(Source::Api, Some(SAMPLED));
-    looked.tracer.publish(&mut publication).accepted(Scope::Cluster, Some(3));
-    let spans = looked.spans();
+    recorded.tracer.publish(&mut publication).accepted(Scope::Cluster, Some(3));
+    let spans = recorded.spans();
     let [span] = &spans[..] else { panic!("{spans:?}") };
     let caller = TraceParent::parse(SAMPLED).unwrap().remote();
     assert_eq!(span.span_context.trace_id(), caller.trace_id());
@@ -81,27 +80,27 @@ fn a_sampled_parent_is_followed_whatever_the_ratio() {
 }
 
 #[test]
-fn an_unsampled_parent_is_never_followed_and_passed_on() {
-    let mut looked = Looked::new(1.0);
+fn a_publication_with_an_unsampled_parent_is_not_traced_and_keeps_its_parent() {
+    let mut recorded = Recorded::new(1.0);
     let mut publication = publication(Source::Client, Some(UNSAMPLED));
-    looked.tracer.publish(&mut publication).accepted(Scope::Local, None);
-    assert!(looked.tracer.deliver(&publication).is_none());
+    recorded.tracer.publish(&mut publication).accepted(Scope::Local, None);
+    assert!(recorded.tracer.deliver(&publication).is_none());
     assert_eq!(publication.traceparent.as_deref(), Some(UNSAMPLED));
-    assert!(looked.spans().is_empty());
+    assert!(recorded.spans().is_empty());
 }
 
 #[test]
-fn the_ratio_decides_where_there_is_no_parent() {
+fn without_a_parent_the_ratio_decides() {
     const OF: usize = 2000;
     let of = |ratio: f64| {
-        let mut looked = Looked::new(ratio);
+        let mut recorded = Recorded::new(ratio);
         let mut followed = 0;
         for _ in 0..OF {
             let mut publication = publication(Source::Client, None);
-            drop(looked.tracer.publish(&mut publication));
+            drop(recorded.tracer.publish(&mut publication));
             followed += usize::from(publication.traceparent.is_some());
         }
-        let spans = looked.spans();
+        let spans = recorded.spans();
         assert_eq!(spans.len(), followed);
         assert!(spans.iter().all(|span| span.parent_span_id == SpanId::INVALID));
         followed
@@ -112,38 +111,38 @@ fn the_ratio_decides_where_there_is_no_parent() {
 }
 
 #[test]
-fn what_arrives_is_followed_where_it_was_accepted_only_the_bridge_begins() {
-    let mut looked = Looked::new(1.0);
-    assert!(looked.tracer.deliver(&publication(Source::Redis, None)).is_none());
-    assert!(looked.tracer.deliver(&publication(Source::Redis, Some("nonsense"))).is_none());
-    assert!(looked.spans().is_empty());
-    let bridged = looked.tracer.deliver(&publication(Source::Bridge, None)).unwrap();
+fn of_received_publications_only_those_of_the_bridge_begin_a_trace() {
+    let mut recorded = Recorded::new(1.0);
+    assert!(recorded.tracer.deliver(&publication(Source::Redis, None)).is_none());
+    assert!(recorded.tracer.deliver(&publication(Source::Redis, Some("nonsense"))).is_none());
+    assert!(recorded.spans().is_empty());
+    let bridged = recorded.tracer.deliver(&publication(Source::Bridge, None)).unwrap();
     bridged.addressed(1);
     bridged.written(Instant::now(), 1, &[Instant::now()]);
     drop(bridged);
-    let spans = looked.spans();
+    let spans = recorded.spans();
     assert_eq!((spans.len(), spans[0].parent_span_id), (1, SpanId::INVALID));
 }
 
 #[test]
-fn a_deliverys_span_ends_with_the_last_reference_and_counts() {
-    let mut looked = Looked::new(0.0);
-    let delivery = looked.tracer.deliver(&publication(Source::Redis, Some(SAMPLED))).unwrap();
+fn a_delivery_span_ends_with_its_last_reference_and_carries_the_counts() {
+    let mut recorded = Recorded::new(0.0);
+    let delivery = recorded.tracer.deliver(&publication(Source::Redis, Some(SAMPLED))).unwrap();
     let waits = delivery.clone();
     let accepted = Instant::now();
     delivery.addressed(4);
     delivery.written(accepted, 1, &[accepted + Duration::from_millis(250)]);
     delivery.queued();
     drop(delivery);
-    assert!(looked.spans().is_empty());
+    assert!(recorded.spans().is_empty());
     waits.written(accepted, 1, &[accepted]);
     waits.dropped(1);
     drop(waits);
-    let spans = looked.spans();
+    let spans = recorded.spans();
     assert_eq!((spans.len(), &spans[0].span_kind), (1, &SpanKind::Consumer));
     let said = attributes(&spans[0]);
     let expected = [
-        // The fourth left the room before its turn.
+        // The fourth left the room before it was served.
         ("rookery.members", "3"),
         ("rookery.written", "2"),
         ("rookery.dropped", "1"),
@@ -157,43 +156,43 @@ fn a_deliverys_span_ends_with_the_last_reference_and_counts() {
 }
 
 #[test]
-fn a_delivery_to_nobody_is_not_told() {
-    let mut looked = Looked::new(0.0);
-    drop(looked.tracer.deliver(&publication(Source::Redis, Some(SAMPLED))).unwrap());
-    assert!(looked.spans().is_empty());
-    assert_eq!(looked.counts.dropped.get(), 0);
+fn a_delivery_span_without_recipients_is_not_exported() {
+    let mut recorded = Recorded::new(0.0);
+    drop(recorded.tracer.deliver(&publication(Source::Redis, Some(SAMPLED))).unwrap());
+    assert!(recorded.spans().is_empty());
+    assert_eq!(recorded.counts.dropped.get(), 0);
 }
 
 #[test]
-fn a_delivery_that_takes_too_long_ends_with_what_is_pending_and_only_once() {
-    let mut looked = Looked::new(0.0);
-    let delivery = looked.tracer.deliver(&publication(Source::Redis, Some(SAMPLED))).unwrap();
+fn a_late_delivery_span_ends_once_and_counts_what_is_pending() {
+    let mut recorded = Recorded::new(0.0);
+    let delivery = recorded.tracer.deliver(&publication(Source::Redis, Some(SAMPLED))).unwrap();
     delivery.addressed(2);
     delivery.written(Instant::now(), 1, &[Instant::now()]);
-    looked.tracer.close_late();
-    assert!(looked.spans().is_empty());
-    looked.tracer.close_all();
-    let spans = looked.spans();
+    recorded.tracer.close_late();
+    assert!(recorded.spans().is_empty());
+    recorded.tracer.close_all();
+    let spans = recorded.spans();
     let said = attributes(&spans[0]);
     assert_eq!((&*said["rookery.members"], &*said["rookery.pending"]), ("2", "1"));
     drop(delivery);
-    assert!(looked.spans().is_empty());
+    assert!(recorded.spans().is_empty());
 }
 
 #[test]
-fn nothing_grows_beyond_its_bound_and_what_is_lost_is_counted() {
-    let mut looked = Looked::new(1.0);
+fn queue_and_open_spans_are_bounded_and_drops_are_counted() {
+    let mut recorded = Recorded::new(1.0);
     for _ in 0..QUEUE + 5 {
-        drop(looked.tracer.publish(&mut publication(Source::Client, None)));
+        drop(recorded.tracer.publish(&mut publication(Source::Client, None)));
     }
-    assert_eq!(looked.counts.dropped.get(), 5);
-    assert_eq!(looked.spans().len(), QUEUE);
+    assert_eq!(recorded.counts.dropped.get(), 5);
+    assert_eq!(recorded.spans().len(), QUEUE);
     let sampled = publication(Source::Redis, Some(SAMPLED));
     let mut open = Vec::new();
-    while let Some(delivery) = looked.tracer.deliver(&sampled) {
+    while let Some(delivery) = recorded.tracer.deliver(&sampled) {
         open.push(delivery);
     }
-    assert_eq!((open.len(), looked.counts.dropped.get()), (4096, 6));
+    assert_eq!((open.len(), recorded.counts.dropped.get()), (4096, 6));
     open.pop();
-    assert!(looked.tracer.deliver(&sampled).is_some());
+    assert!(recorded.tracer.deliver(&sampled).is_some());
 }

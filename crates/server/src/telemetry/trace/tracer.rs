@@ -1,4 +1,4 @@
-//! The [`Tracer`]: decides which publications are followed, and makes their spans.
+//! The [`Tracer`]: decides which publications are traced, and creates their spans.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,60 +9,61 @@ use opentelemetry::{Array, Context, StringValue, Value};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::delivery::{self, Delivery, Open};
+use super::delivery_span::{DeliverySpan, MAX_AGE, OpenSpans};
+use super::parent::TraceParent;
 use super::queue::SpanCounts;
-use super::{TARGET, TraceParent};
-use crate::message::{Publication, Source};
-use crate::message::{PublishError, Scope};
+use crate::message::{Publication, PublishError, Scope, Source};
+use rookery_ops::log::SPANS as TARGET;
 
-/// Rooms that a span names.
-const ROOMS: usize = 8;
+/// Rooms that a span names at most.
+const MAX_ROOMS: usize = 8;
 
-/// Bytes of a text in a span; an event's name may be as long as a message.
-const TEXT: usize = 255;
+/// Bytes of a text attribute at most; an event's name may be as long as a message.
+const MAX_TEXT: usize = 255;
 
-/// Makes the spans of publications and deliveries. Cloning is shallow.
+/// Creates the spans of publications and deliveries. Cloning is shallow.
 #[derive(Clone, Debug, Default)]
 pub struct Tracer(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
     ratio: Ratio,
-    open: Open,
+    open: OpenSpans,
     counts: SpanCounts,
 }
 
-/// Says yes for a part of all publications.
+/// Samples a part of all publications.
 #[derive(Debug)]
 struct Ratio {
-    /// Yes where a random number is below it.
+    /// A publication is sampled where a random number is at most this.
     threshold: u64,
+    /// The state of the random number generator.
     state: AtomicU64,
 }
 
-/// The span of a publication that was accepted here; ends when dropped.
+/// The span of accepting a publication on this instance. It ends when dropped.
 #[derive(Debug)]
-pub struct Publishing(Span);
+pub struct PublishSpan(Span);
 
 impl Tracer {
-    /// Follows nothing.
+    /// A tracer that creates no spans.
     pub fn off() -> Self {
         Tracer(None)
     }
 
-    /// Follows publications with a sampled parent, and `ratio` (0 to 1) of those without one.
+    /// Traces publications with a sampled parent, and a `ratio` (0 to 1) of those without a parent.
     pub(super) fn new(ratio: f64, counts: SpanCounts) -> Self {
-        let (ratio, open) = (Ratio::new(ratio), Open::default());
+        let (ratio, open) = (Ratio::new(ratio), OpenSpans::default());
         Tracer(Some(Arc::new(Inner { ratio, open, counts })))
     }
 
-    /// The span of a publication that this instance accepts. Where it is followed, it becomes the
-    /// parent of whatever happens to the publication, on other instances too.
-    pub fn publish(&self, publication: &mut Publication) -> Publishing {
-        let Some(inner) = &self.0 else { return Publishing(Span::none()) };
+    /// Begins the span of a publication that this instance accepts. Where it is sampled, it becomes
+    /// the parent of all further spans of the publication, on other instances too.
+    pub fn publish(&self, publication: &mut Publication) -> PublishSpan {
+        let Some(inner) = &self.0 else { return PublishSpan(Span::none()) };
         let parent = parent(publication);
         if !parent.map_or_else(|| inner.ratio.draw(), |parent| parent.is_sampled()) {
-            return Publishing(Span::none());
+            return PublishSpan(Span::none());
         }
         let span = tracing::info_span!(
             target: TARGET,
@@ -72,19 +73,19 @@ impl Tracer {
             messaging.operation.name = "publish",
             messaging.operation.type = "send",
         );
-        place(&span, parent);
+        set_parent(&span, parent);
         describe(&span, publication);
         let context = span.context();
         if let Some(own) = TraceParent::of(context.span().span_context()) {
             publication.traceparent = Some(own.to_string().into());
         }
-        Publishing(span)
+        PublishSpan(span)
     }
 
-    /// The account of what becomes of a publication on this instance; `None` where it is not
-    /// followed. What the bridge brings, every instance hears for itself, so that it begins a
-    /// trace here.
-    pub fn deliver(&self, publication: &Publication) -> Option<Arc<Delivery>> {
+    /// Begins the span of a publication's deliveries on this instance; `None` where it is not
+    /// traced. A publication of the bridge reaches every instance on its own, so its trace may
+    /// begin here.
+    pub fn deliver(&self, publication: &Publication) -> Option<Arc<DeliverySpan>> {
         let inner = self.0.as_ref()?;
         let parent = parent(publication);
         let starts = || publication.source == Source::Bridge && inner.ratio.draw();
@@ -100,7 +101,7 @@ impl Tracer {
                 messaging.operation.name = "deliver",
                 messaging.operation.type = "process",
             );
-            place(&span, parent);
+            set_parent(&span, parent);
             describe(&span, publication);
             span
         });
@@ -110,14 +111,14 @@ impl Tracer {
         begun
     }
 
-    /// Ends the spans of deliveries that take too long.
+    /// Ends the delivery spans that have been open for too long.
     pub(super) fn close_late(&self) {
         if let Some(inner) = &self.0 {
-            inner.open.close(delivery::LONGEST);
+            inner.open.close(MAX_AGE);
         }
     }
 
-    /// Ends the spans of all deliveries.
+    /// Ends all delivery spans.
     pub(super) fn close_all(&self) {
         if let Some(inner) = &self.0 {
             inner.open.close(Duration::ZERO);
@@ -125,8 +126,9 @@ impl Tracer {
     }
 }
 
-impl Publishing {
-    /// It was handed on; `members` is how many there were on this instance, where that is known.
+impl PublishSpan {
+    /// Records that the publication was accepted; `members` is the number of recipients on this
+    /// instance, where it is known.
     pub fn accepted(self, scope: Scope, members: Option<usize>) {
         if self.0.is_none() {
             return;
@@ -141,7 +143,7 @@ impl Publishing {
         }
     }
 
-    /// It was refused.
+    /// Records that the publication was refused.
     pub fn refused(self, error: &PublishError) {
         self.0.set_status(Status::error(error.to_string()));
     }
@@ -149,7 +151,7 @@ impl Publishing {
 
 impl Ratio {
     fn new(ratio: f64) -> Self {
-        // The same from start to start would do; a seed keeps instances from agreeing.
+        // Seeded, so that instances draw different numbers.
         let seed = getrandom::u64().unwrap_or_default();
         Ratio { threshold: (ratio * 2f64.powi(64)) as u64, state: AtomicU64::new(seed) }
     }
@@ -171,14 +173,14 @@ fn parent(publication: &Publication) -> Option<TraceParent> {
     publication.traceparent.as_deref().and_then(TraceParent::parse)
 }
 
-fn place(span: &Span, parent: Option<TraceParent>) {
+fn set_parent(span: &Span, parent: Option<TraceParent>) {
     if let Some(parent) = parent {
-        // Only a span that has begun, or that nobody records, refuses.
+        // It fails only for a span that was entered already or is not recorded.
         let _ = span.set_parent(Context::new().with_remote_span_context(parent.remote()));
     }
 }
 
-/// What is said of the publication, never its arguments.
+/// Sets the attributes of the publication, never its arguments.
 ///
 /// Source: OpenTelemetry semantic conventions for messaging spans; `rookery.*` is ours.
 fn describe(span: &Span, publication: &Publication) {
@@ -192,7 +194,7 @@ fn describe(span: &Span, publication: &Publication) {
         [room] => span.set_attribute("messaging.destination.name", text(room)),
         rooms => {
             let names: Vec<StringValue> =
-                rooms.iter().take(ROOMS).map(|room| text(room).into()).collect();
+                rooms.iter().take(MAX_ROOMS).map(|room| text(room).into()).collect();
             span.set_attribute("rookery.rooms", Value::Array(Array::String(names)));
             span.set_attribute("rookery.rooms.count", rooms.len() as i64);
         }
@@ -200,5 +202,5 @@ fn describe(span: &Span, publication: &Publication) {
 }
 
 fn text(text: &str) -> String {
-    text[..text.floor_char_boundary(TEXT)].to_owned()
+    text[..text.floor_char_boundary(MAX_TEXT)].to_owned()
 }

@@ -1,4 +1,4 @@
-//! The client's side of the random tests: what arrives is parsed, and compared with what was sent.
+//! The client's side of the random tests: parses what arrives and compares it with what was sent.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use super::*;
 use rookery_protocol::payload::{self, Packet};
 
-/// A packet of the test, by its number.
+/// A packet of the test, identified by a number in its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Numbered {
     text: String,
@@ -39,13 +39,13 @@ impl Numbered {
 /// What a client has received.
 pub(super) struct Received {
     revision: Revision,
-    /// Bytes of a WebSocket that are no whole frame yet.
+    /// Bytes of a WebSocket that are not a complete frame yet.
     partial: Vec<u8>,
     /// A text whose attachments are still to come.
     open: Option<Numbered>,
-    /// The numbers of the packets, in their order.
+    /// The numbers of the packets, in order of arrival.
     pub(super) numbers: Vec<u64>,
-    /// A Close frame, or the last poll.
+    /// Whether a Close frame or the last poll has arrived.
     pub(super) closed: bool,
 }
 
@@ -54,7 +54,7 @@ impl Received {
         Received { revision, partial: Vec::new(), open: None, numbers: Vec::new(), closed: false }
     }
 
-    /// Takes the answer of a GET. A poll holds whole Socket.IO packets.
+    /// Takes the answer to a GET. A poll holds complete Socket.IO packets.
     pub(super) fn polled(&mut self, polled: &Polled, sent: &BTreeMap<u64, Numbered>) {
         self.closed |= polled.last.is_some();
         let octets = polled.form == rookery_protocol::payload::Form::V3Binary;
@@ -76,7 +76,8 @@ impl Received {
         assert_eq!(self.open, None, "a poll ends within a packet");
     }
 
-    /// Reads at most `bound` bytes of those that have arrived. False: the connection has ended.
+    /// Reads at most `bound` bytes of those that have arrived. Returns false where the connection
+    /// has ended.
     pub(super) fn read(
         &mut self,
         socket: &TcpStream,
@@ -133,7 +134,7 @@ impl Received {
         self.whole(sent);
     }
 
-    /// Takes the open packet where it is whole; it must be as it was sent.
+    /// Takes the open packet once it is complete; it must equal the one that was sent.
     fn whole(&mut self, sent: &BTreeMap<u64, Numbered>) {
         let open = self.open.as_ref().expect("just set");
         let announced = match open.text.strip_prefix('5') {

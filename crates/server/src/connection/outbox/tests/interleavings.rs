@@ -1,5 +1,5 @@
 //! Random interleavings of everything that an outbox and its stream do, over a real socket with
-//! small buffers: nothing is torn, reordered, doubled or lost, and the account is exact.
+//! small buffers: no packet is torn, reordered, duplicated or lost, and every outcome is counted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::client::{Numbered, Received};
 use super::*;
-use crate::connection::stream::{Above, Passage, SessionStream};
+use crate::connection::stream::{EngineHooks, PacketAction, SessionStream};
 use rookery_protocol::frames::{FrameError, Opcode, parse_client_frame, put_client_frame};
 use rookery_protocol::payload::Packet;
 
@@ -20,23 +20,23 @@ type Shape = (usize, usize);
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// The engine has packets for the client, which it will write.
+    /// The engine gets packets to write for the client.
     Engine(Vec<Shape>),
-    /// It writes at most so many bytes of them.
+    /// The engine writes at most so many bytes of them.
     Write(usize),
-    /// A shard delivers; some of it volatile.
+    /// A shard delivers packets; each may be volatile.
     Deliver(Vec<(Shape, bool)>),
     /// The client reads at most so many bytes, or polls.
     Receive(usize),
     /// The client sends so many packets.
     Send(usize),
-    /// The engine reads what there is for it.
+    /// The engine reads all that is available.
     Read,
-    /// A WebSocket is tried, or the try is broken off.
+    /// The probe of an upgrade begins, or ends.
     Probe(bool),
-    /// The WebSocket takes over; the HTTP upgrade had read so much of what follows already.
+    /// The WebSocket takes over; so many of the bytes that follow were read with the HTTP upgrade.
     Attach(usize),
-    /// Other tasks have their turn.
+    /// Other tasks run.
     Yield,
 }
 
@@ -105,25 +105,25 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_torn_reordered_doubled_or_lost(story in story()) {
+    fn no_packet_is_torn_reordered_duplicated_or_lost(story in story()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(tell(story));
     }
 }
 
-/// The session above: it lets everything pass.
-struct Open;
+/// Hooks that send every packet.
+struct SendAll;
 
-impl Above for Open {
-    fn passes(&self, text: &[u8], attachments: Vec<Bytes>) -> Passage {
-        Passage::Send(Encoded::new(text, attachments))
+impl EngineHooks for SendAll {
+    fn on_packet(&self, text: &[u8], attachments: Vec<Bytes>) -> PacketAction {
+        PacketAction::Send(Encoded::new(text, attachments))
     }
 
-    fn violated(&self, error: FrameError) {
-        panic!("the client here breaks no rule: {error}");
+    fn on_violation(&self, error: FrameError) {
+        panic!("the test's client sends valid frames: {error}");
     }
 
-    fn departed(&self, _: bool) {}
+    fn on_close(&self, _: bool) {}
 }
 
 /// One session: the engine's side, the shard's, and the client's.
@@ -131,17 +131,17 @@ struct World {
     fixture: Fixture,
     revision: Revision,
     stream: Option<SessionStream>,
-    /// What the engine has still to write, and where in it its packets end.
+    /// Bytes that the engine still has to write, and where each packet ends in its output.
     unwritten: Vec<u8>,
     ends: VecDeque<(usize, u64)>,
     wrote: usize,
     /// Every packet that may reach the client.
     sent: BTreeMap<u64, Numbered>,
-    /// Those that it must get, in their order.
+    /// The numbers of those that it must get, in order.
     due: Vec<u64>,
     client: Option<TcpStream>,
     received: Received,
-    /// The client's packets: sent, and what the engine read.
+    /// The client's packets: how many it sent, and what the engine read of them.
     said: u64,
     unread: Vec<u8>,
     heard: u64,
@@ -158,14 +158,14 @@ async fn tell(story: Story) {
     for step in story.afterwards {
         world.step(step).await;
     }
-    assert_eq!(world.due.len(), due, "nothing is taken after the end");
+    assert_eq!(world.due.len(), due, "nothing is accepted after the end");
     world.check(story.end).await;
 }
 
 impl World {
     fn new(revision: Revision, queue: usize) -> Self {
         let fixture = Fixture::new(revision, queue, PATIENCE);
-        let stream = SessionStream::new(fixture.outbox.clone(), Arc::new(Open), 1 << 20);
+        let stream = SessionStream::new(fixture.outbox.clone(), Arc::new(SendAll), 1 << 20);
         let mut world = World {
             fixture,
             revision,
@@ -182,7 +182,7 @@ impl World {
             heard: 0,
         };
         if revision == Revision::V4 {
-            // The engine's first heartbeat, which is answered in the client's stead.
+            // The engine's first heartbeat, which the stream answers.
             world.write_bytes(&[0x81, 1, b'2']);
             world.read();
             assert_eq!(world.heard, 0);
@@ -194,7 +194,7 @@ impl World {
         match step {
             Step::Engine(shapes) => self.engine(shapes),
             Step::Write(n) => self.write(n),
-            Step::Deliver(items) => self.deliver(items),
+            Step::Deliver(packets) => self.deliver(packets),
             Step::Receive(n) => self.receive(n).await,
             Step::Send(n) => self.send(n).await,
             Step::Read => self.read(),
@@ -203,7 +203,7 @@ impl World {
             Step::Yield => tokio::task::yield_now().await,
         }
         let waits = self.fixture.outbox.state.lock().queue.bytes();
-        assert_eq!(self.fixture.backlog(), waits, "the shard's account of what waits");
+        assert_eq!(self.fixture.backlog(), waits, "the shard counts what waits");
     }
 
     fn packet(&mut self, (size, binary): Shape) -> (u64, Numbered) {
@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    /// A packet takes its place when its last byte is written.
+    /// A packet takes its place in the order when its last byte is written.
     fn write(&mut self, most: usize) {
         let bytes: Vec<u8> = self.unwritten.drain(..most.min(self.unwritten.len())).collect();
         if bytes.is_empty() || !self.write_bytes(&bytes) {
@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    /// False: the stream has ended.
+    /// Returns false where the stream has ended.
     fn write_bytes(&mut self, bytes: &[u8]) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let mut context = Context::from_waker(Waker::noop());
@@ -243,21 +243,21 @@ impl World {
                 assert!(self.fixture.outbox.ending().is_some());
                 return false;
             }
-            Poll::Pending => panic!("writes are taken at once"),
+            Poll::Pending => panic!("a write never waits"),
         }
         true
     }
 
-    fn deliver(&mut self, items: Vec<(Shape, bool)>) {
-        let items: Vec<_> = items.into_iter().map(|(s, v)| (self.packet(s), v)).collect();
-        let before = self.fixture.book.of(Outcome::DroppedVolatile);
-        let encoded = items.iter().map(|((_, packet), v)| (packet.encoded(), *v)).collect();
+    fn deliver(&mut self, packets: Vec<(Shape, bool)>) {
+        let packets: Vec<_> = packets.into_iter().map(|(s, v)| (self.packet(s), v)).collect();
+        let before = self.fixture.count(Outcome::DroppedVolatile);
+        let encoded = packets.iter().map(|((_, packet), v)| (packet.encoded(), *v)).collect();
         let delivered = self.fixture.deliver(encoded);
-        let dropped = self.fixture.book.of(Outcome::DroppedVolatile) - before;
-        let volatile = items.iter().filter(|(_, volatile)| *volatile).count() as u64;
-        assert!(dropped == 0 || dropped == volatile, "all of a bundle's volatile or none");
+        let dropped = self.fixture.count(Outcome::DroppedVolatile) - before;
+        let volatile = packets.iter().filter(|(_, volatile)| *volatile).count() as u64;
+        assert!(dropped == 0 || dropped == volatile, "all volatile packets of a batch or none");
         if delivered != Delivered::Gone {
-            let kept = items.iter().filter(|(_, volatile)| dropped == 0 || !volatile);
+            let kept = packets.iter().filter(|(_, volatile)| dropped == 0 || !volatile);
             self.due.extend(kept.map(|((number, _), _)| *number));
         }
     }
@@ -267,7 +267,7 @@ impl World {
             self.received.read(client, most, &self.sent);
             return;
         }
-        // A GET that would wait goes away again.
+        // A GET that would wait is cancelled.
         let poll = self.fixture.outbox.poll(most.is_multiple_of(2));
         if let Ok(Ok(polled)) = tokio::time::timeout(Duration::ZERO, poll).await {
             self.received.polled(&polled, &self.sent);
@@ -294,7 +294,7 @@ impl World {
         self.said = numbers.end;
     }
 
-    /// Reads until there is nothing for the engine at the moment.
+    /// Reads until nothing is available.
     fn read(&mut self) {
         let Some(stream) = &mut self.stream else { return };
         let mut context = Context::from_waker(Waker::noop());
@@ -319,7 +319,7 @@ impl World {
         }
     }
 
-    /// The client sends packets right behind its `5`; some of their bytes were read with it.
+    /// The client sends packets right after its `5`; some of their bytes were read with it.
     async fn attach(&mut self, read: usize) {
         if self.client.is_some() || self.fixture.outbox.ending().is_some() {
             return;
@@ -347,13 +347,13 @@ impl World {
             End::EngineGoes => self.stream = None,
         }
         if matches!(end, End::EngineCloses | End::EngineGoes) {
-            // What the engine lets go of ends a moment later; here at once.
+            // A session that the engine drops ends a moment later; here it ends at once.
             self.fixture.outbox.close(Disconnected::TransportError, Ending::Finish);
         }
     }
 
     async fn check(mut self, end: End) {
-        // The engine reads the end, and lets go of its stream.
+        // The engine reads the end, and drops its stream.
         self.read();
         self.stream = None;
         tokio::time::timeout(PATIENCE, self.receive_all()).await.expect("the client sees the end");
@@ -362,16 +362,16 @@ impl World {
         let got = &self.received.numbers;
         assert_eq!(got[..], self.due[..got.len()], "in order and once");
         assert!(self.heard <= self.said);
-        // A client on polling that the engine gave up is not waited for.
+        // A polling client that the engine gave up is not waited for.
         let given_up = self.client.is_none() && matches!(end, End::EngineCloses | End::EngineGoes);
         let whole = reason != Disconnected::Slow && !matches!(end, End::Abort) && !given_up;
         if whole {
             assert_eq!(got.len(), self.due.len(), "all of it");
-            assert!(self.received.closed, "the end is told");
-            assert_eq!(self.fixture.book.of(Outcome::DroppedSlow), 0);
+            assert!(self.received.closed, "the client sees the close");
+            assert_eq!(self.fixture.count(Outcome::DroppedSlow), 0);
         }
         if reason == Disconnected::Slow {
-            assert!(self.fixture.book.of(Outcome::Gone) <= self.fixture.handed);
+            assert!(self.fixture.count(Outcome::Gone) <= self.fixture.handed);
         }
     }
 

@@ -1,0 +1,120 @@
+//! [`Config`]: everything that `rookery serve` can be configured with.
+//!
+//! The defaults of each section are its `Default`. Keys are camelCase; an unknown key is an error.
+
+mod auth;
+mod backend;
+mod drain;
+mod latency;
+mod limits;
+mod redis;
+mod socketio;
+mod telemetry;
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use rookery_policy::{EventRule, RoomRule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use auth::{Algorithm, Auth, Jwt};
+pub use backend::{Backend, Hook};
+pub use drain::Drain;
+pub use latency::Latency;
+pub use limits::{Limits, PerIp};
+pub use redis::{BridgeRule, Redis, WhenDown, Wire};
+pub use socketio::{Cors, SocketIo, Transport};
+pub use telemetry::{LogFormat, Telemetry};
+
+/// Everything that `rookery serve` reads from its file, its environment and its flags.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// The address that clients connect to. It serves Socket.IO only.
+    pub listen: SocketAddr,
+    /// The internal address, which serves the HTTP API, /metrics, /livez and /readyz.
+    pub internal: SocketAddr,
+    /// Networks whose X-Forwarded-For is trusted; the last hop outside them is the client.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// The Socket.IO protocol's own settings.
+    pub socketio: SocketIo,
+    /// Fan-out between instances. Without it, an instance serves alone, from memory.
+    pub redis: Option<Redis>,
+    /// Who may connect, and who may use the HTTP API.
+    pub auth: Auth,
+    /// The namespaces that clients may connect to.
+    pub namespaces: Vec<String>,
+    /// The client events that the server handles, in order; the first rule whose `on` matches
+    /// handles an event.
+    pub events: Vec<EventRule>,
+    /// Who may join and publish to which rooms; the first rule that matches a room decides. Without
+    /// rules, every room is open.
+    pub rooms: Vec<RoomRule>,
+    /// Bounds on what clients may use.
+    pub limits: Limits,
+    /// The application's HTTP backend for webhooks.
+    pub backend: Option<Backend>,
+    /// Which deliveries are measured, and which rooms have a series.
+    pub latency: Latency,
+    /// How sessions are closed at shutdown.
+    pub drain: Drain,
+    /// Logs and traces.
+    pub telemetry: Telemetry,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            internal: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            trusted_proxies: Vec::new(),
+            socketio: SocketIo::default(),
+            redis: None,
+            auth: Auth::default(),
+            namespaces: vec!["/".to_owned()],
+            events: EventRule::defaults(),
+            rooms: Vec::new(),
+            limits: Limits::default(),
+            backend: None,
+            latency: Latency::default(),
+            drain: Drain::default(),
+            telemetry: Telemetry::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Whether clients without a token may connect: as `auth.anonymous` says, and by default only
+    /// on a loopback address without `auth.jwt`.
+    pub fn anonymous(&self) -> bool {
+        self.auth.anonymous.unwrap_or(is_loopback(self.listen.ip()) && self.auth.jwt.is_none())
+    }
+}
+
+/// Whether only this machine can reach `ip`.
+pub(crate) fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_hides_passwords_in_urls() {
+        let config = Config {
+            redis: Some(Redis::at("redis://user:s3cret@cache:6379/1".to_owned())),
+            telemetry: Telemetry {
+                otlp: Some("https://user:s3cret@collector:4318".to_owned()),
+                ..Telemetry::default()
+            },
+            ..Config::default()
+        };
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("redis://***@cache:6379/1"), "{shown}");
+        assert!(shown.contains("https://***@collector:4318"), "{shown}");
+    }
+}

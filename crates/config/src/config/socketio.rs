@@ -1,0 +1,81 @@
+//! The section `socketio`: the Socket.IO protocol's own settings.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Period, Size};
+
+/// The Socket.IO protocol's own settings.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SocketIo {
+    /// The URL path of the Socket.IO endpoint.
+    pub path: String,
+    /// The transports that clients may use.
+    pub transports: Vec<Transport>,
+    /// Whether clients of Socket.IO 2 (Engine.IO 3) may connect.
+    pub eio3: bool,
+    /// The time between two heartbeats.
+    pub ping_interval: Period,
+    /// How long the client may take to answer a heartbeat before its session ends.
+    pub ping_timeout: Period,
+    /// How long a session may be in no namespace before it ends.
+    pub connect_timeout: Period,
+    /// The largest message in bytes: from clients, and on polling in both directions.
+    pub max_payload: Size,
+    /// Cross-origin requests from browsers.
+    pub cors: Cors,
+}
+
+impl Default for SocketIo {
+    fn default() -> Self {
+        SocketIo {
+            path: "/socket.io".to_owned(),
+            transports: vec![Transport::Polling, Transport::Websocket],
+            eio3: true,
+            ping_interval: Period(Duration::from_secs(25)),
+            ping_timeout: Period(Duration::from_secs(20)),
+            connect_timeout: Period(Duration::from_secs(45)),
+            max_payload: Size(1 << 20),
+            cors: Cors::default(),
+        }
+    }
+}
+
+/// The transport of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// HTTP long-polling.
+    Polling,
+    /// WebSocket.
+    Websocket,
+}
+
+impl Transport {
+    /// The transport's name in query strings, and its value of the label `transport` in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Transport::Polling => "polling",
+            Transport::Websocket => "websocket",
+        }
+    }
+}
+
+/// Cross-origin requests from browsers.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Cors {
+    /// The origins that may connect; `*` allows any.
+    pub origins: Vec<String>,
+    /// Whether browsers may send cookies, which sticky ingresses need. It requires named origins.
+    pub credentials: bool,
+}
+
+impl Default for Cors {
+    fn default() -> Self {
+        Cors { origins: vec!["*".to_owned()], credentials: false }
+    }
+}

@@ -1,0 +1,245 @@
+//! The leader's work: one controller per scope, restarted when the cluster gains or loses a kind.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use kube::api::{Api, ApiResource};
+use kube::core::GroupVersionKind;
+use kube::runtime::controller::{Config, Controller};
+use kube::runtime::events::Reporter;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::{PredicateConfig, WatchStreamExt as _, watcher};
+use kube::{Client, Resource as _, ResourceExt as _};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::build::{Capabilities, kinds};
+use super::custom_metrics::Serving;
+use super::deletion_cost::Scaling;
+use super::metrics::OperatorMetrics;
+use super::names;
+use super::observe::{OwnedObjects, Scope};
+use super::pods::Pods;
+use super::reconcile::{Context, FailureCounts, GuardedRookery, error_policy, reconcile};
+use super::validate::Defaults;
+
+/// How long a change waits to be merged with further changes of the same resource.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// Maximum number of concurrent reconciliations per scope.
+const MAX_CONCURRENT_RECONCILES: u16 = 8;
+
+/// Interval between checks for the Prometheus operator's kinds.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Deadline of one such check.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs the controllers while this process leads. Cloning is shallow.
+#[derive(Clone)]
+pub struct Leader {
+    /// Client of the cluster.
+    pub client: Client,
+    /// Scopes in which resources are reconciled.
+    pub scopes: Vec<Scope>,
+    /// Connection counts of the server pods.
+    pub pods: Pods,
+    /// The server behind custom.metrics.k8s.io.
+    pub serving: watch::Receiver<Serving>,
+    /// Values for fields that a resource leaves out.
+    pub defaults: Defaults,
+    /// Name of this process in the events that it publishes.
+    pub identity: String,
+    /// Metrics of the reconciliations.
+    pub metrics: OperatorMetrics,
+    /// Caches of this term's controllers, one per scope.
+    pub known: Arc<Mutex<Vec<ScopeCache>>>,
+}
+
+/// The watch caches of one scope.
+#[derive(Clone)]
+pub struct ScopeCache {
+    resources: Store<GuardedRookery>,
+    owned: OwnedObjects,
+}
+
+impl ScopeCache {
+    fn scaling(&self, namespace: &str, name: &str) -> Option<Scaling> {
+        let resource = self.resources.get(&ObjectRef::new(name).within(namespace))?;
+        let rookery = resource.0.as_ref().ok()?;
+        let autoscaler = self.owned.get("HorizontalPodAutoscaler", namespace, name)?;
+        let min = autoscaler.data.pointer("/spec/minReplicas")?.as_u64()?;
+        Some(Scaling {
+            connections_per_pod: rookery.spec.autoscaling.connections_per_pod.try_into().ok()?,
+            min: min.try_into().ok()?,
+        })
+    }
+}
+
+impl Leader {
+    /// How a resource scales, from the caches; `None` if it is unknown or has no autoscaler.
+    pub fn scaling(&self, namespace: &str, name: &str) -> Option<Scaling> {
+        self.known.lock().iter().find_map(|known| known.scaling(namespace, name))
+    }
+
+    /// Reconciles every resource of the scopes until `stop` is cancelled.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut capabilities = Capabilities::default();
+        while !stop.is_cancelled() {
+            capabilities = discover_capabilities(&self.client, capabilities).await;
+            let round = stop.child_token();
+            let controllers = self
+                .scopes
+                .iter()
+                .map(|scope| self.clone().leader(scope.clone(), capabilities, round.clone()));
+            let controllers = futures_util::future::join_all(controllers);
+            let changed = async {
+                wait_for_kind_change(&self.client, &capabilities, &round).await;
+                round.cancel();
+            };
+            tokio::join!(controllers, changed);
+            self.known.lock().clear();
+        }
+    }
+
+    /// Runs the controller of one scope until `stop` is cancelled.
+    async fn leader(self, scope: Scope, capabilities: Capabilities, stop: CancellationToken) {
+        let (owned, changes) =
+            OwnedObjects::watch(&self.client, &scope, available_kinds(&capabilities));
+        let (reader, writer) = store::<GuardedRookery>();
+        self.known.lock().push(ScopeCache { resources: reader.clone(), owned: owned.clone() });
+        let resources = watcher(self.resources(&scope), watcher::Config::default())
+            .default_backoff()
+            .modify(|resource| resource.managed_fields_mut().clear())
+            .reflect(writer)
+            .applied_objects()
+            .predicate_filter(spec_version, PredicateConfig::default());
+        let config = Config::default().debounce(DEBOUNCE).concurrency(MAX_CONCURRENT_RECONCILES);
+        let mut controller = Controller::for_stream(resources, reader).with_config(config);
+        for (kind, stream) in changes {
+            controller = controller.owns_stream_with(stream, kind);
+        }
+        let counted = self
+            .pods
+            .changes()
+            .map(|(namespace, name)| ObjectRef::<GuardedRookery>::new(&name).within(&namespace));
+        let mut serving = self.serving.clone();
+        serving.mark_unchanged();
+        let served = changes_of(serving);
+        let context = Arc::new(self.context(owned, capabilities, stop.clone()));
+        controller
+            .reconcile_on(counted)
+            .reconcile_all_on(served)
+            .graceful_shutdown_on(stop.cancelled_owned())
+            .run(reconcile, error_policy, context)
+            .for_each(|result| async move {
+                match result {
+                    Ok((resource, _)) => debug!(%resource, "reconciled"),
+                    Err(kube::runtime::controller::Error::ObjectNotFound(resource)) => {
+                        debug!(%resource, "resource no longer exists");
+                    }
+                    // Logged by `error_policy`.
+                    Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
+                    Err(error) => warn!(%error, "watch failed; retrying"),
+                }
+            })
+            .await;
+    }
+
+    fn resources(&self, scope: &Scope) -> Api<GuardedRookery> {
+        match scope {
+            Scope::All => Api::all(self.client.clone()),
+            Scope::Namespace(name) => Api::namespaced(self.client.clone(), name),
+        }
+    }
+
+    fn context(
+        self,
+        owned: OwnedObjects,
+        capabilities: Capabilities,
+        stop: CancellationToken,
+    ) -> Context {
+        let reporter =
+            Reporter { controller: names::MANAGER.to_owned(), instance: Some(self.identity) };
+        Context {
+            reporter,
+            stop,
+            client: self.client,
+            owned,
+            pods: self.pods,
+            serving: self.serving,
+            capabilities,
+            defaults: self.defaults,
+            metrics: self.metrics,
+            failures: FailureCounts::default(),
+        }
+    }
+}
+
+/// The kinds of [`kinds`] that this cluster has.
+fn available_kinds(capabilities: &Capabilities) -> Vec<ApiResource> {
+    let has = |kind: &ApiResource| match kind.kind.as_str() {
+        "ServiceMonitor" => capabilities.service_monitor,
+        "PrometheusRule" => capabilities.prometheus_rule,
+        _ => true,
+    };
+    kinds().into_iter().filter(has).collect()
+}
+
+/// Changes whenever a resource must be reconciled again. Status is left out, so that the operator
+/// does not react to its own writes.
+fn spec_version(resource: &GuardedRookery) -> Option<u64> {
+    let meta = resource.meta();
+    let mut hash = DefaultHasher::new();
+    (&meta.uid, meta.generation, meta.deletion_timestamp.is_some()).hash(&mut hash);
+    Some(hash.finish())
+}
+
+/// A stream with one item per change of `receiver`.
+fn changes_of<T: Send + Sync + 'static>(
+    receiver: watch::Receiver<T>,
+) -> impl futures_util::Stream<Item = ()> + Send + 'static {
+    futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.changed().await.ok()?;
+        Some(((), receiver))
+    })
+}
+
+/// Waits until the optional kinds differ from `known`, or until `stop` is cancelled.
+async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(DISCOVERY_INTERVAL) => {}
+        }
+        let now = discover_capabilities(client, *known).await;
+        if now != *known {
+            info!(before = ?known, ?now, "available Prometheus operator kinds changed; restarting the controllers");
+            return;
+        }
+    }
+}
+
+/// Asks the cluster which optional kinds it has. A kind that cannot be determined keeps its value
+/// in `known`.
+async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabilities {
+    let has = |kind: &'static str, known: bool| async move {
+        let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
+        let look = kube::discovery::oneshot::pinned_kind(client, &kind);
+        match tokio::time::timeout(DISCOVERY_TIMEOUT, look).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(kube::Error::Discovery(_))) => false,
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => false,
+            Ok(Err(_)) | Err(_) => known,
+        }
+    };
+    let (service_monitor, prometheus_rule) = tokio::join!(
+        has("ServiceMonitor", known.service_monitor),
+        has("PrometheusRule", known.prometheus_rule),
+    );
+    Capabilities { service_monitor, prometheus_rule }
+}

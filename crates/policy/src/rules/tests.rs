@@ -1,0 +1,256 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::decision::Permission;
+
+fn rule(pattern: &str, join: Option<&str>, publish: Option<&str>) -> RoomRule {
+    RoomRule {
+        pattern: pattern.to_owned(),
+        join: join.map(str::to_owned),
+        publish: publish.map(str::to_owned),
+    }
+}
+
+fn subject(claims: Value) -> Subject {
+    let Value::Object(claims) = claims else { panic!("claims are an object") };
+    let user = claims.get("sub").and_then(Value::as_str).map(str::to_owned);
+    Subject::new(user, Arc::new(claims))
+}
+
+/// Decides a join of `w1:a1` by one expression.
+fn join(expression: &str, claims: Value) -> Decision {
+    let rules = Rules::compile(&[rule("{workspace}:{app}", Some(expression), None)]).unwrap();
+    rules.decide(Permission::Join, "w1:a1", &subject(claims))
+}
+
+fn refused(expression: &str) -> String {
+    let error = Rules::compile(&[rule("{w}:{a}", Some(expression), None)]).unwrap_err();
+    assert_eq!((error.section, error.index, error.key), ("rooms", 0, "join"), "{expression}");
+    error.to_string()
+}
+
+#[test]
+fn without_rules_everything_is_allowed() {
+    let rules = Rules::compile(&[]).unwrap();
+    for permission in [Permission::Join, Permission::Publish] {
+        let decision = rules.decide(permission, "any", &Subject::anonymous());
+        assert!(decision.allowed);
+        assert_eq!(decision.reason.to_string(), "no rules are configured");
+        assert_eq!(decision.rule, None);
+    }
+    assert_eq!(&**rules.class_of("any"), "default");
+}
+
+#[test]
+fn a_room_that_no_rule_matches_is_denied() {
+    let rules = Rules::compile(&[rule("{w}:{a}", None, None)]).unwrap();
+    let decision = rules.decide(Permission::Join, "lobby", &Subject::anonymous());
+    assert!(!decision.allowed);
+    assert_eq!(decision.reason.to_string(), "no rule matches this room");
+    assert_eq!(decision.rule, None);
+}
+
+#[test]
+fn a_rule_without_an_expression_allows() {
+    let rules = Rules::compile(&[rule("{w}:{a}", None, Some("false"))]).unwrap();
+    let decide = |permission| rules.decide(permission, "w:a", &Subject::anonymous());
+    assert!(decide(Permission::Join).allowed);
+    assert!(!decide(Permission::Publish).allowed);
+    assert_eq!(decide(Permission::Join).rule.as_deref(), Some("{w}:{a}"));
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let rules = Rules::compile(&[
+        rule("public:{name}", Some("true"), None),
+        rule("{a}:{b}", Some("false"), None),
+        rule("{room*}", Some("true"), None),
+    ])
+    .unwrap();
+    let decide = |room: &str| {
+        let decision = rules.decide(Permission::Join, room, &Subject::anonymous());
+        (decision.allowed, decision.rule.unwrap().to_string())
+    };
+    assert_eq!(decide("public:x"), (true, "public:{name}".to_owned()));
+    assert_eq!(decide("private:x"), (false, "{a}:{b}".to_owned()));
+    assert_eq!(decide("a:b:c"), (true, "{room*}".to_owned()));
+}
+
+#[test]
+fn expressions_see_captures_claims_user_and_room() {
+    let claims = json!({
+        "sub": "ada", "workspaces": ["w0", "w1"], "level": 3, "share": 0.5, "big": u64::MAX,
+        "admin": false, "nothing": null, "org": {"apps": ["a1"]},
+    });
+    for expression in [
+        "workspace in claims.workspaces",
+        "app in claims.org.apps && workspace == 'w1'",
+        "user == 'ada' && user == claims.sub",
+        "room == 'w1:a1' && room == workspace + ':' + app",
+        "captures.workspace == workspace && captures['app'] == app",
+        "claims.level + 1 == 4 && claims.level > 2 && claims.share < 1.0",
+        "claims.big > 9223372036854775807u",
+        "claims.nothing == null && !claims.admin",
+        "!has(claims.missing) && has(claims.sub)",
+        "claims.workspaces.exists(w, w == workspace)",
+        "claims.workspaces.all(w, w.startsWith('w')) && size(claims.workspaces) == 2",
+        "claims.workspaces.map(w, w + '!').filter(x, x == 'w1!').size() == 1",
+        "room.matches('^w[0-9]+:')",
+        "type(user) == string",
+        "[1, 2].exists(workspace, workspace == 2)",
+    ] {
+        let decision = join(expression, claims.clone());
+        assert!(decision.allowed, "{expression}: {}", decision.reason);
+        assert_eq!(decision.reason.to_string(), format!("`{expression}` is true"));
+    }
+    let anonymous = join("user == null", json!({}));
+    assert!(anonymous.allowed, "{}", anonymous.reason);
+}
+
+#[test]
+fn captures_are_decoded_before_cel_sees_them() {
+    let rules = Rules::compile(&[rule("{w}:{a}", Some("w == 'a:b' && a == '100%'"), None)]);
+    let rules = rules.unwrap();
+    let decision = rules.decide(Permission::Join, "a%3Ab:100%25", &Subject::anonymous());
+    assert!(decision.allowed, "{}", decision.reason);
+}
+
+#[test]
+fn a_capture_takes_precedence_over_a_variable_of_its_name() {
+    let rules = Rules::compile(&[rule("user-{user}", Some("user == claims.sub"), None)]);
+    let (rules, ada) = (rules.unwrap(), subject(json!({"sub": "ada"})));
+    assert!(rules.decide(Permission::Join, "user-ada", &ada).allowed);
+    assert!(!rules.decide(Permission::Join, "user-bob", &ada).allowed);
+}
+
+#[test]
+fn an_expression_that_fails_denies_and_says_why() {
+    let cases = [
+        ("workspace in claims.workspaces", "workspaces"),
+        ("claims.sub == 'ada' && claims.gone == 1", "gone"),
+        ("claims.sub + 1 == 2", "failed"),
+        ("claims.sub / 0 == 1", "failed"),
+        ("1 / 0 == claims.n", "zero"),
+        ("claims.sub[0] == 'a'", "failed"),
+        ("workspace.nosuch()", "nosuch"),
+        ("room.matches('(')", "failed"),
+        ("claims", "map, not true or false"),
+        ("workspace", "string, not true or false"),
+        ("claims.n", "int, not true or false"),
+    ];
+    for (expression, why) in cases {
+        let decision = join(expression, json!({"sub": "ada", "n": 1}));
+        assert!(!decision.allowed, "{expression}");
+        assert!(decision.reason.to_string().contains(why), "{expression}: {}", decision.reason);
+        assert_eq!(decision.rule.as_deref(), Some("{workspace}:{app}"));
+    }
+}
+
+#[test]
+fn the_reason_of_a_failed_expression_is_bounded() {
+    let decision = join("claims.long + 1 == 2", json!({"long": "é".repeat(5000)}));
+    assert!(!decision.allowed);
+    let length = decision.reason.to_string().len();
+    assert!(length < 400, "{length}");
+}
+
+#[test]
+fn malformed_expressions_name_their_rule_and_key() {
+    assert!(refused("w in").starts_with("rooms[0].join: line 1, column "));
+    assert!(refused("").starts_with("rooms[0].join: "));
+    assert!(refused("workspce == w").contains("no variable `workspce`; known: w, a, claims"));
+    assert!(refused("[1].exists(x, y)").contains("`y`"));
+    assert!(refused("[1].exists(x, true) && x").contains("`x`"));
+    assert!(refused(&format!("'{}' == w", "x".repeat(4096))).contains("4096"));
+    let bad = Rules::compile(&[rule("ok", None, None), rule("{a}{b}", None, None)]);
+    assert!(bad.unwrap_err().to_string().starts_with("rooms[1].match: "));
+    let bad = Rules::compile(&[rule("ok", None, Some("b"))]).unwrap_err();
+    assert_eq!((bad.key, bad.section), ("publish", "rooms"));
+    let twice = Rules::compile(&[rule("{a}:b", None, None), rule("{a}:b", None, None)]);
+    assert!(twice.unwrap_err().to_string().starts_with("rooms[1].match: rooms[0]"));
+}
+
+/// Every shape that nests, `n` levels of it.
+fn nested(n: usize) -> Vec<String> {
+    let shape = |open: &str, middle: &str, close: &str| {
+        format!("{}{middle}{}", open.repeat(n), close.repeat(n))
+    };
+    vec![
+        shape("(", "true", ")"),
+        shape("!", "true", ""),
+        shape("-", "claims.n", " == 1"),
+        shape("[", "", "]"),
+        shape("{1:", "1", "}"),
+        shape("true && ", "true", ""),
+        shape("w == 'x' || ", "true", ""),
+        shape("true ? true : ", "true", ""),
+        shape("1 + ", "1 > 0", ""),
+        shape("1-", "1 > 0", ""),
+        shape("1<", "1", ""),
+        shape("1 in ", "[]", ""),
+        shape("", "claims", ".a"),
+        shape("", "claims", "[0]"),
+        shape("", "claims", ".f()"),
+        shape("[1].exists(x, ", "true", ")"),
+        shape("[1].map(x, ", "true", ")"),
+    ]
+}
+
+#[test]
+fn deep_expressions_are_refused_or_evaluated_but_never_overflow_the_stack() {
+    for text in (0..12).flat_map(|power| nested(1 << power)).chain(nested(28)) {
+        if let Ok(rules) = Rules::compile(&[rule("{w}:{a}", Some(&text), None)]) {
+            rules.decide(Permission::Join, "w:a", &Subject::anonymous());
+        }
+    }
+    assert!(refused(&format!("{}true", "1-1<".repeat(100))).contains("32 deep"));
+    let names = "w == 'x' || ".repeat(300) + "w == 'w'";
+    let rules = Rules::compile(&[rule("{w}:{a}", Some(&names), None)]).unwrap();
+    assert!(rules.decide(Permission::Join, "w:a", &Subject::anonymous()).allowed);
+}
+
+#[test]
+fn the_user_claim_names_the_subjects_user() {
+    let claims = |id: Value| json!({"id": id}).as_object().cloned().map(Arc::new).unwrap();
+    let user = |id| Subject::from_claims(claims(id), "id").user().map(str::to_owned);
+    assert_eq!(user(json!("ada")).as_deref(), Some("ada"));
+    assert_eq!(user(json!(7)).as_deref(), Some("7"));
+    assert_eq!(user(json!(["ada"])), None);
+    assert_eq!(Permission::from_key("publish"), Some(Permission::Publish));
+    assert_eq!(Permission::from_key("leave"), None);
+}
+
+#[test]
+fn every_room_has_a_class_that_is_shared() {
+    let rules = Rules::compile(&[
+        rule("{w}:{a}", None, None),
+        rule("default", None, None),
+        rule("lobby", None, None),
+    ])
+    .unwrap();
+    let classes: Vec<&str> = rules.classes().iter().map(|c| &**c).collect();
+    assert_eq!(classes, ["default", "{w}:{a}", "lobby"]);
+    assert_eq!(&**rules.class_of("x:y"), "{w}:{a}");
+    assert_eq!(&**rules.class_of("lobby"), "lobby");
+    assert_eq!(&**rules.class_of("other"), "default");
+    assert_eq!(&**rules.class_of("default"), "default");
+    assert_eq!(rules.class_index("lobby"), 2);
+    assert!(Arc::ptr_eq(rules.class_of("lobby"), &rules.classes()[2]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_expression_makes_the_rules_panic(
+        text in "[a-c0-9.,:?!&|()\\[\\]{}'\"`+*/%<>= \\\\@x-]{0,24}",
+        any in "\\PC{0,24}",
+    ) {
+        for text in [text, any] {
+            if let Ok(rules) = Rules::compile(&[rule("{a}:{b}", Some(&text), None)]) {
+                rules.decide(Permission::Join, "a:b", &Subject::anonymous());
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! [`PacketHead`]: what comes before the JSON of a packet.
+
+use super::error::{MAX_ATTACHMENTS, PacketError};
+
+/// A packet's type, in the order of its digits (Socket.IO protocol, revision 5, "Packet encoding").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketType {
+    /// 0: a client asks for a namespace, or the server grants it.
+    Connect,
+    /// 1: either side leaves the namespace.
+    Disconnect,
+    /// 2: an event without attachments.
+    Event,
+    /// 3: the acknowledgement of an event, without attachments.
+    Ack,
+    /// 4: the server refuses the namespace.
+    ConnectError,
+    /// 5: an event with attachments.
+    BinaryEvent,
+    /// 6: the acknowledgement of an event, with attachments.
+    BinaryAck,
+}
+
+impl PacketType {
+    fn from_digit(digit: u8) -> Option<Self> {
+        Some(match digit {
+            b'0' => PacketType::Connect,
+            b'1' => PacketType::Disconnect,
+            b'2' => PacketType::Event,
+            b'3' => PacketType::Ack,
+            b'4' => PacketType::ConnectError,
+            b'5' => PacketType::BinaryEvent,
+            b'6' => PacketType::BinaryAck,
+            _ => return None,
+        })
+    }
+
+    /// Whether attachments follow packets of this type.
+    pub fn is_binary(self) -> bool {
+        matches!(self, PacketType::BinaryEvent | PacketType::BinaryAck)
+    }
+}
+
+/// The head of a packet: `<type>[<attachments>-][/<namespace>,][<id>]`, and the JSON after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketHead<'a> {
+    /// The packet's type.
+    pub kind: PacketType,
+    /// The number of binary attachments that follow the text, at most [`MAX_ATTACHMENTS`]; 0 for
+    /// types that have none.
+    pub attachments: usize,
+    /// The namespace with its leading slash; `/` if the packet names none. Clients of Socket.IO 2
+    /// may append a query to it.
+    pub namespace: &'a str,
+    /// The acknowledgement's id, if the packet has one.
+    pub id: Option<u64>,
+    /// The JSON after the head; empty if there is none. It has not been parsed.
+    pub payload: &'a str,
+}
+
+impl<'a> PacketHead<'a> {
+    /// Splits a packet's text, which starts at the Socket.IO packet type, into head and JSON.
+    ///
+    /// # Errors
+    /// Fails if the type is unknown, the number of attachments or the id is malformed, or there
+    /// are more than [`MAX_ATTACHMENTS`].
+    pub fn parse(text: &'a str) -> Result<Self, PacketError> {
+        let digit = text.bytes().next();
+        let kind = digit.and_then(PacketType::from_digit).ok_or(PacketError::UnknownType)?;
+        let mut rest = &text[1..];
+        let mut attachments = 0;
+        if kind.is_binary() {
+            let (count, after) = digits(rest);
+            rest = after
+                .strip_prefix('-')
+                .filter(|_| !count.is_empty())
+                .ok_or(PacketError::Header("expected the number of attachments and `-`"))?;
+            attachments = count
+                .parse()
+                .ok()
+                .filter(|n| *n <= MAX_ATTACHMENTS)
+                .ok_or(PacketError::TooManyAttachments)?;
+        }
+        let mut namespace = "/";
+        if rest.starts_with('/') {
+            (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
+        }
+        let (id, payload) = digits(rest);
+        let id = match id {
+            "" => None,
+            id => Some(id.parse().map_err(|_| PacketError::Header("the id is too large"))?),
+        };
+        Ok(PacketHead { kind, attachments, namespace, id, payload })
+    }
+}
+
+fn digits(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
+}

@@ -1,0 +1,164 @@
+//! Parses the JSON of a packet straight into [`Data`], with its placeholders resolved.
+
+use std::cell::Cell;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+
+use super::error::PacketError;
+use crate::data::Data;
+
+/// Parses JSON; with `attachments`, objects that are placeholders become binary values.
+pub(super) fn parse(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
+    match strict(text, attachments) {
+        // JavaScript strings may hold unpaired surrogates, which it writes as escapes; UTF-8 cannot.
+        Err(PacketError::Json(error)) => match repaired(text) {
+            Some(text) => strict(&text, attachments),
+            None => Err(PacketError::Json(error)),
+        },
+        result => result,
+    }
+}
+
+/// The text with every escape of an unpaired surrogate replaced by U+FFFD; `None` if there is
+/// none.
+fn repaired(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut found = false;
+    while let Some(at) = rest.find('\\') {
+        let escape = |text: &str| -> Option<u16> {
+            let digits = text.strip_prefix("\\u")?.get(..4)?;
+            u16::from_str_radix(digits, 16).ok()
+        };
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let unit = escape(from);
+        let pair = || escape(&from[6..]).is_some_and(|low| (0xDC00..0xE000).contains(&low));
+        let taken = match unit {
+            Some(0xD800..0xDC00) if pair() => 12,
+            Some(0xD800..0xE000) => {
+                found = true;
+                out.push_str("\\ufffd");
+                rest = &from[6..];
+                continue;
+            }
+            Some(_) => 6,
+            // The backslash and what it escapes, which is ASCII in valid JSON.
+            None => 1 + from[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        out.push_str(&from[..taken]);
+        rest = &from[taken..];
+    }
+    out.push_str(rest);
+    found.then_some(out)
+}
+
+fn strict(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
+    let lost = Cell::new(false);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let seed = Values { attachments, lost: &lost };
+    match seed.deserialize(&mut deserializer).and_then(|data| deserializer.end().map(|()| data)) {
+        Ok(data) => Ok(data),
+        Err(_) if lost.get() => Err(PacketError::Placeholder),
+        Err(error) => Err(PacketError::Json(error.to_string())),
+    }
+}
+
+/// Deserializes any JSON value into [`Data`].
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    attachments: Option<&'a [Bytes]>,
+    /// Set when a placeholder refers to no attachment.
+    lost: &'a Cell<bool>,
+}
+
+impl Values<'_> {
+    /// The binary value if these entries are a placeholder. As in the stock parser, that is any
+    /// object with `_placeholder: true`, whatever else it holds.
+    fn placeholder<E: de::Error>(&self, entries: &[(String, Data)]) -> Result<Option<Data>, E> {
+        let Some(attachments) = self.attachments else { return Ok(None) };
+        let last = |key| entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v);
+        if last("_placeholder") != Some(&Data::Bool(true)) {
+            return Ok(None);
+        }
+        let attachment = match last("num") {
+            Some(Data::Number(n)) => n.as_u64().and_then(|n| usize::try_from(n).ok()),
+            _ => None,
+        }
+        .and_then(|n| attachments.get(n));
+        match attachment {
+            Some(bytes) => Ok(Some(Data::Binary(bytes.clone()))),
+            None => {
+                self.lost.set(true);
+                Err(E::custom("placeholder"))
+            }
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = Data;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Data, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = Data;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Data, E> {
+        Ok(Data::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Data, E> {
+        Ok(Data::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Data, E> {
+        Ok(Data::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Data, E> {
+        Ok(Data::Number(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Data, E> {
+        serde_json::Number::from_f64(value)
+            .map(Data::Number)
+            .ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Data, E> {
+        Ok(Data::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Data, E> {
+        Ok(Data::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Data, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(self)? {
+            items.push(item);
+        }
+        Ok(Data::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            entries.push((key, map.next_value_seed(self)?));
+        }
+        match self.placeholder(&entries)? {
+            Some(binary) => Ok(binary),
+            None => Ok(Data::Object(entries)),
+        }
+    }
+}

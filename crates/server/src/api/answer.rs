@@ -1,0 +1,20 @@
+//! [`PublishAnswer`]: what a publisher is answered, and what is kept for its repeats.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::message::Scope;
+
+/// The result of an accepted publication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PublishAnswer {
+    /// The id from the request, or a generated one.
+    #[schema(value_type = String)]
+    pub id: Arc<str>,
+    /// Whether the publication was also sent to the other instances.
+    pub scope: Scope,
+    /// The number of members on this instance that the publication was addressed to.
+    pub members: usize,
+}

@@ -1,0 +1,207 @@
+//! [`PublishRequest`]: the body of a publish request, and its checks.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess};
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+
+use super::payload;
+use crate::api::body::RequestBody;
+use crate::api::idempotency::MAX_ID_BYTES;
+use crate::api::input;
+use crate::api::problem::Problem;
+use crate::api::query::Params;
+use crate::api::state::Shared;
+use crate::message::{Publication, Source};
+use rookery_protocol::packet::{MAX_ATTACHMENTS, too_many_binaries};
+use rookery_protocol::{Data, RESERVED_EVENTS, Room};
+
+/// The most rooms in `rooms`, and in `except`.
+const MAX_ROOMS: usize = 1000;
+
+/// An event for the members of one or more rooms. A member of several rooms gets it once.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(in crate::api) struct PublishRequest {
+    /// A configured namespace; `/` if absent.
+    #[schema(example = "/")]
+    namespace: Option<String>,
+    /// The room, up to 255 bytes, or a member's id. Give either this or `rooms`.
+    #[schema(example = "42:7")]
+    room: Option<String>,
+    /// Up to 1,000 rooms. Give either this or `room`.
+    #[schema(min_items = 1, max_items = 1000)]
+    rooms: Option<Vec<String>>,
+    /// One room, or up to 1,000, whose members do not get the event; members' ids are allowed.
+    except: Option<OneOrMany>,
+    /// The event's name. The names that Socket.IO reserves cannot be published.
+    #[schema(required, nullable = false, example = "application_event")]
+    event: Option<String>,
+    /// The event's arguments; none if absent. Binary is `{"$binary": "<base64>"}`, at any depth.
+    #[serde(default)]
+    #[schema(value_type = Vec<serde_json::Value>, example = json!([{"status": "done"}]))]
+    args: Vec<Data>,
+    /// Deliver only to members with an empty outbox.
+    #[serde(default)]
+    volatile: bool,
+    /// An idempotency key, up to 200 bytes. A request that repeats an id in the same namespace
+    /// within two minutes gets the first answer and is not delivered again, whatever else it
+    /// holds.
+    #[schema(min_length = 1, max_length = 200)]
+    id: Option<String>,
+}
+
+/// One room, or up to 1,000.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+pub(in crate::api) enum OneOrMany {
+    /// One room.
+    One(String),
+    /// Up to 1,000 rooms.
+    Many(Vec<String>),
+}
+
+impl RequestBody for PublishRequest {
+    /// The largest packet, and 1 MiB for the event, the rooms and the overhead of base64.
+    fn limit(max_payload: usize) -> usize {
+        max_payload.saturating_add(1 << 20)
+    }
+}
+
+impl PublishRequest {
+    /// Whether a repeat of this request must not be delivered again.
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// The publication that this request describes, accepted now.
+    ///
+    /// # Errors
+    /// 400 or 413, naming the field.
+    pub(super) fn into_publication(
+        self,
+        shared: &Shared,
+        query: &Params,
+        traceparent: Option<Arc<str>>,
+    ) -> Result<Publication, Problem> {
+        let namespace = shared.namespace(self.namespace.as_deref(), query)?;
+        let rooms = targets(self.room, self.rooms)?;
+        let except = match self.except {
+            None => Vec::new(),
+            Some(OneOrMany::One(name)) => vec![input::room("except", &name)?],
+            Some(OneOrMany::Many(names)) => several("except", &names)?,
+        };
+        let event = event(self.event)?;
+        check_args(&namespace, &event, &self.args, shared.api.max_payload)?;
+        Ok(Publication {
+            id: id(self.id)?,
+            namespace,
+            rooms,
+            except,
+            event,
+            args: self.args,
+            volatile: self.volatile,
+            source: Source::Api,
+            accepted: Instant::now(),
+            traceparent,
+        })
+    }
+}
+
+fn check_args(
+    namespace: &str,
+    event: &str,
+    args: &[Data],
+    max_payload: usize,
+) -> Result<(), Problem> {
+    if let Some(path) = payload::ambiguous_placeholder(args) {
+        let detail = "Next to binary, an object cannot contain `_placeholder: true`: Socket.IO \
+                      uses it to mark binary";
+        return Err(Problem::invalid(path, detail));
+    }
+    if too_many_binaries(args) {
+        let detail =
+            format!("Clients refuse events with more than {MAX_ATTACHMENTS} binary values");
+        return Err(Problem::invalid("args", detail));
+    }
+    if payload::wire_size(namespace, event, args) > max_payload {
+        let what = "An event with its arguments (socketio.maxPayload)";
+        return Err(Problem::too_large(what, max_payload).field("args"));
+    }
+    Ok(())
+}
+
+fn targets(room: Option<String>, rooms: Option<Vec<String>>) -> Result<Vec<Room>, Problem> {
+    match (room, rooms) {
+        (Some(room), None) => Ok(vec![input::room("room", &room)?]),
+        (None, Some(rooms)) if rooms.is_empty() => {
+            Err(Problem::invalid("rooms", "Name at least one room").code("room_invalid"))
+        }
+        (None, Some(rooms)) => several("rooms", &rooms),
+        (Some(_), Some(_)) => Err(Problem::invalid("rooms", "Give `room` or `rooms`, not both")),
+        (None, None) => Err(Problem::invalid("room", "`room` or `rooms` is required")),
+    }
+}
+
+fn several(field: &str, names: &[String]) -> Result<Vec<Room>, Problem> {
+    if names.len() > MAX_ROOMS {
+        let detail = format!("A publication is limited to {MAX_ROOMS} rooms");
+        return Err(Problem::invalid(field, detail));
+    }
+    let names = names.iter().enumerate();
+    names.map(|(i, name)| input::room(&format!("{field}[{i}]"), name)).collect()
+}
+
+fn event(event: Option<String>) -> Result<String, Problem> {
+    let event = event.ok_or_else(|| Problem::invalid("event", "`event` is required"))?;
+    if RESERVED_EVENTS.contains(&event.as_str()) {
+        let detail = format!("Socket.IO reserves the event `{event}`: choose another name");
+        return Err(Problem::invalid("event", detail));
+    }
+    input::not_empty("event", event)
+}
+
+fn id(given: Option<String>) -> Result<Arc<str>, Problem> {
+    match given {
+        None => {
+            let mut random = [0; 16];
+            getrandom::fill(&mut random).map_err(|error| {
+                Problem::unavailable(format!("The system has no random numbers: {error}"))
+            })?;
+            Ok(format!("{:032x}", u128::from_be_bytes(random)).into())
+        }
+        Some(id) if id.len() > MAX_ID_BYTES => {
+            Err(Problem::invalid("id", format!("An id is limited to {MAX_ID_BYTES} bytes")))
+        }
+        Some(id) => Ok(input::not_empty("id", id)?.into()),
+    }
+}
+
+/// Written by hand: `untagged` would lose the path of the invalid element.
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Names;
+
+        impl<'de> de::Visitor<'de> for Names {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a string or an array of strings")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<OneOrMany, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(OneOrMany::Many)
+            }
+        }
+
+        d.deserialize_any(Names)
+    }
+}

@@ -1,0 +1,79 @@
+//! What the handlers share: [`ApiState`], which the wiring supplies, and [`Shared`], which adds
+//! what the API keeps for itself.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::FromRef;
+use tokio_util::task::TaskTracker;
+
+use super::access::Access;
+use super::body::{BodyBudget, BodyLimits};
+use super::cluster::Cluster;
+use super::idempotency::IdempotencyStore;
+use super::input;
+use super::instance_status::StatusSource;
+use super::problem::Problem;
+use super::query::Params;
+use crate::telemetry::metrics::Metrics;
+use rookery_ops::throttle::Throttle;
+use rookery_policy::Rules;
+
+/// What the HTTP API needs from the rest of the process. Cloning is shallow.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Where publications, queries and membership changes go.
+    pub cluster: Arc<dyn Cluster>,
+    /// The room rules in force, for `explain`.
+    pub rules: Arc<ArcSwap<Rules>>,
+    /// The answers to publications that carried an id.
+    pub idempotency: Arc<dyn IdempotencyStore>,
+    /// Which requests are allowed.
+    pub access: Access,
+    /// The configured namespaces, each with its leading slash.
+    pub namespaces: Vec<Arc<str>>,
+    /// The name of the claim that holds the user, for `explain`.
+    pub user_claim: Arc<str>,
+    /// Reads the status of this instance.
+    pub status: StatusSource,
+    /// `socketio.maxPayload`: the largest packet that a publication may become, in bytes.
+    pub max_payload: usize,
+    /// Counts and times requests.
+    pub metrics: Arc<Metrics>,
+    /// Runs publications, so that one is finished even if its request is dropped.
+    pub tasks: TaskTracker,
+}
+
+/// The state of the handlers.
+pub(super) struct Shared {
+    pub(super) api: ApiState,
+    /// Memory for request bodies.
+    pub(super) bodies: BodyBudget,
+    /// Throttles the log lines about requests without a valid key.
+    pub(super) refusals: Throttle,
+    /// Throttles the log lines about joins and leaves.
+    pub(super) moves: Throttle,
+}
+
+impl Shared {
+    pub(super) fn new(api: ApiState, bodies: BodyBudget) -> Self {
+        let throttle = || Throttle::new(&api.metrics.log_lines_suppressed);
+        let (refusals, moves) = (throttle(), throttle());
+        Shared { api, bodies, refusals, moves }
+    }
+
+    /// The namespace that the body or the query names; `/` if neither does.
+    pub(super) fn namespace(
+        &self,
+        body: Option<&str>,
+        query: &Params,
+    ) -> Result<Arc<str>, Problem> {
+        input::namespace(&self.api.namespaces, body, query.get("namespace"))
+    }
+}
+
+impl FromRef<Arc<Shared>> for BodyLimits {
+    fn from_ref(shared: &Arc<Shared>) -> Self {
+        BodyLimits { budget: shared.bodies.clone(), max_payload: shared.api.max_payload }
+    }
+}

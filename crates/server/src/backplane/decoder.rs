@@ -1,0 +1,217 @@
+//! The [`Decoder`]: turns what arrives on the subscribing connection into [`Inbound`] messages.
+//! Runs where the socket is read, so nothing here waits.
+
+mod routes;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use memchr::memmem;
+use redis::Value;
+use rookery_ops::throttle::{Throttle, limited};
+use tokio::sync::mpsc;
+
+use super::Parts;
+use super::bridge::CompiledBridge;
+use super::channels::Channels;
+use super::classic::{self, Broadcast};
+use super::clock::Clock;
+use super::heartbeat::Heartbeat;
+use super::inbound::Inbound;
+use super::outgoing::{MessageKind, Outgoing};
+use super::pod_messages::{Answer, Message};
+use super::questions::Questions;
+use super::requests::{self, Ask};
+use crate::message::{MemberInfo, PodId};
+use crate::telemetry::metrics::{Direction, Metrics};
+use routes::{Route, Routes};
+
+/// Decodes messages, and hands them to whoever waits for them: publications, requests and
+/// questions to a queue, answers to the questions that they answer, heartbeats to the peers.
+pub(super) struct Decoder {
+    pod: PodId,
+    namespaces: Vec<Arc<str>>,
+    channels: Channels,
+    bridge: Vec<CompiledBridge>,
+    routes: Routes,
+    clock: Arc<Clock>,
+    heartbeat: Arc<Heartbeat>,
+    questions: Arc<Questions<(String, Answer)>>,
+    node_questions: Arc<Questions<Vec<MemberInfo>>>,
+    outgoing: Arc<Outgoing>,
+    inbound: mpsc::Sender<Inbound>,
+    metrics: Arc<Metrics>,
+    dropped: Throttle,
+    /// Numbers the publications that came without an id.
+    ids: AtomicU64,
+}
+
+impl Decoder {
+    /// Decodes for these namespaces and this bridge.
+    pub fn new(
+        parts: &Parts,
+        namespaces: Vec<Arc<str>>,
+        bridge: Vec<CompiledBridge>,
+        inbound: mpsc::Sender<Inbound>,
+    ) -> Self {
+        Decoder {
+            pod: parts.pod.clone(),
+            routes: Routes::new(&parts.channels, &namespaces, &bridge),
+            namespaces,
+            channels: parts.channels.clone(),
+            bridge,
+            clock: parts.clock.clone(),
+            heartbeat: parts.heartbeat.clone(),
+            questions: parts.questions.clone(),
+            node_questions: parts.node_questions.clone(),
+            outgoing: parts.outgoing.clone(),
+            inbound,
+            dropped: Throttle::new(&parts.metrics.log_lines_suppressed),
+            metrics: parts.metrics.clone(),
+            ids: AtomicU64::new(0),
+        }
+    }
+
+    /// The channels that every pod subscribes.
+    pub fn channels(&self) -> Vec<&[u8]> {
+        self.routes.channels()
+    }
+
+    /// The patterns that every pod subscribes: its members, addressed by their ids.
+    pub fn patterns(&self) -> Vec<String> {
+        self.namespaces.iter().map(|n| self.channels.members_pattern(n)).collect()
+    }
+
+    /// A message: channel and payload, after the pattern if one matched.
+    pub fn receive(&self, mut data: Vec<Value>) {
+        let received = Instant::now();
+        let (Some(Value::BulkString(payload)), Some(Value::BulkString(channel))) =
+            (data.pop(), data.pop())
+        else {
+            return;
+        };
+        let route = self.routes.of(&channel);
+        if !matches!(route, Route::Pods) {
+            self.metrics.redis_message(Direction::In);
+        }
+        match route {
+            Route::Broadcasts => self.broadcast(&payload, received),
+            Route::Requests(namespace) => self.request(namespace, &payload, received),
+            Route::Responses => self.response(&payload),
+            Route::Pods => self.pod_message(&payload, received),
+            Route::Bridge(positions) => {
+                for position in positions {
+                    let entry = &self.bridge[*position];
+                    match entry.publication(&payload, self.next_id(), received) {
+                        Ok(publication) => self.hand_over(Inbound::Bridge(publication)),
+                        Err(why) => self.drop("a bridged message", &why),
+                    }
+                }
+            }
+        }
+    }
+
+    fn broadcast(&self, payload: &[u8], received: Instant) {
+        if classic::sender(payload) == Some(self.pod.as_bytes()) {
+            return;
+        }
+        match classic::decode(payload) {
+            Ok(broadcast) => self.publish(broadcast, received),
+            Err(why) => self.drop("a broadcast", &why),
+        }
+    }
+
+    fn publish(&self, broadcast: Broadcast, received: Instant) {
+        let namespace = self.namespaces.iter().find(|n| ***n == *broadcast.namespace);
+        let Some(namespace) = namespace else { return };
+        let accepted = broadcast.origin.map_or(received, |t| self.clock.to_ours(t, received));
+        let id = || self.next_id();
+        let publication = broadcast.into_publication(namespace.clone(), id, accepted);
+        self.hand_over(Inbound::Publication(publication));
+    }
+
+    fn request(&self, namespace: &Arc<str>, payload: &[u8], received: Instant) {
+        let request = match requests::decode(payload) {
+            Ok(request) => request,
+            Err(why) => return self.drop("a request", &why),
+        };
+        if request.from_pod {
+            return;
+        }
+        let answer = |answer| {
+            let channel = self.channels.responses(namespace);
+            self.outgoing.push(channel, answer, MessageKind::Message);
+        };
+        match (request.ask, request.id) {
+            (Ask::Broadcast(broadcast), id) => {
+                self.publish(*broadcast, received);
+                if let Some(id) = id {
+                    // No client here will ack: see the head of `backplane`.
+                    answer(requests::count_answer(&id, 0));
+                }
+            }
+            (Ask::ServerSideEmit, id) => {
+                if let Some(id) = id {
+                    answer(requests::emit_answer(&id));
+                }
+            }
+            (ask, id) => {
+                self.hand_over(Inbound::NodeRequest { namespace: namespace.clone(), ask, id });
+            }
+        }
+    }
+
+    fn response(&self, payload: &[u8]) {
+        // Everybody's answers come by here: only what may be ours is read.
+        if self.node_questions.is_empty() || memmem::find(payload, self.pod.as_bytes()).is_none() {
+            return;
+        }
+        let Ok((id, members)) = requests::fetched(payload) else { return };
+        let number = id.strip_prefix(&*self.pod).and_then(|n| n.strip_prefix('-')?.parse().ok());
+        if let Some(number) = number {
+            self.node_questions.answer(number, members);
+        }
+    }
+
+    fn pod_message(&self, payload: &[u8], received: Instant) {
+        let message = match Message::decode(payload) {
+            Ok(message) => message,
+            Err(why) => return self.drop("a message between pods", &why),
+        };
+        match message {
+            Message::Hello { pod, greet, state } => {
+                self.heartbeat.received(&pod, greet, state, received);
+            }
+            Message::Bye { pod } => self.heartbeat.peers().gone(&pod),
+            Message::Question { pod, id, namespace, ask } => {
+                self.metrics.redis_message(Direction::In);
+                if *pod != *self.pod {
+                    self.hand_over(Inbound::PeerQuestion { pod, id, namespace, ask });
+                }
+            }
+            Message::Answer { pod, id, answer } => {
+                self.metrics.redis_message(Direction::In);
+                self.questions.answer(id, (pod, answer));
+            }
+        }
+    }
+
+    fn hand_over(&self, message: Inbound) {
+        if self.inbound.try_send(message).is_err() {
+            self.drop("a message", &"too many wait to be handled");
+        }
+    }
+
+    /// Something arrived that is not handled.
+    fn drop(&self, what: &str, why: &dyn fmt::Display) {
+        self.metrics.redis_dropped.inc();
+        limited!(self.dropped, warn, what, reason = %why, "dropped what came from Redis");
+    }
+
+    /// An id for a publication that came without one.
+    fn next_id(&self) -> Arc<str> {
+        format!("{}-{}", self.pod, self.ids.fetch_add(1, Ordering::Relaxed)).into()
+    }
+}

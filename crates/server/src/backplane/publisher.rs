@@ -1,0 +1,302 @@
+//! The [`Publisher`]: the task that sends. It takes what is queued, as much as there is, as one
+//! pipeline, without waiting for the answer to the last one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, poll};
+use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, PushKind, RedisError, Value};
+use rookery_ops::throttle::{Throttle, limited};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::channels::Channels;
+use super::clock::Clock;
+use super::connect::{Backoff, HEARTBEAT, HEARTBEAT_ANSWER, connect};
+use super::link_status::{LinkConnection, LinkStatus};
+use super::outgoing::{MessageKind, Outgoing, OutgoingMessage};
+use super::pod_messages::Message;
+use super::{Commands, Parts};
+use crate::message::PodId;
+use crate::telemetry::metrics::{Direction, Metrics};
+
+/// Pipelines that may be on their way at once.
+const MAX_PIPELINES: usize = 8;
+
+/// Messages in one pipeline, so that one write stays short.
+const MAX_BATCH: usize = 512;
+
+/// Bytes in one pipeline, roughly.
+const MAX_BATCH_BYTES: usize = 256 << 10;
+
+/// How long an answer to a command may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long the last messages may take when the process stops.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Round trips that the first estimate of Redis' clock is made of.
+const FIRST_SAMPLES: usize = 5;
+
+/// Keeps the sending connection, and sends what is queued.
+pub(super) struct Publisher {
+    pod: PodId,
+    channels: Channels,
+    client: redis::Client,
+    outgoing: Arc<Outgoing>,
+    queue: mpsc::Receiver<OutgoingMessage>,
+    status: Arc<LinkStatus>,
+    clock: Arc<Clock>,
+    commands: Arc<Commands>,
+    metrics: Arc<Metrics>,
+    under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// Publications in `under_way`.
+    unanswered: u64,
+    refused: Throttle,
+}
+
+/// A pipeline that was answered.
+struct Answered {
+    answers: Result<Vec<Value>, RedisError>,
+    kinds: Vec<MessageKind>,
+}
+
+impl Publisher {
+    /// Sends what is put into `queue`, by connections of `client`.
+    pub fn new(
+        parts: &Parts,
+        client: redis::Client,
+        queue: mpsc::Receiver<OutgoingMessage>,
+    ) -> Self {
+        Publisher {
+            pod: parts.pod.clone(),
+            channels: parts.channels.clone(),
+            client,
+            outgoing: parts.outgoing.clone(),
+            queue,
+            status: parts.status.clone(),
+            clock: parts.clock.clone(),
+            commands: parts.commands.clone(),
+            metrics: parts.metrics.clone(),
+            under_way: FuturesUnordered::new(),
+            unanswered: 0,
+            refused: Throttle::new(&parts.metrics.log_lines_suppressed),
+        }
+    }
+
+    /// Keeps the connection until `shutdown`; then sends what still waits, for a second.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let (mut backoff, mut links) = (Backoff::default(), 0_u64);
+        let (client, clock) = (self.client.clone(), self.clock.clone());
+        while !shutdown.is_cancelled() {
+            let opened = tokio::select! {
+                () = shutdown.cancelled() => return,
+                opened = open(&client, &clock) => opened,
+            };
+            match opened {
+                Ok((connection, lost)) => {
+                    self.metrics.redis_reconnects.inc_by(u64::from(links > 0));
+                    links += 1;
+                    let since = Instant::now();
+                    let why = self.serve(connection, lost, &shutdown).await;
+                    backoff.lasted(since.elapsed());
+                    self.disconnected(&why, &shutdown);
+                }
+                Err(error) => {
+                    limited!(self.refused, warn, %error, "cannot connect to Redis to publish");
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(backoff.next()) => {}
+            }
+        }
+    }
+
+    /// Sends until the connection is lost; gives why.
+    async fn serve(
+        &mut self,
+        connection: MultiplexedConnection,
+        lost: CancellationToken,
+        shutdown: &CancellationToken,
+    ) -> String {
+        self.outgoing.open();
+        *self.commands.lock() = Some(connection.clone());
+        self.status.set(LinkConnection::Commands, true);
+        tracing::debug!("the connection to Redis that publishes is up");
+        let heartbeat = heartbeat(self.clock.clone(), connection.clone());
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {
+                self.farewell(connection).await;
+                "shutdown".to_owned()
+            }
+            () = lost.cancelled() => "the connection was closed".to_owned(),
+            why = heartbeat => why,
+            why = self.send_queued(&connection) => why,
+        }
+    }
+
+    /// The connection is lost: what was on its way or waited is never sent.
+    fn disconnected(&mut self, why: &str, shutdown: &CancellationToken) {
+        self.status.set(LinkConnection::Commands, false);
+        self.outgoing.close();
+        *self.commands.lock() = None;
+        self.under_way = FuturesUnordered::new();
+        let mut unsent = std::mem::take(&mut self.unanswered);
+        while let Ok(message) = self.queue.try_recv() {
+            self.outgoing.taken(&message);
+            unsent += u64::from(message.kind == MessageKind::Publication);
+        }
+        self.metrics.redis_unsent.inc_by(unsent);
+        if !shutdown.is_cancelled() {
+            tracing::warn!(unsent, reason = why, "lost the connection to Redis that publishes");
+        }
+    }
+
+    async fn send_queued(&mut self, connection: &MultiplexedConnection) -> String {
+        loop {
+            tokio::select! {
+                biased;
+                Some(answered) = self.under_way.next(), if !self.under_way.is_empty() => {
+                    if let Err(why) = self.answered(answered) {
+                        return why;
+                    }
+                }
+                first = self.queue.recv(), if self.under_way.len() < MAX_PIPELINES => {
+                    let Some(first) = first else { return "the queue was dropped".to_owned() };
+                    if let Err(why) = self.send(connection, first).await {
+                        return why;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends `first` and what else waits as one pipeline. Its first poll puts it in the
+    /// connection's queue, so pipelines stay in order.
+    async fn send(
+        &mut self,
+        connection: &MultiplexedConnection,
+        first: OutgoingMessage,
+    ) -> Result<(), String> {
+        let (mut pipeline, mut kinds, mut bytes) = (redis::pipe(), Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(message) = next.take() {
+            if self.outgoing.taken(&message) {
+                bytes += message.size();
+                kinds.push(message.kind);
+                pipeline.cmd("PUBLISH").arg(message.channel).arg(message.payload);
+            } else if message.kind == MessageKind::Publication {
+                self.metrics.redis_unsent.inc();
+            }
+            if kinds.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+                next = self.queue.try_recv().ok();
+            }
+        }
+        if kinds.is_empty() {
+            return Ok(());
+        }
+        self.unanswered += publications(&kinds);
+        let mut connection = connection.clone();
+        let mut sent = async move {
+            let answers = connection.send_packed_commands(&pipeline, 0, kinds.len()).await;
+            Answered { answers, kinds }
+        }
+        .boxed();
+        match poll!(&mut sent) {
+            std::task::Poll::Ready(answered) => self.answered(answered),
+            std::task::Poll::Pending => {
+                self.under_way.push(sent);
+                Ok(())
+            }
+        }
+    }
+
+    fn answered(&mut self, Answered { answers, kinds }: Answered) -> Result<(), String> {
+        let answers = answers.map_err(|error| error.to_string())?;
+        self.unanswered -= publications(&kinds);
+        for (kind, answer) in kinds.into_iter().zip(answers) {
+            match answer {
+                Value::ServerError(error) => {
+                    if kind == MessageKind::Publication {
+                        self.metrics.redis_unsent.inc();
+                    }
+                    limited!(self.refused, warn, %error, "Redis refused a PUBLISH");
+                }
+                _ if kind == MessageKind::Heartbeat => {}
+                _ => self.metrics.redis_message(Direction::Out),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what still waits, and a goodbye to the other pods.
+    async fn farewell(&mut self, connection: MultiplexedConnection) {
+        let bye = Message::Bye { pod: self.pod.to_string() };
+        self.outgoing.push(self.channels.pods(), bye.encode(), MessageKind::Heartbeat);
+        let all = async {
+            while let Ok(first) = self.queue.try_recv() {
+                if self.send(&connection, first).await.is_err() {
+                    return;
+                }
+            }
+            while let Some(answered) = self.under_way.next().await {
+                if self.answered(answered).is_err() {
+                    return;
+                }
+            }
+        };
+        // What is left over when the time is up is counted as unsent.
+        let _ = tokio::time::timeout(FAREWELL, all).await;
+    }
+}
+
+/// Connects, and learns Redis' time.
+async fn open(
+    client: &redis::Client,
+    clock: &Clock,
+) -> Result<(MultiplexedConnection, CancellationToken), RedisError> {
+    let lost = CancellationToken::new();
+    let ended = lost.clone();
+    let push = move |info: PushInfo| -> Result<(), redis::aio::SendError> {
+        if info.kind == PushKind::Disconnection {
+            ended.cancel();
+        }
+        Ok(())
+    };
+    let mut connection = connect(client, Some(ANSWER), push).await?;
+    clock.reset();
+    for _ in 0..FIRST_SAMPLES {
+        ask_time(clock, &mut connection).await?;
+    }
+    Ok((connection, lost))
+}
+
+fn publications(kinds: &[MessageKind]) -> u64 {
+    kinds.iter().filter(|kind| **kind == MessageKind::Publication).count() as u64
+}
+
+/// Asks for the time again and again: the proof that the connection is alive, and the clock's
+/// samples.
+async fn heartbeat(clock: Arc<Clock>, mut connection: MultiplexedConnection) -> String {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        match tokio::time::timeout(HEARTBEAT_ANSWER, ask_time(&clock, &mut connection)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return format!("no answer for {HEARTBEAT_ANSWER:?}"),
+        }
+    }
+}
+
+async fn ask_time(clock: &Clock, connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
+    let sent = Instant::now();
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
+    let time = seconds.saturating_mul(1_000_000).saturating_add(micros);
+    clock.sample(time, sent, Instant::now());
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Questions to other servers, and answers to theirs.
+
+use std::time::Instant;
+
+use tokio::time::timeout_at;
+
+use super::outgoing::MessageKind;
+use super::pod_messages::{Answer, Ask, Message};
+use super::requests;
+use super::{Backplane, Parts};
+use crate::message::{MemberInfo, Selector};
+
+/// How many servers can be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audience {
+    /// Pods, this one included.
+    pub pods: usize,
+    /// Node servers.
+    pub nodes: usize,
+}
+
+impl Backplane {
+    /// How many pods and how many Node servers listen now: both listen to the request channel,
+    /// only pods to their own. `None`: Redis does not say.
+    pub async fn audience(&self, namespace: &str, until: Instant) -> Option<Audience> {
+        if !self.is_up() {
+            return None;
+        }
+        let mut connection = self.commands()?;
+        let channels = &self.parts.channels;
+        let mut command = redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg(channels.requests(namespace)).arg(channels.pods());
+        let counted = command.query_async::<Vec<redis::Value>>(&mut connection);
+        let counted = timeout_at(until.into(), counted).await.ok()?.ok()?;
+        let count = |at: usize| redis::from_redis_value_ref::<usize>(counted.get(at)?).ok();
+        let (all, pods) = (count(1)?, count(3)?);
+        Some(Audience { pods, nodes: all.saturating_sub(pods) })
+    }
+
+    /// Asks the pods, and collects their answers until `until`: those of all `expected`, or as
+    /// many as there can be.
+    pub async fn ask_pods(
+        &self,
+        namespace: &str,
+        ask: Ask,
+        expected: &[String],
+        at_most: usize,
+        until: Instant,
+    ) -> Vec<(String, Answer)> {
+        let mut answers: Vec<(String, Answer)> = Vec::new();
+        if expected.is_empty() {
+            return answers;
+        }
+        let Parts { questions, pod, channels, .. } = &*self.parts;
+        let mut open = questions.open();
+        let question = Message::Question {
+            pod: pod.to_string(),
+            id: open.id,
+            namespace: namespace.to_owned(),
+            ask: Some(ask),
+        };
+        if !self.send(channels.pods(), question.encode()) {
+            return answers;
+        }
+        let is_complete = |answers: &[(String, Answer)]| {
+            answers.len() >= at_most
+                || expected.iter().all(|pod| answers.iter().any(|(from, _)| from == pod))
+        };
+        while !is_complete(&answers) {
+            match timeout_at(until.into(), open.answers.recv()).await {
+                Ok(Some(answer)) => answers.push(answer),
+                _ => break,
+            }
+        }
+        answers
+    }
+
+    /// Asks `nodes` Node servers for the selected members, and sends them `order` besides, where
+    /// there is one. Gives the answers that came until `until`.
+    pub async fn ask_nodes(
+        &self,
+        namespace: &str,
+        of: &Selector,
+        order: Option<Vec<u8>>,
+        nodes: usize,
+        until: Instant,
+    ) -> Vec<Vec<MemberInfo>> {
+        let mut answers = Vec::new();
+        if nodes == 0 {
+            return answers;
+        }
+        let Parts { node_questions, pod, channels, .. } = &*self.parts;
+        let mut open = node_questions.open();
+        let id = format!("{pod}-{}", open.id);
+        if !self.send(channels.requests(namespace), requests::fetch(pod, &id, of)) {
+            return answers;
+        }
+        if let Some(order) = order {
+            self.send(channels.requests(namespace), order);
+        }
+        while answers.len() < nodes {
+            match timeout_at(until.into(), open.answers.recv()).await {
+                Ok(Some(members)) => answers.push(members),
+                _ => break,
+            }
+        }
+        answers
+    }
+
+    /// Answers a question of another pod.
+    pub fn answer_pod(&self, asker: &str, id: u64, answer: Answer) {
+        let answer = Message::Answer { pod: self.parts.pod.to_string(), id, answer };
+        self.send(self.parts.channels.answers(asker), answer.encode());
+    }
+
+    /// Answers a request of a Node server.
+    pub fn answer_node(&self, namespace: &str, answer: Vec<u8>) {
+        self.send(self.parts.channels.responses(namespace), answer);
+    }
+
+    /// Sends a message that is no publication; false: it is not sent.
+    fn send(&self, channel: String, payload: Vec<u8>) -> bool {
+        self.parts.outgoing.push(channel, payload, MessageKind::Message)
+    }
+}

@@ -1,0 +1,205 @@
+//! One subscribing connection, from its first SUBSCRIBE to its loss.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, poll};
+use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, PushKind, RedisError, RedisResult};
+use rookery_ops::throttle::limited;
+use tokio_util::sync::CancellationToken;
+
+use super::Subscriber;
+use crate::backplane::connect::{HEARTBEAT, HEARTBEAT_ANSWER, connect};
+use crate::backplane::link_status::LinkConnection;
+use crate::rooms::interest::Ticket;
+
+/// Channels in one SUBSCRIBE.
+const CHUNK: usize = 500;
+
+/// A subscribing connection.
+pub(super) struct Session<'a> {
+    subscriber: &'a Subscriber,
+    connection: MultiplexedConnection,
+    lost: CancellationToken,
+    /// Messages that came; a sign of life as good as an answer.
+    heard: Arc<AtomicU64>,
+    under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// SUBSCRIBEs of rooms of the last connection that are not answered yet.
+    resubscribing: usize,
+}
+
+/// A SUBSCRIBE or UNSUBSCRIBE that was answered.
+struct Answered {
+    tickets: Vec<Ticket>,
+    resubscribes: bool,
+    result: RedisResult<()>,
+}
+
+impl<'a> Session<'a> {
+    /// Connects, and subscribes what every pod hears.
+    pub async fn open(subscriber: &'a Subscriber) -> RedisResult<Session<'a>> {
+        let (lost, heard) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
+        let push = {
+            let (decoder, lost, heard) = (subscriber.decoder.clone(), lost.clone(), heard.clone());
+            move |info: PushInfo| -> Result<(), redis::aio::SendError> {
+                match info.kind {
+                    PushKind::Disconnection => lost.cancel(),
+                    PushKind::Message | PushKind::PMessage => {
+                        heard.fetch_add(1, Ordering::Relaxed);
+                        decoder.receive(info.data);
+                    }
+                    _ => {}
+                }
+                Ok(())
+            }
+        };
+        // No limit on answers: a confirmation may stand behind many messages.
+        let mut connection = connect(&subscriber.client, None, push).await?;
+        let opened = async {
+            // All in one command: others count our subscriptions of two channels at once.
+            connection.subscribe(subscriber.decoder.channels()).await?;
+            connection.psubscribe(subscriber.decoder.patterns()).await
+        };
+        tokio::time::timeout(HEARTBEAT_ANSWER, opened).await.unwrap_or_else(|_| {
+            let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "SUBSCRIBE not answered");
+            Err(RedisError::from(error))
+        })?;
+        let under_way = FuturesUnordered::new();
+        Ok(Session { subscriber, connection, lost, heard, under_way, resubscribing: 0 })
+    }
+
+    /// Keeps the subscriptions as they have to be until the connection is lost; gives why.
+    pub async fn run(&mut self, shutdown: &CancellationToken) -> String {
+        let Subscriber { interests, status, .. } = self.subscriber;
+        let heartbeat = heartbeat(self.connection.clone(), self.heard.clone());
+        tokio::pin!(heartbeat);
+        let again = interests.connected(Instant::now());
+        if let Err(why) = self.subscribe(again, true).await {
+            return why;
+        }
+        let mut up = false;
+        loop {
+            if !up && self.resubscribing == 0 {
+                up = true;
+                status.set(LinkConnection::Subscriber, true);
+                tracing::debug!("the connection to Redis that subscribes is up");
+            }
+            let due = interests.next_due();
+            let sent = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => Err("shutdown".to_owned()),
+                () = self.lost.cancelled() => Err("the connection was closed".to_owned()),
+                why = &mut heartbeat => Err(why),
+                Some(answered) = self.under_way.next(), if !self.under_way.is_empty() => {
+                    self.answered(answered).await
+                }
+                () = interests.changed() => self.send_changes().await,
+                () = until(due) => self.send_changes().await,
+            };
+            if let Err(why) = sent {
+                return why;
+            }
+        }
+    }
+
+    async fn send_changes(&mut self) -> Result<(), String> {
+        let changes = self.subscriber.interests.changes(Instant::now());
+        for chunk in changes.unsubscribe.chunks(CHUNK) {
+            let names: Vec<String> =
+                chunk.iter().map(|key| self.subscriber.channels.room(key.as_ref())).collect();
+            let mut connection = self.connection.clone();
+            let sent = async move {
+                let result = connection.unsubscribe(names).await;
+                Answered { tickets: Vec::new(), resubscribes: false, result }
+            };
+            self.send(sent.boxed()).await?;
+        }
+        self.subscribe(changes.subscribe, false).await
+    }
+
+    async fn subscribe(&mut self, tickets: Vec<Ticket>, resubscribes: bool) -> Result<(), String> {
+        for chunk in tickets.chunks(CHUNK) {
+            self.subscribe_chunk(chunk.to_vec(), resubscribes).await?;
+        }
+        Ok(())
+    }
+
+    async fn subscribe_chunk(
+        &mut self,
+        tickets: Vec<Ticket>,
+        resubscribes: bool,
+    ) -> Result<(), String> {
+        self.resubscribing += usize::from(resubscribes);
+        let channels = &self.subscriber.channels;
+        let names: Vec<String> =
+            tickets.iter().map(|(key, _)| channels.room(key.as_ref())).collect();
+        let mut connection = self.connection.clone();
+        let sent = async move {
+            let result = connection.subscribe(names).await;
+            Answered { tickets, resubscribes, result }
+        };
+        self.send(sent.boxed()).await
+    }
+
+    /// The first poll puts the command in the connection's queue, so commands stay in order.
+    async fn send(&mut self, mut sent: BoxFuture<'static, Answered>) -> Result<(), String> {
+        match poll!(&mut sent) {
+            std::task::Poll::Ready(answered) => Box::pin(self.answered(answered)).await,
+            std::task::Poll::Pending => {
+                self.under_way.push(sent);
+                Ok(())
+            }
+        }
+    }
+
+    async fn answered(&mut self, answered: Answered) -> Result<(), String> {
+        let Answered { tickets, resubscribes, result } = answered;
+        self.resubscribing -= usize::from(resubscribes);
+        match result {
+            Err(error) if error.kind() != redis::ErrorKind::Io && !self.lost.is_cancelled() => {
+                if let [(key, _)] = tickets.as_slice() {
+                    let channel = self.subscriber.channels.room(key.as_ref());
+                    let refused = &self.subscriber.refused;
+                    limited!(refused, warn, %channel, %error, "Redis refused a SUBSCRIBE");
+                } else {
+                    // One that is refused takes the others of its command along.
+                    for ticket in tickets {
+                        Box::pin(self.subscribe_chunk(vec![ticket], resubscribes)).await?;
+                    }
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(error.to_string()),
+            Ok(()) => {}
+        }
+        self.subscriber.interests.confirmed(&tickets);
+        Ok(())
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves, with the reason, when the connection gives no sign of life.
+async fn heartbeat(mut connection: MultiplexedConnection, heard: Arc<AtomicU64>) -> String {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        let before = heard.load(Ordering::Relaxed);
+        let ping = redis::cmd("PING");
+        let pong = ping.query_async::<()>(&mut connection);
+        match tokio::time::timeout(HEARTBEAT_ANSWER, pong).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) if heard.load(Ordering::Relaxed) != before => {}
+            Err(_) => return format!("no answer for {HEARTBEAT_ANSWER:?}"),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Publishing: the one way from acceptance to the shards and the other instances.
+
+use tokio::time::timeout;
+
+use super::Broker;
+use crate::message::{PUBLISH_DEADLINE, Publication, PublishError, Receipt, Scope};
+use crate::rooms::local::{RecipientCount, Reservation};
+use crate::telemetry::trace::PublishSpan;
+
+/// Why a publication was not taken at once. Nothing was delivered.
+pub enum TryPublishError {
+    /// A shard's queue is full: [`Broker::publish`] waits for it.
+    Full(Box<Publication>),
+    /// It is refused.
+    Refused(PublishError),
+}
+
+impl Broker {
+    /// Publishes without waiting, for a client's event: to the members here, and to the other
+    /// instances.
+    ///
+    /// # Errors
+    /// When a shard's queue is full, or the publication is refused; nothing was delivered then.
+    pub fn try_publish(&self, mut publication: Publication) -> Result<Scope, TryPublishError> {
+        self.admit().map_err(TryPublishError::Refused)?;
+        let Some(reservation) = self.parts.rooms.try_reserve(&publication) else {
+            return Err(TryPublishError::Full(Box::new(publication)));
+        };
+        let span = self.parts.tracer.publish(&mut publication);
+        let (scope, count) = self.dispatch(reservation, publication, false);
+        drop(count);
+        span.accepted(scope, None);
+        Ok(scope)
+    }
+
+    /// Publishes to the members here, and to the other instances. Publications that one task hands
+    /// over one after the other reach a room in that order. Either all shards get the publication
+    /// or none; dropping the future leaves open which.
+    ///
+    /// # Errors
+    /// When it is refused, or the shards' queues stayed full for [`PUBLISH_DEADLINE`]; nothing was
+    /// delivered then.
+    pub async fn publish(&self, mut publication: Publication) -> Result<Receipt, PublishError> {
+        let span = self.parts.tracer.publish(&mut publication);
+        let (scope, count) = match self.accept(publication).await {
+            Ok(accepted) => accepted,
+            Err(error) => return Err(refuse(span, error)),
+        };
+        // Shards count when they begin to deliver. It is accepted, whoever is slow to say so.
+        let members = timeout(PUBLISH_DEADLINE, count.total()).await.unwrap_or_default();
+        span.accepted(scope, Some(members));
+        Ok(Receipt { scope, members })
+    }
+
+    async fn accept(
+        &self,
+        publication: Publication,
+    ) -> Result<(Scope, RecipientCount), PublishError> {
+        self.admit()?;
+        let reservation = timeout(PUBLISH_DEADLINE, self.parts.rooms.reserve(&publication)).await;
+        let reservation = reservation.map_err(|_| PublishError::Overloaded)?;
+        // Redis may have gone away meanwhile.
+        self.admit()?;
+        Ok(self.dispatch(reservation, publication, true))
+    }
+
+    fn admit(&self) -> Result<(), PublishError> {
+        match &self.parts.backplane {
+            Some(backplane) if self.parts.refuse_when_down && !backplane.is_up() => {
+                Err(PublishError::RedisDown)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands an accepted publication over: to the other instances, and to the shards where a place
+    /// is reserved.
+    fn dispatch(
+        &self,
+        reservation: Reservation<'_>,
+        publication: Publication,
+        counted: bool,
+    ) -> (Scope, RecipientCount) {
+        self.parts.metrics.published(publication.source);
+        let scope = match &self.parts.backplane {
+            Some(backplane) if backplane.publish(&publication) => Scope::Cluster,
+            _ => Scope::Local,
+        };
+        (scope, self.parts.rooms.deliver(reservation, publication, counted))
+    }
+}
+
+fn refuse(span: PublishSpan, error: PublishError) -> PublishError {
+    span.refused(&error);
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::broker::BrokerParts;
+    use crate::rooms::local::tests::{publication, two_full_shards};
+    use crate::rooms::shard::ShardCommand;
+    use crate::rooms::statistics::RoomStatistics;
+    use crate::telemetry::latency::Latency;
+    use crate::telemetry::metrics::Metrics;
+    use crate::telemetry::trace::Tracer;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_publication_that_a_shard_has_no_room_for_is_refused_and_reaches_no_other() {
+        let (rooms, mut queues) = two_full_shards();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let latency = Latency::new(2, &Default::default(), "pod-test", &metrics);
+        let statistics = RoomStatistics::new(rooms.clone(), latency, TaskTracker::new());
+        let broker = Broker::new(BrokerParts {
+            rooms: rooms.clone(),
+            statistics,
+            backplane: None,
+            refuse_when_down: false,
+            metrics,
+            tracer: Tracer::off(),
+        });
+        assert!(rooms.try_deliver(publication()), "both queues are full now");
+        assert!(matches!(queues[0].try_recv(), Ok(ShardCommand::Publish(..))));
+        assert!(matches!(broker.try_publish(publication()), Err(TryPublishError::Full(_))));
+        assert_eq!(broker.publish(publication()).await, Err(PublishError::Overloaded));
+        assert!(queues[0].try_recv().is_err(), "nothing was delivered to the shard with room");
+    }
+}

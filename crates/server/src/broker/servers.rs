@@ -1,0 +1,114 @@
+//! Answers to what other servers ask about the members here.
+
+use std::sync::Arc;
+
+use crate::backplane::pod_messages::{self, Answer};
+use crate::backplane::requests::{self, Ask};
+use crate::backplane::{Backplane, pod_messages::WireRoomKey};
+use crate::message::Selector;
+use crate::rooms::member::Dismissal;
+use crate::rooms::ranking::MAX_ASKED;
+
+use super::BrokerParts;
+
+/// Does what a Node server asks, and answers where it waits for an answer. Requests about one
+/// member are answered only by the server that has it.
+pub(super) async fn answer_node(
+    parts: &BrokerParts,
+    backplane: &Backplane,
+    namespace: &str,
+    ask: Ask,
+    id: Option<String>,
+) {
+    let rooms = &parts.rooms;
+    let is_answered = match &ask {
+        Ask::Join(of, joined) => is_one(of, parts.join_selected(namespace, of, joined).await),
+        Ask::Leave(of, left) => is_one(of, rooms.leave_selected(namespace, of, left).await),
+        Ask::Disconnect(of, close) => {
+            is_one(of, rooms.dismiss_selected(namespace, of, dismissal(*close)).await)
+        }
+        Ask::Sockets(_) | Ask::AllRooms | Ask::Fetch(_) => true,
+        Ask::ServerSideEmit | Ask::Broadcast(_) => false,
+    };
+    let Some(id) = id.filter(|_| is_answered) else { return };
+    let answer = match ask {
+        Ask::Sockets(of) => requests::sockets_answer(&id, &rooms.members(namespace, &of).await),
+        Ask::Fetch(of) => requests::fetch_answer(&id, &rooms.members(namespace, &of).await),
+        Ask::AllRooms => {
+            let everybody = Selector::Rooms { rooms: Vec::new(), except: Vec::new() };
+            let names = rooms.rooms(namespace, "").await;
+            let members = rooms.members(namespace, &everybody).await;
+            let ids = members.iter().map(|m| m.id.as_str());
+            requests::rooms_answer(&id, names.keys().map(|room| &**room).chain(ids))
+        }
+        _ => requests::done_answer(&id),
+    };
+    backplane.answer_node(namespace, answer);
+}
+
+fn is_one(of: &Selector, matched: usize) -> bool {
+    matches!(of, Selector::Member(_)) && matched > 0
+}
+
+fn dismissal(close: bool) -> Dismissal {
+    if close { Dismissal::Session } else { Dismissal::Namespace }
+}
+
+/// Does what another pod asks, and answers it: at once where it is a question of a version that
+/// this one does not know. `question` is the pod that asks, and what the answer must carry.
+pub(super) async fn answer_pod(
+    parts: &BrokerParts,
+    backplane: &Backplane,
+    (asker, id): (&str, u64),
+    namespace: &str,
+    ask: Option<pod_messages::Ask>,
+) {
+    let answer = match ask {
+        None => Some(Answer::Unknown),
+        Some(ask) => local_answer(parts, namespace, ask).await,
+    };
+    if let Some(answer) = answer {
+        backplane.answer_pod(asker, id, answer);
+    }
+}
+
+/// What the members here answer; nothing where that failed.
+async fn local_answer(
+    parts: &BrokerParts,
+    namespace: &str,
+    ask: pod_messages::Ask,
+) -> Option<Answer> {
+    use pod_messages::Ask;
+    let rooms = &parts.rooms;
+    Some(match ask {
+        Ask::Rooms { prefix } => {
+            let rooms = rooms.rooms(namespace, &prefix).await;
+            Answer::Rooms(rooms.into_iter().map(|(room, n)| (room.to_string(), n)).collect())
+        }
+        Ask::Members { of } => {
+            let members = rooms.members(namespace, &of.into()).await;
+            Answer::Members(members.into_iter().map(Into::into).collect())
+        }
+        Ask::Join { of, rooms } => {
+            let rooms = pod_messages::rooms(rooms);
+            Answer::Matched(parts.join_selected(namespace, &of.into(), &rooms).await)
+        }
+        Ask::Leave { of, rooms: left } => {
+            let left = pod_messages::rooms(left);
+            Answer::Matched(rooms.leave_selected(namespace, &of.into(), &left).await)
+        }
+        Ask::Disconnect { of, close } => {
+            let dismissed = rooms.dismiss_selected(namespace, &of.into(), dismissal(close)).await;
+            Answer::Matched(dismissed)
+        }
+        Ask::First { namespaces, sort, limit } => {
+            let namespaces = namespaces.into_iter().map(Arc::from).collect();
+            let first = parts.statistics.first(namespaces, sort, limit).await?;
+            Answer::First(first.iter().map(|(key, n)| (WireRoomKey::from(key), *n)).collect())
+        }
+        Ask::Statistics { rooms } => {
+            let keys = rooms.into_iter().take(MAX_ASKED).map(Into::into).collect();
+            Answer::Statistics(parts.statistics.of(keys).await?)
+        }
+    })
+}

@@ -1,0 +1,73 @@
+//! A [`Packet`] for one client, and the [`PacketBatch`] that several clients share.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::telemetry::latency::DeliveryTag;
+use rookery_protocol::Revision;
+use rookery_protocol::encoded::Encoded;
+
+/// A packet for a client: encoded once and shared by all its recipients.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// The packet's bytes in every form that some recipient needs.
+    pub encoded: Arc<Encoded>,
+    /// What the delivery is counted under; `None` for a packet that is no publication.
+    pub tag: Option<Arc<DeliveryTag>>,
+    /// Whether the packet is dropped instead of queued behind others.
+    pub volatile: bool,
+}
+
+impl Packet {
+    /// A packet that is no publication: the engine's own, a reply, an ack, a refusal.
+    pub(super) fn untagged(encoded: Arc<Encoded>) -> Self {
+        Packet { encoded, tag: None, volatile: false }
+    }
+}
+
+/// Packets that go to the same recipients in one write: their bytes are joined once per protocol
+/// revision.
+#[derive(Debug)]
+pub struct PacketBatch {
+    packets: Vec<Packet>,
+    joined: [OnceLock<Bytes>; 2],
+    size: usize,
+    volatile: bool,
+}
+
+impl PacketBatch {
+    /// A batch of at least one packet, in order.
+    pub fn new(packets: Vec<Packet>) -> Self {
+        PacketBatch {
+            size: packets.iter().map(|packet| packet.encoded.size()).sum(),
+            volatile: packets.iter().any(|packet| packet.volatile),
+            packets,
+            joined: Default::default(),
+        }
+    }
+
+    /// The packets, in order.
+    pub fn packets(&self) -> &[Packet] {
+        &self.packets
+    }
+
+    /// Whether one of the packets is volatile.
+    pub(super) fn has_volatile(&self) -> bool {
+        self.volatile
+    }
+
+    /// All packets as WebSocket frames.
+    pub(super) fn websocket(&self, revision: Revision) -> &Bytes {
+        if let [packet] = &self.packets[..] {
+            return packet.encoded.websocket(revision);
+        }
+        self.joined[revision as usize].get_or_init(|| {
+            let mut out = Vec::with_capacity(self.size);
+            for packet in &self.packets {
+                out.extend_from_slice(packet.encoded.websocket(revision));
+            }
+            out.into()
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! What socketioxide calls: when a client asks for a namespace, sends an event, or is gone.
+
+use std::fmt::Display;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use socketioxide::adapter::LocalAdapter;
+use socketioxide::handler::{ConnectHandler, DisconnectHandler, MessageHandler};
+use socketioxide::socket::{DisconnectReason, Socket};
+use socketioxide_core::Value;
+
+use crate::connection::outbox::Ending;
+use crate::gateway::client::Client;
+use crate::gateway::connect_error::RefusalMessage;
+use crate::gateway::event_queue::Event;
+use crate::gateway::events;
+use crate::gateway::session::{Session, Sessions};
+use crate::telemetry::metrics::{Disconnected, Rejected};
+use rookery_policy::{Code, Refusal};
+use rookery_protocol::{Data, packet};
+
+/// The parameter of the engine's requests that names the session. It must be the last one.
+pub const SESSION_PARAMETER: &str = "session";
+
+/// The handler of connects to one namespace.
+pub fn connect_handler(
+    sessions: Arc<Sessions>,
+    namespace: Arc<str>,
+) -> impl ConnectHandler<LocalAdapter, ()> {
+    OnConnect { sessions, namespace }
+}
+
+#[derive(Clone)]
+struct OnConnect {
+    sessions: Arc<Sessions>,
+    namespace: Arc<str>,
+}
+
+type Admitted = Result<(), Box<dyn Display + Send>>;
+
+impl ConnectHandler<LocalAdapter, ()> for OnConnect {
+    fn call(&self, socket: Arc<Socket>, _: Option<Value>) {
+        let session = self.session(&socket);
+        let Some(client) = session.and_then(|s| s.clients.get(&self.namespace)) else {
+            return;
+        };
+        socket.on_fallback(OnEvent { client: client.clone() });
+        socket.on_disconnect(OnDisconnect { client });
+    }
+
+    fn call_middleware<'a>(
+        &'a self,
+        socket: Arc<Socket>,
+        auth: &'a Option<Value>,
+    ) -> Pin<Box<dyn Future<Output = Admitted> + Send + 'a>> {
+        Box::pin(async move {
+            let admitted = self.admit(&socket, auth.as_ref()).await;
+            admitted.map_err(|r| Box::new(RefusalMessage(r)) as Box<dyn Display + Send>)
+        })
+    }
+}
+
+impl OnConnect {
+    fn session(&self, socket: &Socket) -> Option<Arc<Session>> {
+        let query = socket.req_parts().uri.query()?;
+        let (_, sid) = query.rsplit_once(['&', '='])?;
+        self.sessions.get(sid)
+    }
+
+    /// Verifies the client's token and adds the client to its session. Waits at most for the key
+    /// that the token was signed with.
+    async fn admit(&self, socket: &Arc<Socket>, auth: Option<&Value>) -> Result<(), Refusal> {
+        let Some(session) = self.session(socket) else {
+            return Err(Refusal::new(Code::Unauthenticated, "the session has ended"));
+        };
+        let gateway = session.gateway();
+        if !session.clients.may_connect() {
+            gateway.metrics.connects_refused.inc();
+            let refusal = Refusal::new(Code::RateLimited, "too many namespaces at once");
+            gateway.refused(Rejected::Events, session.log_subject(), &refusal.message);
+            return Err(refusal);
+        }
+        let auth = auth_payload(&session, auth)?;
+        let credentials = session.credentials.as_deref();
+        let admitted = gateway.authenticator.admit(auth.as_ref(), credentials).await;
+        let admission =
+            admitted.inspect_err(|refusal| record_refusal(&session, &self.namespace, refusal))?;
+        let namespace = self.namespace.clone();
+        let client = Client::new(
+            gateway,
+            &session.clients,
+            session.shard,
+            namespace,
+            admission.subject,
+            socket,
+        );
+        if session.clients.add(client.clone()) {
+            client.set_expiry(admission.expires);
+        }
+        Ok(())
+    }
+}
+
+fn auth_payload(session: &Session, auth: Option<&Value>) -> Result<Option<Data>, Refusal> {
+    let Some(Value::Str(json, _)) = auth else { return Ok(None) };
+    packet::decode_value(json).map(Some).map_err(|error| {
+        session.gateway().refused(Rejected::BadPacket, session.log_subject(), &error);
+        session.outbox.close(Disconnected::TransportError, Ending::Finish);
+        Refusal::new(Code::BadRequest, "the auth payload is not valid JSON")
+    })
+}
+
+fn record_refusal(session: &Session, namespace: &str, refusal: &Refusal) {
+    let gateway = session.gateway();
+    gateway.metrics.connects_refused.inc();
+    let reason = match refusal.code {
+        Code::Draining => Rejected::Draining,
+        Code::Forbidden => Rejected::Forbidden,
+        _ => Rejected::Unauthenticated,
+    };
+    let subject = session.log_subject().in_namespace(namespace);
+    gateway.refused(reason, subject, &refusal.message);
+}
+
+/// Takes a client's events in order.
+struct OnEvent {
+    client: Arc<Client>,
+}
+
+impl MessageHandler<LocalAdapter, ()> for OnEvent {
+    fn call(&self, _: Arc<Socket>, value: Value, ack: Option<i64>) {
+        let Value::Str(array, attachments) = value else { return };
+        let attachments: Option<Vec<Bytes>> = attachments.map(|a| a.into_iter().collect());
+        match packet::decode_event(&array, attachments.as_deref()) {
+            Ok((name, args)) => {
+                let ack = ack.and_then(|id| u64::try_from(id).ok());
+                events::receive(&self.client, Event { name, args, ack });
+            }
+            Err(error) => {
+                record_bad_packet(&self.client, &error);
+                self.client.outbox().close(Disconnected::TransportError, Ending::Finish);
+            }
+        }
+    }
+}
+
+/// Ends a client, and its session where the connection is the reason.
+struct OnDisconnect {
+    client: Arc<Client>,
+}
+
+impl DisconnectHandler<LocalAdapter, ()> for OnDisconnect {
+    fn call_with_defer(
+        &self,
+        socket: Arc<Socket>,
+        reason: DisconnectReason,
+        defer: fn(Arc<Socket>),
+    ) {
+        let outbox = self.client.outbox();
+        let clients = self.client.session_clients.upgrade();
+        match reason {
+            DisconnectReason::ClientNSDisconnect | DisconnectReason::ServerNSDisconnect => {}
+            DisconnectReason::HeartbeatTimeout => {
+                outbox.close(Disconnected::PingTimeout, Ending::Finish);
+            }
+            DisconnectReason::PacketParsingError => {
+                record_bad_packet(&self.client, &"malformed packet");
+                outbox.close(Disconnected::TransportError, Ending::Finish);
+            }
+            // The connection is fine, but the engine cannot read its bytes as messages.
+            DisconnectReason::TransportError
+                if clients.as_ref().is_some_and(|clients| clients.engine_failed()) =>
+            {
+                record_bad_packet(&self.client, &"the bytes received are not Engine.IO messages");
+                outbox.close(Disconnected::TransportError, Ending::Finish);
+            }
+            DisconnectReason::TransportClose => outbox.close(Disconnected::Client, Ending::Finish),
+            _ => outbox.close(Disconnected::TransportError, Ending::Finish),
+        }
+        if let Some(clients) = clients {
+            clients.remove(&self.client);
+        }
+        self.client.log_disconnect(&reason);
+        defer(socket);
+    }
+}
+
+fn record_bad_packet(client: &Client, error: &dyn Display) {
+    client.gateway().refused(Rejected::BadPacket, client.log_subject(), error);
+}

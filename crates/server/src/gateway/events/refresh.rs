@@ -1,0 +1,58 @@
+//! `auth:refresh`: a client replaces its token.
+
+use std::sync::Arc;
+
+use super::reply::Reply;
+use crate::auth::Verifier;
+use crate::gateway::authenticator;
+use crate::gateway::client::Client;
+use crate::gateway::event_queue::Event;
+use rookery_policy::{Code, Permission, Refusal, Subject};
+use rookery_protocol::{Data, Room};
+
+/// Handles `auth:refresh {token}`: the new token's claims and expiry replace those of the old one.
+/// It cannot change the user, and ends memberships that the new claims do not allow.
+pub async fn refresh(client: Arc<Client>, event: Event) {
+    let token = event.args.first().and_then(|a| a.get("token")).and_then(Data::as_str);
+    let verified = match (token, &client.gateway().authenticator.verifier) {
+        (Some(token), Some(verifier)) => verify(&client, verifier, token).await,
+        (None, _) => Err(Refusal::new(Code::BadRequest, "auth:refresh expects { token: \"…\" }")),
+        (_, None) => {
+            let message = "this server cannot verify tokens: auth.jwt is not configured";
+            Err(Refusal::new(Code::BadRequest, message))
+        }
+    };
+    let reply = Reply::refreshed(&client, event);
+    match verified {
+        Ok(subject) => replace_subject(&client, subject, reply).await,
+        Err(refusal) => {
+            let member = &*client.member.id;
+            let (code, error) = (refusal.code.as_str(), &refusal.message);
+            tracing::debug!(member, code, error, "refused a token refresh");
+            reply.refuse(&refusal);
+        }
+    }
+}
+
+/// Verifies a token, which must be of the same user.
+async fn verify(client: &Client, verifier: &Verifier, token: &str) -> Result<Subject, Refusal> {
+    let claims = verifier.verify(token).await.map_err(|e| authenticator::refusal(&e))?;
+    let subject = claims.subject();
+    if subject.user() != client.member.user.as_deref() {
+        return Err(Refusal::new(Code::Forbidden, "the token belongs to another user"));
+    }
+    client.set_expiry(Some(claims.expires));
+    Ok(subject)
+}
+
+/// The reply is sent in the step that ends the memberships which the claims do not allow.
+async fn replace_subject(client: &Arc<Client>, subject: Subject, reply: Reply) {
+    client.subject.store(Arc::new(subject.clone()));
+    let rules = client.gateway().rules.load_full();
+    let may_stay = move |room: &Room| rules.decide(Permission::Join, room, &subject).allowed;
+    let (broker, member) = (&client.gateway().broker, client.member.clone());
+    let left = broker.leave_except(client.shard(), member, may_stay, reply.of_change());
+    if let Some(wait) = left {
+        wait.await;
+    }
+}

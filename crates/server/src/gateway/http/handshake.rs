@@ -1,0 +1,79 @@
+//! The handshake: a new session, and the open packet that describes it to the client.
+
+use std::sync::Arc;
+
+use http::Uri;
+use http::header::{self, HeaderMap};
+
+use super::query::parameter;
+use super::request::EngineRequest;
+use super::response::{EngineResponse, payload};
+use crate::gateway::authenticator::Credentials;
+use crate::gateway::limits::Permit;
+use crate::gateway::session::{NewSession, Session};
+use rookery_config::{Config, Transport};
+use rookery_protocol::Revision;
+use rookery_protocol::encoded::Part;
+use rookery_protocol::payload::Form;
+
+/// Opens a session that starts with polling and answers with its open packet.
+pub fn open_polling(
+    request: &EngineRequest,
+    revision: Revision,
+    base64: bool,
+    permit: Permit,
+) -> EngineResponse {
+    let session = open_session(request, revision, Transport::Polling, permit);
+    let open = open_packet(&session, Transport::Polling);
+    request.engine.start(&session);
+    let form = Form::of(revision, base64, false);
+    let mut body = Vec::new();
+    form.put(&mut body, Part::Text(open.as_bytes()));
+    payload(form, body)
+}
+
+/// Opens a session with what the request carries. The caller starts it.
+pub fn open_session(
+    request: &EngineRequest,
+    revision: Revision,
+    transport: Transport,
+    permit: Permit,
+) -> Arc<Session> {
+    let config = &request.gateway().config;
+    let credentials = credentials(config, request.headers(), request.http.uri());
+    request.engine.sessions().open(NewSession {
+        shard: request.shard,
+        revision,
+        transport,
+        credentials,
+        permit,
+    })
+}
+
+/// The open packet (Engine.IO protocol, "Handshake"); times in milliseconds.
+pub fn open_packet(session: &Session, transport: Transport) -> String {
+    let config = &session.gateway().config.socketio;
+    let upgrade =
+        transport == Transport::Polling && config.transports.contains(&Transport::Websocket);
+    let upgrades: &[&str] = if upgrade { &["websocket"] } else { &[] };
+    let open = serde_json::json!({
+        "sid": session.sid,
+        "upgrades": upgrades,
+        "pingInterval": u64::try_from(config.ping_interval.0.as_millis()).unwrap_or(u64::MAX),
+        "pingTimeout": u64::try_from(config.ping_timeout.0.as_millis()).unwrap_or(u64::MAX),
+        "maxPayload": config.max_payload.0,
+    });
+    format!("0{open}")
+}
+
+/// The tokens that a request carries; `None` where it carries none.
+fn credentials(config: &Config, headers: &HeaderMap, uri: &Uri) -> Option<Box<Credentials>> {
+    let header = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let bearer = header.and_then(|v| v.split_once(' '));
+    let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let name = config.auth.query_param.as_deref();
+    let header = bearer.map(|(_, token)| token.trim().to_owned());
+    let query = name.and_then(|name| parameter(uri.query().unwrap_or_default(), name));
+    let some = header.is_some() || query.is_some();
+    some.then(|| Box::new(Credentials { header, query }))
+}

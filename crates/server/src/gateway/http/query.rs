@@ -1,0 +1,76 @@
+//! The query of an Engine.IO request. Pure.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use rookery_config::Transport;
+
+/// The parameters of a request (Engine.IO protocol, "Handshake").
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// `EIO`: the protocol revision, as the client sent it.
+    pub eio: Option<Cow<'a, str>>,
+    /// `transport`: the transport's name, as the client sent it.
+    pub transport: Option<Cow<'a, str>>,
+    /// `sid`: the session's id; absent in a handshake.
+    pub sid: Option<Cow<'a, str>>,
+    /// `b64`: the client cannot receive binary data by polling.
+    pub base64: bool,
+    /// `j`: the client asks for JSONP.
+    pub jsonp: bool,
+}
+
+impl<'a> Query<'a> {
+    /// Parses a query. Of a repeated parameter the first counts.
+    pub fn parse(query: &'a str) -> Self {
+        let mut parsed = Query::default();
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = || Some(percent_decode_str(value).decode_utf8_lossy());
+            match name {
+                "EIO" => parsed.eio = parsed.eio.take().or_else(value),
+                "transport" => parsed.transport = parsed.transport.take().or_else(value),
+                "sid" => parsed.sid = parsed.sid.take().or_else(value),
+                "b64" => parsed.base64 = value().is_some_and(|v| v == "1" || v == "true"),
+                "j" => parsed.jsonp = true,
+                _ => {}
+            }
+        }
+        parsed
+    }
+
+    /// The transport that the query names; `None` for an unknown one.
+    pub fn transport(&self) -> Option<Transport> {
+        match self.transport.as_deref() {
+            Some("polling") => Some(Transport::Polling),
+            Some("websocket") => Some(Transport::Websocket),
+            _ => None,
+        }
+    }
+}
+
+/// The decoded value of a parameter of a query.
+pub fn parameter(query: &str, name: &str) -> Option<String> {
+    let plus = |value: &str| value.replace('+', " ");
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| percent_decode_str(key).decode_utf8_lossy() == name)
+        .map(|(_, value)| percent_decode_str(&plus(value)).decode_utf8_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_a_repeated_parameter_counts() {
+        let query = Query::parse("EIO=4&transport=websocket&t=x&sid=a%2Fb&EIO=3");
+        assert_eq!(query.eio.as_deref(), Some("4"));
+        assert_eq!(query.sid.as_deref(), Some("a/b"));
+        assert_eq!(query.transport(), Some(Transport::Websocket));
+        assert_eq!(Query::parse("").transport(), None);
+        assert_eq!(parameter("a=1&token=x%2By+z", "token").as_deref(), Some("x+y z"));
+    }
+}

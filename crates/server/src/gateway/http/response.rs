@@ -1,0 +1,76 @@
+//! HTTP responses of the Engine.IO endpoint.
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+use super::engine_error::EngineError;
+use crate::gateway::limits::LimitReached;
+use rookery_config::Config;
+use rookery_protocol::payload::Form;
+
+/// The response to a client's request.
+pub type EngineResponse = Response<Full<Bytes>>;
+
+/// A plain text response.
+pub fn text(status: StatusCode, body: impl Into<Bytes>) -> EngineResponse {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=UTF-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+/// The response to a polling GET: packets in one payload.
+pub fn payload(form: Form, body: impl Into<Bytes>) -> EngineResponse {
+    let mut response = Response::new(Full::new(body.into()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The response to a request that Engine.IO cannot serve.
+pub fn error(error: EngineError) -> EngineResponse {
+    let status = match error {
+        EngineError::Forbidden => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let mut response = text(status, error.body());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// The response to a handshake that a limit forbids.
+pub fn limit_reached(limit: &LimitReached) -> EngineResponse {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "at a limit; try again\n");
+    let seconds = limit.retry_after.as_secs().max(1);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
+}
+
+/// The response to a handshake while this instance drains.
+pub fn draining(config: &Config) -> EngineResponse {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "this instance is about to stop\n");
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, 1.into());
+    release_client(config, headers);
+    response
+}
+
+/// Makes the client's next request free to reach another instance: it closes the connection and
+/// expires the ingress's sticky cookie.
+pub fn release_client(config: &Config, headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let Some(cookie) = &config.drain.sticky_cookie else { return };
+    // Browsers accept a cookie in a cross-site response only with these attributes.
+    let cross_site = config.socketio.cors.credentials.then_some("; SameSite=None; Secure");
+    for attributes in std::iter::once("").chain(cross_site) {
+        let expired = format!("{cookie}=; Path=/; Max-Age=0{attributes}");
+        if let Ok(expired) = HeaderValue::from_str(&expired) {
+            headers.append(header::SET_COOKIE, expired);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! WebSockets: sessions that start with one, and the upgrade of sessions that started with polling.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::engine_error::EngineError;
+use super::handshake::{open_packet, open_session};
+use super::request::EngineRequest;
+use super::response::{EngineResponse, error};
+use crate::gateway::limits::Permit;
+use crate::gateway::session::Session;
+use rookery_config::Transport;
+use rookery_protocol::Revision;
+use rookery_protocol::encoded::Encoded;
+use rookery_protocol::frames::{Opcode, parse_client_frame, put_frame};
+
+/// How long it may take until the 101 is written and the connection is a WebSocket.
+const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take from the WebSocket's start to its `5`.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest payload of a probe's frame in bytes; those of the protocol have at most six.
+const MAX_PROBE_FRAME: usize = 125;
+
+/// Opens a session that starts with a WebSocket.
+pub fn open_websocket(
+    mut request: EngineRequest,
+    revision: Revision,
+    permit: Permit,
+) -> EngineResponse {
+    let Some(response) = switching_protocols(request.headers()) else {
+        return error(EngineError::BadRequest);
+    };
+    let upgrade = hyper::upgrade::on(&mut request.http);
+    let gateway = request.gateway().clone();
+    gateway.shards[request.shard].spawn(async move {
+        let Some((socket, read)) = upgraded(upgrade).await else { return };
+        let session = open_session(&request, revision, Transport::Websocket, permit);
+        let open = open_packet(&session, Transport::Websocket);
+        session.outbox.send(Arc::new(Encoded::engine(open.as_bytes())));
+        session.outbox.attach(socket, &read);
+        request.engine.start(&session);
+    });
+    response
+}
+
+/// Tries to move a session from polling to a WebSocket. Polling goes on until that succeeds.
+pub fn upgrade_session(mut request: EngineRequest, session: Arc<Session>) -> EngineResponse {
+    if !session.outbox.is_polling() || session.upgrading.swap(true, Ordering::AcqRel) {
+        return error(EngineError::BadRequest);
+    }
+    let Some(response) = switching_protocols(request.headers()) else {
+        session.upgrading.store(false, Ordering::Release);
+        return error(EngineError::BadRequest);
+    };
+    let upgrade = hyper::upgrade::on(&mut request.http);
+    let gateway = request.gateway().clone();
+    gateway.shards[request.shard].spawn(async move {
+        // The connection may have been accepted by another shard than the session's.
+        let socket = upgraded(upgrade).await;
+        let socket = socket.and_then(|(socket, read)| Some((socket.into_std().ok()?, read)));
+        let gateway = session.gateway().clone();
+        gateway.shards[session.shard].spawn(async move {
+            if let Some((socket, read)) = socket
+                && let Ok(socket) = TcpStream::from_std(socket)
+            {
+                try_upgrade(&session, socket, read).await;
+            }
+            session.outbox.probe(false);
+            session.upgrading.store(false, Ordering::Release);
+        });
+    });
+    response
+}
+
+async fn try_upgrade(session: &Session, socket: TcpStream, read: Vec<u8>) {
+    let client = session.address;
+    match tokio::time::timeout(PROBE_TIMEOUT, probe(session, socket, read)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%client, %error, "upgrade to WebSocket failed"),
+        Err(_) => tracing::debug!(%client, "upgrade to WebSocket timed out"),
+    }
+}
+
+/// The probe (Engine.IO protocol, "Upgrade"): `2probe`, `3probe`, `5`.
+async fn probe(session: &Session, mut socket: TcpStream, mut read: Vec<u8>) -> io::Result<()> {
+    expect(&mut socket, &mut read, b"2probe").await?;
+    if !session.outbox.probe(true) {
+        return Err(io::ErrorKind::NotConnected.into());
+    }
+    let mut answer = Vec::new();
+    put_frame(&mut answer, Opcode::Text, b"3probe");
+    socket.write_all(&answer).await?;
+    expect(&mut socket, &mut read, b"5").await?;
+    if session.outbox.attach(socket, &read) {
+        session.upgraded();
+    }
+    Ok(())
+}
+
+/// Reads the next message, which must be `text`; the bytes that follow it stay in `read`.
+async fn expect(socket: &mut TcpStream, read: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    loop {
+        let parsed = parse_client_frame(read, MAX_PROBE_FRAME);
+        let Some((frame, used)) = parsed.map_err(|e| invalid(&e.to_string()))? else {
+            if socket.read_buf(read).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            continue;
+        };
+        read.drain(..used);
+        match frame.opcode {
+            Opcode::Text if frame.fin && frame.payload == text => return Ok(()),
+            Opcode::Ping => {
+                let mut pong = Vec::new();
+                put_frame(&mut pong, Opcode::Pong, &frame.payload);
+                socket.write_all(&pong).await?;
+            }
+            Opcode::Pong => {}
+            _ => return Err(invalid("unexpected packet in a probe")),
+        }
+    }
+}
+
+/// The socket of an upgraded connection, and what was already read from it; `None` where the
+/// connection broke or the upgrade took too long.
+async fn upgraded(upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
+    let upgraded = tokio::time::timeout(SWITCH_TIMEOUT, upgrade).await.ok()?.ok()?;
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+}
+
+/// The 101 for a WebSocket handshake (RFC 6455, section 4.2.2); `None` where the request is not a
+/// valid one.
+fn switching_protocols(headers: &HeaderMap) -> Option<EngineResponse> {
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
+    if version != "13" {
+        return None;
+    }
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()?;
+    let mut response = Response::new(Full::<Bytes>::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let response_headers = response.headers_mut();
+    response_headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    response_headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    response_headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Some(response)
+}

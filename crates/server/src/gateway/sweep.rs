@@ -1,0 +1,37 @@
+//! The sweep: closes sessions that joined no namespace, and reports when `limits.connections` is
+//! reached.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::limits::{ConnectionLimitEvent, Limits};
+use super::session::Sessions;
+
+/// Runs until `stop`. Closes sessions that have been in no namespace for
+/// `socketio.connectTimeout`: socketioxide waits for a session's first namespace only, and in
+/// revision 3 not even for that.
+pub async fn sweep(sessions: Arc<Sessions>, stop: CancellationToken) {
+    let gateway = sessions.gateway();
+    let timeout = gateway.config.socketio.connect_timeout.0;
+    let interval = (timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
+    while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+        log_connection_limit(&gateway.limits);
+        sessions.close_unused(timeout);
+    }
+}
+
+/// One line when clients begin to be refused because of `limits.connections`, one when that ends.
+fn log_connection_limit(limits: &Limits) {
+    let limit = limits.config().connections;
+    match limits.connection_limit_event() {
+        Some(ConnectionLimitEvent::Reached) => {
+            tracing::warn!(limit, "limits.connections is reached: refusing new clients");
+        }
+        Some(ConnectionLimitEvent::Cleared { refused }) => {
+            tracing::info!(limit, refused, "accepting new clients again");
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,50 @@
+//! A [`TokenBucket`]: a rate limit with a burst of one second.
+
+use std::time::{Duration, Instant};
+
+/// A token bucket that refills evenly. It holds at most one second's worth of tokens; the rate is
+/// passed to each call, because a configuration reload may change it.
+#[derive(Clone, Debug)]
+pub struct TokenBucket {
+    tokens: f64,
+    refilled: Instant,
+}
+
+impl TokenBucket {
+    /// A bucket with `rate` tokens.
+    pub fn full(rate: u32, now: Instant) -> Self {
+        TokenBucket { tokens: f64::from(rate), refilled: now }
+    }
+
+    /// Takes one token if there is one. `rate` is in tokens per second.
+    pub fn take(&mut self, rate: u32, now: Instant) -> bool {
+        let rate = f64::from(rate);
+        let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
+        self.tokens = (self.tokens + passed * rate).min(rate.max(1.0));
+        self.refilled = now;
+        let taken = self.tokens >= 1.0;
+        if taken {
+            self.tokens -= 1.0;
+        }
+        taken
+    }
+
+    /// Time since the last call of [`TokenBucket::take`].
+    pub fn idle(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.refilled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_refills_evenly() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::full(2, start);
+        assert!(bucket.take(2, start) && bucket.take(2, start) && !bucket.take(2, start));
+        assert!(bucket.take(2, start + Duration::from_millis(500)));
+        assert!(!bucket.take(2, start + Duration::from_millis(900)));
+    }
+}

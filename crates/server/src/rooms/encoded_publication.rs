@@ -1,0 +1,90 @@
+//! The [`EncodedPublication`]: a publication made ready for the shards.
+
+use std::sync::Arc;
+
+use rookery_protocol::Room;
+use rookery_protocol::encoded::Encoded;
+use rookery_protocol::packet::encode_event;
+
+use crate::connection::outbox::Packet;
+use crate::message::{Publication, RoomKey};
+use crate::telemetry::latency::DeliveryTag;
+use crate::telemetry::trace::DeliverySpan;
+
+/// A publication, encoded once, with a tag for each target room that its deliveries are counted
+/// under. Shared by the shards.
+#[derive(Debug)]
+pub struct EncodedPublication {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// Target rooms; empty: the whole namespace.
+    pub rooms: Vec<Room>,
+    /// Rooms whose members do not get it.
+    pub except: Vec<Room>,
+    volatile: bool,
+    encoded: Arc<Encoded>,
+    tags: Vec<Arc<DeliveryTag>>,
+    trace: Option<Arc<DeliverySpan>>,
+}
+
+impl EncodedPublication {
+    /// Encodes it. `class` gives the latency class of a room; `trace` follows its deliveries.
+    pub fn new(
+        publication: Publication,
+        class: impl Fn(&str) -> Arc<str>,
+        trace: Option<Arc<DeliverySpan>>,
+    ) -> Self {
+        let p = publication;
+        let (text, attachments) = encode_event(&p.namespace, None, &p.event, &p.args);
+        let tag = |room: Option<&Room>| {
+            Arc::new(DeliveryTag {
+                accepted: p.accepted,
+                class: class(room.map_or("", |room| room)),
+                hop: p.source.hop(),
+                room: room.map(|room| RoomKey::new(p.namespace.clone(), room.clone())),
+                trace: trace.clone(),
+            })
+        };
+        let tags = match p.rooms.is_empty() {
+            true => vec![tag(None)],
+            false => p.rooms.iter().map(|room| tag(Some(room))).collect(),
+        };
+        EncodedPublication {
+            encoded: Arc::new(Encoded::message(&text, attachments)),
+            tags,
+            trace,
+            volatile: p.volatile,
+            namespace: p.namespace,
+            rooms: p.rooms,
+            except: p.except,
+        }
+    }
+
+    /// Tells the trace that a shard begins to deliver it to `members`.
+    pub fn addressed(&self, members: usize) {
+        if let Some(trace) = &self.trace {
+            trace.addressed(members);
+        }
+    }
+
+    /// Bytes of its text form.
+    pub fn size(&self) -> usize {
+        self.encoded.size()
+    }
+
+    /// What is delivered to a member whose first target room is at `position`.
+    pub fn packet(&self, position: usize) -> Packet {
+        Packet {
+            encoded: self.encoded.clone(),
+            tag: Some(self.tags[position.min(self.tags.len() - 1)].clone()),
+            volatile: self.volatile,
+        }
+    }
+
+    /// Whether it goes to the same members as `other`.
+    pub fn same_target(&self, other: &EncodedPublication) -> bool {
+        self.rooms == other.rooms
+            && self.except == other.except
+            && self.namespace == other.namespace
+    }
+}

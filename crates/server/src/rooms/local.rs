@@ -1,0 +1,209 @@
+//! The [`LocalRooms`]: the rooms of this instance, over all of its shards.
+
+mod queries;
+mod reservation;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rookery_protocol::Room;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::encoded_publication::EncodedPublication;
+use super::index::RoomIndex;
+use super::interest::{Confirmation, Interest, RoomInterests};
+use super::member::Member;
+use super::shard::{MembershipChange, Reply, ShardCommand};
+use crate::message::{PodId, Publication, RoomKey};
+use crate::telemetry::trace::Tracer;
+pub use reservation::{RecipientCount, Reservation};
+
+/// Gives the latency class of a room.
+pub type Classify = Arc<dyn Fn(&str) -> Arc<str> + Send + Sync>;
+
+/// What must end before the next event of the same client is handled; `None`: nothing.
+pub type Wait = Option<BoxFuture<'static, ()>>;
+
+/// What [`LocalRooms`] are made of.
+pub struct LocalRoomsParts {
+    /// The shards' queues.
+    pub shards: Vec<mpsc::Sender<ShardCommand>>,
+    /// Which of them have members of a room.
+    pub index: Arc<RoomIndex>,
+    /// What has to be heard of other instances; `None` where there are none.
+    pub interests: Option<Arc<RoomInterests>>,
+    /// Gives the latency class of a room.
+    pub classify: Classify,
+    /// Makes the spans of deliveries.
+    pub tracer: Tracer,
+}
+
+/// The rooms of this instance and their members. Cloning is shallow.
+///
+/// Every question is answered by all shards; the futures wait for them, never for Redis, except
+/// for joins, which wait for the subscriptions of their rooms at most a second.
+#[derive(Clone)]
+pub struct LocalRooms {
+    parts: Arc<LocalRoomsParts>,
+}
+
+impl LocalRooms {
+    /// The rooms of these shards.
+    pub fn new(parts: LocalRoomsParts) -> Self {
+        LocalRooms { parts: Arc::new(parts) }
+    }
+
+    /// The pod, whose name begins its members' ids.
+    pub fn pod(&self) -> &PodId {
+        self.parts.index.pod()
+    }
+
+    /// Commands that wait for the shards.
+    pub fn waiting(&self) -> usize {
+        self.parts.shards.iter().map(|queue| queue.max_capacity() - queue.capacity()).sum()
+    }
+
+    /// Adds a member that its namespace accepted.
+    pub fn connect(&self, shard: usize, member: Arc<Member>) -> Wait {
+        self.send(shard, ShardCommand::Connect(member))
+    }
+
+    /// Removes a member that is gone from its namespace; from all its rooms too. It stays gone
+    /// even where the command that adds it is handled later.
+    pub fn disconnect(&self, shard: usize, member: Arc<Member>) -> Wait {
+        member.set_disconnected();
+        self.send(shard, ShardCommand::Disconnect(member))
+    }
+
+    /// Makes a member join a room. `reply` makes the answer, which is written once what others
+    /// publish in the room is heard here, or after a second.
+    pub fn join(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
+        let (interest, confirmation) = self.acquire(&member.namespace, &room);
+        let (rooms, interests) = (vec![room], vec![interest]);
+        let join = ShardCommand::Join { member, rooms, interests, reply };
+        let Some(confirmed) = confirmation else { return self.send(shard, join) };
+        let local = self.clone();
+        Some(Box::pin(async move {
+            confirmed.await;
+            if let Some(wait) = local.send(shard, join) {
+                wait.await;
+            }
+        }))
+    }
+
+    /// Makes a member leave a room; `reply` makes the answer.
+    pub fn leave(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
+        self.send(shard, ShardCommand::Leave { member, rooms: vec![room], reply })
+    }
+
+    /// Makes a member leave the rooms in which it `may_stay` no more; `reply` makes the answer.
+    pub fn leave_except(
+        &self,
+        shard: usize,
+        member: Arc<Member>,
+        may_stay: impl Fn(&Room) -> bool + Send + 'static,
+        reply: Reply,
+    ) -> Wait {
+        let leave = ShardCommand::Query(Box::new(move |rooms| {
+            let mut left = rooms.membership().info(&member).rooms;
+            left.retain(|room| !may_stay(room));
+            rooms.leave(&member, &left);
+            if let Some(packet) = reply(MembershipChange::Done) {
+                member.outbox.send(Arc::new(packet));
+            }
+        }));
+        self.send(shard, leave)
+    }
+
+    /// An interest in a room, where there are other instances. What they send to members of this
+    /// pod is heard anyway.
+    fn acquire(&self, namespace: &Arc<str>, room: &Room) -> (Option<Interest>, Confirmation) {
+        let interests = self.parts.interests.as_ref().filter(|_| !room.starts_with(&**self.pod()));
+        let Some(interests) = interests else { return (None, None) };
+        let key = RoomKey { namespace: namespace.clone(), room: room.clone() };
+        let (interest, confirmation) = interests.acquire(&key);
+        (Some(interest), confirmation)
+    }
+
+    /// Puts a command into a shard's queue; gives the wait where that is full.
+    fn send(&self, shard: usize, command: ShardCommand) -> Wait {
+        let queue = &self.parts.shards[shard];
+        match queue.try_send(command) {
+            Ok(()) => None,
+            Err(TrySendError::Full(command)) => {
+                let queue = queue.clone();
+                Some(Box::pin(async move {
+                    // A closed queue means that the process ends.
+                    let _ = queue.send(command).await;
+                }))
+            }
+            Err(TrySendError::Closed(_)) => None,
+        }
+    }
+
+    fn encode(&self, publication: Publication) -> Arc<EncodedPublication> {
+        let trace = self.parts.tracer.deliver(&publication);
+        let class = |room: &str| (self.parts.classify)(room);
+        Arc::new(EncodedPublication::new(publication, class, trace))
+    }
+
+    /// Delivers without waiting, to each shard for itself: one that is full does not keep others
+    /// from getting it. False: some shard was full.
+    pub fn try_deliver(&self, publication: Publication) -> bool {
+        let shards = self.parts.index.shards(&publication);
+        if shards.is_empty() {
+            return true;
+        }
+        let encoded = self.encode(publication);
+        let mut complete = true;
+        for shard in shards.iter() {
+            let publish = ShardCommand::Publish(encoded.clone(), None);
+            complete &=
+                !matches!(self.parts.shards[shard].try_send(publish), Err(TrySendError::Full(_)));
+        }
+        complete
+    }
+
+    /// A place in the queue of every shard that has recipients of the publication; `None` where
+    /// one is full.
+    pub fn try_reserve(&self, publication: &Publication) -> Option<Reservation<'_>> {
+        let mut permits = Vec::new();
+        for shard in self.parts.index.shards(publication).iter() {
+            match self.parts.shards[shard].try_reserve() {
+                Ok(permit) => permits.push(permit),
+                Err(TrySendError::Full(())) => return None,
+                // Its members are gone: the process ends.
+                Err(TrySendError::Closed(())) => {}
+            }
+        }
+        Some(Reservation::new(permits))
+    }
+
+    /// The same, waiting for the queues that are full. Shards are waited for in one order, so that
+    /// two publishers never wait for each other.
+    pub async fn reserve(&self, publication: &Publication) -> Reservation<'_> {
+        let mut permits = Vec::new();
+        for shard in self.parts.index.shards(publication).iter() {
+            permits.extend(self.parts.shards[shard].reserve().await.ok());
+        }
+        Reservation::new(permits)
+    }
+
+    /// Delivers to the shards where a place is reserved. Where it is `counted`, they tell the number
+    /// of its recipients.
+    pub fn deliver(
+        &self,
+        reservation: Reservation<'_>,
+        publication: Publication,
+        counted: bool,
+    ) -> RecipientCount {
+        if reservation.is_empty() {
+            return RecipientCount::default();
+        }
+        reservation.send(&self.encode(publication), counted)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,210 @@
+//! The members and rooms of one namespace in one shard.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rookery_protocol::Room;
+use smallvec::SmallVec;
+
+use super::Joined;
+use crate::message::{MemberId, Selector};
+use crate::rooms::member::Member;
+use crate::rooms::recipients::{Recipient, Recipients};
+
+/// From this many members on, a room keeps an index of their positions.
+const INDEXED: usize = 32;
+
+#[derive(Default)]
+pub(super) struct Namespace {
+    members: HashMap<u64, MemberEntry>,
+    by_id: HashMap<MemberId, u64>,
+    by_user: HashMap<Arc<str>, HashSet<u64>>,
+    rooms: HashMap<Room, RoomMembers>,
+}
+
+struct MemberEntry {
+    member: Arc<Member>,
+    rooms: SmallVec<[Room; 2]>,
+}
+
+/// The members of one room. Snapshots are shared: a change while one is out copies the list.
+#[derive(Default)]
+struct RoomMembers {
+    list: Arc<Vec<Recipient>>,
+    positions: Option<HashMap<u64, usize>>,
+}
+
+impl Namespace {
+    pub(super) fn add(&mut self, member: Arc<Member>) {
+        self.by_id.insert(member.id.clone(), member.key);
+        if let Some(user) = &member.user {
+            self.by_user.entry(user.clone()).or_default().insert(member.key);
+        }
+        self.members.insert(member.key, MemberEntry { member, rooms: SmallVec::new() });
+    }
+
+    pub(super) fn remove(&mut self, member: &Member) -> Vec<Room> {
+        let Some(entry) = self.members.remove(&member.key) else { return Vec::new() };
+        self.by_id.remove(&member.id);
+        if let Some(user) = &member.user
+            && let Some(keys) = self.by_user.get_mut(user)
+        {
+            keys.remove(&member.key);
+            if keys.is_empty() {
+                self.by_user.remove(user);
+            }
+        }
+        entry.rooms.into_iter().filter(|room| self.remove_from(room, member.key)).collect()
+    }
+
+    pub(super) fn join(&mut self, member: &Member, rooms: &[Room], limit: usize) -> Joined {
+        let Some(entry) = self.members.get_mut(&member.key) else { return Joined::NotConnected };
+        let mut new: SmallVec<[&Room; 2]> = SmallVec::new();
+        for room in rooms {
+            if !entry.rooms.contains(room) && !new.contains(&room) {
+                new.push(room);
+            }
+        }
+        if !new.is_empty() && entry.rooms.len() + new.len() > limit {
+            return Joined::TooMany;
+        }
+        let mut occupied = Vec::new();
+        for room in new {
+            entry.rooms.push(room.clone());
+            let members = self.rooms.entry(room.clone()).or_default();
+            if members.list.is_empty() {
+                occupied.push(room.clone());
+            }
+            members.add(entry.member.clone());
+        }
+        Joined::In(occupied)
+    }
+
+    pub(super) fn leave(&mut self, member: &Member, rooms: &[Room]) -> Vec<Room> {
+        let mut vacated = Vec::new();
+        for room in rooms {
+            let Some(entry) = self.members.get_mut(&member.key) else { break };
+            let Some(at) = entry.rooms.iter().position(|r| r == room) else { continue };
+            entry.rooms.swap_remove(at);
+            if self.remove_from(room, member.key) {
+                vacated.push(room.clone());
+            }
+        }
+        vacated
+    }
+
+    /// True: the room has no member left.
+    fn remove_from(&mut self, room: &Room, key: u64) -> bool {
+        let Some(members) = self.rooms.get_mut(room) else { return false };
+        members.remove(key);
+        let vacated = members.list.is_empty();
+        if vacated {
+            self.rooms.remove(room);
+        }
+        vacated
+    }
+
+    pub(super) fn recipients(&self, rooms: &[Room], except: &[Room]) -> Recipients {
+        if let ([room], []) = (rooms, except)
+            && let Some(members) = self.rooms.get(room)
+        {
+            return Recipients::of_room(members.list.clone());
+        }
+        let excepted: HashSet<u64> =
+            except.iter().flat_map(|room| self.members_of(room)).map(|m| m.key).collect();
+        let mut seen = HashSet::new();
+        let mut recipients = Recipients::collector();
+        let mut add = |member: &Arc<Member>, position: usize| {
+            if !excepted.contains(&member.key) && seen.insert(member.key) {
+                recipients.add(member, position);
+            }
+        };
+        if rooms.is_empty() {
+            self.members.values().for_each(|entry| add(&entry.member, 0));
+        }
+        for (position, room) in rooms.iter().enumerate() {
+            self.members_of(room).for_each(|member| add(member, position));
+        }
+        recipients.finish()
+    }
+
+    /// Whether the room still has the very list of members that `recipients` holds.
+    pub(super) fn is_current(&self, room: &Room, recipients: &Recipients) -> bool {
+        self.rooms.get(room).is_some_and(|members| recipients.is_list(&members.list))
+    }
+
+    pub(super) fn is_in(&self, key: u64, rooms: &[Room]) -> bool {
+        self.members.get(&key).is_some_and(|entry| {
+            let is_in = |r: &Room| r == entry.member.id.room() || entry.rooms.contains(r);
+            rooms.is_empty() || rooms.iter().any(is_in)
+        })
+    }
+
+    pub(super) fn select(&self, of: &Selector) -> Vec<Arc<Member>> {
+        match of {
+            Selector::Member(id) => self.by_id(id).cloned().into_iter().collect(),
+            Selector::User(user) => {
+                let keys = self.by_user.get(user.as_str()).into_iter().flatten();
+                let entries = keys.filter_map(|key| self.members.get(key));
+                entries.map(|entry| entry.member.clone()).collect()
+            }
+            Selector::Rooms { rooms, except } => self.recipients(rooms, except).members(),
+        }
+    }
+
+    pub(super) fn rooms_of(&self, key: u64) -> Vec<Room> {
+        self.members.get(&key).map_or_else(Vec::new, |entry| entry.rooms.to_vec())
+    }
+
+    pub(super) fn rooms(&self) -> impl Iterator<Item = (&Room, usize)> {
+        self.rooms.iter().map(|(room, members)| (room, members.list.len()))
+    }
+
+    pub(super) fn occupancy(&self, room: &Room) -> usize {
+        self.rooms.get(room).map_or(0, |members| members.list.len())
+    }
+
+    pub(super) fn key_of(&self, id: &str) -> Option<u64> {
+        self.by_id.get(id).copied()
+    }
+
+    fn by_id(&self, id: &str) -> Option<&Arc<Member>> {
+        self.key_of(id).and_then(|key| self.members.get(&key)).map(|entry| &entry.member)
+    }
+
+    /// The members of a room; a public id is a room that holds just that member.
+    fn members_of<'a>(&'a self, room: &str) -> impl Iterator<Item = &'a Arc<Member>> {
+        let members = self.rooms.get(room).map(|m| m.list.iter().map(|r| &r.member));
+        members.into_iter().flatten().chain(self.by_id(room))
+    }
+}
+
+impl RoomMembers {
+    fn add(&mut self, member: Arc<Member>) {
+        let list = Arc::make_mut(&mut self.list);
+        if let Some(positions) = &mut self.positions {
+            positions.insert(member.key, list.len());
+        }
+        list.push(Recipient::from(&member));
+        if self.positions.is_none() && list.len() > INDEXED {
+            self.positions =
+                Some(list.iter().enumerate().map(|(i, r)| (r.member.key, i)).collect());
+        }
+    }
+
+    fn remove(&mut self, key: u64) {
+        let at = match &mut self.positions {
+            Some(positions) => positions.remove(&key),
+            None => self.list.iter().position(|recipient| recipient.member.key == key),
+        };
+        let Some(at) = at else { return };
+        let list = Arc::make_mut(&mut self.list);
+        list.swap_remove(at);
+        if let (Some(positions), Some(moved)) = (&mut self.positions, list.get(at)) {
+            positions.insert(moved.member.key, at);
+        }
+        if list.len() <= INDEXED / 2 {
+            self.positions = None;
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Who is in which room.
+
+use super::*;
+use crate::rooms::testing::{context, member};
+use crate::telemetry::latency::DeliveryRecorder;
+
+fn added(membership: &mut Membership, id: &str) -> Arc<Member> {
+    let member = member(id, &context(&DeliveryRecorder::for_test()));
+    membership.add(member.clone());
+    member
+}
+
+fn key(room: &str) -> RoomKey {
+    RoomKey::new("/", room)
+}
+
+#[tokio::test]
+async fn a_leave_is_noticed_although_the_room_has_members_again() {
+    let mut membership = Membership::default();
+    let (a, b) = (added(&mut membership, "a"), added(&mut membership, "b"));
+    let room: [Room; 1] = ["room".into()];
+    membership.join(&a, &room, 10);
+    let recipients = membership.recipients("/", &room, &[]);
+    assert!(!membership.changed("/", &room, &recipients));
+    membership.leave(&a, &room);
+    assert!(membership.changed("/", &room, &recipients), "empty");
+    membership.join(&b, &room, 10);
+    assert!(membership.changed("/", &room, &recipients), "a new list");
+    assert!(!membership.is_in(&a, &room) && membership.is_in(&b, &room));
+}
+
+#[tokio::test]
+async fn the_fullest_rooms_are_found() {
+    let mut membership = Membership::default();
+    for n in 0..9 {
+        let member = added(&mut membership, &n.to_string());
+        let rooms: Vec<Room> = (n..9).map(|room| room.to_string().into()).collect();
+        membership.join(&member, &rooms, 10);
+    }
+    let mut fullest = membership.fullest(&["/".into()], 3);
+    fullest.sort();
+    assert_eq!(fullest, [(key("6"), 7), (key("7"), 8), (key("8"), 9)]);
+    assert_eq!(membership.fullest(&["/".into()], 100).len(), 9);
+    assert!(membership.fullest(&["/other".into()], 3).is_empty());
+    assert_eq!(membership.fullest(&["/".into()], 0), []);
+    assert_eq!(membership.occupancy(&key("8")), 9);
+    assert_eq!(membership.occupancy(&key("none")), 0);
+}
+
+#[tokio::test]
+async fn a_member_that_was_disconnected_before_it_was_added_is_not_added() {
+    let mut membership = Membership::default();
+    let member = member("late", &context(&DeliveryRecorder::for_test()));
+    member.set_disconnected();
+    membership.remove(&member);
+    membership.add(member.clone());
+    assert_eq!(membership.join(&member, &["room".into()], 10), Joined::NotConnected);
+    assert!(membership.recipients("/", &[], &[]).is_empty());
+}
+
+#[tokio::test]
+async fn an_exclusion_is_by_member_unless_a_room_with_members_is_named() {
+    let mut membership = Membership::default();
+    let a = added(&mut membership, "a");
+    let room: [Room; 1] = ["room".into()];
+    let of = |membership: &Membership, except: &[&str]| {
+        let except: Vec<Room> = except.iter().map(|name| Room::from(*name)).collect();
+        membership.exclusion("/", &except)
+    };
+    let members = |keys: &[u64]| Exclusion::Members(keys.iter().copied().collect());
+    assert_eq!(of(&membership, &["a"]), members(&[a.key]));
+    assert_eq!(of(&membership, &["nobody", "room"]), members(&[]));
+    membership.join(&a, &room, 10);
+    assert_eq!(of(&membership, &["nobody", "room"]), Exclusion::Rooms);
+    assert_eq!(membership.exclusion("/other", &room), members(&[]));
+}

@@ -1,0 +1,141 @@
+//! The [`BatchScheduler`]: which batch of a shard is delivered next. Big rooms are delivered in
+//! chunks, and between chunks other targets are served.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::batch::{Arrival, Batch, OrderKey};
+use super::membership::Membership;
+
+/// Batches that wait, and those whose delivery is under way.
+///
+/// Two batches that share a room are never under way together, so a room's messages keep their
+/// order; batches that share none overtake each other.
+#[derive(Default)]
+pub struct BatchScheduler {
+    /// Not yet looked at.
+    collected: Vec<Batch>,
+    /// Behind a batch with a room of theirs, in order.
+    waiting: VecDeque<Batch>,
+    /// How many waiting batches there are for a key.
+    waiting_keys: HashMap<OrderKey, usize>,
+    /// The latest batch that is for one room alone and may take more.
+    open: HashMap<OrderKey, u64>,
+    running: HashSet<OrderKey>,
+    under_way: VecDeque<Batch>,
+    /// A batch ended since the waiting ones were looked at.
+    ended: bool,
+    backlog: usize,
+    numbers: u64,
+}
+
+impl BatchScheduler {
+    /// Takes a publication, joining it to an earlier one with the same target where that changes
+    /// no room's order.
+    pub fn collect(&mut self, arrival: Arrival) {
+        self.backlog += 1;
+        let single = arrival.single_room();
+        let number = match &single {
+            Some(key) => self.open.get(key).copied(),
+            None => {
+                let last = self.collected.last();
+                last.filter(|b| b.first().same_target(&arrival.publication)).map(|b| b.number)
+            }
+        };
+        if let Some(batch) = number.and_then(|number| self.batch(number))
+            && batch.has_room_for(&arrival)
+        {
+            batch.add(arrival);
+            return;
+        }
+        self.numbers += 1;
+        let batch = Batch::new(self.numbers, arrival);
+        // An earlier batch takes nothing any more that would overtake this one.
+        for key in batch.order_keys() {
+            self.open.remove(&key);
+        }
+        if let Some(key) = single {
+            self.open.insert(key, batch.number);
+        }
+        self.collected.push(batch);
+    }
+
+    fn batch(&mut self, number: u64) -> Option<&mut Batch> {
+        if let Ok(at) = self.collected.binary_search_by_key(&number, |b| b.number) {
+            return self.collected.get_mut(at);
+        }
+        let at = self.waiting.binary_search_by_key(&number, |b| b.number).ok()?;
+        self.waiting.get_mut(at)
+    }
+
+    /// Begins the batches that share no room with one under way, nor with an earlier one that
+    /// waits.
+    pub fn begin_ready(&mut self, membership: &Membership) {
+        if std::mem::take(&mut self.ended) && !self.waiting.is_empty() {
+            let mut blocked = HashSet::new();
+            for batch in std::mem::take(&mut self.waiting) {
+                if batch.order_keys().any(|k| self.running.contains(&k) || blocked.contains(&k)) {
+                    blocked.extend(batch.order_keys());
+                    self.waiting.push_back(batch);
+                } else {
+                    batch.order_keys().for_each(|key| self.stop_waiting(&key));
+                    self.begin(batch, membership);
+                }
+            }
+        }
+        for batch in std::mem::take(&mut self.collected) {
+            let is_blocked =
+                |k: OrderKey| self.running.contains(&k) || self.waiting_keys.contains_key(&k);
+            if batch.order_keys().any(is_blocked) {
+                for key in batch.order_keys() {
+                    *self.waiting_keys.entry(key).or_default() += 1;
+                }
+                self.waiting.push_back(batch);
+            } else {
+                self.begin(batch, membership);
+            }
+        }
+    }
+
+    fn stop_waiting(&mut self, key: &OrderKey) {
+        if let Some(waiting) = self.waiting_keys.get_mut(key) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.waiting_keys.remove(key);
+            }
+        }
+    }
+
+    fn begin(&mut self, mut batch: Batch, membership: &Membership) {
+        for key in batch.order_keys() {
+            if self.open.get(&key) == Some(&batch.number) {
+                self.open.remove(&key);
+            }
+            self.running.insert(key);
+        }
+        batch.begin(membership);
+        self.put_back(batch);
+    }
+
+    /// Puts a batch behind the others, to go on with its next chunk, or ends it where it is done.
+    pub fn put_back(&mut self, batch: Batch) {
+        if batch.is_done() {
+            for key in batch.order_keys() {
+                self.running.remove(&key);
+            }
+            self.backlog -= batch.publication_count();
+            self.ended = true;
+        } else {
+            self.under_way.push_back(batch);
+        }
+    }
+
+    /// The batch whose next chunk is due.
+    pub fn take_next(&mut self) -> Option<Batch> {
+        self.under_way.pop_front()
+    }
+
+    /// Publications that are not delivered to all their recipients yet.
+    pub fn backlog(&self) -> usize {
+        self.backlog
+    }
+}

@@ -1,0 +1,87 @@
+//! The [`ShardRooms`]: the membership of a shard, and what has to follow its changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rookery_protocol::Room;
+use tracing::debug;
+
+use super::MembershipChange;
+use crate::message::RoomKey;
+use crate::rooms::index::RoomIndex;
+use crate::rooms::interest::Interest;
+use crate::rooms::member::Member;
+use crate::rooms::membership::{Joined, Membership};
+
+/// The membership of one shard, which keeps the instance's index of rooms in step.
+pub struct ShardRooms {
+    shard: usize,
+    membership: Membership,
+    index: Arc<RoomIndex>,
+    limit: Arc<AtomicUsize>,
+}
+
+impl ShardRooms {
+    /// No members yet. `limit` is how many rooms one member may be in.
+    pub fn new(shard: usize, index: Arc<RoomIndex>, limit: Arc<AtomicUsize>) -> Self {
+        ShardRooms { shard, membership: Membership::default(), index, limit }
+    }
+
+    /// The membership, to read.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    pub(in crate::rooms) fn add(&mut self, member: Arc<Member>) {
+        self.membership.add(member);
+    }
+
+    /// Adds a member to rooms, within `limits.roomsPerClient`. `interests` holds an interest in
+    /// each room, of which those are kept that this makes occupied. `None`: it is not in the
+    /// namespace any more.
+    pub fn join(
+        &mut self,
+        member: &Member,
+        rooms: &[Room],
+        interests: &mut [Option<Interest>],
+    ) -> Option<MembershipChange> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let occupied = match self.membership.join(member, rooms, limit) {
+            Joined::In(occupied) => occupied,
+            Joined::TooMany => return Some(MembershipChange::TooManyRooms),
+            Joined::NotConnected => return None,
+        };
+        for room in rooms {
+            let (namespace, user) = (&*member.namespace, member.user.as_deref());
+            debug!(member = &*member.id, namespace, user, room = &**room, "joined a room");
+        }
+        for room in occupied {
+            let at = rooms.iter().position(|joined| *joined == room);
+            let interest = at.and_then(|at| interests.get_mut(at)).and_then(Option::take);
+            let key = RoomKey { namespace: member.namespace.clone(), room };
+            self.index.add(key, self.shard, interest);
+        }
+        Some(MembershipChange::Done)
+    }
+
+    /// Removes a member from rooms.
+    pub fn leave(&mut self, member: &Member, rooms: &[Room]) {
+        let vacated = self.membership.leave(member, rooms);
+        for room in rooms {
+            let (namespace, user) = (&*member.namespace, member.user.as_deref());
+            debug!(member = &*member.id, namespace, user, room = &**room, "left a room");
+        }
+        self.vacate(&member.namespace, vacated);
+    }
+
+    pub(super) fn remove(&mut self, member: &Member) {
+        let vacated = self.membership.remove(member);
+        self.vacate(&member.namespace, vacated);
+    }
+
+    fn vacate(&self, namespace: &Arc<str>, rooms: Vec<Room>) {
+        for room in rooms {
+            self.index.remove(&RoomKey { namespace: namespace.clone(), room }, self.shard);
+        }
+    }
+}

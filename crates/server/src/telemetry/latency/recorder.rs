@@ -1,0 +1,82 @@
+//! The [`DeliveryRecorder`]: records what becomes of one shard's deliveries.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::statistics::ShardStatistics;
+use super::tag::DeliveryTag;
+#[cfg(test)]
+use super::{top_rooms::TopRooms, windows::MAX_ROOMS, windows::RoomWindows};
+use crate::telemetry::metrics::{Metrics, Outcome};
+
+/// Records what becomes of one shard's deliveries: each is written or dropped, exactly once.
+///
+/// It is called with an outbox's lock held, so it neither waits nor calls back into an outbox.
+pub struct DeliveryRecorder {
+    metrics: Arc<Metrics>,
+    /// Whether every delivery is measured, which spares [`DeliveryRecorder::is_due`] the lock.
+    measures_all: bool,
+    statistics: Mutex<ShardStatistics>,
+}
+
+impl DeliveryRecorder {
+    /// A recorder that counts outcomes in `metrics` and latencies in `statistics`.
+    pub(super) fn new(metrics: Arc<Metrics>, statistics: ShardStatistics) -> Self {
+        let measures_all = statistics.measures_all();
+        DeliveryRecorder { metrics, measures_all, statistics: Mutex::new(statistics) }
+    }
+
+    /// The shard's statistics. A delivery of the shard waits for whoever holds their lock.
+    pub fn statistics(&self) -> &Mutex<ShardStatistics> {
+        &self.statistics
+    }
+
+    /// Whether one of the next `deliveries` is to be measured. If not, the caller need not read
+    /// the clock for them.
+    pub fn is_due(&self, deliveries: usize) -> bool {
+        if cfg!(feature = "unmeasured") {
+            return false;
+        }
+        self.measures_all || self.statistics.lock().is_due(deliveries)
+    }
+
+    /// Records that a publication was handed to the kernel, or to the answer of a poll, for
+    /// `deliveries` recipients. `at` holds the time of each write, or nothing where the clock was
+    /// not read.
+    pub fn written(&self, tag: &DeliveryTag, deliveries: usize, at: &[Instant]) {
+        if deliveries == 0 {
+            return;
+        }
+        self.metrics.delivered(Outcome::Written, deliveries as u64);
+        if let Some(trace) = &tag.trace {
+            trace.written(tag.accepted, deliveries, at);
+        }
+        if cfg!(feature = "unmeasured") {
+            return;
+        }
+        self.statistics.lock().record(tag, deliveries, at);
+    }
+
+    /// Records that `n` deliveries will never be written.
+    pub fn dropped(&self, outcome: Outcome, n: u64) {
+        self.metrics.delivered(outcome, n);
+    }
+}
+
+#[cfg(test)]
+impl DeliveryRecorder {
+    /// A recorder with metrics of its own that measures every delivery.
+    pub fn for_test() -> Arc<Self> {
+        let metrics = Arc::new(Metrics::new().expect("the metrics are valid"));
+        let top_rooms = Arc::new(TopRooms::new([], 0, ""));
+        let windows = RoomWindows::new(MAX_ROOMS, Instant::now());
+        Arc::new(Self::new(metrics, ShardStatistics::new(top_rooms, 1, windows)))
+    }
+
+    /// How many deliveries had this outcome.
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.metrics.deliveries(outcome)
+    }
+}

@@ -1,0 +1,90 @@
+//! Node servers on the same Redis.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use rookery_server::message::Selector;
+
+use super::pod::Pod;
+use super::redis_server::RedisServer;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_of_a_node_server_is_answered() {
+    let redis = RedisServer::start().await;
+    let a = Pod::up("pod-aaaa", &redis).await;
+    let id = "pod-aaaa000000000001";
+    a.add(id, Some("ann"), &["room"]).await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let (mut sink, mut answers) = client.get_async_pubsub().await.unwrap().split();
+    sink.subscribe("socket.io-response#/#").await.unwrap();
+    let mut redis = redis.connection().await;
+    let everybody = r#""opts":{"rooms":["room"],"except":[]}"#;
+    let requests = [
+        (r#"{"requestId":"q","uid":"u","type":0,"rooms":["room"]}"#.to_owned(), "sockets"),
+        (r#"{"requestId":"q","uid":"u","type":1}"#.to_owned(), "rooms"),
+        (format!(r#"{{"requestId":"q","type":2,"sid":"{id}","room":"new"}}"#), "requestId"),
+        (format!(r#"{{"requestId":"q","type":3,"sid":"{id}","room":"new"}}"#), "requestId"),
+        (format!(r#"{{"requestId":"q","uid":"u","type":5,{everybody}}}"#), "sockets"),
+        (r#"{"requestId":"q","uid":"u","type":6,"data":["x"]}"#.to_owned(), "data"),
+        (
+            format!(
+                r#"{{"requestId":"q","uid":"u","type":7,{everybody},
+                    "packet":{{"type":2,"data":["wants acks"],"nsp":"/"}}}}"#
+            ),
+            "clientCount",
+        ),
+        (format!(r#"{{"requestId":"q","type":4,"sid":"{id}","close":true}}"#), "requestId"),
+    ];
+    for (request, field) in requests {
+        let publish = redis::cmd("PUBLISH").arg("socket.io-request#/#").arg(&request).to_owned();
+        publish.query_async::<()>(&mut redis).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(5), answers.next()).await;
+        let answer = answer.unwrap_or_else(|_| panic!("no answer to {request}")).unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(answer.get_payload_bytes()).unwrap();
+        assert_eq!(answer["requestId"], "q", "{request}");
+        assert!(answer.get(field).is_some(), "{request}: {answer}");
+    }
+    assert_eq!(a.events(), ["wants acks"]);
+    assert_eq!(a.rooms_of(id).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_servers_are_asked_and_named_when_they_are_silent() {
+    let redis = RedisServer::start().await;
+    let a = Pod::up("pod-aaaa", &redis).await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let (mut sink, mut requests) = client.get_async_pubsub().await.unwrap().split();
+    sink.subscribe("socket.io-request#/#").await.unwrap();
+    let silent = a.broker.clone().with_query_deadline(Duration::from_millis(300));
+    assert_eq!(silent.members("/", "room").await.unanswered, ["node"]);
+    // Node servers know no users: nobody is waited for.
+    let nobody = a.broker.disconnect_selected("/", &Selector::User("ann".into())).await;
+    assert_eq!((nobody.matched, nobody.unanswered.len()), (0, 0));
+
+    let mut redis = redis.connection().await;
+    let answering = tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            let request: serde_json::Value =
+                serde_json::from_slice(request.get_payload_bytes()).unwrap();
+            if request["type"] != 5 {
+                return request;
+            }
+            let answer = serde_json::json!({
+                "requestId": request["requestId"],
+                "sockets": [{ "id": "n1", "handshake": {}, "rooms": ["n1", "room"], "data": {} }],
+            });
+            let channel = "socket.io-response#/#";
+            let publish = redis::cmd("PUBLISH").arg(channel).arg(answer.to_string()).to_owned();
+            publish.query_async::<()>(&mut redis).await.unwrap();
+        }
+        panic!("no order came");
+    });
+    let members = a.broker.members("/", "room").await;
+    assert_eq!(members.members[0].id.as_str(), "n1");
+    assert_eq!(a.broker.rooms("/", "").await.rooms, [("room".into(), 1)].into());
+    let joined = a.broker.join_selected("/", &Selector::room("room"), &["new".into()]).await;
+    assert_eq!((joined.matched, joined.unanswered.len()), (1, 0));
+    let order = answering.await.unwrap();
+    assert_eq!((&order["type"], &order["rooms"][0]), (&2.into(), &"new".into()));
+    assert_eq!(order["opts"]["rooms"][0], "room");
+}

@@ -1,0 +1,290 @@
+//! A [`Pod`]: backplane, broker and one shard with real members, and what arrives at them.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rookery_config as config;
+use rookery_ops::critical::CriticalTasks;
+use rookery_protocol::{Data, Revision, Room};
+use rookery_server::backplane::{Backplane, BackplaneParts, CompiledBridge, Inbound, Tasks};
+use rookery_server::broker::{Broker, BrokerParts};
+use rookery_server::connection::outbox::{Outbox, OutboxContext, OutboxLimits};
+use rookery_server::message::{PodId, Publication, RoomKey, Selector, Source};
+use rookery_server::rooms::index::RoomIndex;
+use rookery_server::rooms::interest::{Interest, RoomInterests};
+use rookery_server::rooms::local::{LocalRooms, LocalRoomsParts};
+use rookery_server::rooms::member::Member;
+use rookery_server::rooms::shard::{Shard, ShardCommand, ShardRooms};
+use rookery_server::rooms::statistics::RoomStatistics;
+use rookery_server::telemetry::latency::Latency;
+use rookery_server::telemetry::metrics::Metrics;
+use rookery_server::telemetry::trace::Tracer;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::redis_server::RedisServer;
+use super::until;
+
+/// Commands that may wait for the shard.
+pub const QUEUE: usize = 16;
+
+/// One pod.
+pub struct Pod {
+    pub backplane: Backplane,
+    pub broker: Broker,
+    pub interests: Arc<RoomInterests>,
+    pub rooms: LocalRooms,
+    pub metrics: Arc<Metrics>,
+    pub shutdown: CancellationToken,
+    pub tracker: TaskTracker,
+    pub shard: Arc<ShardControl>,
+    context: Arc<OutboxContext>,
+    received: Arc<Mutex<Vec<Publication>>>,
+}
+
+/// Stands between the rooms and their shard.
+#[derive(Default)]
+pub struct ShardControl {
+    /// While it is set, no command reaches the shard.
+    pub is_stuck: AtomicBool,
+    /// Questions that reached the shard.
+    pub queries: AtomicUsize,
+}
+
+impl Pod {
+    /// A pod that starts to connect.
+    pub fn new(name: &str, redis: &RedisServer) -> Pod {
+        Pod::lingering(name, redis, Duration::from_secs(30))
+    }
+
+    /// One whose rooms stay subscribed for another time.
+    pub fn lingering(name: &str, redis: &RedisServer, linger: Duration) -> Pod {
+        let (metrics, tracker) = (Arc::new(Metrics::new().unwrap()), TaskTracker::new());
+        let interests = RoomInterests::new(linger);
+        let pod = PodId::from(name);
+        let latency = Latency::new(1, &Default::default(), name, &metrics);
+        let (rooms, shard) = start_shard(&pod, &interests, &latency, &metrics);
+        let context = Arc::new(OutboxContext {
+            limits: Arc::new(OutboxLimits::new(1 << 30, Duration::from_secs(60), 1 << 30)),
+            recorder: latency.recorder(0).clone(),
+            backlog: Arc::default(),
+            runtime: Handle::current(),
+            tracker: tracker.clone(),
+        });
+        let tasks = Tasks {
+            runtime: Handle::current(),
+            tracker: tracker.clone(),
+            shutdown: CancellationToken::new(),
+            critical: CriticalTasks::default(),
+        };
+        let parts = BackplaneParts {
+            config: config::Redis::at(redis.url()),
+            pod,
+            namespaces: vec!["/".into(), "/admin".into()],
+            interests: interests.clone(),
+            metrics: metrics.clone(),
+            bridge: vec![bridge()],
+            rollout: None,
+        };
+        let (backplane, inbound) = Backplane::start(parts, &tasks).unwrap();
+        let broker = Broker::new(BrokerParts {
+            rooms: rooms.clone(),
+            statistics: RoomStatistics::new(rooms.clone(), latency, tracker.clone()),
+            backplane: Some(backplane.clone()),
+            refuse_when_down: false,
+            metrics: metrics.clone(),
+            tracer: Tracer::off(),
+        });
+        let received = Arc::default();
+        broker.spawn_inbound(recorded(inbound, Arc::clone(&received)), tasks.clone());
+        let shutdown = tasks.shutdown;
+        Pod {
+            backplane,
+            broker,
+            interests,
+            rooms,
+            metrics,
+            shutdown,
+            tracker,
+            shard,
+            context,
+            received,
+        }
+    }
+
+    /// A pod that is connected.
+    pub async fn up(name: &str, redis: &RedisServer) -> Pod {
+        let pod = Pod::new(name, redis);
+        pod.is_up().await;
+        pod
+    }
+
+    pub async fn is_up(&self) {
+        until("the pod is connected to Redis", async || self.backplane.is_up()).await;
+    }
+
+    /// Subscribes a room, for as long as the interest is kept.
+    pub async fn subscribe(&self, room: &str) -> Interest {
+        let (interest, confirmed) = self.interests.acquire(&RoomKey::new("/", room));
+        if let Some(confirmed) = confirmed {
+            confirmed.await;
+        }
+        interest
+    }
+
+    pub fn publish(&self, rooms: &[&str], event: &str) -> bool {
+        self.backplane.publish(&publication(rooms, event))
+    }
+
+    /// Waits until an event arrives.
+    pub async fn gets(&self, event: &str) {
+        let has = async || self.events().iter().any(|e| e == event);
+        until(&format!("{event} arrives"), has).await;
+    }
+
+    /// What other servers published, in order.
+    pub fn received(&self) -> Vec<Publication> {
+        self.received.lock().clone()
+    }
+
+    /// The events of [`Pod::received`].
+    pub fn events(&self) -> Vec<String> {
+        self.received.lock().iter().map(|p| p.event.clone()).collect()
+    }
+
+    /// `rookery_redis_messages_total{direction="in"}`.
+    pub fn messages_in(&self) -> u64 {
+        let families = self.metrics.registry().gather();
+        let family = families.iter().find(|f| f.name() == "rookery_redis_messages_total").unwrap();
+        let mut metrics = family.get_metric().iter();
+        let of_in = metrics.find(|m| m.get_label().iter().any(|l| l.value() == "in"));
+        of_in.unwrap().get_counter().get_value() as u64
+    }
+
+    /// Adds a member that is in these rooms.
+    pub async fn add(&self, id: &str, user: Option<&str>, rooms: &[&str]) {
+        let outbox = Outbox::new(Revision::V4, self.context.clone());
+        let member = Arc::new_cyclic(|this: &Weak<Member>| {
+            let (this, rooms) = (this.clone(), self.rooms.clone());
+            let dismiss = Box::new(move |_| {
+                if let Some(member) = this.upgrade() {
+                    drop(rooms.disconnect(0, member));
+                }
+            });
+            Member::new(id.into(), "/".into(), user.map(Arc::from), outbox, dismiss)
+        });
+        if let Some(wait) = self.rooms.connect(0, member) {
+            wait.await;
+        }
+        let rooms: Vec<Room> = rooms.iter().map(|room| Room::from(*room)).collect();
+        self.rooms.join_selected("/", &Selector::Member(id.into()), &rooms).await;
+    }
+
+    /// The rooms of a member; `None` where there is no such member.
+    pub async fn rooms_of(&self, id: &str) -> Option<Vec<String>> {
+        let members = self.rooms.members("/", &Selector::Member(id.into())).await;
+        let rooms = members.into_iter().next()?.rooms;
+        Some(rooms.iter().map(|room| room.to_string()).collect())
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// A publication with text and binary.
+pub fn publication(rooms: &[&str], event: &str) -> Publication {
+    Publication {
+        id: "id".into(),
+        namespace: "/".into(),
+        rooms: rooms.iter().map(|room| Room::from(*room)).collect(),
+        except: Vec::new(),
+        event: event.into(),
+        args: vec![Data::from("x"), Data::Binary(vec![0, 255].into())],
+        volatile: false,
+        source: Source::Api,
+        accepted: Instant::now(),
+        traceparent: None,
+    }
+}
+
+fn bridge() -> CompiledBridge {
+    CompiledBridge {
+        channel: "bridge".into(),
+        namespace: "/".into(),
+        route: Arc::new(|data| match data.get("room").and_then(Data::as_str) {
+            Some(room) => Ok((room.into(), "bridged".into(), vec![data.clone()])),
+            None => Err("no room".into()),
+        }),
+    }
+}
+
+fn start_shard(
+    pod: &PodId,
+    interests: &Arc<RoomInterests>,
+    latency: &Latency,
+    metrics: &Arc<Metrics>,
+) -> (LocalRooms, Arc<ShardControl>) {
+    let index = Arc::new(RoomIndex::new(1, pod.clone(), metrics.clone()));
+    let (queue, commands) = mpsc::channel(QUEUE);
+    let (to_shard, shard_queue) = mpsc::channel(1);
+    let shard_rooms = ShardRooms::new(0, index.clone(), Arc::new(AtomicUsize::new(1_000_000)));
+    tokio::spawn(Shard::new(shard_rooms, latency.recorder(0).clone(), shard_queue).run());
+    let control = Arc::new(ShardControl::default());
+    tokio::spawn(forward(commands, to_shard, control.clone()));
+    let rooms = LocalRooms::new(LocalRoomsParts {
+        shards: vec![queue],
+        index,
+        interests: Some(interests.clone()),
+        classify: Arc::new(|_| "default".into()),
+        tracer: Tracer::off(),
+    });
+    (rooms, control)
+}
+
+async fn forward(
+    mut commands: mpsc::Receiver<ShardCommand>,
+    shard: mpsc::Sender<ShardCommand>,
+    control: Arc<ShardControl>,
+) {
+    loop {
+        while control.is_stuck.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let Some(command) = commands.recv().await else { return };
+        while control.is_stuck.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if matches!(command, ShardCommand::Query(_)) {
+            control.queries.fetch_add(1, Ordering::Relaxed);
+        }
+        if shard.send(command).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Records publications on their way to the broker.
+fn recorded(
+    mut inbound: mpsc::Receiver<Inbound>,
+    received: Arc<Mutex<Vec<Publication>>>,
+) -> mpsc::Receiver<Inbound> {
+    let (to_broker, recorded) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(message) = inbound.recv().await {
+            if let Inbound::Publication(publication) | Inbound::Bridge(publication) = &message {
+                received.lock().push(publication.clone());
+            }
+            if to_broker.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    recorded
+}

@@ -1,0 +1,36 @@
+//! Gauges whose values are read from the running parts at each scrape.
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+
+use rookery_server::gateway::Gateway;
+use rookery_server::telemetry::metrics::GaugeFunc;
+
+/// Registers them. The registry holds the gateway weakly.
+///
+/// # Errors
+/// When called twice.
+pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Result<()> {
+    let add = |name: &str, help: &str, read: fn(&Gateway) -> f64| {
+        let gateway = Arc::downgrade(gateway);
+        let read = move || gateway.upgrade().map_or(0.0, |gateway| read(&gateway));
+        registry.register(Box::new(GaugeFunc::new(name, help, read)?))
+    };
+    add("rookery_outbox_bytes", "Bytes that wait in the clients' queues", |gateway| {
+        gateway.shards.iter().map(|shard| shard.outbox_context.backlog.bytes()).sum::<usize>()
+            as f64
+    })?;
+    add("rookery_shard_queue", "Commands that wait for the shards", |gateway| {
+        gateway.broker.waiting() as f64
+    })?;
+    add("rookery_connections_limit", "Sessions that may be open: limits.connections", |gateway| {
+        f64::from(gateway.limits.config().connections)
+    })?;
+    add("rookery_drain_seconds", "Time since it was told to stop; 0 before", |gateway| {
+        gateway.drain.elapsed().unwrap_or_default().as_secs_f64()
+    })?;
+    add("rookery_drain_planned_seconds", "The longest that a drain should take", |gateway| {
+        gateway.drain.planned(&gateway.config.drain).as_secs_f64()
+    })
+}
