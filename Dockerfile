@@ -28,6 +28,7 @@ WORKDIR /build
 # The dependencies, in a layer that lasts until one of them changes. The target is named so that
 # the flags are not those of build scripts and macros, which cannot be static.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/backoff/Cargo.toml crates/backoff/
 COPY crates/client/Cargo.toml crates/client/
 COPY crates/config/Cargo.toml crates/config/
 COPY crates/operator/Cargo.toml crates/operator/

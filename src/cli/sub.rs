@@ -8,7 +8,8 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::server::{ServerArgs, refusal};
-use rookery_client::{Backoff, Client, ClientError, Event, Target};
+use rookery_backoff::Backoff;
+use rookery_client::{Client, ClientError, Event, Target};
 use rookery_ops::log::colours_wanted;
 use rookery_protocol::Data;
 

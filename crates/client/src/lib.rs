@@ -3,14 +3,12 @@
 
 #![forbid(unsafe_code)]
 
-mod backoff;
 pub mod bench;
 mod client;
 mod error;
 mod target;
 mod transport;
 
-pub use backoff::Backoff;
 pub use client::{Client, Event};
 pub use error::ClientError;
 pub use target::Target;

@@ -3,17 +3,15 @@
 //!
 //! Two connections: one only listens ([`subscriber`]), one sends ([`outgoing`], [`publisher`]).
 //! What arrives is decoded ([`decoder`]) and handed to a queue as [`Inbound`]; who reads that queue
-//! decides what becomes of it. [`classic`], [`requests`] and [`pod_messages`] are pure: bytes in,
-//! values out. All tasks run on the runtime that [`Backplane::start`] is given: one of its own, so
-//! that a flood of messages does not delay probes and clients.
+//! decides what becomes of it. [`wire`] is pure: bytes in, values out. All tasks run on the runtime
+//! that [`Backplane::start`] is given: one of its own, so that a flood of messages does not delay
+//! probes and clients.
 //!
 //! Clients of this server cannot ack a broadcast that another server sent with acks: such a
 //! broadcast is delivered, and the answer says that no client will ack, so that the sender's call
 //! ends without waiting for them.
 
 pub mod bridge;
-pub mod channels;
-pub mod classic;
 pub mod clock;
 mod connect;
 mod decoder;
@@ -22,12 +20,11 @@ mod inbound;
 mod link_status;
 pub mod outgoing;
 pub mod peers;
-pub mod pod_messages;
 mod publisher;
 mod query;
 pub mod questions;
-pub mod requests;
 mod subscriber;
+pub mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,7 +43,6 @@ use crate::message::{MemberInfo, PodId, Publication};
 use crate::rooms::interest::RoomInterests;
 use crate::telemetry::metrics::Metrics;
 pub use bridge::CompiledBridge;
-use channels::Channels;
 use clock::Clock;
 pub use connect::BadUrl;
 use decoder::Decoder;
@@ -55,9 +51,10 @@ pub use inbound::{INBOUND_QUEUE, Inbound};
 use link_status::LinkStatus;
 use outgoing::{MessageKind, Outgoing};
 use peers::Peers;
-use pod_messages::Answer;
-pub use pod_messages::RolloutState;
 use questions::Questions;
+use wire::channels::Channels;
+use wire::pod_messages::Answer;
+pub use wire::pod_messages::RolloutState;
 
 /// A connection for commands, while one is up.
 type Commands = Mutex<Option<MultiplexedConnection>>;
@@ -182,7 +179,7 @@ impl Backplane {
         let Parts { outgoing, clock, channels, pod, metrics, .. } = &*self.parts;
         let sent = outgoing.is_open() && {
             let origin = clock.to_redis(publication.accepted);
-            let payload = classic::encode(publication, pod, origin);
+            let payload = wire::classic::encode(publication, pod, origin);
             outgoing.push(channels.of(publication), payload, MessageKind::Publication)
         };
         if !sent {

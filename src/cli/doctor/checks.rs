@@ -14,7 +14,7 @@ use super::transport::connector::TIMEOUT;
 use super::transport::polling::PollingSession;
 use super::transport::request::Request;
 use super::{cors, hold};
-use rookery_client::Backoff;
+use rookery_backoff::Backoff;
 
 /// Runs the checks and prints a line for each.
 pub(super) struct Doctor {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, RedisResult};
+use rookery_backoff::Backoff;
 
 /// How long a connection may take to be made, greeting included.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -53,33 +54,32 @@ pub async fn connect(
     })
 }
 
-/// The wait before the next attempt: twice the last one, between 50 ms and 2 s, of which a random
-/// half is left out, so that pods do not come back all at once.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    attempts: u32,
-}
+/// The delays between attempts to connect, from 50 ms to 2 s. They start again after a connection
+/// that lasted; one that broke at once does not count, so that a server which accepts and closes is
+/// not flooded.
+pub struct ReconnectDelays(Backoff);
 
-impl Backoff {
+impl ReconnectDelays {
     const FIRST: Duration = Duration::from_millis(50);
-    const LAST: Duration = Duration::from_secs(2);
-    const SETTLED: Duration = Duration::from_secs(5);
+    const LONGEST: Duration = Duration::from_secs(2);
+    const LASTING: Duration = Duration::from_secs(5);
 
-    /// The next wait.
-    pub fn next(&mut self) -> Duration {
-        let longest = Self::FIRST.saturating_mul(1 << self.attempts.min(16)).min(Self::LAST);
-        self.attempts += 1;
-        // Without randomness the wait is only less spread.
-        let random = getrandom::u32().unwrap_or(0);
-        longest.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0)
+    /// The delay before the next attempt.
+    pub fn next_delay(&mut self) -> Duration {
+        self.0.next_delay()
     }
 
-    /// A link lasted that long. One that lasted begins anew; one that broke at once does not, so
-    /// that a server which accepts and closes is not stormed.
+    /// A connection lasted that long.
     pub fn lasted(&mut self, time: Duration) {
-        if time >= Self::SETTLED {
-            self.attempts = 0;
+        if time >= Self::LASTING {
+            self.0.reset();
         }
+    }
+}
+
+impl Default for ReconnectDelays {
+    fn default() -> Self {
+        ReconnectDelays(Backoff::new(Self::FIRST, Self::LONGEST))
     }
 }
 
@@ -88,18 +88,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_and_stay_below_two_seconds() {
-        let mut backoff = Backoff::default();
-        let first = backoff.next();
-        assert!((Duration::from_millis(25)..=Duration::from_millis(50)).contains(&first));
+    fn a_connection_that_broke_at_once_does_not_start_the_delays_again() {
+        let mut delays = ReconnectDelays::default();
+        assert!(delays.next_delay() <= ReconnectDelays::FIRST);
         for _ in 0..100 {
-            backoff.next();
+            delays.next_delay();
         }
-        assert!((Duration::from_secs(1)..=Duration::from_secs(2)).contains(&backoff.next()));
-        backoff.lasted(Duration::from_secs(1));
-        assert!(backoff.next() >= Duration::from_secs(1));
-        backoff.lasted(Duration::from_secs(60));
-        assert!(backoff.next() <= Duration::from_millis(50));
+        delays.lasted(Duration::from_secs(1));
+        assert!(delays.next_delay() >= ReconnectDelays::LONGEST / 2);
+        delays.lasted(Duration::from_secs(60));
+        assert!(delays.next_delay() <= ReconnectDelays::FIRST);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::channels::Channels;
 use super::link_status::LinkStatus;
 use super::outgoing::{MessageKind, Outgoing};
 use super::peers::{INTERVAL, Peers};
-use super::pod_messages::{Message, RolloutState};
+use super::wire::channels::Channels;
+use super::wire::pod_messages::{Message, RolloutState};
 use crate::message::PodId;
 
 /// Tells the other pods every second that this one is alive, and keeps what they tell.

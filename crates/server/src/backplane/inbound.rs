@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::pod_messages::Ask;
-use super::requests;
+use super::wire::pod_messages::Ask;
+use super::wire::requests;
 use crate::message::Publication;
 
 /// Inbound messages that may wait to be handled; what arrives beyond it is dropped and counted.

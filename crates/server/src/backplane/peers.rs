@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::pod_messages::RolloutState;
+use super::wire::pod_messages::RolloutState;
 
 /// Time between two heartbeats.
 pub const INTERVAL: Duration = Duration::from_secs(1);

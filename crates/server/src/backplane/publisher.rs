@@ -13,12 +13,12 @@ use rookery_ops::throttle::{Throttle, limited};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::channels::Channels;
 use super::clock::Clock;
-use super::connect::{Backoff, HEARTBEAT, HEARTBEAT_ANSWER, connect};
+use super::connect::{HEARTBEAT, HEARTBEAT_ANSWER, ReconnectDelays, connect};
 use super::link_status::{LinkConnection, LinkStatus};
 use super::outgoing::{MessageKind, Outgoing, OutgoingMessage};
-use super::pod_messages::Message;
+use super::wire::channels::Channels;
+use super::wire::pod_messages::Message;
 use super::{Commands, Parts};
 use crate::message::PodId;
 use crate::telemetry::metrics::{Direction, Metrics};
@@ -89,7 +89,7 @@ impl Publisher {
 
     /// Keeps the connection until `shutdown`; then sends what still waits, for a second.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let (mut backoff, mut links) = (Backoff::default(), 0_u64);
+        let (mut delays, mut links) = (ReconnectDelays::default(), 0_u64);
         let (client, clock) = (self.client.clone(), self.clock.clone());
         while !shutdown.is_cancelled() {
             let opened = tokio::select! {
@@ -102,7 +102,7 @@ impl Publisher {
                     links += 1;
                     let since = Instant::now();
                     let why = self.serve(connection, lost, &shutdown).await;
-                    backoff.lasted(since.elapsed());
+                    delays.lasted(since.elapsed());
                     self.disconnected(&why, &shutdown);
                 }
                 Err(error) => {
@@ -111,7 +111,7 @@ impl Publisher {
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = tokio::time::sleep(backoff.next()) => {}
+                () = tokio::time::sleep(delays.next_delay()) => {}
             }
         }
     }

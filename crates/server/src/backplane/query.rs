@@ -5,8 +5,8 @@ use std::time::Instant;
 use tokio::time::timeout_at;
 
 use super::outgoing::MessageKind;
-use super::pod_messages::{Answer, Ask, Message};
-use super::requests;
+use super::wire::pod_messages::{Answer, Ask, Message};
+use super::wire::requests;
 use super::{Backplane, Parts};
 use crate::message::{MemberInfo, Selector};
 

@@ -10,10 +10,10 @@ use rookery_ops::throttle::{Throttle, limited};
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
-use super::channels::Channels;
-use super::connect::Backoff;
+use super::connect::ReconnectDelays;
 use super::decoder::Decoder;
 use super::link_status::{LinkConnection, LinkStatus};
+use super::wire::channels::Channels;
 use crate::rooms::interest::RoomInterests;
 use crate::telemetry::metrics::Metrics;
 use session::Session;
@@ -51,7 +51,7 @@ impl Subscriber {
 
     /// Keeps the connection until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let (mut backoff, mut links) = (Backoff::default(), 0_u64);
+        let (mut delays, mut links) = (ReconnectDelays::default(), 0_u64);
         let away = Throttle::new(&self.metrics.log_lines_suppressed);
         while !shutdown.is_cancelled() {
             let opened = tokio::select! {
@@ -64,7 +64,7 @@ impl Subscriber {
                     links += 1;
                     let since = Instant::now();
                     let why = session.run(&shutdown).await;
-                    backoff.lasted(since.elapsed());
+                    delays.lasted(since.elapsed());
                     self.status.set(LinkConnection::Subscriber, false);
                     self.interests.disconnected();
                     if !shutdown.is_cancelled() {
@@ -78,7 +78,7 @@ impl Subscriber {
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = tokio::time::sleep(backoff.next()) => {}
+                () = tokio::time::sleep(delays.next_delay()) => {}
             }
         }
     }

@@ -12,8 +12,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Broker, BrokerParts};
-use crate::backplane::pod_messages::{Answer, Ask, room_names};
-use crate::backplane::requests;
+use crate::backplane::wire::pod_messages::{Answer, Ask, room_names};
+use crate::backplane::wire::requests;
 use crate::message::{MemberInfo, Selector};
 use crate::rooms::member::Dismissal;
 use crate::telemetry::metrics::Rejected;

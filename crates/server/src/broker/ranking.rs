@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 use super::Broker;
 use super::cluster::REDIS;
 use crate::backplane::Backplane;
-use crate::backplane::pod_messages::{Answer, Ask};
+use crate::backplane::wire::pod_messages::{Answer, Ask};
 use crate::message::{RoomKey, Scope};
 use crate::rooms::ranking::{self, RoomFigures, RoomRanking, RoomRankingQuery};
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::backplane::pod_messages::{self, Answer};
-use crate::backplane::requests::{self, Ask};
-use crate::backplane::{Backplane, pod_messages::WireRoomKey};
+use crate::backplane::Backplane;
+use crate::backplane::wire::pod_messages::{self, Answer, WireRoomKey};
+use crate::backplane::wire::requests::{self, Ask};
 use crate::message::Selector;
 use crate::rooms::member::Dismissal;
 use crate::rooms::ranking::MAX_ASKED;

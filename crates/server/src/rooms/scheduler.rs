@@ -139,3 +139,6 @@ impl BatchScheduler {
         self.backlog
     }
 }
+
+#[cfg(test)]
+mod tests;

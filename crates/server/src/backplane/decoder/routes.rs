@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::backplane::bridge::CompiledBridge;
-use crate::backplane::channels::Channels;
+use crate::backplane::wire::channels::Channels;
 
 /// What each channel carries.
 #[derive(Debug)]

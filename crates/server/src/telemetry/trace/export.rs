@@ -11,6 +11,7 @@ use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::trace::SpanData;
 use prost::Message as _;
+use rookery_backoff::Backoff;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -26,11 +27,11 @@ const GATHER: Duration = Duration::from_secs(1);
 /// Attempts to send a batch before it is dropped.
 const ATTEMPTS: u32 = 4;
 
-/// The pause before the second attempt; each further one is twice as long.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The delay before the second attempt; each further one is twice as long, less jitter.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
 
-/// The longest pause that a collector may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest delay, also where a collector asks for more.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// Bytes of a response that are read at most.
 const MAX_RESPONSE: usize = 64 << 10;
@@ -102,22 +103,22 @@ impl Exporter {
 
     /// Returns how many spans the collector rejected; `None` where it accepted none of them.
     async fn attempts(&mut self, body: Bytes, stop: &CancellationToken) -> Option<u64> {
-        let mut pause = PAUSE;
+        let mut delays = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         for attempt in 1..=ATTEMPTS {
             match self.post(body.clone()).await {
                 Ok(response) => return Some(self.on_response(response)),
                 Err(SendError { reason, retry }) => {
                     self.warn(&reason);
+                    let delay = delays.next_delay();
                     let wait = match retry {
                         Retry::Never => return None,
-                        Retry::Backoff => jittered(pause),
+                        Retry::Backoff => delay,
                         Retry::After(pause) => pause,
                     };
                     if attempt == ATTEMPTS {
                         return None;
                     }
-                    stop.run_until_cancelled(tokio::time::sleep(wait.min(LONGEST_PAUSE))).await?;
-                    pause *= 2;
+                    stop.run_until_cancelled(tokio::time::sleep(wait.min(LONGEST_DELAY))).await?;
                 }
             }
         }
@@ -208,10 +209,4 @@ fn is_retryable(status: StatusCode) -> bool {
 /// `Retry-After` in seconds; a date is ignored.
 fn seconds(value: &HeaderValue) -> Option<Duration> {
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// Between half and one and a half of `pause`, so that instances do not retry at the same time.
-fn jittered(pause: Duration) -> Duration {
-    let part = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
-    pause.mul_f64(0.5 + part)
 }

@@ -1,4 +1,6 @@
-//! [`Backoff`]: the delays between attempts to reconnect.
+//! [`Backoff`]: the delays between attempts to reach a server.
+
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

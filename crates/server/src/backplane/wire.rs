@@ -1,0 +1,7 @@
+//! The wire forms of what servers send each other through Redis: bytes in, values out, and back.
+//! Pure.
+
+pub mod channels;
+pub mod classic;
+pub mod pod_messages;
+pub mod requests;
