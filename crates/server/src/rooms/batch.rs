@@ -47,6 +47,19 @@ pub struct Batch {
 }
 
 impl Arrival {
+    /// Tells whoever waits for it how many recipients it has, where that needs no list of them:
+    /// others learn it when the delivery begins.
+    pub fn counted(mut self, membership: &Membership) -> Self {
+        let p = &self.publication;
+        if let ([room], Exclusion::Members(keys)) = (&p.rooms[..], &self.exclusion)
+            && let Some(count) = self.count.take()
+        {
+            // Whoever asked may have given up.
+            let _ = count.send(membership.count(&p.namespace, room, keys));
+        }
+        self
+    }
+
     /// The one room that it is for, where it is for one room and excludes members only: it may
     /// share a batch with others like it.
     pub fn single_room(&self) -> Option<OrderKey> {

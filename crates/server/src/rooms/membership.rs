@@ -34,7 +34,7 @@ pub enum Joined {
 /// Which members of a shard do not get a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exclusion {
-    /// These, by their keys; most publications exclude nobody, or their sender alone.
+    /// These, by their keys, each once; most publications exclude nobody, or their sender alone.
     Members(SmallVec<[u64; 1]>),
     /// Whoever is in one of the excepted rooms.
     Rooms,
@@ -82,7 +82,21 @@ impl Membership {
         if except.iter().any(|room| namespace.occupancy(room) > 0) {
             return Exclusion::Rooms;
         }
-        Exclusion::Members(except.iter().filter_map(|id| namespace.key_of(id)).collect())
+        let mut keys: SmallVec<[u64; 1]> =
+            except.iter().filter_map(|id| namespace.key_of(id)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Exclusion::Members(keys)
+    }
+
+    /// How many members a publication to `room` goes to, without those in `excluded`.
+    pub fn count(&self, namespace: &str, room: &Room, excluded: &[u64]) -> usize {
+        self.namespaces.get(namespace).map_or(0, |namespace| {
+            let of_room = std::slice::from_ref(room);
+            let excluded = excluded.iter().filter(|key| namespace.is_in(**key, of_room)).count();
+            let members = namespace.occupancy(room) + usize::from(namespace.key_of(room).is_some());
+            members - excluded
+        })
     }
 
     /// Whether members may have left the room since `recipients` was taken of it. While it is

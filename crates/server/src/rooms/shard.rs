@@ -135,7 +135,8 @@ impl Shard {
         if let ShardCommand::Publish(publication, count) = command {
             let membership = self.rooms.membership();
             let exclusion = membership.exclusion(&publication.namespace, &publication.except);
-            return self.batches.collect(Arrival { publication, count, exclusion });
+            let arrival = Arrival { publication, count, exclusion };
+            return self.batches.collect(arrival.counted(membership));
         }
         // What was published before a change of the membership is for the members before it.
         self.batches.begin_ready(self.rooms.membership());

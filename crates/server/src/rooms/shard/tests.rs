@@ -120,7 +120,7 @@ fn id(member: usize) -> String {
 
 /// Targets that overlap in every way: one room, several, everybody; with a room or members
 /// excepted.
-const TARGETS: [(&[&str], &[&str]); 9] = [
+const TARGETS: [(&[&str], &[&str]); 12] = [
     (&["a"], &[]),
     (&["a"], &["s"]),
     (&["b"], &[]),
@@ -130,6 +130,9 @@ const TARGETS: [(&[&str], &[&str]); 9] = [
     (&["a"], &["pod-test000000000000"]),
     (&["a"], &["pod-test000000000001", "pod-test000000000551", "of-another-pod-00001"]),
     (&["b", "a"], &["pod-test000000000002"]),
+    (&["a"], &["pod-test000000000003", "pod-test000000000003"]),
+    (&["pod-test000000000004"], &["pod-test000000000004", "pod-test000000000004"]),
+    (&["pod-test000000000004"], &["pod-test000000000005"]),
 ];
 
 fn rooms_of(member: usize) -> Vec<&'static str> {
@@ -139,7 +142,8 @@ fn rooms_of(member: usize) -> Vec<&'static str> {
 
 fn is_recipient(member: usize, (rooms, except): (&[&str], &[&str])) -> bool {
     let (mine, id) = (rooms_of(member), id(member));
-    let targeted = rooms.is_empty() || rooms.iter().any(|room| mine.contains(room));
+    let is_in = |room: &&str| mine.contains(room) || **room == *id;
+    let targeted = rooms.is_empty() || rooms.iter().any(is_in);
     targeted && !except.iter().any(|room| mine.contains(room) || *room == id)
 }
 
