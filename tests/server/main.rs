@@ -13,6 +13,7 @@ mod harness;
 mod http;
 mod latency;
 mod limits;
+mod log_secrets;
 mod logs;
 mod malformed;
 mod membership_races;
