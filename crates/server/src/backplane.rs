@@ -63,15 +63,15 @@ type Commands = Mutex<Option<MultiplexedConnection>>;
 pub struct BackplaneParts {
     /// The section `redis` of the configuration.
     pub config: config::Redis,
-    /// This pod.
+    /// The name of this pod, by which the other pods know it.
     pub pod: PodId,
-    /// The namespaces of this server.
+    /// The configured namespaces, each with its leading slash.
     pub namespaces: Vec<Arc<str>>,
-    /// The rooms that are subscribed.
+    /// The rooms whose channels are to be subscribed.
     pub interests: Arc<RoomInterests>,
-    /// Where it counts.
+    /// The counters of messages, reconnects, and of what was not sent or dropped.
     pub metrics: Arc<Metrics>,
-    /// The bridge, compiled.
+    /// The compiled entries of `redis.bridge`.
     pub bridge: Vec<CompiledBridge>,
     /// This instance's place in a rollout; `None` where it is in none.
     pub rollout: Option<RolloutState>,
@@ -80,13 +80,13 @@ pub struct BackplaneParts {
 /// What the tasks of a [`Backplane`] run on and end with.
 #[derive(Clone)]
 pub struct Tasks {
-    /// The runtime.
+    /// The runtime that all tasks of the backplane run on.
     pub runtime: Handle,
-    /// Owns the tasks.
+    /// Tracks the tasks, so that the end of the process can wait for them.
     pub tracker: TaskTracker,
-    /// Ends them.
+    /// Tells the tasks to end.
     pub shutdown: CancellationToken,
-    /// Ends the process where one of them panics.
+    /// Learns of a task that panics, which ends the process.
     pub critical: CriticalTasks,
 }
 
@@ -198,7 +198,7 @@ impl Backplane {
         self.parts.commands.lock().clone()
     }
 
-    /// This pod.
+    /// The name of this pod.
     pub fn pod(&self) -> &PodId {
         &self.parts.pod
     }

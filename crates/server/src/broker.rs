@@ -33,13 +33,13 @@ const QUERY_DEADLINE: Duration = Duration::from_secs(5);
 pub struct BrokerParts {
     /// The rooms of this instance.
     pub rooms: LocalRooms,
-    /// What is known of them.
+    /// The latency, rate and members of these rooms.
     pub statistics: RoomStatistics,
     /// The other instances; `None`: this one is all there is.
     pub backplane: Option<Backplane>,
     /// Whether publications are refused while the other instances cannot be reached.
     pub refuse_when_down: bool,
-    /// Where it counts.
+    /// The counters of publications and refusals.
     pub metrics: Arc<Metrics>,
     /// Makes the spans of publications.
     pub tracer: Tracer,
@@ -53,7 +53,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Connects these parts.
+    /// A broker of these parts.
     pub fn new(parts: BrokerParts) -> Self {
         Broker { parts: Arc::new(parts), query_deadline: QUERY_DEADLINE }
     }
@@ -63,7 +63,7 @@ impl Broker {
         Broker { query_deadline, ..self }
     }
 
-    /// This pod.
+    /// The name of this pod.
     pub fn pod(&self) -> &PodId {
         self.parts.rooms.pod()
     }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-/// Bytes that may wait.
+/// The most bytes that may wait, channel names included.
 pub const MAX_BYTES: usize = 8 << 20;
 
-/// Messages that may wait.
+/// The most messages that may wait.
 const MAX_MESSAGES: usize = 1 << 16;
 
 /// What is lost when a message is not sent.
@@ -23,14 +23,14 @@ pub enum MessageKind {
     Heartbeat,
 }
 
-/// One PUBLISH.
+/// One message that is to be sent by a PUBLISH command.
 #[derive(Debug)]
 pub struct OutgoingMessage {
-    /// The channel.
+    /// The Redis channel that it is published on.
     pub channel: String,
-    /// The message.
+    /// The bytes of the message.
     pub payload: Vec<u8>,
-    /// What it is.
+    /// What is lost when it is not sent.
     pub kind: MessageKind,
     epoch: u64,
 }
@@ -42,25 +42,25 @@ impl OutgoingMessage {
     }
 }
 
-/// The end that anybody pushes into, never waiting.
+/// The queue of what is to be sent. Pushing never waits: what does not fit is refused.
 #[derive(Debug)]
 pub struct Outgoing {
     sender: mpsc::Sender<OutgoingMessage>,
     bytes: AtomicUsize,
-    /// Number of the link that is up; 0 while none is.
+    /// The number of the connection that is up; 0 while none is.
     epoch: AtomicU64,
     links: AtomicU64,
 }
 
 impl Outgoing {
-    /// A closed queue, and the end that the sender takes from.
+    /// A closed queue, and the end that the publisher reads.
     pub fn new() -> (Arc<Self>, mpsc::Receiver<OutgoingMessage>) {
         let (sender, receiver) = mpsc::channel(MAX_MESSAGES);
         let (bytes, epoch, links) = <_>::default();
         (Arc::new(Outgoing { sender, bytes, epoch, links }), receiver)
     }
 
-    /// Hands a message to the link. False: no link is up, or the queue is full.
+    /// Queues a message. False: no connection is up, or the queue is full.
     pub fn push(&self, channel: String, payload: Vec<u8>, kind: MessageKind) -> bool {
         let epoch = self.epoch.load(Ordering::Acquire);
         if epoch == 0 {
@@ -77,25 +77,25 @@ impl Outgoing {
         true
     }
 
-    /// Whether a link is up.
+    /// Whether a connection is up.
     pub fn is_open(&self) -> bool {
         self.epoch.load(Ordering::Acquire) != 0
     }
 
-    /// A message was taken out. False: it was meant for a link that is gone, and must not be
-    /// sent any more.
+    /// Accounts for a message that was taken out. False: it was queued for a connection that is
+    /// gone, and must not be sent.
     pub fn taken(&self, outgoing: &OutgoingMessage) -> bool {
         self.bytes.fetch_sub(outgoing.size(), Ordering::Relaxed);
         outgoing.epoch == self.epoch.load(Ordering::Acquire)
     }
 
-    /// A link is up.
+    /// A connection is up: messages are accepted from now on.
     pub fn open(&self) {
         let link = self.links.fetch_add(1, Ordering::Relaxed) + 1;
         self.epoch.store(link, Ordering::Release);
     }
 
-    /// The link is gone: nothing is accepted until the next one.
+    /// The connection is gone: nothing is accepted until the next one is up.
     pub fn close(&self) {
         self.epoch.store(0, Ordering::Release);
     }

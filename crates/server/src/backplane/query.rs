@@ -13,9 +13,9 @@ use crate::message::{MemberInfo, Selector};
 /// How many servers can be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audience {
-    /// Pods, this one included.
+    /// How many pods listen, this one included.
     pub pods: usize,
-    /// Node servers.
+    /// How many Node servers listen.
     pub nodes: usize,
 }
 

@@ -48,9 +48,9 @@ impl<A> Questions<A> {
 /// An open question.
 #[derive(Debug)]
 pub struct Open<'a, A> {
-    /// What an answer must carry.
+    /// The id that an answer must carry.
     pub id: u64,
-    /// The answers.
+    /// Receives the answers, in the order in which they arrive.
     pub answers: mpsc::Receiver<A>,
     questions: &'a Questions<A>,
 }

@@ -15,11 +15,11 @@ use crate::backplane::RolloutState;
 /// Whether a server that was told to stop may close its sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DrainOrder {
-    /// It may.
+    /// It may close its sessions now.
     Now,
-    /// Not yet: this many servers of its revision were not told to stop.
+    /// It waits: this many servers of its revision were not told to stop.
     OthersServe(usize),
-    /// Not yet: this many were told to stop before it.
+    /// It waits: this many were told to stop before it.
     OthersFirst(usize),
 }
 

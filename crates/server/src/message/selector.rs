@@ -14,9 +14,9 @@ pub enum Selector {
     /// Members of any of `rooms` (empty: of the whole namespace) that are in none of `except`.
     /// A member's public id counts as a room that holds just that member.
     Rooms {
-        /// Target rooms.
+        /// The rooms whose members are selected; empty: the whole namespace.
         rooms: Vec<Room>,
-        /// Excepted rooms.
+        /// The rooms whose members are left out.
         except: Vec<Room>,
     },
 }

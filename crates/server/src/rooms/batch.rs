@@ -24,7 +24,7 @@ pub struct OrderKey {
 
 /// A publication in the queue of a shard.
 pub struct Arrival {
-    /// The publication.
+    /// The publication, encoded.
     pub publication: Arc<EncodedPublication>,
     /// Gets the number of its recipients in the shard, where somebody waits for it.
     pub count: Option<oneshot::Sender<usize>>,
@@ -148,7 +148,7 @@ impl Batch {
         !self.excluded.is_empty()
     }
 
-    /// The recipients.
+    /// Who gets it, as of the beginning of its delivery.
     pub fn recipients(&self) -> &Recipients {
         &self.recipients
     }

@@ -15,7 +15,7 @@ use crate::telemetry::trace::DeliverySpan;
 /// under. Shared by the shards.
 #[derive(Debug)]
 pub struct EncodedPublication {
-    /// The namespace.
+    /// The namespace of its target rooms.
     pub namespace: Arc<str>,
     /// Target rooms; empty: the whole namespace.
     pub rooms: Vec<Room>,

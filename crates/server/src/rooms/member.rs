@@ -22,17 +22,17 @@ pub type Dismiss = Box<dyn Fn(Dismissal) + Send + Sync>;
 
 /// One client in one namespace. Shared as an `Arc`.
 pub struct Member {
-    /// The public id.
+    /// The public id, by which others address the member.
     pub id: MemberId,
-    /// The namespace.
+    /// The namespace that it is connected to.
     pub namespace: Arc<str>,
     /// The user, where the client presented a token.
     pub user: Option<Arc<str>>,
     /// When the namespace accepted it.
     pub connected_at: SystemTime,
-    /// What is for its client.
+    /// Everything that is to be sent to its client, in order.
     pub outbox: Arc<Outbox>,
-    /// Unique in this process.
+    /// A number that no other member of this process has.
     pub key: u64,
     dismiss: Dismiss,
     disconnected: AtomicBool,

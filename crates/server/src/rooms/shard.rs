@@ -57,9 +57,9 @@ pub enum ShardCommand {
     Disconnect(Arc<Member>),
     /// It joins rooms, all or none.
     Join {
-        /// Who.
+        /// The member that joins.
         member: Arc<Member>,
-        /// The rooms.
+        /// The rooms that it joins.
         rooms: Vec<Room>,
         /// An interest in each room, where there are other instances.
         interests: Vec<Option<Interest>>,
@@ -68,9 +68,9 @@ pub enum ShardCommand {
     },
     /// It leaves rooms.
     Leave {
-        /// Who.
+        /// The member that leaves.
         member: Arc<Member>,
-        /// The rooms.
+        /// The rooms that it leaves.
         rooms: Vec<Room>,
         /// Makes the answer.
         reply: Reply,

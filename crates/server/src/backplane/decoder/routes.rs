@@ -56,7 +56,7 @@ impl Routes {
         self.routes.get(channel).unwrap_or(&Route::Broadcasts)
     }
 
-    /// Their names.
+    /// The names of all these channels.
     pub fn channels(&self) -> Vec<&[u8]> {
         self.routes.keys().map(Vec::as_slice).collect()
     }

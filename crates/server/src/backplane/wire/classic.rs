@@ -32,7 +32,7 @@ pub struct Broadcast {
     pub args: Vec<Data>,
     /// Target rooms; empty: the whole namespace.
     pub rooms: Vec<Room>,
-    /// Excepted rooms.
+    /// Rooms whose members do not get it.
     pub except: Vec<Room>,
     /// Only for clients that can take it at once.
     pub volatile: bool,

@@ -21,7 +21,7 @@ const VERSION: u32 = 1;
 pub enum Message {
     /// A pod is alive.
     Hello {
-        /// The pod.
+        /// The name of the pod that is alive.
         pod: String,
         /// Whether it wants to hear the others at once, as it is new or was away.
         greet: bool,
@@ -30,12 +30,12 @@ pub enum Message {
     },
     /// A pod stops.
     Bye {
-        /// The pod.
+        /// The name of the pod that stops.
         pod: String,
     },
     /// A question to all pods.
     Question {
-        /// The pod that asks.
+        /// The name of the pod that asks.
         pod: String,
         /// What the answer must carry.
         id: u64,
@@ -46,11 +46,11 @@ pub enum Message {
     },
     /// An answer to one question.
     Answer {
-        /// The pod that answers.
+        /// The name of the pod that answers.
         pod: String,
-        /// The question's id.
+        /// The id of the question that it answers.
         id: u64,
-        /// The answer.
+        /// What the pod answers.
         answer: Answer,
     },
 }
@@ -76,31 +76,31 @@ pub struct RolloutState {
 pub enum Ask {
     /// The rooms with members whose names start with a prefix.
     Rooms {
-        /// The prefix.
+        /// What the rooms' names start with; empty: all rooms.
         prefix: String,
     },
     /// The selected members.
     Members {
-        /// Which members.
+        /// Which members are meant.
         of: WireSelector,
     },
     /// Make the selected members join rooms.
     Join {
-        /// Which members.
+        /// Which members are meant.
         of: WireSelector,
-        /// The rooms.
+        /// The rooms that they join.
         rooms: Vec<String>,
     },
     /// Make the selected members leave rooms.
     Leave {
-        /// Which members.
+        /// Which members are meant.
         of: WireSelector,
-        /// The rooms.
+        /// The rooms that they leave.
         rooms: Vec<String>,
     },
     /// Dismiss the selected members.
     Disconnect {
-        /// Which members.
+        /// Which members are meant.
         of: WireSelector,
         /// Whether their transports are closed too.
         close: bool,
@@ -116,7 +116,7 @@ pub enum Ask {
     },
     /// What is known of these rooms.
     Statistics {
-        /// The rooms.
+        /// The rooms that are asked about; an answer refers to them by position.
         rooms: Vec<WireRoomKey>,
     },
 }
@@ -127,7 +127,7 @@ pub enum Ask {
 pub enum Answer {
     /// Rooms and how many members each has.
     Rooms(BTreeMap<String, usize>),
-    /// Members.
+    /// The selected members, and the rooms that each is in.
     Members(Vec<WireMember>),
     /// How many members were selected.
     Matched(usize),
@@ -200,7 +200,7 @@ enum Kind {
 }
 
 impl Message {
-    /// Its bytes.
+    /// The message as JSON.
     pub fn encode(&self) -> Vec<u8> {
         let raw = |json: serde_json::Result<Box<RawValue>>| {
             json.expect("messages have text keys and nothing that can fail")
@@ -239,10 +239,10 @@ impl Message {
         serde_json::to_vec(&envelope).expect("messages have text keys and nothing that can fail")
     }
 
-    /// Reads one, of this version or another.
+    /// Reads a message of this version or another.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the bytes are no message between pods.
     pub fn decode(bytes: &[u8]) -> Result<Message, serde_json::Error> {
         let missing = |field| <serde_json::Error as serde::de::Error>::missing_field(field);
         let Envelope { kind, pod, greet, state, id, namespace, ask, answer, .. } =
