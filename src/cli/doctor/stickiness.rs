@@ -40,7 +40,7 @@ impl Stickiness {
 
 impl fmt::Display for Stickiness {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{SESSIONS} sessions stayed with their server")?;
+        write!(f, "{SESSIONS} sessions kept their server")?;
         let cookies = self.cookies.join("`, `");
         match (cookies.is_empty(), self.cookie_required) {
             (false, true) => write!(f, " by the cookie `{cookies}`; without it, one was lost"),
