@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use libfuzzer_sys::fuzz_target;
-use rookery_server::backplane::{classic, requests};
+use rookery_server::backplane::wire::{classic, requests};
 use rookery_protocol::msgpack;
 
 fuzz_target!(|input: &[u8]| {
