@@ -76,9 +76,8 @@ impl Membership {
 
     /// Which members in this shard `except` excludes.
     pub fn exclusion(&self, namespace: &str, except: &[Room]) -> Exclusion {
-        let Some(namespace) = self.namespaces.get(namespace) else {
-            return Exclusion::Members(SmallVec::new());
-        };
+        let namespace = if except.is_empty() { None } else { self.namespaces.get(namespace) };
+        let Some(namespace) = namespace else { return Exclusion::Members(SmallVec::new()) };
         if except.iter().any(|room| namespace.occupancy(room) > 0) {
             return Exclusion::Rooms;
         }

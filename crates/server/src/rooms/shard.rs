@@ -169,8 +169,8 @@ impl Shard {
 
     /// Serves the next recipients of a batch; gives how many.
     fn deliver_chunk(&mut self, batch: &mut Batch) -> usize {
-        let rooms = &batch.first().clone().rooms;
-        let namespace = &batch.first().clone().namespace;
+        let first = batch.first().clone();
+        let (rooms, namespace) = (&first.rooms, &first.namespace);
         let list = batch.recipients().list().clone();
         let start = batch.served();
         let end = list.len().min(start + CHUNK);
