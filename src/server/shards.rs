@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,7 +16,7 @@ use rookery_server::message::PodId;
 use rookery_server::rooms::index::RoomIndex;
 use rookery_server::rooms::interest::RoomInterests;
 use rookery_server::rooms::local::{LocalRooms, LocalRoomsParts};
-use rookery_server::rooms::shard::{QUEUE, Shard, ShardRooms};
+use rookery_server::rooms::shard::{Shard, ShardRooms};
 use rookery_server::telemetry::latency::Latency;
 use rookery_server::telemetry::metrics::Metrics;
 use rookery_server::telemetry::trace::Tracer;
@@ -69,18 +68,17 @@ impl Shards {
     /// When a thread or runtime cannot be made.
     pub fn start(plan: ShardPlan) -> anyhow::Result<Self> {
         let index = Arc::new(RoomIndex::new(plan.count, plan.pod.clone(), plan.metrics.clone()));
-        let (queues, receivers): (Vec<_>, Vec<_>) =
-            (0..plan.count).map(|_| mpsc::channel(QUEUE)).unzip();
         let latency = Latency::new(plan.count, &plan.config.latency, &plan.pod, &plan.metrics);
         let limit = plan.config.limits.rooms_per_client as usize;
         let rooms_per_client = Arc::new(AtomicUsize::new(limit));
-        let mut handles = Vec::new();
-        for (number, queue) in receivers.into_iter().enumerate() {
+        let (mut queues, mut handles) = (Vec::new(), Vec::new());
+        for number in 0..plan.count {
             let recorder = latency.recorder(number).clone();
             let rooms = ShardRooms::new(number, index.clone(), rooms_per_client.clone());
-            let shard = Shard::new(rooms, recorder.clone(), queue).run();
+            let (queue, shard) = Shard::new(rooms, recorder.clone());
+            queues.push(queue);
             let (name, stop) = (format!("shard {number}"), plan.stop.clone());
-            let runtime = runtime_thread::spawn(name, shard, stop, plan.critical.clone())?;
+            let runtime = runtime_thread::spawn(name, shard.run(), stop, plan.critical.clone())?;
             let outbox_context = Arc::new(OutboxContext {
                 limits: plan.outbox_limits.clone(),
                 recorder,

@@ -32,6 +32,10 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Requires a password from new connections.
     pub async fn require(&self, password: &str) {
         let command = format!("CONFIG SET requirepass {password}\r\n");

@@ -61,8 +61,18 @@ impl Encoded {
     /// A WebSocket Close frame with status 1000 (RFC 6455, section 7.4.1). It has no form on
     /// long-polling.
     pub fn close_frame() -> Self {
-        let mut frame = Vec::with_capacity(MAX_HEAD);
-        put_frame(&mut frame, Opcode::Close, &1000u16.to_be_bytes());
+        Self::control_frame(Opcode::Close, &1000u16.to_be_bytes())
+    }
+
+    /// A WebSocket Pong frame, which answers a Ping with the same payload (RFC 6455, section
+    /// 5.5.3). It has no form on long-polling.
+    pub fn pong_frame(payload: &[u8]) -> Self {
+        Self::control_frame(Opcode::Pong, payload)
+    }
+
+    fn control_frame(opcode: Opcode, payload: &[u8]) -> Self {
+        let mut frame = Vec::with_capacity(payload.len() + MAX_HEAD);
+        put_frame(&mut frame, opcode, payload);
         Encoded {
             text_start: frame.len(),
             text_frame: frame.into(),

@@ -2,6 +2,10 @@
 
 use bytes::Bytes;
 
+mod client_messages;
+
+pub use client_messages::{ClientMessages, Message};
+
 /// The opcode of a frame (RFC 6455, section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
@@ -75,6 +79,9 @@ pub enum FrameError {
     /// The payload, or the message so far, is longer than the limit.
     #[error("the frame is longer than the limit")]
     TooLong,
+    /// A message begins before the last one is complete, or a frame continues no message.
+    #[error("the frames of a message are out of order")]
+    Fragments,
 }
 
 /// The longest head of an unmasked frame, in bytes.
@@ -203,97 +210,6 @@ impl FrameReader {
             used = start + head.payload;
         }
         Ok(used)
-    }
-}
-
-/// Follows a client's frames through its byte stream, however reads divide it, without buffering
-/// payloads. It knows why the engine will refuse a frame, and whether the client closed the session.
-pub struct ClientFrames {
-    /// The head of the next frame, as far as it has been read.
-    head: [u8; MAX_CLIENT_HEAD],
-    /// The number of bytes in `head`.
-    have: u8,
-    /// The number of payload bytes of the current frame that are still to come.
-    left: u32,
-    /// The first byte of the mask of a frame with a single byte, which may be Engine.IO's `1`.
-    single: Option<u8>,
-    /// The number of payload bytes of the current message so far.
-    message: u32,
-    /// The most payload bytes that a message may have.
-    max: u32,
-    /// Whether the client closed the session.
-    closed: bool,
-    /// Whether the client has sent a frame that is not permitted.
-    broken: bool,
-}
-
-/// The longest head of a masked frame, in bytes.
-const MAX_CLIENT_HEAD: usize = 14;
-
-impl ClientFrames {
-    /// Follows a client whose messages may have `max` bytes, which is capped at 4 GiB.
-    pub fn new(max: usize) -> Self {
-        ClientFrames {
-            head: [0; MAX_CLIENT_HEAD],
-            have: 0,
-            left: 0,
-            single: None,
-            message: 0,
-            max: u32::try_from(max).unwrap_or(u32::MAX),
-            closed: false,
-            broken: false,
-        }
-    }
-
-    /// Whether the client closed the session, by a Close frame or by Engine.IO's `1`.
-    pub fn has_closed(&self) -> bool {
-        self.closed
-    }
-
-    /// Consumes the next bytes of the stream.
-    ///
-    /// # Errors
-    /// Fails at the first frame that is not permitted; bytes after it are ignored.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
-        while !bytes.is_empty() && !self.broken {
-            if self.left > 0 {
-                let n = (self.left as usize).min(bytes.len());
-                if let Some(key) = self.single.take() {
-                    self.closed |= key ^ bytes[0] == b'1';
-                }
-                self.left -= n as u32;
-                bytes = &bytes[n..];
-                continue;
-            }
-            self.head[usize::from(self.have)] = bytes[0];
-            self.have += 1;
-            bytes = &bytes[1..];
-            let parsed = parse_head(&self.head[..usize::from(self.have)], true, self.max as usize);
-            let Some(head) = parsed.inspect_err(|_| self.broken = true)? else { continue };
-            self.have = 0;
-            self.begin(&head).inspect_err(|_| self.broken = true)?;
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, head: &Head) -> Result<(), FrameError> {
-        // `parse_head` has refused a payload longer than `max`, which is a `u32`.
-        let payload = head.payload as u32;
-        self.left = payload;
-        self.closed |= head.opcode == Opcode::Close;
-        if head.opcode.is_control() {
-            return Ok(());
-        }
-        let single = head.opcode == Opcode::Text && head.fin && head.payload == 1;
-        self.single = head.mask.filter(|_| single).map(|key| key[0]);
-        self.message = self.message.saturating_add(payload);
-        if self.message > self.max {
-            return Err(FrameError::TooLong);
-        }
-        if head.fin {
-            self.message = 0;
-        }
-        Ok(())
     }
 }
 

@@ -159,6 +159,18 @@ pub fn decode_event(
     }
 }
 
+/// Decodes the arguments of an acknowledgement from its JSON array and all of its attachments, as
+/// [`decode_event`].
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_ack(array: &str, attachments: Option<&[Bytes]>) -> Result<Vec<Data>, PacketError> {
+    match json::parse(array, attachments)? {
+        Data::Array(args) => Ok(args),
+        _ => Err(PacketError::Payload("an array")),
+    }
+}
+
 /// Decodes a value without attachments from its JSON, such as the auth object of a CONNECT.
 ///
 /// # Errors

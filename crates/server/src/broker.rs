@@ -14,8 +14,9 @@ use std::time::Duration;
 use rookery_protocol::Room;
 
 use crate::backplane::Backplane;
+use crate::connection::Wait;
 use crate::message::{MemberId, PodId};
-use crate::rooms::local::{LocalRooms, Wait};
+use crate::rooms::local::LocalRooms;
 use crate::rooms::member::Member;
 use crate::rooms::shard::Reply;
 use crate::rooms::statistics::RoomStatistics;
@@ -80,6 +81,11 @@ impl Broker {
             self.parts.backplane.as_ref().is_some_and(|b| b.peers().iter().any(|peer| peer == pod))
         };
         MemberId::is_of(room, self.pod()) || MemberId::pod_of(room).is_some_and(of_a_peer)
+    }
+
+    /// The turn of a session of this shard ends: what it published to few members is delivered.
+    pub fn end_turn(&self, shard: usize) {
+        self.parts.rooms.end_turn(shard);
     }
 
     /// Adds a member of this shard that its namespace accepted. Gives what must be waited for

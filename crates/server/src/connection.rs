@@ -4,5 +4,10 @@
 //! [`SessionStream`](stream::SessionStream) is the byte stream that the protocol engine sees.
 //! This module knows neither rooms nor the protocol engine.
 
+use futures_util::future::BoxFuture;
+
 pub mod outbox;
 pub mod stream;
+
+/// What must end before the next packet of the same client is handled; `None`: nothing.
+pub type Wait = Option<BoxFuture<'static, ()>>;

@@ -13,7 +13,6 @@ mod connect_error;
 mod drain;
 mod drain_state;
 mod engine;
-mod event_queue;
 mod events;
 mod http;
 mod limits;

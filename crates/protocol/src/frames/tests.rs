@@ -1,13 +1,33 @@
 use super::*;
 use proptest::prelude::*;
 
-fn follow(bytes: &[u8], cut: usize, max: usize) -> (Result<(), FrameError>, bool) {
-    let mut frames = ClientFrames::new(max);
-    let mut result = Ok(());
+type Messages = Vec<(Opcode, Vec<u8>)>;
+
+/// Reads a client's messages from reads of `cut` bytes, until the first frame that is an error.
+fn read(bytes: &[u8], cut: usize, max: usize) -> (Messages, Option<FrameError>) {
+    let mut reader = ClientMessages::new(max);
+    let (mut messages, mut unread) = (Vec::new(), Vec::new());
     for part in bytes.chunks(cut.max(1)) {
-        result = result.and(frames.feed(part));
+        unread.extend_from_slice(part);
+        let mut rest = &mut unread[..];
+        loop {
+            match reader.next(&mut rest) {
+                Ok(Some(message)) => messages.push((message.opcode, message.payload.into_owned())),
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error)),
+            }
+        }
+        unread = rest.to_vec();
     }
-    (result, frames.has_closed())
+    (messages, None)
+}
+
+/// A client's frame, masked with this key.
+fn masked(first: u8, key: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap()];
+    frame.extend(key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
 }
 
 fn opcode() -> impl Strategy<Value = Opcode> {
@@ -49,29 +69,34 @@ proptest! {
     }
 
     #[test]
-    fn a_client_is_followed_however_reads_divide_its_bytes(
-        messages in prop::collection::vec((opcode(), prop::collection::vec(any::<u8>(), 0..300)), 0..6),
-        close: bool,
+    fn messages_are_complete_however_frames_and_reads_divide_them(
+        messages in prop::collection::vec((opcode(), prop::collection::vec(any::<u8>(), 0..100)), 0..6),
+        fragment in 1usize..120,
+        key: [u8; 4],
         cut in 1usize..400,
     ) {
         let mut bytes = Vec::new();
         for (opcode, payload) in &messages {
-            put_client_frame(&mut bytes, *opcode, payload);
+            let mut parts: Vec<&[u8]> = payload.chunks(fragment).collect();
+            if parts.is_empty() {
+                parts.push(&[]);
+            }
+            for (i, part) in parts.iter().enumerate() {
+                let opcode = if i == 0 { *opcode } else { Opcode::Continuation };
+                let fin = if i + 1 == parts.len() { 0x80 } else { 0 };
+                bytes.extend(masked(fin | opcode.bits(), key, part));
+            }
         }
-        if close {
-            put_client_frame(&mut bytes, Opcode::Close, b"");
-        }
-        let left = messages.iter().any(|(o, p)| *o == Opcode::Text && p == b"1");
-        prop_assert_eq!(follow(&bytes, cut, 300), (Ok(()), close || left));
-        let longest = messages.iter().map(|(_, p)| p.len()).max().unwrap_or(0);
+        prop_assert_eq!(read(&bytes, cut, 100), (messages.clone(), None));
+        let longest = messages.iter().map(|(_, payload)| payload.len()).max().unwrap_or(0);
         if longest > 0 {
-            prop_assert_eq!(follow(&bytes, cut, longest - 1).0, Err(FrameError::TooLong));
+            prop_assert_eq!(read(&bytes, cut, longest - 1).1, Some(FrameError::TooLong));
         }
     }
 
     #[test]
     fn no_bytes_make_a_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-        let _ = follow(&bytes, 3, 100);
+        let _ = read(&bytes, 3, 100);
         let _ = parse_client_frame(&bytes, 1 << 16);
         let _ = FrameReader::default().push(&bytes, |_| ());
     }
@@ -81,11 +106,33 @@ proptest! {
 fn the_limit_applies_to_all_frames_of_a_message_together() {
     let (part, end) = ([0x01, 0x82, 0, 0, 0, 0, 7, 7], [0x80, 0x82, 0, 0, 0, 0, 7, 7]);
     let bytes = [&part[..], &end, &part, &end].concat();
-    assert_eq!(follow(&bytes, 5, 4), (Ok(()), false));
-    assert_eq!(follow(&bytes, 5, 3).0, Err(FrameError::TooLong));
-    assert_eq!(follow(b"\x81\x01x", 1, 9).0, Err(FrameError::Masking));
-    // The example of RFC 6455, section 5.7, with Engine.IO's `1` for a payload.
-    assert!(follow(&[0x81, 0x81, 0x37, 0xfa, 0x21, 0x3d, 0x37 ^ b'1'], 1, 9).1);
+    let message = (Opcode::Text, vec![7; 4]);
+    assert_eq!(read(&bytes, 5, 4), (vec![message.clone(), message], None));
+    assert_eq!(read(&bytes, 5, 3), (vec![], Some(FrameError::TooLong)));
+    assert_eq!(read(&bytes[..14], 5, 3).1, Some(FrameError::TooLong), "at the head already");
+}
+
+#[test]
+fn control_frames_come_between_the_frames_of_a_message() {
+    let bytes =
+        [masked(0x01, [1; 4], b"a"), masked(0x89, [2; 4], b"p"), masked(0x80, [3; 4], b"b")];
+    let messages = vec![(Opcode::Ping, b"p".to_vec()), (Opcode::Text, b"ab".to_vec())];
+    assert_eq!(read(&bytes.concat(), 1, 9), (messages, None));
+}
+
+#[test]
+fn frames_that_a_client_may_not_send_are_errors() {
+    let begun = masked(0x01, [0; 4], b"a");
+    for (bytes, error) in [
+        (b"\x81\x01x".to_vec(), FrameError::Masking),
+        (masked(0x80, [0; 4], b"a"), FrameError::Fragments),
+        ([begun.clone(), masked(0x81, [0; 4], b"b")].concat(), FrameError::Fragments),
+        ([begun, masked(0x02, [0; 4], b"b")].concat(), FrameError::Fragments),
+        (masked(0xC1, [0; 4], b"a"), FrameError::Reserved),
+        (masked(0x09, [0; 4], b"a"), FrameError::Control),
+    ] {
+        assert_eq!(read(&bytes, 1, 9), (vec![], Some(error)));
+    }
 }
 
 #[test]

@@ -23,6 +23,12 @@ pub enum PacketError {
         /// The number of attachments that came with the text.
         given: usize,
     },
+    /// Another packet comes before all attachments of one that announced them.
+    #[error("expected an attachment, found another packet")]
+    AttachmentExpected,
+    /// The attachments of a packet are together longer than the limit.
+    #[error("the attachments are longer than the limit")]
+    AttachmentsTooLong,
     /// A placeholder has no number, or the number of no attachment.
     #[error("a placeholder points at no attachment")]
     Placeholder,
@@ -43,7 +49,10 @@ impl PacketError {
         match self {
             PacketError::UnknownType => "unknown_type",
             PacketError::Header(_) => "header",
-            PacketError::TooManyAttachments | PacketError::AttachmentCount { .. } => "attachments",
+            PacketError::TooManyAttachments
+            | PacketError::AttachmentCount { .. }
+            | PacketError::AttachmentExpected
+            | PacketError::AttachmentsTooLong => "attachments",
             PacketError::Placeholder => "placeholder",
             PacketError::Json(_) => "json",
             PacketError::Payload(_) => "payload",

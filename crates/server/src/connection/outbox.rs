@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::telemetry::latency::DeliveryRecorder;
 use crate::telemetry::metrics::{Disconnected, Outcome};
-pub use inbound::ReadFrom;
+pub use inbound::ClientBytes;
 pub use limits::OutboxLimits;
 pub use packet::{Packet, PacketBatch};
 pub use polling::{NotPolling, Polled};
@@ -89,11 +89,11 @@ struct State {
     flushing: bool,
     /// The client closed the session: a waiting GET is answered with `6` instead of `1`.
     client_closed: bool,
-    /// Bytes that the protocol engine reads before it reads from a socket.
+    /// Bytes of the client that are read before those of a socket.
     inbound: BytesMut,
-    /// Wakes the engine's read.
+    /// Wakes the reader of the client's packets.
     reader: Option<Waker>,
-    /// Wakes the POST that waits for the engine to read earlier ones.
+    /// Wakes the POST that waits for earlier ones to be read.
     feeder: Option<Waker>,
     /// Cancels the deadline of a polling client that still has packets to fetch.
     deadline: Option<CancellationToken>,
@@ -266,7 +266,7 @@ impl Outbox {
 }
 
 impl State {
-    /// Wakes the engine's read and a waiting POST.
+    /// Wakes the reader of the client's packets and a waiting POST.
     fn wake_reader(&mut self) {
         if let Some(waker) = self.reader.take() {
             waker.wake();

@@ -11,13 +11,12 @@ use smallvec::SmallVec;
 use socketioxide::socket::Socket;
 use tokio_util::sync::CancellationToken;
 
-use super::event_queue::EventQueue;
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
 use super::token_bucket::TokenBucket;
+use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
 use crate::message::MemberId;
-use crate::rooms::local::Wait;
 use crate::rooms::member::{Dismiss, Dismissal, Member};
 use crate::telemetry::metrics::Disconnected;
 use rookery_policy::Subject;
@@ -41,10 +40,19 @@ pub struct Client {
     gateway: Arc<Gateway>,
     address: IpAddr,
     shard: usize,
-    events: Mutex<EventQueue>,
+    phase: Mutex<Phase>,
     event_rate: Mutex<TokenBucket>,
     expiry: Mutex<Expiry>,
     socket: Weak<Socket>,
+}
+
+/// How far the client is with its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The namespace has not accepted it yet.
+    Connecting,
+    Connected,
+    Disconnected,
 }
 
 /// The timer that ends the client when its token expires.
@@ -80,7 +88,7 @@ impl Client {
             gateway: gateway.clone(),
             address: session_clients.address,
             shard,
-            events: Mutex::new(EventQueue::new()),
+            phase: Mutex::new(Phase::Connecting),
             event_rate: Mutex::new(TokenBucket::full(event_rate, Instant::now())),
             expiry: Mutex::default(),
             socket: Arc::downgrade(socket),
@@ -102,9 +110,23 @@ impl Client {
         LogSubject::member(self.address, &self.member)
     }
 
-    /// The client's events, in order.
-    pub fn events(&self) -> &Mutex<EventQueue> {
-        &self.events
+    /// The namespace accepted the client: counts it, and adds it to its shard, so that it can join
+    /// rooms. Returns the wait where the shard's queue is full.
+    pub fn connected(&self) -> Wait {
+        {
+            let mut phase = self.phase.lock();
+            if *phase != Phase::Connecting {
+                return None;
+            }
+            *phase = Phase::Connected;
+        }
+        self.record_connect();
+        self.gateway.broker.connect(self.shard, self.member.clone())
+    }
+
+    /// Whether the client is in its namespace.
+    pub fn is_connected(&self) -> bool {
+        *self.phase.lock() == Phase::Connected
     }
 
     /// Takes a permit of `limits.eventsPerSecond`.
@@ -116,17 +138,6 @@ impl Client {
     /// The number of the shard that the client's session runs on.
     pub fn shard(&self) -> usize {
         self.shard
-    }
-
-    /// Adds the client to its shard, so that it can join rooms. Returns the wait where the shard's
-    /// queue is full.
-    pub fn enter_shard(&self) -> Wait {
-        self.gateway.broker.connect(self.shard, self.member.clone())
-    }
-
-    /// Removes the client and its memberships from its shard.
-    pub fn leave_shard(&self) -> Wait {
-        self.gateway.broker.disconnect(self.shard, self.member.clone())
     }
 
     fn dismiss(&self, dismissal: Dismissal) {
@@ -147,8 +158,7 @@ impl Client {
         self.gateway.shards[self.shard].spawn(task);
     }
 
-    /// Counts and logs that the namespace accepted the client.
-    pub fn record_connect(&self) {
+    fn record_connect(&self) {
         self.gateway.metrics.connects_accepted.inc();
         tracing::debug!(
             member = &*self.member.id,
@@ -172,12 +182,14 @@ impl Client {
         );
     }
 
-    /// The client is gone from its namespace; may be called more than once.
+    /// The client is gone from its namespace: ends its memberships. May be called more than once.
     pub fn disconnected(&self) {
         self.expiry.lock().disconnected = true;
         self.set_expiry(None);
-        let close = self.events.lock().close();
-        if close && let Some(wait) = self.leave_shard() {
+        let before = std::mem::replace(&mut *self.phase.lock(), Phase::Disconnected);
+        if before == Phase::Connected
+            && let Some(wait) = self.gateway.broker.disconnect(self.shard, self.member.clone())
+        {
             self.spawn(wait);
         }
     }

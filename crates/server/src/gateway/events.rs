@@ -1,84 +1,60 @@
 //! Client events: what they do, in which order, and how they are answered.
 
+mod event;
 mod refresh;
 mod reply;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 
 use super::client::Client;
-use super::event_queue::{Event, Push, Step};
 use crate::broker::TryPublishError;
+use crate::connection::Wait;
 use crate::message::id_source::next_number;
 use crate::message::{Publication, PublishError, Source};
-use crate::rooms::local::Wait;
 use crate::telemetry::metrics::Rejected;
+use event::Event;
 use refresh::refresh;
 use reply::Reply;
 use rookery_policy::{Action, Code, Permission, Refusal, Resolved};
+use rookery_protocol::packet::{PacketError, PacketHead, PacketType};
 use rookery_protocol::{Data, Room, packet};
 
 /// The event by which a client replaces its token.
 const REFRESH: &str = "auth:refresh";
 
-/// The namespace has accepted the client: adds it to its shard, then handles its events.
-pub fn connected(client: &Arc<Client>) {
-    if !client.events().lock().connect() {
-        return;
+/// Handles an event, or an acknowledgement, which answers nothing that was asked. Returns what must
+/// end before the client's next packet is handled, so that its answers come in the order of its
+/// events.
+///
+/// # Errors
+/// When the packet is malformed: then the session must end.
+pub fn receive(
+    client: &Arc<Client>,
+    head: &PacketHead<'_>,
+    attachments: &[Bytes],
+) -> Result<Wait, PacketError> {
+    let attachments = head.kind.is_binary().then_some(attachments);
+    if matches!(head.kind, PacketType::Ack | PacketType::BinaryAck) {
+        packet::decode_ack(head.payload, attachments)?;
+        return Ok(None);
     }
-    client.record_connect();
-    let wait = client.enter_shard();
-    if wait.is_some() || !client.events().lock().try_idle() {
-        // The caller is in the middle of a write, so events are never handled here.
-        client.spawn(handle_after(client.clone(), wait));
-    }
-}
-
-/// Takes an event. The caller hands over a client's events in the order in which they came.
-pub fn receive(client: &Arc<Client>, event: Event) {
+    let (name, args) = packet::decode_event(head.payload, attachments)?;
+    let event = Event { name, args, ack: head.id };
     if !client.may_send_event() {
-        return over_rate(client, event);
+        over_rate(client, event);
+        return Ok(None);
     }
-    let pushed = client.events().lock().push(event);
-    match pushed {
-        Push::Handle(event) => {
-            if let Some(wait) = handle(client, event).or_else(|| handle_next(client)) {
-                client.spawn(handle_after(client.clone(), Some(wait)));
-            }
-        }
-        Push::Done => {}
-        Push::Full(event) => over_rate(client, event),
-    }
+    Ok(handle(client, event))
 }
 
-/// Handles what waits in the client's queue after `wait` has ended.
-async fn handle_after(client: Arc<Client>, mut wait: Wait) {
-    loop {
-        if let Some(wait) = wait {
-            wait.await;
-        }
-        wait = handle_next(&client);
-        if wait.is_none() {
-            return;
-        }
-    }
-}
-
-/// Handles what waits in the client's queue, up to the first step that must be waited for.
-fn handle_next(client: &Arc<Client>) -> Wait {
-    loop {
-        let step = client.events().lock().next_step();
-        let wait = match step {
-            Step::Event(event) => handle(client, event),
-            Step::Disconnect => client.leave_shard(),
-            Step::Idle => return None,
-        };
-        if wait.is_some() {
-            return wait;
-        }
-    }
+/// Counts and logs a malformed packet of a client.
+pub fn record_bad_packet(client: &Client, error: &dyn Display) {
+    client.gateway().refused(Rejected::BadPacket, client.log_subject(), error);
 }
 
 fn handle(client: &Arc<Client>, event: Event) -> Wait {
@@ -97,8 +73,9 @@ fn handle(client: &Arc<Client>, event: Event) -> Wait {
     match action {
         Ok(Action::Join { room }) => join(reply, room),
         Ok(Action::Leave { room }) => {
+            let (reply, replied) = reply.of_change();
             let (broker, member) = (&client.gateway().broker, client.member.clone());
-            broker.leave(client.shard(), member, room, reply.of_change())
+            replied.after(broker.leave(client.shard(), member, room, reply))
         }
         Ok(Action::Publish { room, event, args, except_sender }) => {
             publish(reply, room, event, args, except_sender)
@@ -138,9 +115,6 @@ fn check_permission(client: &Client, permission: Permission, room: &str) -> Resu
 
 fn join(reply: Reply, room: Room) -> Wait {
     let client = reply.client().clone();
-    if client.events().lock().is_closed() {
-        return None;
-    }
     if client.gateway().broker.is_member_id(&room) {
         let message = "a room that is named like a member's id cannot be joined";
         reply.refuse(&Refusal::new(Code::RoomInvalid, message));
@@ -150,8 +124,9 @@ fn join(reply: Reply, room: Room) -> Wait {
         reply.refuse(&refusal);
         return None;
     }
+    let (reply, replied) = reply.of_change();
     let (broker, member) = (&client.gateway().broker, client.member.clone());
-    broker.join(client.shard(), member, room, reply.of_change())
+    replied.after(broker.join(client.shard(), member, room, reply))
 }
 
 fn publish(reply: Reply, room: Room, event: String, args: Vec<Data>, except_sender: bool) -> Wait {

@@ -16,6 +16,7 @@ use super::limits::Permit;
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
 use super::{connect_error, events};
+use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
 use crate::connection::stream::{EngineHooks, PacketAction};
 use crate::message::id_source::random_id;
@@ -24,7 +25,7 @@ use rookery_config::Transport;
 use rookery_ops::throttle::limited;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::FrameError;
-use rookery_protocol::packet::PacketHead;
+use rookery_protocol::packet::{PacketError, PacketHead};
 use rookery_protocol::{Data, Revision, packet};
 
 /// The length of a session's id in characters. It is a secret between the client and this instance.
@@ -102,7 +103,7 @@ impl Session {
         let sid = Data::Object(vec![("sid".to_owned(), Data::from(&*client.member.id))]);
         let payload = (self.outbox.revision() == Revision::V4).then_some(&sid);
         let packet = Encoded::message(&packet::encode_connect(namespace, payload), Vec::new());
-        PacketAction::SendThen(packet, Box::new(move || events::connected(&client)))
+        PacketAction::SendThen(packet, Box::new(move || client.connected()))
     }
 
     /// A client that reads too slowly concerns the operator; any other end is the client's own.
@@ -156,6 +157,29 @@ impl EngineHooks for Session {
             }
             _ => PacketAction::Send(Encoded::new(text, attachments)),
         }
+    }
+
+    fn is_connected(&self, namespace: &str) -> bool {
+        self.clients.get(namespace).is_some_and(|client| client.is_connected())
+    }
+
+    fn on_client_packet(&self, head: &PacketHead<'_>, attachments: &[Bytes]) -> Wait {
+        // It may have been disconnected while its attachments came.
+        let client = self.clients.get(head.namespace)?;
+        events::receive(&client, head, attachments).unwrap_or_else(|error| {
+            events::record_bad_packet(&client, &error);
+            self.outbox.close(Disconnected::TransportError, Ending::Finish);
+            None
+        })
+    }
+
+    fn on_turn_end(&self) {
+        self.gateway().broker.end_turn(self.shard);
+    }
+
+    fn on_malformed(&self, error: &PacketError) {
+        self.gateway().refused(Rejected::BadPacket, self.log_subject(), error);
+        self.outbox.close(Disconnected::TransportError, Ending::Finish);
     }
 
     fn on_violation(&self, error: FrameError) {

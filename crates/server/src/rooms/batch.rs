@@ -116,6 +116,14 @@ impl Batch {
         self.publications.len()
     }
 
+    /// How many members its room has, for each of its publications; `None` where it is not for one
+    /// room.
+    pub fn deliveries_to_one_room(&self, membership: &Membership) -> Option<usize> {
+        let first = self.first();
+        let [room] = &first.rooms[..] else { return None };
+        Some(membership.count(&first.namespace, room, &[]) * self.publications.len())
+    }
+
     /// The rooms in which it keeps its order.
     pub fn order_keys(&self) -> impl Iterator<Item = OrderKey> {
         let p = self.first();

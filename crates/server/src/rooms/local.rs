@@ -5,16 +5,15 @@ mod reservation;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use rookery_protocol::Room;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::encoded_publication::EncodedPublication;
 use super::index::RoomIndex;
 use super::interest::{Confirmation, Interest, RoomInterests};
 use super::member::Member;
-use super::shard::{MembershipChange, Reply, ShardCommand};
+use super::shard::{MembershipChange, Reply, ShardCommand, ShardQueue};
+use crate::connection::Wait;
 use crate::message::{PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
 pub use reservation::{RecipientCount, Reservation};
@@ -22,13 +21,10 @@ pub use reservation::{RecipientCount, Reservation};
 /// Gives the latency class of a room.
 pub type Classify = Arc<dyn Fn(&str) -> Arc<str> + Send + Sync>;
 
-/// What must end before the next event of the same client is handled; `None`: nothing.
-pub type Wait = Option<BoxFuture<'static, ()>>;
-
 /// What [`LocalRooms`] are made of.
 pub struct LocalRoomsParts {
     /// The shards' queues.
-    pub shards: Vec<mpsc::Sender<ShardCommand>>,
+    pub shards: Vec<ShardQueue>,
     /// Which of them have members of a room.
     pub index: Arc<RoomIndex>,
     /// What has to be heard of other instances; `None` where there are none.
@@ -61,7 +57,12 @@ impl LocalRooms {
 
     /// Commands that wait for the shards.
     pub fn waiting(&self) -> usize {
-        self.parts.shards.iter().map(|queue| queue.max_capacity() - queue.capacity()).sum()
+        self.parts.shards.iter().map(ShardQueue::waiting).sum()
+    }
+
+    /// The turn of a session of this shard ends: what it published to few members is delivered.
+    pub fn end_turn(&self, shard: usize) {
+        self.parts.shards[shard].end_turn();
     }
 
     /// Adds a member that its namespace accepted.
@@ -134,8 +135,7 @@ impl LocalRooms {
             Err(TrySendError::Full(command)) => {
                 let queue = queue.clone();
                 Some(Box::pin(async move {
-                    // A closed queue means that the process ends.
-                    let _ = queue.send(command).await;
+                    queue.send(command).await;
                 }))
             }
             Err(TrySendError::Closed(_)) => None,
@@ -185,7 +185,7 @@ impl LocalRooms {
     pub async fn reserve(&self, publication: &Publication) -> Reservation<'_> {
         let mut permits = Vec::new();
         for shard in self.parts.index.shards(publication).iter() {
-            permits.extend(self.parts.shards[shard].reserve().await.ok());
+            permits.extend(self.parts.shards[shard].reserve().await);
         }
         Reservation::new(permits)
     }

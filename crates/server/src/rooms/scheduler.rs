@@ -134,6 +134,16 @@ impl BatchScheduler {
         self.under_way.pop_front()
     }
 
+    /// Deliveries of the collected publications, each for one room; `None` where one is not, or
+    /// where the delivery of others has begun.
+    pub fn collected_deliveries(&self, membership: &Membership) -> Option<usize> {
+        if !self.under_way.is_empty() || !self.waiting.is_empty() {
+            return None;
+        }
+        let deliveries = |batch: &Batch| batch.deliveries_to_one_room(membership);
+        self.collected.iter().map(deliveries).sum()
+    }
+
     /// Publications that are not delivered to all their recipients yet.
     pub fn backlog(&self) -> usize {
         self.backlog

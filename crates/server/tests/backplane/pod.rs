@@ -16,7 +16,7 @@ use rookery_server::rooms::index::RoomIndex;
 use rookery_server::rooms::interest::{Interest, RoomInterests};
 use rookery_server::rooms::local::{LocalRooms, LocalRoomsParts};
 use rookery_server::rooms::member::Member;
-use rookery_server::rooms::shard::{Shard, ShardCommand, ShardRooms};
+use rookery_server::rooms::shard::{Shard, ShardCommand, ShardQueue, ShardRooms};
 use rookery_server::rooms::statistics::RoomStatistics;
 use rookery_server::telemetry::latency::Latency;
 use rookery_server::telemetry::metrics::Metrics;
@@ -233,13 +233,13 @@ fn start_shard(
 ) -> (LocalRooms, Arc<ShardControl>) {
     let index = Arc::new(RoomIndex::new(1, pod.clone(), metrics.clone()));
     let (queue, commands) = mpsc::channel(QUEUE);
-    let (to_shard, shard_queue) = mpsc::channel(1);
     let shard_rooms = ShardRooms::new(0, index.clone(), Arc::new(AtomicUsize::new(1_000_000)));
-    tokio::spawn(Shard::new(shard_rooms, latency.recorder(0).clone(), shard_queue).run());
+    let (to_shard, shard) = Shard::new(shard_rooms, latency.recorder(0).clone());
+    tokio::spawn(shard.run());
     let control = Arc::new(ShardControl::default());
     tokio::spawn(forward(commands, to_shard, control.clone()));
     let rooms = LocalRooms::new(LocalRoomsParts {
-        shards: vec![queue],
+        shards: vec![queue.into()],
         index,
         interests: Some(interests.clone()),
         classify: Arc::new(|_| "default".into()),
@@ -250,7 +250,7 @@ fn start_shard(
 
 async fn forward(
     mut commands: mpsc::Receiver<ShardCommand>,
-    shard: mpsc::Sender<ShardCommand>,
+    shard: ShardQueue,
     control: Arc<ShardControl>,
 ) {
     loop {
@@ -264,9 +264,7 @@ async fn forward(
         if matches!(command, ShardCommand::Query(_)) {
             control.queries.fetch_add(1, Ordering::Relaxed);
         }
-        if shard.send(command).await.is_err() {
-            return;
-        }
+        shard.send(command).await;
     }
 }
 

@@ -1,71 +1,69 @@
-//! What the protocol engine reads from a session, on either transport.
+//! What a client sent and was not yet read, on either transport.
 
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::ReadBuf;
+use bytes::BytesMut;
 use tokio::net::TcpStream;
 
 use super::transport::Transport;
 use super::{Outbox, Phase};
-use rookery_protocol::frames::{Opcode, put_client_frame};
 
-/// Where the engine's next bytes are.
-pub enum ReadFrom {
-    /// They were put into the buffer.
-    Taken,
-    /// There will be none: the session is ending.
-    End,
-    /// There are none yet; the waker is called when there are.
-    Wait,
+/// Where the client's next bytes are.
+pub enum ClientBytes {
+    /// The frames of POSTs, or what came with the request for a WebSocket.
+    Taken(BytesMut),
     /// The socket has them.
     Socket(Arc<TcpStream>),
+    /// There are none yet; the waker of [`Outbox::is_read`] is called when there are.
+    None,
+    /// There will be none: the session is ending.
+    End,
 }
 
 impl Outbox {
-    /// Gives the engine the bytes that wait for it. While `held` is true, the client's bytes are
-    /// kept back.
-    pub fn read_from(&self, waker: &Waker, held: bool, buf: &mut ReadBuf<'_>) -> ReadFrom {
+    /// Whether the client's packets are still read: until the session ends, or, where the client
+    /// closed it by a POST, up to the packets before that. `unread` says whether some were taken
+    /// and not handled, `awaits_engine` whether they wait for the engine, which writes nothing any
+    /// more. The waker is called when the client sends more, and when the session ends.
+    pub fn is_read(&self, waker: &Waker, unread: bool, awaits_engine: bool) -> bool {
         let mut state = self.state.lock();
-        let ending = state.phase != Phase::Open;
-        if ending && (held || !state.client_closed || state.inbound.is_empty()) {
-            return ReadFrom::End;
+        if state.phase != Phase::Open {
+            let rest = unread || !state.inbound.is_empty();
+            return state.client_closed && rest && !awaits_engine;
         }
         if !state.reader.as_ref().is_some_and(|w| w.will_wake(waker)) {
             state.reader = Some(waker.clone());
         }
-        if held {
-            return ReadFrom::Wait;
-        }
+        true
+    }
+
+    /// Whether the session is ending, and the client did not close it: what it sent is not
+    /// handled any more.
+    pub fn is_failing(&self) -> bool {
+        let state = self.state.lock();
+        state.phase != Phase::Open && !state.client_closed
+    }
+
+    /// The client's next bytes. A POST that waits for these to be taken goes on.
+    pub fn client_bytes(&self) -> ClientBytes {
+        let mut state = self.state.lock();
         if !state.inbound.is_empty() {
-            let n = state.inbound.len().min(buf.remaining());
-            buf.put_slice(&state.inbound[..n]);
-            state.inbound.advance(n);
-            if state.inbound.is_empty() {
-                state.inbound = BytesMut::new();
-                if let Some(feeder) = state.feeder.take() {
-                    feeder.wake();
-                }
+            if let Some(feeder) = state.feeder.take() {
+                feeder.wake();
             }
-            return ReadFrom::Taken;
+            return ClientBytes::Taken(std::mem::take(&mut state.inbound));
         }
         match &state.transport {
-            Transport::WebSocket(socket) => ReadFrom::Socket(socket.clone()),
-            Transport::Polling(_) => ReadFrom::Wait,
-            Transport::Closed => ReadFrom::End,
+            _ if state.phase != Phase::Open => ClientBytes::End,
+            Transport::WebSocket(socket) => ClientBytes::Socket(socket.clone()),
+            Transport::Polling(_) => ClientBytes::None,
+            Transport::Closed => ClientBytes::End,
         }
     }
 
-    /// Lets the engine read this packet before any further bytes of the client.
-    pub fn answer_engine(&self, text: &[u8]) {
-        let mut frame = Vec::with_capacity(text.len() + 6);
-        put_client_frame(&mut frame, Opcode::Text, text);
-        let mut state = self.state.lock();
-        frame.extend_from_slice(&state.inbound);
-        state.inbound = BytesMut::from(&frame[..]);
-        if let Some(reader) = state.reader.take() {
-            reader.wake();
-        }
+    /// Runs a task of the session on the shard's runtime.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.context.tracker.spawn_on(task, &self.context.runtime);
     }
 }

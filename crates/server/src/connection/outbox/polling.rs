@@ -1,4 +1,4 @@
-//! An outbox on long-polling: GETs take packets from it, POSTs feed the engine.
+//! An outbox on long-polling: GETs take packets from it, POSTs bring the client's.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rookery_protocol::encoded::{MESSAGE_V3, Part};
 use rookery_protocol::frames::{Opcode, put_client_frame};
 use rookery_protocol::payload::{Form, Packet};
 
-/// Bytes of a session's packets that may wait for the engine; beyond it, a POST waits.
+/// Bytes of a client's packets that may wait to be read; beyond it, a POST waits.
 const INBOUND: usize = 64 << 10;
 
 /// The answer to a GET.
@@ -129,8 +129,8 @@ impl Outbox {
         Polled { body, form, last }
     }
 
-    /// Hands the packets of a POST to the protocol engine, as frames of a client. Waits while more
-    /// than 64 KiB of earlier ones are unread. A `close` among them ends the session. Packets are
+    /// Takes the packets of a POST, as frames of a client. Waits while more than 64 KiB of earlier
+    /// ones are unread. A `close` among them ends the session. Packets are
     /// ignored once the session is ending.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 mod client;
 mod interleavings;
+mod sent;
+mod story;
 
 use std::time::Duration;
 

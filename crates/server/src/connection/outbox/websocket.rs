@@ -25,6 +25,10 @@ const NOTSENT_LOWAT: u32 = 128 << 10;
 /// The send buffer of a client's socket, in bytes. The kernel doubles it for its bookkeeping.
 const SEND_BUFFER: usize = 256 << 10;
 
+/// The receive buffer of a client's socket, in bytes. Without a limit, the kernel takes megabytes
+/// for a client whose packets must wait. The kernel doubles it for its bookkeeping.
+const RECEIVE_BUFFER: usize = 128 << 10;
+
 impl Outbox {
     /// Moves the session to a WebSocket whose handshake is done. `read` holds the bytes that were
     /// read from the socket after the handshake. What waits is written first. Returns false where
@@ -34,6 +38,7 @@ impl Outbox {
         let options = socket2::SockRef::from(&socket);
         let _ = options.set_tcp_nodelay(true);
         let _ = options.set_send_buffer_size(SEND_BUFFER);
+        let _ = options.set_recv_buffer_size(RECEIVE_BUFFER);
         let _ = options.set_tcp_notsent_lowat(NOTSENT_LOWAT);
         // The listener set it for HTTP; from here on the outbox detects stalls.
         let _ = options.set_tcp_user_timeout(None);

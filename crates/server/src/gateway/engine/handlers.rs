@@ -1,19 +1,17 @@
-//! What socketioxide calls: when a client asks for a namespace, sends an event, or is gone.
+//! What socketioxide calls: when a client asks for a namespace, or is gone. Events do not reach it.
 
 use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use socketioxide::adapter::LocalAdapter;
-use socketioxide::handler::{ConnectHandler, DisconnectHandler, MessageHandler};
+use socketioxide::handler::{ConnectHandler, DisconnectHandler};
 use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide_core::Value;
 
 use crate::connection::outbox::Ending;
 use crate::gateway::client::Client;
 use crate::gateway::connect_error::RefusalMessage;
-use crate::gateway::event_queue::Event;
 use crate::gateway::events;
 use crate::gateway::session::{Session, Sessions};
 use crate::telemetry::metrics::{Disconnected, Rejected};
@@ -45,7 +43,6 @@ impl ConnectHandler<LocalAdapter, ()> for OnConnect {
         let Some(client) = session.and_then(|s| s.clients.get(&self.namespace)) else {
             return;
         };
-        socket.on_fallback(OnEvent { client: client.clone() });
         socket.on_disconnect(OnDisconnect { client });
     }
 
@@ -123,28 +120,6 @@ fn record_refusal(session: &Session, namespace: &str, refusal: &Refusal) {
     gateway.refused(reason, subject, &refusal.message);
 }
 
-/// Takes a client's events in order.
-struct OnEvent {
-    client: Arc<Client>,
-}
-
-impl MessageHandler<LocalAdapter, ()> for OnEvent {
-    fn call(&self, _: Arc<Socket>, value: Value, ack: Option<i64>) {
-        let Value::Str(array, attachments) = value else { return };
-        let attachments: Option<Vec<Bytes>> = attachments.map(|a| a.into_iter().collect());
-        match packet::decode_event(&array, attachments.as_deref()) {
-            Ok((name, args)) => {
-                let ack = ack.and_then(|id| u64::try_from(id).ok());
-                events::receive(&self.client, Event { name, args, ack });
-            }
-            Err(error) => {
-                record_bad_packet(&self.client, &error);
-                self.client.outbox().close(Disconnected::TransportError, Ending::Finish);
-            }
-        }
-    }
-}
-
 /// Ends a client, and its session where the connection is the reason.
 struct OnDisconnect {
     client: Arc<Client>,
@@ -165,14 +140,17 @@ impl DisconnectHandler<LocalAdapter, ()> for OnDisconnect {
                 outbox.close(Disconnected::PingTimeout, Ending::Finish);
             }
             DisconnectReason::PacketParsingError => {
-                record_bad_packet(&self.client, &"malformed packet");
+                events::record_bad_packet(&self.client, &"malformed packet");
                 outbox.close(Disconnected::TransportError, Ending::Finish);
             }
             // The connection is fine, but the engine cannot read its bytes as messages.
             DisconnectReason::TransportError
                 if clients.as_ref().is_some_and(|clients| clients.engine_failed()) =>
             {
-                record_bad_packet(&self.client, &"the bytes received are not Engine.IO messages");
+                events::record_bad_packet(
+                    &self.client,
+                    &"the bytes received are not Engine.IO messages",
+                );
                 outbox.close(Disconnected::TransportError, Ending::Finish);
             }
             DisconnectReason::TransportClose => outbox.close(Disconnected::Client, Ending::Finish),
@@ -184,8 +162,4 @@ impl DisconnectHandler<LocalAdapter, ()> for OnDisconnect {
         self.client.log_disconnect(&reason);
         defer(socket);
     }
-}
-
-fn record_bad_packet(client: &Client, error: &dyn Display) {
-    client.gateway().refused(Rejected::BadPacket, client.log_subject(), error);
 }

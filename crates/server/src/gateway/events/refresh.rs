@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::event::Event;
 use super::reply::Reply;
 use crate::auth::Verifier;
 use crate::gateway::authenticator;
 use crate::gateway::client::Client;
-use crate::gateway::event_queue::Event;
 use rookery_policy::{Code, Permission, Refusal, Subject};
 use rookery_protocol::{Data, Room};
 
@@ -51,7 +51,8 @@ async fn replace_subject(client: &Arc<Client>, subject: Subject, reply: Reply) {
     let rules = client.gateway().rules.load_full();
     let may_stay = move |room: &Room| rules.decide(Permission::Join, room, &subject).allowed;
     let (broker, member) = (&client.gateway().broker, client.member.clone());
-    let left = broker.leave_except(client.shard(), member, may_stay, reply.of_change());
+    let (reply, replied) = reply.of_change();
+    let left = replied.after(broker.leave_except(client.shard(), member, may_stay, reply));
     if let Some(wait) = left {
         wait.await;
     }

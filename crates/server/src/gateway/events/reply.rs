@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::event::Event;
+use crate::connection::Wait;
 use crate::gateway::client::Client;
-use crate::gateway::event_queue::Event;
 use crate::rooms::shard::{self, MembershipChange};
 use crate::telemetry::metrics::Rejected;
 use rookery_policy as policy;
@@ -61,12 +65,19 @@ impl Reply {
         client.outbox().send(Arc::new(self.refusal(refusal)));
     }
 
-    /// The reply to a join or leave, made when it is known what that came to.
-    pub fn of_change(self) -> shard::Reply {
-        Box::new(move |change| match change {
-            MembershipChange::Done => self.success(),
-            MembershipChange::TooManyRooms => Some(self.too_many_rooms()),
-        })
+    /// The reply to a join or leave, made when it is known what that came to, and the wait for
+    /// that: the client's next event is answered after it.
+    pub fn of_change(self) -> (shard::Reply, Replied) {
+        let (made, replied) = oneshot::channel();
+        let reply = move |change| {
+            // Sent or dropped, it ends the wait.
+            let _made = made;
+            match change {
+                MembershipChange::Done => self.success(),
+                MembershipChange::TooManyRooms => Some(self.too_many_rooms()),
+            }
+        };
+        (Box::new(reply), Replied(replied))
     }
 
     fn too_many_rooms(self) -> Encoded {
@@ -91,6 +102,25 @@ impl Reply {
         let event = answer.reply_event.clone();
         let event = event.as_deref().unwrap_or("rookery:error");
         encode(&client, ack, event, answer.error(refusal))
+    }
+}
+
+/// The wait for the reply to a join or leave.
+pub struct Replied(oneshot::Receiver<()>);
+
+impl Replied {
+    /// Waits for the reply after `wait`; `None` where it was made already.
+    pub fn after(mut self, wait: Wait) -> Wait {
+        if wait.is_none() && self.0.try_recv() == Err(TryRecvError::Closed) {
+            return None;
+        }
+        Some(Box::pin(async move {
+            if let Some(wait) = wait {
+                wait.await;
+            }
+            // Dropping the other end is what is waited for.
+            let _ = self.0.await;
+        }))
     }
 }
 

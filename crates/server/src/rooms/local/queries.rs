@@ -157,7 +157,7 @@ impl LocalRooms {
                 let query = ShardCommand::Query(Box::new(move |rooms| {
                     let _ = answer.send(question(rooms));
                 }));
-                shard.send(query).await.ok()?;
+                shard.send(query).await;
                 answered.await.ok()
             }
         });

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::rooms::encoded_publication::EncodedPublication;
-use crate::rooms::shard::ShardCommand;
+use crate::rooms::shard::{ShardCommand, ShardPermit};
 
 /// A place in the queue of every shard that has recipients of a publication. Dropping it delivers
 /// nothing: either all of them get the publication, or none.
 pub struct Reservation<'a> {
-    permits: Vec<mpsc::Permit<'a, ShardCommand>>,
+    permits: Vec<ShardPermit<'a>>,
 }
 
 impl<'a> Reservation<'a> {
-    pub(super) fn new(permits: Vec<mpsc::Permit<'a, ShardCommand>>) -> Self {
+    pub(super) fn new(permits: Vec<ShardPermit<'a>>) -> Self {
         Reservation { permits }
     }
 

@@ -11,6 +11,7 @@ use crate::rooms::shard::ShardRooms;
 use crate::rooms::testing::{context, member};
 use crate::telemetry::latency::DeliveryRecorder;
 use crate::telemetry::metrics::Metrics;
+use tokio::sync::mpsc;
 
 /// Two shards with a member of `room` each, whose queues take one command and are read by nobody.
 pub(crate) fn two_full_shards() -> (LocalRooms, Vec<mpsc::Receiver<ShardCommand>>) {
@@ -23,7 +24,8 @@ pub(crate) fn two_full_shards() -> (LocalRooms, Vec<mpsc::Receiver<ShardCommand>
         rooms.add(member.clone());
         rooms.join(&member, &["room".into()], &mut []);
     }
-    let (shards, queues) = (0..2).map(|_| mpsc::channel(1)).unzip();
+    let (shards, queues): (Vec<_>, _) = (0..2).map(|_| mpsc::channel(1)).unzip();
+    let shards = shards.into_iter().map(ShardQueue::from).collect();
     let classify: Classify = Arc::new(|_| "default".into());
     let parts = LocalRoomsParts { shards, index, interests: None, classify, tracer: Tracer::off() };
     (LocalRooms::new(parts), queues)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rookery_protocol::Room;
 use tracing::debug;
 
-use super::MembershipChange;
+use super::membership_change::MembershipChange;
 use crate::message::RoomKey;
 use crate::rooms::index::RoomIndex;
 use crate::rooms::interest::Interest;

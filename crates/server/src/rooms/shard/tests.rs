@@ -2,22 +2,27 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
 use proptest::prelude::*;
-use rookery_protocol::Data;
+use rookery_protocol::{Data, Room};
+use tokio::sync::oneshot;
 
+use super::state::CHUNK;
 use super::*;
 use crate::connection::outbox::Ending;
 use crate::message::{Publication, Source};
+use crate::rooms::encoded_publication::EncodedPublication;
 use crate::rooms::index::RoomIndex;
+use crate::rooms::member::Member;
 use crate::rooms::testing::{context, member};
-use crate::telemetry::metrics::{Disconnected, Metrics};
+use crate::telemetry::metrics::{Disconnected, Metrics, Outcome};
 
 /// More than one chunk.
 const MEMBERS: usize = CHUNK + 40;
 
 struct Fixture {
-    queue: mpsc::Sender<ShardCommand>,
+    queue: ShardQueue,
     members: Vec<Arc<Member>>,
     recorder: Arc<DeliveryRecorder>,
 }
@@ -33,8 +38,8 @@ impl Fixture {
         let metrics = Arc::new(Metrics::new().unwrap());
         let index = Arc::new(RoomIndex::new(1, "pod-test".into(), metrics));
         let rooms = ShardRooms::new(0, index, Arc::new(AtomicUsize::new(100)));
-        let (queue, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(Shard::new(rooms, recorder.clone(), receiver).run());
+        let (queue, shard) = Shard::new(rooms, recorder.clone());
+        tokio::spawn(shard.run());
         Fixture { queue, members: Vec::new(), recorder }
     }
 
@@ -53,7 +58,7 @@ impl Fixture {
     }
 
     async fn send(&self, command: ShardCommand) {
-        assert!(self.queue.send(command).await.is_ok());
+        self.queue.send(command).await;
     }
 
     async fn join(&self, member: &Arc<Member>, rooms: Vec<Room>, reply: Reply) {
@@ -248,9 +253,8 @@ async fn a_shard_that_panics_is_reported() {
     let (metrics, recorder) = (Arc::new(Metrics::new().unwrap()), DeliveryRecorder::for_test());
     let index = Arc::new(RoomIndex::new(1, "pod-test".into(), metrics));
     let rooms = ShardRooms::new(0, index, Arc::new(AtomicUsize::new(100)));
-    let (queue, receiver) = mpsc::channel(QUEUE);
-    let shard = Shard::new(rooms, recorder, receiver).run();
-    assert!(queue.send(ShardCommand::Query(Box::new(|_| panic!("as it may")))).await.is_ok());
-    critical.watch("shard 0", &tokio_util::sync::CancellationToken::new(), shard).await;
+    let (queue, shard) = Shard::new(rooms, recorder);
+    queue.send(ShardCommand::Query(Box::new(|_| panic!("as it may")))).await;
+    critical.watch("shard 0", &tokio_util::sync::CancellationToken::new(), shard.run()).await;
     assert_eq!(critical.failed().await.to_string(), "shard 0 panicked");
 }

@@ -10,96 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::client::{Numbered, Received};
+use super::sent::{Hooks, packets, said};
+use super::story::{End, Shape, Step, Story, story};
 use super::*;
-use crate::connection::stream::{EngineHooks, PacketAction, SessionStream};
-use rookery_protocol::frames::{FrameError, Opcode, parse_client_frame, put_client_frame};
-use rookery_protocol::payload::Packet;
-
-/// The shape of a packet: bytes and attachments.
-type Shape = (usize, usize);
-
-#[derive(Clone, Debug)]
-enum Step {
-    /// The engine gets packets to write for the client.
-    Engine(Vec<Shape>),
-    /// The engine writes at most so many bytes of them.
-    Write(usize),
-    /// A shard delivers packets; each may be volatile.
-    Deliver(Vec<(Shape, bool)>),
-    /// The client reads at most so many bytes, or polls.
-    Receive(usize),
-    /// The client sends so many packets.
-    Send(usize),
-    /// The engine reads all that is available.
-    Read,
-    /// The probe of an upgrade begins, or ends.
-    Probe(bool),
-    /// The WebSocket takes over; so many of the bytes that follow were read with the HTTP upgrade.
-    Attach(usize),
-    /// Other tasks run.
-    Yield,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Finish,
-    Abort,
-    EngineCloses,
-    EngineGoes,
-}
-
-#[derive(Clone, Debug)]
-struct Story {
-    v3: bool,
-    queue: usize,
-    steps: Vec<Step>,
-    end: End,
-    afterwards: Vec<Step>,
-}
-
-fn shape() -> impl Strategy<Value = Shape> {
-    let size = prop_oneof![4 => 0usize..300, 2 => 300usize..5_000, 1 => 5_000usize..80_000];
-    (size, prop_oneof![3 => Just(0usize), 1 => 1usize..4])
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        2 => prop::collection::vec(shape(), 1..4).prop_map(Step::Engine),
-        4 => (1usize..3_000).prop_map(Step::Write),
-        1 => Just(Step::Write(usize::MAX)),
-        4 => prop::collection::vec((shape(), prop::bool::weighted(0.2)), 1..5).prop_map(Step::Deliver),
-        4 => (1usize..20_000).prop_map(Step::Receive),
-        2 => (1usize..4).prop_map(Step::Send),
-        2 => Just(Step::Read),
-        1 => any::<bool>().prop_map(Step::Probe),
-        1 => (0usize..60).prop_map(Step::Attach),
-        2 => Just(Step::Yield),
-    ]
-}
-
-fn story() -> impl Strategy<Value = Story> {
-    let end = prop_oneof![
-        3 => Just(End::Finish),
-        1 => Just(End::Abort),
-        1 => Just(End::EngineCloses),
-        1 => Just(End::EngineGoes),
-    ];
-    let queue = prop_oneof![4 => Just(64usize << 20), 1 => 1_000usize..200_000];
-    (
-        any::<bool>(),
-        queue,
-        prop::collection::vec(step(), 0..60),
-        end,
-        prop::collection::vec(step(), 0..6),
-    )
-        .prop_map(|(v3, queue, steps, end, afterwards)| Story {
-            v3,
-            queue,
-            steps,
-            end,
-            afterwards,
-        })
-}
+use crate::connection::stream::SessionStream;
+use rookery_protocol::frames::parse_client_frame;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
@@ -111,19 +26,19 @@ proptest! {
     }
 }
 
-/// Hooks that send every packet.
-struct SendAll;
-
-impl EngineHooks for SendAll {
-    fn on_packet(&self, text: &[u8], attachments: Vec<Bytes>) -> PacketAction {
-        PacketAction::Send(Encoded::new(text, attachments))
+#[tokio::test]
+async fn packets_for_engine_and_hooks_are_handled_in_the_order_in_which_they_were_sent() {
+    for revision in [Revision::V4, Revision::V3] {
+        let mut world = World::new(revision, 1 << 20).await;
+        world.send(8).await;
+        world.attach(11).await;
+        world.send(9).await;
+        while world.hooks.heard.lock().len() < 20 {
+            world.step(Step::Done).await;
+            world.read().await;
+        }
+        assert_eq!(*world.hooks.heard.lock(), (0..20).collect::<Vec<_>>());
     }
-
-    fn on_violation(&self, error: FrameError) {
-        panic!("the test's client sends valid frames: {error}");
-    }
-
-    fn on_close(&self, _: bool) {}
 }
 
 /// One session: the engine's side, the shard's, and the client's.
@@ -131,6 +46,7 @@ struct World {
     fixture: Fixture,
     revision: Revision,
     stream: Option<SessionStream>,
+    hooks: Arc<Hooks>,
     /// Bytes that the engine still has to write, and where each packet ends in its output.
     unwritten: Vec<u8>,
     ends: VecDeque<(usize, u64)>,
@@ -141,15 +57,14 @@ struct World {
     due: Vec<u64>,
     client: Option<TcpStream>,
     received: Received,
-    /// The client's packets: how many it sent, and what the engine read of them.
+    /// The client's packets: how many it sent, and what the engine read of its part of them.
     said: u64,
     unread: Vec<u8>,
-    heard: u64,
 }
 
 async fn tell(story: Story) {
     let revision = if story.v3 { Revision::V3 } else { Revision::V4 };
-    let mut world = World::new(revision, story.queue);
+    let mut world = World::new(revision, story.queue).await;
     for step in story.steps {
         world.step(step).await;
     }
@@ -163,13 +78,15 @@ async fn tell(story: Story) {
 }
 
 impl World {
-    fn new(revision: Revision, queue: usize) -> Self {
+    async fn new(revision: Revision, queue: usize) -> Self {
         let fixture = Fixture::new(revision, queue, PATIENCE);
-        let stream = SessionStream::new(fixture.outbox.clone(), Arc::new(SendAll), 1 << 20);
+        let hooks = Arc::new(Hooks::default());
+        let stream = SessionStream::new(fixture.outbox.clone(), hooks.clone(), 1 << 20);
         let mut world = World {
             fixture,
             revision,
             stream: Some(stream),
+            hooks,
             unwritten: Vec::new(),
             ends: VecDeque::new(),
             wrote: 0,
@@ -179,14 +96,14 @@ impl World {
             received: Received::new(revision),
             said: 0,
             unread: Vec::new(),
-            heard: 0,
         };
-        if revision == Revision::V4 {
-            // The engine's first heartbeat, which the stream answers.
-            world.write_bytes(&[0x81, 1, b'2']);
-            world.read();
-            assert_eq!(world.heard, 0);
-        }
+        // The engine's first heartbeat, which the stream answers, or its answer to the CONNECT that
+        // a client of revision 3 need not send.
+        match revision {
+            Revision::V4 => world.write_bytes(&[0x81, 1, b'2']),
+            Revision::V3 => world.write_bytes(&[0x81, 2, b'4', b'0']),
+        };
+        world.read().await;
         world
     }
 
@@ -197,7 +114,8 @@ impl World {
             Step::Deliver(packets) => self.deliver(packets),
             Step::Receive(n) => self.receive(n).await,
             Step::Send(n) => self.send(n).await,
-            Step::Read => self.read(),
+            Step::Read => self.read().await,
+            Step::Done => drop(self.hooks.done.lock().take()),
             Step::Probe(on) => drop(self.fixture.outbox.probe(on)),
             Step::Attach(read) => self.attach(read).await,
             Step::Yield => tokio::task::yield_now().await,
@@ -278,15 +196,17 @@ impl World {
         let numbers = self.said..self.said + n as u64;
         match &mut self.client {
             Some(client) => {
-                let mut bytes = Vec::new();
-                numbers.clone().for_each(|n| put_client_frame(&mut bytes, Opcode::Text, &said(n)));
-                if client.write_all(&bytes).await.is_err() {
+                let frames: Vec<u8> =
+                    numbers.clone().flat_map(|n| said(n, self.revision)).collect();
+                if client.write_all(&frames).await.is_err() {
                     return;
                 }
             }
             None => {
-                let packets = numbers.clone().map(|n| Packet::Message(n.to_string())).collect();
-                if self.fixture.outbox.feed(packets).await.is_err() {
+                let packets = numbers.clone().flat_map(packets).collect();
+                // The POST waits while too much is unread, and the client gives it up.
+                let feed = self.fixture.outbox.feed(packets);
+                if !matches!(tokio::time::timeout(Duration::ZERO, feed).await, Ok(Ok(()))) {
                     return;
                 }
             }
@@ -294,29 +214,43 @@ impl World {
         self.said = numbers.end;
     }
 
-    /// Reads until nothing is available.
-    fn read(&mut self) {
-        let Some(stream) = &mut self.stream else { return };
+    /// Lets the client's reader run, and reads until nothing is available.
+    async fn read(&mut self) {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+            self.read_available();
+        }
+    }
+
+    fn read_available(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         loop {
+            let Some(stream) = &mut self.stream else { return };
             let mut chunk = [0; 512];
             let mut buf = ReadBuf::new(&mut chunk);
-            match Pin::new(&mut *stream).poll_read(&mut context, &mut buf) {
+            match Pin::new(stream).poll_read(&mut context, &mut buf) {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                     self.unread.extend_from_slice(buf.filled());
                 }
-                _ => break,
+                _ => return,
             }
+            self.engine_reads();
         }
+    }
+
+    /// Takes the frames that the engine has read.
+    fn engine_reads(&mut self) {
         while let Some((frame, used)) = parse_client_frame(&self.unread, 1000).expect("frames") {
             self.unread.drain(..used);
-            if frame.payload == b"3"[..] {
-                assert_eq!(self.heard, 0, "only the answer to the first heartbeat");
-                continue;
+            let text = std::str::from_utf8(&frame.payload).expect("a heartbeat");
+            if text == "3" {
+                assert_eq!(self.hooks.heard.lock().len(), 0, "the answer to the first heartbeat");
+            } else {
+                self.hooks.heard.lock().push(text[1..].parse().expect("a number"));
             }
-            assert_eq!(frame.payload, said(self.heard), "the client's packets keep their order");
-            self.heard += 1;
         }
+        let heard = self.hooks.heard.lock();
+        assert!(heard.iter().copied().eq(0..heard.len() as u64), "out of order: {heard:?}");
     }
 
     /// The client sends packets right after its `5`; some of their bytes were read with it.
@@ -326,7 +260,7 @@ impl World {
         }
         let mut bytes = Vec::new();
         for n in self.said..self.said + 3 {
-            put_client_frame(&mut bytes, Opcode::Text, &said(n));
+            bytes.extend(said(n, self.revision));
         }
         let (early, late) = bytes.split_at(read.min(bytes.len()));
         let mut client = self.fixture.attach(early).await;
@@ -354,14 +288,15 @@ impl World {
 
     async fn check(mut self, end: End) {
         // The engine reads the end, and drops its stream.
-        self.read();
+        self.read().await;
+        self.hooks.done.lock().take();
         self.stream = None;
         tokio::time::timeout(PATIENCE, self.receive_all()).await.expect("the client sees the end");
         let reason = self.fixture.ended().await;
         self.fixture.assert_balanced();
         let got = &self.received.numbers;
         assert_eq!(got[..], self.due[..got.len()], "in order and once");
-        assert!(self.heard <= self.said);
+        assert!(self.hooks.heard.lock().len() as u64 <= self.said);
         // A polling client that the engine gave up is not waited for.
         let given_up = self.client.is_none() && matches!(end, End::EngineCloses | End::EngineGoes);
         let whole = reason != Disconnected::Slow && !matches!(end, End::Abort) && !given_up;
@@ -389,8 +324,4 @@ impl World {
             }
         }
     }
-}
-
-fn said(n: u64) -> Vec<u8> {
-    format!("4{n}").into_bytes()
 }

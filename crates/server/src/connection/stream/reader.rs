@@ -1,0 +1,308 @@
+//! The reader of a client's packets: events and acknowledgements of connected clients are handled,
+//! everything else is passed on to the engine.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::net::TcpStream;
+
+use super::hooks::EngineHooks;
+use super::pipe::{Permission, Pipe};
+use super::socket;
+use crate::connection::outbox::{ClientBytes, Outbox};
+use rookery_protocol::Revision;
+use rookery_protocol::encoded::Encoded;
+use rookery_protocol::frames::{ClientMessages, Message, Opcode};
+use rookery_protocol::packet::{PacketError, PacketHead, PacketType};
+
+/// Messages of one client that are handled before other sessions of the shard are served.
+const TURN: usize = 128;
+
+/// Reads what a client sends, until its session ends.
+///
+/// A client's packets are handled one after the other, in the order in which they were sent. After
+/// a CONNECT, and after an event that must be waited for, nothing more is read from the client until
+/// that is done.
+pub(super) struct ClientReader {
+    outbox: Arc<Outbox>,
+    hooks: Arc<dyn EngineHooks>,
+    pipe: Arc<Pipe>,
+    messages: ClientMessages,
+    /// The client's WebSocket, once everything that came before it was handled.
+    socket: Option<Arc<TcpStream>>,
+    /// Bytes of the client that were read and not handled: an incomplete frame, or what follows
+    /// the packet that is waited for.
+    unread: Vec<u8>,
+    /// An event or acknowledgement whose attachments are not complete.
+    incomplete: Option<Box<IncompletePacket>>,
+    /// What the last packet asked for, which must be done before the next one is handled.
+    wait: Option<BoxFuture<'static, ()>>,
+    /// The last packet was passed to the engine, which has not handled it.
+    passed: bool,
+    /// The most bytes that the attachments of one packet may have together.
+    max_message: usize,
+}
+
+struct IncompletePacket {
+    /// The packet's text, without the Engine.IO type.
+    text: String,
+    attachments: Vec<Bytes>,
+    /// Attachments still to come.
+    missing: usize,
+    /// Bytes of the attachments so far.
+    size: usize,
+}
+
+/// Who handles a packet.
+enum Receiver {
+    /// The client's own hooks.
+    Client,
+    /// The engine, which answers it or not.
+    Engine { answers: bool },
+}
+
+/// What became of the client's bytes.
+enum Step {
+    /// There may be more.
+    More,
+    /// There will be none.
+    End,
+}
+
+impl ClientReader {
+    /// The reader of a client that may send messages of up to `max_message` bytes.
+    pub fn new(
+        outbox: Arc<Outbox>,
+        hooks: Arc<dyn EngineHooks>,
+        pipe: Arc<Pipe>,
+        max_message: usize,
+    ) -> Self {
+        ClientReader {
+            outbox,
+            hooks,
+            pipe,
+            messages: ClientMessages::new(max_message),
+            socket: None,
+            unread: Vec::new(),
+            incomplete: None,
+            wait: None,
+            passed: true,
+            max_message,
+        }
+    }
+
+    /// Reads until the session ends. What the client's last packet asked for is carried out even
+    /// then.
+    pub async fn run(mut self) {
+        poll_fn(|cx| self.poll_all(cx)).await;
+        self.pipe.end();
+        if let Some(wait) = self.wait {
+            wait.await;
+        }
+    }
+
+    /// Handles what the client sent, until the session ends.
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let awaits_engine = self.passed && self.pipe.awaits_engine();
+        if !self.outbox.is_read(cx.waker(), !self.unread.is_empty(), awaits_engine) {
+            return Poll::Ready(());
+        }
+        let mut turn = TURN;
+        loop {
+            if !ready!(self.poll_permission(cx)) {
+                return Poll::Ready(());
+            }
+            if turn == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !self.unread.is_empty() && self.handle_unread(&mut turn) {
+                continue;
+            }
+            if let Step::End = ready!(self.poll_more(cx, &mut turn)) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Waits until the next packet may be handled; false where the session is over.
+    fn poll_permission(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            if let Some(wait) = &mut self.wait {
+                if wait.as_mut().poll(cx).is_pending() {
+                    self.pipe.answer_due_heartbeat(cx);
+                    return Poll::Pending;
+                }
+                self.wait = None;
+            }
+            if self.outbox.is_failing() {
+                return Poll::Ready(false);
+            }
+            if !self.passed {
+                return Poll::Ready(true);
+            }
+            match ready!(self.pipe.poll_permission(cx)) {
+                Permission::Granted => self.passed = false,
+                Permission::After(wait) => self.wait = wait,
+                Permission::Over => return Poll::Ready(false),
+            }
+        }
+    }
+
+    /// Takes more bytes of the client, and handles those that come from a socket.
+    fn poll_more(&mut self, cx: &mut Context<'_>, turn: &mut usize) -> Poll<Step> {
+        if let Some(socket) = self.socket.clone() {
+            return self.poll_socket(&socket, cx, turn);
+        }
+        Poll::Ready(match self.outbox.client_bytes() {
+            ClientBytes::Taken(bytes) => {
+                self.unread.extend_from_slice(&bytes);
+                Step::More
+            }
+            ClientBytes::Socket(socket) => {
+                self.socket = Some(socket);
+                Step::More
+            }
+            ClientBytes::None => return Poll::Pending,
+            ClientBytes::End => Step::End,
+        })
+    }
+
+    fn poll_socket(
+        &mut self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+        turn: &mut usize,
+    ) -> Poll<Step> {
+        let read = socket::poll_read(socket, cx, |bytes| {
+            let used = match self.unread.is_empty() {
+                true => self.handle(bytes, turn),
+                false => 0,
+            };
+            self.unread.extend_from_slice(&bytes[used..]);
+        });
+        Poll::Ready(match ready!(read) {
+            Ok(n) if n > 0 => Step::More,
+            Ok(_) | Err(_) => Step::End,
+        })
+    }
+
+    /// Handles what was read before; false where that is not a whole message.
+    fn handle_unread(&mut self, turn: &mut usize) -> bool {
+        let mut unread = std::mem::take(&mut self.unread);
+        let used = self.handle(&mut unread, turn);
+        if used < unread.len() {
+            unread.drain(..used);
+            self.unread = unread;
+        }
+        used > 0
+    }
+
+    /// Handles messages until one must be waited for; returns the number of bytes that they had.
+    fn handle(&mut self, bytes: &mut [u8], turn: &mut usize) -> usize {
+        let (all, before) = (bytes.len(), *turn);
+        let mut rest = bytes;
+        while *turn > 0 && !self.passed && self.wait.is_none() {
+            match self.messages.next(&mut rest) {
+                Ok(Some(message)) => self.on_message(message),
+                Ok(None) => break,
+                Err(error) => {
+                    self.hooks.on_violation(error);
+                    return all;
+                }
+            }
+            *turn -= 1;
+            if self.outbox.is_failing() {
+                break;
+            }
+        }
+        if *turn < before {
+            self.hooks.on_turn_end();
+        }
+        all - rest.len()
+    }
+
+    fn on_message(&mut self, message: Message<'_>) {
+        let payload = &*message.payload;
+        match message.opcode {
+            Opcode::Text => return self.on_text(payload),
+            Opcode::Binary if self.incomplete.is_some() => {
+                return self.on_attachment(payload);
+            }
+            // RFC 6455, section 5.5.2.
+            Opcode::Ping => {
+                self.outbox.send(Arc::new(Encoded::pong_frame(payload)));
+                return;
+            }
+            Opcode::Pong => return,
+            Opcode::Binary | Opcode::Close | Opcode::Continuation => {}
+        }
+        self.pass(message.opcode, payload, false);
+    }
+
+    fn on_text(&mut self, text: &[u8]) {
+        match text.strip_prefix(b"4") {
+            None => self.pass(Opcode::Text, text, false),
+            Some(_) if self.incomplete.is_some() => {
+                self.hooks.on_malformed(&PacketError::AttachmentExpected);
+            }
+            Some(packet) => match self.on_packet(packet) {
+                Receiver::Client => {}
+                Receiver::Engine { answers } => self.pass(Opcode::Text, text, answers),
+            },
+        }
+    }
+
+    /// The engine handles a packet; where it `answers`, the client's next one is for after that.
+    fn pass(&mut self, opcode: Opcode, payload: &[u8], answers: bool) {
+        self.pipe.pass(opcode, payload, answers);
+        self.passed = true;
+    }
+
+    /// Handles a Socket.IO packet, unless it is for the engine.
+    fn on_packet(&mut self, packet: &[u8]) -> Receiver {
+        let engine = Receiver::Engine { answers: false };
+        let text = std::str::from_utf8(packet).ok();
+        let Some((text, Ok(head))) = text.map(|text| (text, PacketHead::parse(text))) else {
+            return engine;
+        };
+        let connected = self.hooks.is_connected(head.namespace);
+        match head.kind {
+            // The engine ignores a CONNECT to a namespace that the client is connected to.
+            PacketType::Connect => return Receiver::Engine { answers: !connected },
+            PacketType::Disconnect | PacketType::ConnectError => return engine,
+            _ if !connected => return engine,
+            _ if head.attachments == 0 => self.wait = self.hooks.on_client_packet(&head, &[]),
+            _ => {
+                self.incomplete = Some(Box::new(IncompletePacket {
+                    text: text.to_owned(),
+                    attachments: Vec::with_capacity(head.attachments),
+                    missing: head.attachments,
+                    size: 0,
+                }));
+            }
+        }
+        Receiver::Client
+    }
+
+    fn on_attachment(&mut self, bytes: &[u8]) {
+        let Some(mut packet) = self.incomplete.take() else { return };
+        // In revision 3 a type byte comes first (Engine.IO protocol, revision 3, "Binary packets").
+        let type_bytes = usize::from(self.outbox.revision() == Revision::V3).min(bytes.len());
+        let bytes = &bytes[type_bytes..];
+        packet.size += bytes.len();
+        if packet.size > self.max_message {
+            return self.hooks.on_malformed(&PacketError::AttachmentsTooLong);
+        }
+        packet.attachments.push(Bytes::copy_from_slice(bytes));
+        packet.missing -= 1;
+        if packet.missing > 0 {
+            self.incomplete = Some(packet);
+        } else if let Ok(head) = PacketHead::parse(&packet.text) {
+            self.wait = self.hooks.on_client_packet(&head, &packet.attachments);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The [`ShardCommand`]: everything that changes or uses a shard's rooms.
+
+use std::sync::Arc;
+
+use rookery_protocol::Room;
+use rookery_protocol::encoded::Encoded;
+use tokio::sync::oneshot;
+
+use super::membership_change::MembershipChange;
+use super::rooms::ShardRooms;
+use crate::rooms::encoded_publication::EncodedPublication;
+use crate::rooms::interest::Interest;
+use crate::rooms::member::Member;
+
+/// Makes the answer to a join or leave. It is written to the member's outbox in the step that
+/// changes the membership; `None`: there is no answer.
+pub type Reply = Box<dyn FnOnce(MembershipChange) -> Option<Encoded> + Send>;
+
+/// What a shard is told.
+pub enum ShardCommand {
+    /// A client is connected to a namespace.
+    Connect(Arc<Member>),
+    /// It is disconnected from it.
+    Disconnect(Arc<Member>),
+    /// It joins rooms, all or none.
+    Join {
+        /// The member that joins.
+        member: Arc<Member>,
+        /// The rooms that it joins.
+        rooms: Vec<Room>,
+        /// An interest in each room, where there are other instances.
+        interests: Vec<Option<Interest>>,
+        /// Makes the answer.
+        reply: Reply,
+    },
+    /// It leaves rooms.
+    Leave {
+        /// The member that leaves.
+        member: Arc<Member>,
+        /// The rooms that it leaves.
+        rooms: Vec<Room>,
+        /// Makes the answer.
+        reply: Reply,
+    },
+    /// A publication; the number of recipients goes to whoever waits for it.
+    Publish(Arc<EncodedPublication>, Option<oneshot::Sender<usize>>),
+    /// A question or order of the HTTP API or of another instance.
+    Query(Box<dyn FnOnce(&mut ShardRooms) + Send>),
+}

@@ -1,0 +1,158 @@
+//! The [`ShardState`]: a shard's rooms and the publications that it is delivering.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rookery_protocol::Room;
+use rookery_protocol::encoded::Encoded;
+
+use super::command::ShardCommand;
+use super::membership_change::MembershipChange;
+use super::rooms::ShardRooms;
+use crate::connection::outbox::{Delivered, PacketBatch};
+use crate::rooms::batch::{Arrival, Batch};
+use crate::rooms::member::Member;
+use crate::rooms::recipients::Recipient;
+use crate::rooms::scheduler::BatchScheduler;
+use crate::telemetry::latency::DeliveryRecorder;
+use crate::telemetry::metrics::Outcome;
+
+/// Deliveries of one batch before other batches are served.
+pub(super) const CHUNK: usize = 512;
+
+/// Deliveries before the sessions of the shard are served.
+const TURN: usize = 2 * CHUNK;
+
+/// A shard's rooms and the publications that it is delivering.
+pub(super) struct ShardState {
+    rooms: ShardRooms,
+    recorder: Arc<DeliveryRecorder>,
+    batches: BatchScheduler,
+    /// When the kernel took each packet of the run that is being delivered.
+    written_at: Vec<Instant>,
+}
+
+impl ShardState {
+    pub(super) fn new(rooms: ShardRooms, recorder: Arc<DeliveryRecorder>) -> Self {
+        let written_at = Vec::with_capacity(CHUNK);
+        ShardState { rooms, recorder, batches: BatchScheduler::default(), written_at }
+    }
+
+    /// Publications that are not delivered to all their recipients yet.
+    pub(super) fn backlog(&self) -> usize {
+        self.batches.backlog()
+    }
+
+    /// Deliveries of the publications that no delivery was begun of; `None` where others were.
+    pub(super) fn collected_deliveries(&self) -> Option<usize> {
+        self.batches.collected_deliveries(self.rooms.membership())
+    }
+
+    /// Carries out a command. A publication is delivered by [`ShardState::deliver`].
+    pub(super) fn handle(&mut self, command: ShardCommand) {
+        if let ShardCommand::Publish(publication, count) = command {
+            let membership = self.rooms.membership();
+            let exclusion = membership.exclusion(&publication.namespace, &publication.except);
+            let arrival = Arrival { publication, count, exclusion };
+            return self.batches.collect(arrival.counted(membership));
+        }
+        // What was published before a change of the membership is for the members before it.
+        self.batches.begin_ready(self.rooms.membership());
+        match command {
+            ShardCommand::Connect(member) => self.rooms.add(member),
+            ShardCommand::Disconnect(member) => self.rooms.remove(&member),
+            ShardCommand::Join { member, rooms, mut interests, reply } => {
+                if let Some(change) = self.rooms.join(&member, &rooms, &mut interests) {
+                    send(&member, reply(change));
+                }
+            }
+            ShardCommand::Leave { member, rooms, reply } => {
+                self.rooms.leave(&member, &rooms);
+                send(&member, reply(MembershipChange::Done));
+            }
+            ShardCommand::Query(query) => query(&mut self.rooms),
+            ShardCommand::Publish(..) => {}
+        }
+    }
+
+    /// Begins what may begin, and delivers for one turn.
+    pub(super) fn deliver(&mut self) {
+        self.batches.begin_ready(self.rooms.membership());
+        let mut delivered = 0;
+        while delivered < TURN
+            && let Some(mut batch) = self.batches.take_next()
+        {
+            delivered += self.deliver_chunk(&mut batch);
+            self.batches.put_back(batch);
+        }
+    }
+
+    /// Serves the next recipients of a batch; gives how many.
+    fn deliver_chunk(&mut self, batch: &mut Batch) -> usize {
+        let first = batch.first().clone();
+        let (rooms, namespace) = (&first.rooms, &first.namespace);
+        let list = batch.recipients().list().clone();
+        let start = batch.served();
+        let end = list.len().min(start + CHUNK);
+        // Also before the first chunk: a leave may have been answered since the batch began.
+        let changed = self.rooms.membership().changed(namespace, rooms, batch.recipients());
+        let still_in = changed.then_some(&rooms[..]);
+        let mut at = start;
+        while at < end {
+            let run = at..batch.run_end(at, end);
+            if let Some(packets) = batch.packets(at) {
+                self.deliver_run(&packets, &list[run.clone()], still_in);
+            }
+            at = run.end;
+        }
+        batch.set_served(end);
+        end - start
+    }
+
+    /// Delivers the same packets to neighbours in a list of recipients; with `still_in` only to
+    /// those that are still in one of these rooms.
+    fn deliver_run(
+        &mut self,
+        packets: &PacketBatch,
+        recipients: &[Recipient],
+        still_in: Option<&[Room]>,
+    ) {
+        let (mut gone, mut written) = (0, 0);
+        let tags = || packets.packets().iter().filter_map(|packet| packet.tag.as_ref());
+        let traced = || tags().any(|tag| tag.trace.is_some());
+        let timed = self.recorder.is_due(recipients.len() * packets.packets().len()) || traced();
+        self.written_at.clear();
+        for recipient in recipients {
+            if let Some(rooms) = still_in
+                && !self.rooms.membership().is_in(&recipient.member, rooms)
+            {
+                // It left and was answered, or it is gone.
+                gone += u64::from(recipient.outbox.ending().is_some());
+                continue;
+            }
+            match recipient.outbox.deliver(packets) {
+                Delivered::Written => {
+                    written += 1;
+                    if timed {
+                        self.written_at.push(Instant::now());
+                    }
+                }
+                Delivered::Kept => {}
+                Delivered::Gone => gone += 1,
+            }
+        }
+        for tag in tags() {
+            self.recorder.written(tag, written, &self.written_at);
+            tag.lost(gone);
+        }
+        if gone > 0 {
+            self.recorder.dropped(Outcome::Gone, gone * packets.packets().len() as u64);
+        }
+    }
+}
+
+fn send(member: &Member, packet: Option<Encoded>) {
+    if let Some(packet) = packet {
+        member.outbox.send(Arc::new(packet));
+    }
+}
