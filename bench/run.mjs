@@ -2,30 +2,35 @@
 // the chart to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for some rows.
 //
 //   node bench/run.mjs [--rounds 5] [--seconds 10] [--only hot-4,rooms] [--no-build] [--check]
-//                      [--binary PATH] [--against PATH] [--out FOLDER]
+//                      [--binary PATH] [--against PATH] [--examples FOLDER] [--out FOLDER]
 //
 // Every server is pinned to core 0, the generator (and Redis) to core 1. Within a round, each row is
 // measured for every system in turn, each time with a new server; a ratio is the median of the rounds'
 // ratios. With --check the exit code is 1 when a target is missed.
 //
 // --binary (or ROOKERY_BENCH_BINARY) measures that binary instead of building the image's. --against
-// measures a second Rookery binary in turn, as "before".
+// measures a second Rookery binary in turn, as "before". --examples has the bare loop and the like
+// elsewhere than where the image's profile builds them.
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 
-import { picture, summarise, table } from "./draw.mjs";
+import { curves, hasBars, picture, summarise, table } from "./draw.mjs";
+import { load } from "./http.mjs";
 import { options } from "./options.mjs";
 import { OWN } from "./own.mjs";
-import { ROWS } from "./rows.mjs";
-import { BARE_LOOP, CORES, MEASURED, ROOT, UNMEASURED, generate, start, startRedis } from "./servers.mjs";
+import { ROWS, bareOf } from "./rows.mjs";
+import { CORES, HTTP_PUBLISHER, MEASURED, ROOT, UNMEASURED, generate, openFiles, start, startRedis } from "./servers.mjs";
+import { credentials } from "./tokens.mjs";
 
 const { rounds, seconds, wanted, against } = options;
 const time = ["--duration", `${seconds}s`, "--warmup", "2s"];
 const present = (program) => spawnSync(program, ["--version"]).status === 0;
-const built = (program) => existsSync(join(ROOT, program));
+const built = (program) => existsSync(resolve(ROOT, program));
+// Files that a server has open besides its clients' connections.
+const SPARE_FILES = 200;
 const say = (text) => process.stderr.write(`${text}\n`);
 
 if (CORES < 2) throw new Error("the benchmark needs two cores: one for the server, one for the generator");
@@ -46,14 +51,17 @@ function measurable(row) {
   const missing = [];
   if ((row.instances || row.redis) && !present("redis-server")) missing.push("redis-server");
   if (row.unmeasured && !built(UNMEASURED)) missing.push(UNMEASURED);
+  if (row.http && !built(HTTP_PUBLISHER)) missing.push(HTTP_PUBLISHER);
+  if (row.clients + SPARE_FILES > openFiles()) missing.push(`a limit of ${row.clients + SPARE_FILES} open files`);
   if (missing.length > 0) notes.push(`Not measured, because ${missing[0]} is missing: ${row.name ?? row.key}.`);
   return missing.length === 0;
 }
 
 // The row with the systems that are measured in it.
 function withSystems(row) {
-  const systems = row.systems.filter((system) => system !== "bare" || built(BARE_LOOP));
-  const note = `Not measured, because ${BARE_LOOP} is missing: the bare loop.`;
+  const { program } = bareOf(row);
+  const systems = row.systems.filter((system) => system !== "bare" || built(program));
+  const note = `Not measured, because it is missing: ${program}.`;
   if (systems.length < row.systems.length && !notes.includes(note)) notes.push(note);
   return { ...row, systems: against ? ["rookery", "before", ...systems.slice(1)] : systems };
 }
@@ -62,7 +70,10 @@ function build() {
   const run = (program, args) => execFileSync(program, args, { cwd: ROOT, stdio: "inherit" });
   const cargo = (...args) => run("cargo", ["build", "--profile", "image", ...args]);
   const targets = options.binary ? [] : ["--bin", "rookery"];
-  if (ROWS.some((row) => row.systems.includes("bare") && wanted(row))) targets.push("--example", "bare_loop");
+  const bare = ROWS.filter(wanted).filter((row) => row.systems.includes("bare"));
+  const examples = new Set(bare.map((row) => basename(bareOf(row).program)));
+  if (ROWS.some((row) => row.http && wanted(row))) examples.add(basename(HTTP_PUBLISHER));
+  if (!options.examples) targets.push(...[...examples].flatMap((name) => ["--example", name]));
   if (targets.length > 0) cargo(...targets);
   if (OWN.some((one) => one.unmeasured && wanted(one))) {
     cargo("--bin", "rookery", "--features", "unmeasured", "--target-dir", "target/unmeasured");
@@ -78,35 +89,42 @@ async function measureAll() {
       // Every second round in the opposite order, so that no system always runs first.
       for (const system of round % 2 ? row.systems : row.systems.toReversed()) {
         reports[system] = await measure(row, system);
-        say(`round ${round}, ${row.key}, ${system}: ${Math.round(row.metric(reports[system]))}`);
+        const value = reports[system] && row.metric(reports[system]);
+        say(`round ${round}, ${row.key}, ${system}: ${value?.toFixed(row.digits ?? 0) ?? "not measured"}`);
       }
       measured.get(row).push(reports);
     }
     for (const one of own) {
       measured.get(one).push(await one.measure(time, options));
-      const { row, details = [] } = one.line(measured.get(one));
-      say([`round ${round}, ${row.name}`, ...details.map(describe)].join("\n  "));
+      for (const { row, values, details = [] } of [one.line(measured.get(one))].flat()) {
+        const medians = Object.entries(values).map(([system, value]) => `${system}: ${value.toFixed(row.digits ?? 0)}`);
+        say([`round ${round}, ${row.name}`, ...medians, ...details.map(describe)].join("\n  "));
+      }
     }
   }
   return [
     ...rows.map((row) => summarise(row, measured.get(row))),
-    ...own.map((one) => one.line(measured.get(one))),
+    ...own.flatMap((one) => one.line(measured.get(one))),
   ];
 }
 
 function describe({ name, cells }) {
-  return `${name}: ${Object.values(cells).join("; before: ")}`;
+  return `${name}: ${Object.entries(cells).map(([system, cell]) => `${system} ${cell}`).join("; ")}`;
 }
 
-// Measures one system under one row's load.
+// Measures one system under one row's load; undefined where the system cannot carry it.
 async function measure(row, system) {
   const redis = row.instances ? await startRedis("1") : undefined;
+  const jwt = row.token && credentials(row.token);
   const servers = [];
   try {
     for (let i = 0; i < (row.instances ?? 1); i++) {
-      servers.push(await start[system]({ cores: "0", redis: redis?.url }));
+      const server = start[system === "bare" ? bareOf(row).start : system];
+      servers.push(await server({ cores: "0", redis: redis?.url, jwt, more: row.more }));
     }
-    return await generate("1", servers, [...time, ...row.args]);
+    if (row.http) return await load(row, servers[0], { system, seconds, notes });
+    const token = jwt ? ["--token", jwt.token] : [];
+    return await generate("1", servers, [...(row.time ?? time), ...row.args, ...token], row);
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
     await redis?.stop();
@@ -120,14 +138,13 @@ function write(lines) {
     date: new Date().toISOString().slice(0, 10),
     versions: `${rookery}, Node ${process.versions.node}, socket.io ${socketio.version}`,
     machine: `${cpus()[0].model.trim()}, ${CORES} cores, Linux ${release()}`,
-    method: `${rounds} rounds of ${seconds} s; medians.`,
+    method: `${rounds} rounds of ${seconds} s; medians, with the range over the rounds.`,
     notes,
   };
   mkdirSync(options.out, { recursive: true });
   const markdown = table(lines, facts);
   writeFileSync(join(options.out, "README.md"), markdown);
-  if (lines.some((line) => Number.isFinite(line.values.rookery) && !line.row.unit)) {
-    writeFileSync(join(options.out, "deliveries.svg"), picture(lines, facts));
-  }
+  if (hasBars(lines)) writeFileSync(join(options.out, "deliveries.svg"), picture(lines, facts));
+  if (lines.some((line) => line.row.curve)) writeFileSync(join(options.out, "scale.svg"), curves(lines, facts));
   process.stdout.write(`${markdown}\n`);
 }
