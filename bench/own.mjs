@@ -5,6 +5,7 @@
 import { decimal, median, spread } from "./draw.mjs";
 import { FLOOD } from "./flood.mjs";
 import { ROWS } from "./rows.mjs";
+import { rules } from "./rules.mjs";
 import { CORES, MEASURED, UNMEASURED, generate, openFiles, start } from "./servers.mjs";
 
 const argsOf = (key) => ROWS.find((row) => row.key === key).args;
@@ -132,6 +133,7 @@ export const OWN = [
   cost("hot-4", "one room of 1,000, 4 in flight"),
   cost("hot-16", "16 in flight"),
   cost("rooms", "100 rooms of ten"),
+  rules,
   scrape,
   ...FLOOD,
 ];
