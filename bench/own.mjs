@@ -4,6 +4,7 @@
 
 import { decimal, median, spread } from "./draw.mjs";
 import { FLOOD } from "./flood.mjs";
+import { MEMORY } from "./memory.mjs";
 import { ROWS } from "./rows.mjs";
 import { rules } from "./rules.mjs";
 import { CORES, MEASURED, UNMEASURED, generate, openFiles, start } from "./servers.mjs";
@@ -134,6 +135,7 @@ export const OWN = [
   cost("hot-16", "16 in flight"),
   cost("rooms", "100 rooms of ten"),
   rules,
+  ...MEMORY,
   scrape,
   ...FLOOD,
 ];
