@@ -8,6 +8,7 @@ import { MEMORY } from "./memory.mjs";
 import { ROWS } from "./rows.mjs";
 import { rules } from "./rules.mjs";
 import { CORES, MEASURED, UNMEASURED, generate, openFiles, start } from "./servers.mjs";
+import { storm } from "./storm.mjs";
 
 const argsOf = (key) => ROWS.find((row) => row.key === key).args;
 
@@ -136,6 +137,7 @@ export const OWN = [
   cost("rooms", "100 rooms of ten"),
   rules,
   ...MEMORY,
+  storm,
   scrape,
   ...FLOOD,
 ];
