@@ -41,9 +41,8 @@ const notes = [];
 const rows = ROWS.filter(wanted).filter(measurable).map(withSystems);
 const own = OWN.filter(wanted).filter(measurable);
 notes.push(...new Set(own.flatMap((one) => one.note ?? [])));
+if (rows.length + own.length === 0) throw new Error("nothing was measured");
 const lines = await measureAll();
-if (lines.length === 0) throw new Error("nothing was measured");
-write(lines);
 if (options.check && lines.some((line) => !line.met)) process.exitCode = 1;
 
 // Whether what a row needs is installed and built; notes what is missing.
@@ -81,31 +80,40 @@ function build() {
   if (!existsSync(new URL("node_modules", import.meta.url))) run("npm", ["ci", "--prefix", "bench"]);
 }
 
+// Measures all rounds, and writes the results after each: a later one may fail.
 async function measureAll() {
   const measured = new Map([...rows, ...own].map((row) => [row, []]));
+  let lines = [];
   for (let round = 1; round <= rounds; round++) {
-    for (const row of rows) {
-      const reports = {};
-      // Every second round in the opposite order, so that no system always runs first.
-      for (const system of round % 2 ? row.systems : row.systems.toReversed()) {
-        reports[system] = await measure(row, system);
-        const value = reports[system] && row.metric(reports[system]);
-        say(`round ${round}, ${row.key}, ${system}: ${value?.toFixed(row.digits ?? 0) ?? "not measured"}`);
-      }
-      measured.get(row).push(reports);
-    }
+    for (const row of rows) measured.get(row).push(await measureRow(row, round));
     for (const one of own) {
       measured.get(one).push(await one.measure(time, options));
-      for (const { row, values, details = [] } of [one.line(measured.get(one))].flat()) {
-        const medians = Object.entries(values).map(([system, value]) => `${system}: ${value.toFixed(row.digits ?? 0)}`);
-        say([`round ${round}, ${row.name}`, ...medians, ...details.map(describe)].join("\n  "));
-      }
+      for (const line of [one.line(measured.get(one))].flat()) sayLine(round, line);
     }
+    lines = [
+      ...rows.map((row) => summarise(row, measured.get(row))),
+      ...own.flatMap((one) => one.line(measured.get(one))),
+    ];
+    const markdown = write(lines, round);
+    if (round === rounds) process.stdout.write(`${markdown}\n`);
   }
-  return [
-    ...rows.map((row) => summarise(row, measured.get(row))),
-    ...own.flatMap((one) => one.line(measured.get(one))),
-  ];
+  return lines;
+}
+
+// Measures every system of a row: each second round in the opposite order, so that none always runs first.
+async function measureRow(row, round) {
+  const reports = {};
+  for (const system of round % 2 ? row.systems : row.systems.toReversed()) {
+    reports[system] = await measure(row, system);
+    const value = reports[system] && row.metric(reports[system]);
+    say(`round ${round}, ${row.key}, ${system}: ${value?.toFixed(row.digits ?? 0) ?? "not measured"}`);
+  }
+  return reports;
+}
+
+function sayLine(round, { row, values, details = [] }) {
+  const medians = Object.entries(values).map(([system, value]) => `${system}: ${value.toFixed(row.digits ?? 0)}`);
+  say([`round ${round}, ${row.name}`, ...medians, ...details.map(describe)].join("\n  "));
 }
 
 function describe({ name, cells }) {
@@ -131,14 +139,15 @@ async function measure(row, system) {
   }
 }
 
-function write(lines) {
+// Writes the results of the first rounds; returns the table.
+function write(lines, round) {
   const rookery = execFileSync(MEASURED, ["--version"], { cwd: ROOT, encoding: "utf8" }).trim();
   const socketio = JSON.parse(readFileSync(new URL("node_modules/socket.io/package.json", import.meta.url)));
   const facts = {
     date: new Date().toISOString().slice(0, 10),
     versions: `${rookery}, Node ${process.versions.node}, socket.io ${socketio.version}`,
     machine: `${cpus()[0].model.trim()}, ${CORES} cores, Linux ${release()}`,
-    method: `${rounds} rounds of ${seconds} s; medians, with the range over the rounds.`,
+    method: `${round} rounds of ${seconds} s; medians, with the range over the rounds.`,
     notes,
   };
   mkdirSync(options.out, { recursive: true });
@@ -146,5 +155,5 @@ function write(lines) {
   writeFileSync(join(options.out, "README.md"), markdown);
   if (hasBars(lines)) writeFileSync(join(options.out, "deliveries.svg"), picture(lines, facts));
   if (lines.some((line) => line.row.curve)) writeFileSync(join(options.out, "scale.svg"), curves(lines, facts));
-  process.stdout.write(`${markdown}\n`);
+  return markdown;
 }

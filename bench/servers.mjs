@@ -86,8 +86,8 @@ async function startRookery({ cores, shards = 1, redis, jwt, more, program = MEA
   return { url, api, internal: api, pid: child.pid, stop: () => stop(child) };
 }
 
-/** The number of files that a server may have open. */
-export const openFiles = () => Number(execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" }));
+/** The number of files that a server may have open; Infinity: any. */
+export const openFiles = () => Number(execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" })) || Infinity;
 
 async function startNode({ cores, redis, jwt, nodeArgs = [] }) {
   const port = await freePort();
