@@ -45,8 +45,9 @@ export function summarise(row, rounds) {
   return line;
 }
 
-// What the row wants, in words, and whether it is met.
+// What the row wants, in words, and whether it is met. Nothing, where Rookery was not measured.
 function judge(row, values, ratios) {
+  if (!Number.isFinite(values.rookery)) return { wanted: "", met: true };
   const target = typeof row.target === "number" ? { node: row.target } : (row.target ?? {});
   const wants = [];
   const want = (text, met) => wants.push({ text, met });

@@ -14,6 +14,7 @@ export async function load(row, server, { system, seconds, notes }) {
       return undefined;
     }
     const report = await publishOverHttp("1", server, { path, body, http2, seconds });
+    if (report.requests === 0) throw new Error(`nothing was answered: ${JSON.stringify(report)}`);
     if (room?.child.exitCode) throw new Error(`a member failed: ${room.child.output}`);
     return { ...report, publicationsPerCpuSecond: (publications * report.requests) / report.serverCpuSeconds };
   } finally {

@@ -10,6 +10,8 @@ import { roomName } from "./flood/messages.mjs";
 import { frame, handshake } from "./websocket.mjs";
 
 const READ_MS = 20;
+// The most bytes of one read, for all members together; at least 64 KiB each.
+const READ_BYTES = 4 << 20;
 // The most members that are connecting at once.
 const JOINING = 50;
 
@@ -47,7 +49,7 @@ function join(room) {
       }
       return false;
     };
-    const onread = { buffer: Buffer.alloc(65_536), callback };
+    const onread = { buffer: Buffer.alloc(Math.max(65_536, READ_BYTES / (rooms * perRoom))), callback };
     const socket = connect({ host: url.hostname, port: Number(url.port), noDelay: true, onread });
     socket.write(handshake(url));
     socket.write(frame("40"));

@@ -153,7 +153,11 @@ export const ROWS = [
   connect("connect-es256", "ES256 token", { token: "ES256" }),
   http("http-publish-one", "16 kept connections, a room of one", { target: { bare: 0.6 } }),
   http("http-publish-1000", "16 kept connections, a room of 1,000", { systems: ["rookery", "node"], http: { members: 1000 } }),
-  http("http-publish-h2", "16 streams of an HTTP/2 connection, a room of one", { systems: ["rookery", "bare"], http: { http2: true } }),
+  http("http-publish-h2", "16 streams of an HTTP/2 connection, a room of one", {
+    systems: ["rookery", "bare"],
+    http: { http2: true },
+    target: { bare: 0.6 },
+  }),
   http("http-batch-100", "16 kept connections, a room of one, batches of 100", {
     http: { path: "/api/publish/batch", body: Array(100).fill(publication), publications: 100 },
   }),

@@ -21,7 +21,7 @@ import { curves, hasBars, picture, summarise, table } from "./draw.mjs";
 import { load } from "./http.mjs";
 import { options } from "./options.mjs";
 import { OWN } from "./own.mjs";
-import { ROWS, bareOf } from "./rows.mjs";
+import { ROWS, SYSTEMS, bareOf } from "./rows.mjs";
 import { CORES, HTTP_PUBLISHER, MEASURED, ROOT, UNMEASURED, generate, openFiles, start, startRedis } from "./servers.mjs";
 import { credentials } from "./tokens.mjs";
 
@@ -31,6 +31,9 @@ const present = (program) => spawnSync(program, ["--version"]).status === 0;
 const built = (program) => existsSync(resolve(ROOT, program));
 // Files that a server has open besides its clients' connections.
 const SPARE_FILES = 200;
+// The share of its core from which the generator may be what limits the load.
+const SATURATED = 0.95;
+const BUSY = "The generator used its whole core, and the server may have waited for it:";
 const say = (text) => process.stderr.write(`${text}\n`);
 
 if (CORES < 2) throw new Error("the benchmark needs two cores: one for the server, one for the generator");
@@ -38,6 +41,7 @@ if (!present("taskset")) throw new Error("the benchmark needs taskset: install u
 if (options.build) build();
 
 const notes = [];
+const saturated = new Set();
 const rows = ROWS.filter(wanted).filter(measurable).map(withSystems);
 const own = OWN.filter(wanted).filter(measurable);
 notes.push(...new Set(own.flatMap((one) => one.note ?? [])));
@@ -105,6 +109,7 @@ async function measureRow(row, round) {
   const reports = {};
   for (const system of round % 2 ? row.systems : row.systems.toReversed()) {
     reports[system] = await measure(row, system);
+    if (reports[system]?.generatorCpu > SATURATED) saturated.add(`${row.name} (${SYSTEMS[system].split(",")[0]})`);
     const value = reports[system] && row.metric(reports[system]);
     say(`round ${round}, ${row.key}, ${system}: ${value?.toFixed(row.digits ?? 0) ?? "not measured"}`);
   }
@@ -148,7 +153,7 @@ function write(lines, round) {
     versions: `${rookery}, Node ${process.versions.node}, socket.io ${socketio.version}`,
     machine: `${cpus()[0].model.trim()}, ${CORES} cores, Linux ${release()}`,
     method: `${round} rounds of ${seconds} s; medians, with the range over the rounds.`,
-    notes,
+    notes: [...notes, ...(saturated.size > 0 ? [`${BUSY} ${[...saturated].join("; ")}.`] : [])],
   };
   mkdirSync(options.out, { recursive: true });
   const markdown = table(lines, facts);
