@@ -36,7 +36,7 @@ export function summarise(row, rounds) {
     const p99 = (system) => spread(of(system, (report) => report.latency.p99Ms), decimal(2), " ms");
     const cells = Object.fromEntries(row.systems.map((system) => [system, p99(system)]));
     line.details = [{ name: "p99, publication to receipt", cells }];
-    const p99Ratio = median(rounds.map((r) => r.rookery.latency.p99Ms / r.node.latency.p99Ms));
+    const p99Ratio = median(rounds.map((r) => r.rookery?.latency.p99Ms / r.node?.latency.p99Ms));
     if (row.latency === true) {
       line.wanted += ", p99 not above Node's";
       line.met &&= p99Ratio <= 1;

@@ -1,12 +1,12 @@
 // Measures Rookery against a Node Socket.IO server and a bare epoll loop, and writes the table and
-// the chart to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for some rows.
+// the charts to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for some rows.
 //
 //   node bench/run.mjs [--rounds 5] [--seconds 10] [--only hot-4,rooms] [--no-build] [--check]
 //                      [--binary PATH] [--against PATH] [--examples FOLDER] [--out FOLDER]
 //
 // Every server is pinned to core 0, the generator (and Redis) to core 1. Within a round, each row is
 // measured for every system in turn, each time with a new server; a ratio is the median of the rounds'
-// ratios. With --check the exit code is 1 when a target is missed.
+// ratios. The exit code is 1 when a measurement failed and, with --check, when a target is missed.
 //
 // --binary (or ROOKERY_BENCH_BINARY) measures that binary instead of building the image's. --against
 // measures a second Rookery binary in turn, as "before". --examples has the bare loop and the like
@@ -91,12 +91,14 @@ async function measureAll() {
   for (let round = 1; round <= rounds; round++) {
     for (const row of rows) measured.get(row).push(await measureRow(row, round));
     for (const one of own) {
-      measured.get(one).push(await one.measure(time, options));
+      const report = await noted(`round ${round}, ${one.key}`, () => one.measure(time, options));
+      if (!report) continue;
+      measured.get(one).push(report);
       for (const line of [one.line(measured.get(one))].flat()) sayLine(round, line);
     }
     lines = [
       ...rows.map((row) => summarise(row, measured.get(row))),
-      ...own.flatMap((one) => one.line(measured.get(one))),
+      ...own.filter((one) => measured.get(one).length > 0).flatMap((one) => one.line(measured.get(one))),
     ];
     const markdown = write(lines, round);
     if (round === rounds) process.stdout.write(`${markdown}\n`);
@@ -108,12 +110,24 @@ async function measureAll() {
 async function measureRow(row, round) {
   const reports = {};
   for (const system of round % 2 ? row.systems : row.systems.toReversed()) {
-    reports[system] = await measure(row, system);
+    reports[system] = await noted(`round ${round}, ${row.key}, ${system}`, () => measure(row, system));
     if (reports[system]?.generatorCpu > SATURATED) saturated.add(`${row.name} (${SYSTEMS[system].split(",")[0]})`);
     const value = reports[system] && row.metric(reports[system]);
     say(`round ${round}, ${row.key}, ${system}: ${value?.toFixed(row.digits ?? 0) ?? "not measured"}`);
   }
   return reports;
+}
+
+// What `measure` returns. A failure is noted in the results and in the exit code, and the run goes on.
+async function noted(what, measure) {
+  try {
+    return await measure();
+  } catch (error) {
+    notes.push(`Failed in ${what}: ${error.message.trim().replace(/\s+/g, " ")}.`);
+    say(notes.at(-1));
+    process.exitCode = 1;
+    return undefined;
+  }
 }
 
 function sayLine(round, { row, values, details = [] }) {
