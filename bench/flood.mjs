@@ -108,7 +108,7 @@ async function run(system, probes, seconds, flooded) {
     const redis = keep(await startRedis("1"));
     const server = keep(await start[system]({ cores: "0", redis: redis.url, more: SOCKETIO }));
     const rooms = ["--rooms", `${ROOMS}`];
-    const members = keep(startScript(CLIENT_CORE, "flood/members.mjs", ["--url", server.url, ...rooms]));
+    const members = keep(startScript(CLIENT_CORE, "members.mjs", ["--url", server.url, ...rooms]));
     const client = await connect(redis.url);
     keep({ stop: () => client.close() });
     const subscribed = async () => (await client.pubSubChannels("socket.io#/#flood-*")).length === ROOMS;

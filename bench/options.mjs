@@ -11,6 +11,7 @@ const { values } = parseArgs({
     only: { type: "string" },
     binary: { type: "string", default: process.env.ROOKERY_BENCH_BINARY },
     against: { type: "string" },
+    examples: { type: "string" },
     out: { type: "string", default: fileURLToPath(new URL("results", import.meta.url)) },
     "no-build": { type: "boolean", default: false },
     check: { type: "boolean", default: false },
@@ -21,12 +22,14 @@ const path = (file) => file && resolve(file);
 export const options = {
   rounds: Number(values.rounds),
   seconds: Number(values.seconds),
-  /** Whether a row is measured, by its key. */
-  wanted: ({ key }) => !values.only || values.only.split(",").includes(key),
+  /** Whether a row is measured, by its key or that of its group. */
+  wanted: ({ key, group }) => !values.only || values.only.split(",").some((name) => [key, group].includes(name)),
   /** The binary to measure; undefined: the one that run.mjs builds. */
   binary: path(values.binary),
   /** A second Rookery binary, measured in turn as "before"; undefined: none. */
   against: path(values.against),
+  /** The folder of the bare loop and the like; undefined: where run.mjs builds them. */
+  examples: path(values.examples),
   /** The folder that the table and the chart are written to. */
   out: path(values.out),
   build: !values["no-build"],

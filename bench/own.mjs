@@ -1,11 +1,14 @@
-// Rookery compared with itself: a second shard, the cost of measuring latency, the cost of a scrape,
-// probes during a flood of Redis messages.
-// Each entry measures once per round, and summarises all rounds in one line of the table.
+// What takes more than one load: a second shard, the cost of measuring latency, of a scrape and of room
+// rules, probes during a flood of Redis messages, memory, a storm of connects.
+// Each entry measures once per round, and summarises all rounds in lines of the table.
 
-import { median } from "./draw.mjs";
+import { decimal, median, spread } from "./draw.mjs";
 import { FLOOD } from "./flood.mjs";
+import { MEMORY } from "./memory.mjs";
 import { ROWS } from "./rows.mjs";
-import { CORES, MEASURED, UNMEASURED, generate, start } from "./servers.mjs";
+import { rules } from "./rules.mjs";
+import { CORES, MEASURED, UNMEASURED, generate, openFiles, start } from "./servers.mjs";
+import { storm } from "./storm.mjs";
 
 const argsOf = (key) => ROWS.find((row) => row.key === key).args;
 
@@ -51,7 +54,8 @@ const shards = {
   line(rounds) {
     const ratio = median(rounds);
     const how = CORES < 4 ? "computed from the cost of a delivery" : "deliveries per second";
-    return line(this.key, `two shards against one, ${how}: ${ratio.toFixed(2)}×`, `${this.target}×`, ratio >= this.target);
+    const text = `two shards against one, ${how}: ${spread(rounds, decimal(2), "×")}`;
+    return line(this.key, text, `${this.target}×`, ratio >= this.target);
   },
 };
 
@@ -69,8 +73,7 @@ const cost = (row, name) => ({
   },
   line(rounds) {
     const ratio = median(rounds);
-    const spread = `${Math.min(...rounds).toFixed(3)} to ${Math.max(...rounds).toFixed(3)}`;
-    const text = `CPU time of a delivery, all measured against none, ${name}: ${ratio.toFixed(3)}× (${spread})`;
+    const text = `CPU time of a delivery, all measured against none, ${name}: ${spread(rounds, decimal(3), "×")}`;
     return line(this.key, text, `≤ ${this.target}×`, ratio <= this.target);
   },
 });
@@ -82,7 +85,7 @@ const scrape = {
   most: 50,
   delay: 1.25,
   async measure(time) {
-    const clients = Math.min(50_000, 1000 * Math.floor((start.openFiles() - 1000) / 1000));
+    const clients = Math.min(50_000, 1000 * Math.floor((openFiles() - 1000) / 1000));
     const rooms = Math.min(20_000, clients);
     const args = ["--clients", `${clients}`, "--rooms", `${rooms}`, "--rate", "2000", ...time];
     const run = async (scraping) => {
@@ -132,6 +135,9 @@ export const OWN = [
   cost("hot-4", "one room of 1,000, 4 in flight"),
   cost("hot-16", "16 in flight"),
   cost("rooms", "100 rooms of ten"),
+  rules,
+  ...MEMORY,
+  storm,
   scrape,
   ...FLOOD,
 ];

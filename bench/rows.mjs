@@ -1,8 +1,19 @@
 // What is measured, with which systems, and the target for Rookery.
 //
-// metric: selects the number of a report that the table shows.
+// group: a name under which --only selects several rows.
+// metric: selects the number of a report that the table shows, in `unit` and with `digits` after the
+// point; without a unit, deliveries per CPU second.
 // systems: "before" is measured too, where run.mjs is given a second binary.
-// target: how Rookery's number must compare with Node's.
+// target: Rookery's number divided by Node's (a number, or `node`) and by the bare loop's (`bare`) must
+// reach it; `most`: Rookery's number must not exceed it.
+// token: the algorithm of the token that the clients authenticate with.
+// latency: the p99 of deliveries is shown; where true, it must not be above Node's.
+// time: how long to measure, where it is not as the command line says.
+// http: a load of HTTP requests, instead of the clients'.
+// curve: the panel of the second chart that the row is a point of, at `clients`.
+
+import { BARE_HANDLER, BARE_LOOP } from "./servers.mjs";
+import { options } from "./options.mjs";
 
 export const SYSTEMS = {
   rookery: "Rookery",
@@ -11,8 +22,56 @@ export const SYSTEMS = {
   bare: "bare loop, one send(2) per delivery",
 };
 
+/** The program and the start function of "bare" in this row. */
+export const bareOf = (row) =>
+  row.http ? { program: BARE_HANDLER, start: "handler" } : { program: BARE_LOOP, start: "bare" };
+
 const perCpu = (report) => report.deliveriesPerCpuSecond;
+const microseconds = (report) => 1e6 / report.deliveriesPerCpuSecond;
 const swarm = ["--clients", "1000", "--payload", "128"];
+
+const CONNECTS_PER_SECOND = 500;
+const connect = (key, name, more = {}) => ({
+  key,
+  group: "connect",
+  name: `CPU of a connect (WebSocket, CONNECT, one join), ${CONNECTS_PER_SECOND} per second, ${name}`,
+  args: ["--idle", "--clients", `${CONNECTS_PER_SECOND * options.seconds}`],
+  connectRate: CONNECTS_PER_SECOND,
+  time: ["--duration", "1s", "--warmup", "100ms"],
+  systems: ["rookery", "node"],
+  metric: (report) => report.cpuMsPerConnect,
+  unit: "ms",
+  digits: 3,
+  ...more,
+});
+
+const publication = { room: "flood-0", event: "b", args: ["x".repeat(128)] };
+const http = (key, name, more) => ({
+  key,
+  group: "http",
+  name: `HTTP publications, ${name}`,
+  http: { path: "/api/publish", body: publication, members: 1, publications: 1, ...more.http },
+  systems: more.systems ?? ["rookery", "node", "bare"],
+  metric: (report) => report.publicationsPerCpuSecond,
+  unit: "/s",
+  digits: 0,
+  target: more.target,
+});
+
+const SCALE = [1000, 5000, 15_000];
+const scale = (load, name, argsOf) =>
+  SCALE.map((clients) => ({
+    key: `scale-${load}-${clients}`,
+    group: "scale",
+    name: `CPU of a delivery, ${name}, ${clients.toLocaleString("en-US")} connections`,
+    clients,
+    curve: name,
+    args: ["--clients", `${clients}`, "--payload", "128", ...argsOf(clients)],
+    systems: ["rookery", "node", "bare"],
+    metric: microseconds,
+    unit: "µs",
+    digits: 2,
+  }));
 
 export const ROWS = [
   {
@@ -52,6 +111,24 @@ export const ROWS = [
     latency: true,
   },
   {
+    key: "one-member",
+    name: "1,000 rooms of one, 1 in flight in each",
+    args: [...swarm, "--rooms", "1000", "--inflight", "1"],
+    systems: ["rookery", "node", "bare"],
+    metric: perCpu,
+    target: { node: 3, bare: 0.75 },
+    latency: "shown",
+  },
+  {
+    key: "pairs",
+    name: "500 rooms of two, 1 in flight in each",
+    args: [...swarm, "--rooms", "500", "--inflight", "1"],
+    systems: ["rookery", "node", "bare"],
+    metric: perCpu,
+    target: { node: 3 },
+    latency: "shown",
+  },
+  {
     key: "redis",
     name: "one room of 1,000 over two instances through Redis, 4 in flight",
     args: [...swarm, "--inflight", "4"],
@@ -68,6 +145,22 @@ export const ROWS = [
     systems: ["rookery", "node"],
     metric: (report) => report.memory.perConnection / 1024,
     unit: "KiB",
-    target: { most: 16, belowNode: true },
+    target: { most: 14, belowNode: true },
   },
+  connect("connect-none", "without a token"),
+  connect("connect-hs256", "HS256 token", { token: "HS256", target: { most: 0.22 } }),
+  connect("connect-rs256", "RS256 token", { token: "RS256" }),
+  connect("connect-es256", "ES256 token", { token: "ES256" }),
+  http("http-publish-one", "16 kept connections, a room of one", { target: { bare: 0.6 } }),
+  http("http-publish-1000", "16 kept connections, a room of 1,000", { systems: ["rookery", "node"], http: { members: 1000 } }),
+  http("http-publish-h2", "16 streams of an HTTP/2 connection, a room of one", {
+    systems: ["rookery", "bare"],
+    http: { http2: true },
+    target: { bare: 0.6 },
+  }),
+  http("http-batch-100", "16 kept connections, a room of one, batches of 100", {
+    http: { path: "/api/publish/batch", body: Array(100).fill(publication), publications: 100 },
+  }),
+  ...scale("one-member", "one member a room, 1 in flight in each", (clients) => ["--rooms", `${clients}`, "--inflight", "1"]),
+  ...scale("hot-4", "one room, 4 in flight", () => ["--inflight", "4"]),
 ];

@@ -1,31 +1,39 @@
 // Measures Rookery against a Node Socket.IO server and a bare epoll loop, and writes the table and
-// the chart to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for some rows.
+// the charts to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for some rows.
 //
 //   node bench/run.mjs [--rounds 5] [--seconds 10] [--only hot-4,rooms] [--no-build] [--check]
-//                      [--binary PATH] [--against PATH] [--out FOLDER]
+//                      [--binary PATH] [--against PATH] [--examples FOLDER] [--out FOLDER]
 //
 // Every server is pinned to core 0, the generator (and Redis) to core 1. Within a round, each row is
 // measured for every system in turn, each time with a new server; a ratio is the median of the rounds'
-// ratios. With --check the exit code is 1 when a target is missed.
+// ratios. The exit code is 1 when a measurement failed and, with --check, when a target is missed.
 //
 // --binary (or ROOKERY_BENCH_BINARY) measures that binary instead of building the image's. --against
-// measures a second Rookery binary in turn, as "before".
+// measures a second Rookery binary in turn, as "before". --examples has the bare loop and the like
+// elsewhere than where the image's profile builds them.
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 
-import { picture, summarise, table } from "./draw.mjs";
+import { curves, hasBars, picture, summarise, table } from "./draw.mjs";
+import { load } from "./http.mjs";
 import { options } from "./options.mjs";
 import { OWN } from "./own.mjs";
-import { ROWS } from "./rows.mjs";
-import { BARE_LOOP, CORES, MEASURED, ROOT, UNMEASURED, generate, start, startRedis } from "./servers.mjs";
+import { ROWS, SYSTEMS, bareOf } from "./rows.mjs";
+import { CORES, HTTP_PUBLISHER, MEASURED, ROOT, UNMEASURED, generate, openFiles, start, startRedis } from "./servers.mjs";
+import { credentials } from "./tokens.mjs";
 
 const { rounds, seconds, wanted, against } = options;
 const time = ["--duration", `${seconds}s`, "--warmup", "2s"];
 const present = (program) => spawnSync(program, ["--version"]).status === 0;
-const built = (program) => existsSync(join(ROOT, program));
+const built = (program) => existsSync(resolve(ROOT, program));
+// Files that a server has open besides its clients' connections.
+const SPARE_FILES = 200;
+// The share of its core from which the generator may be what limits the load.
+const SATURATED = 0.95;
+const BUSY = "The generator used its whole core, and the server may have waited for it:";
 const say = (text) => process.stderr.write(`${text}\n`);
 
 if (CORES < 2) throw new Error("the benchmark needs two cores: one for the server, one for the generator");
@@ -33,12 +41,12 @@ if (!present("taskset")) throw new Error("the benchmark needs taskset: install u
 if (options.build) build();
 
 const notes = [];
+const saturated = new Set();
 const rows = ROWS.filter(wanted).filter(measurable).map(withSystems);
 const own = OWN.filter(wanted).filter(measurable);
 notes.push(...new Set(own.flatMap((one) => one.note ?? [])));
+if (rows.length + own.length === 0) throw new Error("nothing was measured");
 const lines = await measureAll();
-if (lines.length === 0) throw new Error("nothing was measured");
-write(lines);
 if (options.check && lines.some((line) => !line.met)) process.exitCode = 1;
 
 // Whether what a row needs is installed and built; notes what is missing.
@@ -46,14 +54,17 @@ function measurable(row) {
   const missing = [];
   if ((row.instances || row.redis) && !present("redis-server")) missing.push("redis-server");
   if (row.unmeasured && !built(UNMEASURED)) missing.push(UNMEASURED);
+  if (row.http && !built(HTTP_PUBLISHER)) missing.push(HTTP_PUBLISHER);
+  if (row.clients + SPARE_FILES > openFiles()) missing.push(`a limit of ${row.clients + SPARE_FILES} open files`);
   if (missing.length > 0) notes.push(`Not measured, because ${missing[0]} is missing: ${row.name ?? row.key}.`);
   return missing.length === 0;
 }
 
 // The row with the systems that are measured in it.
 function withSystems(row) {
-  const systems = row.systems.filter((system) => system !== "bare" || built(BARE_LOOP));
-  const note = `Not measured, because ${BARE_LOOP} is missing: the bare loop.`;
+  const { program } = bareOf(row);
+  const systems = row.systems.filter((system) => system !== "bare" || built(program));
+  const note = `Not measured, because it is missing: ${program}.`;
   if (systems.length < row.systems.length && !notes.includes(note)) notes.push(note);
   return { ...row, systems: against ? ["rookery", "before", ...systems.slice(1)] : systems };
 }
@@ -62,7 +73,10 @@ function build() {
   const run = (program, args) => execFileSync(program, args, { cwd: ROOT, stdio: "inherit" });
   const cargo = (...args) => run("cargo", ["build", "--profile", "image", ...args]);
   const targets = options.binary ? [] : ["--bin", "rookery"];
-  if (ROWS.some((row) => row.systems.includes("bare") && wanted(row))) targets.push("--example", "bare_loop");
+  const bare = ROWS.filter(wanted).filter((row) => row.systems.includes("bare"));
+  const examples = new Set(bare.map((row) => basename(bareOf(row).program)));
+  if (ROWS.some((row) => row.http && wanted(row))) examples.add(basename(HTTP_PUBLISHER));
+  if (!options.examples) targets.push(...[...examples].flatMap((name) => ["--example", name]));
   if (targets.length > 0) cargo(...targets);
   if (OWN.some((one) => one.unmeasured && wanted(one))) {
     cargo("--bin", "rookery", "--features", "unmeasured", "--target-dir", "target/unmeasured");
@@ -70,64 +84,95 @@ function build() {
   if (!existsSync(new URL("node_modules", import.meta.url))) run("npm", ["ci", "--prefix", "bench"]);
 }
 
+// Measures all rounds, and writes the results after each: a later one may fail.
 async function measureAll() {
   const measured = new Map([...rows, ...own].map((row) => [row, []]));
+  let lines = [];
   for (let round = 1; round <= rounds; round++) {
-    for (const row of rows) {
-      const reports = {};
-      // Every second round in the opposite order, so that no system always runs first.
-      for (const system of round % 2 ? row.systems : row.systems.toReversed()) {
-        reports[system] = await measure(row, system);
-        say(`round ${round}, ${row.key}, ${system}: ${Math.round(row.metric(reports[system]))}`);
-      }
-      measured.get(row).push(reports);
-    }
+    for (const row of rows) measured.get(row).push(await measureRow(row, round));
     for (const one of own) {
-      measured.get(one).push(await one.measure(time, options));
-      const { row, details = [] } = one.line(measured.get(one));
-      say([`round ${round}, ${row.name}`, ...details.map(describe)].join("\n  "));
+      const report = await noted(`round ${round}, ${one.key}`, () => one.measure(time, options));
+      if (!report) continue;
+      measured.get(one).push(report);
+      for (const line of [one.line(measured.get(one))].flat()) sayLine(round, line);
     }
+    lines = [
+      ...rows.map((row) => summarise(row, measured.get(row))),
+      ...own.filter((one) => measured.get(one).length > 0).flatMap((one) => one.line(measured.get(one))),
+    ];
+    const markdown = write(lines, round);
+    if (round === rounds) process.stdout.write(`${markdown}\n`);
   }
-  return [
-    ...rows.map((row) => summarise(row, measured.get(row))),
-    ...own.map((one) => one.line(measured.get(one))),
-  ];
+  return lines;
+}
+
+// Measures every system of a row: each second round in the opposite order, so that none always runs first.
+async function measureRow(row, round) {
+  const reports = {};
+  for (const system of round % 2 ? row.systems : row.systems.toReversed()) {
+    reports[system] = await noted(`round ${round}, ${row.key}, ${system}`, () => measure(row, system));
+    if (reports[system]?.generatorCpu > SATURATED) saturated.add(`${row.name} (${SYSTEMS[system].split(",")[0]})`);
+    const value = reports[system] && row.metric(reports[system]);
+    say(`round ${round}, ${row.key}, ${system}: ${value?.toFixed(row.digits ?? 0) ?? "not measured"}`);
+  }
+  return reports;
+}
+
+// What `measure` returns. A failure is noted in the results and in the exit code, and the run goes on.
+async function noted(what, measure) {
+  try {
+    return await measure();
+  } catch (error) {
+    notes.push(`Failed in ${what}: ${error.message.trim().replace(/\s+/g, " ")}.`);
+    say(notes.at(-1));
+    process.exitCode = 1;
+    return undefined;
+  }
+}
+
+function sayLine(round, { row, values, details = [] }) {
+  const medians = Object.entries(values).map(([system, value]) => `${system}: ${value.toFixed(row.digits ?? 0)}`);
+  say([`round ${round}, ${row.name}`, ...medians, ...details.map(describe)].join("\n  "));
 }
 
 function describe({ name, cells }) {
-  return `${name}: ${Object.values(cells).join("; before: ")}`;
+  return `${name}: ${Object.entries(cells).map(([system, cell]) => `${system} ${cell}`).join("; ")}`;
 }
 
-// Measures one system under one row's load.
+// Measures one system under one row's load; undefined where the system cannot carry it.
 async function measure(row, system) {
   const redis = row.instances ? await startRedis("1") : undefined;
+  const jwt = row.token && credentials(row.token);
   const servers = [];
   try {
     for (let i = 0; i < (row.instances ?? 1); i++) {
-      servers.push(await start[system]({ cores: "0", redis: redis?.url }));
+      const server = start[system === "bare" ? bareOf(row).start : system];
+      servers.push(await server({ cores: "0", redis: redis?.url, jwt, more: row.more }));
     }
-    return await generate("1", servers, [...time, ...row.args]);
+    if (row.http) return await load(row, servers[0], { system, seconds, notes });
+    const token = jwt ? ["--token", jwt.token] : [];
+    return await generate("1", servers, [...(row.time ?? time), ...row.args, ...token], row);
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
     await redis?.stop();
   }
 }
 
-function write(lines) {
+// Writes the results of the first rounds; returns the table.
+function write(lines, round) {
   const rookery = execFileSync(MEASURED, ["--version"], { cwd: ROOT, encoding: "utf8" }).trim();
   const socketio = JSON.parse(readFileSync(new URL("node_modules/socket.io/package.json", import.meta.url)));
   const facts = {
     date: new Date().toISOString().slice(0, 10),
     versions: `${rookery}, Node ${process.versions.node}, socket.io ${socketio.version}`,
     machine: `${cpus()[0].model.trim()}, ${CORES} cores, Linux ${release()}`,
-    method: `${rounds} rounds of ${seconds} s; medians.`,
-    notes,
+    method: `${round} rounds of ${seconds} s; medians, with the range over the rounds.`,
+    notes: [...notes, ...(saturated.size > 0 ? [`${BUSY} ${[...saturated].join("; ")}.`] : [])],
   };
   mkdirSync(options.out, { recursive: true });
   const markdown = table(lines, facts);
   writeFileSync(join(options.out, "README.md"), markdown);
-  if (lines.some((line) => Number.isFinite(line.values.rookery) && !line.row.unit)) {
-    writeFileSync(join(options.out, "deliveries.svg"), picture(lines, facts));
-  }
-  process.stdout.write(`${markdown}\n`);
+  if (hasBars(lines)) writeFileSync(join(options.out, "deliveries.svg"), picture(lines, facts));
+  if (lines.some((line) => line.row.curve)) writeFileSync(join(options.out, "scale.svg"), curves(lines, facts));
+  return markdown;
 }

@@ -18,7 +18,10 @@ const START_MS = 20_000;
 export const MEASURED = options.binary ?? "target/image/rookery";
 /** A server that counts deliveries without measuring their latency. */
 export const UNMEASURED = "target/unmeasured/image/rookery";
-export const BARE_LOOP = "target/image/examples/bare_loop";
+const example = (name) => join(options.examples ?? "target/image/examples", name);
+export const BARE_LOOP = example("bare_loop");
+export const BARE_HANDLER = example("bare_handler");
+export const HTTP_PUBLISHER = example("http_publisher");
 
 // Runs a program on these cores, with as many open files as the system allows.
 function pinned(cores, program, args) {
@@ -59,50 +62,65 @@ async function stop(child) {
 }
 
 // With limits out of reach: the generator's clients share one address and publish as fast as they can.
-const config = (port, internal, redis, more) => `
+const config = (port, internal, redis, jwt, more) => `
 listen: 127.0.0.1:${port}
 internal: 127.0.0.1:${internal}
 limits: { connections: 50000, connectRate: 100000/s, eventsPerSecond: 1000000 }
 ${redis ? `redis: { url: "${redis}" }` : ""}
+${jwt ? `auth: { jwt: { algorithms: [${jwt.algorithm}], ${keyField(jwt)}: "${jwt.keyFile}" } }` : ""}
 ${more ?? ""}
 `;
+const keyField = ({ algorithm }) => (algorithm === "HS256" ? "secretFile" : "publicKeyFile");
 
-async function startRookery({ cores, shards = 1, redis, more, program = MEASURED }) {
+async function startRookery({ cores, shards = 1, redis, jwt, more, program = MEASURED }) {
   const [port, internal] = [await freePort(), await freePort()];
   const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
   const file = join(folder, "rookery.yaml");
-  writeFileSync(file, config(port, internal, redis, more));
+  writeFileSync(file, config(port, internal, redis, jwt, more));
   const child = pinned(cores, program, ["serve", "--config", file, "--shards", `${shards}`]);
   child.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   await until("rookery", child, () =>
     fetch(`http://127.0.0.1:${internal}/readyz`).then((answer) => answer.ok, () => false),
   );
-  const url = `http://127.0.0.1:${port}`;
-  return { url, internal: `http://127.0.0.1:${internal}`, pid: child.pid, stop: () => stop(child) };
+  const [url, api] = [port, internal].map((port) => `http://127.0.0.1:${port}`);
+  return { url, api, internal: api, pid: child.pid, stop: () => stop(child) };
 }
 
-// The number of files that a server may have open.
-const openFiles = () => Number(execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" }));
+/** The number of files that a server may have open; Infinity: any. */
+export const openFiles = () => Number(execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" })) || Infinity;
 
-async function startNode({ cores, redis }) {
+async function startNode({ cores, redis, jwt, nodeArgs = [] }) {
   const port = await freePort();
-  const args = ["bench/node-server.mjs", "--port", `${port}`];
+  const args = ["--expose-gc", "bench/node-server.mjs", "--port", `${port}`, ...nodeArgs];
   if (redis) args.push("--redis", redis);
-  const child = pinned(cores, process.execPath, args);
-  await until("the Node server", child, () => child.output.includes("listening"));
-  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
+  if (jwt) args.push("--jwt", jwt.algorithm, "--key", jwt.keyFile);
+  return listening("the Node server", port, pinned(cores, process.execPath, args));
 }
 
-async function startBare({ cores }) {
+async function startExample(what, cores, program) {
   const port = await freePort();
-  const child = pinned(cores, BARE_LOOP, [`127.0.0.1:${port}`]);
-  await until("the bare loop", child, () => child.output.includes("listening"));
-  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop: () => stop(child) };
+  return listening(what, port, pinned(cores, program, [`127.0.0.1:${port}`]));
 }
+
+// A server that prints a line when it listens, with its HTTP API on the same port.
+async function listening(what, port, child) {
+  await until(what, child, () => child.output.includes("listening"));
+  const url = `http://127.0.0.1:${port}`;
+  return { url, api: url, pid: child.pid, stop: () => stop(child) };
+}
+
+const startBare = ({ cores }) => startExample("the bare loop", cores, BARE_LOOP);
+const startHandler = ({ cores }) => startExample("the bare handler", cores, BARE_HANDLER);
 
 const startBefore = (how) => startRookery({ ...how, program: options.against });
 
-export const start = { rookery: startRookery, before: startBefore, node: startNode, bare: startBare, openFiles };
+export const start = {
+  rookery: startRookery,
+  before: startBefore,
+  node: startNode,
+  bare: startBare,
+  handler: startHandler,
+};
 
 export async function startRedis(cores) {
   const port = await freePort();
@@ -122,22 +140,48 @@ export function startScript(cores, script, args) {
   return { child, report, stop: () => stop(child) };
 }
 
-// Runs the generator and returns its report.
-export async function generate(cores, servers, args) {
+/** Starts members of rooms, and waits until all have joined. */
+export async function openMembers(cores, server, { rooms, members }) {
+  const script = startScript(cores, "members.mjs", ["--url", server.url, "--rooms", `${rooms}`, "--members", `${members}`]);
+  await until("the members", script.child, () => script.child.output.includes("joined"));
+  return script;
+}
+
+/** Starts the generator. Its report is what it writes before it exits. */
+export function startGenerator(cores, servers, args, { connectRate = 2000 } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
   const file = join(folder, "report.json");
   const child = pinned(cores, MEASURED, [
     "bench",
     ...servers.flatMap((server) => ["--url", server.url]),
     ...["--pids", servers.map((server) => server.pid).join(",")],
-    ...["--connect-rate", "2000", "--json", file],
+    ...["--connect-rate", `${connectRate}`, "--json", file],
     ...args,
   ]);
-  await once(child, "exit");
-  try {
-    if (child.exitCode !== 0) throw new Error(`the generator failed: ${child.output}`);
-    return JSON.parse(readFileSync(file, "utf8"));
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const exited = once(child, "exit");
+  const report = async () => {
+    await exited;
+    try {
+      if (child.exitCode !== 0) throw new Error(`the generator failed: ${child.output}`);
+      return JSON.parse(readFileSync(file, "utf8"));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  };
+  return { child, report, stop: () => stop(child) };
+}
+
+/** Runs the generator and returns its report. */
+export const generate = (cores, servers, args, how) => startGenerator(cores, servers, args, how).report();
+
+/** Runs the generator of HTTP requests and returns its report. */
+export async function publishOverHttp(cores, server, { path, body, http2, seconds }) {
+  const child = pinned(cores, HTTP_PUBLISHER, [
+    ...["--url", `${server.api}${path}`, "--pid", `${server.pid}`],
+    ...["--body", JSON.stringify(body), "--duration", `${seconds}`],
+    ...(http2 ? ["--http2"] : []),
+  ]);
+  await once(child, "close");
+  if (child.exitCode !== 0) throw new Error(`the HTTP generator failed: ${child.output}`);
+  return JSON.parse(child.output);
 }

@@ -1,8 +1,10 @@
 //! A baseline for `rookery bench`: one epoll loop, and one send(2) for each delivery.
 //!
-//! It implements just enough Socket.IO over WebSocket: the events `join` and `publish`. Other
-//! transports, heartbeats, limits and slow clients cost it nothing, so it shows what a delivery costs
-//! without batching several publications into one write.
+//! It implements just enough Socket.IO over WebSocket: the events `join` and `publish`. An event
+//! costs one recv(2), is unmasked and parsed where it was read, and is neither copied nor decoded:
+//! what its members receive is put together from slices of it. Other transports, heartbeats, limits
+//! and slow clients cost nothing. So it shows what an event and a delivery cost without batching
+//! several publications into one write.
 //!
 //! ```text
 //! cargo run --release --example bare_loop -- 127.0.0.1:3000
@@ -11,18 +13,22 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use rookery_protocol::Data;
-use rookery_protocol::packet::{self, Body};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use sha1::{Digest, Sha1};
 
 const LISTENER: Token = Token(usize::MAX);
 const OPEN: &str = r#"0{"sid":"bare","upgrades":[],"pingInterval":2000000000,"pingTimeout":20000,"maxPayload":1000000}"#;
+
+/// The size of the shared read buffer, in bytes: more than the largest frame.
+const BUFFER: usize = 1 << 17;
 
 fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
@@ -31,18 +37,19 @@ fn main() -> anyhow::Result<()> {
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("listening on {}", listener.local_addr()?);
-    let mut server = Server { connections: Vec::new(), rooms: HashMap::new() };
+    let mut server = Server { connections: Vec::new(), rooms: HashMap::new(), frame: Vec::new() };
     let mut events = Events::with_capacity(1024);
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; BUFFER];
     loop {
         poll.poll(&mut events, None)?;
         for event in &events {
-            if event.token() == LISTENER {
+            let token = event.token();
+            if token == LISTENER {
                 server.accept(&listener, &poll)?;
-            } else if let Err(error) = server.read(event.token().0, &mut buffer)
-                && let Some(mut connection) = server.connections[event.token().0].take()
+            } else if let Err(error) = server.read(token.0, event.is_read_closed(), &mut buffer)
+                && let Some(mut connection) = server.connections[token.0].take()
             {
-                server.rooms.values_mut().for_each(|room| room.retain(|m| *m != event.token().0));
+                server.rooms.values_mut().for_each(|room| room.retain(|m| *m != token.0));
                 let _ = poll.registry().deregister(&mut connection.stream);
                 if !error.to_string().is_empty() {
                     eprintln!("{error}");
@@ -55,8 +62,19 @@ fn main() -> anyhow::Result<()> {
 /// A client's connection.
 struct Connection {
     stream: TcpStream,
-    received: Vec<u8>,
+    /// The start of a handshake or frame whose end has not arrived.
+    partial: Vec<u8>,
     upgraded: bool,
+}
+
+/// The argument of `join` and `publish`, as slices of what was read.
+#[derive(Deserialize)]
+struct Request<'a> {
+    room: &'a str,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
 }
 
 struct Server {
@@ -64,6 +82,8 @@ struct Server {
     connections: Vec<Option<Connection>>,
     /// The tokens of each room's members.
     rooms: HashMap<String, Vec<usize>>,
+    /// The frame of the delivery at hand.
+    frame: Vec<u8>,
 }
 
 impl Server {
@@ -77,32 +97,46 @@ impl Server {
             stream.set_nodelay(true)?;
             let token = Token(self.connections.len());
             poll.registry().register(&mut stream, token, Interest::READABLE)?;
-            self.connections.push(Some(Connection {
-                stream,
-                received: Vec::new(),
-                upgraded: false,
-            }));
+            let connection = Connection { stream, partial: Vec::new(), upgraded: false };
+            self.connections.push(Some(connection));
         }
     }
 
-    /// Reads and handles what a client has sent; an error ends its connection.
-    fn read(&mut self, index: usize, buffer: &mut [u8]) -> anyhow::Result<()> {
+    /// Reads and handles what a client has sent; an error ends its connection. A read that does not
+    /// fill the buffer has emptied the socket (epoll(7), questions and answers, 9), unless the
+    /// client has closed it.
+    fn read(&mut self, index: usize, closed: bool, buffer: &mut [u8]) -> anyhow::Result<()> {
         loop {
             let Some(connection) = &mut self.connections[index] else { return Ok(()) };
-            match connection.stream.read(buffer) {
+            let kept = connection.partial.len();
+            buffer[..kept].copy_from_slice(&connection.partial);
+            let filled = match connection.stream.read(&mut buffer[kept..]) {
                 Ok(0) => bail!(""),
-                Ok(read) => connection.received.extend_from_slice(&buffer[..read]),
+                Ok(read) => kept + read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
-            }
-            if !connection.upgraded {
-                let Some(response) = upgrade(&mut connection.received)? else { continue };
+            };
+            let mut start = 0;
+            if !connection.upgraded
+                && let Some((response, size)) = upgrade(&buffer[..filled])?
+            {
                 connection.upgraded = true;
                 connection.stream.write_all(response.as_bytes())?;
                 connection.stream.write_all(&text_frame(OPEN))?;
+                start = size;
             }
-            while let Some(text) = take_frame(&mut self.connection(index)?.received)? {
-                self.packet(index, &text)?;
+            if connection.upgraded {
+                while let Some((text, size)) = unmask_frame(&mut buffer[start..filled])? {
+                    let text = str::from_utf8(&buffer[start..][text])?;
+                    self.packet(index, text)?;
+                    start += size;
+                }
+            }
+            let partial = &mut self.connection(index)?.partial;
+            partial.clear();
+            partial.extend_from_slice(&buffer[start..filled]);
+            if filled < buffer.len() && !closed {
+                return Ok(());
             }
         }
     }
@@ -112,50 +146,45 @@ impl Server {
     }
 
     fn packet(&mut self, index: usize, text: &str) -> anyhow::Result<()> {
-        let Some(text) = text.strip_prefix('4') else { return Ok(()) };
-        let packet = packet::decode(text, &[])?;
-        match packet.body {
-            Body::Connect(_) => {
-                self.connection(index)?.stream.write_all(&text_frame(r#"40{"sid":"bare"}"#))?;
-            }
-            Body::Event { event, args } => {
-                let request = args.first().context("expected an argument")?;
-                let room = request.get("room").and_then(Data::as_str).context("expected a room")?;
-                if event == "join" {
-                    self.rooms.entry(room.to_owned()).or_default().push(index);
-                } else if event == "publish" {
-                    self.publish(room, request)?;
-                }
-                if let Some(id) = packet.id {
-                    let ack = text_frame(&format!("4{}", packet::encode_ack("/", id, &[]).0));
-                    self.connection(index)?.stream.write_all(&ack)?;
-                }
-            }
+        if text.starts_with("40") {
+            self.connection(index)?.stream.write_all(&text_frame(r#"40{"sid":"bare"}"#))?;
+        }
+        let Some(packet) = text.strip_prefix("42") else { return Ok(()) };
+        let (id, json) = packet.split_at(packet.find('[').context("expected an event")?);
+        let (event, request): (&str, Request) = serde_json::from_str(json)?;
+        match event {
+            "join" => self.rooms.entry(request.room.to_owned()).or_default().push(index),
+            "publish" => self.publish(&request)?,
             _ => {}
+        }
+        if !id.is_empty() {
+            self.connection(index)?.stream.write_all(&text_frame(&format!("43{id}[]")))?;
         }
         Ok(())
     }
 
-    fn publish(&mut self, room: &str, request: &Data) -> anyhow::Result<()> {
-        let event = request.get("event").and_then(Data::as_str).context("expected an event")?;
-        let data = request.get("data").cloned().unwrap_or(Data::Null);
-        let (text, _) = packet::encode_event("/", None, event, &[data]);
-        let frame = text_frame(&format!("4{text}"));
-        for member in self.rooms.get(room).into_iter().flatten() {
+    fn publish(&mut self, request: &Request) -> anyhow::Result<()> {
+        let event = request.event.context("expected an event")?.get();
+        let data = request.data.map_or("null", RawValue::get);
+        self.frame.clear();
+        let parts = ["42[", event, ",", data, "]"];
+        write_header(&mut self.frame, parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| self.frame.extend_from_slice(part.as_bytes()));
+        for member in self.rooms.get(request.room).into_iter().flatten() {
             if let Some(connection) = &mut self.connections[*member] {
-                let written = connection.stream.write(&frame)?;
-                ensure!(written == frame.len(), "a client reads too slowly");
+                let written = connection.stream.write(&self.frame)?;
+                ensure!(written == self.frame.len(), "a client reads too slowly");
             }
         }
         Ok(())
     }
 }
 
-/// The response to the handshake, once the request is whole (RFC 6455, section 4.2.2).
-fn upgrade(received: &mut Vec<u8>) -> anyhow::Result<Option<String>> {
+/// The response to the handshake and the size of the request, once it is whole (RFC 6455, section
+/// 4.2.2).
+fn upgrade(received: &[u8]) -> anyhow::Result<Option<(String, usize)>> {
     let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else { return Ok(None) };
-    let head = String::from_utf8_lossy(&received[..end]).into_owned();
-    received.drain(..end + 4);
+    let head = String::from_utf8_lossy(&received[..end]);
     let key = head
         .lines()
         .filter_map(|line| line.split_once(':'))
@@ -164,17 +193,18 @@ fn upgrade(received: &mut Vec<u8>) -> anyhow::Result<Option<String>> {
         .1
         .trim();
     let accept = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
-    Ok(Some(format!(
+    let response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {}\r\n\r\n",
         STANDARD.encode(accept)
-    )))
+    );
+    Ok(Some((response, end + 4)))
 }
 
-/// Takes the first frame, unmasked, once it is whole. The payload of other frames than text is
-/// ignored.
-fn take_frame(received: &mut Vec<u8>) -> anyhow::Result<Option<String>> {
-    let [first, second, ..] = received[..] else { return Ok(None) };
+/// Unmasks the first frame in place, once it is whole: where its text is, and its size. Frames other
+/// than text count as empty text.
+fn unmask_frame(received: &mut [u8]) -> anyhow::Result<Option<(Range<usize>, usize)>> {
+    let [first, second, ..] = *received else { return Ok(None) };
     let (length, header) = match second & 0x7f {
         126 if received.len() >= 4 => {
             (usize::from(u16::from_be_bytes([received[2], received[3]])), 4)
@@ -183,39 +213,42 @@ fn take_frame(received: &mut Vec<u8>) -> anyhow::Result<Option<String>> {
         127 => bail!("a frame is too large"),
         short => (usize::from(short), 2),
     };
-    let end = header + 4 + length;
+    let (start, end) = (header + 4, header + 4 + length);
     if received.len() < end {
         return Ok(None);
     }
     let mut key = [0; 4];
-    key.copy_from_slice(&received[header..header + 4]);
-    let payload: Vec<u8> = received[header + 4..end]
-        .iter()
-        .zip(key.iter().cycle())
-        .map(|(byte, key)| byte ^ key)
-        .collect();
-    received.drain(..end);
+    key.copy_from_slice(&received[header..start]);
+    for (i, byte) in received[start..end].iter_mut().enumerate() {
+        *byte ^= key[i & 3];
+    }
     match first & 0x0f {
         8 => bail!(""),
-        1 => Ok(Some(String::from_utf8(payload)?)),
-        _ => Ok(Some(String::new())),
+        1 => Ok(Some((start..end, end))),
+        _ => Ok(Some((start..start, end))),
     }
 }
 
 /// A text frame as a server sends it, without a mask.
 fn text_frame(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match text.len() {
-        length @ 0..=125 => frame.push(length as u8),
-        length @ 126..=0xffff => {
+    let mut frame = Vec::new();
+    write_header(&mut frame, text.len());
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+/// Appends the header of a text frame without a mask.
+fn write_header(frame: &mut Vec<u8>, length: usize) {
+    frame.push(0x81);
+    match length {
+        0..=125 => frame.push(length as u8),
+        126..=0xffff => {
             frame.push(126);
             frame.extend_from_slice(&(length as u16).to_be_bytes());
         }
-        length => {
+        _ => {
             frame.push(127);
             frame.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
-    frame.extend_from_slice(text.as_bytes());
-    frame
 }

@@ -377,7 +377,9 @@ fn scaling_starts_from_measured_figures() {
     let section = document.split_once("\n## The figures they start from\n").expect("it is there").1;
     let section = section.split("\n## ").next().expect("there is a first part");
     let results = read("bench/results/README.md");
-    let measured: Vec<_> = results.split('|').map(str::trim).collect();
+    // A cell is a median, and its range in parentheses.
+    let cells = results.split('|').map(|cell| cell.split(" (").next().unwrap_or(cell).trim());
+    let measured: Vec<_> = cells.collect();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(1));
     let figures: Vec<_> = rows.map(|cell| cell.trim_end_matches('|').trim()).collect();
     let figures = figures.iter().map(|figure| figure.trim_end_matches(" deliveries"));

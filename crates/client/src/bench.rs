@@ -24,9 +24,9 @@ mod server;
 mod swarm;
 
 pub use plan::{Api, Pace, Plan};
+pub use process::Usage;
 pub use report::{Latency, Memory, Report};
 
-use process::Usage;
 use report::Measurement;
 use swarm::Swarm;
 
@@ -66,6 +66,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(Stage)) -> anyhow::Result<Repor
     let before = Usage::of(&plan.pids)?;
     let mut swarm = Swarm::new(plan)?;
     swarm.connect(|joined| progress(Stage::Connecting { joined }))?;
+    let connected = Usage::of(&plan.pids)?;
     let begin = Instant::now();
     while begin.elapsed() < plan.warmup {
         swarm.run(Instant::now() + TICK)?;
@@ -87,7 +88,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(Stage)) -> anyhow::Result<Repor
     let end = Usage::of(&plan.pids)?;
     let own_cpu = Usage::own()?.cpu.saturating_sub(own.cpu);
     let (counts, lost) = swarm.into_counts();
-    let measurement = Measurement { counts, lost, elapsed, own_cpu, before, start, end };
+    let measurement = Measurement { counts, lost, elapsed, own_cpu, before, connected, start, end };
     Ok(report::summarize(plan, &measurement))
 }
 

@@ -183,6 +183,11 @@ pub(super) fn members(room: usize, clients: usize, rooms: usize) -> Range<usize>
     room * clients / rooms..(room + 1) * clients / rooms
 }
 
+/// The room of a client: the one whose [`members`] include it.
+pub(super) fn room_of(client: usize, clients: usize, rooms: usize) -> usize {
+    ((client + 1) * rooms - 1) / clients
+}
+
 impl Template {
     fn new(layout: &Layout, room: &str) -> Self {
         let placeholder = "#".repeat(DIGITS);
@@ -247,6 +252,16 @@ mod tests {
         let sizes: Vec<_> = (0..3).map(|room| members(room, 10, 3).len()).collect();
         assert_eq!(sizes.iter().sum::<usize>(), 10);
         assert!(sizes.iter().all(|size| (3..=4).contains(size)), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_client_is_a_member_of_its_room() {
+        for (clients, rooms) in [(1, 1), (10, 3), (7, 7), (1000, 999), (64, 5)] {
+            for client in 0..clients {
+                let room = room_of(client, clients, rooms);
+                assert!(members(room, clients, rooms).contains(&client), "{client} of {clients}");
+            }
+        }
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub struct Report {
     pub deliveries: u64,
     /// Deliveries received per second.
     pub deliveries_per_second: f64,
+    /// CPU time of the server's processes for each client that connected and joined its room, in
+    /// milliseconds; absent without process ids.
+    pub cpu_ms_per_connect: Option<f64>,
     /// CPU time of the server's processes during the measurement, in seconds.
     pub server_cpu_seconds: Option<f64>,
     /// Deliveries received per second of the server's CPU time.
@@ -88,6 +91,8 @@ pub(super) struct Measurement {
     pub(super) own_cpu: Duration,
     /// The server's usage before the first client connected.
     pub(super) before: Usage,
+    /// The server's usage when the last client had joined its room, before the warm-up.
+    pub(super) connected: Usage,
     /// The server's usage at the start of the measurement.
     pub(super) start: Usage,
     /// The server's usage at the end of the measurement.
@@ -97,7 +102,10 @@ pub(super) struct Measurement {
 pub(super) fn summarize(plan: &Plan, measurement: &Measurement) -> Report {
     let Measurement { counts, before, start, end, .. } = measurement;
     let seconds = measurement.elapsed.as_secs_f64();
-    let cpu = (!plan.pids.is_empty()).then(|| end.cpu.saturating_sub(start.cpu).as_secs_f64());
+    let spent = |from: &Usage, to: &Usage| {
+        (!plan.pids.is_empty()).then(|| to.cpu.saturating_sub(from.cpu).as_secs_f64())
+    };
+    let cpu = spent(start, end);
     let deliveries = counts.deliveries as f64;
     let ms = |value: Duration| value.as_secs_f64() * 1e3;
     Report {
@@ -109,6 +117,8 @@ pub(super) fn summarize(plan: &Plan, measurement: &Measurement) -> Report {
         publications: counts.publications,
         deliveries: counts.deliveries,
         deliveries_per_second: deliveries / seconds,
+        cpu_ms_per_connect: spent(before, &measurement.connected)
+            .map(|cpu| cpu * 1e3 / plan.clients as f64),
         server_cpu_seconds: cpu,
         deliveries_per_cpu_second: cpu
             .filter(|cpu| *cpu > 0.0 && plan.pace.is_some())
@@ -150,6 +160,9 @@ impl fmt::Display for Report {
             row(f, "publications", &thousands(self.publications as f64))?;
             row(f, "deliveries", &thousands(self.deliveries as f64))?;
             row(f, "deliveries/s", &thousands(self.deliveries_per_second))?;
+        }
+        if let Some(cpu) = self.cpu_ms_per_connect {
+            row(f, "server CPU per connect", &format!("{cpu:.3} ms"))?;
         }
         if let Some(per_cpu) = self.deliveries_per_cpu_second {
             row(f, "deliveries/server CPU-s", &thousands(per_cpu))?;

@@ -215,9 +215,7 @@ impl Swarm {
         // Writable, too: until the TCP connection is established.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(index), interest)?;
-        let room = (0..self.rooms)
-            .find(|room| publications::members(*room, self.clients, self.rooms).contains(&index))
-            .context("every client has a room")?;
+        let room = publications::room_of(index, self.clients, self.rooms);
         self.connections.push(Connection::new(stream, room));
         Ok(())
     }

@@ -157,6 +157,7 @@ fn idle_clients_publish_nothing() {
     let report = run(&plan(&server, None), |_| {}).unwrap();
     assert_eq!((report.publications, report.deliveries), (0, 0));
     assert!(report.memory.unwrap().connected > 0);
+    assert!(report.cpu_ms_per_connect.unwrap() >= 0.0);
     assert!(report.deliveries_per_cpu_second.is_none());
 }
 
