@@ -35,6 +35,16 @@ impl Data {
         }
     }
 
+    /// As [`Data::get`], to change the value.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Data> {
+        match self {
+            Data::Object(entries) => {
+                entries.iter_mut().rev().find(|(k, _)| k == key).map(|(_, v)| v)
+            }
+            _ => None,
+        }
+    }
+
     /// The text if this is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {

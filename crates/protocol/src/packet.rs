@@ -173,9 +173,7 @@ fn body(kind: PacketType, payload: Option<Data>) -> Result<Body, PacketError> {
         (Kind::ConnectError, _) => Err(PacketError::Payload("an object or a text")),
         (Kind::Ack | Kind::BinaryAck, Some(Data::Array(args))) => Ok(Body::Ack(args)),
         (Kind::Ack | Kind::BinaryAck, _) => Err(PacketError::Payload("an array")),
-        (Kind::Event | Kind::BinaryEvent, _) => {
-            Err(PacketError::Payload(json::EVENT))
-        }
+        (Kind::Event | Kind::BinaryEvent, _) => Err(PacketError::Payload(json::EVENT)),
     }
 }
 

@@ -96,7 +96,10 @@ struct EventArray<'a>(Values<'a>);
 impl<'de> DeserializeSeed<'de> for EventArray<'_> {
     type Value = (String, Vec<Data>);
 
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: de::Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
