@@ -1,6 +1,7 @@
 //! [`Publish`]: the event that a rule publishes.
 
 use rookery_protocol::{Data, RESERVED_EVENTS};
+use smallvec::SmallVec;
 
 use crate::event_rule::{EventRule, Except};
 use crate::parts::TemplateError;
@@ -59,7 +60,7 @@ impl Publish {
     }
 
     /// The event's arguments, taken out of `body` where possible.
-    pub(super) fn take_args(&self, body: &mut Data) -> Vec<Data> {
+    pub(super) fn take_args(&self, body: &mut Data) -> SmallVec<[Data; 1]> {
         let take = |arg: &Arg| match &arg.moved_from {
             Some(path) => {
                 let value = lookup_mut(body, path);
@@ -71,7 +72,7 @@ impl Publish {
     }
 
     /// Puts `args` back to where [`Publish::take_args`] took them from.
-    pub(super) fn restore_args(&self, body: &mut Data, args: Vec<Data>) {
+    pub(super) fn restore_args(&self, body: &mut Data, args: SmallVec<[Data; 1]>) {
         for (arg, value) in self.args.iter().zip(args) {
             if let Some(place) = arg.moved_from.as_deref().and_then(|path| lookup_mut(body, path)) {
                 *place = value;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use rookery_protocol::{Data, DataRef};
+use smallvec::SmallVec;
 
 use super::action::Action;
 use super::rule::Rule;
@@ -59,15 +60,15 @@ impl Request {
 
     /// Takes the arguments that the rule publishes. Where possible they are moved out of the
     /// request, whose answer is incomplete until [`Request::restore_args`].
-    pub fn take_args(&mut self) -> Vec<Data> {
+    pub fn take_args(&mut self) -> SmallVec<[Data; 1]> {
         match &self.handler {
             Handler::Rule(rule) => rule.take_args(&mut self.body),
-            Handler::Server { .. } | Handler::Unknown => Vec::new(),
+            Handler::Server { .. } | Handler::Unknown => SmallVec::new(),
         }
     }
 
     /// Puts back the arguments that [`Request::take_args`] has taken.
-    pub fn restore_args(&mut self, args: Vec<Data>) {
+    pub fn restore_args(&mut self, args: SmallVec<[Data; 1]>) {
         if let Handler::Rule(rule) = &self.handler {
             rule.restore_args(&mut self.body, args);
         }

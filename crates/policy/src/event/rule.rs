@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use rookery_protocol::Data;
+use smallvec::SmallVec;
 
 use super::action::Action;
 use super::publish::{Publish, is_reserved};
@@ -76,12 +77,12 @@ impl Rule {
     }
 
     /// Takes the arguments of a publication out of `body`, or copies them.
-    pub(super) fn take_args(&self, body: &mut Data) -> Vec<Data> {
-        self.publish.as_ref().map_or_else(Vec::new, |publish| publish.take_args(body))
+    pub(super) fn take_args(&self, body: &mut Data) -> SmallVec<[Data; 1]> {
+        self.publish.as_ref().map_or_else(SmallVec::new, |publish| publish.take_args(body))
     }
 
     /// Puts the arguments that were taken out of `body` back.
-    pub(super) fn restore_args(&self, body: &mut Data, args: Vec<Data>) {
+    pub(super) fn restore_args(&self, body: &mut Data, args: SmallVec<[Data; 1]>) {
         if let Some(publish) = &self.publish {
             publish.restore_args(body, args);
         }
