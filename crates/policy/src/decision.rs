@@ -1,7 +1,6 @@
 //! [`Decision`]: whether the rules allow a client to join a room or to publish to it.
 
 use std::fmt;
-use std::sync::Arc;
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,22 +26,22 @@ impl Permission {
     }
 }
 
-/// Whether the rules allow something, which rule decided, and why. Cheap to make: nothing is
-/// formatted until the reason is displayed.
+/// Whether the rules allow something, which rule decided, and why. It borrows from the rules, and
+/// nothing is formatted until the reason is displayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub struct Decision<'r> {
     /// Whether it is allowed.
     pub allowed: bool,
     /// The pattern of the rule that decided; `None` if no rule matched.
-    pub rule: Option<Arc<str>>,
+    pub rule: Option<&'r str>,
     /// Why it is allowed or denied.
-    pub reason: Reason,
+    pub reason: Reason<'r>,
 }
 
 /// Why something is allowed or denied. The text is for operators: it may quote expressions and
 /// claims, so it must not reach clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum Reason<'r> {
     /// The configuration has no rules, which allows everything.
     NoRules,
     /// No rule matches the room, which denies everything.
@@ -52,20 +51,20 @@ pub enum Reason {
     /// The expression was evaluated.
     Evaluated {
         /// The expression as it is configured.
-        expression: Arc<str>,
+        expression: &'r str,
         /// What it evaluated to.
         answer: bool,
     },
     /// The expression could not be evaluated, or not to a boolean, which denies.
     Failed {
         /// The expression as it is configured.
-        expression: Arc<str>,
+        expression: &'r str,
         /// What went wrong, at most about 300 bytes.
         problem: String,
     },
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Reason::NoRules => f.write_str("no rules are configured"),

@@ -9,6 +9,7 @@ use cel::common::types::{CelNull, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{Context, Env, ParseErrors, Program, Value};
+use smallvec::SmallVec;
 
 use crate::pattern::Captures;
 use crate::subject::Subject;
@@ -48,15 +49,35 @@ const TYPES: [&str; 12] = [
 /// A boolean CEL expression over captures and claims.
 #[derive(Debug)]
 pub(super) struct Expression {
-    text: Arc<str>,
+    text: String,
     program: Program,
 }
 
-/// The values of an expression's variables.
+/// The values of an expression's variables. All of them are borrowed, so a variable costs nothing
+/// until an expression uses it.
 pub(super) struct Scope<'a> {
-    pub(super) captures: &'a Captures<'a>,
-    pub(super) room: &'a str,
-    pub(super) subject: &'a Subject,
+    names: &'a [String],
+    captures: SmallVec<[CelString<'a>; 4]>,
+    room: CelString<'a>,
+    user: Option<CelString<'a>>,
+    claims: &'a dyn Val,
+}
+
+impl<'a> Scope<'a> {
+    /// The variables for a decision about `subject` in `room`.
+    pub(super) fn new(captures: &'a Captures<'_>, room: &'a str, subject: &'a Subject) -> Self {
+        Scope {
+            names: captures.names(),
+            captures: captures.iter().map(|(_, value)| value.into()).collect(),
+            room: room.into(),
+            user: subject.user().map(Into::into),
+            claims: subject.cel_claims(),
+        }
+    }
+
+    fn capture(&self, name: &str) -> Option<&CelString<'a>> {
+        self.captures.get(self.names.iter().position(|own| own == name)?)
+    }
 }
 
 impl Expression {
@@ -81,7 +102,7 @@ impl Expression {
     }
 
     /// The expression as it is configured.
-    pub(super) fn text(&self) -> &Arc<str> {
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 
@@ -107,19 +128,20 @@ impl Expression {
 
 impl VariableResolver for Scope<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        if let Some(value) = self.captures.get(variable) {
-            return Some(CowVal::owned(CelString::from(value)));
+        if let Some(value) = self.capture(variable) {
+            return Some(CowVal::Borrowed(value));
         }
         match variable {
-            "claims" => Some(CowVal::Borrowed(self.subject.cel_claims())),
-            "user" => Some(match self.subject.user() {
-                Some(user) => CowVal::owned(CelString::from(user)),
-                None => CowVal::owned(CelNull),
+            "claims" => Some(CowVal::Borrowed(self.claims)),
+            "user" => Some(match &self.user {
+                Some(user) => CowVal::Borrowed(user),
+                None => CowVal::Borrowed(&CelNull),
             }),
-            "room" => Some(CowVal::owned(CelString::from(self.room))),
+            "room" => Some(CowVal::Borrowed(&self.room)),
             "captures" => {
+                let entries = self.names.iter().zip(&self.captures);
                 let captures: HashMap<String, Value> =
-                    self.captures.iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+                    entries.map(|(name, value)| (name.clone(), (&**value).into())).collect();
                 let map: Box<dyn Val> = Value::from(captures).try_into().ok()?;
                 Some(CowVal::Owned(map))
             }

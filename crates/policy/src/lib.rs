@@ -20,7 +20,7 @@ mod subject;
 mod template;
 
 pub use decision::{Decision, Permission, Reason};
-pub use event::{Action, Answer, EventRules, Resolved};
+pub use event::{Action, EventRules, Request};
 pub use event_rule::{ByField, EventRule, Except, Operation, Reply};
 pub use parts::TemplateError;
 pub use pattern::{Captures, Pattern};

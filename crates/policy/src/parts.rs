@@ -1,8 +1,12 @@
 //! The parts of templates and patterns, and the encoding that keeps their values apart.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
 use rookery_protocol::MAX_ROOM_BYTES;
+use smallvec::SmallVec;
+
+/// A room's name while it is built, which needs no allocation up to [`MAX_ROOM_BYTES`].
+pub(super) type RoomBuffer = SmallVec<[u8; 256]>;
 
 /// Why a template or a pattern is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,26 +132,28 @@ impl Separators {
     }
 
     /// Appends `value` to `room`, with its separators encoded.
-    pub(super) fn encode(&self, value: &str, room: &mut String) {
-        if !self.encodes {
-            return room.push_str(value);
-        }
-        for c in value.chars() {
-            if c == '%' || self.contains(c) {
-                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                    write!(room, "%{byte:02X}").expect("writing to a String cannot fail");
-                }
-            } else {
-                room.push(c);
+    pub(super) fn encode(&self, value: &str, room: &mut RoomBuffer) {
+        let mut rest = value;
+        while let Some(at) = rest.find(|c| c == '%' || self.contains(c)).filter(|_| self.encodes) {
+            room.extend_from_slice(&rest.as_bytes()[..at]);
+            let length = rest[at..].chars().next().map_or(0, char::len_utf8);
+            let (encoded, after) = rest[at..].split_at(length);
+            for byte in encoded.bytes() {
+                room.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
             }
+            rest = after;
         }
+        room.extend_from_slice(rest.as_bytes());
     }
 
     /// Reverses [`Separators::encode`]. Escapes that it would not have written stay as they are.
-    pub(super) fn decode(&self, encoded: &str) -> String {
+    pub(super) fn decode<'a>(&self, encoded: &'a str) -> Cow<'a, str> {
+        if !self.encodes || !encoded.contains('%') {
+            return Cow::Borrowed(encoded);
+        }
         let mut value = String::with_capacity(encoded.len());
         let mut rest = encoded;
-        while let Some(at) = rest.find('%').filter(|_| self.encodes) {
+        while let Some(at) = rest.find('%') {
             value.push_str(&rest[..at]);
             rest = &rest[at..];
             match escaped_char(rest).filter(|(c, _)| *c == '%' || self.contains(*c)) {
@@ -161,9 +167,11 @@ impl Separators {
                 }
             }
         }
-        value + rest
+        Cow::Owned(value + rest)
     }
 }
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 fn is_separator(c: &char) -> bool {
     !c.is_alphanumeric()

@@ -1,6 +1,13 @@
 //! [`Pattern`]: a room template in reverse, from a room's name to its values.
 
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
 use crate::parts::{Part, Separators, TemplateError, parts};
+
+/// The texts that a pattern captures; most patterns have at most four captures.
+pub(super) type Slices<'r> = SmallVec<[&'r str; 4]>;
 
 /// A room pattern such as `{workspace}:{app}`.
 ///
@@ -67,30 +74,34 @@ impl Pattern {
     }
 
     /// The captures of `room`; `None` if it does not match.
-    pub fn matches(&self, room: &str) -> Option<Captures<'_>> {
-        let slices = self.slices(room)?;
+    pub fn matches<'p>(&'p self, room: &'p str) -> Option<Captures<'p>> {
+        self.slices(room).map(|slices| self.captures(slices))
+    }
+
+    /// The captures, decoded from the texts that [`Pattern::slices`] found.
+    pub(super) fn captures<'p>(&'p self, slices: Slices<'p>) -> Captures<'p> {
         let values = slices.into_iter().map(|slice| self.separators.decode(slice)).collect();
-        Some(Captures { names: &self.names, values })
+        Captures { names: &self.names, values }
     }
 
     /// The text of each capture, still encoded.
     ///
     /// Captures before `{name*}` are read forwards and those after it backwards, which leaves the
     /// rest for it; without one, everything is read forwards.
-    fn slices<'r>(&self, room: &'r str) -> Option<Vec<&'r str>> {
+    pub(super) fn slices<'r>(&self, room: &'r str) -> Option<Slices<'r>> {
         let (first, last) = (self.literals.first()?, self.literals.last()?);
         if self.names.is_empty() {
-            return (room == first).then(Vec::new);
+            return (room == first).then(Slices::new);
         }
         let mut rest = room.strip_prefix(first.as_str())?.strip_suffix(last.as_str())?;
         let whole = self.star.unwrap_or(self.names.len() - 1);
-        let mut slices = Vec::with_capacity(self.names.len());
+        let mut slices = Slices::new();
         for literal in &self.literals[1..=whole] {
             let (capture, after) = self.next(rest, literal)?;
             slices.push(capture);
             rest = after;
         }
-        let mut backwards = Vec::new();
+        let mut backwards = Slices::new();
         for literal in self.literals[whole + 1..self.names.len()].iter().rev() {
             let (before, capture) = self.next_back(rest, literal)?;
             backwards.push(capture);
@@ -132,19 +143,24 @@ impl Pattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captures<'p> {
     names: &'p [String],
-    values: Vec<String>,
+    values: SmallVec<[Cow<'p, str>; 4]>,
 }
 
-impl Captures<'_> {
+impl<'p> Captures<'p> {
+    /// The names of the captures, in the order of the pattern.
+    pub(super) fn names(&self) -> &'p [String] {
+        self.names
+    }
+
     /// The value of the capture `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         let at = self.names.iter().position(|own| own == name)?;
-        self.values.get(at).map(String::as_str)
+        self.values.get(at).map(|value| &**value)
     }
 
     /// Names and values, in the order of the pattern.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.names.iter().map(String::as_str).zip(self.values.iter().map(String::as_str))
+        self.names.iter().map(String::as_str).zip(self.values.iter().map(|value| &**value))
     }
 }
 

@@ -24,8 +24,6 @@ pub struct Rules {
 #[derive(Debug)]
 struct Rule {
     pattern: Pattern,
-    /// The pattern's text.
-    name: Arc<str>,
     /// The position of the rule's class in `Rules::classes`.
     class: usize,
     join: Option<Expression>,
@@ -64,12 +62,12 @@ impl Rules {
             };
             let join = expression("join", &rule.join)?;
             let publish = expression("publish", &rule.publish)?;
-            let name: Arc<str> = rule.pattern.as_str().into();
-            let class = classes.iter().position(|class| *class == name).unwrap_or_else(|| {
-                classes.push(name.clone());
+            let known = classes.iter().position(|class| **class == *rule.pattern);
+            let class = known.unwrap_or_else(|| {
+                classes.push(rule.pattern.as_str().into());
                 classes.len() - 1
             });
-            rules.push(Rule { pattern, name, class, join, publish });
+            rules.push(Rule { pattern, class, join, publish });
         }
         Ok(Rules { rules, classes, env: Arc::new(Env::stdlib()) })
     }
@@ -79,12 +77,12 @@ impl Rules {
     /// Without any rules everything is allowed. With rules, a room that none of them matches is
     /// denied, and a rule without an expression for the permission allows it. An expression that
     /// fails, or evaluates to anything but `true`, denies.
-    pub fn decide(&self, permission: Permission, room: &str, subject: &Subject) -> Decision {
+    pub fn decide(&self, permission: Permission, room: &str, subject: &Subject) -> Decision<'_> {
         if self.rules.is_empty() {
             return Decision { allowed: true, rule: None, reason: Reason::NoRules };
         }
-        let matched = self.rules.iter().find_map(|rule| Some((rule, rule.pattern.matches(room)?)));
-        let Some((rule, captures)) = matched else {
+        let matched = self.rules.iter().find_map(|rule| Some((rule, rule.pattern.slices(room)?)));
+        let Some((rule, slices)) = matched else {
             return Decision { allowed: false, rule: None, reason: Reason::NoMatch };
         };
         let expression = match permission {
@@ -94,15 +92,19 @@ impl Rules {
         let (allowed, reason) = match expression {
             None => (true, Reason::NoExpression(permission)),
             Some(expression) => {
-                let scope = Scope { captures: &captures, room, subject };
-                let text = expression.text().clone();
-                match expression.evaluate(&self.env, &scope) {
-                    Ok(answer) => (answer, Reason::Evaluated { expression: text, answer }),
-                    Err(problem) => (false, Reason::Failed { expression: text, problem }),
-                }
+                let captures = rule.pattern.captures(slices);
+                self.evaluate(expression, &Scope::new(&captures, room, subject))
             }
         };
-        Decision { allowed, rule: Some(rule.name.clone()), reason }
+        Decision { allowed, rule: Some(rule.pattern.as_str()), reason }
+    }
+
+    fn evaluate<'r>(&self, expression: &'r Expression, scope: &Scope) -> (bool, Reason<'r>) {
+        let text = expression.text();
+        match expression.evaluate(&self.env, scope) {
+            Ok(answer) => (answer, Reason::Evaluated { expression: text, answer }),
+            Err(problem) => (false, Reason::Failed { expression: text, problem }),
+        }
     }
 
     /// The class of a room, which is the label `class` of the latency histogram: the pattern of

@@ -1,9 +1,11 @@
 //! [`Template`] builds a room's name from a message, and never the same name from different values.
 //! [`TextTemplate`] and [`ArgTemplate`] build the event that is published there.
 
+use std::borrow::Cow;
+
 use rookery_protocol::{Data, MAX_ROOM_BYTES, Room};
 
-use crate::parts::{Part, Separators, TemplateError, parts};
+use crate::parts::{Part, RoomBuffer, Separators, TemplateError, parts};
 use crate::refusal::{Code, Refusal};
 
 /// A room template such as `{workspaceId}:{appId}`: text, and placeholders that are paths into
@@ -39,16 +41,17 @@ impl Template {
     /// value is missing, empty, or neither text nor a number, or if the name would hold a NUL or
     /// be longer than [`MAX_ROOM_BYTES`].
     pub fn room(&self, body: &Data) -> Result<Room, Refusal> {
-        let mut room = String::new();
+        let mut room = RoomBuffer::new();
         for part in &self.parts {
             match part {
-                Part::Text(text) => room.push_str(text),
+                Part::Text(text) => room.extend_from_slice(text.as_bytes()),
                 Part::Placeholder(path) => {
                     let value = value(body, path, Code::RoomInvalid)?;
                     self.separators.encode(&value, &mut room);
                 }
             }
         }
+        let room = std::str::from_utf8(&room).expect("its parts are text");
         if room.contains('\0') {
             return Err(Refusal::new(Code::RoomInvalid, "a room's name cannot hold a NUL"));
         }
@@ -89,6 +92,9 @@ impl TextTemplate {
     /// `bad_request` if `body` is not an object, or if a value, which the message names, is
     /// missing, empty, or neither text nor a number.
     pub fn text(&self, body: &Data) -> Result<String, Refusal> {
+        if let [Part::Placeholder(path)] = self.parts.as_slice() {
+            return value(body, path, Code::BadRequest).map(Cow::into_owned);
+        }
         let mut text = String::new();
         for part in &self.parts {
             match part {
@@ -129,7 +135,7 @@ impl ArgTemplate {
     /// itself, or `null` if it is missing. Any other gives text, in which only text, numbers and
     /// booleans appear.
     pub fn value(&self, body: &Data) -> Data {
-        if let [Part::Placeholder(path)] = self.parts.as_slice() {
+        if let Some(path) = self.field() {
             return lookup(body, path).cloned().unwrap_or(Data::Null);
         }
         let mut text = String::new();
@@ -145,6 +151,22 @@ impl ArgTemplate {
             }
         }
         Data::String(text)
+    }
+
+    /// The path of the field whose value the argument is, if the template is a single placeholder.
+    pub(super) fn field(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Placeholder(path)] => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The paths of all placeholders.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Placeholder(path) => Some(path.as_str()),
+            Part::Text(_) => None,
+        })
     }
 }
 
@@ -166,16 +188,21 @@ pub(super) fn lookup<'a>(body: &'a Data, path: &str) -> Option<&'a Data> {
     path.split('.').try_fold(body, |data, field| data.get(field))
 }
 
+/// As [`lookup`], to change the value.
+pub(super) fn lookup_mut<'a>(body: &'a mut Data, path: &str) -> Option<&'a mut Data> {
+    path.split('.').try_fold(body, |data, field| data.get_mut(field))
+}
+
 /// The text of the value at `path`. `code` is the refusal's if the value cannot be used.
-fn value(body: &Data, path: &str, code: Code) -> Result<String, Refusal> {
+fn value<'a>(body: &'a Data, path: &str, code: Code) -> Result<Cow<'a, str>, Refusal> {
     if !matches!(body, Data::Object(_)) {
         let message = format!("expected an object with the field `{path}`, found {}", kind(body));
         return Err(Refusal::new(Code::BadRequest, message));
     }
     let problem = match lookup(body, path) {
         Some(Data::String(text)) if text.is_empty() => "is empty".to_owned(),
-        Some(Data::String(text)) => return Ok(text.clone()),
-        Some(Data::Number(number)) => return Ok(number.to_string()),
+        Some(Data::String(text)) => return Ok(text.as_str().into()),
+        Some(Data::Number(number)) => return Ok(number.to_string().into()),
         Some(other) => format!("is {}", kind(other)),
         None => "is missing".to_owned(),
     };

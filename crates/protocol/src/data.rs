@@ -1,4 +1,5 @@
-//! [`Data`]: an argument of an event, which is JSON with binary values.
+//! [`Data`]: an argument of an event, which is JSON with binary values; and [`DataRef`], its
+//! borrowed form.
 
 use bytes::Bytes;
 
@@ -34,6 +35,16 @@ impl Data {
         }
     }
 
+    /// As [`Data::get`], to change the value.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Data> {
+        match self {
+            Data::Object(entries) => {
+                entries.iter_mut().rev().find(|(k, _)| k == key).map(|(_, v)| v)
+            }
+            _ => None,
+        }
+    }
+
     /// The text if this is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -60,6 +71,34 @@ impl Data {
             Data::Object(entries) => entries.iter().any(|(_, v)| v.has_binary()),
             _ => false,
         }
+    }
+}
+
+/// A borrowed value, for encoding.
+#[derive(Clone, Copy, Debug)]
+pub enum DataRef<'a> {
+    /// Any value.
+    Value(&'a Data),
+    /// A string.
+    Text(&'a str),
+    /// Keys and values of an object that need not exist as [`Data`].
+    Object(&'a [(&'a str, DataRef<'a>)]),
+}
+
+impl DataRef<'_> {
+    /// The number of binary values in this value, at any depth.
+    pub fn binaries(self) -> usize {
+        match self {
+            DataRef::Value(data) => data.binaries(),
+            DataRef::Text(_) => 0,
+            DataRef::Object(entries) => entries.iter().map(|(_, value)| value.binaries()).sum(),
+        }
+    }
+}
+
+impl<'a> From<&'a Data> for DataRef<'a> {
+    fn from(data: &'a Data) -> Self {
+        DataRef::Value(data)
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::sync::OnceLock;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
-use crate::frames::{MAX_HEAD, Opcode, put_frame};
+use crate::data::DataRef;
+use crate::frames::{self, MAX_HEAD, Opcode, put_frame};
+use crate::packet::Message;
 use crate::revision::Revision;
 
-/// Engine.IO's packet type `message`, the first character of every Socket.IO packet on the wire.
-const MESSAGE: char = '4';
+/// What text frames of Socket.IO packets are written behind: room for the frame's head, and
+/// Engine.IO's packet type `message`.
+const PREFIX: [u8; MAX_HEAD + 1] = *b"\0\0\0\0\0\0\0\0\0\x004";
 
 /// A part of a Socket.IO packet, which is a packet of Engine.IO: the text, or one attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +35,36 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// Encodes an event.
+    pub fn event<'a>(
+        namespace: &'a str,
+        event: &'a str,
+        args: impl IntoIterator<Item: Into<DataRef<'a>>, IntoIter: Clone>,
+    ) -> Self {
+        Self::packet(Message { namespace, id: None, event: Some(event) }, args)
+    }
+
+    /// Encodes the acknowledgement of the event with `id`.
+    pub fn ack<'a>(
+        namespace: &'a str,
+        id: u64,
+        args: impl IntoIterator<Item: Into<DataRef<'a>>, IntoIter: Clone>,
+    ) -> Self {
+        Self::packet(Message { namespace, id: Some(id), event: None }, args)
+    }
+
+    fn packet<'a>(
+        message: Message<'a>,
+        args: impl IntoIterator<Item: Into<DataRef<'a>>, IntoIter: Clone>,
+    ) -> Self {
+        let (text, attachments) = message.encode(&PREFIX, args.into_iter().map(Into::into));
+        Self::framed(text, attachments)
+    }
+
     /// Encodes a Socket.IO packet, such as `2["event",…]`, and its attachments. `packet` is without
     /// the Engine.IO type.
     pub fn message(packet: &str, attachments: Vec<Bytes>) -> Self {
-        let mut text = String::with_capacity(packet.len() + 1);
-        text.push(MESSAGE);
-        text.push_str(packet);
-        Self::new(text.as_bytes(), attachments)
+        Self::framed([&PREFIX, packet.as_bytes()].concat(), attachments)
     }
 
     /// Encodes an Engine.IO text packet, such as `2` or `0{…}`.
@@ -48,11 +74,18 @@ impl Encoded {
 
     /// Encodes an Engine.IO text packet and the binary messages that follow it.
     pub fn new(text: &[u8], attachments: Vec<Bytes>) -> Self {
-        let mut frame = Vec::with_capacity(text.len() + MAX_HEAD);
-        put_frame(&mut frame, Opcode::Text, text);
+        Self::framed([&PREFIX[..MAX_HEAD], text].concat(), attachments)
+    }
+
+    /// A packet whose text follows [`MAX_HEAD`] bytes, of which the frame's head takes the last.
+    fn framed(mut buffer: Vec<u8>, attachments: Vec<Bytes>) -> Self {
+        let (head, start) = frames::head(Opcode::Text, buffer.len() - MAX_HEAD, false);
+        buffer[..MAX_HEAD].copy_from_slice(&head);
+        let mut text_frame = Bytes::from(buffer);
+        text_frame.advance(start);
         Encoded {
-            text_start: frame.len() - text.len(),
-            text_frame: frame.into(),
+            text_start: MAX_HEAD - start,
+            text_frame,
             attachments,
             binary_frames: Default::default(),
         }
@@ -125,6 +158,35 @@ pub const MESSAGE_V3: u8 = 0x04;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Data;
+    use crate::packet::{encode_ack, encode_event};
+
+    #[test]
+    fn an_event_is_encoded_as_a_frame_of_its_text() {
+        for length in [0, 100, 200, 70_000] {
+            let args = [Data::from("x".repeat(length))];
+            let (text, _) = encode_event("/n", None, "e", &args);
+            let packet = Encoded::event("/n", "e", &args);
+            let mut frame = Vec::new();
+            put_frame(&mut frame, Opcode::Text, format!("4{text}").as_bytes());
+            assert_eq!(packet.websocket(Revision::V4), &frame);
+            assert_eq!(packet.text(), format!("4{text}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn borrowed_values_are_encoded_as_the_values_they_stand_for() {
+        let payload = Data::Array(vec![Data::Binary(Bytes::from_static(b"x")), Data::Null]);
+        let borrowed = [("text", DataRef::Text("a\n")), ("payload", DataRef::Value(&payload))];
+        let args = [Data::Object(vec![
+            ("text".into(), "a\n".into()),
+            ("payload".into(), payload.clone()),
+        ])];
+        let ack = Encoded::ack("/", 7, [DataRef::Object(&borrowed)]);
+        let (text, attachments) = encode_ack("/", 7, &args);
+        assert_eq!(ack.text(), format!("4{text}").as_bytes());
+        assert_eq!(ack.attachments, attachments);
+    }
 
     #[test]
     fn attachments_follow_the_text_in_the_form_of_each_revision() {

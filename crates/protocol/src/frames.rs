@@ -102,17 +102,24 @@ pub fn put_client_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 }
 
 fn put_head(out: &mut Vec<u8>, opcode: Opcode, len: usize, masked: bool) {
+    let (head, start) = head(opcode, len, masked);
+    out.extend_from_slice(&head[start..]);
+}
+
+/// The head of an unfragmented frame with `len` bytes of payload. It takes the end of the array,
+/// from the position that is returned with it.
+pub(crate) fn head(opcode: Opcode, len: usize, masked: bool) -> ([u8; MAX_HEAD], usize) {
     let mask = if masked { 0x80 } else { 0 };
-    out.push(0x80 | opcode.bits());
-    if len < 126 {
-        out.push(mask | len as u8);
-    } else if let Ok(len) = u16::try_from(len) {
-        out.push(mask | 126);
-        out.extend_from_slice(&len.to_be_bytes());
-    } else {
-        out.push(mask | 127);
-        out.extend_from_slice(&(len as u64).to_be_bytes());
-    }
+    let mut head = [0; MAX_HEAD];
+    head[2..].copy_from_slice(&(len as u64).to_be_bytes());
+    let (start, code) = match len {
+        0..126 => (MAX_HEAD - 2, len as u8),
+        126..=0xffff => (MAX_HEAD - 4, 126),
+        _ => (0, 127),
+    };
+    head[start] = 0x80 | opcode.bits();
+    head[start + 1] = mask | code;
+    (head, start)
 }
 
 struct Head {

@@ -12,10 +12,12 @@ use crate::names::RESERVED_EVENTS;
 mod error;
 mod head;
 mod json;
+mod length;
 mod write;
 
 pub use error::{MAX_ATTACHMENTS, PacketError};
 pub use head::{PacketHead, PacketType};
+pub(crate) use write::Message;
 
 /// A Socket.IO packet.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,43 +62,28 @@ pub fn encode_event(
     event: &str,
     args: &[Data],
 ) -> (String, Vec<Bytes>) {
-    let mut text = String::new();
-    let attachments = write_event(&mut text, namespace, id, event, args);
-    (text, attachments)
-}
-
-/// As [`encode_event`], but appends the text to `out`, which may hold the transport's prefix.
-pub fn write_event(
-    out: &mut String,
-    namespace: &str,
-    id: Option<u64>,
-    event: &str,
-    args: &[Data],
-) -> Vec<Bytes> {
-    write::message(out, ('2', '5'), namespace, id, Some(event), args)
+    encode(Message { namespace, id, event: Some(event) }, args)
 }
 
 /// Encodes the acknowledgement of the event with `id`.
 pub fn encode_ack(namespace: &str, id: u64, args: &[Data]) -> (String, Vec<Bytes>) {
-    let mut text = String::new();
-    let attachments = write_ack(&mut text, namespace, id, args);
-    (text, attachments)
+    encode(Message { namespace, id: Some(id), event: None }, args)
 }
 
-/// As [`encode_ack`], but appends the text to `out`.
-pub fn write_ack(out: &mut String, namespace: &str, id: u64, args: &[Data]) -> Vec<Bytes> {
-    write::message(out, ('3', '6'), namespace, Some(id), None, args)
+fn encode(message: Message<'_>, args: &[Data]) -> (String, Vec<Bytes>) {
+    let (text, attachments) = message.encode(b"", args.iter().map(Into::into));
+    (write::text(text), attachments)
 }
 
 /// Encodes a CONNECT: a client's with its auth object, a server's with `{sid}`. Binary values have
 /// no form there and are written as `null`.
 pub fn encode_connect(namespace: &str, payload: Option<&Data>) -> String {
-    write::control('0', namespace, payload)
+    write::control(b'0', namespace, payload)
 }
 
 /// Encodes a CONNECT_ERROR. Revision 5 expects `{message, data?}`, revision 4 the bare data.
 pub fn encode_connect_error(namespace: &str, payload: &Data) -> String {
-    write::control('4', namespace, Some(payload))
+    write::control(b'4', namespace, Some(payload))
 }
 
 /// Whether these arguments hold more binary values than a packet may have attachments. Stock
@@ -107,7 +94,7 @@ pub fn too_many_binaries(args: &[Data]) -> bool {
 
 /// Encodes a DISCONNECT.
 pub fn encode_disconnect(namespace: &str) -> String {
-    write::control('1', namespace, None)
+    write::control(b'1', namespace, None)
 }
 
 /// The number of binary attachments that complete the packet of this text; 0 for types that have
@@ -131,17 +118,26 @@ pub fn decode(text: &str, attachments: &[Bytes]) -> Result<Packet, PacketError> 
             given: attachments.len(),
         });
     }
-    let payload = match head.payload {
-        "" => None,
-        text => Some(json::parse(text, head.kind.is_binary().then_some(attachments))?),
+    let body = match head.kind {
+        PacketType::Event | PacketType::BinaryEvent if !head.payload.is_empty() => {
+            let attachments = head.kind.is_binary().then_some(attachments);
+            let (event, args) = decode_event(head.payload, attachments)?;
+            Body::Event { event, args }
+        }
+        kind => {
+            let payload = match head.payload {
+                "" => None,
+                text => Some(json::value(text, kind.is_binary().then_some(attachments))?),
+            };
+            body(kind, payload)?
+        }
     };
-    let body = body(head.kind, payload)?;
     Ok(Packet { namespace: head.namespace.to_owned(), id: head.id, body })
 }
 
 /// Decodes the name and the arguments of an event from its JSON array and all of its attachments,
-/// for callers whose engine has parsed the packet's head. Without `attachments`, placeholders are
-/// plain objects.
+/// for callers that have parsed the packet's head. Without `attachments`, placeholders are plain
+/// objects.
 ///
 /// # Errors
 /// As [`decode`].
@@ -149,14 +145,11 @@ pub fn decode_event(
     array: &str,
     attachments: Option<&[Bytes]>,
 ) -> Result<(String, Vec<Data>), PacketError> {
-    let items = match json::parse(array, attachments)? {
-        Data::Array(items) => items,
-        _ => return Err(PacketError::Payload("an array that starts with the event's name")),
-    };
-    match event(items)? {
-        Body::Event { event, args } => Ok((event, args)),
-        _ => Err(PacketError::Payload("an event")),
+    let (name, args) = json::event(array, attachments)?;
+    if RESERVED_EVENTS.contains(&name.as_str()) {
+        return Err(PacketError::Reserved(name));
     }
+    Ok((name, args))
 }
 
 /// Decodes the arguments of an acknowledgement from its JSON array and all of its attachments, as
@@ -165,7 +158,7 @@ pub fn decode_event(
 /// # Errors
 /// As [`decode`].
 pub fn decode_ack(array: &str, attachments: Option<&[Bytes]>) -> Result<Vec<Data>, PacketError> {
-    match json::parse(array, attachments)? {
+    match json::value(array, attachments)? {
         Data::Array(args) => Ok(args),
         _ => Err(PacketError::Payload("an array")),
     }
@@ -176,7 +169,7 @@ pub fn decode_ack(array: &str, attachments: Option<&[Bytes]>) -> Result<Vec<Data
 /// # Errors
 /// Fails if it is not JSON or nests too deep.
 pub fn decode_value(text: &str) -> Result<Data, PacketError> {
-    json::parse(text, None)
+    json::value(text, None)
 }
 
 fn body(kind: PacketType, payload: Option<Data>) -> Result<Body, PacketError> {
@@ -192,24 +185,8 @@ fn body(kind: PacketType, payload: Option<Data>) -> Result<Body, PacketError> {
         (Kind::ConnectError, _) => Err(PacketError::Payload("an object or a text")),
         (Kind::Ack | Kind::BinaryAck, Some(Data::Array(args))) => Ok(Body::Ack(args)),
         (Kind::Ack | Kind::BinaryAck, _) => Err(PacketError::Payload("an array")),
-        (Kind::Event | Kind::BinaryEvent, Some(Data::Array(items))) => event(items),
-        (Kind::Event | Kind::BinaryEvent, _) => {
-            Err(PacketError::Payload("an array that starts with the event's name"))
-        }
+        (Kind::Event | Kind::BinaryEvent, _) => Err(PacketError::Payload(json::EVENT)),
     }
-}
-
-fn event(mut items: Vec<Data>) -> Result<Body, PacketError> {
-    let name = match items.first_mut() {
-        Some(Data::String(name)) => std::mem::take(name),
-        Some(Data::Number(number)) => number.to_string(),
-        _ => return Err(PacketError::Payload("an array that starts with the event's name")),
-    };
-    if RESERVED_EVENTS.contains(&name.as_str()) {
-        return Err(PacketError::Reserved(name));
-    }
-    items.remove(0);
-    Ok(Body::Event { event: name, args: items })
 }
 
 #[cfg(test)]

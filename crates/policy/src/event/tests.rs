@@ -1,5 +1,8 @@
+use rookery_protocol::{DataRef, RESERVED_EVENTS};
+
 use super::*;
-use crate::event_rule::{ByField, Reply};
+use crate::event_rule::{ByField, Except, Operation, Reply};
+use crate::refusal::{Code, Refusal};
 
 fn object(fields: &[(&str, Data)]) -> Data {
     Data::Object(fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
@@ -22,8 +25,40 @@ fn rule(on: &str, operation: Operation) -> EventRule {
     }
 }
 
-fn code(resolved: &Resolved) -> Code {
-    resolved.action.as_ref().unwrap_err().code
+/// A request, and what it asks for.
+struct Resolved {
+    action: Result<Action, Refusal>,
+    request: Request,
+}
+
+impl Resolved {
+    fn code(&self) -> Code {
+        self.action.as_ref().unwrap_err().code
+    }
+
+    fn success(&self) -> Data {
+        self.request.success(owned)
+    }
+
+    /// A field of the answer.
+    fn answer(&self, field: &str) -> Data {
+        self.success().get(field).unwrap().clone()
+    }
+}
+
+fn resolve(rules: &EventRules, event: &str, args: &[Data]) -> Resolved {
+    let request = rules.request(event.to_owned(), args.to_vec());
+    Resolved { action: request.action(), request }
+}
+
+fn owned(value: DataRef<'_>) -> Data {
+    match value {
+        DataRef::Value(data) => data.clone(),
+        DataRef::Text(text) => text.into(),
+        DataRef::Object(entries) => {
+            Data::Object(entries.iter().map(|(k, v)| ((*k).to_owned(), owned(*v))).collect())
+        }
+    }
 }
 
 fn application(event: Data) -> (Data, Data) {
@@ -33,24 +68,33 @@ fn application(event: Data) -> (Data, Data) {
 
 #[test]
 fn an_event_that_no_rule_names_is_not_handled() {
-    assert_eq!(defaults().resolve("chat", &[]), None);
-    assert_eq!(defaults().resolve("Join", &[]), None);
+    for event in ["chat", "Join"] {
+        let resolved = resolve(&defaults(), event, &["x".into()]);
+        let refusal = resolved.action.as_ref().unwrap_err();
+        assert_eq!(refusal.code, Code::UnknownOperation);
+        assert_eq!(refusal.message, format!("no rule handles the event `{event}`"));
+        assert_eq!(resolved.request.reply_event(), None);
+        assert_eq!(
+            (resolved.answer("event"), resolved.answer("payload")),
+            (event.into(), "x".into())
+        );
+    }
 }
 
 #[test]
 fn a_field_of_the_argument_selects_join_or_leave() {
     let (join, payload) = application("SUBSCRIBE".into());
-    let resolved = defaults().resolve("application", &[join]).unwrap();
+    let resolved = resolve(&defaults(), "application", &[join]);
     assert_eq!(resolved.action, Ok(Action::Join { room: "w1:7".into() }));
-    assert_eq!(resolved.answer.reply_event.as_deref(), Some("application_response"));
+    assert_eq!(resolved.request.reply_event(), Some("application_response"));
     let expected = object(&[
         ("status", "SUCCESS".into()),
         ("event", "SUBSCRIBE".into()),
         ("payload", payload),
     ]);
-    assert_eq!(resolved.answer.success(), expected);
+    assert_eq!(resolved.success(), expected);
     let (leave, _) = application("UNSUBSCRIBE".into());
-    let resolved = defaults().resolve("application", &[leave]).unwrap();
+    let resolved = resolve(&defaults(), "application", &[leave]);
     assert_eq!(resolved.action, Ok(Action::Leave { room: "w1:7".into() }));
 }
 
@@ -58,27 +102,27 @@ fn a_field_of_the_argument_selects_join_or_leave() {
 fn an_unknown_operation_is_refused_with_its_own_code() {
     for event in ["REMOVE".into(), Data::Null, Data::Bool(true), "subscribe".into()] {
         let (body, payload) = application(event.clone());
-        let resolved = defaults().resolve("application", &[body]).unwrap();
-        assert_eq!(code(&resolved), Code::UnknownOperation);
+        let resolved = resolve(&defaults(), "application", &[body]);
+        assert_eq!(resolved.code(), Code::UnknownOperation);
         let message = &resolved.action.as_ref().unwrap_err().message;
         assert!(message.contains("`SUBSCRIBE` or `UNSUBSCRIBE`"), "{message}");
-        assert_eq!(resolved.answer.event, event.as_str().unwrap_or("application"));
-        assert_eq!(resolved.answer.payload, payload);
+        assert_eq!(resolved.answer("event").as_str(), event.as_str().or(Some("application")));
+        assert_eq!(resolved.answer("payload"), payload);
     }
-    let resolved = defaults().resolve("application", &[object(&[])]).unwrap();
-    assert_eq!(code(&resolved), Code::UnknownOperation);
-    assert_eq!(resolved.answer.payload, Data::Null);
+    let resolved = resolve(&defaults(), "application", &[object(&[])]);
+    assert_eq!(resolved.code(), Code::UnknownOperation);
+    assert_eq!(resolved.answer("payload"), Data::Null);
 }
 
 #[test]
 fn an_argument_that_is_not_an_object_is_a_bad_request() {
     for event in ["application", "join", "leave", "publish"] {
         for args in [vec![], vec![Data::Null], vec!["w1:a1".into()], vec![Data::Array(vec![])]] {
-            let resolved = defaults().resolve(event, &args).unwrap();
-            assert_eq!(code(&resolved), Code::BadRequest, "{event} {args:?}");
-            assert_eq!(resolved.answer.event, event);
+            let resolved = resolve(&defaults(), event, &args);
+            assert_eq!(resolved.code(), Code::BadRequest, "{event} {args:?}");
+            assert_eq!(resolved.answer("event").as_str(), Some(event));
             let payload = args.first().cloned().unwrap_or(Data::Null);
-            assert_eq!(resolved.answer.payload, payload);
+            assert_eq!(resolved.answer("payload"), payload);
         }
     }
 }
@@ -86,9 +130,9 @@ fn an_argument_that_is_not_an_object_is_a_bad_request() {
 #[test]
 fn a_value_that_makes_no_room_name_is_room_invalid() {
     let body = object(&[("room", Data::Null)]);
-    let resolved = defaults().resolve("join", std::slice::from_ref(&body)).unwrap();
-    assert_eq!(code(&resolved), Code::RoomInvalid);
-    let refusal = resolved.action.unwrap_err();
+    let resolved = resolve(&defaults(), "join", std::slice::from_ref(&body));
+    assert_eq!(resolved.code(), Code::RoomInvalid);
+    let refusal = resolved.action.as_ref().unwrap_err();
     let expected = object(&[
         ("status", "ERROR".into()),
         ("event", "join".into()),
@@ -101,41 +145,38 @@ fn a_value_that_makes_no_room_name_is_room_invalid() {
             ]),
         ),
     ]);
-    assert_eq!(resolved.answer.error(&refusal), expected);
+    assert_eq!(resolved.request.error(refusal, owned), expected);
 }
 
 #[test]
 fn the_default_rules_join_leave_and_publish() {
     let body = object(&[("room", "50%".into())]);
-    let resolved = defaults().resolve("join", std::slice::from_ref(&body)).unwrap();
+    let resolved = resolve(&defaults(), "join", std::slice::from_ref(&body));
     assert_eq!(resolved.action, Ok(Action::Join { room: "50%".into() }));
-    assert_eq!(resolved.answer.reply_event, None);
-    assert_eq!(resolved.answer.payload, body);
-    let resolved = defaults().resolve("leave", &[body]).unwrap();
+    assert_eq!(resolved.request.reply_event(), None);
+    assert_eq!(resolved.answer("payload"), body);
+    let resolved = resolve(&defaults(), "leave", &[body]);
     assert_eq!(resolved.action, Ok(Action::Leave { room: "50%".into() }));
     let data = Data::Binary(bytes::Bytes::from_static(b"\x01"));
     let body = object(&[("room", "r".into()), ("event", "news".into()), ("data", data.clone())]);
-    let resolved = defaults().resolve("publish", &[body, "more".into()]).unwrap();
-    let published = Action::Publish {
-        room: "r".into(),
-        event: "news".to_owned(),
-        args: vec![data],
-        except_sender: false,
-    };
+    let resolved = resolve(&defaults(), "publish", &[body, "more".into()]);
+    let published =
+        Action::Publish { room: "r".into(), event: "news".to_owned(), except_sender: false };
     assert_eq!(resolved.action, Ok(published));
+    assert_eq!(resolved.request.clone().take_args()[..], [data]);
 }
 
 #[test]
 fn reserved_event_names_cannot_be_published() {
     let publish = |event: &str| {
         let body = object(&[("room", "r".into()), ("event", event.into())]);
-        defaults().resolve("publish", &[body]).unwrap()
+        resolve(&defaults(), "publish", &[body])
     };
     for event in RESERVED_EVENTS {
-        assert_eq!(code(&publish(event)), Code::BadRequest, "{event}");
+        assert_eq!(publish(event).code(), Code::BadRequest, "{event}");
     }
     assert!(publish("rookery:news").action.is_ok());
-    assert_eq!(code(&publish("")), Code::BadRequest);
+    assert_eq!(publish("").code(), Code::BadRequest);
 }
 
 #[test]
@@ -147,19 +188,41 @@ fn a_publication_can_skip_its_publisher() {
         ..rule("tell", Operation::Publish)
     }]);
     let body = object(&[("room", "r".into()), ("b", "x".into())]);
-    let published = Action::Publish {
-        room: "r".into(),
-        event: "r-news".to_owned(),
-        args: vec![Data::Null, "x of r".into()],
-        except_sender: true,
-    };
-    assert_eq!(rules.unwrap().resolve("tell", &[body]).unwrap().action, Ok(published));
+    let published =
+        Action::Publish { room: "r".into(), event: "r-news".to_owned(), except_sender: true };
+    let mut resolved = resolve(&rules.unwrap(), "tell", &[body]);
+    assert_eq!(resolved.action, Ok(published));
+    assert_eq!(resolved.request.take_args()[..], [Data::Null, "x of r".into()]);
+}
+
+#[test]
+fn arguments_that_use_one_value_all_get_it() {
+    let inner = object(&[("b", "x".into()), ("c", "y".into())]);
+    let body = object(&[("room", "r".into()), ("a", inner.clone()), ("ab", "z".into())]);
+    for (args, expected) in [
+        (vec!["{a}", "{a}"], vec![inner.clone(), inner.clone()]),
+        (vec!["{a}", "{a.b}"], vec![inner.clone(), "x".into()]),
+        (vec!["{a.b}", "{a}"], vec!["x".into(), inner.clone()]),
+        (vec!["{a.b}", "<{a.b}>"], vec!["x".into(), "<x>".into()]),
+        (vec!["{a.b}", "{a.c}", "{ab}"], vec!["x".into(), "y".into(), "z".into()]),
+        (vec!["{a}", "{ab}", "{none}"], vec![inner.clone(), "z".into(), Data::Null]),
+    ] {
+        let rules = EventRules::compile(&[EventRule {
+            event: Some("news".to_owned()),
+            args: Some(args.iter().map(|arg| (*arg).to_owned()).collect()),
+            ..rule("tell", Operation::Publish)
+        }]);
+        let mut resolved = resolve(&rules.unwrap(), "tell", std::slice::from_ref(&body));
+        assert_eq!(resolved.request.take_args()[..], expected, "{args:?}");
+        resolved.request.restore_args(expected.into());
+        assert_eq!(resolved.answer("payload"), body, "{args:?}");
+    }
 }
 
 #[test]
 fn the_first_rule_for_an_event_handles_it() {
     let rules = EventRules::compile(&[rule("go", Operation::Join), rule("go", Operation::Leave)]);
-    let resolved = rules.unwrap().resolve("go", &[object(&[("room", "r".into())])]).unwrap();
+    let resolved = resolve(&rules.unwrap(), "go", &[object(&[("room", "r".into())])]);
     assert_eq!(resolved.action, Ok(Action::Join { room: "r".into() }));
 }
 
@@ -169,7 +232,7 @@ fn a_constant_room_needs_no_body() {
         room: "lobby".to_owned(),
         ..rule("enter", Operation::Join)
     }]);
-    let resolved = rules.unwrap().resolve("enter", &[]).unwrap();
+    let resolved = resolve(&rules.unwrap(), "enter", &[]);
     assert_eq!(resolved.action, Ok(Action::Join { room: "lobby".into() }));
 }
 

@@ -9,7 +9,7 @@ pub enum PacketError {
     /// The first character is none of the packet types 0 to 6.
     #[error("unknown packet type")]
     UnknownType,
-    /// The number of attachments, the namespace or the id is malformed.
+    /// The number of attachments is malformed.
     #[error("malformed packet header: {0}")]
     Header(&'static str),
     /// The head announces more than [`MAX_ATTACHMENTS`] attachments.

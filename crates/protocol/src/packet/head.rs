@@ -52,7 +52,9 @@ pub struct PacketHead<'a> {
     /// The namespace with its leading slash; `/` if the packet names none. Clients of Socket.IO 2
     /// may append a query to it.
     pub namespace: &'a str,
-    /// The acknowledgement's id, if the packet has one.
+    /// The acknowledgement's id, if the packet has one. An id that does not fit into 64 bits is
+    /// taken for none, so the event is handled and gets no acknowledgement: `socket.io-parser`
+    /// accepts it too, and answers with a rounded id, which the client does not know.
     pub id: Option<u64>,
     /// The JSON after the head; empty if there is none. It has not been parsed.
     pub payload: &'a str,
@@ -62,8 +64,8 @@ impl<'a> PacketHead<'a> {
     /// Splits a packet's text, which starts at the Socket.IO packet type, into head and JSON.
     ///
     /// # Errors
-    /// Fails if the type is unknown, the number of attachments or the id is malformed, or there
-    /// are more than [`MAX_ATTACHMENTS`].
+    /// Fails if the type is unknown, the number of attachments is malformed, or there are more than
+    /// [`MAX_ATTACHMENTS`].
     pub fn parse(text: &'a str) -> Result<Self, PacketError> {
         let digit = text.bytes().next();
         let kind = digit.and_then(PacketType::from_digit).ok_or(PacketError::UnknownType)?;
@@ -86,10 +88,8 @@ impl<'a> PacketHead<'a> {
             (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
         }
         let (id, payload) = digits(rest);
-        let id = match id {
-            "" => None,
-            id => Some(id.parse().map_err(|_| PacketError::Header("the id is too large"))?),
-        };
+        // Only digits, so it fails for the empty text and for an id that is too large.
+        let id = id.parse().ok();
         Ok(PacketHead { kind, attachments, namespace, id, payload })
     }
 }

@@ -9,15 +9,49 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use super::error::PacketError;
 use crate::data::Data;
 
-/// Parses JSON; with `attachments`, objects that are placeholders become binary values.
-pub(super) fn parse(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
-    match strict(text, attachments) {
+/// The form of an event's payload.
+pub(super) const EVENT: &str = "an array that starts with the event's name";
+
+/// Parses any JSON; with `attachments`, objects that are placeholders become binary values.
+pub(super) fn value(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
+    let lost = Cell::new(false);
+    parse(text, Values { attachments, lost: &lost }, &lost)
+}
+
+/// Parses the array of an event: its name, then its arguments. A number is taken as text.
+pub(super) fn event(
+    text: &str,
+    attachments: Option<&[Bytes]>,
+) -> Result<(String, Vec<Data>), PacketError> {
+    let lost = Cell::new(false);
+    parse(text, EventArray(Values { attachments, lost: &lost }), &lost)
+}
+
+fn parse<T, S>(text: &str, seed: S, lost: &Cell<bool>) -> Result<T, PacketError>
+where
+    S: Copy + for<'de> DeserializeSeed<'de, Value = T>,
+{
+    match strict(text, seed, lost) {
         // JavaScript strings may hold unpaired surrogates, which it writes as escapes; UTF-8 cannot.
         Err(PacketError::Json(error)) => match repaired(text) {
-            Some(text) => strict(&text, attachments),
+            Some(text) => strict(&text, seed, lost),
             None => Err(PacketError::Json(error)),
         },
         result => result,
+    }
+}
+
+fn strict<T, S>(text: &str, seed: S, lost: &Cell<bool>) -> Result<T, PacketError>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T>,
+{
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    match seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value)) {
+        Ok(value) => Ok(value),
+        Err(_) if lost.get() => Err(PacketError::Placeholder),
+        // Of the seeds, only an event's expects a certain form.
+        Err(error) if error.is_data() => Err(PacketError::Payload(EVENT)),
+        Err(error) => Err(PacketError::Json(error.to_string())),
     }
 }
 
@@ -55,14 +89,39 @@ fn repaired(text: &str) -> Option<String> {
     found.then_some(out)
 }
 
-fn strict(text: &str, attachments: Option<&[Bytes]>) -> Result<Data, PacketError> {
-    let lost = Cell::new(false);
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let seed = Values { attachments, lost: &lost };
-    match seed.deserialize(&mut deserializer).and_then(|data| deserializer.end().map(|()| data)) {
-        Ok(data) => Ok(data),
-        Err(_) if lost.get() => Err(PacketError::Placeholder),
-        Err(error) => Err(PacketError::Json(error.to_string())),
+/// Deserializes the array of an event.
+#[derive(Clone, Copy)]
+struct EventArray<'a>(Values<'a>);
+
+impl<'de> DeserializeSeed<'de> for EventArray<'_> {
+    type Value = (String, Vec<Data>);
+
+    fn deserialize<D: de::Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EventArray<'_> {
+    type Value = (String, Vec<Data>);
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(EVENT)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let name = match seq.next_element_seed(self.0)? {
+            Some(Data::String(name)) => name,
+            Some(Data::Number(number)) => number.to_string(),
+            _ => return Err(de::Error::custom(EVENT)),
+        };
+        let mut args = Vec::new();
+        while let Some(arg) = seq.next_element_seed(self.0)? {
+            args.push(arg);
+        }
+        Ok((name, args))
     }
 }
 

@@ -76,6 +76,16 @@ fn objects_keep_the_order_and_duplicates_of_their_keys() {
 }
 
 #[test]
+fn an_id_that_does_not_fit_into_64_bits_is_taken_for_none() {
+    let id = |text| PacketHead::parse(text).unwrap().id;
+    assert_eq!(id(r#"218446744073709551615["e"]"#), Some(u64::MAX));
+    assert_eq!(id(r#"218446744073709551616["e"]"#), None);
+    let packet = decode(r#"299999999999999999999["e",1]"#, &[]).unwrap();
+    let body = Body::Event { event: "e".into(), args: vec![Data::Number(1.into())] };
+    assert_eq!((packet.id, packet.body), (None, body));
+}
+
+#[test]
 fn malformed_packets_are_refused() {
     let payload = |text: &str| decode(text, &[]).unwrap_err().label();
     assert_eq!(payload(""), "unknown_type");
@@ -85,7 +95,6 @@ fn malformed_packets_are_refused() {
     assert_eq!(payload("5-[\"e\"]"), "header");
     assert_eq!(payload("511-[\"e\"]"), "attachments");
     assert_eq!(payload("51-[\"e\"]"), "attachments");
-    assert_eq!(payload("299999999999999999999[\"e\"]"), "header");
     assert_eq!(payload("2"), "payload");
     assert_eq!(payload("2{}"), "payload");
     assert_eq!(payload("2[]"), "payload");
@@ -127,6 +136,15 @@ fn binaries(data: &Data) -> usize {
     }
 }
 
+fn floats(data: &Data) -> usize {
+    match data {
+        Data::Number(number) => usize::from(number.is_f64()),
+        Data::Array(items) => items.iter().map(floats).sum(),
+        Data::Object(entries) => entries.iter().map(|(_, v)| floats(v)).sum(),
+        _ => 0,
+    }
+}
+
 proptest! {
     #[test]
     fn encoded_events_and_acks_decode_to_the_same(
@@ -149,6 +167,20 @@ proptest! {
         let (text, attachments) = encode_ack(&namespace, 5, &args);
         let packet = Packet { namespace, id: Some(5), body: Body::Ack(args) };
         prop_assert_eq!(decode(&text, &attachments), Ok(packet));
+    }
+
+    #[test]
+    fn an_encoded_packet_fills_its_allocation(
+        namespace in "/([a-z/]{0,8})",
+        id in any::<Option<u64>>(),
+        event in any::<Option<String>>(),
+        args in prop::collection::vec(data(), 0..4),
+    ) {
+        prop_assume!(args.iter().map(binaries).sum::<usize>() <= MAX_ATTACHMENTS);
+        let message = Message { namespace: &namespace, id, event: event.as_deref() };
+        let (text, _) = message.encode(b"prefix", args.iter().map(Into::into));
+        let floats: usize = args.iter().map(floats).sum();
+        prop_assert!((0..=24 * floats).contains(&(text.capacity() - text.len())));
     }
 
     #[test]

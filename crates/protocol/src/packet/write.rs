@@ -1,139 +1,176 @@
 //! Writes packets: [`Data`] as JSON text, and binary values as placeholders.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use bytes::Bytes;
 
-use crate::data::Data;
+use super::length;
+use crate::data::{Data, DataRef};
 
-/// Appends an event or an acknowledgement, and returns its attachments. `types` are the digits of
-/// the packet's type without and with attachments.
-pub(super) fn message(
-    out: &mut String,
-    types: (char, char),
-    namespace: &str,
-    id: Option<u64>,
-    event: Option<&str>,
-    args: &[Data],
-) -> Vec<Bytes> {
-    let binaries: usize = args.iter().map(count_binary).sum();
-    let mut attachments = Vec::with_capacity(binaries);
-    if binaries == 0 {
-        out.push(types.0);
-    } else {
-        out.push(types.1);
-        number(out, binaries);
-        out.push('-');
+/// What a placeholder begins with; its number and `}` follow.
+pub(super) const PLACEHOLDER: &str = r#"{"_placeholder":true,"num":"#;
+
+/// A packet with arguments: an event or an acknowledgement.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    /// The namespace, with its leading slash.
+    pub(crate) namespace: &'a str,
+    /// The id of the acknowledgement, or of the one that the event asks for.
+    pub(crate) id: Option<u64>,
+    /// The event's name; `None` for an acknowledgement.
+    pub(crate) event: Option<&'a str>,
+}
+
+impl<'a> Message<'a> {
+    /// Encodes the packet: its text behind `prefix`, and its attachments.
+    ///
+    /// The text is written into one allocation, which it fills unless an argument holds a
+    /// floating-point number.
+    pub(crate) fn encode(
+        self,
+        prefix: &[u8],
+        args: impl Iterator<Item = DataRef<'a>> + Clone,
+    ) -> (Vec<u8>, Vec<Bytes>) {
+        let binaries: usize = args.clone().map(DataRef::binaries).sum();
+        let length = length::message(self, binaries, args.clone());
+        let mut out = Vec::with_capacity(prefix.len() + length);
+        let mut attachments = Vec::with_capacity(binaries);
+        out.extend_from_slice(prefix);
+        self.head(&mut out, binaries);
+        out.push(b'[');
+        let elements = self.event.map(DataRef::Text).into_iter().chain(args);
+        list(&mut out, elements, |out, element| value(out, element, &mut Some(&mut attachments)));
+        out.push(b']');
+        (out, attachments)
     }
-    address(out, namespace, id);
-    out.push('[');
-    if let Some(event) = event {
-        string(out, event);
-    }
-    for (i, arg) in args.iter().enumerate() {
-        if i > 0 || event.is_some() {
-            out.push(',');
+
+    fn head(self, out: &mut Vec<u8>, binaries: usize) {
+        let (text, binary) = if self.event.is_some() { (b'2', b'5') } else { (b'3', b'6') };
+        if binaries == 0 {
+            out.push(text);
+        } else {
+            out.push(binary);
+            number(out, binaries);
+            out.push(b'-');
         }
-        value(out, arg, &mut Some(&mut attachments));
+        address(out, self.namespace);
+        if let Some(id) = self.id {
+            number(out, id);
+        }
     }
-    out.push(']');
-    attachments
 }
 
 /// Writes a packet that has a payload at most, and no arguments.
-pub(super) fn control(kind: char, namespace: &str, payload: Option<&Data>) -> String {
-    let mut out = String::from(kind);
-    address(&mut out, namespace, None);
+pub(super) fn control(kind: u8, namespace: &str, payload: Option<&Data>) -> String {
+    let mut out = vec![kind];
+    address(&mut out, namespace);
     if let Some(payload) = payload {
-        value(&mut out, payload, &mut None);
+        value(&mut out, DataRef::Value(payload), &mut None);
     }
-    out
+    text(out)
 }
 
-fn address(out: &mut String, namespace: &str, id: Option<u64>) {
+/// The text that was written.
+pub(super) fn text(out: Vec<u8>) -> String {
+    String::from_utf8(out).expect("a packet is written from text")
+}
+
+fn address(out: &mut Vec<u8>, namespace: &str) {
     if namespace != "/" {
-        out.push_str(namespace);
-        out.push(',');
-    }
-    if let Some(id) = id {
-        number(out, id);
+        out.extend_from_slice(namespace.as_bytes());
+        out.push(b',');
     }
 }
 
-fn value(out: &mut String, data: &Data, attachments: &mut Option<&mut Vec<Bytes>>) {
+/// Writes a value. Its binary values are added to `attachments`; without those they are `null`.
+fn value(out: &mut Vec<u8>, item: DataRef<'_>, attachments: &mut Option<&mut Vec<Bytes>>) {
+    let data = match item {
+        DataRef::Text(text) => return string(out, text),
+        DataRef::Object(entries) => {
+            return object(out, entries.iter().copied(), attachments);
+        }
+        DataRef::Value(data) => data,
+    };
     match data {
-        Data::Null => out.push_str("null"),
-        Data::Bool(true) => out.push_str("true"),
-        Data::Bool(false) => out.push_str("false"),
+        Data::Null => out.extend_from_slice(b"null"),
+        Data::Bool(true) => out.extend_from_slice(b"true"),
+        Data::Bool(false) => out.extend_from_slice(b"false"),
         Data::Number(n) => number(out, n),
         Data::String(text) => string(out, text),
         Data::Binary(bytes) => match attachments {
             Some(attachments) => {
-                out.push_str(r#"{"_placeholder":true,"num":"#);
+                out.extend_from_slice(PLACEHOLDER.as_bytes());
                 number(out, attachments.len());
-                out.push('}');
+                out.push(b'}');
                 attachments.push(bytes.clone());
             }
-            None => out.push_str("null"),
+            None => out.extend_from_slice(b"null"),
         },
         Data::Array(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                value(out, item, attachments);
-            }
-            out.push(']');
+            out.push(b'[');
+            list(out, items, |out, item| value(out, item.into(), attachments));
+            out.push(b']');
         }
         Data::Object(entries) => {
-            out.push('{');
-            for (i, (key, item)) in entries.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                string(out, key);
-                out.push(':');
-                value(out, item, attachments);
-            }
-            out.push('}');
+            let entries = entries.iter().map(|(key, value)| (key.as_str(), value.into()));
+            object(out, entries, attachments);
         }
     }
 }
 
-fn number(out: &mut String, number: impl std::fmt::Display) {
-    write!(out, "{number}").expect("writing to a String cannot fail");
+fn object<'a>(
+    out: &mut Vec<u8>,
+    entries: impl Iterator<Item = (&'a str, DataRef<'a>)>,
+    attachments: &mut Option<&mut Vec<Bytes>>,
+) {
+    out.push(b'{');
+    list(out, entries, |out, (key, item)| {
+        string(out, key);
+        out.push(b':');
+        value(out, item, attachments);
+    });
+    out.push(b'}');
 }
 
-/// Appends a JSON string with only the escapes that JSON requires (RFC 8259, section 7).
-fn string(out: &mut String, text: &str) {
-    out.reserve(text.len() + 2);
-    out.push('"');
-    let mut plain = 0;
-    for (i, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
+/// Writes items with commas between them.
+fn list<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    for (i, item) in items.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
         }
-        out.push_str(&text[plain..i]);
-        plain = i + 1;
+        write(out, item);
+    }
+}
+
+fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
+    write!(out, "{number}").expect("writing to memory cannot fail");
+}
+
+/// Writes a JSON string with only the escapes that JSON requires (RFC 8259, section 7).
+fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    if length::has_escapes(text) {
+        escaped(out, text);
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.push(b'"');
+}
+
+fn escaped(out: &mut Vec<u8>, text: &str) {
+    for &byte in text.as_bytes() {
         match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            _ => write!(out, "\\u{byte:04x}").expect("writing to a String cannot fail"),
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..0x20 => write!(out, "\\u{byte:04x}").expect("writing to memory cannot fail"),
+            _ => out.push(byte),
         }
-    }
-    out.push_str(&text[plain..]);
-    out.push('"');
-}
-
-fn count_binary(data: &Data) -> usize {
-    match data {
-        Data::Binary(_) => 1,
-        Data::Array(items) => items.iter().map(count_binary).sum(),
-        Data::Object(entries) => entries.iter().map(|(_, v)| count_binary(v)).sum(),
-        _ => 0,
     }
 }

@@ -12,6 +12,7 @@ use rookery_protocol::Data;
 use rookery_protocol::json::parse_json;
 use rookery_protocol::packet::{MAX_ATTACHMENTS, too_many_binaries};
 use rookery_protocol::{RESERVED_EVENTS, Room};
+use smallvec::{SmallVec, smallvec};
 
 /// What a message says: room, event and arguments; or why it cannot be used, as a sentence.
 pub type Routed = Result<(Room, String, Vec<Data>), String>;
@@ -78,12 +79,12 @@ impl CompiledBridge {
             return Err(format!("more than {MAX_ATTACHMENTS} binary values; clients refuse those"));
         }
         Ok(Publication {
-            id,
+            id: id.into(),
             namespace: self.namespace.clone(),
-            rooms: vec![room],
-            except: Vec::new(),
+            rooms: smallvec![room],
+            except: SmallVec::new(),
             event,
-            args,
+            args: args.into(),
             volatile: false,
             source: Source::Bridge,
             accepted: received,
@@ -115,8 +116,8 @@ mod tests {
         let now = Instant::now();
         let json = br#"{"room": "r", "event": "e", "payload": {"$binary": "AQ=="}}"#;
         let publication = bridge().publication(json, "id".into(), now).unwrap();
-        assert_eq!(publication.rooms, [Room::from("r")]);
-        assert_eq!(publication.args, [Data::Binary(Bytes::from_static(&[1]))]);
+        assert_eq!(publication.rooms[..], [Room::from("r")]);
+        assert_eq!(publication.args[..], [Data::Binary(Bytes::from_static(&[1]))]);
         assert_eq!((publication.source, publication.accepted), (Source::Bridge, now));
         assert_eq!(&*publication.namespace, "/n");
     }

@@ -12,7 +12,7 @@ pub enum TryPublishError {
     /// A shard's queue is full: [`Broker::publish`] waits for it.
     Full(Box<Publication>),
     /// It is refused.
-    Refused(PublishError),
+    Refused(PublishError, Box<Publication>),
 }
 
 impl Broker {
@@ -22,7 +22,9 @@ impl Broker {
     /// # Errors
     /// When a shard's queue is full, or the publication is refused; nothing was delivered then.
     pub fn try_publish(&self, mut publication: Publication) -> Result<Scope, TryPublishError> {
-        self.admit().map_err(TryPublishError::Refused)?;
+        if let Err(error) = self.admit() {
+            return Err(TryPublishError::Refused(error, Box::new(publication)));
+        }
         let Some(reservation) = self.parts.rooms.try_reserve(&publication) else {
             return Err(TryPublishError::Full(Box::new(publication)));
         };

@@ -6,7 +6,6 @@ mod reply;
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -14,15 +13,14 @@ use futures_util::FutureExt as _;
 use super::client::Client;
 use crate::broker::TryPublishError;
 use crate::connection::Wait;
-use crate::message::id_source::next_number;
-use crate::message::{Publication, PublishError, Source};
+use crate::message::{Publication, PublishError};
 use crate::telemetry::metrics::Rejected;
 use event::Event;
 use refresh::refresh;
 use reply::Reply;
-use rookery_policy::{Action, Code, Permission, Refusal, Resolved};
+use rookery_policy::{Action, Code, Permission, Refusal};
 use rookery_protocol::packet::{PacketError, PacketHead, PacketType};
-use rookery_protocol::{Data, Room, packet};
+use rookery_protocol::{Room, packet};
 
 /// The event by which a client replaces its token.
 const REFRESH: &str = "auth:refresh";
@@ -61,15 +59,9 @@ fn handle(client: &Arc<Client>, event: Event) -> Wait {
     if event.name == REFRESH {
         return Some(refresh(client.clone(), event).boxed());
     }
-    let Some(Resolved { action, answer }) =
-        client.gateway().events.resolve(&event.name, &event.args)
-    else {
-        let message = format!("no rule handles the event `{}`", event.name);
-        let refusal = Refusal::new(Code::UnknownOperation, message);
-        Reply::unknown(client, event).refuse(&refusal);
-        return None;
-    };
-    let reply = Reply::new(client, event.ack, answer);
+    let request = client.gateway().events.request(event.name, event.args);
+    let action = request.action();
+    let reply = Reply::new(client, event.ack, request);
     match action {
         Ok(Action::Join { room }) => join(reply, room),
         Ok(Action::Leave { room }) => {
@@ -77,8 +69,8 @@ fn handle(client: &Arc<Client>, event: Event) -> Wait {
             let (broker, member) = (&client.gateway().broker, client.member.clone());
             replied.after(broker.leave(client.shard(), member, room, reply))
         }
-        Ok(Action::Publish { room, event, args, except_sender }) => {
-            publish(reply, room, event, args, except_sender)
+        Ok(Action::Publish { room, event, except_sender }) => {
+            publish(reply, room, event, except_sender)
         }
         Err(refusal) => {
             reply.refuse(&refusal);
@@ -91,11 +83,8 @@ fn over_rate(client: &Arc<Client>, event: Event) {
     let limit = client.gateway().limits.config().events_per_second;
     let message = format!("more than {limit} events per second");
     client.gateway().refused(Rejected::Events, client.log_subject(), &message);
-    let reply = match client.gateway().events.resolve(&event.name, &event.args) {
-        Some(Resolved { answer, .. }) => Reply::new(client, event.ack, answer),
-        None => Reply::unknown(client, event),
-    };
-    reply.refuse(&Refusal::new(Code::RateLimited, message));
+    let request = client.gateway().events.request(event.name, event.args);
+    Reply::new(client, event.ack, request).refuse(&Refusal::new(Code::RateLimited, message));
 }
 
 fn check_permission(client: &Client, permission: Permission, room: &str) -> Result<(), Refusal> {
@@ -129,38 +118,38 @@ fn join(reply: Reply, room: Room) -> Wait {
     replied.after(broker.join(client.shard(), member, room, reply))
 }
 
-fn publish(reply: Reply, room: Room, event: String, args: Vec<Data>, except_sender: bool) -> Wait {
+fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool) -> Wait {
     let client = reply.client().clone();
     if let Err(refusal) = check_permission(&client, Permission::Publish, &room) {
         reply.refuse(&refusal);
         return None;
     }
+    // The reply repeats the arguments, so it is encoded before they are taken.
+    let success = reply.success();
+    let args = reply.take_args();
     if packet::too_many_binaries(&args) {
         let message = format!("more than {} binary values", packet::MAX_ATTACHMENTS);
+        reply.restore_args(args);
         reply.refuse(&Refusal::new(Code::BadRequest, message));
         return None;
     }
-    let publication = Publication {
-        id: format!("{}-{:x}", client.member.id, next_number()).into(),
-        namespace: client.member.namespace.clone(),
-        rooms: vec![room],
-        except: if except_sender { vec![client.member.id.room().clone()] } else { Vec::new() },
-        event,
-        args,
-        volatile: false,
-        source: Source::Client,
-        accepted: Instant::now(),
-        traceparent: None,
-    };
-    match client.gateway().broker.try_publish(publication) {
-        Ok(_) => reply.succeed(),
-        Err(TryPublishError::Refused(error)) => reply.refuse(&publish_refusal(&error)),
+    let (member, broker) = (&client.member, &client.gateway().broker);
+    let namespace = member.namespace.clone();
+    let publication =
+        Publication::of_client(&member.id, namespace, room, event, args, except_sender);
+    match broker.try_publish(publication) {
+        Ok(_) => reply.send(success),
+        Err(TryPublishError::Refused(error, publication)) => {
+            reply.restore_args(publication.args);
+            reply.refuse(&publish_refusal(&error));
+        }
         Err(TryPublishError::Full(publication)) => {
-            let broker = client.gateway().broker.clone();
+            reply.restore_args(publication.args.clone());
+            let broker = broker.clone();
             return Some(
                 async move {
                     match broker.publish(*publication).await {
-                        Ok(_) => reply.succeed(),
+                        Ok(_) => reply.send(success),
                         Err(error) => reply.refuse(&publish_refusal(&error)),
                     }
                 }

@@ -4,23 +4,27 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rookery_protocol::{Data, Room};
+use smallvec::{SmallVec, smallvec};
+
+use super::member_id::MemberId;
+use super::publication_id::PublicationId;
 
 /// A message on its way to the members of some rooms.
 #[derive(Clone, Debug)]
 pub struct Publication {
     /// Unique for each publication; the idempotency key where the publisher gave one.
-    pub id: Arc<str>,
+    pub id: PublicationId,
     /// The namespace, with its leading slash.
     pub namespace: Arc<str>,
     /// Target rooms; a member of several gets it once. Empty: everybody in the namespace.
     /// A member's public id is a room that holds just that member.
-    pub rooms: Vec<Room>,
+    pub rooms: SmallVec<[Room; 1]>,
     /// Members of any of these rooms do not get it.
-    pub except: Vec<Room>,
+    pub except: SmallVec<[Room; 1]>,
     /// The event's name.
     pub event: String,
     /// The event's arguments, after its name.
-    pub args: Vec<Data>,
+    pub args: SmallVec<[Data; 1]>,
     /// Written only to members whose outbox is empty.
     pub volatile: bool,
     /// Where it came from.
@@ -30,6 +34,33 @@ pub struct Publication {
     pub accepted: Instant,
     /// The W3C `traceparent`: of what caused it, and once it is followed, of its own span.
     pub traceparent: Option<Arc<str>>,
+}
+
+impl Publication {
+    /// The publication of a client to `room`, accepted now. With `except_sender`, the client itself
+    /// does not get it.
+    pub fn of_client(
+        member: &MemberId,
+        namespace: Arc<str>,
+        room: Room,
+        event: String,
+        args: SmallVec<[Data; 1]>,
+        except_sender: bool,
+    ) -> Self {
+        let except = except_sender.then(|| member.room().clone());
+        Publication {
+            id: PublicationId::of_client(member),
+            namespace,
+            rooms: smallvec![room],
+            except: except.into_iter().collect(),
+            event,
+            args,
+            volatile: false,
+            source: Source::Client,
+            accepted: Instant::now(),
+            traceparent: None,
+        }
+    }
 }
 
 /// Where a publication came from: the label `source` of `rookery_publications_total`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
-use rookery_protocol::packet::encode_event;
+use smallvec::{SmallVec, smallvec};
 
 use crate::connection::outbox::Packet;
 use crate::message::{Publication, RoomKey};
@@ -18,12 +18,12 @@ pub struct EncodedPublication {
     /// The namespace of its target rooms.
     pub namespace: Arc<str>,
     /// Target rooms; empty: the whole namespace.
-    pub rooms: Vec<Room>,
+    pub rooms: SmallVec<[Room; 1]>,
     /// Rooms whose members do not get it.
-    pub except: Vec<Room>,
+    pub except: SmallVec<[Room; 1]>,
     volatile: bool,
     encoded: Arc<Encoded>,
-    tags: Vec<Arc<DeliveryTag>>,
+    tags: SmallVec<[Arc<DeliveryTag>; 1]>,
     trace: Option<Arc<DeliverySpan>>,
 }
 
@@ -35,7 +35,6 @@ impl EncodedPublication {
         trace: Option<Arc<DeliverySpan>>,
     ) -> Self {
         let p = publication;
-        let (text, attachments) = encode_event(&p.namespace, None, &p.event, &p.args);
         let tag = |room: Option<&Room>| {
             Arc::new(DeliveryTag {
                 accepted: p.accepted,
@@ -46,11 +45,11 @@ impl EncodedPublication {
             })
         };
         let tags = match p.rooms.is_empty() {
-            true => vec![tag(None)],
+            true => smallvec![tag(None)],
             false => p.rooms.iter().map(|room| tag(Some(room))).collect(),
         };
         EncodedPublication {
-            encoded: Arc::new(Encoded::message(&text, attachments)),
+            encoded: Arc::new(Encoded::event(&p.namespace, &p.event, &p.args)),
             tags,
             trace,
             volatile: p.volatile,

@@ -27,7 +27,7 @@ async fn a_publication_reaches_the_other_pods_once_and_never_its_own() {
         assert_eq!((got.rooms.len(), got.args.len()), (rooms.len(), 2));
         assert_eq!(got.args[1], Data::Binary(vec![0, 255].into()));
         assert_eq!(got.source, Source::Redis);
-        assert_eq!(&*got.id, "id");
+        assert_eq!(&*got.id.text(), "id");
         let age = got.accepted.elapsed();
         assert!((Duration::from_secs(59)..Duration::from_secs(120)).contains(&age), "{age:?}");
     }
@@ -133,7 +133,7 @@ async fn a_full_queue_and_full_shards_are_counted() {
     b.shard.is_stuck.store(false, Ordering::Relaxed);
     redis.signal("STOP");
     let mut big = publication(&[], "big");
-    big.args = vec![Data::String("x".repeat(1 << 20))];
+    big.args = [Data::String("x".repeat(1 << 20))].into();
     let mut accepted = 0;
     while a.backplane.publish(&big) {
         accepted += 1;

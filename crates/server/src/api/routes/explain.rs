@@ -102,9 +102,9 @@ fn subject(
     }
 }
 
-impl From<Decision> for Explanation {
-    fn from(decision: Decision) -> Self {
+impl From<Decision<'_>> for Explanation {
+    fn from(decision: Decision<'_>) -> Self {
         let Decision { allowed, rule, reason } = decision;
-        Explanation { allowed, rule, why: reason.to_string() }
+        Explanation { allowed, rule: rule.map(Into::into), why: reason.to_string() }
     }
 }

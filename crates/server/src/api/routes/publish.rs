@@ -77,7 +77,7 @@ pub(in crate::api) fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
 /// Delivers a publication with an id, unless that id was delivered before.
 async fn deliver_once(shared: &Shared, publication: Publication) -> Result<PublishAnswer, Problem> {
     let key =
-        IdempotencyKey { namespace: publication.namespace.clone(), id: publication.id.clone() };
+        IdempotencyKey { namespace: publication.namespace.clone(), id: publication.id.text() };
     let claim = match shared.api.idempotency.claim(key).await {
         ClaimOutcome::Claimed(claim) => claim,
         ClaimOutcome::Completed(answer) => return Ok(answer),
@@ -97,7 +97,7 @@ async fn deliver_once(shared: &Shared, publication: Publication) -> Result<Publi
 }
 
 async fn deliver(shared: &Shared, publication: Publication) -> Result<PublishAnswer, Problem> {
-    let id = publication.id.clone();
+    let id = publication.id.text();
     match shared.api.cluster.publish(publication).await {
         Ok(receipt) => Ok(PublishAnswer { id, scope: receipt.scope, members: receipt.members }),
         Err(error) => {

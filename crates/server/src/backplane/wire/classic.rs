@@ -53,12 +53,12 @@ impl Broadcast {
         accepted: Instant,
     ) -> Publication {
         Publication {
-            id: self.id.map_or_else(id, Arc::from),
+            id: self.id.map_or_else(id, Arc::from).into(),
             namespace,
-            rooms: self.rooms,
-            except: self.except,
+            rooms: self.rooms.into(),
+            except: self.except.into(),
             event: self.event,
-            args: self.args,
+            args: self.args.into(),
             volatile: self.volatile,
             source: Source::Redis,
             accepted,
@@ -178,7 +178,7 @@ fn write_own(to: &mut Vec<u8>, publication: &Publication, origin: Option<u64>) {
         msgpack::write_uint(to, origin);
     }
     msgpack::write_str(to, "id");
-    msgpack::write_str(to, &publication.id);
+    msgpack::write_str(to, &publication.id.text());
     if let Some(traceparent) = &publication.traceparent {
         msgpack::write_str(to, "tp");
         msgpack::write_str(to, traceparent);
@@ -231,9 +231,9 @@ mod tests {
             id: "id-1".into(),
             namespace: "/admin".into(),
             rooms: rooms.iter().map(|r| Room::from(*r)).collect(),
-            except: vec!["out".into()],
+            except: ["out".into()].into(),
             event: "hello".into(),
-            args,
+            args: args.into(),
             volatile: true,
             source: Source::Api,
             accepted: Instant::now(),
@@ -252,8 +252,8 @@ mod tests {
         let broadcast = decode(&bytes).unwrap();
         assert_eq!(broadcast.uid, "podpodpo");
         assert_eq!(broadcast.namespace, "/admin");
-        assert_eq!(broadcast.rooms, publication.rooms);
-        assert_eq!(broadcast.except, publication.except);
+        assert_eq!(broadcast.rooms[..], publication.rooms[..]);
+        assert_eq!(broadcast.except[..], publication.except[..]);
         assert_eq!((broadcast.event.as_str(), &broadcast.args), ("hello", &args));
         assert!(broadcast.volatile);
         assert_eq!(broadcast.origin, Some(1_700_000_000_000_000));

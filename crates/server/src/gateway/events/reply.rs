@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -10,40 +11,28 @@ use crate::connection::Wait;
 use crate::gateway::client::Client;
 use crate::rooms::shard::{self, MembershipChange};
 use crate::telemetry::metrics::Rejected;
-use rookery_policy as policy;
-use rookery_policy::{Code, Refusal};
+use rookery_policy::{Code, Refusal, Request};
 use rookery_protocol::encoded::Encoded;
-use rookery_protocol::{Data, packet};
+use rookery_protocol::{Data, DataRef};
 
 /// The reply to one event.
 pub struct Reply {
     client: Arc<Client>,
     ack: Option<u64>,
-    answer: policy::Answer,
+    request: Request,
 }
 
 impl Reply {
-    /// The reply to an event that a rule handles.
-    pub fn new(client: &Arc<Client>, ack: Option<u64>, answer: policy::Answer) -> Self {
-        Reply { client: client.clone(), ack, answer }
-    }
-
-    /// The reply to an event that no rule handles.
-    pub fn unknown(client: &Arc<Client>, event: Event) -> Self {
-        let payload = event.args.into_iter().next().unwrap_or(Data::Null);
-        let answer = policy::Answer { reply_event: None, event: event.name, payload };
-        Reply::new(client, event.ack, answer)
+    /// The reply to `request`; `ack` is the id of the acknowledgement that the client asked for.
+    pub fn new(client: &Arc<Client>, ack: Option<u64>, request: Request) -> Self {
+        Reply { client: client.clone(), ack, request }
     }
 
     /// The reply to `auth:refresh`: the ack, or the event `auth:refreshed`. It does not repeat the
     /// token.
     pub fn refreshed(client: &Arc<Client>, event: Event) -> Self {
-        let answer = policy::Answer {
-            reply_event: Some("auth:refreshed".into()),
-            event: event.name,
-            payload: Data::Object(Vec::new()),
-        };
-        Reply::new(client, event.ack, answer)
+        let request = Request::of_server(event.name, Data::Object(Vec::new()), "auth:refreshed");
+        Reply::new(client, event.ack, request)
     }
 
     /// The client that gets the reply.
@@ -51,18 +40,36 @@ impl Reply {
         &self.client
     }
 
-    /// Replies that the event was carried out.
-    pub fn succeed(self) {
-        let client = self.client.clone();
-        if let Some(packet) = self.success() {
-            client.outbox().send(Arc::new(packet));
+    /// Takes the arguments that the event publishes; see [`Request::take_args`].
+    pub fn take_args(&mut self) -> SmallVec<[Data; 1]> {
+        self.request.take_args()
+    }
+
+    /// Puts back what [`Reply::take_args`] has taken.
+    pub fn restore_args(&mut self, args: SmallVec<[Data; 1]>) {
+        self.request.restore_args(args);
+    }
+
+    /// The reply that the event was carried out; `None` if the client expects none.
+    pub fn success(&self) -> Option<Encoded> {
+        let reply_event = self.request.reply_event();
+        if self.ack.is_none() && reply_event.is_none() {
+            return None;
+        }
+        let event = reply_event.unwrap_or_default();
+        Some(self.request.success(|answer| self.encode(event, answer)))
+    }
+
+    /// Sends what [`Reply::success`] has made.
+    pub fn send(&self, success: Option<Encoded>) {
+        if let Some(packet) = success {
+            self.client.outbox().send(Arc::new(packet));
         }
     }
 
     /// Replies that the event was refused; unlike a success, a refusal is always sent.
-    pub fn refuse(self, refusal: &Refusal) {
-        let client = self.client.clone();
-        client.outbox().send(Arc::new(self.refusal(refusal)));
+    pub fn refuse(&self, refusal: &Refusal) {
+        self.client.outbox().send(Arc::new(self.refusal(refusal)));
     }
 
     /// The reply to a join or leave, made when it is known what that came to, and the wait for
@@ -80,7 +87,7 @@ impl Reply {
         (Box::new(reply), Replied(replied))
     }
 
-    fn too_many_rooms(self) -> Encoded {
+    fn too_many_rooms(&self) -> Encoded {
         let gateway = self.client.gateway();
         let limit = gateway.limits.config().rooms_per_client;
         let message = format!("a client may be in {limit} rooms; leave one first");
@@ -88,20 +95,18 @@ impl Reply {
         self.refusal(&Refusal::new(Code::TooManyRooms, message))
     }
 
-    fn success(self) -> Option<Encoded> {
-        let Reply { client, ack, answer } = self;
-        let reply_event = answer.reply_event.clone();
-        if ack.is_none() && reply_event.is_none() {
-            return None;
-        }
-        Some(encode(&client, ack, reply_event.as_deref().unwrap_or_default(), answer.success()))
+    fn refusal(&self, refusal: &Refusal) -> Encoded {
+        let event = self.request.reply_event().unwrap_or("rookery:error");
+        self.request.error(refusal, |answer| self.encode(event, answer))
     }
 
-    fn refusal(self, refusal: &Refusal) -> Encoded {
-        let Reply { client, ack, answer } = self;
-        let event = answer.reply_event.clone();
-        let event = event.as_deref().unwrap_or("rookery:error");
-        encode(&client, ack, event, answer.error(refusal))
+    /// A client that asked for an ack gets the ack alone.
+    fn encode(&self, event: &str, answer: DataRef<'_>) -> Encoded {
+        let namespace = &self.client.member.namespace;
+        match self.ack {
+            Some(id) => Encoded::ack(namespace, id, [answer]),
+            None => Encoded::event(namespace, event, [answer]),
+        }
     }
 }
 
@@ -122,14 +127,4 @@ impl Replied {
             let _ = self.0.await;
         }))
     }
-}
-
-/// A client that asked for an ack gets the ack alone.
-fn encode(client: &Client, ack: Option<u64>, event: &str, body: Data) -> Encoded {
-    let namespace = &client.member.namespace;
-    let (text, attachments) = match ack {
-        Some(id) => packet::encode_ack(namespace, id, &[body]),
-        None => packet::encode_event(namespace, None, event, &[body]),
-    };
-    Encoded::message(&text, attachments)
 }

@@ -36,10 +36,10 @@ pub(crate) fn publication() -> Publication {
     Publication {
         id: "id".into(),
         namespace: "/".into(),
-        rooms: vec!["room".into()],
-        except: Vec::new(),
+        rooms: ["room".into()].into(),
+        except: Default::default(),
         event: "n".to_owned(),
-        args: vec![Data::from("x")],
+        args: [Data::from("x")].into(),
         volatile: false,
         source: Source::Api,
         accepted: Instant::now(),

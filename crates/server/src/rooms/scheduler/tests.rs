@@ -31,10 +31,10 @@ fn arrival(membership: &Membership, except: &[&str]) -> Arrival {
     let publication = Publication {
         id: "id".into(),
         namespace: "/".into(),
-        rooms: vec!["room".into()],
-        except,
+        rooms: ["room".into()].into(),
+        except: except.into(),
         event: "n".to_owned(),
-        args: Vec::new(),
+        args: Default::default(),
         volatile: false,
         source: Source::Client,
         accepted: Instant::now(),

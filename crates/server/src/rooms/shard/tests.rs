@@ -78,12 +78,12 @@ impl Fixture {
         count: Option<oneshot::Sender<usize>>,
     ) {
         let publication = Publication {
-            id: number.to_string().into(),
+            id: number.to_string().as_str().into(),
             namespace: "/".into(),
             rooms: rooms.iter().map(|room| Room::from(*room)).collect(),
             except: except.iter().map(|room| Room::from(*room)).collect(),
             event: "n".to_owned(),
-            args: vec![Data::Number(number.into())],
+            args: [Data::Number(number.into())].into(),
             volatile: false,
             source: Source::Api,
             accepted: Instant::now(),

@@ -44,10 +44,10 @@ fn publication(source: Source, traceparent: Option<&str>) -> Publication {
     Publication {
         id: "id-1".into(),
         namespace: "/".into(),
-        rooms: vec![Room::from("a")],
-        except: Vec::new(),
+        rooms: [Room::from("a")].into(),
+        except: Default::default(),
         event: "e".repeat(300),
-        args: Vec::new(),
+        args: Default::default(),
         volatile: false,
         source,
         accepted: Instant::now(),

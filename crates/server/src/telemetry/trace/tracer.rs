@@ -185,7 +185,7 @@ fn set_parent(span: &Span, parent: Option<TraceParent>) {
 /// Source: OpenTelemetry semantic conventions for messaging spans; `rookery.*` is ours.
 fn describe(span: &Span, publication: &Publication) {
     span.set_attribute("messaging.system", "rookery");
-    span.set_attribute("messaging.message.id", text(&publication.id));
+    span.set_attribute("messaging.message.id", text(&publication.id.text()));
     span.set_attribute("rookery.namespace", text(&publication.namespace));
     span.set_attribute("rookery.event", text(&publication.event));
     span.set_attribute("rookery.source", publication.source.label());

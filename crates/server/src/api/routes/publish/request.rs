@@ -98,12 +98,12 @@ impl PublishRequest {
         let event = event(self.event)?;
         check_args(&namespace, &event, &self.args, shared.api.max_payload)?;
         Ok(Publication {
-            id: id(self.id)?,
+            id: id(self.id)?.into(),
             namespace,
-            rooms,
-            except,
+            rooms: rooms.into(),
+            except: except.into(),
             event,
-            args: self.args,
+            args: self.args.into(),
             volatile: self.volatile,
             source: Source::Api,
             accepted: Instant::now(),
