@@ -1,7 +1,6 @@
 //! The [`Limits`]: how many sessions may be open, in total and per address, and how fast they may
 //! be opened.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::token_bucket::TokenBucket;
+use crate::hashing::HashMap;
 use crate::telemetry::metrics::Rejected;
 use rookery_config as config;
 
@@ -81,7 +81,7 @@ impl Limits {
             refused: 0,
             refused_at_limit: None,
             rate,
-            addresses: HashMap::new(),
+            addresses: HashMap::default(),
         };
         Limits {
             inner: Arc::new(Inner { config: ArcSwap::from_pointee(config), counts: counts.into() }),

@@ -3,7 +3,7 @@
 mod namespace;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use rookery_protocol::Room;
@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::member::Member;
 use super::recipients::Recipients;
+use crate::hashing::HashMap;
 use crate::message::{MemberInfo, RoomKey, Selector};
 use namespace::Namespace;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::rooms::encoded_publication::EncodedPublication;
@@ -11,11 +12,14 @@ use crate::rooms::shard::ShardCommand;
 /// A place in the queue of every shard that has recipients of a publication. Dropping it delivers
 /// nothing: either all of them get the publication, or none.
 pub struct Reservation<'a> {
-    permits: Vec<mpsc::Permit<'a, ShardCommand>>,
+    permits: Permits<'a>,
 }
 
+/// One for each shard with recipients; most rooms have members in one shard only.
+pub(super) type Permits<'a> = SmallVec<[mpsc::Permit<'a, ShardCommand>; 1]>;
+
 impl<'a> Reservation<'a> {
-    pub(super) fn new(permits: Vec<mpsc::Permit<'a, ShardCommand>>) -> Self {
+    pub(super) fn new(permits: Permits<'a>) -> Self {
         Reservation { permits }
     }
 

@@ -1,12 +1,12 @@
 //! The members and rooms of one namespace in one shard.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rookery_protocol::Room;
 use smallvec::SmallVec;
 
 use super::Joined;
+use crate::hashing::{HashMap, HashSet};
 use crate::message::{MemberId, Selector};
 use crate::rooms::member::Member;
 use crate::rooms::recipients::{Recipient, Recipients};
@@ -112,7 +112,7 @@ impl Namespace {
         }
         let excepted: HashSet<u64> =
             except.iter().flat_map(|room| self.members_of(room)).map(|m| m.key).collect();
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         let mut recipients = Recipients::collector();
         let mut add = |member: &Arc<Member>, position: usize| {
             if !excepted.contains(&member.key) && seen.insert(member.key) {

@@ -1,6 +1,5 @@
 //! The [`ShardStatistics`]: the latencies of one shard's deliveries, by class and by room.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +7,7 @@ use super::histogram::{Histogram, Tally};
 use super::tag::DeliveryTag;
 use super::top_rooms::TopRooms;
 use super::windows::RoomWindows;
+use crate::hashing::HashMap;
 use crate::message::Hop;
 use rookery_protocol::Room;
 
@@ -35,7 +35,7 @@ impl ShardStatistics {
         ShardStatistics {
             classes: Vec::new(),
             windows,
-            series: HashMap::new(),
+            series: HashMap::default(),
             top_rooms,
             version: 0,
             sample_every: u64::from(sample_every.max(1)),
