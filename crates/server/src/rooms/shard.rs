@@ -169,19 +169,18 @@ impl Shard {
 
     /// Serves the next recipients of a batch; gives how many.
     fn deliver_chunk(&mut self, batch: &mut Batch) -> usize {
-        let first = batch.first().clone();
-        let (rooms, namespace) = (&first.rooms, &first.namespace);
-        let list = batch.recipients().list().clone();
         let start = batch.served();
-        let end = list.len().min(start + CHUNK);
+        let end = batch.recipients().len().min(start + CHUNK);
+        let EncodedPublication { namespace, rooms, .. } = &**batch.first();
         // Also before the first chunk: a leave may have been answered since the batch began.
         let changed = self.rooms.membership().changed(namespace, rooms, batch.recipients());
-        let still_in = changed.then_some(&rooms[..]);
         let mut at = start;
         while at < end {
             let run = at..batch.run_end(at, end);
             if let Some(packets) = batch.packets(at) {
-                self.deliver_run(&packets, &list[run.clone()], still_in);
+                let still_in = changed.then_some(&batch.first().rooms[..]);
+                let recipients = &batch.recipients().list()[run.clone()];
+                self.deliver_run(&packets, recipients, still_in);
             }
             at = run.end;
         }
