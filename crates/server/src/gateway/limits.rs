@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
 use super::token_bucket::TokenBucket;
@@ -93,9 +93,9 @@ impl Limits {
         self.inner.config.store(Arc::new(config));
     }
 
-    /// The configured limits.
-    pub fn config(&self) -> Arc<config::Limits> {
-        self.inner.config.load_full()
+    /// The configured limits, without counting a reference: read what is needed, and keep no guard.
+    pub fn config(&self) -> Guard<Arc<config::Limits>> {
+        self.inner.config.load()
     }
 
     /// Whether `limits.connections` was reached or cleared since the last call. It counts as

@@ -197,7 +197,7 @@ impl Shard {
         still_in: Option<&[Room]>,
     ) {
         let (mut gone, mut written) = (0, 0);
-        let tags = || packets.packets().iter().filter_map(|packet| packet.tag.as_ref());
+        let tags = || packets.packets().iter().filter_map(|packet| packet.tag.as_deref());
         let traced = || tags().any(|tag| tag.trace.is_some());
         let timed = self.recorder.is_due(recipients.len() * packets.packets().len()) || traced();
         self.written_at.clear();
@@ -220,11 +220,9 @@ impl Shard {
                 Delivered::Gone => gone += 1,
             }
         }
-        for tag in tags() {
-            self.recorder.written(tag, written, &self.written_at);
-            tag.lost(gone);
-        }
+        self.recorder.written_together(tags(), written, &self.written_at);
         if gone > 0 {
+            tags().for_each(|tag| tag.lost(gone));
             self.recorder.dropped(Outcome::Gone, gone * packets.packets().len() as u64);
         }
     }
