@@ -55,15 +55,15 @@ pub fn open_packet(session: &Session, transport: Transport) -> String {
     let config = &session.gateway().config.socketio;
     let upgrade =
         transport == Transport::Polling && config.transports.contains(&Transport::Websocket);
-    let upgrades: &[&str] = if upgrade { &["websocket"] } else { &[] };
-    let open = serde_json::json!({
-        "sid": session.sid,
-        "upgrades": upgrades,
-        "pingInterval": u64::try_from(config.ping_interval.0.as_millis()).unwrap_or(u64::MAX),
-        "pingTimeout": u64::try_from(config.ping_timeout.0.as_millis()).unwrap_or(u64::MAX),
-        "maxPayload": config.max_payload.0,
-    });
-    format!("0{open}")
+    let upgrades = if upgrade { "[\"websocket\"]" } else { "[]" };
+    // An id has letters, digits, `-` and `_` only.
+    format!(
+        r#"0{{"maxPayload":{},"pingInterval":{},"pingTimeout":{},"sid":"{}","upgrades":{upgrades}}}"#,
+        config.max_payload.0,
+        config.ping_interval.0.as_millis(),
+        config.ping_timeout.0.as_millis(),
+        session.sid,
+    )
 }
 
 /// The tokens that a request carries; `None` where it carries none.
