@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 /// A key that is ready to verify the signatures of one algorithm. jsonwebtoken keeps the bytes of a
 /// key and parses them for each signature; this is parsed once.
 pub(super) enum SignatureVerifier {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -49,7 +49,7 @@ impl SignatureVerifier {
 
 fn secret(key: &DecodingKey, algorithm: hmac::Algorithm) -> Result<SignatureVerifier, String> {
     let bytes = key.try_get_as_bytes().map_err(|error| error.to_string())?;
-    Ok(SignatureVerifier::Secret(hmac::Key::new(algorithm, bytes)))
+    Ok(SignatureVerifier::Secret(Box::new(hmac::Key::new(algorithm, bytes))))
 }
 
 fn public(
