@@ -1,6 +1,8 @@
 //! What libraries log through the `log` crate. The log belongs to the process, so each test runs
 //! this file once more as a process of its own.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 
 use rookery_config::LogFormat;
