@@ -31,10 +31,6 @@ pub fn spawn(
             critical.watch(name, &stop, main).await;
         }
     };
-    // A task that the thread wakes itself goes into the runtime's queue. `block_on`'s own future
-    // would be woken by a write to the runtime's event descriptor: a system call for each command
-    // that a shard's session sends to its shard.
-    let main = async { tokio::spawn(main).await };
     std::thread::Builder::new()
         .name(name.replace(' ', "-"))
         .spawn(move || runtime.block_on(main))
