@@ -44,8 +44,11 @@ pub fn init(format: LogFormat, tracer: Option<SdkTracer>) -> Result<(), LogError
     let terminal = io::stdout().is_terminal();
     let colours = terminal && colours_wanted();
     let lines = lines(is_json(format, terminal), colours, io::stdout);
-    // Spans are exported whatever RUST_LOG says, and never logged.
-    let filter = filter.and(filter_fn(|metadata| metadata.target() != SPANS));
+    // Spans are exported whatever RUST_LOG says, and never logged. Without the hint the most verbose
+    // level would be in force, and `log::trace!` in a library would reach the filter each time:
+    // tungstenite calls it several times for each frame.
+    let not_spans = filter_fn(|metadata| metadata.target() != SPANS);
+    let filter = filter.and(not_spans.with_max_level_hint(LevelFilter::TRACE));
     let layers: Vec<_> =
         std::iter::once(lines.with_filter(filter).boxed()).chain(tracer.map(spans)).collect();
     tracing_subscriber::registry().with(layers).try_init()?;

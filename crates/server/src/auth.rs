@@ -7,6 +7,7 @@ mod error;
 mod jwks;
 mod keyfile;
 mod keys;
+mod signature_verifier;
 #[cfg(test)]
 mod testing;
 mod timing;

@@ -3,7 +3,7 @@
 //! The modules depend on each other in one direction, lowest first; `tests/layers` holds them to
 //! it:
 //!
-//! 1. [`message`]: publications and the names in them
+//! 1. [`hashing`]: hash tables; [`message`]: publications and the names in them
 //! 2. [`telemetry`]: metrics, delivery latency, traces
 //! 3. [`connection`]: the outbox and the byte stream of one session
 //! 4. [`rooms`]: who is in which room on this instance, and delivery to them
@@ -21,6 +21,7 @@ pub mod backplane;
 pub mod broker;
 pub mod connection;
 pub mod gateway;
+pub mod hashing;
 pub mod message;
 pub mod rooms;
 pub mod status_page;

@@ -1,17 +1,13 @@
 //! [`KeySet`]: the keys that verify tokens.
 
-use aws_lc_rs::signature::{
-    self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
-};
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
+use super::signature_verifier::SignatureVerifier;
+
 /// The smallest RSA modulus, in bits (RFC 7518, section 3.3).
 const MIN_RSA_BITS: usize = 2048;
-
-/// The algorithm that RSA keys are parsed for. All RSA algorithms accept the same keys.
-const RSA: &RsaParameters = &signature::RSA_PKCS1_2048_8192_SHA256;
 
 /// The most keys of a key set that are used: a token without a key id is tried with each.
 const MAX_KEYS: usize = 100;
@@ -24,9 +20,8 @@ pub(super) struct KeySet {
 
 struct Key {
     id: Option<String>,
-    /// The only algorithm that the key may be used with; `None` allows any of its family.
-    algorithm: Option<Algorithm>,
-    decoding: DecodingKey,
+    /// Verifies signatures, for each algorithm that the key may be used with.
+    verifiers: Vec<(Algorithm, SignatureVerifier)>,
 }
 
 impl KeySet {
@@ -35,11 +30,8 @@ impl KeySet {
     /// # Errors
     /// Fails if the secret is empty.
     pub(super) fn secret(secret: &[u8]) -> Result<Self, String> {
-        if secret.is_empty() {
-            return Err("the secret is empty".to_owned());
-        }
-        let decoding = DecodingKey::from_secret(secret);
-        Ok(KeySet { keys: vec![Key { id: None, algorithm: None, decoding }] })
+        let verifiers = verifiers(&DecodingKey::from_secret(secret), None)?;
+        Ok(KeySet { keys: vec![Key { id: None, verifiers }] })
     }
 
     /// Parses public keys in PEM (RFC 7468): RSA, EC on P-256 or P-384, Ed25519. A file may hold
@@ -91,12 +83,12 @@ impl KeySet {
         &self,
         algorithm: Algorithm,
         id: Option<&str>,
-    ) -> impl Iterator<Item = &DecodingKey> {
-        self.keys.iter().filter_map(move |key| {
-            let named = id.is_none() || key.id.is_none() || key.id.as_deref() == id;
-            let fits = key.decoding.family() == algorithm.family()
-                && key.algorithm.is_none_or(|only| only == algorithm);
-            (named && fits).then_some(&key.decoding)
+    ) -> impl Iterator<Item = &SignatureVerifier> {
+        let is_named =
+            move |key: &&Key| id.is_none() || key.id.is_none() || key.id.as_deref() == id;
+        self.keys.iter().filter(is_named).filter_map(move |key| {
+            let fits = key.verifiers.iter().find(|(of, _)| *of == algorithm);
+            fits.map(|(_, verifier)| verifier)
         })
     }
 }
@@ -118,8 +110,7 @@ fn public_key(block: &str) -> Result<Key, String> {
         .or_else(|_| DecodingKey::from_ec_pem(pem))
         .or_else(|_| DecodingKey::from_ed_pem(pem))
         .map_err(|_| "it holds no RSA, EC or Ed25519 public key".to_owned())?;
-    let algorithm = usable(&decoding)?;
-    Ok(Key { id: None, algorithm, decoding })
+    Ok(Key { id: None, verifiers: verifiers(&decoding, None)? })
 }
 
 fn published_key(jwk: Jwk) -> Option<Key> {
@@ -130,59 +121,44 @@ fn published_key(jwk: Jwk) -> Option<Key> {
         .is_none_or(|u| *u == PublicKeyUse::Signature)
         && common.key_operations.as_ref().is_none_or(|ops| ops.contains(&KeyOperations::Verify));
     let decoding = DecodingKey::from_jwk(&jwk).ok().filter(|_| for_signatures)?;
-    let curve = usable(&decoding).ok()?;
     let own = match common.key_algorithm {
         Some(algorithm) => Some(Algorithm::try_from(algorithm).ok()?),
         None => None,
     };
-    if let (Some(curve), Some(own)) = (curve, own)
-        && curve != own
-    {
-        return None;
-    }
-    Some(Key { id: jwk.common.key_id, algorithm: own.or(curve), decoding })
+    let verifiers = verifiers(&decoding, own).ok().filter(|verifiers| !verifiers.is_empty())?;
+    Some(Key { id: jwk.common.key_id, verifiers })
 }
 
-/// Checks that a key can verify signatures. Returns the algorithm of its curve for an elliptic-curve
-/// key, which works with no other.
-fn usable(key: &DecodingKey) -> Result<Option<Algorithm>, String> {
+/// Prepares a key for the algorithms that it may be used with: those of its family or, on an
+/// elliptic curve, the curve's; of these only `own` if there is one.
+fn verifiers(
+    key: &DecodingKey,
+    own: Option<Algorithm>,
+) -> Result<Vec<(Algorithm, SignatureVerifier)>, String> {
+    use Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512};
+    use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
     let length = key.try_get_as_bytes().map_or(0, <[u8]>::len);
-    match key.family() {
-        AlgorithmFamily::Hmac if length == 0 => Err("the secret is empty".to_owned()),
-        AlgorithmFamily::Hmac => Ok(None),
+    let algorithms: &[Algorithm] = match key.family() {
+        AlgorithmFamily::Hmac if length == 0 => return Err("the secret is empty".to_owned()),
+        AlgorithmFamily::Hmac => &[HS256, HS384, HS512],
         AlgorithmFamily::Rsa => {
             let bits = rsa_bits(key)?;
             if bits < MIN_RSA_BITS {
                 return Err(format!("the RSA key has {bits} bits; use {MIN_RSA_BITS} or more"));
             }
-            parse(key, RSA).map(|()| None)
+            &[RS256, RS384, RS512, PS256, PS384, PS512]
         }
-        AlgorithmFamily::Ec => {
-            let (algorithm, verification): (_, &'static dyn VerificationAlgorithm) = match length {
-                33 | 65 => (Algorithm::ES256, &signature::ECDSA_P256_SHA256_FIXED),
-                49 | 97 => (Algorithm::ES384, &signature::ECDSA_P384_SHA384_FIXED),
-                _ => return Err("the EC key is not on P-256 or P-384".to_owned()),
-            };
-            parse(key, verification).map(|()| Some(algorithm))
-        }
+        AlgorithmFamily::Ec => match length {
+            33 | 65 => &[ES256],
+            49 | 97 => &[ES384],
+            _ => return Err("the EC key is not on P-256 or P-384".to_owned()),
+        },
         // jsonwebtoken does not check the length of an Ed25519 key when it reads one.
-        AlgorithmFamily::Ed if length != 32 => Err("the key is not Ed25519".to_owned()),
-        AlgorithmFamily::Ed => parse(key, &signature::ED25519).map(|()| Some(Algorithm::EdDSA)),
-    }
-}
-
-/// Parses the key as every verification does. jsonwebtoken keeps the bytes of a key unread, so
-/// a point that is not on its curve would otherwise go unnoticed until the first token.
-fn parse(key: &DecodingKey, algorithm: &'static dyn VerificationAlgorithm) -> Result<(), String> {
-    let parsed = match key.kind() {
-        DecodingKeyKind::SecretOrDer(bytes) => {
-            ParsedPublicKey::new(algorithm, bytes).map_err(|error| error.to_string())
-        }
-        DecodingKeyKind::RsaModulusExponent { n, e } => RsaPublicKeyComponents { n, e }
-            .to_parsed_public_key(RSA)
-            .map_err(|_| "its modulus and exponent are no RSA key".to_owned()),
+        AlgorithmFamily::Ed if length != 32 => return Err("the key is not Ed25519".to_owned()),
+        AlgorithmFamily::Ed => &[EdDSA],
     };
-    parsed.map(drop).map_err(|error| format!("the key cannot be used: {error}"))
+    let used = algorithms.iter().filter(|algorithm| own.is_none_or(|own| own == **algorithm));
+    used.map(|algorithm| Ok((*algorithm, SignatureVerifier::new(key, *algorithm)?))).collect()
 }
 
 fn rsa_bits(key: &DecodingKey) -> Result<usize, String> {

@@ -21,9 +21,11 @@ pub use request::EngineRequest;
 use response::{EngineResponse, draining, error, limit_reached, text};
 use rookery_config::Transport;
 use rookery_protocol::Revision;
+pub use upgrade::PendingUpgrade;
 
-/// Answers a request of the clients' listener.
-pub async fn serve(request: EngineRequest) -> EngineResponse {
+/// Answers a request of the clients' listener. Where the answer is a 101, the connection's upgrade
+/// is put into `pending`.
+pub async fn serve(request: EngineRequest, pending: &PendingUpgrade) -> EngineResponse {
     let gateway = request.gateway().clone();
     let config = &gateway.config.socketio;
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -35,7 +37,7 @@ pub async fn serve(request: EngineRequest) -> EngineResponse {
     let mut response = if request.http.method() == Method::OPTIONS {
         cors::preflight(request.headers())
     } else if cors::origin_allowed(&config.cors, request.headers()) {
-        dispatch(request, Query::parse(uri.query().unwrap_or_default())).await
+        dispatch(request, Query::parse(uri.query().unwrap_or_default()), pending).await
     } else {
         let subject = LogSubject::address(request.client_address());
         gateway.refused(
@@ -50,7 +52,11 @@ pub async fn serve(request: EngineRequest) -> EngineResponse {
 }
 
 /// The checks and their order are those of Node's server.
-async fn dispatch(request: EngineRequest, query: Query<'_>) -> EngineResponse {
+async fn dispatch(
+    request: EngineRequest,
+    query: Query<'_>,
+    pending: &PendingUpgrade,
+) -> EngineResponse {
     let transports = &request.gateway().config.socketio.transports;
     let transport = query.transport().filter(|t| transports.contains(t) && !query.jsonp);
     let Some(transport) = transport else {
@@ -63,7 +69,7 @@ async fn dispatch(request: EngineRequest, query: Query<'_>) -> EngineResponse {
         } else if (transport == Transport::Websocket) != upgrade {
             error(EngineError::BadRequest)
         } else {
-            open(request, &query, transport)
+            open(request, &query, transport, pending)
         };
     };
     let Some(session) = request.engine.sessions().get(sid) else {
@@ -71,7 +77,7 @@ async fn dispatch(request: EngineRequest, query: Query<'_>) -> EngineResponse {
     };
     match (transport, request.http.method()) {
         (Transport::Websocket, &Method::GET) if upgrade => {
-            upgrade::upgrade_session(request, session)
+            upgrade::upgrade_session(request, session, pending)
         }
         (Transport::Polling, &Method::GET) => polling::get(&session, query.base64).await,
         (Transport::Polling, &Method::POST) => polling::post(request, &session).await,
@@ -80,7 +86,12 @@ async fn dispatch(request: EngineRequest, query: Query<'_>) -> EngineResponse {
 }
 
 /// Answers a handshake.
-fn open(request: EngineRequest, query: &Query<'_>, transport: Transport) -> EngineResponse {
+fn open(
+    request: EngineRequest,
+    query: &Query<'_>,
+    transport: Transport,
+    pending: &PendingUpgrade,
+) -> EngineResponse {
     let gateway = request.gateway();
     let revision = match query.eio.as_deref() {
         Some("4") => Revision::V4,
@@ -102,7 +113,7 @@ fn open(request: EngineRequest, query: &Query<'_>, transport: Transport) -> Engi
     };
     match transport {
         Transport::Polling => handshake::open_polling(&request, revision, query.base64, permit),
-        Transport::Websocket => upgrade::open_websocket(request, revision, permit),
+        Transport::Websocket => upgrade::open_websocket(request, revision, permit, pending),
     }
 }
 

@@ -1,15 +1,15 @@
 //! The [`Limits`]: how many sessions may be open, in total and per address, and how fast they may
 //! be opened.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
 use super::token_bucket::TokenBucket;
+use crate::hashing::HashMap;
 use crate::telemetry::metrics::Rejected;
 use rookery_config as config;
 
@@ -81,7 +81,7 @@ impl Limits {
             refused: 0,
             refused_at_limit: None,
             rate,
-            addresses: HashMap::new(),
+            addresses: HashMap::default(),
         };
         Limits {
             inner: Arc::new(Inner { config: ArcSwap::from_pointee(config), counts: counts.into() }),
@@ -93,9 +93,9 @@ impl Limits {
         self.inner.config.store(Arc::new(config));
     }
 
-    /// The configured limits.
-    pub fn config(&self) -> Arc<config::Limits> {
-        self.inner.config.load_full()
+    /// The configured limits, without counting a reference: read what is needed, and keep no guard.
+    pub fn config(&self) -> Guard<Arc<config::Limits>> {
+        self.inner.config.load()
     }
 
     /// Whether `limits.connections` was reached or cleared since the last call. It counts as

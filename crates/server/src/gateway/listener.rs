@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
-use super::http::{EngineRequest, serve};
+use super::http::{EngineRequest, PendingUpgrade, serve};
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
 use crate::telemetry::metrics::Rejected;
@@ -70,27 +70,38 @@ async fn serve_connection(
     let stall = gateway.limits.config().write_stall.0;
     let _ = socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(stall));
     let served = AtomicBool::new(false);
+    let pending = PendingUpgrade::default();
     let service = service_fn(|request| {
         served.store(true, Ordering::Relaxed);
         let request = EngineRequest { engine: engine.clone(), shard, peer, http: request };
-        async move { Ok::<_, Infallible>(serve(request).await) }
+        let pending = &pending;
+        async move { Ok::<_, Infallible>(serve(request, pending).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(gateway.limits.config().header_read.0)
-        .max_buf_size(HTTP_BUFFER)
-        .serve_connection(TokioIo::new(socket), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let header_read = gateway.limits.config().header_read.0;
+    // A broken connection is dropped at the end of this block, without which its upgrade would
+    // never fail.
+    let ended = {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_read)
+            .max_buf_size(HTTP_BUFFER)
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = ended {
         log_error(gateway, peer, &error, served.load(Ordering::Relaxed));
+    }
+    let upgrade = pending.lock().take();
+    if let Some(upgrade) = upgrade {
+        upgrade.complete().await;
     }
 }
 

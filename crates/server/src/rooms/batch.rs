@@ -1,9 +1,8 @@
 //! The [`Batch`]: neighbouring publications with one target, which become one write per member.
 
-use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use rookery_protocol::Room;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -11,16 +10,18 @@ use super::encoded_publication::EncodedPublication;
 use super::membership::{Exclusion, Membership};
 use super::recipients::{Recipient, Recipients};
 use crate::connection::outbox::PacketBatch;
+use crate::hashing::RandomState;
 
 /// Bytes of publications that are joined into one write per member.
 const MAX_JOINED: usize = 256 << 10;
 
-/// A room, or without a room a whole namespace, in which publications keep their order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct OrderKey {
-    namespace: Arc<str>,
-    room: Option<Room>,
-}
+/// The hash of a room, or of a whole namespace, in which publications keep their order. Two of the
+/// same hash only wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OrderKey(u64);
+
+/// The rooms in which a publication keeps its order; most publications have one.
+pub type OrderKeys = SmallVec<[OrderKey; 1]>;
 
 /// A publication in the queue of a shard.
 pub struct Arrival {
@@ -35,15 +36,25 @@ pub struct Arrival {
 /// Publications with one target, in order, and how far their delivery is.
 pub struct Batch {
     pub(super) number: u64,
-    publications: Vec<Arc<EncodedPublication>>,
+    order_keys: OrderKeys,
+    publications: SmallVec<[Arc<EncodedPublication>; 1]>,
     size: usize,
     counts: Vec<(usize, oneshot::Sender<usize>)>,
-    /// The publications, by their positions, that a member of the room does not get.
-    excluded: HashMap<u64, SmallVec<[usize; 1]>>,
+    /// Which members do not get which publications; in order once the delivery begins.
+    exclusions: SmallVec<[MemberExclusion; 1]>,
     recipients: Recipients,
     served: usize,
     /// The joined packets, for each position of a target room that occurs.
-    packets: Vec<Option<Arc<PacketBatch>>>,
+    packets: SmallVec<[Option<Arc<PacketBatch>>; 1]>,
+}
+
+/// A member does not get a publication.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct MemberExclusion {
+    /// The member's key.
+    member: u64,
+    /// The publication's position in the batch.
+    publication: usize,
 }
 
 impl Arrival {
@@ -60,39 +71,47 @@ impl Arrival {
         self
     }
 
-    /// The one room that it is for, where it is for one room and excludes members only: it may
-    /// share a batch with others like it.
-    pub fn single_room(&self) -> Option<OrderKey> {
+    /// Whether it is for one room and excludes members only: it may share a batch with others like
+    /// it.
+    pub fn has_single_room(&self) -> bool {
+        self.publication.rooms.len() == 1 && matches!(self.exclusion, Exclusion::Members(_))
+    }
+
+    /// The rooms in which it keeps its order.
+    pub fn order_keys(&self, hasher: &RandomState) -> OrderKeys {
         let p = &self.publication;
-        match (&p.rooms[..], &self.exclusion) {
-            ([room], Exclusion::Members(_)) => {
-                Some(OrderKey { namespace: p.namespace.clone(), room: Some(room.clone()) })
-            }
-            _ => None,
+        let key = |room: Option<&str>| OrderKey(hasher.hash_one((&*p.namespace, room)));
+        if p.rooms.is_empty() {
+            return OrderKeys::from_buf([key(None)]);
         }
+        p.rooms.iter().map(|room| key(Some(room))).collect()
     }
 }
 
 impl Batch {
     /// A batch of one publication, not yet delivered to anybody.
-    pub fn new(number: u64, arrival: Arrival) -> Self {
+    pub fn new(number: u64, arrival: Arrival, order_keys: OrderKeys) -> Self {
         let mut batch = Batch {
             number,
-            publications: Vec::new(),
+            order_keys,
+            publications: SmallVec::new(),
             size: 0,
             counts: Vec::new(),
-            excluded: HashMap::new(),
+            exclusions: SmallVec::new(),
             recipients: Recipients::none(),
             served: 0,
-            packets: Vec::new(),
+            packets: SmallVec::new(),
         };
         batch.add(arrival);
         batch
     }
 
-    /// Whether another publication fits into it.
+    /// Whether a publication is for the same rooms and fits into it.
     pub fn has_room_for(&self, arrival: &Arrival) -> bool {
-        self.size + arrival.publication.size() <= MAX_JOINED
+        let (first, new) = (self.first(), &arrival.publication);
+        self.size + new.size() <= MAX_JOINED
+            && first.rooms == new.rooms
+            && first.namespace == new.namespace
     }
 
     /// Adds a publication with the same target.
@@ -101,7 +120,8 @@ impl Batch {
         self.size += arrival.publication.size();
         self.counts.extend(arrival.count.map(|count| (at, count)));
         if let Exclusion::Members(keys) = arrival.exclusion {
-            keys.into_iter().for_each(|key| self.excluded.entry(key).or_default().push(at));
+            let exclusion = |member| MemberExclusion { member, publication: at };
+            self.exclusions.extend(keys.into_iter().map(exclusion));
         }
         self.publications.push(arrival.publication);
     }
@@ -125,22 +145,21 @@ impl Batch {
     }
 
     /// The rooms in which it keeps its order.
-    pub fn order_keys(&self) -> impl Iterator<Item = OrderKey> {
-        let p = self.first();
-        let key = |room| OrderKey { namespace: p.namespace.clone(), room };
-        let whole = p.rooms.is_empty().then(|| key(None));
-        p.rooms.iter().map(move |room| key(Some(room.clone()))).chain(whole)
+    pub fn order_keys(&self) -> &[OrderKey] {
+        &self.order_keys
     }
 
     /// Takes the recipients as they are now, and tells whoever waits how many they are.
     pub fn begin(&mut self, membership: &Membership) {
-        let first = self.first().clone();
-        let except = if self.excludes_members() { &[] } else { &first.except[..] };
+        let first = &self.publications[0];
+        let except = if self.exclusions.is_empty() { &first.except[..] } else { &[] };
         self.recipients = membership.recipients(&first.namespace, &first.rooms, except);
-        let mut recipients = vec![self.recipients.len(); self.publications.len()];
-        for (key, publications) in &self.excluded {
-            if membership.has(&first.namespace, &first.rooms, *key) {
-                publications.iter().for_each(|at| recipients[*at] -= 1);
+        self.exclusions.sort_unstable();
+        let mut recipients: SmallVec<[usize; 1]> =
+            SmallVec::from_elem(self.recipients.len(), self.publications.len());
+        for exclusion in &self.exclusions {
+            if membership.has(&first.namespace, &first.rooms, exclusion.member) {
+                recipients[exclusion.publication] -= 1;
             }
         }
         for (publication, recipients) in self.publications.iter().zip(&recipients) {
@@ -150,10 +169,6 @@ impl Batch {
             // Whoever asked may have given up.
             let _ = count.send(recipients[at]);
         }
-    }
-
-    fn excludes_members(&self) -> bool {
-        !self.excluded.is_empty()
     }
 
     /// Who gets it, as of the beginning of its delivery.
@@ -190,15 +205,25 @@ impl Batch {
     }
 
     fn is_excluded(&self, recipient: &Recipient) -> bool {
-        self.excludes_members() && self.excluded.contains_key(&recipient.member.key)
+        !self.exclusions.is_empty() && !self.exclusions_of(recipient).is_empty()
+    }
+
+    /// Where the exclusions of a member are.
+    fn exclusions_of(&self, recipient: &Recipient) -> Range<usize> {
+        let key = recipient.member.key;
+        let start = self.exclusions.partition_point(|exclusion| exclusion.member < key);
+        let of_member = |exclusion: &&MemberExclusion| exclusion.member == key;
+        start..start + self.exclusions[start..].iter().take_while(of_member).count()
     }
 
     /// What the recipient at `at` gets; nothing, where all of it is not for that member.
     pub fn packets(&mut self, at: usize) -> Option<Arc<PacketBatch>> {
         let position = self.recipients.position(at);
-        if let Some(publications) = self.excluded.get(&self.recipients.list()[at].member.key) {
-            let packets = self.publications.iter().enumerate();
-            let packets = packets.filter(|(at, _)| !publications.contains(at));
+        let excluded = self.exclusions_of(&self.recipients.list()[at]);
+        if !excluded.is_empty() {
+            let excluded = &self.exclusions[excluded];
+            let is_due = |at: usize| excluded.binary_search_by_key(&at, |e| e.publication).is_err();
+            let packets = self.publications.iter().enumerate().filter(|(at, _)| is_due(*at));
             let packets: Vec<_> = packets.map(|(_, p)| p.packet(position)).collect();
             return (!packets.is_empty()).then(|| Arc::new(PacketBatch::new(packets)));
         }

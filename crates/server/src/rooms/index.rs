@@ -1,13 +1,14 @@
 //! The [`RoomIndex`]: which shards have members of a room, for whoever publishes.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use parking_lot::Mutex;
 
 use super::interest::Interest;
-use crate::message::{MemberId, PodId, Publication, RoomKey};
+use crate::hashing::RandomState;
+use crate::message::{MemberId, PodId, Publication, RoomKey, RoomKeyRef};
 use crate::telemetry::metrics::Metrics;
 use rookery_protocol::Room;
 
@@ -23,13 +24,15 @@ pub struct RoomIndex {
     pod: PodId,
     all_shards: ShardSet,
     hasher: RandomState,
-    stripes: Vec<Mutex<HashMap<RoomKey, Occupancy>>>,
+    /// A room's hash chooses its stripe and its place in it, so it is computed once.
+    stripes: Vec<Mutex<HashTable<Occupancy>>>,
     metrics: Arc<Metrics>,
 }
 
 /// A room with members on this instance.
-#[derive(Default)]
 struct Occupancy {
+    key: RoomKey,
+    /// The shards with members of the room; at least one.
     shards: ShardSet,
     /// Keeps the room subscribed, where there are other instances.
     _interest: Option<Interest>,
@@ -52,7 +55,12 @@ impl ShardSet {
 
     /// The numbers of its shards, from the lowest to the highest.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..MAX_SHARDS).filter(move |shard| self.0 & (1 << shard) != 0)
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let lowest = (left != 0).then(|| left.trailing_zeros() as usize);
+            left &= left.wrapping_sub(1);
+            lowest
+        })
     }
 }
 
@@ -71,21 +79,29 @@ impl RoomIndex {
     /// A shard has its first member of the room. Where it is the instance's first, `interest` is
     /// kept until the last one leaves.
     pub(super) fn add(&self, key: RoomKey, shard: usize, interest: Option<Interest>) {
-        let mut stripe = self.stripe(&key).lock();
-        let occupancy = stripe.entry(key).or_insert_with(|| {
-            self.metrics.rooms.inc();
-            Occupancy { shards: ShardSet::default(), _interest: interest }
-        });
-        occupancy.shards.0 |= 1 << shard;
+        let (hash, stripe) = self.stripe(key.as_ref());
+        let mut stripe = stripe.lock();
+        let of_room = |occupancy: &Occupancy| occupancy.key == key;
+        match stripe.entry(hash, of_room, |occupancy| self.hasher.hash_one(&occupancy.key)) {
+            Entry::Occupied(mut occupied) => occupied.get_mut().shards.0 |= 1 << shard,
+            Entry::Vacant(vacant) => {
+                self.metrics.rooms.inc();
+                vacant.insert(Occupancy { key, shards: ShardSet(1 << shard), _interest: interest });
+            }
+        }
     }
 
     /// A shard's last member of the room left.
     pub(super) fn remove(&self, key: &RoomKey, shard: usize) {
-        let mut stripe = self.stripe(key).lock();
-        let Some(occupancy) = stripe.get_mut(key) else { return };
-        occupancy.shards.0 &= !(1 << shard);
-        if occupancy.shards.is_empty() {
-            stripe.remove(key);
+        let (hash, stripe) = self.stripe(key.as_ref());
+        let mut stripe = stripe.lock();
+        let Ok(mut occupied) = stripe.find_entry(hash, |occupancy| occupancy.key == *key) else {
+            return;
+        };
+        let shards = &mut occupied.get_mut().shards;
+        shards.0 &= !(1 << shard);
+        if shards.is_empty() {
+            occupied.remove();
             self.metrics.rooms.dec();
         }
     }
@@ -100,14 +116,15 @@ impl RoomIndex {
         shards.fold(ShardSet::default(), |all, shards| ShardSet(all.0 | shards.0))
     }
 
-    fn shards_of(&self, namespace: &Arc<str>, room: &Room) -> ShardSet {
+    fn shards_of(&self, namespace: &str, room: &Room) -> ShardSet {
         if MemberId::is_of(room, &self.pod) {
             return self.all_shards;
         }
-        // A borrowed key would need an unstable lookup; two reference counts are cheap.
-        let key = RoomKey { namespace: namespace.clone(), room: room.clone() };
-        let stripe = self.stripe(&key).lock();
-        stripe.get(&key).map_or_else(ShardSet::default, |occupancy| occupancy.shards)
+        let key = RoomKeyRef { namespace, room };
+        let (hash, stripe) = self.stripe(key);
+        let stripe = stripe.lock();
+        let occupancy = stripe.find(hash, |occupancy| occupancy.key.as_ref() == key);
+        occupancy.map_or_else(ShardSet::default, |occupancy| occupancy.shards)
     }
 
     /// The pod, whose name begins its members' ids.
@@ -115,9 +132,11 @@ impl RoomIndex {
         &self.pod
     }
 
-    fn stripe(&self, key: &RoomKey) -> &Mutex<HashMap<RoomKey, Occupancy>> {
+    /// A room's hash, and the stripe that it belongs to. The table of a stripe uses the lowest and
+    /// the highest bits of the hash; those in between choose the stripe.
+    fn stripe(&self, key: RoomKeyRef<'_>) -> (u64, &Mutex<HashTable<Occupancy>>) {
         let hash = self.hasher.hash_one(key);
-        &self.stripes[hash as usize % STRIPES]
+        (hash, &self.stripes[(hash >> 32) as usize % STRIPES])
     }
 }
 
@@ -125,6 +144,29 @@ impl RoomIndex {
 mod tests {
     use super::*;
     use crate::rooms::interest::{LINGER, RoomInterests};
+
+    #[test]
+    fn a_set_of_shards_gives_each_of_its_shards_once_in_order() {
+        let shards = |set: u64| ShardSet(set).iter().collect::<Vec<_>>();
+        assert!(shards(0).is_empty());
+        assert_eq!(shards(0b1010_0001), [0, 5, 7]);
+        assert_eq!(shards(1 << 63), [63]);
+        assert_eq!(ShardSet::first(64).iter().collect::<Vec<_>>(), (0..64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_room_is_found_in_its_own_namespace_only() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let index = RoomIndex::new(2, "pod-test".into(), metrics);
+        for n in 0..1000 {
+            index.add(RoomKey::new("/", format!("room-{n}")), n % 2, None);
+        }
+        for n in 0..1000 {
+            let room = Room::from(format!("room-{n}"));
+            assert_eq!(index.shards_of("/", &room), ShardSet(1 << (n % 2)));
+            assert_eq!(index.shards_of("/admin", &room), ShardSet::default());
+        }
+    }
 
     #[test]
     fn a_room_stays_subscribed_from_its_first_join_to_its_last_leave() {

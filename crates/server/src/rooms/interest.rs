@@ -4,7 +4,7 @@
 //! Pure bookkeeping. Whoever joins a room holds an [`Interest`] in it; the backplane asks
 //! [`RoomInterests::changes`] what to subscribe, and says when that is confirmed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use crate::hashing::HashMap;
 use crate::message::RoomKey;
 
 /// How long a room stays subscribed after its last [`Interest`] is dropped.

@@ -16,6 +16,7 @@ use super::shard::{MembershipChange, Reply, ShardCommand, ShardQueue};
 use crate::connection::Wait;
 use crate::message::{PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
+use reservation::Permits;
 pub use reservation::{RecipientCount, Reservation};
 
 /// Gives the latency class of a room.
@@ -168,7 +169,7 @@ impl LocalRooms {
     /// A place in the queue of every shard that has recipients of the publication; `None` where
     /// one is full.
     pub fn try_reserve(&self, publication: &Publication) -> Option<Reservation<'_>> {
-        let mut permits = Vec::new();
+        let mut permits = Permits::new();
         for shard in self.parts.index.shards(publication).iter() {
             match self.parts.shards[shard].try_reserve() {
                 Ok(permit) => permits.push(permit),
@@ -183,7 +184,7 @@ impl LocalRooms {
     /// The same, waiting for the queues that are full. Shards are waited for in one order, so that
     /// two publishers never wait for each other.
     pub async fn reserve(&self, publication: &Publication) -> Reservation<'_> {
-        let mut permits = Vec::new();
+        let mut permits = Permits::new();
         for shard in self.parts.index.shards(publication).iter() {
             permits.extend(self.parts.shards[shard].reserve().await);
         }

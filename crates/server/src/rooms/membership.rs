@@ -3,7 +3,7 @@
 mod namespace;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use rookery_protocol::Room;
@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::member::Member;
 use super::recipients::Recipients;
+use crate::hashing::HashMap;
 use crate::message::{MemberInfo, RoomKey, Selector};
 use namespace::Namespace;
 
@@ -18,6 +19,8 @@ use namespace::Namespace;
 #[derive(Default)]
 pub struct Membership {
     namespaces: HashMap<Arc<str>, Namespace>,
+    /// How often members left rooms or were removed.
+    departures: u64,
 }
 
 /// What a join came to.
@@ -50,6 +53,7 @@ impl Membership {
 
     /// Removes a member from everything; gives the rooms that have no member in this shard now.
     pub fn remove(&mut self, member: &Member) -> Vec<Room> {
+        self.departures += 1;
         self.of(member).map_or_else(Vec::new, |namespace| namespace.remove(member))
     }
 
@@ -61,6 +65,7 @@ impl Membership {
     /// Removes a member from rooms; gives those that have no member in this shard now. Being in
     /// none of them is fine.
     pub fn leave(&mut self, member: &Member, rooms: &[Room]) -> Vec<Room> {
+        self.departures += 1;
         self.of(member).map_or_else(Vec::new, |namespace| namespace.leave(member, rooms))
     }
 
@@ -71,7 +76,8 @@ impl Membership {
     /// Who gets a publication to `rooms` (empty: everybody), except members of `except`.
     pub fn recipients(&self, namespace: &str, rooms: &[Room], except: &[Room]) -> Recipients {
         let namespace = self.namespaces.get(namespace);
-        namespace.map_or_else(Recipients::none, |n| n.recipients(rooms, except))
+        let recipients = namespace.map_or_else(Recipients::none, |n| n.recipients(rooms, except));
+        recipients.taken_after(self.departures)
     }
 
     /// Which members in this shard `except` excludes.
@@ -98,10 +104,13 @@ impl Membership {
         })
     }
 
-    /// Whether members may have left the room since `recipients` was taken of it. While it is
+    /// Whether members may have left `rooms` since `recipients` was taken of them. While it is
     /// held, a change of the room makes a new list; a room that became empty and has members again
     /// has a new one too.
     pub fn changed(&self, namespace: &str, rooms: &[Room], recipients: &Recipients) -> bool {
+        if recipients.departures() == self.departures {
+            return false;
+        }
         match (self.namespaces.get(namespace), rooms) {
             (Some(namespace), [room]) => !namespace.is_current(room, recipients),
             _ => true,

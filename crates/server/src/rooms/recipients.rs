@@ -27,22 +27,34 @@ pub struct Recipients {
     list: Arc<Vec<Recipient>>,
     /// For each, the position of the first target room it is in; empty: the first for all.
     positions: Vec<u16>,
+    /// How many departures the membership had seen when they were taken.
+    departures: u64,
 }
 
 impl Recipients {
     /// Nobody.
     pub fn none() -> Self {
-        Recipients { list: Arc::default(), positions: Vec::new() }
+        Self::of_room(Arc::default())
     }
 
     /// The members of one room, by the room's own list.
     pub(super) fn of_room(list: Arc<Vec<Recipient>>) -> Self {
-        Recipients { list, positions: Vec::new() }
+        Recipients { list, positions: Vec::new(), departures: 0 }
     }
 
     /// Collects members of several rooms.
     pub(super) fn collector() -> Collector {
         Collector { list: Vec::new(), positions: Vec::new() }
+    }
+
+    /// The same, taken after this many departures.
+    pub(super) fn taken_after(self, departures: u64) -> Self {
+        Recipients { departures, ..self }
+    }
+
+    /// How many departures the membership had seen when they were taken.
+    pub(super) fn departures(&self) -> u64 {
+        self.departures
     }
 
     /// Each of them once.
@@ -91,6 +103,6 @@ impl Collector {
 
     /// All that were added.
     pub(super) fn finish(self) -> Recipients {
-        Recipients { list: Arc::new(self.list), positions: self.positions }
+        Recipients { list: Arc::new(self.list), positions: self.positions, departures: 0 }
     }
 }

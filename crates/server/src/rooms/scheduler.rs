@@ -1,10 +1,11 @@
 //! The [`BatchScheduler`]: which batch of a shard is delivered next. Big rooms are delivered in
 //! chunks, and between chunks other targets are served.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::batch::{Arrival, Batch, OrderKey};
 use super::membership::Membership;
+use crate::hashing::{HashMap, HashSet, RandomState};
 
 /// Batches that wait, and those whose delivery is under way.
 ///
@@ -12,6 +13,8 @@ use super::membership::Membership;
 /// order; batches that share none overtake each other.
 #[derive(Default)]
 pub struct BatchScheduler {
+    /// Makes the keys of rooms and namespaces.
+    hasher: RandomState,
     /// Not yet looked at.
     collected: Vec<Batch>,
     /// Behind a batch with a room of theirs, in order.
@@ -33,13 +36,13 @@ impl BatchScheduler {
     /// no room's order.
     pub fn collect(&mut self, arrival: Arrival) {
         self.backlog += 1;
-        let single = arrival.single_room();
-        let number = match &single {
-            Some(key) => self.open.get(key).copied(),
-            None => {
-                let last = self.collected.last();
-                last.filter(|b| b.first().same_target(&arrival.publication)).map(|b| b.number)
-            }
+        let keys = arrival.order_keys(&self.hasher);
+        let is_single = arrival.has_single_room();
+        let number = if is_single {
+            self.open.get(&keys[0]).copied()
+        } else {
+            let last = self.collected.last();
+            last.filter(|b| b.first().same_target(&arrival.publication)).map(|b| b.number)
         };
         if let Some(batch) = number.and_then(|number| self.batch(number))
             && batch.has_room_for(&arrival)
@@ -48,15 +51,15 @@ impl BatchScheduler {
             return;
         }
         self.numbers += 1;
-        let batch = Batch::new(self.numbers, arrival);
         // An earlier batch takes nothing any more that would overtake this one.
-        for key in batch.order_keys() {
-            self.open.remove(&key);
+        if is_single {
+            self.open.insert(keys[0], self.numbers);
+        } else {
+            for key in &keys {
+                self.open.remove(key);
+            }
         }
-        if let Some(key) = single {
-            self.open.insert(key, batch.number);
-        }
-        self.collected.push(batch);
+        self.collected.push(Batch::new(self.numbers, arrival, keys));
     }
 
     fn batch(&mut self, number: u64) -> Option<&mut Batch> {
@@ -71,29 +74,33 @@ impl BatchScheduler {
     /// waits.
     pub fn begin_ready(&mut self, membership: &Membership) {
         if std::mem::take(&mut self.ended) && !self.waiting.is_empty() {
-            let mut blocked = HashSet::new();
+            let mut blocked: HashSet<OrderKey> = HashSet::default();
             for batch in std::mem::take(&mut self.waiting) {
-                if batch.order_keys().any(|k| self.running.contains(&k) || blocked.contains(&k)) {
+                let is_blocked =
+                    |key: &OrderKey| self.running.contains(key) || blocked.contains(key);
+                if batch.order_keys().iter().any(is_blocked) {
                     blocked.extend(batch.order_keys());
                     self.waiting.push_back(batch);
                 } else {
-                    batch.order_keys().for_each(|key| self.stop_waiting(&key));
+                    batch.order_keys().iter().for_each(|key| self.stop_waiting(key));
                     self.begin(batch, membership);
                 }
             }
         }
-        for batch in std::mem::take(&mut self.collected) {
+        let mut collected = std::mem::take(&mut self.collected);
+        for batch in collected.drain(..) {
             let is_blocked =
-                |k: OrderKey| self.running.contains(&k) || self.waiting_keys.contains_key(&k);
-            if batch.order_keys().any(is_blocked) {
+                |key: &OrderKey| self.running.contains(key) || self.waiting_keys.contains_key(key);
+            if batch.order_keys().iter().any(is_blocked) {
                 for key in batch.order_keys() {
-                    *self.waiting_keys.entry(key).or_default() += 1;
+                    *self.waiting_keys.entry(*key).or_default() += 1;
                 }
                 self.waiting.push_back(batch);
             } else {
                 self.begin(batch, membership);
             }
         }
+        self.collected = collected;
     }
 
     fn stop_waiting(&mut self, key: &OrderKey) {
@@ -107,10 +114,10 @@ impl BatchScheduler {
 
     fn begin(&mut self, mut batch: Batch, membership: &Membership) {
         for key in batch.order_keys() {
-            if self.open.get(&key) == Some(&batch.number) {
-                self.open.remove(&key);
+            if self.open.get(key) == Some(&batch.number) {
+                self.open.remove(key);
             }
-            self.running.insert(key);
+            self.running.insert(*key);
         }
         batch.begin(membership);
         self.put_back(batch);
@@ -120,7 +127,7 @@ impl BatchScheduler {
     pub fn put_back(&mut self, batch: Batch) {
         if batch.is_done() {
             for key in batch.order_keys() {
-                self.running.remove(&key);
+                self.running.remove(key);
             }
             self.backlog -= batch.publication_count();
             self.ended = true;

@@ -13,7 +13,6 @@ mod tag;
 mod top_rooms;
 mod windows;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::hashing::HashMap;
 use crate::message::RoomKey;
 use crate::telemetry::metrics::Metrics;
 pub use recorder::DeliveryRecorder;
@@ -81,7 +81,7 @@ impl Latency {
     /// no more than [`ROOMS_PER_LOCK`] rooms; concurrent callers wait for each other.
     pub fn rooms(&self) -> Vec<RoomLatency> {
         let _scan = self.scan.lock();
-        let mut all: HashMap<RoomKey, RoomLatency> = HashMap::new();
+        let mut all: HashMap<RoomKey, RoomLatency> = HashMap::default();
         let read = |key: &RoomKey, minute: LastMinute<'_>| {
             let mut latency = RoomLatency::empty(key.clone());
             minute.add_to(&mut latency);
@@ -118,7 +118,7 @@ impl Latency {
     }
 
     fn rebalance(&self, now: Instant) {
-        let mut deliveries: HashMap<Room, u64> = HashMap::new();
+        let mut deliveries: HashMap<Room, u64> = HashMap::default();
         let read = |key: &RoomKey, minute: LastMinute<'_>| match minute.deliveries() {
             0 => None,
             n => Some((key.room.clone(), n)),

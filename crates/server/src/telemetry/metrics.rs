@@ -3,6 +3,7 @@
 mod families;
 mod gauge_func;
 mod labels;
+mod striped_counters;
 
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, IntCounter, IntGauge, Registry};
@@ -12,6 +13,7 @@ use families::Families;
 pub use gauge_func::GaugeFunc;
 pub use labels::{Direction, Disconnected, Outcome, Rejected};
 use rookery_config::Transport;
+use striped_counters::StripedCounters;
 
 /// The families that the operator scrapes from every server every few seconds.
 const CHEAP: [&str; 2] = ["rookery_connections", "rookery_redis_up"];
@@ -31,8 +33,8 @@ pub struct Metrics {
     disconnects: Vec<IntCounter>,
     /// `rookery_rooms`: rooms with members on this instance.
     pub rooms: IntGauge,
-    publications: Vec<IntCounter>,
-    deliveries: Vec<IntCounter>,
+    publications: StripedCounters,
+    deliveries: StripedCounters,
     rejected: Vec<IntCounter>,
     /// `rookery_redis_up`: 1 while both connections to Redis are up. Not exposed without Redis.
     pub redis_up: IntGauge,
@@ -153,12 +155,12 @@ impl Metrics {
 
     /// How many publications came from this source.
     pub fn publications(&self, source: Source) -> u64 {
-        self.publications[source.index()].get()
+        self.publications.get(source.index())
     }
 
     /// How many deliveries had this outcome.
     pub fn deliveries(&self, outcome: Outcome) -> u64 {
-        self.deliveries[outcome as usize].get()
+        self.deliveries.get(outcome as usize)
     }
 
     /// How many refusals had this reason.
@@ -173,12 +175,12 @@ impl Metrics {
 
     /// Counts a publication.
     pub fn published(&self, source: Source) {
-        self.publications[source.index()].inc();
+        self.publications.add(source.index(), 1);
     }
 
     /// Counts deliveries.
     pub fn delivered(&self, outcome: Outcome, n: u64) {
-        self.deliveries[outcome as usize].inc_by(n);
+        self.deliveries.add(outcome as usize, n);
     }
 
     /// Counts a refusal.
@@ -215,15 +217,15 @@ fn refusals_and_ends(families: &Families) -> prometheus::Result<[Vec<IntCounter>
     ])
 }
 
-fn traffic(families: &Families) -> prometheus::Result<[Vec<IntCounter>; 2]> {
+fn traffic(families: &Families) -> prometheus::Result<[StripedCounters; 2]> {
     Ok([
-        families.counters(
+        families.striped_counters(
             "rookery_publications_total",
             "Publications accepted here or received from Redis",
             "source",
             Source::ALL.iter().map(|source| source.label()),
         )?,
-        families.counters(
+        families.striped_counters(
             "rookery_deliveries_total",
             "Deliveries, one for each publication and recipient",
             "outcome",

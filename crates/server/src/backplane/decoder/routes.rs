@@ -1,10 +1,10 @@
 //! The [`Routes`]: what the channels carry that every pod subscribes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::backplane::bridge::CompiledBridge;
 use crate::backplane::wire::channels::Channels;
+use crate::hashing::HashMap;
 
 /// What each channel carries.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) enum Route {
 impl Routes {
     /// The channels of these namespaces and this bridge.
     pub fn new(channels: &Channels, namespaces: &[Arc<str>], bridge: &[CompiledBridge]) -> Self {
-        let mut routes = HashMap::new();
+        let mut routes = HashMap::default();
         for namespace in namespaces {
             routes.insert(channels.general(namespace), Route::Broadcasts);
             routes.insert(channels.requests(namespace), Route::Requests(namespace.clone()));

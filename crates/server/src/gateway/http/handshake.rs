@@ -1,7 +1,5 @@
 //! The handshake: a new session, and the open packet that describes it to the client.
 
-use std::sync::Arc;
-
 use http::Uri;
 use http::header::{self, HeaderMap};
 
@@ -23,7 +21,8 @@ pub fn open_polling(
     base64: bool,
     permit: Permit,
 ) -> EngineResponse {
-    let session = open_session(request, revision, Transport::Polling, permit);
+    let new = new_session(request, revision, Transport::Polling, permit);
+    let session = request.engine.sessions().open(new);
     let open = open_packet(&session, Transport::Polling);
     request.engine.start(&session);
     let form = Form::of(revision, base64, false);
@@ -32,22 +31,16 @@ pub fn open_polling(
     payload(form, body)
 }
 
-/// Opens a session with what the request carries. The caller starts it.
-pub fn open_session(
+/// What a session is opened with that a request asks for.
+pub fn new_session(
     request: &EngineRequest,
     revision: Revision,
     transport: Transport,
     permit: Permit,
-) -> Arc<Session> {
+) -> NewSession {
     let config = &request.gateway().config;
     let credentials = credentials(config, request.headers(), request.http.uri());
-    request.engine.sessions().open(NewSession {
-        shard: request.shard,
-        revision,
-        transport,
-        credentials,
-        permit,
-    })
+    NewSession { shard: request.shard, revision, transport, credentials, permit }
 }
 
 /// The open packet (Engine.IO protocol, "Handshake"); times in milliseconds.
@@ -55,15 +48,15 @@ pub fn open_packet(session: &Session, transport: Transport) -> String {
     let config = &session.gateway().config.socketio;
     let upgrade =
         transport == Transport::Polling && config.transports.contains(&Transport::Websocket);
-    let upgrades: &[&str] = if upgrade { &["websocket"] } else { &[] };
-    let open = serde_json::json!({
-        "sid": session.sid,
-        "upgrades": upgrades,
-        "pingInterval": u64::try_from(config.ping_interval.0.as_millis()).unwrap_or(u64::MAX),
-        "pingTimeout": u64::try_from(config.ping_timeout.0.as_millis()).unwrap_or(u64::MAX),
-        "maxPayload": config.max_payload.0,
-    });
-    format!("0{open}")
+    let upgrades = if upgrade { "[\"websocket\"]" } else { "[]" };
+    // An id has letters, digits, `-` and `_` only.
+    format!(
+        r#"0{{"maxPayload":{},"pingInterval":{},"pingTimeout":{},"sid":"{}","upgrades":{upgrades}}}"#,
+        config.max_payload.0,
+        config.ping_interval.0.as_millis(),
+        config.ping_timeout.0.as_millis(),
+        session.sid,
+    )
 }
 
 /// The tokens that a request carries; `None` where it carries none.

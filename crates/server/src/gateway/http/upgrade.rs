@@ -11,23 +11,22 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::engine_error::EngineError;
-use super::handshake::{open_packet, open_session};
+use super::handshake::{new_session, open_packet};
 use super::request::EngineRequest;
 use super::response::{EngineResponse, error};
+use crate::gateway::engine::Engine;
 use crate::gateway::limits::Permit;
-use crate::gateway::session::Session;
+use crate::gateway::session::{NewSession, Session};
 use rookery_config::Transport;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::{Opcode, parse_client_frame, put_frame};
-
-/// How long it may take until the 101 is written and the connection is a WebSocket.
-const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may take from the WebSocket's start to its `5`.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,30 +34,63 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest payload of a probe's frame in bytes; those of the protocol have at most six.
 const MAX_PROBE_FRAME: usize = 125;
 
+/// The upgrade of a connection whose 101 is being written; set by the request that asks for it.
+pub type PendingUpgrade = Mutex<Option<Upgrade>>;
+
+/// What a connection is for once it is a WebSocket.
+pub struct Upgrade {
+    on: OnUpgrade,
+    to: Target,
+}
+
+enum Target {
+    /// A session that starts with it.
+    New(Engine, NewSession),
+    /// A session that started with polling.
+    Polling(Arc<Session>),
+}
+
+impl Upgrade {
+    /// Hands the socket to its session. To be called on the connection's shard, after the HTTP
+    /// connection is dropped, so that it waits for nothing: the socket is there, or it is broken.
+    pub async fn complete(self) {
+        let socket = upgraded(self.on).await;
+        match self.to {
+            Target::New(engine, new) => {
+                let Some((socket, read)) = socket else { return };
+                let session = engine.sessions().open(new);
+                let open = open_packet(&session, Transport::Websocket);
+                session.outbox.send(Arc::new(Encoded::engine(open.as_bytes())));
+                session.outbox.attach(socket, &read);
+                engine.start(&session);
+            }
+            Target::Polling(session) => move_session(session, socket),
+        }
+    }
+}
+
 /// Opens a session that starts with a WebSocket.
 pub fn open_websocket(
     mut request: EngineRequest,
     revision: Revision,
     permit: Permit,
+    pending: &PendingUpgrade,
 ) -> EngineResponse {
     let Some(response) = switching_protocols(request.headers()) else {
         return error(EngineError::BadRequest);
     };
-    let upgrade = hyper::upgrade::on(&mut request.http);
-    let gateway = request.gateway().clone();
-    gateway.shards[request.shard].spawn(async move {
-        let Some((socket, read)) = upgraded(upgrade).await else { return };
-        let session = open_session(&request, revision, Transport::Websocket, permit);
-        let open = open_packet(&session, Transport::Websocket);
-        session.outbox.send(Arc::new(Encoded::engine(open.as_bytes())));
-        session.outbox.attach(socket, &read);
-        request.engine.start(&session);
-    });
+    let on = hyper::upgrade::on(&mut request.http);
+    let new = new_session(&request, revision, Transport::Websocket, permit);
+    *pending.lock() = Some(Upgrade { on, to: Target::New(request.engine, new) });
     response
 }
 
 /// Tries to move a session from polling to a WebSocket. Polling goes on until that succeeds.
-pub fn upgrade_session(mut request: EngineRequest, session: Arc<Session>) -> EngineResponse {
+pub fn upgrade_session(
+    mut request: EngineRequest,
+    session: Arc<Session>,
+    pending: &PendingUpgrade,
+) -> EngineResponse {
     if !session.outbox.is_polling() || session.upgrading.swap(true, Ordering::AcqRel) {
         return error(EngineError::BadRequest);
     }
@@ -66,24 +98,24 @@ pub fn upgrade_session(mut request: EngineRequest, session: Arc<Session>) -> Eng
         session.upgrading.store(false, Ordering::Release);
         return error(EngineError::BadRequest);
     };
-    let upgrade = hyper::upgrade::on(&mut request.http);
-    let gateway = request.gateway().clone();
-    gateway.shards[request.shard].spawn(async move {
-        // The connection may have been accepted by another shard than the session's.
-        let socket = upgraded(upgrade).await;
-        let socket = socket.and_then(|(socket, read)| Some((socket.into_std().ok()?, read)));
-        let gateway = session.gateway().clone();
-        gateway.shards[session.shard].spawn(async move {
-            if let Some((socket, read)) = socket
-                && let Ok(socket) = TcpStream::from_std(socket)
-            {
-                try_upgrade(&session, socket, read).await;
-            }
-            session.outbox.probe(false);
-            session.upgrading.store(false, Ordering::Release);
-        });
-    });
+    let on = hyper::upgrade::on(&mut request.http);
+    *pending.lock() = Some(Upgrade { on, to: Target::Polling(session) });
     response
+}
+
+/// Goes on with the upgrade on the session's shard; another one may have accepted the connection.
+fn move_session(session: Arc<Session>, socket: Option<(TcpStream, Vec<u8>)>) {
+    let socket = socket.and_then(|(socket, read)| Some((socket.into_std().ok()?, read)));
+    let gateway = session.gateway().clone();
+    gateway.shards[session.shard].spawn(async move {
+        if let Some((socket, read)) = socket
+            && let Ok(socket) = TcpStream::from_std(socket)
+        {
+            try_upgrade(&session, socket, read).await;
+        }
+        session.outbox.probe(false);
+        session.upgrading.store(false, Ordering::Release);
+    });
 }
 
 async fn try_upgrade(session: &Session, socket: TcpStream, read: Vec<u8>) {
@@ -136,10 +168,10 @@ async fn expect(socket: &mut TcpStream, read: &mut Vec<u8>, text: &[u8]) -> io::
     }
 }
 
-/// The socket of an upgraded connection, and what was already read from it; `None` where the
-/// connection broke or the upgrade took too long.
+/// The socket of an upgraded connection, and what was already read from it; `None` if the
+/// connection broke.
 async fn upgraded(upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
-    let upgraded = tokio::time::timeout(SWITCH_TIMEOUT, upgrade).await.ok()?.ok()?;
+    let upgraded = upgrade.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }

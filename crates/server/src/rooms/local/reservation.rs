@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::rooms::encoded_publication::EncodedPublication;
@@ -11,11 +12,14 @@ use crate::rooms::shard::{ShardCommand, ShardPermit};
 /// A place in the queue of every shard that has recipients of a publication. Dropping it delivers
 /// nothing: either all of them get the publication, or none.
 pub struct Reservation<'a> {
-    permits: Vec<ShardPermit<'a>>,
+    permits: Permits<'a>,
 }
 
+/// One for each shard with recipients; most rooms have members in one shard only.
+pub(super) type Permits<'a> = SmallVec<[ShardPermit<'a>; 1]>;
+
 impl<'a> Reservation<'a> {
-    pub(super) fn new(permits: Vec<ShardPermit<'a>>) -> Self {
+    pub(super) fn new(permits: Permits<'a>) -> Self {
         Reservation { permits }
     }
 

@@ -1,12 +1,12 @@
 //! The members and rooms of one namespace in one shard.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rookery_protocol::Room;
 use smallvec::SmallVec;
 
 use super::Joined;
+use crate::hashing::{HashMap, HashSet};
 use crate::message::{MemberId, Selector};
 use crate::rooms::member::Member;
 use crate::rooms::recipients::{Recipient, Recipients};
@@ -112,18 +112,19 @@ impl Namespace {
         }
         let excepted: HashSet<u64> =
             except.iter().flat_map(|room| self.members_of(room)).map(|m| m.key).collect();
-        let mut seen = HashSet::new();
         let mut recipients = Recipients::collector();
-        let mut add = |member: &Arc<Member>, position: usize| {
-            if !excepted.contains(&member.key) && seen.insert(member.key) {
-                recipients.add(member, position);
-            }
-        };
         if rooms.is_empty() {
-            self.members.values().for_each(|entry| add(&entry.member, 0));
+            let members = self.members.values().map(|entry| &entry.member);
+            let due = members.filter(|member| !excepted.contains(&member.key));
+            due.for_each(|member| recipients.add(member, 0));
         }
+        let mut seen = HashSet::default();
         for (position, room) in rooms.iter().enumerate() {
-            self.members_of(room).for_each(|member| add(member, position));
+            for member in self.members_of(room) {
+                if !excepted.contains(&member.key) && seen.insert(member.key) {
+                    recipients.add(member, position);
+                }
+            }
         }
         recipients.finish()
     }

@@ -30,6 +30,22 @@ async fn a_leave_is_noticed_although_the_room_has_members_again() {
 }
 
 #[tokio::test]
+async fn recipients_of_several_rooms_are_current_until_somebody_leaves() {
+    let mut membership = Membership::default();
+    let (a, b) = (added(&mut membership, "a"), added(&mut membership, "b"));
+    let rooms: [Room; 2] = ["one".into(), "two".into()];
+    membership.join(&a, &rooms, 10);
+    let recipients = membership.recipients("/", &rooms, &[]);
+    let all = membership.recipients("/", &[], &[]);
+    membership.join(&b, &rooms, 10);
+    assert!(!membership.changed("/", &rooms, &recipients));
+    assert!(!membership.changed("/", &[], &all));
+    membership.remove(&b);
+    assert!(membership.changed("/", &rooms, &recipients));
+    assert!(membership.changed("/", &[], &all));
+}
+
+#[tokio::test]
 async fn the_fullest_rooms_are_found() {
     let mut membership = Membership::default();
     for n in 0..9 {

@@ -11,6 +11,7 @@ use super::membership_change::MembershipChange;
 use super::rooms::ShardRooms;
 use crate::connection::outbox::{Delivered, PacketBatch};
 use crate::rooms::batch::{Arrival, Batch};
+use crate::rooms::encoded_publication::EncodedPublication;
 use crate::rooms::member::Member;
 use crate::rooms::recipients::Recipient;
 use crate::rooms::scheduler::BatchScheduler;
@@ -89,19 +90,18 @@ impl ShardState {
 
     /// Serves the next recipients of a batch; gives how many.
     fn deliver_chunk(&mut self, batch: &mut Batch) -> usize {
-        let first = batch.first().clone();
-        let (rooms, namespace) = (&first.rooms, &first.namespace);
-        let list = batch.recipients().list().clone();
         let start = batch.served();
-        let end = list.len().min(start + CHUNK);
+        let end = batch.recipients().len().min(start + CHUNK);
+        let EncodedPublication { namespace, rooms, .. } = &**batch.first();
         // Also before the first chunk: a leave may have been answered since the batch began.
         let changed = self.rooms.membership().changed(namespace, rooms, batch.recipients());
-        let still_in = changed.then_some(&rooms[..]);
         let mut at = start;
         while at < end {
             let run = at..batch.run_end(at, end);
             if let Some(packets) = batch.packets(at) {
-                self.deliver_run(&packets, &list[run.clone()], still_in);
+                let still_in = changed.then_some(&batch.first().rooms[..]);
+                let recipients = &batch.recipients().list()[run.clone()];
+                self.deliver_run(&packets, recipients, still_in);
             }
             at = run.end;
         }
@@ -118,7 +118,7 @@ impl ShardState {
         still_in: Option<&[Room]>,
     ) {
         let (mut gone, mut written) = (0, 0);
-        let tags = || packets.packets().iter().filter_map(|packet| packet.tag.as_ref());
+        let tags = || packets.packets().iter().filter_map(|packet| packet.tag.as_deref());
         let traced = || tags().any(|tag| tag.trace.is_some());
         let timed = self.recorder.is_due(recipients.len() * packets.packets().len()) || traced();
         self.written_at.clear();
@@ -141,11 +141,9 @@ impl ShardState {
                 Delivered::Gone => gone += 1,
             }
         }
-        for tag in tags() {
-            self.recorder.written(tag, written, &self.written_at);
-            tag.lost(gone);
-        }
+        self.recorder.written_together(tags(), written, &self.written_at);
         if gone > 0 {
+            tags().for_each(|tag| tag.lost(gone));
             self.recorder.dropped(Outcome::Gone, gone * packets.packets().len() as u64);
         }
     }

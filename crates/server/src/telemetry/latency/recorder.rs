@@ -1,6 +1,7 @@
 //! The [`DeliveryRecorder`]: records what becomes of one shard's deliveries.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -16,16 +17,17 @@ use crate::telemetry::metrics::{Metrics, Outcome};
 /// It is called with an outbox's lock held, so it neither waits nor calls back into an outbox.
 pub struct DeliveryRecorder {
     metrics: Arc<Metrics>,
-    /// Whether every delivery is measured, which spares [`DeliveryRecorder::is_due`] the lock.
-    measures_all: bool,
+    /// Deliveries until the next one that is measured, so that [`DeliveryRecorder::is_due`] needs no
+    /// lock.
+    due_in: AtomicU64,
     statistics: Mutex<ShardStatistics>,
 }
 
 impl DeliveryRecorder {
     /// A recorder that counts outcomes in `metrics` and latencies in `statistics`.
     pub(super) fn new(metrics: Arc<Metrics>, statistics: ShardStatistics) -> Self {
-        let measures_all = statistics.measures_all();
-        DeliveryRecorder { metrics, measures_all, statistics: Mutex::new(statistics) }
+        let due_in = statistics.due_in().into();
+        DeliveryRecorder { metrics, due_in, statistics: Mutex::new(statistics) }
     }
 
     /// The shard's statistics. A delivery of the shard waits for whoever holds their lock.
@@ -39,24 +41,43 @@ impl DeliveryRecorder {
         if cfg!(feature = "unmeasured") {
             return false;
         }
-        self.measures_all || self.statistics.lock().is_due(deliveries)
+        deliveries as u64 >= self.due_in.load(Ordering::Relaxed)
     }
 
     /// Records that a publication was handed to the kernel, or to the answer of a poll, for
     /// `deliveries` recipients. `at` holds the time of each write, or nothing where the clock was
     /// not read.
     pub fn written(&self, tag: &DeliveryTag, deliveries: usize, at: &[Instant]) {
+        self.written_together(std::iter::once(tag), deliveries, at);
+    }
+
+    /// The same for publications that were written together, each for `deliveries` recipients at
+    /// the times `at`.
+    pub fn written_together<'a>(
+        &self,
+        tags: impl Iterator<Item = &'a DeliveryTag> + Clone,
+        deliveries: usize,
+        at: &[Instant],
+    ) {
         if deliveries == 0 {
             return;
         }
-        self.metrics.delivered(Outcome::Written, deliveries as u64);
-        if let Some(trace) = &tag.trace {
-            trace.written(tag.accepted, deliveries, at);
+        let publications = tags.clone().count();
+        self.metrics.delivered(Outcome::Written, (publications * deliveries) as u64);
+        for tag in tags.clone() {
+            if let Some(trace) = &tag.trace {
+                trace.written(tag.accepted, deliveries, at);
+            }
         }
-        if cfg!(feature = "unmeasured") {
+        if cfg!(feature = "unmeasured") || publications == 0 {
             return;
         }
-        self.statistics.lock().record(tag, deliveries, at);
+        let now = at.last().copied().unwrap_or_else(Instant::now);
+        let mut statistics = self.statistics.lock();
+        for tag in tags {
+            statistics.record(tag, deliveries, at, now);
+        }
+        self.due_in.store(statistics.due_in(), Ordering::Relaxed);
     }
 
     /// Records that `n` deliveries will never be written.

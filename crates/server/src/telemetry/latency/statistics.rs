@@ -1,6 +1,5 @@
 //! The [`ShardStatistics`]: the latencies of one shard's deliveries, by class and by room.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +7,7 @@ use super::histogram::{Histogram, Tally};
 use super::tag::DeliveryTag;
 use super::top_rooms::TopRooms;
 use super::windows::RoomWindows;
+use crate::hashing::HashMap;
 use crate::message::Hop;
 use rookery_protocol::Room;
 
@@ -35,7 +35,7 @@ impl ShardStatistics {
         ShardStatistics {
             classes: Vec::new(),
             windows,
-            series: HashMap::new(),
+            series: HashMap::default(),
             top_rooms,
             version: 0,
             sample_every: u64::from(sample_every.max(1)),
@@ -43,19 +43,20 @@ impl ShardStatistics {
         }
     }
 
-    /// Whether every delivery is measured.
-    pub(super) fn measures_all(&self) -> bool {
-        self.sample_every == 1
-    }
-
-    /// Whether one of the next `deliveries` is to be measured.
-    pub(super) fn is_due(&self, deliveries: usize) -> bool {
-        self.skipped + deliveries as u64 >= self.sample_every
+    /// How many deliveries there are to the next one that is measured, with that one.
+    pub(super) fn due_in(&self) -> u64 {
+        self.sample_every.saturating_sub(self.skipped)
     }
 
     /// Counts `deliveries` that were written at the times `at`, which is empty where they are not
-    /// known.
-    pub(super) fn record(&mut self, tag: &DeliveryTag, deliveries: usize, at: &[Instant]) {
+    /// known, the last of them at `now`.
+    pub(super) fn record(
+        &mut self,
+        tag: &DeliveryTag,
+        deliveries: usize,
+        at: &[Instant],
+        now: Instant,
+    ) {
         self.follow_top_rooms();
         let tally = self.sample(tag, deliveries, at);
         self.class(&tag.class, tag.hop).add(&tally);
@@ -63,7 +64,6 @@ impl ShardStatistics {
         else {
             return;
         };
-        let now = at.last().copied().unwrap_or_else(Instant::now);
         let slot = self.windows.slot(now);
         let (mut window, is_new) = self.windows.window(key);
         if is_new {

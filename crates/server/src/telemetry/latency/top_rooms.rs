@@ -1,7 +1,6 @@
 //! The [`TopRooms`]: which rooms have a latency series of their own.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::hashing::{HashMap, HashSet};
 use crate::message::{MemberId, PodId};
 use rookery_protocol::Room;
 

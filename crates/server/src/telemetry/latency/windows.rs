@@ -3,10 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use indexmap::IndexMap;
-
 use super::histogram::{BOUNDS, Histogram, Tally};
 use super::room_latency::RoomLatency;
+use crate::hashing::IndexMap;
 use crate::message::RoomKey;
 
 /// Slots of a window, each [`SLOT`] long: the last minute, and the slot that has begun.
@@ -59,7 +58,7 @@ struct Slot {
 impl RoomWindows {
     /// No windows yet, and at most `limit` of them. Slots are counted from `epoch`.
     pub fn new(limit: usize, epoch: Instant) -> Self {
-        RoomWindows { rooms: IndexMap::new(), limit: limit.max(1), epoch, hand: 0, evicted: 0 }
+        RoomWindows { rooms: IndexMap::default(), limit: limit.max(1), epoch, hand: 0, evicted: 0 }
     }
 
     /// The room's window, and whether it was created by this call.

@@ -4,6 +4,8 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use super::striped_counters::StripedCounters;
+
 /// Creates metric families in a registry. Each method fails where the name is taken.
 pub(super) struct Families<'a> {
     registry: &'a Registry,
@@ -44,6 +46,19 @@ impl<'a> Families<'a> {
     ) -> prometheus::Result<Vec<IntCounter>> {
         let vec = self.counter_vec(name, help, label)?;
         Ok(values.map(|value| vec.with_label_values(&[value])).collect())
+    }
+
+    /// The same for what all shards count for each publication.
+    pub fn striped_counters<'v>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl Iterator<Item = &'v str>,
+    ) -> prometheus::Result<StripedCounters> {
+        let counters = StripedCounters::new(name, help, label, values)?;
+        self.registry.register(Box::new(counters.clone()))?;
+        Ok(counters)
     }
 
     /// A gauge.
