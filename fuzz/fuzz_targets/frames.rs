@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rookery_protocol::frames::{Frame, FrameReader, parse_client_frame};
+use rookery_protocol::frames::{ClientMessages, Frame, FrameReader, Opcode, parse_client_frame};
 
 /// The longest payload, in bytes.
 const MAX: usize = 1 << 16;
@@ -22,7 +22,27 @@ fuzz_target!(|input: &[u8]| {
         (None, None) => {}
         (whole, split) => panic!("whole {whole:?}, split {split:?}"),
     }
+    assert_eq!(messages(&[bytes]), messages(&pieces));
 });
+
+/// A client's messages, and whether all frames were permitted.
+fn messages(reads: &[&[u8]]) -> (Vec<(Opcode, Vec<u8>)>, bool) {
+    let mut reader = ClientMessages::new(MAX);
+    let (mut messages, mut unread) = (Vec::new(), Vec::new());
+    for read in reads {
+        unread.extend_from_slice(read);
+        let mut rest = &mut unread[..];
+        loop {
+            match reader.next(&mut rest) {
+                Ok(Some(message)) => messages.push((message.opcode, message.payload.into_owned())),
+                Ok(None) => break,
+                Err(_) => return (messages, false),
+            }
+        }
+        unread = rest.to_vec();
+    }
+    (messages, true)
+}
 
 fn frames(writes: &[&[u8]]) -> Option<Vec<Frame>> {
     let mut reader = FrameReader::default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use rookery_config::api_keys::ApiKeys;
 use rookery_config::load::Sources;
@@ -66,8 +66,8 @@ impl Server {
         traces: Traces,
     ) -> anyhow::Result<Self> {
         let listeners = Listeners {
-            clients: bind("listen", config.listen).await?,
-            internal: bind("internal", config.internal).await?,
+            clients: bind("listen", config.listen)?,
+            internal: bind("internal", config.internal)?,
         };
         let parts = Parts::new(config, shards.min(MAX_SHARDS), &traces)?;
         let traces = traces.start(parts.gateway.broker.pod());
@@ -282,8 +282,21 @@ fn namespaces(config: &Config) -> Vec<Arc<str>> {
     config.namespaces.iter().map(|n| n.as_str().into()).collect()
 }
 
-async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+/// Connections that may wait to be accepted, as in a storm of clients that reconnect. The kernel
+/// caps the number at `net.core.somaxconn`.
+const BACKLOG: u32 = 65_535;
+
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
             "{address} is in use by another process: stop it, or choose another address with \
              --{key}"

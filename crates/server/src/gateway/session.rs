@@ -1,7 +1,6 @@
 //! A [`Session`]: one Engine.IO session over whichever transport; and the [`Sessions`] of this
 //! instance.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -19,6 +18,7 @@ use super::{connect_error, events};
 use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
 use crate::connection::stream::{EngineHooks, PacketAction};
+use crate::hashing::HashMap;
 use crate::message::id_source::random_id;
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_config::Transport;
