@@ -42,7 +42,7 @@ pub struct ApiState {
     pub max_payload: usize,
     /// Counts and times requests.
     pub metrics: Arc<Metrics>,
-    /// Runs publications, so that one is finished even if its request is dropped.
+    /// Finishes publications whose requests are dropped.
     pub tasks: TaskTracker,
 }
 
