@@ -12,6 +12,7 @@ mod event_order;
 mod gauges;
 mod harness;
 mod http;
+mod http2;
 mod latency;
 mod limits;
 mod log_secrets;

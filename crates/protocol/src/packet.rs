@@ -13,11 +13,12 @@ mod error;
 mod head;
 mod json;
 mod length;
+mod message;
 mod write;
 
 pub use error::{MAX_ATTACHMENTS, PacketError};
 pub use head::{PacketHead, PacketType};
-pub(crate) use write::Message;
+pub(crate) use message::Message;
 
 /// A Socket.IO packet.
 #[derive(Clone, Debug, PartialEq)]

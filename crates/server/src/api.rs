@@ -2,8 +2,8 @@
 //!
 //! [`router`] builds it from an [`ApiState`]. `routes` has the handlers;
 //! [`openapi`] lists them and derives their description, served at `/api/openapi.json`.
-//! Imports go one way: `problem` and `answer`, then `body`, `input`, `query`, `access`, `cluster`,
-//! `idempotency` and `instance_status`, then `state`, then `routes`, then `openapi`.
+//! Imports go one way: `problem`, `answer`, `random` and `uninterrupted`, then `body`, `input`,
+//! `query`, `access`, `cluster`, `idempotency` and `instance_status`, then `state`, then `routes`, then `openapi`.
 
 pub mod access;
 pub mod answer;
@@ -16,17 +16,19 @@ mod middleware;
 pub mod openapi;
 pub mod problem;
 mod query;
+mod random;
 mod routes;
 mod state;
+mod uninterrupted;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn_with_state;
 use http::StatusCode;
 
 use body::BodyBudget;
+use middleware::Guarded;
 use problem::Problem;
 use state::Shared;
 
@@ -42,13 +44,15 @@ pub fn router(state: ApiState) -> Router {
 }
 
 fn router_with_budget(api: ApiState, body_budget: u32) -> Router {
-    let shared = Arc::new(Shared::new(api, BodyBudget::new(body_budget)));
-    openapi::routes()
+    let description = openapi::document().to_json();
+    let description = description.expect("the description has only text and numbers");
+    let shared = Shared::new(api, BodyBudget::new(body_budget), description.into());
+    let shared = Arc::new(shared);
+    let routes = openapi::routes()
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(shared.clone(), middleware::authorize))
-        .layer(from_fn_with_state(shared.clone(), middleware::observe))
-        .with_state(shared)
+        .with_state(shared.clone());
+    Router::new().fallback(middleware::answer).with_state(Arc::new(Guarded { shared, routes }))
 }
 
 async fn not_found(request: Request) -> Problem {

@@ -24,7 +24,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 pub use cluster::{Matched, MembersAnswer, RoomsAnswer};
 pub use drain_order::DrainOrder;
-pub use publish::TryPublishError;
+pub use publish::{Accepted, TryPublishError};
 
 /// How long other servers may take to answer a question.
 const QUERY_DEADLINE: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! The length of a packet's text before it is written, so that it is allocated once.
 
-use super::write::{Message, PLACEHOLDER};
+use super::message::{Message, PLACEHOLDER};
 use crate::data::{Data, DataRef};
 
 /// The most bytes of a floating-point number, such as `-2.2250738585072014e-308`.

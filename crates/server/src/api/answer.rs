@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::message::Scope;
+use crate::message::{Receipt, Scope};
 
 /// The result of an accepted publication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -17,4 +17,10 @@ pub struct PublishAnswer {
     pub scope: Scope,
     /// The number of members on this instance that the publication was addressed to.
     pub members: usize,
+}
+
+impl PublishAnswer {
+    pub(super) fn new(id: Arc<str>, receipt: Receipt) -> Self {
+        PublishAnswer { id, scope: receipt.scope, members: receipt.members }
+    }
 }

@@ -1,6 +1,7 @@
 //! Request bodies: bounded JSON, with errors that name the field.
 
-use std::sync::Arc;
+mod budget;
+
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -9,9 +10,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
+pub(super) use budget::BodyBudget;
+use budget::BodyShare;
 
 /// The time within which a body must arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,7 +25,7 @@ const MAX_DISCARDED: usize = 32 << 20;
 /// A request body that was read as JSON. It holds its share of the [`BodyBudget`] until dropped.
 pub(super) struct JsonBody<T> {
     pub(super) value: T,
-    _share: OwnedSemaphorePermit,
+    _share: BodyShare,
 }
 
 /// A type that is read from a request body.
@@ -58,46 +60,20 @@ where
         let limits = BodyLimits::from_ref(state);
         let limit = T::limit(limits.max_payload);
         let (head, body) = request.into_parts();
-        let share = match admit(&head.headers, &body, limit, &limits.budget) {
+        let mut share = match admit(&head.headers, &body, limit, &limits.budget) {
             Ok(share) => share,
             Err(problem) => {
                 discard(&head.headers, body).await;
                 return Err(problem);
             }
         };
-        let bytes = tokio::time::timeout(READ_TIMEOUT, read(body, limit)).await;
+        let bytes = tokio::time::timeout(READ_TIMEOUT, read(body, limit, &mut share)).await;
         let bytes = bytes.unwrap_or_else(|_| Err(too_slow()))?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let offset = error.valid_up_to();
             malformed(format!("The body is not UTF-8: invalid byte at offset {offset}"))
         })?;
         Ok(JsonBody { value: parse(text, T::OPENS_WITH)?, _share: share })
-    }
-}
-
-/// Memory for the bodies of all requests in progress. Cloning is shallow.
-#[derive(Clone)]
-pub(super) struct BodyBudget {
-    kibibytes: Arc<Semaphore>,
-    total: u32,
-}
-
-impl BodyBudget {
-    /// A budget of `total` KiB.
-    pub(super) fn new(total: u32) -> Self {
-        BodyBudget { kibibytes: Arc::new(Semaphore::new(total as usize)), total }
-    }
-
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let share = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.total);
-        self.kibibytes.clone().try_acquire_many_owned(share).map_err(|_| {
-            Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many requests are in progress: send fewer in parallel, or smaller ones",
-            )
-            .code("rate_limited")
-            .header(header::RETRY_AFTER, "1")
-        })
     }
 }
 
@@ -115,13 +91,14 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, opening: char) -> Result<T,
         }
         Some(_) => {}
     }
-    let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        rejected(&path, error.inner())
-    })?;
-    json.end().map_err(|error| rejected(".", &error))?;
-    Ok(value)
+    serde_json::from_str(text).map_err(|error| {
+        let mut json = serde_json::Deserializer::from_str(text);
+        // Keeping the path costs as much as parsing.
+        match serde_path_to_error::deserialize::<_, T>(&mut json) {
+            Ok(_) => rejected(".", &error),
+            Err(error) => rejected(&error.path().to_string(), error.inner()),
+        }
+    })
 }
 
 fn rejected(path: &str, error: &serde_json::Error) -> Problem {
@@ -153,13 +130,13 @@ fn admit(
     body: &Body,
     limit: usize,
     budget: &BodyBudget,
-) -> Result<OwnedSemaphorePermit, Problem> {
+) -> Result<BodyShare, Problem> {
     check_media_type(headers)?;
     let hint = body.size_hint();
     if hint.lower() > limit as u64 {
         return Err(Problem::too_large("The body", limit));
     }
-    budget.take(hint.upper().map_or(limit, |n| n as usize))
+    budget.share(hint.upper().map(|n| n as usize))
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -181,19 +158,30 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let mut bytes = BytesMut::new();
+async fn read(mut body: Body, limit: usize, share: &mut BodyShare) -> Result<Bytes, Problem> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| malformed(format!("The body ended early: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > limit {
-            drop(bytes);
+        let length = first.len() + all.len() + data.len();
+        let fits = match length > limit {
+            true => Err(Problem::too_large("The body", limit)),
+            false => share.grow(length),
+        };
+        if let Err(problem) = fits {
+            drop((first, all));
             drain(body).await;
-            return Err(Problem::too_large("The body", limit));
+            return Err(problem);
         }
-        bytes.extend_from_slice(&data);
+        if length == data.len() {
+            first = data;
+            continue;
+        }
+        all.extend_from_slice(&std::mem::take(&mut first));
+        all.extend_from_slice(&data);
     }
-    Ok(bytes.freeze())
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// Reads and discards the body of a refused request.

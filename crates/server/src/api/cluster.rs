@@ -1,7 +1,7 @@
 //! [`Cluster`]: what the HTTP API asks of the broker.
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 
 use crate::broker::{Broker, Matched, MembersAnswer, RoomsAnswer};
 use crate::message::{Publication, PublishError, Receipt, RoomKey, Scope, Selector};
@@ -19,6 +19,13 @@ pub trait Cluster: Send + Sync + 'static {
     /// awaited one after the other reach a room in that order. A dropped future leaves open whether
     /// the publication was delivered.
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Receipt, PublishError>>;
+
+    /// Like [`publish`](Cluster::publish), but ready as soon as the publication is accepted; the
+    /// second future counts the recipients.
+    fn accept(
+        &self,
+        publication: Publication,
+    ) -> BoxFuture<'_, Result<BoxFuture<'static, Receipt>, PublishError>>;
 
     /// The rooms with members whose names start with `prefix`.
     fn rooms<'a>(&'a self, namespace: &'a str, prefix: &'a str) -> BoxFuture<'a, RoomsAnswer>;
@@ -60,6 +67,13 @@ pub trait Cluster: Send + Sync + 'static {
 impl Cluster for Broker {
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<Receipt, PublishError>> {
         Broker::publish(self, publication).boxed()
+    }
+
+    fn accept(
+        &self,
+        publication: Publication,
+    ) -> BoxFuture<'_, Result<BoxFuture<'static, Receipt>, PublishError>> {
+        Broker::accept(self, publication).map_ok(|accepted| accepted.receipt().boxed()).boxed()
     }
 
     fn rooms<'a>(&'a self, namespace: &'a str, prefix: &'a str) -> BoxFuture<'a, RoomsAnswer> {

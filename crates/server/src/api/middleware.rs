@@ -1,64 +1,37 @@
-//! Middleware of every route: authorization, then metrics around it.
+//! Around every route: authorization, metrics and the log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::body;
+use super::problem::Problem;
 use super::state::Shared;
 use crate::telemetry::metrics::Rejected;
 use rookery_ops::throttle::limited;
 
-/// Refuses the requests under `/api` that [`Access`](super::access::Access) does not allow, and
-/// adds the [`Caller`](super::access::Caller) to the others.
-pub(super) async fn authorize(
-    State(shared): State<Arc<Shared>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path();
-    if path != "/api" && !path.starts_with("/api/") {
-        return next.run(request).await;
-    }
-    match shared.api.access.authorize(request.headers()) {
-        Ok(caller) => {
-            let publisher = caller.0.as_deref();
-            debug!(publisher, method = %request.method(), path, "received an API request");
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(problem) => {
-            let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0);
-            limited!(
-                shared.refusals,
-                warn,
-                client = client.map(tracing::field::display),
-                status = problem.status().as_u16(),
-                path,
-                "refused an API request without a valid key"
-            );
-            let (head, body) = request.into_parts();
-            body::discard(&head.headers, body).await;
-            problem.into_response()
-        }
-    }
+/// The routes, and what is checked and counted around them. Not layers of the routes: axum copies
+/// each layer for each request.
+pub(super) struct Guarded {
+    pub(super) shared: Arc<Shared>,
+    pub(super) routes: Router,
 }
 
-/// Times and counts every request.
-pub(super) async fn observe(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Answers a request, and times and counts it.
+pub(super) async fn answer(State(api): State<Arc<Guarded>>, mut request: Request) -> Response {
     let start = Instant::now();
-    let response = next.run(request).await;
-    let metrics = &shared.api.metrics;
+    let response = match authorize(&api.shared, &mut request) {
+        Ok(()) => api.routes.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
+        Err(problem) => refuse(&api.shared, request, problem).await,
+    };
+    let metrics = &api.shared.api.metrics;
     metrics.api_seconds.observe(start.elapsed().as_secs_f64());
     match response.status() {
         StatusCode::UNAUTHORIZED => metrics.rejected(Rejected::Unauthenticated),
@@ -69,4 +42,33 @@ pub(super) async fn observe(
     }
     debug!(status = response.status().as_u16(), "answered an API request");
     response
+}
+
+/// Checks a request under `/api` against [`Access`](super::access::Access), and adds the
+/// [`Caller`](super::access::Caller) to it.
+fn authorize(shared: &Shared, request: &mut Request) -> Result<(), Problem> {
+    let path = request.uri().path();
+    if path != "/api" && !path.starts_with("/api/") {
+        return Ok(());
+    }
+    let caller = shared.api.access.authorize(request.headers())?;
+    let publisher = caller.0.as_deref();
+    debug!(publisher, method = %request.method(), path, "received an API request");
+    request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+async fn refuse(shared: &Shared, request: Request, problem: Problem) -> Response {
+    let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0);
+    limited!(
+        shared.refusals,
+        warn,
+        client = client.map(tracing::field::display),
+        status = problem.status().as_u16(),
+        path = request.uri().path(),
+        "refused an API request without a valid key"
+    );
+    let (head, body) = request.into_parts();
+    body::discard(&head.headers, body).await;
+    problem.into_response()
 }

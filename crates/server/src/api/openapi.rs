@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, Router};
+use axum::Router;
+use axum::extract::State;
+use bytes::Bytes;
 use http::header;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -53,7 +55,7 @@ impl Modify for BearerAuth {
     }
 }
 
-/// The description that `/api/openapi.json` serves.
+/// The description, as `/api/openapi.json` serves it.
 pub fn document() -> Document {
     let mut document = handlers().into_openapi();
     for item in document.paths.paths.values_mut() {
@@ -66,8 +68,7 @@ pub fn document() -> Document {
 
 /// Every route of the API, the same ones as in the description.
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    let json = document().to_json().expect("the description has only text and numbers");
-    Router::from(handlers()).layer(Extension(Description(json.into())))
+    Router::from(handlers())
 }
 
 fn handlers() -> OpenApiRouter<Arc<Shared>> {
@@ -86,18 +87,15 @@ fn handlers() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(describe))
 }
 
-#[derive(Clone)]
-struct Description(Arc<str>);
-
 /// Describe this API
 #[utoipa::path(
     get, path = "/api/openapi.json", tag = "description",
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)),
 )]
 async fn describe(
-    Extension(Description(json)): Extension<Description>,
-) -> ([(http::HeaderName, &'static str); 1], String) {
-    ([(header::CONTENT_TYPE, "application/json")], json.as_ref().to_owned())
+    State(shared): State<Arc<Shared>>,
+) -> ([(http::HeaderName, &'static str); 1], Bytes) {
+    ([(header::CONTENT_TYPE, "application/json")], shared.description.clone())
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

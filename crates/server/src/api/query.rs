@@ -28,6 +28,9 @@ impl Params {
     }
 
     fn read(parts: &Parts, known: &[&str]) -> Result<Self, Problem> {
+        if parts.uri.query().is_none() {
+            return Ok(Params(BTreeMap::new()));
+        }
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|error| Problem::invalid("query", error.body_text()))?;
         let mut params = BTreeMap::new();

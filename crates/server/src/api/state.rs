@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::extract::FromRef;
+use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
 use super::access::Access;
@@ -15,6 +16,7 @@ use super::input;
 use super::instance_status::StatusSource;
 use super::problem::Problem;
 use super::query::Params;
+use super::random::RandomSource;
 use crate::telemetry::metrics::Metrics;
 use rookery_ops::throttle::Throttle;
 use rookery_policy::Rules;
@@ -40,7 +42,7 @@ pub struct ApiState {
     pub max_payload: usize,
     /// Counts and times requests.
     pub metrics: Arc<Metrics>,
-    /// Runs publications, so that one is finished even if its request is dropped.
+    /// Finishes publications whose requests are dropped.
     pub tasks: TaskTracker,
 }
 
@@ -49,6 +51,10 @@ pub(super) struct Shared {
     pub(super) api: ApiState,
     /// Memory for request bodies.
     pub(super) bodies: BodyBudget,
+    /// The OpenAPI description of the routes, as JSON.
+    pub(super) description: Bytes,
+    /// The randomness of generated ids.
+    pub(super) random: RandomSource,
     /// Throttles the log lines about requests without a valid key.
     pub(super) refusals: Throttle,
     /// Throttles the log lines about joins and leaves.
@@ -56,10 +62,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(api: ApiState, bodies: BodyBudget) -> Self {
+    pub(super) fn new(api: ApiState, bodies: BodyBudget, description: Bytes) -> Self {
         let throttle = || Throttle::new(&api.metrics.log_lines_suppressed);
         let (refusals, moves) = (throttle(), throttle());
-        Shared { api, bodies, refusals, moves }
+        let random = RandomSource::default();
+        Shared { api, bodies, description, random, refusals, moves }
     }
 
     /// The namespace that the body or the query names; `/` if neither does.

@@ -109,6 +109,14 @@ impl Cluster for World {
         .boxed()
     }
 
+    fn accept(
+        &self,
+        publication: Publication,
+    ) -> BoxFuture<'_, Result<BoxFuture<'static, Receipt>, PublishError>> {
+        let published = self.publish(publication);
+        async move { Ok(futures_util::future::ready(published.await?).boxed()) }.boxed()
+    }
+
     fn rooms<'a>(&'a self, namespace: &'a str, prefix: &'a str) -> BoxFuture<'a, RoomsAnswer> {
         let all = BTreeMap::from([("a:1".into(), 3), ("a:2".into(), 1), ("b:1".into(), 2)]);
         let here = if namespace == "/" { all } else { BTreeMap::new() };

@@ -1,6 +1,6 @@
 //! Publishing: the one way from acceptance to the shards and the other instances.
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Broker;
 use crate::message::{PUBLISH_DEADLINE, Publication, PublishError, Receipt, Scope};
@@ -42,19 +42,26 @@ impl Broker {
     /// # Errors
     /// When it is refused, or the shards' queues stayed full for [`PUBLISH_DEADLINE`]; nothing was
     /// delivered then.
-    pub async fn publish(&self, mut publication: Publication) -> Result<Receipt, PublishError> {
-        let span = self.parts.tracer.publish(&mut publication);
-        let (scope, count) = match self.accept(publication).await {
-            Ok(accepted) => accepted,
-            Err(error) => return Err(refuse(span, error)),
-        };
-        // Shards count when they begin to deliver. It is accepted, whoever is slow to say so.
-        let members = timeout(PUBLISH_DEADLINE, count.total()).await.unwrap_or_default();
-        span.accepted(scope, Some(members));
-        Ok(Receipt { scope, members })
+    pub async fn publish(&self, publication: Publication) -> Result<Receipt, PublishError> {
+        Ok(self.accept(publication).await?.receipt().await)
     }
 
-    async fn accept(
+    /// The same, without waiting for the number of recipients.
+    ///
+    /// # Errors
+    /// Those of [`Broker::publish`].
+    pub async fn accept(&self, mut publication: Publication) -> Result<Accepted, PublishError> {
+        let span = self.parts.tracer.publish(&mut publication);
+        match self.hand_over(publication).await {
+            Ok((scope, count)) => {
+                let deadline = Instant::now() + PUBLISH_DEADLINE;
+                Ok(Accepted { scope, count, deadline, span })
+            }
+            Err(error) => Err(refuse(span, error)),
+        }
+    }
+
+    async fn hand_over(
         &self,
         publication: Publication,
     ) -> Result<(Scope, RecipientCount), PublishError> {
@@ -89,6 +96,24 @@ impl Broker {
             _ => Scope::Local,
         };
         (scope, self.parts.rooms.deliver(reservation, publication, counted))
+    }
+}
+
+/// A publication that was handed over to the shards and to the other instances.
+pub struct Accepted {
+    scope: Scope,
+    count: RecipientCount,
+    deadline: Instant,
+    span: PublishSpan,
+}
+
+impl Accepted {
+    /// Waits for the shards to count the recipients, which they do when they begin to deliver. A
+    /// shard that has not done so by [`PUBLISH_DEADLINE`] makes the number 0.
+    pub async fn receipt(self) -> Receipt {
+        let members = timeout_at(self.deadline, self.count.total()).await.unwrap_or_default();
+        self.span.accepted(self.scope, Some(members));
+        Receipt { scope: self.scope, members }
     }
 }
 

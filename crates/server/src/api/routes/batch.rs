@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use http::HeaderMap;
 use serde::de::{self, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::publish::request::PublishRequest;
-use super::publish::{accept, traceparent};
+use super::publish::{Counting, TraceContext, accept, begin};
 use crate::api::answer::PublishAnswer;
 use crate::api::body::{self, JsonBody, RequestBody};
 use crate::api::problem::Problem;
-use crate::api::query::NamespaceQuery;
+use crate::api::query::{NamespaceQuery, Params};
 use crate::api::state::Shared;
 
 /// The most publications in one batch.
@@ -64,27 +63,48 @@ impl RequestBody for Batch {
 pub(in crate::api) async fn publish_batch(
     State(shared): State<Arc<Shared>>,
     NamespaceQuery(query): NamespaceQuery,
-    headers: HeaderMap,
+    TraceContext(traceparent): TraceContext,
     body: JsonBody<Batch>,
 ) -> axum::Json<BatchAnswer> {
     let start = Instant::now();
-    let traceparent = traceparent(&headers);
-    let mut results = Vec::with_capacity(body.value.0.len());
+    let mut items = Vec::with_capacity(body.value.0.len());
     for item in &body.value.0 {
-        let result = if start.elapsed() > DEADLINE {
+        items.push(if start.elapsed() > DEADLINE {
             Err(Problem::unavailable("The items before this one took too long: send it again"))
         } else {
-            match body::parse::<PublishRequest>(item.get(), '{') {
-                Ok(request) => accept(&shared, request, &query, traceparent.clone()).await,
-                Err(problem) => Err(problem),
-            }
-        };
-        results.push(match result {
-            Ok(answer) => BatchResult::Accepted(answer),
+            publish_item(&shared, item, &query, traceparent.clone()).await
+        });
+    }
+    let mut results = Vec::with_capacity(items.len());
+    for item in items {
+        results.push(match item {
+            Ok(Item::Answered(answer)) => BatchResult::Accepted(answer),
+            Ok(Item::Counting(counting)) => BatchResult::Accepted(counting.answer().await),
             Err(problem) => BatchResult::Refused(problem),
         });
     }
     axum::Json(BatchAnswer { results })
+}
+
+/// An accepted item.
+enum Item {
+    Answered(PublishAnswer),
+    /// The next item need not wait for the count.
+    Counting(Counting),
+}
+
+async fn publish_item(
+    shared: &Arc<Shared>,
+    item: &RawValue,
+    query: &Params,
+    traceparent: Option<Arc<str>>,
+) -> Result<Item, Problem> {
+    let request = body::parse::<PublishRequest>(item.get(), '{')?;
+    if request.is_idempotent() {
+        // The next item may repeat the id.
+        return accept(shared, request, query, traceparent).await.map(Item::Answered);
+    }
+    begin(shared, request, query, traceparent).await.map(Item::Counting)
 }
 
 impl<'de> Deserialize<'de> for Batch {

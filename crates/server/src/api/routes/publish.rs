@@ -3,9 +3,12 @@
 mod payload;
 pub(super) mod request;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use futures_util::future::BoxFuture;
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
 use crate::api::answer::PublishAnswer;
@@ -14,7 +17,8 @@ use crate::api::idempotency::{ClaimOutcome, IdempotencyKey};
 use crate::api::problem::{Problem, ProblemResponse};
 use crate::api::query::{NamespaceQuery, Params};
 use crate::api::state::Shared;
-use crate::message::{Publication, PublishError};
+use crate::api::uninterrupted::Uninterrupted;
+use crate::message::{Publication, PublishError, Receipt};
 use crate::telemetry::trace::TraceParent;
 use request::PublishRequest;
 
@@ -32,17 +36,16 @@ use request::PublishRequest;
 pub(in crate::api) async fn publish(
     State(shared): State<Arc<Shared>>,
     NamespaceQuery(query): NamespaceQuery,
-    headers: HeaderMap,
+    TraceContext(traceparent): TraceContext,
     body: JsonBody<PublishRequest>,
 ) -> Result<axum::Json<PublishAnswer>, Problem> {
-    accept(&shared, body.value, &query, traceparent(&headers)).await.map(axum::Json)
+    accept(&shared, body.value, &query, traceparent).await.map(axum::Json)
 }
 
 /// Validates a request and publishes it, unless its id was published before.
 ///
-/// Runs the publication as a task of its own. A request is dropped when its client disconnects;
-/// the publication must still reach all of its members, and the claim on its id must end with the
-/// answer.
+/// The publication goes on where the request is dropped because its client disconnects: it must
+/// still reach all of its members, and the claim on its id must end with the answer.
 pub(in crate::api) async fn accept(
     shared: &Arc<Shared>,
     request: PublishRequest,
@@ -51,16 +54,53 @@ pub(in crate::api) async fn accept(
 ) -> Result<PublishAnswer, Problem> {
     let idempotent = request.is_idempotent();
     let publication = request.into_publication(shared, query, traceparent)?;
-    let shared = shared.clone();
-    let tasks = shared.api.tasks.clone();
-    let task = tasks.spawn(async move {
+    let owned = shared.clone();
+    uninterrupted(shared, async move {
         if idempotent {
-            deliver_once(&shared, publication).await
+            deliver_once(&owned, publication).await
         } else {
-            deliver(&shared, publication).await
+            deliver(&owned, publication).await
         }
-    });
-    task.await.unwrap_or_else(|_| {
+    })
+    .await
+}
+
+/// Like [`accept`], for a request without an id, but does not wait for the number of recipients.
+pub(super) async fn begin(
+    shared: &Arc<Shared>,
+    request: PublishRequest,
+    query: &Params,
+    traceparent: Option<Arc<str>>,
+) -> Result<Counting, Problem> {
+    let publication = request.into_publication(shared, query, traceparent)?;
+    let id = publication.id.text();
+    let owned = shared.clone();
+    uninterrupted(shared, async move {
+        let receipt = owned.api.cluster.accept(publication).await.map_err(refused)?;
+        Ok(Counting { id, receipt })
+    })
+    .await
+}
+
+/// An accepted publication whose recipients are being counted.
+pub(super) struct Counting {
+    id: Arc<str>,
+    receipt: BoxFuture<'static, Receipt>,
+}
+
+impl Counting {
+    /// Waits for the count.
+    pub(super) async fn answer(self) -> PublishAnswer {
+        PublishAnswer::new(self.id, self.receipt.await)
+    }
+}
+
+async fn uninterrupted<T: Send + 'static>(
+    shared: &Shared,
+    publishing: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let publishing = Uninterrupted::new(publishing, &shared.api.tasks);
+    publishing.await.unwrap_or_else(|_| {
         Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Publishing failed: see the log"))
     })
 }
@@ -68,7 +108,17 @@ pub(in crate::api) async fn accept(
 /// The `traceparent` header, if there is exactly one and it is well-formed.
 ///
 /// Source: W3C Trace Context, level 2, section 3.2.
-pub(in crate::api) fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
+pub(in crate::api) struct TraceContext(pub(super) Option<Arc<str>>);
+
+impl<S: Send + Sync> FromRequestParts<S> for TraceContext {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(TraceContext(traceparent(&parts.headers)))
+    }
+}
+
+fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
     let mut values = headers.get_all("traceparent").iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     TraceParent::parse(value.to_str().ok()?).map(|parent| parent.to_string().into())
@@ -98,16 +148,15 @@ async fn deliver_once(shared: &Shared, publication: Publication) -> Result<Publi
 
 async fn deliver(shared: &Shared, publication: Publication) -> Result<PublishAnswer, Problem> {
     let id = publication.id.text();
-    match shared.api.cluster.publish(publication).await {
-        Ok(receipt) => Ok(PublishAnswer { id, scope: receipt.scope, members: receipt.members }),
-        Err(error) => {
-            let detail = format!("Nothing was delivered: {error}. Try again");
-            let problem = Problem::unavailable(detail);
-            Err(match error {
-                PublishError::RedisDown => problem.code("not_connected_to_redis"),
-                PublishError::Overloaded => problem,
-            })
-        }
+    let receipt = shared.api.cluster.publish(publication).await.map_err(refused)?;
+    Ok(PublishAnswer::new(id, receipt))
+}
+
+fn refused(error: PublishError) -> Problem {
+    let problem = Problem::unavailable(format!("Nothing was delivered: {error}. Try again"));
+    match error {
+        PublishError::RedisDown => problem.code("not_connected_to_redis"),
+        PublishError::Overloaded => problem,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -55,7 +54,11 @@ pub struct RecipientCount {
 impl RecipientCount {
     /// Waits for all shards.
     pub async fn total(self) -> usize {
-        // A shard that is gone has no recipients.
-        join_all(self.counts).await.into_iter().map(Result::unwrap_or_default).sum()
+        let mut total = 0;
+        for count in self.counts {
+            // A shard that is gone has no recipients.
+            total += count.await.unwrap_or_default();
+        }
+        total
     }
 }

@@ -1,5 +1,7 @@
 //! The size of a publication on the wire, and arguments that the wire cannot express.
 
+use std::fmt::{self, Write as _};
+
 use rookery_protocol::Data;
 
 /// The size in bytes of the Socket.IO packet for this event: its text, and its attachments if there
@@ -48,7 +50,7 @@ fn json_size(data: &Data, attachments: &mut usize) -> usize {
                 5
             }
         }
-        Data::Number(number) => number.to_string().len(),
+        Data::Number(number) => number_size(number),
         Data::String(text) => text_size(text),
         Data::Binary(bytes) => {
             let placeholder = r#"{"_placeholder":true,"num":}"#.len() + digits(*attachments);
@@ -66,6 +68,23 @@ fn json_size(data: &Data, attachments: &mut usize) -> usize {
                 .sum();
             2 + inner + entries.len().saturating_sub(1)
         }
+    }
+}
+
+fn number_size(number: &serde_json::Number) -> usize {
+    let mut size = Size(0);
+    // A `Size` takes any text.
+    let _ = write!(size, "{number}");
+    size.0
+}
+
+/// Counts the bytes of the text that is written to it.
+struct Size(usize);
+
+impl fmt::Write for Size {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
     }
 }
 

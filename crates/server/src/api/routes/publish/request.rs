@@ -15,6 +15,7 @@ use crate::api::idempotency::MAX_ID_BYTES;
 use crate::api::input;
 use crate::api::problem::Problem;
 use crate::api::query::Params;
+use crate::api::random::RandomSource;
 use crate::api::state::Shared;
 use crate::message::{Publication, Source};
 use rookery_protocol::packet::{MAX_ATTACHMENTS, too_many_binaries};
@@ -74,7 +75,7 @@ impl RequestBody for PublishRequest {
 
 impl PublishRequest {
     /// Whether a repeat of this request must not be delivered again.
-    pub(super) fn is_idempotent(&self) -> bool {
+    pub(in crate::api) fn is_idempotent(&self) -> bool {
         self.id.is_some()
     }
 
@@ -98,7 +99,7 @@ impl PublishRequest {
         let event = event(self.event)?;
         check_args(&namespace, &event, &self.args, shared.api.max_payload)?;
         Ok(Publication {
-            id: id(self.id)?.into(),
+            id: id(self.id, &shared.random)?.into(),
             namespace,
             rooms: rooms.into(),
             except: except.into(),
@@ -165,14 +166,13 @@ fn event(event: Option<String>) -> Result<String, Problem> {
     input::not_empty("event", event)
 }
 
-fn id(given: Option<String>) -> Result<Arc<str>, Problem> {
+fn id(given: Option<String>, random: &RandomSource) -> Result<Arc<str>, Problem> {
     match given {
         None => {
-            let mut random = [0; 16];
-            getrandom::fill(&mut random).map_err(|error| {
+            let number = random.next().map_err(|error| {
                 Problem::unavailable(format!("The system has no random numbers: {error}"))
             })?;
-            Ok(format!("{:032x}", u128::from_be_bytes(random)).into())
+            Ok(format!("{number:032x}").into())
         }
         Some(id) if id.len() > MAX_ID_BYTES => {
             Err(Problem::invalid("id", format!("An id is limited to {MAX_ID_BYTES} bytes")))
