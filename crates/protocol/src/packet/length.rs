@@ -22,8 +22,13 @@ pub(super) fn message<'a>(
 
 /// Whether a JSON string of this text has escapes (RFC 8259, section 7).
 pub(super) fn has_escapes(text: &str) -> bool {
-    // Looking at every byte is faster than stopping at the first: the compiler vectorizes it.
-    text.bytes().fold(false, |found, byte| found | (escape(byte) > 0))
+    // The compiler vectorizes this, because every byte of a block is looked at.
+    fn any_special(found: u8, byte: &u8) -> u8 {
+        found | u8::from(*byte < 0x20) | u8::from(*byte == b'"') | u8::from(*byte == b'\\')
+    }
+    let (blocks, rest) = text.as_bytes().as_chunks::<16>();
+    blocks.iter().any(|block| block.iter().fold(0, any_special) > 0)
+        || rest.iter().fold(0, any_special) > 0
 }
 
 /// The bytes that a byte of text takes beyond its own in a JSON string.

@@ -95,7 +95,11 @@ fn value(out: &mut Vec<u8>, item: DataRef<'_>, attachments: &mut Option<&mut Vec
         Data::Null => out.extend_from_slice(b"null"),
         Data::Bool(true) => out.extend_from_slice(b"true"),
         Data::Bool(false) => out.extend_from_slice(b"false"),
-        Data::Number(n) => number(out, n),
+        Data::Number(n) => match (n.as_u64(), n.as_i64()) {
+            (Some(n), _) => number(out, n),
+            (_, Some(n)) => number(out, n),
+            _ => write!(out, "{n}").expect("writing to memory cannot fail"),
+        },
         Data::String(text) => string(out, text),
         Data::Binary(bytes) => match attachments {
             Some(attachments) => {
@@ -146,8 +150,8 @@ fn list<T>(
     }
 }
 
-fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
-    write!(out, "{number}").expect("writing to memory cannot fail");
+fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes a JSON string with only the escapes that JSON requires (RFC 8259, section 7).
