@@ -1,23 +1,17 @@
 //! The length of a packet's text before it is written, so that it is allocated once.
 
-use super::write::{Message, PLACEHOLDER};
 use crate::data::{Data, DataRef};
+
+/// What a placeholder begins with; its number and `}` follow.
+pub(super) const PLACEHOLDER: &str = r#"{"_placeholder":true,"num":"#;
 
 /// The most bytes of a floating-point number, such as `-2.2250738585072014e-308`.
 const MAX_FLOAT: usize = 24;
 
-/// The length of a packet's text in bytes: exact without floating-point numbers, otherwise an
-/// upper bound.
-pub(super) fn message<'a>(
-    message: Message<'a>,
-    binaries: usize,
-    args: impl Iterator<Item = DataRef<'a>>,
-) -> usize {
-    let attachments = if binaries > 0 { digits(binaries as u64) + 1 } else { 0 };
-    let namespace = if message.namespace == "/" { 0 } else { message.namespace.len() + 1 };
-    let id = message.id.map_or(0, digits);
-    let elements = message.event.map(DataRef::Text).into_iter().chain(args);
-    1 + attachments + namespace + id + list(elements.map(|element| value(element, binaries)))
+/// The length of the JSON array of `elements`, which hold `binaries` binary values: exact without
+/// floating-point numbers, otherwise an upper bound.
+pub(super) fn array<'a>(elements: impl Iterator<Item = DataRef<'a>>, binaries: usize) -> usize {
+    list(elements.map(|element| value(element, binaries)))
 }
 
 /// Whether a JSON string of this text has escapes (RFC 8259, section 7).
@@ -80,6 +74,7 @@ fn string(text: &str) -> usize {
     text.len() + escapes + 2
 }
 
-fn digits(number: u64) -> usize {
+/// The number of decimal digits.
+pub(super) fn digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }

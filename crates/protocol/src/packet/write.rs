@@ -4,11 +4,8 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 
-use super::length;
+use super::length::{self, PLACEHOLDER, digits};
 use crate::data::{Data, DataRef};
-
-/// What a placeholder begins with; its number and `}` follow.
-pub(super) const PLACEHOLDER: &str = r#"{"_placeholder":true,"num":"#;
 
 /// A packet with arguments: an event or an acknowledgement.
 #[derive(Clone, Copy)]
@@ -32,16 +29,23 @@ impl<'a> Message<'a> {
         args: impl Iterator<Item = DataRef<'a>> + Clone,
     ) -> (Vec<u8>, Vec<Bytes>) {
         let binaries: usize = args.clone().map(DataRef::binaries).sum();
-        let length = length::message(self, binaries, args.clone());
+        let elements = self.event.map(DataRef::Text).into_iter().chain(args);
+        let length = self.head_length(binaries) + length::array(elements.clone(), binaries);
         let mut out = Vec::with_capacity(prefix.len() + length);
         let mut attachments = Vec::with_capacity(binaries);
         out.extend_from_slice(prefix);
         self.head(&mut out, binaries);
         out.push(b'[');
-        let elements = self.event.map(DataRef::Text).into_iter().chain(args);
         list(&mut out, elements, |out, element| value(out, element, &mut Some(&mut attachments)));
         out.push(b']');
         (out, attachments)
+    }
+
+    /// The number of bytes that [`Message::head`] writes.
+    fn head_length(self, binaries: usize) -> usize {
+        let attachments = if binaries > 0 { digits(binaries as u64) + 1 } else { 0 };
+        let namespace = if self.namespace == "/" { 0 } else { self.namespace.len() + 1 };
+        1 + attachments + namespace + self.id.map_or(0, digits)
     }
 
     fn head(self, out: &mut Vec<u8>, binaries: usize) {
