@@ -30,7 +30,7 @@ fuzz_target!(|input: (String, String, String, String, String)| {
 });
 
 fn body(a: &str, b: &str) -> Data {
-    Data::Object(vec![("a".to_owned(), Data::from(a)), ("b".to_owned(), Data::from(b))])
+    Data::Object(vec![("a".into(), Data::from(a)), ("b".into(), Data::from(b))])
 }
 
 /// Different pairs make different rooms, and the pattern recovers the pair.

@@ -75,9 +75,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 async fn as_client(args: &Args) -> anyhow::Result<()> {
     let mut client = Client::connect(&args.server.target()?).await?;
     let request = Data::Object(vec![
-        ("room".to_owned(), Data::from(args.room.as_str())),
-        ("event".to_owned(), Data::from(args.event.as_str())),
-        ("data".to_owned(), args.args.first().cloned().unwrap_or(Data::Null)),
+        ("room".into(), Data::from(args.room.as_str())),
+        ("event".into(), Data::from(args.event.as_str())),
+        ("data".into(), args.args.first().cloned().unwrap_or(Data::Null)),
     ]);
     let ack = client.emit_with_ack("publish", &[request], TIMEOUT).await;
     client.close().await;

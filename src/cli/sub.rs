@@ -107,7 +107,7 @@ enum JoinError {
 
 async fn join(target: &Target, room: &str) -> Result<Client, JoinError> {
     let mut client = Client::connect(target).await?;
-    let request = Data::Object(vec![("room".to_owned(), Data::from(room))]);
+    let request = Data::Object(vec![("room".into(), Data::from(room))]);
     let ack = client.emit_with_ack("join", &[request], JOIN_TIMEOUT).await?;
     match refusal(&ack) {
         Some(reason) => Err(JoinError::Refused(reason)),

@@ -100,7 +100,7 @@ impl Target {
     /// The auth object of the CONNECT packet; `None` without a token.
     pub fn auth(&self) -> Option<Data> {
         let token = self.token.as_deref()?;
-        Some(Data::Object(vec![("token".to_owned(), Data::from(token))]))
+        Some(Data::Object(vec![("token".into(), Data::from(token))]))
     }
 
     /// The server's URL as the user wrote it.

@@ -131,6 +131,14 @@ impl Separators {
         self.chars.contains(&c)
     }
 
+    /// The position of the first separator in `text`.
+    pub(super) fn find(&self, text: &str) -> Option<usize> {
+        match self.chars.as_slice() {
+            [separator] => text.find(*separator),
+            _ => text.find(|c| self.contains(c)),
+        }
+    }
+
     /// Appends `value` to `room`, with its separators encoded.
     pub(super) fn encode(&self, value: &str, room: &mut RoomBuffer) {
         let mut rest = value;

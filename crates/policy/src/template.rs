@@ -150,7 +150,7 @@ impl ArgTemplate {
                 },
             }
         }
-        Data::String(text)
+        Data::from(text)
     }
 
     /// The path of the field whose value the argument is, if the template is a single placeholder.

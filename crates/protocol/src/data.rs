@@ -2,6 +2,7 @@
 //! borrowed form.
 
 use bytes::Bytes;
+use compact_str::CompactString;
 
 /// A value as Socket.IO events carry it: JSON with binary values at any depth.
 ///
@@ -15,14 +16,14 @@ pub enum Data {
     Bool(bool),
     /// Any JSON number.
     Number(serde_json::Number),
-    /// A string.
-    String(String),
+    /// A string; up to 24 bytes need no allocation.
+    String(CompactString),
     /// A binary value; cloning is shallow.
     Binary(Bytes),
     /// An ordered list.
     Array(Vec<Data>),
     /// Keys and values in the order of the message; keys may repeat.
-    Object(Vec<(String, Data)>),
+    Object(Vec<(CompactString, Data)>),
 }
 
 impl Data {
@@ -104,12 +105,12 @@ impl<'a> From<&'a Data> for DataRef<'a> {
 
 impl From<&str> for Data {
     fn from(text: &str) -> Self {
-        Data::String(text.to_owned())
+        Data::String(text.into())
     }
 }
 
 impl From<String> for Data {
     fn from(text: String) -> Self {
-        Data::String(text)
+        Data::String(text.into())
     }
 }

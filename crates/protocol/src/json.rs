@@ -8,6 +8,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_PAD_INDIFFERENT};
 use bytes::Bytes;
+use compact_str::CompactString;
 use serde::de::{self, MapAccess, SeqAccess};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -43,11 +44,11 @@ impl Data {
             Data::Null => Value::Null,
             Data::Bool(b) => Value::Bool(*b),
             Data::Number(n) => Value::Number(n.clone()),
-            Data::String(s) => Value::String(s.clone()),
+            Data::String(s) => Value::String(s.to_string()),
             Data::Binary(bytes) => serde_json::json!({ BINARY_KEY: STANDARD.encode(bytes) }),
             Data::Array(items) => items.iter().map(Data::to_json).collect(),
             Data::Object(entries) => {
-                entries.iter().map(|(k, v)| (k.clone(), v.to_json())).collect()
+                entries.iter().map(|(k, v)| (k.to_string(), v.to_json())).collect()
             }
         }
     }
@@ -119,11 +120,11 @@ impl<'de> de::Visitor<'de> for DataVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Data, E> {
-        Ok(Data::String(text.to_owned()))
+        Ok(text.into())
     }
 
     fn visit_string<E>(self, text: String) -> Result<Data, E> {
-        Ok(Data::String(text))
+        Ok(text.into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Data, A::Error> {
@@ -135,7 +136,7 @@ impl<'de> de::Visitor<'de> for DataVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
-        let mut entries: Vec<(String, Data)> = Vec::new();
+        let mut entries: Vec<(CompactString, Data)> = Vec::new();
         while let Some(entry) = map.next_entry()? {
             entries.push(entry);
         }
@@ -167,13 +168,14 @@ mod tests {
             any::<bool>().prop_map(Data::Bool),
             any::<i64>().prop_map(|n| Data::Number(n.into())),
             any::<u64>().prop_map(|n| Data::Number(n.into())),
-            any::<String>().prop_map(Data::String),
+            any::<String>().prop_map(Data::from),
             any::<Vec<u8>>().prop_map(|b| Data::Binary(b.into())),
         ];
         leaf.prop_recursive(6, 64, 8, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..8).prop_map(Data::Array),
-                prop::collection::vec((any::<String>(), inner), 0..8).prop_map(Data::Object),
+                prop::collection::vec((any::<String>().prop_map_into(), inner), 0..8)
+                    .prop_map(Data::Object),
             ]
         })
     }

@@ -6,6 +6,7 @@
 //! bounded, and no length in a message decides the size of an allocation.
 
 use bytes::Bytes;
+use compact_str::{CompactString, ToCompactString as _};
 use serde_json::Number;
 
 use crate::data::Data;
@@ -188,7 +189,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self, len: usize) -> Result<Data, WireError> {
-        Ok(Data::String(String::from_utf8_lossy(self.take(len)?).into_owned()))
+        Ok(Data::String(CompactString::from_utf8_lossy(self.take(len)?)))
     }
 
     fn array(&mut self, len: usize, depth: usize) -> Result<Data, WireError> {
@@ -262,12 +263,12 @@ fn float(n: f64) -> Data {
 }
 
 /// The key of an object, which JavaScript converts to text.
-fn key(value: Data) -> Result<String, WireError> {
+fn key(value: Data) -> Result<CompactString, WireError> {
     match value {
         Data::String(text) => Ok(text),
-        Data::Number(n) => Ok(n.to_string()),
-        Data::Bool(b) => Ok(b.to_string()),
-        Data::Null => Ok("null".to_owned()),
+        Data::Number(n) => Ok(n.to_compact_string()),
+        Data::Bool(b) => Ok(b.to_compact_string()),
+        Data::Null => Ok("null".into()),
         _ => Err(WireError::Type),
     }
 }
@@ -292,7 +293,7 @@ fn date(millis: f64) -> Data {
         0..=9999 => format!("{year:04}"),
         _ => format!("{}{:06}", if year < 0 { '-' } else { '+' }, year.abs()),
     };
-    Data::String(format!(
+    Data::from(format!(
         "{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{ms:03}Z",
         s / 3600,
         s / 60 % 60,

@@ -13,12 +13,11 @@ mod error;
 mod head;
 mod json;
 mod length;
-mod message;
 mod write;
 
 pub use error::{MAX_ATTACHMENTS, PacketError};
 pub use head::{PacketHead, PacketType};
-pub(crate) use message::Message;
+pub(crate) use write::Message;
 
 /// A Socket.IO packet.
 #[derive(Clone, Debug, PartialEq)]

@@ -199,9 +199,9 @@ impl Template {
             body.to_string()
         } else {
             let request = Data::Object(vec![
-                ("room".to_owned(), Data::from(room)),
-                ("event".to_owned(), Data::from(EVENT)),
-                ("data".to_owned(), Data::from(payload)),
+                ("room".into(), Data::from(room)),
+                ("event".into(), Data::from(EVENT)),
+                ("data".into(), Data::from(payload)),
             ]);
             format!("4{}", packet::encode_event(layout.namespace, None, "publish", &[request]).0)
         };

@@ -60,7 +60,7 @@ impl Server {
 
 /// The frame that joins a room and asks for an acknowledgement.
 pub(super) fn join_frame(namespace: &str, room: &str) -> Vec<u8> {
-    let request = Data::Object(vec![("room".to_owned(), Data::from(room))]);
+    let request = Data::Object(vec![("room".into(), Data::from(room))]);
     let (text, _) = packet::encode_event(namespace, Some(0), "join", &[request]);
     let mut frame = Vec::new();
     frames::write(&mut frame, frames::TEXT, format!("4{text}").as_bytes());

@@ -5,7 +5,7 @@ use crate::event_rule::{ByField, Except, Operation, Reply};
 use crate::refusal::{Code, Refusal};
 
 fn object(fields: &[(&str, Data)]) -> Data {
-    Data::Object(fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
+    Data::Object(fields.iter().map(|(k, v)| ((*k).into(), v.clone())).collect())
 }
 
 fn defaults() -> EventRules {
@@ -56,7 +56,7 @@ fn owned(value: DataRef<'_>) -> Data {
         DataRef::Value(data) => data.clone(),
         DataRef::Text(text) => text.into(),
         DataRef::Object(entries) => {
-            Data::Object(entries.iter().map(|(k, v)| ((*k).to_owned(), owned(*v))).collect())
+            Data::Object(entries.iter().map(|(k, v)| ((*k).into(), owned(*v))).collect())
         }
     }
 }

@@ -57,7 +57,7 @@ fn a_rule_without_an_expression_allows() {
     let decide = |permission| rules.decide(permission, "w:a", &Subject::anonymous());
     assert!(decide(Permission::Join).allowed);
     assert!(!decide(Permission::Publish).allowed);
-    assert_eq!(decide(Permission::Join).rule.as_deref(), Some("{w}:{a}"));
+    assert_eq!(decide(Permission::Join).rule, Some("{w}:{a}"));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn an_expression_that_fails_denies_and_says_why() {
         let decision = join(expression, json!({"sub": "ada", "n": 1}));
         assert!(!decision.allowed, "{expression}");
         assert!(decision.reason.to_string().contains(why), "{expression}: {}", decision.reason);
-        assert_eq!(decision.rule.as_deref(), Some("{workspace}:{app}"));
+        assert_eq!(decision.rule, Some("{workspace}:{app}"));
     }
 }
 

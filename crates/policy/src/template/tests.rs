@@ -4,7 +4,7 @@ use serde_json::Number;
 use super::*;
 
 fn object(fields: &[(&str, Data)]) -> Data {
-    Data::Object(fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
+    Data::Object(fields.iter().map(|(k, v)| ((*k).into(), v.clone())).collect())
 }
 
 fn room(template: &str, body: &Data) -> Result<Room, Refusal> {
@@ -172,7 +172,7 @@ proptest! {
         b in any::<f64>(),
     ) {
         let body = object(&[
-            ("a", Data::String(a)),
+            ("a", Data::from(a)),
             ("b", Number::from_f64(b).map_or(Data::Null, Data::Number)),
         ]);
         if let Ok(room) = Template::parse(&text).map_or(Ok("".into()), |t| t.room(&body)) {

@@ -9,13 +9,14 @@ fn any_data() -> impl Strategy<Value = Data> {
         any::<i64>().prop_map(|n| Data::Number(n.into())),
         any::<u64>().prop_map(|n| Data::Number(n.into())),
         any::<f64>().prop_map(float),
-        any::<String>().prop_map(Data::String),
+        any::<String>().prop_map(Data::from),
         any::<Vec<u8>>().prop_map(|b| Data::Binary(b.into())),
     ];
     leaf.prop_recursive(6, 128, 40, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..40).prop_map(Data::Array),
-            prop::collection::vec((any::<String>(), inner), 0..40).prop_map(Data::Object),
+            prop::collection::vec((any::<String>().prop_map_into(), inner), 0..40)
+                .prop_map(Data::Object),
         ]
     })
 }

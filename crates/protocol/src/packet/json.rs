@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use bytes::Bytes;
+use compact_str::CompactString;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use super::error::PacketError;
@@ -113,7 +114,7 @@ impl<'de> Visitor<'de> for EventArray<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let name = match seq.next_element_seed(self.0)? {
-            Some(Data::String(name)) => name,
+            Some(Data::String(name)) => name.into(),
             Some(Data::Number(number)) => number.to_string(),
             _ => return Err(de::Error::custom(EVENT)),
         };
@@ -136,7 +137,10 @@ struct Values<'a> {
 impl Values<'_> {
     /// The binary value if these entries are a placeholder. As in the stock parser, that is any
     /// object with `_placeholder: true`, whatever else it holds.
-    fn placeholder<E: de::Error>(&self, entries: &[(String, Data)]) -> Result<Option<Data>, E> {
+    fn placeholder<E: de::Error>(
+        &self,
+        entries: &[(CompactString, Data)],
+    ) -> Result<Option<Data>, E> {
         let Some(attachments) = self.attachments else { return Ok(None) };
         let last = |key| entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v);
         if last("_placeholder") != Some(&Data::Bool(true)) {
@@ -195,11 +199,11 @@ impl<'de> Visitor<'de> for Values<'_> {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Data, E> {
-        Ok(Data::String(value.to_owned()))
+        Ok(value.into())
     }
 
     fn visit_string<E>(self, value: String) -> Result<Data, E> {
-        Ok(Data::String(value))
+        Ok(value.into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Data, A::Error> {
@@ -212,7 +216,7 @@ impl<'de> Visitor<'de> for Values<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
         let mut entries = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(key) = map.next_key::<CompactString>()? {
             entries.push((key, map.next_value_seed(self)?));
         }
         match self.placeholder(&entries)? {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn object(entries: &[(&str, Data)]) -> Data {
-    Data::Object(entries.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
+    Data::Object(entries.iter().map(|(k, v)| ((*k).into(), v.clone())).collect())
 }
 
 fn binary(bytes: &'static [u8]) -> Data {
@@ -116,13 +116,14 @@ fn data() -> impl Strategy<Value = Data> {
         any::<u64>().prop_map(|n| Data::Number(n.into())),
         any::<i64>().prop_map(|n| Data::Number(n.into())),
         any::<f64>().prop_filter_map("finite", serde_json::Number::from_f64).prop_map(Data::Number),
-        any::<String>().prop_map(Data::String),
+        any::<String>().prop_map(Data::from),
         any::<Vec<u8>>().prop_map(|bytes| Data::Binary(bytes.into())),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Data::Array),
-            prop::collection::vec((any::<String>(), inner), 0..4).prop_map(Data::Object),
+            prop::collection::vec((any::<String>().prop_map_into(), inner), 0..4)
+                .prop_map(Data::Object),
         ]
     })
 }

@@ -4,9 +4,19 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 
-use super::length;
-use super::message::{Message, PLACEHOLDER};
+use super::length::{self, PLACEHOLDER, digits};
 use crate::data::{Data, DataRef};
+
+/// A packet with arguments: an event or an acknowledgement.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    /// The namespace, with its leading slash.
+    pub(crate) namespace: &'a str,
+    /// The id of the acknowledgement, or of the one that the event asks for.
+    pub(crate) id: Option<u64>,
+    /// The event's name; `None` for an acknowledgement.
+    pub(crate) event: Option<&'a str>,
+}
 
 impl<'a> Message<'a> {
     /// Encodes the packet: its text behind `prefix`, and its attachments.
@@ -19,16 +29,23 @@ impl<'a> Message<'a> {
         args: impl Iterator<Item = DataRef<'a>> + Clone,
     ) -> (Vec<u8>, Vec<Bytes>) {
         let binaries: usize = args.clone().map(DataRef::binaries).sum();
-        let length = length::message(self, binaries, args.clone());
+        let elements = self.event.map(DataRef::Text).into_iter().chain(args);
+        let length = self.head_length(binaries) + length::array(elements.clone(), binaries);
         let mut out = Vec::with_capacity(prefix.len() + length);
         let mut attachments = Vec::with_capacity(binaries);
         out.extend_from_slice(prefix);
         self.head(&mut out, binaries);
         out.push(b'[');
-        let elements = self.event.map(DataRef::Text).into_iter().chain(args);
         list(&mut out, elements, |out, element| value(out, element, &mut Some(&mut attachments)));
         out.push(b']');
         (out, attachments)
+    }
+
+    /// The number of bytes that [`Message::head`] writes.
+    fn head_length(self, binaries: usize) -> usize {
+        let attachments = if binaries > 0 { digits(binaries as u64) + 1 } else { 0 };
+        let namespace = if self.namespace == "/" { 0 } else { self.namespace.len() + 1 };
+        1 + attachments + namespace + self.id.map_or(0, digits)
     }
 
     fn head(self, out: &mut Vec<u8>, binaries: usize) {
@@ -82,7 +99,11 @@ fn value(out: &mut Vec<u8>, item: DataRef<'_>, attachments: &mut Option<&mut Vec
         Data::Null => out.extend_from_slice(b"null"),
         Data::Bool(true) => out.extend_from_slice(b"true"),
         Data::Bool(false) => out.extend_from_slice(b"false"),
-        Data::Number(n) => number(out, n),
+        Data::Number(n) => match (n.as_u64(), n.as_i64()) {
+            (Some(n), _) => number(out, n),
+            (_, Some(n)) => number(out, n),
+            _ => write!(out, "{n}").expect("writing to memory cannot fail"),
+        },
         Data::String(text) => string(out, text),
         Data::Binary(bytes) => match attachments {
             Some(attachments) => {
@@ -133,8 +154,8 @@ fn list<T>(
     }
 }
 
-fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
-    write!(out, "{number}").expect("writing to memory cannot fail");
+fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes a JSON string with only the escapes that JSON requires (RFC 8259, section 7).

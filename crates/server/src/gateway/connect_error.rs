@@ -34,21 +34,17 @@ pub fn rewrite(packet: &[u8], revision: Revision) -> Encoded {
     };
     let payload = match (field("code"), field("message"), revision) {
         (Some(code), Some(message), revision) => {
-            let data = Data::Object(vec![
-                ("code".to_owned(), code),
-                ("message".to_owned(), message.clone()),
-            ]);
+            let data =
+                Data::Object(vec![("code".into(), code), ("message".into(), message.clone())]);
             match revision {
                 Revision::V3 => data,
                 Revision::V4 => {
-                    Data::Object(vec![("message".to_owned(), message), ("data".to_owned(), data)])
+                    Data::Object(vec![("message".into(), message), ("data".into(), data)])
                 }
             }
         }
-        (_, _, Revision::V3) => Data::String(engine_message),
-        (_, _, Revision::V4) => {
-            Data::Object(vec![("message".to_owned(), Data::String(engine_message))])
-        }
+        (_, _, Revision::V3) => Data::from(engine_message),
+        (_, _, Revision::V4) => Data::Object(vec![("message".into(), Data::from(engine_message))]),
     };
     Encoded::message(&packet::encode_connect_error(namespace, &payload), Vec::new())
 }

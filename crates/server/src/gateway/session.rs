@@ -100,7 +100,7 @@ impl Session {
             return PacketAction::Drop;
         };
         let Some(client) = self.clients.get(namespace) else { return PacketAction::Drop };
-        let sid = Data::Object(vec![("sid".to_owned(), Data::from(&*client.member.id))]);
+        let sid = Data::Object(vec![("sid".into(), Data::from(&*client.member.id))]);
         let payload = (self.outbox.revision() == Revision::V4).then_some(&sid);
         let packet = Encoded::message(&packet::encode_connect(namespace, payload), Vec::new());
         PacketAction::SendThen(packet, Box::new(move || client.connected()))

@@ -133,7 +133,7 @@ async fn a_full_queue_and_full_shards_are_counted() {
     b.shard.is_stuck.store(false, Ordering::Relaxed);
     redis.signal("STOP");
     let mut big = publication(&[], "big");
-    big.args = [Data::String("x".repeat(1 << 20))].into();
+    big.args = [Data::from("x".repeat(1 << 20))].into();
     let mut accepted = 0;
     while a.backplane.publish(&big) {
         accepted += 1;

@@ -196,7 +196,7 @@ pub fn rooms(list: Option<&Data>) -> Vec<Room> {
 /// Text, or a number as JavaScript writes it.
 pub fn text(data: Data) -> Option<String> {
     match data {
-        Data::String(text) => Some(text),
+        Data::String(text) => Some(text.into()),
         Data::Number(n) => Some(match n.as_f64() {
             Some(f) if n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15 => format!("{f:.0}"),
             _ => n.to_string(),
