@@ -57,7 +57,7 @@ async fn events_that_follow_their_connect_at_once_are_handled_after_it() {
     for round in 0..40 {
         let namespace = if round % 2 == 0 { "" } else { "/chat," };
         let context = format!("round {round}, {namespace}");
-        let connect = vec![format!("40{namespace}")];
+        let connect = [format!("40{namespace}")];
 
         let poller = Poller::open(&server, 4).await;
         let all = [&connect[..], &events(namespace, 6)].concat();
