@@ -66,10 +66,16 @@ impl Broker {
         publication: Publication,
     ) -> Result<(Scope, RecipientCount), PublishError> {
         self.admit()?;
-        let reservation = timeout(PUBLISH_DEADLINE, self.parts.rooms.reserve(&publication)).await;
-        let reservation = reservation.map_err(|_| PublishError::Overloaded)?;
-        // Redis may have gone away meanwhile.
-        self.admit()?;
+        let reservation = match self.parts.rooms.try_reserve(&publication) {
+            Some(reservation) => reservation,
+            None => {
+                let waiting = timeout(PUBLISH_DEADLINE, self.parts.rooms.reserve(&publication));
+                let reservation = waiting.await.map_err(|_| PublishError::Overloaded)?;
+                // Redis may have gone away meanwhile.
+                self.admit()?;
+                reservation
+            }
+        };
         Ok(self.dispatch(reservation, publication, true))
     }
 
