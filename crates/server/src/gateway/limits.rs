@@ -185,6 +185,9 @@ impl Counts {
         if self.addresses.len() > MAX_ADDRESSES {
             let idle = Duration::from_secs(60);
             self.addresses.retain(|_, a| a.sessions > 0 || a.rate.idle(now) < idle);
+            if self.addresses.capacity() > 4 * self.addresses.len().max(MAX_ADDRESSES) {
+                self.addresses.shrink_to(2 * self.addresses.len());
+            }
         }
     }
 }

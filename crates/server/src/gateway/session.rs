@@ -31,6 +31,9 @@ use rookery_protocol::{Data, Revision, packet};
 /// The length of a session's id in characters. It is a secret between the client and this instance.
 const SID_LENGTH: usize = 24;
 
+/// A table of up to four times as many sessions does not shrink.
+const MIN_CAPACITY: usize = 256;
+
 /// One Engine.IO session.
 pub struct Session {
     /// The secret id that the client's requests carry.
@@ -135,7 +138,7 @@ impl Session {
 impl Session {
     /// The outbox has closed: nothing can reach the client any more.
     fn closed(&self, reason: Disconnected, unsent: usize) {
-        self.sessions.by_sid.lock().remove(&self.sid);
+        self.sessions.remove(&self.sid);
         if let Some(transport) = self.transport.lock().take() {
             let metrics = &self.gateway().metrics;
             metrics.connections(transport).dec();
@@ -246,6 +249,16 @@ impl Sessions {
         self.by_sid.lock().insert(session.sid.clone(), session.clone());
         tracing::debug!(client = %address, transport = transport.label(), "session opened");
         session
+    }
+
+    /// Most of the table's memory is given back once most sessions have ended.
+    fn remove(&self, sid: &str) {
+        let mut by_sid = self.by_sid.lock();
+        by_sid.remove(sid);
+        if by_sid.capacity() > 4 * by_sid.len().max(MIN_CAPACITY) {
+            let most = 2 * by_sid.len();
+            by_sid.shrink_to(most);
+        }
     }
 
     /// The session with this id.
