@@ -18,8 +18,12 @@ use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::{ClientMessages, Message, Opcode};
 use rookery_protocol::packet::{PacketError, PacketHead, PacketType};
 
-/// Messages of one client that are handled before other sessions of the shard are served.
+/// Messages of one client that are handled before other sessions of the shard are served. A large
+/// one counts once more for each [`UNIT`] of its bytes.
 const TURN: usize = 128;
+
+/// Bytes of a message that count like a further message.
+const UNIT: usize = 4 << 10;
 
 /// Reads what a client sends, until its session ends.
 ///
@@ -99,7 +103,9 @@ impl ClientReader {
     pub async fn run(mut self) {
         poll_fn(|cx| self.poll_all(cx)).await;
         self.pipe.end();
-        if let Some(wait) = self.wait {
+        let wait = self.wait.take();
+        drop(self);
+        if let Some(wait) = wait {
             wait.await;
         }
     }
@@ -207,14 +213,16 @@ impl ClientReader {
         let mut rest = bytes;
         while *turn > 0 && !self.passed && self.wait.is_none() {
             match self.messages.next(&mut rest) {
-                Ok(Some(message)) => self.on_message(message),
+                Ok(Some(message)) => {
+                    *turn = turn.saturating_sub(1 + message.payload.len() / UNIT);
+                    self.on_message(message);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.hooks.on_violation(error);
                     return all;
                 }
             }
-            *turn -= 1;
             if self.outbox.is_failing() {
                 break;
             }
