@@ -1,27 +1,27 @@
-//! The Ingress, and what makes its controller keep a client at one server.
+//! The Ingress, and the annotations that make its controller send a client's requests to one server.
 //!
-//! Traefik and the HAProxy Kubernetes Ingress Controller both take stickiness from annotations
-//! of the Service ("Traefik & Kubernetes with Ingress", section "On Service"; HAProxy's
+//! Traefik and the HAProxy Kubernetes Ingress Controller both read the stickiness settings from
+//! annotations of the Service ("Traefik & Kubernetes with Ingress", section "On Service"; HAProxy's
 //! documentation/annotations.md, `cookie-persistence`: "setting it on an ingress is ignored").
-//! Both speak to the pods themselves, not to the Service's address; Traefik's
-//! `service.nativelb`, which would change that, is not set.
+//! Both connect to the pods directly, not to the Service's address; Traefik's `service.nativelb`
+//! would change that and is not set.
 //!
-//! What becomes of a client whose server drains:
+//! What happens to a client whose server drains:
 //!
-//! - **Traefik** sends requests that have the cookie to a terminating pod as long as it is
-//!   serving, which `drain.keepReady` sees to. It writes its cookie only where a request has no
-//!   valid one, and passes on the server's own: the cookie that the server expires
-//!   (`drain.stickyCookie`) is gone, and the next request goes elsewhere.
-//! - **HAProxy**'s controller takes a pod out as soon as its endpoint is not ready, and a
-//!   terminating one never is. WebSockets stay until their turn comes. A polling client's next
-//!   request is balanced anew, is answered "unknown sid" there, and the client connects again: its
-//!   turn comes at once. HAProxy removes a server's own cookie of that name (`cookie … insert
-//!   indirect`, without `preserve`), so the expired one never arrives; nor is it needed, as a
-//!   cookie of a server in maintenance counts for nothing and is replaced.
+//! - **Traefik** sends requests with the cookie to a terminating pod for as long as the pod is
+//!   serving, which `drain.keepReady` ensures. It sets its own cookie only when a request has no
+//!   valid one, and passes on cookies that the server sets. So when the server expires the cookie
+//!   (`drain.stickyCookie`), the client's next request goes to another server.
+//! - **HAProxy**'s controller removes a pod as soon as its endpoint is not ready, and the endpoint
+//!   of a terminating pod never is. WebSockets stay open until the server closes them. The next
+//!   request of a polling client goes to another server, which answers "unknown sid", and the client
+//!   reconnects at once. HAProxy drops a cookie of this name that the server sets (`cookie … insert
+//!   indirect`, without `preserve`), so expiring it has no effect. It is not needed either: HAProxy
+//!   ignores and replaces the cookie of a server in maintenance.
 //!
-//! A browser sends a cookie to another site only with `SameSite=None; Secure`. Traefik can be
-//! told so; HAProxy's cookie has no attribute at all and gets them by a rule on its way out, which
-//! needs a controller that has not turned configuration snippets off.
+//! A browser sends a cookie to another site only if it has `SameSite=None; Secure`. Traefik has a
+//! setting for that. HAProxy's cookie has no such attributes, so a response rule adds them, which
+//! requires that configuration snippets are enabled in the controller.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ use crate::crd::{Ingress, IngressController};
 use crate::names;
 use crate::validate::Validated;
 
-/// The Ingress; `None` where the resource asks for none.
+/// The Ingress; `None` if the resource has no `ingress`.
 pub(super) fn build(v: &Validated) -> Option<net::Ingress> {
     let ingress = v.spec.ingress.as_ref()?;
     let mut annotations = own_annotations(ingress);
@@ -84,8 +84,8 @@ pub(super) fn service_annotations(v: &Validated) -> BTreeMap<String, String> {
     }
 }
 
-/// Naming a certificate does not make Traefik serve HTTPS (same page, section "Certificates
-/// Management").
+/// Annotations of the Ingress itself. Traefik does not serve HTTPS just because a certificate is
+/// named ("Traefik & Kubernetes with Ingress", section "Certificates Management").
 fn own_annotations(ingress: &Ingress) -> BTreeMap<String, String> {
     match ingress.controller {
         IngressController::Traefik if ingress.tls.is_some() => {
@@ -111,28 +111,28 @@ fn traefik(v: &Validated, ingress: &Ingress) -> BTreeMap<String, String> {
     )
 }
 
-/// Whether pages of other sites use the service, so that the cookie must go there.
+/// Whether pages of other sites use the service, so that browsers must send the cookie to it.
 fn is_for_other_sites(v: &Validated, ingress: &Ingress) -> bool {
     ingress.tls.is_some() && v.config.socketio.cors.credentials
 }
 
-/// The tunnel's timeout, for WebSockets, can be set only for the whole controller; it is an hour
-/// without a byte, and heartbeats are more frequent.
+/// The timeout of WebSockets (`timeout tunnel`) can be set only for the whole controller. Its
+/// default is an hour without traffic, and heartbeats are more frequent.
 fn haproxy(v: &Validated, ingress: &Ingress) -> BTreeMap<String, String> {
     let socketio = &v.config.socketio;
-    // A poll is answered with the next heartbeat at the latest.
+    // A poll is answered by the next heartbeat at the latest.
     let poll = socketio.ping_interval.0 + socketio.ping_timeout.0 + Duration::from_secs(5);
     let mut all = annotations(
         "haproxy.org/",
         [
-            // Connections last: by turns, a new server would stay empty for long.
+            // Connections are long-lived: with round-robin, a new server would stay empty for a long time.
             ("load-balance", "leastconn".to_owned()),
             ("timeout-server", format!("{}s", poll.as_secs())),
         ],
     );
     if let Some(cookie) = &v.sticky_cookie {
         all.insert("haproxy.org/cookie-persistence".to_owned(), cookie.clone());
-        // In a pattern and in quotes, these stand for themselves.
+        // These characters have no special meaning in a quoted pattern.
         let plain = cookie.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
         if plain && is_for_other_sites(v, ingress) {
             all.insert("haproxy.org/backend-config-snippet".to_owned(), attributes(cookie));
@@ -141,7 +141,7 @@ fn haproxy(v: &Validated, ingress: &Ingress) -> BTreeMap<String, String> {
     all
 }
 
-/// Rules of `http-after-response` see the cookie that HAProxy itself has inserted.
+/// Rules of `http-after-response` apply to the cookie that HAProxy itself inserts.
 fn attributes(cookie: &str) -> String {
     format!(
         "http-after-response replace-header Set-Cookie '^({cookie}=.*)' \

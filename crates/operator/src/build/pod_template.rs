@@ -1,4 +1,4 @@
-//! A server's pod, at the level "restricted" of the Pod Security Standards.
+//! The template of the servers' pods, which meets the "restricted" Pod Security Standard.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +19,14 @@ use crate::crd::ImagePullPolicy;
 use crate::names;
 use crate::validate::{CONFIG_DIR, Validated};
 
-/// User and group of the image.
+/// The user and group that the image runs as.
 const USER: i64 = 65532;
 
-/// Owner and group may read: [`USER`] is the group of what is mounted.
+/// The mode of mounted files: readable by owner and group, and [`USER`] is their group.
 const READ_ONLY: i32 = 0o440;
 
-/// What the drain may take beyond lead and window: the last write of a client that has stalled
-/// (`limits.writeStall`, 10 s) and the process's own end.
+/// The time that a drain may take beyond lead and window: the last write to a stalled client
+/// (`limits.writeStall`, 10 s), and the exit of the process.
 const ENDING_SECONDS: u32 = 15;
 
 pub(super) fn build(v: &Validated) -> PodTemplateSpec {
@@ -42,7 +42,8 @@ pub(super) fn build(v: &Validated) -> PodTemplateSpec {
     }
 }
 
-/// What is applied to a running server is not in the checksum, so that it replaces no pod.
+/// Settings that a running server applies by itself are not part of the checksum, so changing them
+/// does not replace pods.
 fn annotations(v: &Validated) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::from([
         ("prometheus.io/scrape".to_owned(), "true".to_owned()),
@@ -62,7 +63,7 @@ fn pod(v: &Validated) -> PodSpec {
         affinity: affinity.or_else(|| spread.is_none().then(|| apart_by_zone(v))),
         automount_service_account_token: Some(false),
         containers: vec![container(v)],
-        // Variables such as ROOKERY_PORT, for a Service named rookery, would be taken for flags.
+        // Kubernetes sets ROOKERY_PORT for a Service named rookery, which would be read as a flag.
         enable_service_links: Some(false),
         image_pull_secrets: Some(more.image_pull_secrets.clone()).filter(|all| !all.is_empty()),
         node_selector: non_empty(more.node_selector.clone()),
@@ -147,7 +148,7 @@ fn container(v: &Validated) -> Container {
             port(names::INTERNAL_PORT, v.internal_port),
         ]),
         startup_probe: Some(probe("/livez", 1, 60)),
-        // A server that is only busy must not be killed with all its clients.
+        // A busy server must not be killed, because all of its clients would lose their connections.
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
         resources: Some(v.spec.resources.clone().unwrap_or_else(resources)),
@@ -165,7 +166,7 @@ fn container(v: &Validated) -> Container {
     }
 }
 
-/// How long a server may wait for its turn in a rollout, with the lead that follows.
+/// How long a server may wait for its turn in a rollout, including the lead that follows.
 fn patience_seconds(v: &Validated) -> i64 {
     let drain = &v.config.drain;
     if drain.patience.0.is_zero() {
@@ -175,7 +176,7 @@ fn patience_seconds(v: &Validated) -> i64 {
     i64::try_from(whole).unwrap_or(i64::MAX / 2)
 }
 
-/// The resource among all that share a Redis, in other clusters too.
+/// Identifies the resource among all that share a Redis, including those of other clusters.
 fn group(v: &Validated) -> String {
     match &v.owner {
         Some(owner) => format!("{}@{}", v.name, owner.uid),
@@ -183,7 +184,8 @@ fn group(v: &Validated) -> String {
     }
 }
 
-/// What tells a server which rollout it is of: see docs/architecture.md, "Drain order in a rollout".
+/// The revision, by which servers tell one rollout from another: see docs/architecture.md, "Drain
+/// order in a rollout".
 fn revision(v: &Validated) -> [EnvVar; 3] {
     let field = |name: &str, path: &str| EnvVar {
         name: name.to_owned(),
@@ -272,7 +274,7 @@ fn volumes(v: &Validated) -> Vec<Volume> {
     std::iter::once(config).chain(secrets).collect()
 }
 
-/// Folders are mounted whole, never single files: only so do changes arrive in a running pod.
+/// Mounts whole directories: changes to a file that is mounted alone do not reach a running pod.
 fn mounts(v: &Validated) -> Vec<VolumeMount> {
     let mount = |name: String, path: &str| VolumeMount {
         name,

@@ -1,29 +1,29 @@
-//! The rules of a resource's PrometheusRule: those that the chart has as a plain file, with
-//! selectors that take this resource's servers alone.
+//! The rules of a resource's PrometheusRule: those of the chart's plain rule files, with selectors
+//! that match only this resource's servers.
 
 use serde_json::{Map, Value};
 
 use crate::validate::Validated;
 
-/// What is tested, and what a Prometheus without the operator takes as it stands.
+/// The plain rule file, which is tested and can be loaded by a Prometheus without the operator.
 const SERVERS: &str = include_str!("../../../../charts/rookery/rules/servers.rules.yaml");
 
-/// The matchers in every selector of the servers' series in [`SERVERS`].
+/// The matchers of every selector in [`SERVERS`] that selects series of the servers.
 const ANY_SERVERS: &str = r#"namespace=~".*",pod=~".*""#;
 
-/// The matchers in every selector of series that a rule in [`SERVERS`] records.
+/// The matchers of every selector in [`SERVERS`] that selects a recorded series.
 const ANY_RECORDED: &str = r#"namespace=~".*",rookery=~".*""#;
 
-/// The label that tells a resource's recorded series and alerts from another's.
+/// The label that separates the recorded series and alerts of one resource from another's.
 const LABEL: &str = "rookery";
 
-/// The group of rules about Redis.
+/// The name of the group of rules about Redis.
 const REDIS: &str = "rookery-redis";
 
-/// Where the pages that alerts link to are, in this repository.
+/// The directory of the pages that alerts link to, in this repository.
 const RUNBOOKS: &str = "docs/runbooks";
 
-/// The groups of a resource.
+/// The rule groups of a resource.
 pub(super) fn groups(v: &Validated) -> Value {
     let text = SERVERS.replace(ANY_SERVERS, &servers(v)).replace(ANY_RECORDED, &recorded(v));
     let mut file: Map<String, Value> = serde_saphyr::from_str(&text)
@@ -41,19 +41,19 @@ pub(super) fn groups(v: &Validated) -> Value {
     groups
 }
 
-/// Selects series of the servers' pods, by the labels that every way to scrape pods gives. A
-/// pod's name is the Deployment's, then a hash, then five characters.
+/// Selects the series of the servers' pods, by labels that every way of scraping pods sets. A pod's
+/// name is that of the Deployment, then a hash, then five characters.
 fn servers(v: &Validated) -> String {
     let pod = format!("pod=~\"{}-[a-z0-9]+-[a-z0-9]{{5}}\"", v.name);
     within(v, pod)
 }
 
-/// Selects series that a rule of this resource recorded.
+/// Selects series that were recorded by a rule of this resource.
 fn recorded(v: &Validated) -> String {
     within(v, format!("{LABEL}=\"{}\"", v.name))
 }
 
-/// In the resource's namespace, where it is known.
+/// Restricts a selector to the resource's namespace, if that is known.
 fn within(v: &Validated, matcher: String) -> String {
     match &v.namespace {
         Some(namespace) => format!("namespace=\"{namespace}\",{matcher}"),
