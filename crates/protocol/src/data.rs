@@ -78,7 +78,7 @@ impl Data {
 /// A borrowed value, for encoding.
 #[derive(Clone, Copy, Debug)]
 pub enum DataRef<'a> {
-    /// Any value.
+    /// A value of any kind, with what it holds.
     Value(&'a Data),
     /// A string.
     Text(&'a str),

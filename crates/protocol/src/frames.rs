@@ -175,8 +175,22 @@ pub fn parse_client_frame(bytes: &[u8], max: usize) -> Result<Option<(Frame, usi
     let end = head.bytes + head.payload;
     let Some(masked) = bytes.get(head.bytes..end) else { return Ok(None) };
     let key = head.mask.unwrap_or_default();
-    let payload = masked.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k).collect();
-    Ok(Some((Frame { fin: head.fin, opcode: head.opcode, payload }, end)))
+    let mut payload = masked.to_vec();
+    unmask(&mut payload, key);
+    Ok(Some((Frame { fin: head.fin, opcode: head.opcode, payload: payload.into() }, end)))
+}
+
+/// Unmasks a payload in place (RFC 6455, section 5.3), eight bytes at a time.
+fn unmask(payload: &mut [u8], key: [u8; 4]) {
+    let [a, b, c, d] = key;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (chunks, rest) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
 }
 
 /// Splits the protocol engine's byte stream into frames, however its writes divide it.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{FrameError, Opcode, parse_head};
+use super::{FrameError, Opcode, parse_head, unmask};
 
 /// A complete message of a client, or a control frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,18 +85,5 @@ impl ClientMessages {
         }
         self.incomplete = Some(incomplete);
         Ok(None)
-    }
-}
-
-/// Unmasks a payload in place (RFC 6455, section 5.3), eight bytes at a time.
-fn unmask(payload: &mut [u8], key: [u8; 4]) {
-    let [a, b, c, d] = key;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (chunks, rest) = payload.as_chunks_mut::<8>();
-    for chunk in chunks {
-        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
-        *byte ^= key;
     }
 }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +89,7 @@ struct State {
     /// The client closed the session: a waiting GET is answered with `6` instead of `1`.
     client_closed: bool,
     /// Bytes of the client that are read before those of a socket.
-    inbound: BytesMut,
+    inbound: Vec<u8>,
     /// Wakes the reader of the client's packets.
     reader: Option<Waker>,
     /// Wakes the POST that waits for earlier ones to be read.
@@ -130,7 +129,7 @@ impl Outbox {
                 queue,
                 flushing: false,
                 client_closed: false,
-                inbound: BytesMut::new(),
+                inbound: Vec::new(),
                 reader: None,
                 feeder: None,
                 deadline: None,

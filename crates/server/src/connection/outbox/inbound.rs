@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::BytesMut;
 use tokio::net::TcpStream;
 
 use super::transport::Transport;
@@ -12,7 +11,7 @@ use super::{Outbox, Phase};
 /// Where the client's next bytes are.
 pub enum ClientBytes {
     /// The frames of POSTs, or what came with the request for a WebSocket.
-    Taken(BytesMut),
+    Taken(Vec<u8>),
     /// The socket has them.
     Socket(Arc<TcpStream>),
     /// There are none yet; the waker of [`Outbox::is_read`] is called when there are.

@@ -130,8 +130,8 @@ impl Outbox {
     }
 
     /// Takes the packets of a POST, as frames of a client. Waits while more than 64 KiB of earlier
-    /// ones are unread. A `close` among them ends the session. Packets are
-    /// ignored once the session is ending.
+    /// ones are unread. A `close` among them ends the session. Packets are ignored once the session
+    /// is ending.
     ///
     /// # Errors
     /// When the session is not on long-polling, or another POST is waiting.
@@ -167,7 +167,7 @@ impl Outbox {
             state.feeder = Some(waker.clone());
             return Poll::Pending;
         }
-        state.inbound.extend_from_slice(&std::mem::take(frames));
+        state.inbound.append(frames);
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }

@@ -164,6 +164,10 @@ impl ClientReader {
             return self.poll_socket(&socket, cx, turn);
         }
         Poll::Ready(match self.outbox.client_bytes() {
+            ClientBytes::Taken(bytes) if self.unread.is_empty() => {
+                self.unread = bytes;
+                Step::More
+            }
             ClientBytes::Taken(bytes) => {
                 self.unread.extend_from_slice(&bytes);
                 Step::More

@@ -97,7 +97,7 @@ impl ShardQueue {
 
     /// The turn of a session of the shard ends: delivers what it published to few members.
     pub fn end_turn(&self) {
-        if let Some(local) = self.local.as_ref().filter(|local| local.is_own_thread())
+        if let Some(local) = self.on_own_thread()
             && let Some(mut state) = local.state.try_lock()
             && state.collected_deliveries().is_some_and(|n| n <= OWN_DELIVERIES)
         {
@@ -106,9 +106,13 @@ impl ShardQueue {
         }
     }
 
+    fn on_own_thread(&self) -> Option<&LocalShard> {
+        self.local.as_ref().filter(|local| SHARD.get() == Some(local.key))
+    }
+
     /// The shard, where nothing waits before a command of this thread.
     fn at_once(&self) -> Option<(&LocalShard, MutexGuard<'_, ShardState>)> {
-        let local = self.local.as_ref().filter(|local| local.is_own_thread())?;
+        let local = self.on_own_thread()?;
         // Taken where a command asks for another one: that one waits.
         let state = local.state.try_lock()?;
         (self.waiting() == 0 && state.backlog() < BACKLOG).then_some((local, state))
@@ -160,10 +164,6 @@ impl LocalShard {
     /// The calling thread is the shard's own.
     pub(super) fn set_thread(&self) {
         SHARD.set(Some(self.key));
-    }
-
-    fn is_own_thread(&self) -> bool {
-        SHARD.get() == Some(self.key)
     }
 
     pub(super) fn backlog(&self) -> usize {
