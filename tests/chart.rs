@@ -157,6 +157,9 @@ fn conflicting_values_are_rejected_with_an_explanation() {
         (vec!["replicas.min=2"], "more than one replica needs Redis"),
         (vec!["operator.watchNamespaces={games}"], "leaves out \"default\""),
         (vec!["operator.networkPolicy=null"], "`operator.networkPolicy` is empty"),
+        (vec![], "nothing says who may connect: set config.auth.jwt"),
+        (vec!["redis.demo=true"], "or anonymous=true to let everybody in for a trial"),
+        (vec!["anonymous=true", "config.auth.anonymous=false"], "nothing says who may connect"),
     ] {
         let arguments: Vec<_> = sets.iter().flat_map(|set| ["--set", set]).collect();
         refused(&arguments, &[says]);
@@ -175,12 +178,13 @@ fn configuring_tokens_disables_anonymous_access() {
         serde_saphyr::from_str::<Value>(&text).unwrap()["spec"]["config"].take()
     };
     let jwt = ["config.auth.jwt.algorithms={HS256}", "config.auth.jwt.secretFile=/k"];
-    assert_eq!(config(&[])["auth"]["anonymous"], true);
-    assert_eq!(config(&["config.limits.connections=5"])["auth"]["anonymous"], true);
+    let open = "anonymous=true";
+    assert_eq!(config(&[open])["auth"]["anonymous"], true);
+    assert_eq!(config(&[open, "config.limits.connections=5"])["auth"]["anonymous"], true);
+    assert_eq!(config(&[open, jwt[0], jwt[1]])["auth"].get("anonymous"), None);
     assert_eq!(config(&jwt)["auth"].get("anonymous"), None);
     assert_eq!(config(&[jwt[0], jwt[1], "config.auth.anonymous=true"])["auth"]["anonymous"], true);
-    assert_eq!(config(&["config.auth.anonymous=false"])["auth"]["anonymous"], false);
-    assert_eq!(config(&["anonymous=false"]), Value::Null);
+    assert_eq!(config(&["config.auth.anonymous=true"])["auth"]["anonymous"], true);
 }
 
 fn refused(arguments: &[&str], says: &[&str]) {

@@ -119,6 +119,12 @@ scenario("helm install on an empty cluster", async (s) => {
     assert.equal(JSON.parse(body.slice(1)).pingInterval, 7000);
   });
 
+  await s.step("a release that does not say who may connect is refused", async () => {
+    const values = { operator: { enabled: false } };
+    const installed = helmWith(values, "install", "unsaid", CHART, "--namespace", release.namespace);
+    await assert.rejects(installed, /config\.auth\.jwt.*anonymous=true/s);
+  });
+
   await s.step("a second operator is refused with a message that says where the first one is", async () => {
     const namespace = await namespaces.create("second");
     s.atEnd(() => namespaces.remove(namespace));

@@ -31,7 +31,8 @@ pub struct Values {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// The `Rookery` resource.
     pub rookery: RookeryValues,
-    /// Whether everybody may connect while `config.auth` does not say who may.
+    /// Whether everybody may connect while `config.auth` does not say who may. Without either, the
+    /// chart refuses to install.
     pub anonymous: bool,
     /// Minimum and maximum number of servers. Default: 2 to 10 with Redis, 1 without.
     pub replicas: Replicas,
