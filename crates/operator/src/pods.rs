@@ -1,6 +1,7 @@
 //! The server pods and their connection counts, scraped from the pods themselves.
 
 mod changes;
+mod fair_permits;
 mod observed;
 mod sample;
 mod scraper;
@@ -20,13 +21,13 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use self::changes::Broadcaster;
+use self::fair_permits::FairPermits;
 use self::observed::ObservedPod;
 use self::sample::Sample;
 use self::scraper::Scraper;
@@ -39,7 +40,7 @@ use super::observe::Scope;
 /// Deadline of one scrape.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum number of concurrent scrapes; further ones wait for a permit.
+/// Maximum number of concurrent scrapes; further ones wait for a permit, the namespaces in turn.
 const MAX_CONCURRENT_SCRAPES: usize = 32;
 
 /// The server pods, discovered by watches and scraped every few seconds. Cloning is shallow.
@@ -51,7 +52,7 @@ pub struct Pods {
 struct Shared {
     store: Mutex<PodStore>,
     changes: Broadcaster,
-    permits: Semaphore,
+    permits: FairPermits,
     succeeded: IntCounter,
     failed: IntCounter,
     timed_out: IntCounter,
@@ -105,7 +106,7 @@ impl Pods {
         let shared = Shared {
             store: Mutex::new(PodStore::new(scopes)),
             changes: Broadcaster::default(),
-            permits: Semaphore::new(MAX_CONCURRENT_SCRAPES),
+            permits: FairPermits::new(MAX_CONCURRENT_SCRAPES),
             succeeded: scrapes.with_label_values(&["ok"]),
             failed: scrapes.with_label_values(&["error"]),
             timed_out: scrapes.with_label_values(&["timeout"]),
@@ -211,7 +212,7 @@ impl Shared {
         // An offset after the first scrape spreads pods that were discovered together.
         let mut pause = Some(offset);
         loop {
-            let sample = self.scrape(&mut scraper).await;
+            let sample = self.scrape(&key.0, &mut scraper).await;
             let (instance, pace) = self.store.lock().record(key, task, sample, Instant::now());
             if let Some(instance) = instance {
                 self.changes.mark(instance);
@@ -220,8 +221,8 @@ impl Shared {
         }
     }
 
-    async fn scrape(&self, scraper: &mut Scraper) -> Option<Sample> {
-        let _permit = self.permits.acquire().await.ok()?;
+    async fn scrape(&self, namespace: &str, scraper: &mut Scraper) -> Option<Sample> {
+        let _permit = self.permits.acquire(namespace).await;
         let (outcome, sample) = match tokio::time::timeout(SCRAPE_TIMEOUT, scraper.scrape()).await {
             Ok(Ok(sample)) => (&self.succeeded, Some(sample)),
             Ok(Err(error)) => {

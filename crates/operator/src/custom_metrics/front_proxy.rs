@@ -127,6 +127,11 @@ impl FrontProxy {
         self.authorities == other.authorities
     }
 
+    /// Whether an API server's certificate may have this common name.
+    pub fn admits(&self, client: &str) -> bool {
+        self.allowed_names.is_empty() || self.allowed_names.iter().any(|name| name == client)
+    }
+
     /// The user of a request that came over a connection whose client certificate, checked
     /// against [`roots`](Self::roots), has the common name `client`.
     ///
@@ -134,7 +139,7 @@ impl FrontProxy {
     /// With the reason why the headers are not believed.
     pub fn user(&self, client: Option<&str>, headers: &HeaderMap) -> Result<User, &'static str> {
         let client = client.ok_or("no client certificate: ask through the API server")?;
-        if !self.allowed_names.is_empty() && !self.allowed_names.iter().any(|name| name == client) {
+        if !self.admits(client) {
             return Err("the client certificate is not that of the API server's front proxy");
         }
         let first = |names: &[String]| names.iter().find_map(|name| text(headers.get(name)?));

@@ -1,12 +1,13 @@
 //! The API's listener: HTTP/2 and HTTP/1.1 over TLS.
 
+mod places;
+
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use http::Request;
 use hyper::body::Incoming;
@@ -14,7 +15,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use self::places::Places;
 use super::front_proxy::common_name;
 use super::routes::ClientCommonName;
 use super::tls::Tls;
@@ -42,9 +44,8 @@ const MAX_STREAMS: u32 = 100;
 /// Longest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Connections at once: each API server has a few. Beyond it, connections wait in the kernel's
-/// backlog.
-const MAX_CONNECTIONS: usize = 256;
+/// Why a connection was closed that did nothing wrong.
+const EVICTED: &str = "newer connections needed its place";
 
 /// How long `accept` rests after an error such as a lack of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -75,9 +76,9 @@ pub async fn serve(
         close.cancel();
     });
     let abort = CancellationToken::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some(next) = closing.run_until_cancelled(accept(&listener, &permits)).await {
-        let (stream, peer, permit) = match next {
+    let places = Places::new();
+    while let Some(next) = closing.run_until_cancelled(listener.accept()).await {
+        let (stream, peer) = match next {
             Ok(next) => next,
             Err(error) => {
                 warn!(%error, "cannot accept connections of the metrics API");
@@ -86,14 +87,19 @@ pub async fn serve(
             }
         };
         let Some(tls) = tls.borrow().clone() else { continue };
-        let (router, closing, abort) = (router.clone(), closing.clone(), abort.clone());
-        let executor = TrackedExecutor(tasks.clone());
+        let connection = Connection {
+            peer,
+            router: router.clone(),
+            places: places.clone(),
+            executor: TrackedExecutor(tasks.clone()),
+            closing: closing.clone(),
+        };
+        let abort = abort.clone();
         tasks.spawn(async move {
-            let run = connection(stream, peer, router, tls, executor, closing);
+            let run = connection.serve(stream, tls);
             if let Some(Err(error)) = abort.run_until_cancelled(run).await {
                 debug!(%error, client = %peer, "a connection of the metrics API ended");
             }
-            drop(permit);
         });
     }
     drop(listener);
@@ -104,43 +110,61 @@ pub async fn serve(
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit =
-        permits.clone().acquire_owned().await.expect("this semaphore is never closed: nobody asks");
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
-}
-
-async fn connection(
-    stream: TcpStream,
+/// One connection of the listener.
+struct Connection {
     peer: SocketAddr,
     router: Router,
-    tls: Tls,
+    places: Places,
     executor: TrackedExecutor,
+    /// Cancelled when the listener closes.
     closing: CancellationToken,
+}
+
+impl Connection {
+    /// Serves the client until it leaves, or the connection must end.
+    async fn serve(self, stream: TcpStream, tls: Tls) -> anyhow::Result<()> {
+        stream.set_nodelay(true)?;
+        let place = self.places.enter(self.peer.ip());
+        let superseded = tls.superseded.clone();
+        let handshake = async {
+            let handshake = TlsAcceptor::from(tls.config.clone()).accept(stream);
+            tokio::time::timeout(HEAD_TIMEOUT, handshake).await?
+        };
+        let stream = place.evicted.run_until_cancelled(handshake).await.context(EVICTED)??;
+        let client = client(&stream);
+        let is_known = tls.admits(client.0.as_deref());
+        debug!(peer = %self.peer, ?client, is_known, "a connection of the metrics API");
+        let ended = async {
+            tokio::select! {
+                () = self.closing.cancelled() => {}
+                () = tokio::time::sleep(HEAD_TIMEOUT), if !is_known => {}
+                () = superseded.cancelled() => {}
+            }
+        };
+        let answering = answer(stream, client, self.router, self.executor, ended);
+        if is_known {
+            let _known = self.places.known().context("too many connections of API servers")?;
+            drop(place);
+            return answering.await;
+        }
+        place.evicted.run_until_cancelled(answering).await.context(EVICTED)?
+    }
+}
+
+/// Answers the requests of a connection until it ends; after `ended`, those in progress.
+async fn answer(
+    stream: TlsStream<TcpStream>,
+    client: ClientCommonName,
+    router: Router,
+    executor: TrackedExecutor,
+    ended: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
-    let handshake = TlsAcceptor::from(tls.config).accept(stream);
-    let stream = tokio::time::timeout(HEAD_TIMEOUT, handshake).await??;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let client = client(&stream);
-    debug!(%peer, ?client, is_http2, "a connection of the metrics API");
-    let is_unknown = client.0.is_none();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(client.clone());
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|e| match e {})) }
     });
-    let ended = async move {
-        tokio::select! {
-            () = closing.cancelled() => {}
-            () = tokio::time::sleep(HEAD_TIMEOUT), if is_unknown => {}
-            () = tls.superseded.cancelled() => {}
-        }
-    };
     tokio::pin!(ended);
     if is_http2 {
         let connection = http2(executor).serve_connection(TokioIo::new(stream), service);

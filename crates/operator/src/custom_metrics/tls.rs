@@ -18,8 +18,19 @@ use super::front_proxy::FrontProxy;
 pub struct Tls {
     /// Certificate, client's authorities, protocols.
     pub config: Arc<ServerConfig>,
+    /// How the API servers present themselves; `None` until it is known.
+    pub front_proxy: Option<Arc<FrontProxy>>,
     /// Cancelled when the authorities of client certificates are replaced.
     pub superseded: CancellationToken,
+}
+
+impl Tls {
+    /// Whether a client whose certificate was verified, and has this common name, is an API
+    /// server.
+    pub fn admits(&self, client: Option<&str>) -> bool {
+        let proxy = self.front_proxy.as_deref();
+        proxy.zip(client).is_some_and(|(proxy, client)| proxy.admits(client))
+    }
 }
 
 /// Publishes a configuration whenever the certificate or the authorities change, until `stop`;
@@ -47,7 +58,8 @@ pub async fn run(
                         superseded = CancellationToken::new();
                     }
                     let config = Arc::new(config);
-                    publish.send_replace(Some(Tls { config, superseded: superseded.clone() }));
+                    let (front_proxy, superseded) = (proxy.clone(), superseded.clone());
+                    publish.send_replace(Some(Tls { config, front_proxy, superseded }));
                     if !same {
                         before.cancel();
                     }

@@ -1,6 +1,7 @@
 //! Real TLS over loopback: who is let in, and what they get.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::{StatusCode, header};
 use k8s_openapi::jiff::Timestamp;
@@ -8,6 +9,7 @@ use kube::client::Body;
 use prometheus::{IntCounterVec, Opts, Registry};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 
 use super::*;
 use crate::custom_metrics::authorize::Authorizer;
@@ -201,6 +203,28 @@ async fn requests_not_from_the_front_proxy_are_rejected() {
     let client = served.client(Some(&forged)).build().unwrap();
     let error = client.get(served.url(VERSION)).header("X-Remote-User", "ann").send().await;
     assert!(error.is_err(), "a certificate of another authority ends the handshake");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn idle_connections_give_way_and_leave_the_api_servers_alone() {
+    let authority = Authority::new();
+    let served = Served::start(&authority).await;
+    let flood = async || {
+        let mut idle = Vec::new();
+        for _ in 0..2 * places::MAX_UNKNOWN {
+            idle.push(TcpStream::connect(served.address).await.unwrap());
+        }
+        idle
+    };
+    let mut idle = flood().await;
+    let identity = authority.identity("front-proxy-client");
+    let client = served.client(Some(&identity)).build().unwrap();
+    assert_eq!(get(&client, served.url(VERSION), Some("ann")).await.0, StatusCode::OK);
+    let end = idle[0].read(&mut [0]).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "the oldest idle connection is closed");
+    idle.extend(flood().await);
+    assert_eq!(get(&client, served.url(VERSION), Some("ann")).await.0, StatusCode::OK);
     served.end().await;
 }
 
