@@ -26,6 +26,7 @@ use super::observe::{OwnedObjects, Scope};
 use super::pods::Pods;
 use super::reconcile::{Context, FailureCounts, GuardedRookery, error_policy, reconcile};
 use super::validate::Defaults;
+use super::validator::Validator;
 
 /// How long a change waits to be merged with further changes of the same resource.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -173,7 +174,7 @@ impl Leader {
             pods: self.pods,
             serving: self.serving,
             capabilities,
-            defaults: self.defaults,
+            validator: Validator::new(self.defaults),
             metrics: self.metrics,
             failures: FailureCounts::default(),
         }

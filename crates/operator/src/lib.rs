@@ -21,6 +21,7 @@ pub mod pods;
 pub mod reconcile;
 pub mod status;
 pub mod validate;
+pub mod validator;
 pub mod values;
 pub mod yaml;
 

@@ -23,7 +23,7 @@ use super::metrics::OperatorMetrics;
 use super::observe::OwnedObjects;
 use super::pods::Pods;
 use super::status::{self, Degradation, StatusInputs};
-use super::validate::{Defaults, validate};
+use super::validator::Validator;
 
 /// A resource as the watch delivered it. One that does not match its schema is kept as an error, so
 /// that it does not stop the watch from delivering the others.
@@ -53,8 +53,8 @@ pub struct Context {
     pub serving: watch::Receiver<Serving>,
     /// The optional kinds that the cluster has.
     pub capabilities: Capabilities,
-    /// Values for fields that a resource leaves out.
-    pub defaults: Defaults,
+    /// Validates the resources.
+    pub validator: Validator,
     /// The reporter named in events about the resource.
     pub reporter: Reporter,
     /// Metrics of the reconciliations.
@@ -190,7 +190,7 @@ impl Reconciliation<'_> {
     /// Returns the `outcome` label for the counter, and the result.
     async fn run(&self) -> (&'static str, Result<(), ReconcileError>) {
         let context = self.context;
-        let validated = match validate(self.rookery, &context.defaults) {
+        let validated = match context.validator.validate(self.rookery).await {
             Ok(validated) => validated,
             Err(invalid) => {
                 let degradation = Degradation { reason: "Invalid", message: invalid.to_string() };
