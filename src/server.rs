@@ -1,10 +1,12 @@
 //! The server's wiring: which parts there are, and how they start and stop.
 
 mod api_key_watch;
+mod cgroup;
 mod config_watch;
 mod file_watcher;
 mod gauges;
 mod instance;
+mod memory;
 mod open_files;
 mod readiness;
 mod reload;

@@ -77,7 +77,7 @@ mod tests {
         auth.jwt.audience auth.jwt.userClaim auth.queryParam auth.apiKeysFile namespaces \
         events.on events.operation events.byField.name events.byField.join events.byField.leave \
         events.byField.publish events.room events.reply.event events.event events.args \
-        events.except rooms.match rooms.join rooms.publish limits.connections \
+        events.except rooms.match rooms.join rooms.publish limits.connections limits.memory \
         limits.connectRate limits.perIp.connections limits.perIp.connectRate \
         limits.roomsPerClient limits.eventsPerSecond limits.queue limits.writeStall \
         limits.headerRead backend.url backend.events backend.hooks backend.timeout \

@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(f.outcomes(), (0, 0), "the configuration of the start is not a change");
         f.write("limits: { connections: 2 }\nrooms: [{ match: \"{a}\", join: \"true\" }]\n");
         assert_eq!(f.outcomes(), (1, 0));
-        assert_eq!(f.config().limits.connections, 2);
+        assert_eq!(f.config().limits.connections.get(), 2);
         assert_eq!(f.config().rooms.len(), 1);
     }
 
@@ -184,10 +184,10 @@ mod tests {
         assert_eq!(f.write("limits: { conections: 2 }\n"), 1);
         f.read(10);
         assert_eq!(f.outcomes(), (0, 1));
-        assert_eq!(f.config().limits.connections, 1);
+        assert_eq!(f.config().limits.connections.get(), 1);
         f.write("limits: { connections: 3 }\n");
         assert_eq!(f.outcomes(), (1, 1));
-        assert_eq!(f.config().limits.connections, 3);
+        assert_eq!(f.config().limits.connections.get(), 3);
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         std::fs::write(&f.path, "limits: { connections: 7 }\n").unwrap();
         let deadline = Duration::from_secs(30);
         tokio::time::timeout(deadline, seen.changed()).await.unwrap().unwrap();
-        assert_eq!(seen.borrow().limits.connections, 7);
+        assert_eq!(seen.borrow().limits.connections.get(), 7);
         stop.cancel();
         tracker.close();
         tokio::time::timeout(deadline, tracker.wait()).await.unwrap();

@@ -25,7 +25,13 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
         gateway.broker.waiting() as f64
     })?;
     add("rookery_connections_limit", "Sessions that may be open: limits.connections", |gateway| {
-        f64::from(gateway.limits.config().connections)
+        f64::from(gateway.limits.config().connections.get())
+    })?;
+    add("rookery_memory_bytes", "Memory in use, as limits.memory counts it", |gateway| {
+        gateway.limits.memory().used() as f64
+    })?;
+    add("rookery_memory_limit_bytes", "limits.memory; 0 without a limit", |gateway| {
+        gateway.limits.memory().limit().unwrap_or(0) as f64
     })?;
     add("rookery_drain_seconds", "Time since it was told to stop; 0 before", |gateway| {
         gateway.drain.elapsed().unwrap_or_default().as_secs_f64()

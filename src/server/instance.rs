@@ -37,7 +37,7 @@ impl Instance {
             connections: Connections {
                 polling: open_sessions(metrics, Transport::Polling),
                 websocket: open_sessions(metrics, Transport::Websocket),
-                limit: limits.config().connections.into(),
+                limit: limits.config().connections.get().into(),
             },
             rooms: metrics.rooms.get().try_into().unwrap_or(0),
             publications: Source::ALL.map(|s| (s.label(), metrics.publications(s))).into(),

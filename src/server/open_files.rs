@@ -18,7 +18,7 @@ pub(super) fn raise_limit(limits: &Limits) {
     if let Some(short) = too_few(getrlimit(Resource::Nofile).current, limits) {
         tracing::info!(
             files = short,
-            limit = limits.connections,
+            limit = limits.connections.get(),
             "fewer files may be open than limits.connections needs; raise `ulimit -Hn`, or lower it"
         );
     }
@@ -26,7 +26,7 @@ pub(super) fn raise_limit(limits: &Limits) {
 
 /// The limit, where it is too low for the connections that are allowed; `None` is no limit.
 fn too_few(limit: Option<u64>, limits: &Limits) -> Option<u64> {
-    limit.filter(|limit| *limit < u64::from(limits.connections) + OTHERS)
+    limit.filter(|limit| *limit < u64::from(limits.connections.get()) + OTHERS)
 }
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_limit_must_leave_place_for_all_connections() {
-        let limits = Limits { connections: 1_000, ..Limits::default() };
+        let limits = Limits { connections: 1_000.into(), ..Limits::default() };
         assert_eq!(too_few(Some(1_024), &limits), Some(1_024));
         assert_eq!(too_few(Some(2_000), &limits), None);
         assert_eq!(too_few(None, &limits), None);

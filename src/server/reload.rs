@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::memory::ProcessMemory;
 use rookery_config::Config;
 use rookery_policy::Rules;
 use rookery_server::gateway::Gateway;
@@ -15,6 +16,7 @@ pub async fn apply(
     mut reloads: watch::Receiver<Arc<Config>>,
     gateway: Arc<Gateway>,
     rooms_per_client: Arc<AtomicUsize>,
+    memory: ProcessMemory,
     stop: CancellationToken,
 ) {
     while let Some(Ok(())) = stop.run_until_cancelled(reloads.changed()).await {
@@ -25,7 +27,7 @@ pub async fn apply(
             Err(error) => tracing::error!(%error, "the rooms are not applied"),
         }
         let limits = &config.limits;
-        gateway.limits.set(limits.clone());
+        gateway.limits.set(memory.fit(limits));
         gateway.outbox_limits.set(limits.queue.bytes(), limits.write_stall.0);
         rooms_per_client.store(limits.rooms_per_client as usize, Ordering::Relaxed);
     }

@@ -32,6 +32,7 @@ use rookery_server::telemetry::metrics::Metrics;
 use rookery_server::telemetry::trace::Traces;
 
 use super::instance::Instance;
+use super::memory::ProcessMemory;
 use super::shards::{ShardPlan, Shards};
 use super::{GRACE, Lifecycle, Server, millis};
 use super::{api_key_watch, config_watch, gauges, readiness, reload, runtime_thread};
@@ -43,6 +44,7 @@ struct Parts {
     sessions: Arc<Sessions>,
     backplane: Option<Backplane>,
     shards: Shards,
+    memory: ProcessMemory,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     lifecycle: Lifecycle,
@@ -88,18 +90,13 @@ impl Server {
 impl Parts {
     fn new(config: Arc<Config>, shards: usize, traces: &Traces) -> anyhow::Result<Self> {
         let (metrics, lifecycle) = (Arc::new(Metrics::new()?), Lifecycle::default());
-        let pod = PodId::random();
+        let memory = ProcessMemory::detect();
         let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
-        let limits = &config.limits;
-        let outbox_limits = Arc::new(OutboxLimits::new(
-            limits.queue.bytes(),
-            limits.write_stall.0,
-            config.socketio.max_payload.bytes(),
-        ));
+        let outbox_limits = outbox_limits(&config);
         let interests = config.redis.as_ref().map(|_| RoomInterests::new(LINGER));
         let shards = Shards::start(ShardPlan {
             count: shards,
-            pod: pod.clone(),
+            pod: PodId::random(),
             config: config.clone(),
             rules: rules.clone(),
             outbox_limits: outbox_limits.clone(),
@@ -112,14 +109,14 @@ impl Parts {
         })?;
         metrics.registry().register(Box::new(shards.latency.clone()))?;
         metrics.registry().register(Box::new(traces.counters()))?;
-        let broker = connect(&config, &shards, interests, &metrics, traces, &lifecycle)?;
-        let (broker, backplane) = broker;
+        let (broker, backplane) =
+            connect(&config, &shards, interests, &metrics, traces, &lifecycle)?;
         let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
         let gateway = Arc::new(Gateway {
             rules,
             events: EventRules::compile(&config.events)?,
             broker,
-            limits: Limits::new(limits.clone()),
+            limits: Limits::new(memory.fit(&config.limits)),
             outbox_limits,
             authenticator: Authenticator::new(verifier, config.anonymous()),
             drain: DrainState::default(),
@@ -129,9 +126,17 @@ impl Parts {
             config: config.clone(),
         });
         gauges::register(metrics.registry(), &gateway)?;
-        let sessions = Sessions::new(gateway.clone());
-        let readiness = Readiness::default();
-        Ok(Parts { config, gateway, sessions, backplane, shards, metrics, readiness, lifecycle })
+        Ok(Parts {
+            config,
+            sessions: Sessions::new(gateway.clone()),
+            gateway,
+            backplane,
+            shards,
+            memory,
+            metrics,
+            readiness: Readiness::default(),
+            lifecycle,
+        })
     }
 
     fn namespaces(&self) -> Vec<Arc<str>> {
@@ -155,8 +160,10 @@ impl Parts {
         let (config, metrics) = (self.config.clone(), self.metrics.clone());
         let reloads = config_watch::follow(sources, config, metrics, tracker, stop.clone());
         let rooms_per_client = self.shards.rooms_per_client.clone();
-        let gateway = self.gateway.clone();
-        tracker.spawn(reload::apply(reloads, gateway, rooms_per_client, stop.clone()));
+        let (gateway, memory) = (self.gateway.clone(), self.memory.clone());
+        tracker.spawn(reload::apply(reloads, gateway, rooms_per_client, memory, stop.clone()));
+        let (sessions, readiness) = (self.sessions.clone(), self.readiness.clone());
+        tracker.spawn(self.memory.clone().follow(sessions, readiness, stop.clone()));
         let engine = Engine::new(&self.sessions);
         tracker.spawn(gateway::sweep(self.sessions.clone(), stop.clone()));
         tracker.spawn(gateway::accept(listeners.clients, engine, stop_accepting.clone()));
@@ -214,6 +221,14 @@ impl Parts {
             "serving; try `rookery sub ROOM` and `rookery pub ROOM EVENT '{{\"hello\":1}}'`"
         );
     }
+}
+
+fn outbox_limits(config: &Config) -> Arc<OutboxLimits> {
+    Arc::new(OutboxLimits::new(
+        config.limits.queue.bytes(),
+        config.limits.write_stall.0,
+        config.socketio.max_payload.bytes(),
+    ))
 }
 
 /// Connects the shards' rooms with the other instances, where Redis is configured.

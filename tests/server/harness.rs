@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -58,6 +58,19 @@ pub fn signal(pid: u32, signal: &str) {
     assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
 }
 
+/// A command without the environment variables that a server reads.
+fn clean_command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for name in ["CONFIG", "LISTEN", "INTERNAL", "REDIS", "SHARDS", "REVISION"] {
+        command.env_remove(format!("ROOKERY_{name}"));
+    }
+    for name in ["SERVICE_NAME", "RESOURCE_ATTRIBUTES", "EXPORTER_OTLP_HEADERS"] {
+        command.env_remove(format!("OTEL_{name}"));
+    }
+    command.env("RUST_LOG", "info");
+    command
+}
+
 /// `rookery serve` on free ports; killed when dropped.
 pub struct Rookery {
     /// The address for clients.
@@ -78,22 +91,26 @@ impl Rookery {
 
     /// Like `start`, with additional environment variables.
     pub async fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = clean_command(env!("CARGO_BIN_EXE_rookery"));
+        command.envs(environment.iter().copied());
+        Self::start_command(command, config).await
+    }
+
+    /// Like `start`, in the cgroup of this folder.
+    pub async fn start_in(cgroup: &Path, config: &str) -> Self {
+        let mut command = clean_command("sh");
+        command.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]);
+        command.arg(cgroup).arg(env!("CARGO_BIN_EXE_rookery"));
+        Self::start_command(command, config).await
+    }
+
+    async fn start_command(mut command: Command, config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("rookery.yaml"), config).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
-        for name in ["CONFIG", "LISTEN", "INTERNAL", "REDIS", "SHARDS"] {
-            command.env_remove(format!("ROOKERY_{name}"));
-        }
-        for name in ["SERVICE_NAME", "RESOURCE_ATTRIBUTES", "EXPORTER_OTLP_HEADERS"] {
-            command.env_remove(format!("OTEL_{name}"));
-        }
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"])
             .args(["--shards", "2", "--config"])
             .arg(directory.path().join("rookery.yaml"))
-            .env_remove("ROOKERY_REVISION")
-            .env("RUST_LOG", "info")
-            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

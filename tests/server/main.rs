@@ -19,6 +19,7 @@ mod log_secrets;
 mod logs;
 mod malformed;
 mod membership_races;
+mod memory;
 mod protocol;
 mod protocol_v3;
 mod proxy;

@@ -129,10 +129,13 @@ fn check_namespaces(namespaces: &[String], problems: &mut Problems) {
 
 fn check_limits(limits: &Limits, problems: &mut Problems) {
     let positive = "must be at least 1";
-    problems.say_if(limits.connections == 0, "limits.connections", positive);
+    problems.say_if(limits.connections.get() == 0, "limits.connections", positive);
     problems.say_if(limits.connect_rate.0 == 0, "limits.connectRate", "must be at least 1/s");
     problems.say_if(limits.rooms_per_client == 0, "limits.roomsPerClient", positive);
     problems.say_if(limits.events_per_second == 0, "limits.eventsPerSecond", positive);
+    if let Some(memory) = limits.memory {
+        problems.size("limits.memory", memory);
+    }
     problems.size("limits.queue", limits.queue);
     problems.time("limits.writeStall", limits.write_stall);
     problems.time("limits.headerRead", limits.header_read);

@@ -22,7 +22,7 @@ pub use auth::{Algorithm, Auth, Jwt};
 pub use backend::{Backend, Hook};
 pub use drain::Drain;
 pub use latency::Latency;
-pub use limits::{Limits, PerIp};
+pub use limits::{Connections, Limits, PerIp};
 pub use redis::{BridgeRule, Redis, WhenDown, Wire};
 pub use socketio::{Cors, SocketIo, Transport};
 pub use telemetry::{LogFormat, Telemetry};

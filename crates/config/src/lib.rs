@@ -19,7 +19,7 @@ pub mod typed;
 pub mod units;
 
 pub use config::{
-    Algorithm, Auth, Backend, BridgeRule, Config, Cors, Drain, Hook, Jwt, Latency, Limits,
-    LogFormat, PerIp, Redis, SocketIo, Telemetry, Transport, WhenDown, Wire,
+    Algorithm, Auth, Backend, BridgeRule, Config, Connections, Cors, Drain, Hook, Jwt, Latency,
+    Limits, LogFormat, PerIp, Redis, SocketIo, Telemetry, Transport, WhenDown, Wire,
 };
 pub use redacted::redacted;

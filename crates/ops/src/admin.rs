@@ -14,7 +14,7 @@ use crate::readiness::Readiness;
 /// The routes, to be merged with those of the HTTP API on the internal listener.
 ///
 /// `/livez` answers 200 as long as the instance answers at all; `/readyz` answers 200, or 503 with
-/// a line for each reason. `/metrics` answers in the Prometheus text format, version 0.0.4, with
+/// a line for each reason; notes follow in both. `/metrics` answers in the Prometheus text format, version 0.0.4, with
 /// all metric families or, with one or more `?name[]=FAMILY`, with those alone.
 ///
 /// `gather` returns the families with the given names, or all if no name is given.
@@ -48,9 +48,14 @@ fn names(query: &str) -> Vec<String> {
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response {
-    let reasons = readiness.reasons();
-    if reasons.is_empty() {
-        return "ready\n".into_response();
+    let (mut lines, notes) = (readiness.reasons(), readiness.notes());
+    let status = match lines.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    if lines.is_empty() {
+        lines.push("ready".to_owned());
     }
-    (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+    lines.extend(notes);
+    (status, lines.join("\n") + "\n").into_response()
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     conditions: Arc<Mutex<Vec<Condition>>>,
+    notes: Arc<Mutex<Vec<Note>>>,
 }
 
 impl Readiness {
@@ -19,6 +20,20 @@ impl Readiness {
             Condition { name, reason: reason.into(), holds: Arc::new(AtomicBool::new(false)) };
         self.conditions.lock().push(condition.clone());
         condition
+    }
+
+    /// Adds a note, which is empty at first: something to tell that does not end readiness.
+    pub fn note(&self, name: &'static str) -> Note {
+        let note = Note { name, text: Arc::default() };
+        self.notes.lock().push(note.clone());
+        note
+    }
+
+    /// A line `name: text` for each note that is not empty.
+    pub fn notes(&self) -> Vec<String> {
+        let notes = self.notes.lock();
+        let line = |note: &Note| Some(format!("{}: {}", note.name, note.text.lock().as_ref()?));
+        notes.iter().filter_map(line).collect()
     }
 
     /// A line `name: reason` for each condition that does not hold; empty when ready.
@@ -46,6 +61,20 @@ impl Condition {
     /// Whether the condition holds.
     pub fn holds(&self) -> bool {
         self.holds.load(Ordering::Acquire)
+    }
+}
+
+/// Something that is told beside the conditions. Cloning is shallow.
+#[derive(Clone, Debug)]
+pub struct Note {
+    name: &'static str,
+    text: Arc<Mutex<Option<String>>>,
+}
+
+impl Note {
+    /// Sets the text; `None` tells nothing.
+    pub fn set(&self, text: Option<String>) {
+        *self.text.lock() = text;
     }
 }
 

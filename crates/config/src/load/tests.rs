@@ -221,7 +221,7 @@ proptest! {
         text in proptest::option::of("[a-z{}:#'\"\\\\ \u{e4}]{1,12}x"),
     ) {
         let mut config = Config::default();
-        config.limits.connections = connections;
+        config.limits.connections = connections.into();
         config.limits.queue.0 = queue;
         config.limits.write_stall.0 = Duration::from_millis(stall);
         config.limits.connect_rate.0 = rate;

@@ -103,7 +103,7 @@ pub(super) fn replicas(spec: &RookerySpec) -> (i32, i32) {
 
 /// Checks the spec against the configuration.
 pub(super) fn check_against(spec: &RookerySpec, config: &Config, problems: &mut Problems) {
-    let (wanted, limit) = (spec.autoscaling.connections_per_pod, config.limits.connections);
+    let (wanted, limit) = (spec.autoscaling.connections_per_pod, config.limits.connections.get());
     if i64::from(wanted) > i64::from(limit) {
         problems.add(
             "spec.autoscaling.connectionsPerPod",

@@ -117,6 +117,11 @@ impl Phase {
 }
 
 impl Outbox {
+    /// Bytes that wait for the client.
+    pub fn queued_bytes(&self) -> usize {
+        self.state.lock().queue.bytes()
+    }
+
     /// The outbox of a session that starts on long-polling.
     pub fn new(revision: Revision, context: Arc<OutboxContext>) -> Arc<Self> {
         let queue = Queue::new(revision, context.backlog.clone());

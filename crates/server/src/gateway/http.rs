@@ -108,7 +108,7 @@ fn open(
         Ok(permit) => permit,
         Err(limit) => {
             gateway.refused(limit.reason, subject, &"a limit is reached");
-            return limit_reached(&limit);
+            return limit_reached(&limit, &gateway.config);
         }
     };
     match transport {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
+use super::memory::{Memory, MemoryLevel};
 use super::token_bucket::TokenBucket;
 use crate::hashing::HashMap;
 use crate::telemetry::metrics::Rejected;
@@ -24,6 +25,7 @@ pub struct Limits {
 
 struct Inner {
     config: ArcSwap<config::Limits>,
+    memory: Memory,
     counts: Mutex<Counts>,
 }
 
@@ -84,7 +86,11 @@ impl Limits {
             addresses: HashMap::default(),
         };
         Limits {
-            inner: Arc::new(Inner { config: ArcSwap::from_pointee(config), counts: counts.into() }),
+            inner: Arc::new(Inner {
+                config: ArcSwap::from_pointee(config),
+                memory: Memory::default(),
+                counts: counts.into(),
+            }),
         }
     }
 
@@ -96,6 +102,11 @@ impl Limits {
     /// The configured limits, without counting a reference: read what is needed, and keep no guard.
     pub fn config(&self) -> Guard<Arc<config::Limits>> {
         self.inner.config.load()
+    }
+
+    /// How much memory the process uses, of `limits.memory`.
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
     }
 
     /// Whether `limits.connections` was reached or cleared since the last call. It counts as
@@ -125,10 +136,13 @@ impl Limits {
     /// # Errors
     /// The limit that is reached.
     pub fn acquire(&self, address: IpAddr) -> Result<Permit, LimitReached> {
+        if self.memory().level() >= MemoryLevel::High {
+            return Err(LimitReached::new(Rejected::Memory, 5));
+        }
         let config = self.config();
         let now = Instant::now();
         let mut counts = self.inner.counts.lock();
-        if counts.sessions >= config.connections {
+        if counts.sessions >= config.connections.get() {
             counts.refused += 1;
             return Err(LimitReached::new(Rejected::Connections, 5));
         }
@@ -223,7 +237,7 @@ mod tests {
 
     #[test]
     fn dropping_a_permit_frees_a_connection() {
-        let limits = Limits::new(config::Limits { connections: 1, ..Default::default() });
+        let limits = Limits::new(config::Limits { connections: 1.into(), ..Default::default() });
         let permit = limits.acquire(address(1)).ok().unwrap();
         assert_eq!(refused(&limits, 2), Some(Rejected::Connections));
         drop(permit);
@@ -232,7 +246,7 @@ mod tests {
 
     #[test]
     fn reaching_and_clearing_the_limit_are_each_reported_once() {
-        let limits = Limits::new(config::Limits { connections: 1, ..Default::default() });
+        let limits = Limits::new(config::Limits { connections: 1.into(), ..Default::default() });
         let permit = limits.acquire(address(1)).ok().unwrap();
         assert_eq!(limits.connection_limit_event(), None);
         for (times, event) in [(2, Some(ConnectionLimitEvent::Reached)), (3, None)] {

@@ -31,6 +31,9 @@ use rookery_protocol::{Data, Revision, packet};
 /// The length of a session's id in characters. It is a secret between the client and this instance.
 const SID_LENGTH: usize = 24;
 
+/// Bytes that must wait for a client before it is disconnected to free memory.
+const MIN_SHED: usize = 16 << 10;
+
 /// A table of up to four times as many sessions does not shrink.
 const MIN_CAPACITY: usize = 256;
 
@@ -279,6 +282,25 @@ impl Sessions {
     /// All open sessions, in no order.
     pub fn all(&self) -> Vec<Arc<Session>> {
         self.by_sid.lock().values().cloned().collect()
+    }
+
+    /// Disconnects the clients for which the most waits, until `bytes` of it are freed. Clients for
+    /// which less than [`MIN_SHED`] waits stay. Returns how many were disconnected.
+    pub fn shed_largest(&self, bytes: u64) -> usize {
+        let queued = |session: Arc<Session>| (session.outbox.queued_bytes(), session);
+        let mut largest: Vec<_> = self.all().into_iter().map(queued).collect();
+        largest.retain(|(queued, _)| *queued >= MIN_SHED);
+        largest.sort_unstable_by_key(|(queued, _)| std::cmp::Reverse(*queued));
+        let (mut freed, mut shed) = (0, 0);
+        for (queued, session) in largest {
+            if freed >= bytes {
+                break;
+            }
+            session.outbox.close(Disconnected::Memory, Ending::Abort);
+            freed += queued as u64;
+            shed += 1;
+        }
+        shed
     }
 
     /// Closes the sessions that have been in no namespace for this long.

@@ -24,7 +24,7 @@ pub async fn sweep(sessions: Arc<Sessions>, stop: CancellationToken) {
 
 /// One line when clients begin to be refused because of `limits.connections`, one when that ends.
 fn log_connection_limit(limits: &Limits) {
-    let limit = limits.config().connections;
+    let limit = limits.config().connections.get();
     match limits.connection_limit_event() {
         Some(ConnectionLimitEvent::Reached) => {
             tracing::warn!(limit, "limits.connections is reached: refusing new clients");

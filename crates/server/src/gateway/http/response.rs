@@ -7,6 +7,7 @@ use http_body_util::Full;
 
 use super::engine_error::EngineError;
 use crate::gateway::limits::LimitReached;
+use crate::telemetry::metrics::Rejected;
 use rookery_config::Config;
 use rookery_protocol::payload::Form;
 
@@ -44,10 +45,16 @@ pub fn error(error: EngineError) -> EngineResponse {
 }
 
 /// The response to a handshake that a limit forbids.
-pub fn limit_reached(limit: &LimitReached) -> EngineResponse {
+///
+/// Where it is this instance that is full, the client's next request may reach another one.
+pub fn limit_reached(limit: &LimitReached, config: &Config) -> EngineResponse {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "at a limit; try again\n");
     let seconds = limit.retry_after.as_secs().max(1);
-    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, seconds.into());
+    if matches!(limit.reason, Rejected::Connections | Rejected::Memory) {
+        release_client(config, headers);
+    }
     response
 }
 

@@ -5,6 +5,8 @@
 pub enum Rejected {
     /// `limits.connections` was reached.
     Connections,
+    /// `limits.memory` was reached.
+    Memory,
     /// Sessions were opened faster than `limits.connectRate` allows.
     ConnectRate,
     /// The client's address had too many sessions, or opened them too fast.
@@ -44,6 +46,8 @@ pub enum Disconnected {
     TokenExpired,
     /// The instance drained.
     Drain,
+    /// `limits.memory` was exceeded, and much waited for the client.
+    Memory,
 }
 
 /// What became of one delivery: label `outcome` of `rookery_deliveries_total`.
@@ -84,6 +88,7 @@ macro_rules! labels {
 
 labels!(Rejected {
     Connections => "connections",
+    Memory => "memory",
     ConnectRate => "connect_rate",
     PerIp => "per_ip",
     Rooms => "rooms",
@@ -103,6 +108,7 @@ labels!(Disconnected {
     Dismissed => "dismissed",
     TokenExpired => "token_expired",
     Drain => "drain",
+    Memory => "memory",
 });
 labels!(Outcome {
     Written => "written",
