@@ -9,6 +9,7 @@ mod delivery_counts;
 mod doctor;
 mod drain_order;
 mod event_order;
+mod forwarded;
 mod gauges;
 mod harness;
 mod http;

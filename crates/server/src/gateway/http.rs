@@ -2,6 +2,7 @@
 
 mod cors;
 mod engine_error;
+mod forwarded;
 mod handshake;
 mod polling;
 mod query;
@@ -39,7 +40,7 @@ pub async fn serve(request: EngineRequest, pending: &PendingUpgrade) -> EngineRe
     } else if cors::origin_allowed(&config.cors, request.headers()) {
         dispatch(request, Query::parse(uri.query().unwrap_or_default()), pending).await
     } else {
-        let subject = LogSubject::address(request.client_address());
+        let subject = LogSubject::address(request.origin().address);
         gateway.refused(
             Rejected::Forbidden,
             subject,
@@ -98,7 +99,7 @@ fn open(
         Some("3") if gateway.config.socketio.eio3 => Revision::V3,
         _ => return error(EngineError::UnsupportedVersion),
     };
-    let address = request.client_address();
+    let address = request.origin().address;
     let subject = LogSubject::address(address);
     if gateway.drain.phase() == DrainPhase::Window {
         gateway.refused(Rejected::Draining, subject, &"this instance is draining");

@@ -31,7 +31,8 @@ pub async fn accept(listener: TcpListener, engine: Engine, stop: CancellationTok
     let mut next = 0;
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted.and_then(|(socket, peer)| Ok((socket.into_std()?, peer))) {
-            Ok((socket, peer)) => {
+            Ok((socket, mut peer)) => {
+                peer.set_ip(peer.ip().to_canonical());
                 let (engine, shard, stop) = (engine.clone(), next, stop.clone());
                 gateway.shards[shard].spawn(async move {
                     if let Ok(socket) = TcpStream::from_std(socket) {
@@ -108,7 +109,7 @@ async fn serve_connection(
 /// `served`: the connection has carried a request. One that was kept alive and then idle ends by
 /// the same timeout as one that never sent its headers, but is not refused.
 fn log_error(gateway: &Gateway, peer: SocketAddr, error: &hyper::Error, served: bool) {
-    let client = peer.ip().to_canonical();
+    let client = peer.ip();
     if error.is_timeout() && !served {
         gateway.refused(Rejected::HeaderTimeout, LogSubject::address(client), error);
     } else {
