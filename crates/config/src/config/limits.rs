@@ -7,6 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Period, Rate, Size};
 
+/// `limits.perIp.connections` where it is not written: more than the people behind the one address
+/// of a large office have open.
+const CONNECTIONS_PER_IP: u32 = 2000;
+
+/// `limits.perIp.connectRate` where it is not written: an office of 2,000 is back within 40 s.
+const CONNECT_RATE_PER_IP: u32 = 50;
+
+/// `limits.perIp.ipv6Prefix` where it is not written: the network of a single customer (RFC 6177).
+const IPV6_PREFIX: u8 = 64;
+
+/// Limits up to this one are not divided between addresses.
+const SHARED_WHOLE: u32 = 100;
+
 /// Bounds on what clients may use.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -15,7 +28,8 @@ pub struct Limits {
     pub connections: u32,
     /// New sessions per second, per instance.
     pub connect_rate: Rate,
-    /// Bounds for each client address.
+    /// Bounds for each client address. Where the section is not written, defaults hold for clients'
+    /// addresses, but not for loopback and private ones, which may be a proxy's.
     pub per_ip: Option<PerIp>,
     /// Rooms that a client may be in, per namespace.
     pub rooms_per_client: u32,
@@ -44,12 +58,45 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// New sessions per second that any single address may open at most, so that others are left
+    /// some: nine tenths of `connectRate` where that is more than 100.
+    pub fn connect_rate_share(&self) -> u32 {
+        let rate = self.connect_rate.0;
+        (rate - rate / 10).max(SHARED_WHOLE)
+    }
+
+    /// `perIp.connectRate` where it is not written.
+    pub fn default_connect_rate_per_ip(&self) -> u32 {
+        CONNECT_RATE_PER_IP.min(self.connect_rate_share())
+    }
+
+    /// `perIp.connections` where it is not written: at most half of `connections` where that is
+    /// more than 100.
+    pub fn default_connections_per_ip(&self) -> u32 {
+        CONNECTIONS_PER_IP.min((self.connections / 2).max(SHARED_WHOLE))
+    }
+
+    /// `perIp.ipv6Prefix`.
+    pub fn ipv6_prefix(&self) -> u8 {
+        self.per_ip.as_ref().map_or(IPV6_PREFIX, |per_ip| per_ip.ipv6_prefix)
+    }
+}
+
 /// Bounds for each client address.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PerIp {
-    /// Sessions that may be open at once from one address.
+    /// Sessions that may be open at once from one address; by default 2000.
     pub connections: Option<u32>,
-    /// New sessions per second from one address.
+    /// New sessions per second from one address; by default 50/s.
     pub connect_rate: Option<Rate>,
+    /// The length in bits of the IPv6 networks that count as one address.
+    pub ipv6_prefix: u8,
+}
+
+impl Default for PerIp {
+    fn default() -> Self {
+        PerIp { connections: None, connect_rate: None, ipv6_prefix: IPV6_PREFIX }
+    }
 }

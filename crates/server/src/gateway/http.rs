@@ -2,7 +2,6 @@
 
 mod cors;
 mod engine_error;
-mod forwarded;
 mod handshake;
 mod polling;
 mod query;
@@ -99,16 +98,16 @@ fn open(
         Some("3") if gateway.config.socketio.eio3 => Revision::V3,
         _ => return error(EngineError::UnsupportedVersion),
     };
-    let address = request.origin().address;
-    let subject = LogSubject::address(address);
+    let origin = request.origin();
+    let subject = LogSubject::address(origin.address);
     if gateway.drain.phase() == DrainPhase::Window {
         gateway.refused(Rejected::Draining, subject, &"this instance is draining");
         return draining(&gateway.config);
     }
-    let permit = match gateway.limits.acquire(address) {
+    let permit = match gateway.limits.acquire(origin) {
         Ok(permit) => permit,
         Err(limit) => {
-            gateway.refused(limit.reason, subject, &"a limit is reached");
+            gateway.refused(limit.reason, subject, &limit.explanation);
             return limit_reached(&limit);
         }
     };

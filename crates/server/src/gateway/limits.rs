@@ -1,6 +1,8 @@
 //! The [`Limits`]: how many sessions may be open, in total and per address, and how fast they may
 //! be opened.
 
+mod addresses;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,13 +10,11 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
+use super::forwarded::{Origin, Source};
 use super::token_bucket::TokenBucket;
-use crate::hashing::HashMap;
 use crate::telemetry::metrics::Rejected;
+use addresses::{AddressKey, Addresses, is_internal};
 use rookery_config as config;
-
-/// Addresses in the table beyond which the idle ones without sessions are removed.
-const MAX_ADDRESSES: usize = 10_000;
 
 /// Limits on sessions. Cloning is shallow.
 #[derive(Clone)]
@@ -36,18 +36,14 @@ struct Counts {
     /// Handshakes refused since the limit was reached; `None` while it is not.
     refused_at_limit: Option<u64>,
     rate: TokenBucket,
-    addresses: HashMap<IpAddr, Address>,
-}
-
-struct Address {
-    sessions: u32,
-    rate: TokenBucket,
+    addresses: Addresses,
 }
 
 /// Permits one session; dropping it releases the permit.
 pub struct Permit {
     limits: Limits,
     address: IpAddr,
+    key: AddressKey,
 }
 
 /// A change of state of `limits.connections`.
@@ -69,6 +65,17 @@ pub struct LimitReached {
     pub reason: Rejected,
     /// How long the client should wait before it tries again; at least a second.
     pub retry_after: Duration,
+    /// A sentence for the log: which limit it is, and what to do about it.
+    pub explanation: &'static str,
+}
+
+/// What one address may use.
+struct Bounds {
+    /// Open sessions.
+    connections: u32,
+    /// New sessions per second, and whether that is `limits.perIp.connectRate` or the share of
+    /// `limits.connectRate` that any address is left.
+    connect_rate: (u32, bool),
 }
 
 impl Limits {
@@ -81,7 +88,7 @@ impl Limits {
             refused: 0,
             refused_at_limit: None,
             rate,
-            addresses: HashMap::default(),
+            addresses: Addresses::new(now),
         };
         Limits {
             inner: Arc::new(Inner { config: ArcSwap::from_pointee(config), counts: counts.into() }),
@@ -120,37 +127,92 @@ impl Limits {
         }
     }
 
-    /// Acquires a permit for a session of this address.
+    /// Acquires a permit for a session of this origin. A refusal uses up nothing, so that a client
+    /// over its own limit takes nothing from others.
     ///
     /// # Errors
     /// The limit that is reached.
-    pub fn acquire(&self, address: IpAddr) -> Result<Permit, LimitReached> {
+    pub fn acquire(&self, origin: Origin) -> Result<Permit, LimitReached> {
         let config = self.config();
+        let bounds = Bounds::of(origin, &config);
+        let key = AddressKey::of(origin.address, config.ipv6_prefix());
         let now = Instant::now();
         let mut counts = self.inner.counts.lock();
         if counts.sessions >= config.connections {
             counts.refused += 1;
-            return Err(LimitReached::new(Rejected::Connections, 5));
+            return Err(LimitReached::CONNECTIONS);
         }
-        if let Some(per_ip) = &config.per_ip {
-            counts.check_address(address, per_ip, now)?;
+        if counts.addresses.usage(key).sessions >= bounds.connections {
+            return Err(LimitReached::CONNECTIONS_PER_IP);
+        }
+        let (rate, per_ip) = bounds.connect_rate;
+        if !counts.addresses.is_within_rate(key, rate, now) {
+            return Err(match per_ip {
+                true => LimitReached::CONNECT_RATE_PER_IP,
+                false => LimitReached::CONNECT_RATE_SHARE,
+            });
         }
         if !counts.rate.take(config.connect_rate.0, now) {
-            return Err(LimitReached::new(Rejected::ConnectRate, 1));
+            return Err(LimitReached::CONNECT_RATE);
         }
         counts.sessions += 1;
-        if config.per_ip.is_some() {
-            let known = counts.addresses.entry(address);
-            known.or_insert_with(|| Address::new(0, now)).sessions += 1;
-            counts.remove_idle_addresses(now);
-        }
-        Ok(Permit { limits: self.clone(), address })
+        counts.addresses.take(key, rate, now);
+        counts.addresses.change(key, |usage| usage.sessions += 1);
+        Ok(Permit { limits: self.clone(), address: origin.address, key })
+    }
+}
+
+impl Bounds {
+    /// What this origin may use. What is written in `limits.perIp` holds for every address but
+    /// those of trusted proxies; the defaults hold only for those that are certainly clients':
+    /// another one may be that of a proxy that `trustedProxies` lacks, with all clients behind it.
+    fn of(origin: Origin, config: &config::Limits) -> Self {
+        let written = config.per_ip.as_ref();
+        let (connections, rate) =
+            (written.and_then(|p| p.connections), written.and_then(|p| p.connect_rate));
+        let share = (config.connect_rate_share(), false);
+        let (connections, connect_rate) = match origin.source {
+            Source::Proxy | Source::Unreadable => (None, share),
+            Source::Peer if is_internal(origin.address) => {
+                (connections, rate.map_or(share, |rate| (rate.0, true)))
+            }
+            Source::Peer | Source::Reported => {
+                let default = || config.default_connect_rate_per_ip();
+                let connections =
+                    connections.unwrap_or_else(|| config.default_connections_per_ip());
+                (Some(connections), (rate.map_or_else(default, |rate| rate.0), true))
+            }
+        };
+        Bounds { connections: connections.unwrap_or(u32::MAX), connect_rate }
     }
 }
 
 impl LimitReached {
-    fn new(reason: Rejected, seconds: u64) -> Self {
-        LimitReached { reason, retry_after: Duration::from_secs(seconds) }
+    const CONNECTIONS: Self =
+        LimitReached::new(Rejected::Connections, 5, "limits.connections is reached");
+    const CONNECT_RATE: Self =
+        LimitReached::new(Rejected::ConnectRate, 1, "limits.connectRate is reached");
+    const CONNECT_RATE_SHARE: Self = LimitReached::new(
+        Rejected::ConnectRate,
+        1,
+        "this address uses nine tenths of limits.connectRate; if it is a proxy's, add its network \
+         to trustedProxies",
+    );
+    const CONNECTIONS_PER_IP: Self = LimitReached::new(
+        Rejected::PerIp,
+        5,
+        "this address has as many sessions as limits.perIp.connections allows; if it is a proxy's, \
+         add its network to trustedProxies",
+    );
+    const CONNECT_RATE_PER_IP: Self = LimitReached::new(
+        Rejected::PerIp,
+        1,
+        "this address opens sessions faster than limits.perIp.connectRate; if it is a proxy's, add \
+         its network to trustedProxies",
+    );
+
+    const fn new(reason: Rejected, seconds: u64, explanation: &'static str) -> Self {
+        LimitReached { reason, retry_after: Duration::from_secs(seconds), explanation }
     }
 }
 
@@ -161,109 +223,13 @@ impl Permit {
     }
 }
 
-impl Counts {
-    fn check_address(
-        &mut self,
-        address: IpAddr,
-        per_ip: &config::PerIp,
-        now: Instant,
-    ) -> Result<(), LimitReached> {
-        let open = self.addresses.get(&address).map_or(0, |a| a.sessions);
-        if per_ip.connections.is_some_and(|limit| open >= limit) {
-            return Err(LimitReached::new(Rejected::PerIp, 5));
-        }
-        if let Some(rate) = per_ip.connect_rate {
-            let known = self.addresses.entry(address);
-            if !known.or_insert_with(|| Address::new(rate.0, now)).rate.take(rate.0, now) {
-                return Err(LimitReached::new(Rejected::PerIp, 1));
-            }
-        }
-        Ok(())
-    }
-
-    fn remove_idle_addresses(&mut self, now: Instant) {
-        if self.addresses.len() > MAX_ADDRESSES {
-            let idle = Duration::from_secs(60);
-            self.addresses.retain(|_, a| a.sessions > 0 || a.rate.idle(now) < idle);
-            if self.addresses.capacity() > 4 * self.addresses.len().max(MAX_ADDRESSES) {
-                self.addresses.shrink_to(2 * self.addresses.len());
-            }
-        }
-    }
-}
-
-impl Address {
-    fn new(rate: u32, now: Instant) -> Self {
-        Address { sessions: 0, rate: TokenBucket::full(rate, now) }
-    }
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.limits.inner.counts.lock();
         counts.sessions -= 1;
-        if let Some(address) = counts.addresses.get_mut(&self.address) {
-            address.sessions = address.sessions.saturating_sub(1);
-        }
+        counts.addresses.change(self.key, |usage| usage.sessions -= 1);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rookery_config::units::Rate;
-
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, last])
-    }
-
-    fn refused(limits: &Limits, from: u8) -> Option<Rejected> {
-        limits.acquire(address(from)).err().map(|reached| reached.reason)
-    }
-
-    #[test]
-    fn dropping_a_permit_frees_a_connection() {
-        let limits = Limits::new(config::Limits { connections: 1, ..Default::default() });
-        let permit = limits.acquire(address(1)).ok().unwrap();
-        assert_eq!(refused(&limits, 2), Some(Rejected::Connections));
-        drop(permit);
-        assert_eq!(refused(&limits, 2), None);
-    }
-
-    #[test]
-    fn reaching_and_clearing_the_limit_are_each_reported_once() {
-        let limits = Limits::new(config::Limits { connections: 1, ..Default::default() });
-        let permit = limits.acquire(address(1)).ok().unwrap();
-        assert_eq!(limits.connection_limit_event(), None);
-        for (times, event) in [(2, Some(ConnectionLimitEvent::Reached)), (3, None)] {
-            (0..times).for_each(|_| assert!(refused(&limits, 2).is_some()));
-            assert_eq!(limits.connection_limit_event(), event);
-        }
-        drop(permit);
-        assert_eq!(
-            limits.connection_limit_event(),
-            Some(ConnectionLimitEvent::Cleared { refused: 5 })
-        );
-        assert_eq!(limits.connection_limit_event(), None);
-    }
-
-    #[test]
-    fn the_connect_rate_allows_a_burst_of_one_second() {
-        let limits = Limits::new(config::Limits { connect_rate: Rate(2), ..Default::default() });
-        assert_eq!(refused(&limits, 1), None);
-        assert_eq!(refused(&limits, 1), None);
-        assert_eq!(refused(&limits, 1), Some(Rejected::ConnectRate));
-    }
-
-    #[test]
-    fn an_address_at_its_limit_does_not_affect_others() {
-        let per_ip = config::PerIp { connections: Some(1), connect_rate: Some(Rate(2)) };
-        let limits = Limits::new(config::Limits { per_ip: Some(per_ip), ..Default::default() });
-        let permit = limits.acquire(address(1)).ok().unwrap();
-        assert_eq!(refused(&limits, 1), Some(Rejected::PerIp));
-        assert_eq!(refused(&limits, 2), None);
-        drop(permit);
-        assert_eq!(refused(&limits, 1), None);
-        assert_eq!(refused(&limits, 1), Some(Rejected::PerIp));
-    }
-}
+mod tests;

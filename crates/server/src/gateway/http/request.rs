@@ -7,8 +7,8 @@ use http::Request;
 use http::header::{HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 
-use super::forwarded::{Origin, Source};
 use crate::gateway::engine::Engine;
+use crate::gateway::forwarded::{Origin, Source};
 use crate::gateway::state::Gateway;
 use rookery_ops::throttle::limited;
 
