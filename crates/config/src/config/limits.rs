@@ -41,6 +41,16 @@ pub struct Limits {
     pub write_stall: Period,
     /// How long a client may take to send the head of an HTTP request.
     pub header_read: Period,
+    /// How long the body of a POST may pause before the request is refused.
+    pub body_idle: Period,
+    /// Bytes per second that the body of a POST must have on average, after twice `bodyIdle`.
+    pub body_rate: Size,
+    /// Bytes that the bodies of all POSTs in progress may take together, and those of one address
+    /// a quarter of.
+    pub bodies: Size,
+    /// Connections that speak HTTP, per instance; WebSockets are none. By default twice
+    /// `connections`, and 1,024.
+    pub http_connections: Option<u32>,
 }
 
 impl Default for Limits {
@@ -54,6 +64,10 @@ impl Default for Limits {
             queue: Size(1 << 20),
             write_stall: Period(Duration::from_secs(10)),
             header_read: Period(Duration::from_secs(10)),
+            body_idle: Period(Duration::from_secs(10)),
+            body_rate: Size(1 << 10),
+            bodies: Size(64 << 20),
+            http_connections: None,
         }
     }
 }
@@ -75,6 +89,11 @@ impl Limits {
     /// more than 100.
     pub fn default_connections_per_ip(&self) -> u32 {
         CONNECTIONS_PER_IP.min((self.connections / 2).max(SHARED_WHOLE))
+    }
+
+    /// `httpConnections`, or its default: a polling client has two requests at a time.
+    pub fn http_connections(&self) -> u32 {
+        self.http_connections.unwrap_or(self.connections.saturating_mul(2).saturating_add(1024))
     }
 
     /// `perIp.ipv6Prefix`.

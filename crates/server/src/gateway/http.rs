@@ -1,5 +1,6 @@
 //! The Engine.IO endpoint: routes the clients' HTTP requests and refuses invalid ones.
 
+mod body;
 mod cors;
 mod engine_error;
 mod handshake;
@@ -99,6 +100,7 @@ fn open(
         _ => return error(EngineError::UnsupportedVersion),
     };
     let origin = request.origin();
+    request.record_unreadable(origin);
     let subject = LogSubject::address(origin.address);
     if gateway.drain.phase() == DrainPhase::Window {
         gateway.refused(Rejected::Draining, subject, &"this instance is draining");

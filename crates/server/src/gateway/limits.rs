@@ -2,18 +2,21 @@
 //! be opened.
 
 mod addresses;
+mod bounds;
+mod permits;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
-use super::forwarded::{Origin, Source};
+use super::forwarded::Origin;
 use super::token_bucket::TokenBucket;
 use crate::telemetry::metrics::Rejected;
-use addresses::{AddressKey, Addresses, is_internal};
+use addresses::{AddressKey, Addresses};
+use bounds::Bounds;
+pub use permits::{BodyPermit, ConnectionPermit, Permit};
 use rookery_config as config;
 
 /// Limits on sessions. Cloning is shallow.
@@ -30,6 +33,10 @@ struct Inner {
 struct Counts {
     /// Open sessions.
     sessions: u32,
+    /// Connections that speak HTTP.
+    connections: u32,
+    /// Bytes that the bodies of requests take.
+    body_bytes: usize,
     /// Handshakes refused because of `limits.connections` since the last call of
     /// [`Limits::connection_limit_event`].
     refused: u64,
@@ -37,13 +44,6 @@ struct Counts {
     refused_at_limit: Option<u64>,
     rate: TokenBucket,
     addresses: Addresses,
-}
-
-/// Permits one session; dropping it releases the permit.
-pub struct Permit {
-    limits: Limits,
-    address: IpAddr,
-    key: AddressKey,
 }
 
 /// A change of state of `limits.connections`.
@@ -69,15 +69,6 @@ pub struct LimitReached {
     pub explanation: &'static str,
 }
 
-/// What one address may use.
-struct Bounds {
-    /// Open sessions.
-    connections: u32,
-    /// New sessions per second, and whether that is `limits.perIp.connectRate` or the share of
-    /// `limits.connectRate` that any address is left.
-    connect_rate: (u32, bool),
-}
-
 impl Limits {
     /// Limits without any open session.
     pub fn new(config: config::Limits) -> Self {
@@ -85,6 +76,8 @@ impl Limits {
         let rate = TokenBucket::full(config.connect_rate.0, now);
         let counts = Counts {
             sessions: 0,
+            connections: 0,
+            body_bytes: 0,
             refused: 0,
             refused_at_limit: None,
             rate,
@@ -142,12 +135,13 @@ impl Limits {
             counts.refused += 1;
             return Err(LimitReached::CONNECTIONS);
         }
-        if counts.addresses.usage(key).sessions >= bounds.connections {
+        let open = counts.addresses.usage(key).sessions;
+        if bounds.connections.is_some_and(|limit| open >= limit) {
             return Err(LimitReached::CONNECTIONS_PER_IP);
         }
-        let (rate, per_ip) = bounds.connect_rate;
+        let rate = bounds.connect_rate;
         if !counts.addresses.is_within_rate(key, rate, now) {
-            return Err(match per_ip {
+            return Err(match bounds.own_rate {
                 true => LimitReached::CONNECT_RATE_PER_IP,
                 false => LimitReached::CONNECT_RATE_SHARE,
             });
@@ -160,30 +154,33 @@ impl Limits {
         counts.addresses.change(key, |usage| usage.sessions += 1);
         Ok(Permit { limits: self.clone(), address: origin.address, key })
     }
-}
 
-impl Bounds {
-    /// What this origin may use. What is written in `limits.perIp` holds for every address but
-    /// those of trusted proxies; the defaults hold only for those that are certainly clients':
-    /// another one may be that of a proxy that `trustedProxies` lacks, with all clients behind it.
-    fn of(origin: Origin, config: &config::Limits) -> Self {
-        let written = config.per_ip.as_ref();
-        let (connections, rate) =
-            (written.and_then(|p| p.connections), written.and_then(|p| p.connect_rate));
-        let share = (config.connect_rate_share(), false);
-        let (connections, connect_rate) = match origin.source {
-            Source::Proxy | Source::Unreadable => (None, share),
-            Source::Peer if is_internal(origin.address) => {
-                (connections, rate.map_or(share, |rate| (rate.0, true)))
-            }
-            Source::Peer | Source::Reported => {
-                let default = || config.default_connect_rate_per_ip();
-                let connections =
-                    connections.unwrap_or_else(|| config.default_connections_per_ip());
-                (Some(connections), (rate.map_or_else(default, |rate| rate.0), true))
-            }
-        };
-        Bounds { connections: connections.unwrap_or(u32::MAX), connect_rate }
+    /// Acquires a permit for a connection that speaks HTTP, of a peer.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn acquire_connection(&self, peer: Origin) -> Result<ConnectionPermit, LimitReached> {
+        let config = self.config();
+        let most = Bounds::of(peer, &config).http_connections(&config);
+        let key = AddressKey::of(peer.address, config.ipv6_prefix());
+        let mut counts = self.inner.counts.lock();
+        if counts.connections >= config.http_connections() {
+            return Err(LimitReached::HTTP_CONNECTIONS);
+        }
+        if counts.addresses.usage(key).connections >= most {
+            return Err(LimitReached::HTTP_CONNECTIONS_PER_IP);
+        }
+        counts.connections += 1;
+        counts.addresses.change(key, |usage| usage.connections += 1);
+        Ok(ConnectionPermit { limits: self.clone(), key })
+    }
+
+    /// A permit for the body of a request of this origin, for no bytes yet.
+    pub fn body(&self, origin: Origin) -> BodyPermit {
+        let config = self.config();
+        let shares = Bounds::of(origin, &config).connections.is_some();
+        let key = AddressKey::of(origin.address, config.ipv6_prefix());
+        BodyPermit { limits: self.clone(), key, shares, bytes: 0 }
     }
 }
 
@@ -211,23 +208,22 @@ impl LimitReached {
          its network to trustedProxies",
     );
 
+    const HTTP_CONNECTIONS: Self =
+        LimitReached::new(Rejected::HttpConnections, 5, "limits.httpConnections is reached");
+    const HTTP_CONNECTIONS_PER_IP: Self = LimitReached::new(
+        Rejected::PerIp,
+        5,
+        "this address has more HTTP connections than its sessions need; if it is a proxy's, add its \
+         network to trustedProxies",
+    );
+    const BODIES: Self = LimitReached::new(
+        Rejected::Bodies,
+        1,
+        "the bodies of POSTs take the memory of limits.bodies, or one address its share of it",
+    );
+
     const fn new(reason: Rejected, seconds: u64, explanation: &'static str) -> Self {
         LimitReached { reason, retry_after: Duration::from_secs(seconds), explanation }
-    }
-}
-
-impl Permit {
-    /// The client's address.
-    pub fn address(&self) -> IpAddr {
-        self.address
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut counts = self.limits.inner.counts.lock();
-        counts.sessions -= 1;
-        counts.addresses.change(self.key, |usage| usage.sessions -= 1);
     }
 }
 

@@ -38,12 +38,15 @@ impl EngineRequest {
         self.http.headers()
     }
 
-    /// The client's address, behind trusted proxies too, and how it was found. A report that
-    /// cannot be read is logged and counted.
+    /// The client's address, behind trusted proxies too, and how it was found.
     pub fn origin(&self) -> Origin {
-        let gateway = self.gateway();
         let headers = self.headers().get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-        let origin = Origin::of(self.peer.ip(), headers, &gateway.config.trusted_proxies);
+        Origin::of(self.peer.ip(), headers, &self.gateway().config.trusted_proxies)
+    }
+
+    /// Logs and counts that a trusted proxy reported an address that cannot be read, if it did.
+    pub fn record_unreadable(&self, origin: Origin) {
+        let gateway = self.gateway();
         if origin.source == Source::Unreadable {
             gateway.metrics.forwarded_unreadable.inc();
             limited!(
@@ -53,6 +56,5 @@ impl EngineRequest {
                 "cannot read the X-Forwarded-For of a trusted proxy"
             );
         }
-        origin
     }
 }

@@ -54,6 +54,10 @@ pub fn is_internal(address: IpAddr) -> bool {
 pub struct Usage {
     /// Open sessions.
     pub sessions: u32,
+    /// Connections that speak HTTP.
+    pub connections: u32,
+    /// Bytes that the bodies of its requests take.
+    pub body_bytes: usize,
 }
 
 /// What each address uses, and how fast it opens sessions. Every operation takes the same time
