@@ -7,6 +7,7 @@ use super::report;
 use rookery_config::api_keys::ApiKeys;
 use rookery_config::check::warnings::warnings;
 use rookery_config::load::Sources;
+use rookery_config::units::Rate;
 use rookery_config::{Auth, Config, Jwt};
 use rookery_policy::Operation;
 
@@ -57,6 +58,7 @@ fn summary(config: &Config, keys: Option<&ApiKeys>) -> Vec<(&'static str, String
         ("namespaces", config.namespaces.join(" ")),
         ("events", events(config)),
         ("rooms", rooms(config)),
+        ("limits", limits(config)),
     ]
 }
 
@@ -126,6 +128,23 @@ fn rooms(config: &Config) -> String {
             format!("only {}", patterns.join(", "))
         }
     }
+}
+
+fn limits(config: &Config) -> String {
+    let limits = &config.limits;
+    let mut text = format!("{} sessions, {}", limits.connections.get(), limits.connect_rate);
+    let written = limits.per_ip.clone().unwrap_or_default();
+    let connections = written.connections.unwrap_or_else(|| limits.default_connections_per_ip());
+    let rate = written.connect_rate.unwrap_or(Rate(limits.default_connect_rate_per_ip()));
+    let _ = write!(text, "; from one address {connections}, {rate}");
+    match config.trusted_proxies.as_slice() {
+        [] => text.push_str(", behind a proxy only once `trustedProxies` names its network"),
+        networks => {
+            let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+            let _ = write!(text, ", as reported by {}", networks.join(" "));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -79,8 +79,9 @@ mod tests {
         events.byField.publish events.room events.reply.event events.event events.args \
         events.except rooms.match rooms.join rooms.publish limits.connections limits.memory \
         limits.connectRate limits.perIp.connections limits.perIp.connectRate \
-        limits.roomsPerClient limits.eventsPerSecond limits.queue limits.writeStall \
-        limits.headerRead backend.url backend.events backend.hooks backend.timeout \
+        limits.perIp.ipv6Prefix limits.roomsPerClient limits.eventsPerSecond limits.queue limits.writeStall \
+        limits.headerRead limits.bodyIdle limits.bodyRate limits.bodies limits.httpConnections \
+        backend.url backend.events backend.hooks backend.timeout \
         backend.signingKeyFile latency.sampleEvery latency.trackRooms latency.topRooms \
         drain.lead drain.window drain.keepReady drain.patience drain.stickyCookie telemetry.otlp \
         telemetry.traceRatio telemetry.logFormat";

@@ -82,6 +82,42 @@ async fn per_ip_limits_apply_to_the_address_forwarded_by_a_trusted_proxy() {
 }
 
 #[tokio::test]
+async fn one_address_cannot_lock_the_others_out() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("trustedProxies: [127.0.0.0/8]\n").await;
+    let from = |address: &str| Request::get(POLLING).header("x-forwarded-for", address);
+    let mut refused = 0;
+    for n in 0..600 {
+        // One customer's network.
+        let hostile = from(&format!("2001:db8::{n:x}")).send(server.clients).await.unwrap();
+        if hostile.status != 200 {
+            assert_full(&hostile);
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(server.rejected("per_ip").await, f64::from(refused));
+    for address in ["9.9.9.9", "2001:db8:0:1::1", "10.1.1.1"] {
+        assert_eq!(from(address).send(server.clients).await.unwrap().status, 200, "{address}");
+    }
+    until("the log names the fix", async || {
+        let log = server.log();
+        log.contains("limits.perIp.connectRate") && log.contains("trustedProxies")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_behind_a_proxy_that_is_not_trusted_are_not_locked_out_by_default() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("").await;
+    for _ in 0..150 {
+        let answer = Request::get(POLLING).header("x-forwarded-for", "9.9.9.9");
+        assert_eq!(answer.send(server.clients).await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test]
 async fn an_address_forwarded_by_an_untrusted_peer_is_ignored() {
     let _permit = shared_permit().await;
     let server = Rookery::start("limits: { perIp: { connections: 1 } }\n").await;

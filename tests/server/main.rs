@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bodies;
 mod broken_upgrades;
 mod client;
 mod collector;
@@ -9,6 +10,7 @@ mod delivery_counts;
 mod doctor;
 mod drain_order;
 mod event_order;
+mod forwarded;
 mod gauges;
 mod harness;
 mod http;

@@ -139,13 +139,17 @@ fn check_limits(limits: &Limits, problems: &mut Problems) {
     problems.size("limits.queue", limits.queue);
     problems.time("limits.writeStall", limits.write_stall);
     problems.time("limits.headerRead", limits.header_read);
+    problems.time("limits.bodyIdle", limits.body_idle);
+    problems.size("limits.bodyRate", limits.body_rate);
+    problems.size("limits.bodies", limits.bodies);
+    problems.say_if(limits.http_connections == Some(0), "limits.httpConnections", positive);
     if let Some(per_ip) = &limits.per_ip {
-        problems.say_if(
-            per_ip.connections.is_none() && per_ip.connect_rate.is_none(),
-            "limits.perIp",
-            "limits nothing; write `connections`, `connectRate` or both, or leave the section out",
-        );
         problems.say_if(per_ip.connections == Some(0), "limits.perIp.connections", positive);
+        problems.say_if(
+            !(1..=128).contains(&per_ip.ipv6_prefix),
+            "limits.perIp.ipv6Prefix",
+            "must be from 1 to 128, such as 64 for the network of one customer",
+        );
     }
 }
 

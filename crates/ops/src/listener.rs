@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until `shutdown` is cancelled; then accepts no new connections, gives requests in
 /// progress `grace` to complete, and closes the remaining connections. Handlers can extract the
-/// peer's address as `ConnectInfo<SocketAddr>`.
+/// peer's address as `ConnectInfo<SocketAddr>`; an IPv4-mapped one is IPv4.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -79,7 +79,8 @@ async fn accept(
     permits: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, peer) = listener.accept().await?;
+    let (stream, mut peer) = listener.accept().await?;
+    peer.set_ip(peer.ip().to_canonical());
     Ok((stream, peer, permit))
 }
 

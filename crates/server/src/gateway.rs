@@ -14,6 +14,7 @@ mod drain;
 mod drain_state;
 mod engine;
 mod events;
+mod forwarded;
 mod http;
 mod limits;
 mod listener;

@@ -36,6 +36,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
             config.limits.queue, config.socketio.max_payload
         ));
     }
+    if config.limits.per_ip.is_some()
+        && config.trusted_proxies.is_empty()
+        && !is_loopback(config.listen.ip())
+    {
+        found.push(
+            "`limits.perIp` without `trustedProxies`: behind a proxy, all clients count as one; \
+             name the proxy's network in `trustedProxies`, or leave the section out"
+                .to_owned(),
+        );
+    }
     found
 }
 
@@ -76,7 +86,7 @@ fn unreachable_rules(config: &Config) -> impl Iterator<Item = String> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Redis;
+    use crate::config::{PerIp, Redis};
     use rookery_policy::EventRule;
 
     #[test]
@@ -95,6 +105,7 @@ mod tests {
         config.auth.anonymous = Some(true);
         config.events.push(EventRule::defaults().swap_remove(1));
         config.socketio.max_payload.0 = 2 << 20;
+        config.limits.per_ip = Some(PerIp::default());
         let all = warnings(&config).join("\n");
         for key in [
             "withCredentials",
@@ -102,6 +113,7 @@ mod tests {
             "auth.apiKeysFile",
             "`events[4]` is never reached: `events[1]`",
             "limits.queue",
+            "`limits.perIp` without `trustedProxies`",
         ] {
             assert!(all.contains(key), "{key} in {all}");
         }

@@ -1,5 +1,6 @@
 //! The Engine.IO endpoint: routes the clients' HTTP requests and refuses invalid ones.
 
+mod body;
 mod cors;
 mod engine_error;
 mod handshake;
@@ -39,7 +40,7 @@ pub async fn serve(request: EngineRequest, pending: &PendingUpgrade) -> EngineRe
     } else if cors::origin_allowed(&config.cors, request.headers()) {
         dispatch(request, Query::parse(uri.query().unwrap_or_default()), pending).await
     } else {
-        let subject = LogSubject::address(request.client_address());
+        let subject = LogSubject::address(request.origin().address);
         gateway.refused(
             Rejected::Forbidden,
             subject,
@@ -98,16 +99,17 @@ fn open(
         Some("3") if gateway.config.socketio.eio3 => Revision::V3,
         _ => return error(EngineError::UnsupportedVersion),
     };
-    let address = request.client_address();
-    let subject = LogSubject::address(address);
+    let origin = request.origin();
+    request.record_unreadable(origin);
+    let subject = LogSubject::address(origin.address);
     if gateway.drain.phase() == DrainPhase::Window {
         gateway.refused(Rejected::Draining, subject, &"this instance is draining");
         return draining(&gateway.config);
     }
-    let permit = match gateway.limits.acquire(address) {
+    let permit = match gateway.limits.acquire(origin) {
         Ok(permit) => permit,
         Err(limit) => {
-            gateway.refused(limit.reason, subject, &"a limit is reached");
+            gateway.refused(limit.reason, subject, &limit.explanation);
             return limit_reached(&limit, &gateway.config);
         }
     };

@@ -1,21 +1,24 @@
 //! The [`Limits`]: how many sessions may be open, in total and per address, and how fast they may
 //! be opened.
 
-use std::net::IpAddr;
+mod addresses;
+mod bounds;
+mod permits;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
+use super::forwarded::Origin;
 use super::memory::{Memory, MemoryLevel};
 use super::token_bucket::TokenBucket;
-use crate::hashing::HashMap;
 use crate::telemetry::metrics::Rejected;
+use addresses::{AddressKey, Addresses};
+use bounds::Bounds;
+pub use permits::{BodyPermit, ConnectionPermit, Permit};
 use rookery_config as config;
-
-/// Addresses in the table beyond which the idle ones without sessions are removed.
-const MAX_ADDRESSES: usize = 10_000;
 
 /// Limits on sessions. Cloning is shallow.
 #[derive(Clone)]
@@ -32,24 +35,17 @@ struct Inner {
 struct Counts {
     /// Open sessions.
     sessions: u32,
+    /// Connections that speak HTTP.
+    connections: u32,
+    /// Bytes that the bodies of requests take.
+    body_bytes: usize,
     /// Handshakes refused because of `limits.connections` since the last call of
     /// [`Limits::connection_limit_event`].
     refused: u64,
     /// Handshakes refused since the limit was reached; `None` while it is not.
     refused_at_limit: Option<u64>,
     rate: TokenBucket,
-    addresses: HashMap<IpAddr, Address>,
-}
-
-struct Address {
-    sessions: u32,
-    rate: TokenBucket,
-}
-
-/// Permits one session; dropping it releases the permit.
-pub struct Permit {
-    limits: Limits,
-    address: IpAddr,
+    addresses: Addresses,
 }
 
 /// A change of state of `limits.connections`.
@@ -71,6 +67,8 @@ pub struct LimitReached {
     pub reason: Rejected,
     /// How long the client should wait before it tries again; at least a second.
     pub retry_after: Duration,
+    /// A sentence for the log: which limit it is, and what to do about it.
+    pub explanation: &'static str,
 }
 
 impl Limits {
@@ -80,10 +78,12 @@ impl Limits {
         let rate = TokenBucket::full(config.connect_rate.0, now);
         let counts = Counts {
             sessions: 0,
+            connections: 0,
+            body_bytes: 0,
             refused: 0,
             refused_at_limit: None,
             rate,
-            addresses: HashMap::default(),
+            addresses: Addresses::new(now),
         };
         Limits {
             inner: Arc::new(Inner {
@@ -131,153 +131,120 @@ impl Limits {
         }
     }
 
-    /// Acquires a permit for a session of this address.
+    /// Acquires a permit for a session of this origin. A refusal uses up nothing, so that a client
+    /// over its own limit takes nothing from others.
     ///
     /// # Errors
     /// The limit that is reached.
-    pub fn acquire(&self, address: IpAddr) -> Result<Permit, LimitReached> {
+    pub fn acquire(&self, origin: Origin) -> Result<Permit, LimitReached> {
         if self.memory().level() >= MemoryLevel::High {
-            return Err(LimitReached::new(Rejected::Memory, 5));
+            return Err(LimitReached::MEMORY);
         }
         let config = self.config();
+        let bounds = Bounds::of(origin, &config);
+        let key = AddressKey::of(origin.address, config.ipv6_prefix());
         let now = Instant::now();
         let mut counts = self.inner.counts.lock();
         if counts.sessions >= config.connections.get() {
             counts.refused += 1;
-            return Err(LimitReached::new(Rejected::Connections, 5));
+            return Err(LimitReached::CONNECTIONS);
         }
-        if let Some(per_ip) = &config.per_ip {
-            counts.check_address(address, per_ip, now)?;
+        let open = counts.addresses.usage(key).sessions;
+        if bounds.connections.is_some_and(|limit| open >= limit) {
+            return Err(LimitReached::CONNECTIONS_PER_IP);
+        }
+        let rate = bounds.connect_rate;
+        if !counts.addresses.is_within_rate(key, rate, now) {
+            return Err(match bounds.own_rate {
+                true => LimitReached::CONNECT_RATE_PER_IP,
+                false => LimitReached::CONNECT_RATE_SHARE,
+            });
         }
         if !counts.rate.take(config.connect_rate.0, now) {
-            return Err(LimitReached::new(Rejected::ConnectRate, 1));
+            return Err(LimitReached::CONNECT_RATE);
         }
         counts.sessions += 1;
-        if config.per_ip.is_some() {
-            let known = counts.addresses.entry(address);
-            known.or_insert_with(|| Address::new(0, now)).sessions += 1;
-            counts.remove_idle_addresses(now);
+        counts.addresses.take(key, rate, now);
+        counts.addresses.change(key, |usage| usage.sessions += 1);
+        Ok(Permit { limits: self.clone(), address: origin.address, key })
+    }
+
+    /// Acquires a permit for a connection that speaks HTTP, of a peer.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn acquire_connection(&self, peer: Origin) -> Result<ConnectionPermit, LimitReached> {
+        let config = self.config();
+        let most = Bounds::of(peer, &config).http_connections(&config);
+        let key = AddressKey::of(peer.address, config.ipv6_prefix());
+        let mut counts = self.inner.counts.lock();
+        if counts.connections >= config.http_connections() {
+            return Err(LimitReached::HTTP_CONNECTIONS);
         }
-        Ok(Permit { limits: self.clone(), address })
+        if counts.addresses.usage(key).connections >= most {
+            return Err(LimitReached::HTTP_CONNECTIONS_PER_IP);
+        }
+        counts.connections += 1;
+        counts.addresses.change(key, |usage| usage.connections += 1);
+        Ok(ConnectionPermit { limits: self.clone(), key })
+    }
+
+    /// A permit for the body of a request of this origin, for no bytes yet.
+    pub fn body(&self, origin: Origin) -> BodyPermit {
+        let config = self.config();
+        let shares = Bounds::of(origin, &config).connections.is_some();
+        let key = AddressKey::of(origin.address, config.ipv6_prefix());
+        BodyPermit { limits: self.clone(), key, shares, bytes: 0 }
     }
 }
 
 impl LimitReached {
-    fn new(reason: Rejected, seconds: u64) -> Self {
-        LimitReached { reason, retry_after: Duration::from_secs(seconds) }
-    }
-}
+    const CONNECTIONS: Self =
+        LimitReached::new(Rejected::Connections, 5, "limits.connections is reached");
+    const MEMORY: Self = LimitReached::new(
+        Rejected::Memory,
+        5,
+        "limits.memory is reached: add instances, or raise the container's memory limit",
+    );
+    const CONNECT_RATE: Self =
+        LimitReached::new(Rejected::ConnectRate, 1, "limits.connectRate is reached");
+    const CONNECT_RATE_SHARE: Self = LimitReached::new(
+        Rejected::ConnectRate,
+        1,
+        "this address uses nine tenths of limits.connectRate; if it is a proxy's, add its network \
+         to trustedProxies",
+    );
+    const CONNECTIONS_PER_IP: Self = LimitReached::new(
+        Rejected::PerIp,
+        5,
+        "this address has as many sessions as limits.perIp.connections allows; if it is a proxy's, \
+         add its network to trustedProxies",
+    );
+    const CONNECT_RATE_PER_IP: Self = LimitReached::new(
+        Rejected::PerIp,
+        1,
+        "this address opens sessions faster than limits.perIp.connectRate; if it is a proxy's, add \
+         its network to trustedProxies",
+    );
 
-impl Permit {
-    /// The client's address.
-    pub fn address(&self) -> IpAddr {
-        self.address
-    }
-}
+    const HTTP_CONNECTIONS: Self =
+        LimitReached::new(Rejected::HttpConnections, 5, "limits.httpConnections is reached");
+    const HTTP_CONNECTIONS_PER_IP: Self = LimitReached::new(
+        Rejected::PerIp,
+        5,
+        "this address has more HTTP connections than its sessions need; if it is a proxy's, add its \
+         network to trustedProxies",
+    );
+    const BODIES: Self = LimitReached::new(
+        Rejected::Bodies,
+        1,
+        "the bodies of POSTs take the memory of limits.bodies, or one address its share of it",
+    );
 
-impl Counts {
-    fn check_address(
-        &mut self,
-        address: IpAddr,
-        per_ip: &config::PerIp,
-        now: Instant,
-    ) -> Result<(), LimitReached> {
-        let open = self.addresses.get(&address).map_or(0, |a| a.sessions);
-        if per_ip.connections.is_some_and(|limit| open >= limit) {
-            return Err(LimitReached::new(Rejected::PerIp, 5));
-        }
-        if let Some(rate) = per_ip.connect_rate {
-            let known = self.addresses.entry(address);
-            if !known.or_insert_with(|| Address::new(rate.0, now)).rate.take(rate.0, now) {
-                return Err(LimitReached::new(Rejected::PerIp, 1));
-            }
-        }
-        Ok(())
-    }
-
-    fn remove_idle_addresses(&mut self, now: Instant) {
-        if self.addresses.len() > MAX_ADDRESSES {
-            let idle = Duration::from_secs(60);
-            self.addresses.retain(|_, a| a.sessions > 0 || a.rate.idle(now) < idle);
-            if self.addresses.capacity() > 4 * self.addresses.len().max(MAX_ADDRESSES) {
-                self.addresses.shrink_to(2 * self.addresses.len());
-            }
-        }
-    }
-}
-
-impl Address {
-    fn new(rate: u32, now: Instant) -> Self {
-        Address { sessions: 0, rate: TokenBucket::full(rate, now) }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut counts = self.limits.inner.counts.lock();
-        counts.sessions -= 1;
-        if let Some(address) = counts.addresses.get_mut(&self.address) {
-            address.sessions = address.sessions.saturating_sub(1);
-        }
+    const fn new(reason: Rejected, seconds: u64, explanation: &'static str) -> Self {
+        LimitReached { reason, retry_after: Duration::from_secs(seconds), explanation }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rookery_config::units::Rate;
-
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, last])
-    }
-
-    fn refused(limits: &Limits, from: u8) -> Option<Rejected> {
-        limits.acquire(address(from)).err().map(|reached| reached.reason)
-    }
-
-    #[test]
-    fn dropping_a_permit_frees_a_connection() {
-        let limits = Limits::new(config::Limits { connections: 1.into(), ..Default::default() });
-        let permit = limits.acquire(address(1)).ok().unwrap();
-        assert_eq!(refused(&limits, 2), Some(Rejected::Connections));
-        drop(permit);
-        assert_eq!(refused(&limits, 2), None);
-    }
-
-    #[test]
-    fn reaching_and_clearing_the_limit_are_each_reported_once() {
-        let limits = Limits::new(config::Limits { connections: 1.into(), ..Default::default() });
-        let permit = limits.acquire(address(1)).ok().unwrap();
-        assert_eq!(limits.connection_limit_event(), None);
-        for (times, event) in [(2, Some(ConnectionLimitEvent::Reached)), (3, None)] {
-            (0..times).for_each(|_| assert!(refused(&limits, 2).is_some()));
-            assert_eq!(limits.connection_limit_event(), event);
-        }
-        drop(permit);
-        assert_eq!(
-            limits.connection_limit_event(),
-            Some(ConnectionLimitEvent::Cleared { refused: 5 })
-        );
-        assert_eq!(limits.connection_limit_event(), None);
-    }
-
-    #[test]
-    fn the_connect_rate_allows_a_burst_of_one_second() {
-        let limits = Limits::new(config::Limits { connect_rate: Rate(2), ..Default::default() });
-        assert_eq!(refused(&limits, 1), None);
-        assert_eq!(refused(&limits, 1), None);
-        assert_eq!(refused(&limits, 1), Some(Rejected::ConnectRate));
-    }
-
-    #[test]
-    fn an_address_at_its_limit_does_not_affect_others() {
-        let per_ip = config::PerIp { connections: Some(1), connect_rate: Some(Rate(2)) };
-        let limits = Limits::new(config::Limits { per_ip: Some(per_ip), ..Default::default() });
-        let permit = limits.acquire(address(1)).ok().unwrap();
-        assert_eq!(refused(&limits, 1), Some(Rejected::PerIp));
-        assert_eq!(refused(&limits, 2), None);
-        drop(permit);
-        assert_eq!(refused(&limits, 1), None);
-        assert_eq!(refused(&limits, 1), Some(Rejected::PerIp));
-    }
-}
+mod tests;

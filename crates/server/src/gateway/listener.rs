@@ -1,7 +1,7 @@
 //! The clients' listener: accepts connections and assigns them to the shards in turn.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
+use super::forwarded::Origin;
 use super::http::{EngineRequest, PendingUpgrade, serve};
+use super::limits::ConnectionPermit;
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
 use crate::telemetry::metrics::Rejected;
@@ -21,6 +23,10 @@ use rookery_ops::throttle::limited;
 
 /// How long to wait before accepting again after the process ran out of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// The answer to a connection that a limit refuses.
+const CONNECTION_REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
+    retry-after: 5\r\ncontent-length: 0\r\n\r\n";
 
 /// The size in bytes of a connection's read buffer while it speaks HTTP.
 const HTTP_BUFFER: usize = 16 << 10;
@@ -31,11 +37,13 @@ pub async fn accept(listener: TcpListener, engine: Engine, stop: CancellationTok
     let mut next = 0;
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted.and_then(|(socket, peer)| Ok((socket.into_std()?, peer))) {
-            Ok((socket, peer)) => {
+            Ok((socket, mut peer)) => {
+                peer.set_ip(peer.ip().to_canonical());
+                let Some(permit) = admit(&gateway, &socket, peer) else { continue };
                 let (engine, shard, stop) = (engine.clone(), next, stop.clone());
                 gateway.shards[shard].spawn(async move {
                     if let Ok(socket) = TcpStream::from_std(socket) {
-                        serve_connection(socket, peer, shard, engine, stop).await;
+                        serve_connection(socket, peer, shard, engine, stop, permit).await;
                     }
                 });
                 next = (next + 1) % gateway.shards.len();
@@ -51,6 +59,23 @@ pub async fn accept(listener: TcpListener, engine: Engine, stop: CancellationTok
     }
 }
 
+/// A permit for a connection; without one, it is told so as far as its buffer takes it, and closed.
+fn admit(
+    gateway: &Gateway,
+    mut socket: &std::net::TcpStream,
+    peer: SocketAddr,
+) -> Option<ConnectionPermit> {
+    let origin = Origin::of(peer.ip(), std::iter::empty(), &gateway.config.trusted_proxies);
+    let limit = match gateway.limits.acquire_connection(origin) {
+        Ok(permit) => return Some(permit),
+        Err(limit) => limit,
+    };
+    gateway.refused(limit.reason, LogSubject::address(peer.ip()), &limit.explanation);
+    // Best effort: the client may be gone already.
+    let _ = socket.write(CONNECTION_REFUSED);
+    None
+}
+
 fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -62,6 +87,7 @@ async fn serve_connection(
     shard: usize,
     engine: Engine,
     stop: CancellationToken,
+    permit: ConnectionPermit,
 ) {
     let gateway = engine.gateway();
     // Without TCP_NODELAY a poll's response may wait for the client's delayed acknowledgement.
@@ -99,6 +125,7 @@ async fn serve_connection(
     if let Err(error) = ended {
         log_error(gateway, peer, &error, served.load(Ordering::Relaxed));
     }
+    drop(permit);
     let upgrade = pending.lock().take();
     if let Some(upgrade) = upgrade {
         upgrade.complete().await;
@@ -108,7 +135,7 @@ async fn serve_connection(
 /// `served`: the connection has carried a request. One that was kept alive and then idle ends by
 /// the same timeout as one that never sent its headers, but is not refused.
 fn log_error(gateway: &Gateway, peer: SocketAddr, error: &hyper::Error, served: bool) {
-    let client = peer.ip().to_canonical();
+    let client = peer.ip();
     if error.is_timeout() && !served {
         gateway.refused(Rejected::HeaderTimeout, LogSubject::address(client), error);
     } else {

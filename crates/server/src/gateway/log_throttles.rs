@@ -16,6 +16,8 @@ pub struct LogThrottles {
     pub slow_clients: Throttle,
     /// Connections that could not be accepted.
     pub accept_errors: Throttle,
+    /// Trusted proxies whose `X-Forwarded-For` cannot be read.
+    pub forwarded_unreadable: Throttle,
 }
 
 impl LogThrottles {
@@ -26,6 +28,7 @@ impl LogThrottles {
             refusals: Rejected::ALL.iter().map(|_| throttle()).collect(),
             slow_clients: throttle(),
             accept_errors: throttle(),
+            forwarded_unreadable: throttle(),
         }
     }
 

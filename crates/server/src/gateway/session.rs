@@ -49,6 +49,8 @@ pub struct Session {
     pub credentials: Option<Box<Credentials>>,
     /// The client's address.
     pub address: IpAddr,
+    /// Whether a POST is in progress.
+    pub posting: AtomicBool,
     /// Whether an upgrade to a WebSocket is under way.
     pub upgrading: AtomicBool,
     /// The clients in the session's namespaces.
@@ -236,6 +238,7 @@ impl Sessions {
             shard,
             credentials,
             address,
+            posting: AtomicBool::new(false),
             upgrading: AtomicBool::new(false),
             sessions: self.clone(),
             opened: Instant::now(),

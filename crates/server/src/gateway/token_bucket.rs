@@ -1,6 +1,6 @@
 //! A [`TokenBucket`]: a rate limit with a burst of one second.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A token bucket that refills evenly. It holds at most one second's worth of tokens; the rate is
 /// passed to each call, because a configuration reload may change it.
@@ -28,16 +28,12 @@ impl TokenBucket {
         }
         taken
     }
-
-    /// Time since the last call of [`TokenBucket::take`].
-    pub fn idle(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.refilled)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_bucket_refills_evenly() {

@@ -62,6 +62,9 @@ pub struct Metrics {
     pub api_ids_evicted: IntCounter,
     /// `rookery_log_lines_suppressed_total`: log lines suppressed by rate limiting.
     pub log_lines_suppressed: IntCounter,
+    /// `rookery_forwarded_unreadable_total`: handshakes for which a trusted proxy reported an
+    /// `X-Forwarded-For` that is not an address.
+    pub forwarded_unreadable: IntCounter,
     /// `rookery_api_request_seconds`: time to answer a request of the HTTP API, in seconds.
     pub api_seconds: Histogram,
 }
@@ -107,6 +110,10 @@ impl Metrics {
             log_lines_suppressed: families.counter(
                 "rookery_log_lines_suppressed_total",
                 "Log lines suppressed by rate limiting",
+            )?,
+            forwarded_unreadable: families.counter(
+                "rookery_forwarded_unreadable_total",
+                "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
             )?,
             api_seconds: families.histogram(
                 "rookery_api_request_seconds",

@@ -202,7 +202,9 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ("events: [{ on: disconnect, operation: join, room: r }]", &["`events[0].on` is `disconnect`"]),
     ("rooms: [{ match: \"\" }]", &["`rooms[0].match` is empty"]),
     ("limits: { connections: 0 }", &["`limits.connections` must be at least 1"]),
-    ("limits: { perIp: {} }", &["`limits.perIp` limits nothing; write `connections`"]),
+    ("limits: { perIp: { connections: 0 } }", &["`limits.perIp.connections` must be at least 1"]),
+    ("limits: { perIp: { ipv6Prefix: 0 } }", &["`limits.perIp.ipv6Prefix` must be from 1 to 128"]),
+    ("limits: { perIp: { ipv6Prefix: 129 } }", &["`limits.perIp.ipv6Prefix` must be from 1"]),
     ("latency: { sampleEvery: 0 }", &["`latency.sampleEvery` must be at least 1"]),
     ("drain: { stickyCookie: \"a=b\" }", &["`drain.stickyCookie` is `a=b`", "the name alone"]),
 ];

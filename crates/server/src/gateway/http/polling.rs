@@ -1,17 +1,20 @@
 //! Polling: GET fetches what waits for the client, POST brings the client's packets.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 
+use super::body::{BodyBounds, BodyError};
 use super::engine_error::EngineError;
 use super::request::EngineRequest;
-use super::response::{EngineResponse, error, payload, release_client, text};
+use super::response::{EngineResponse, error, limit_reached, payload, release_client, text};
 use crate::connection::outbox::{Ending, NotPolling};
 use crate::gateway::session::Session;
+use crate::gateway::state::Gateway;
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_protocol::payload as packets;
 
@@ -29,21 +32,33 @@ pub async fn get(session: &Arc<Session>, base64: bool) -> EngineResponse {
     }
 }
 
-/// Answers a polling POST. The body must be complete within `limits.headerRead`.
+/// Answers a polling POST. Like Node's server, it takes one at a time: another one, or one that
+/// does not arrive, ends the session, because what it carried is lost.
 pub async fn post(request: EngineRequest, session: &Arc<Session>) -> EngineResponse {
     if !session.outbox.takes_posts() {
         return error(EngineError::BadRequest);
     }
+    let Some(post) = PostInProgress::begin(session) else {
+        return error(EngineError::BadRequest);
+    };
     let binary = request
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|v| v.as_bytes().starts_with(b"application/octet-stream"));
-    let body = match read_body(request).await {
+    let mut permit = session.gateway().limits.body(request.origin());
+    let bounds = body_bounds(session.gateway());
+    let body = match bounds.read(request.http.into_body(), &mut permit).await {
         Ok(body) => body,
-        Err(ReadError::TooLarge { max }) => return too_large(session, max),
-        Err(ReadError::Incomplete) => return error(EngineError::BadRequest),
+        Err(problem) => return post.refuse(problem, &bounds),
     };
-    let packets = match packets::decode(&body, session.outbox.revision(), binary) {
+    let response = take_packets(session, &body, binary).await;
+    post.complete();
+    response
+}
+
+/// Passes the packets of a POST on.
+async fn take_packets(session: &Arc<Session>, body: &[u8], binary: bool) -> EngineResponse {
+    let packets = match packets::decode(body, session.outbox.revision(), binary) {
         Ok(packets) => packets,
         Err(problem) => {
             session.gateway().refused(Rejected::BadPacket, session.log_subject(), &problem);
@@ -63,30 +78,83 @@ pub async fn post(request: EngineRequest, session: &Arc<Session>) -> EngineRespo
     }
 }
 
-enum ReadError {
-    /// The body is longer than `socketio.maxPayload`, which is `max` bytes.
-    TooLarge { max: usize },
-    /// The connection broke, or the body did not come in time.
-    Incomplete,
-}
-
-async fn read_body(request: EngineRequest) -> Result<Bytes, ReadError> {
-    let gateway = request.gateway();
-    let max = gateway.config.socketio.max_payload.bytes();
-    let deadline = gateway.limits.config().header_read.0;
-    let body = Limited::new(request.http.into_body(), max).collect();
-    match tokio::time::timeout(deadline, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ReadError::TooLarge { max }),
-        Ok(Err(_)) | Err(_) => Err(ReadError::Incomplete),
+fn body_bounds(gateway: &Gateway) -> BodyBounds {
+    let limits = gateway.limits.config();
+    BodyBounds {
+        max: gateway.config.socketio.max_payload.bytes(),
+        idle: limits.body_idle.0,
+        rate: limits.body_rate.0,
     }
 }
 
-fn too_large(session: &Session, max: usize) -> EngineResponse {
-    let problem = "a request is larger than socketio.maxPayload";
-    session.gateway().refused(Rejected::Payload, session.log_subject(), &problem);
-    let body = format!("a request may have {max} bytes (socketio.maxPayload)\n");
-    let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, body);
+/// The POST that a session takes. Dropping it before it is complete, as hyper does where the
+/// connection breaks, ends the session.
+struct PostInProgress<'a> {
+    session: &'a Session,
+    is_complete: bool,
+}
+
+impl<'a> PostInProgress<'a> {
+    /// Begins a POST. `None` while there is another one; the session ends then.
+    fn begin(session: &'a Session) -> Option<Self> {
+        if session.posting.swap(true, Ordering::AcqRel) {
+            let problem = "a POST overlaps another one of the session";
+            session.gateway().refused(Rejected::BadPacket, session.log_subject(), &problem);
+            session.outbox.close(Disconnected::TransportError, Ending::Abort);
+            return None;
+        }
+        Some(PostInProgress { session, is_complete: false })
+    }
+
+    fn complete(mut self) {
+        self.is_complete = true;
+    }
+
+    /// Answers a POST whose body was not read. The session goes on where the client knows the
+    /// cause from the answer.
+    fn refuse(mut self, problem: BodyError, bounds: &BodyBounds) -> EngineResponse {
+        let (gateway, subject) = (self.session.gateway(), self.session.log_subject());
+        match problem {
+            BodyError::TooLarge => {
+                self.is_complete = true;
+                let problem = "a request is larger than socketio.maxPayload";
+                gateway.refused(Rejected::Payload, subject, &problem);
+                let max = bounds.max;
+                let body = format!("a request may have {max} bytes (socketio.maxPayload)\n");
+                last(text(StatusCode::PAYLOAD_TOO_LARGE, body))
+            }
+            BodyError::Limit(limit) => {
+                self.is_complete = true;
+                gateway.refused(limit.reason, subject, &limit.explanation);
+                last(limit_reached(&limit, &gateway.config))
+            }
+            BodyError::TooSlow => {
+                self.is_complete = true;
+                let problem = "the body of a POST is slower than limits.bodyIdle and \
+                               limits.bodyRate allow";
+                gateway.refused(Rejected::BodyTimeout, subject, &problem);
+                self.session.outbox.close(Disconnected::TransportError, Ending::Finish);
+                last(text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n"))
+            }
+            BodyError::Incomplete => error(EngineError::BadRequest),
+        }
+    }
+}
+
+impl Drop for PostInProgress<'_> {
+    fn drop(&mut self) {
+        self.session.posting.store(false, Ordering::Release);
+        if !self.is_complete {
+            let problem = "the connection broke before a POST was complete";
+            let subject = self.session.log_subject();
+            self.session.gateway().refused(Rejected::BadPacket, subject, &problem);
+            self.session.outbox.close(Disconnected::TransportError, Ending::Finish);
+        }
+    }
+}
+
+/// The last response of a connection: what is left of the body is not read.
+fn last(mut response: EngineResponse) -> EngineResponse {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

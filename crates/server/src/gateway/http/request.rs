@@ -1,14 +1,19 @@
 //! An [`EngineRequest`]: an HTTP request of a client, and where it came in.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Request;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 
 use crate::gateway::engine::Engine;
+use crate::gateway::forwarded::{Origin, Source};
 use crate::gateway::state::Gateway;
+use rookery_ops::throttle::limited;
+
+/// The header in which proxies report the addresses of clients.
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// An HTTP request of a client, and where it came in.
 pub struct EngineRequest {
@@ -33,51 +38,23 @@ impl EngineRequest {
         self.http.headers()
     }
 
-    /// The client's address, behind trusted proxies too.
-    pub fn client_address(&self) -> IpAddr {
-        let forwarded: Vec<_> = self
-            .headers()
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|v| v.to_str().ok())
-            .collect();
-        let forwarded = (!forwarded.is_empty()).then(|| forwarded.join(","));
-        let trusted = &self.gateway().config.trusted_proxies;
-        client_address(self.peer.ip().to_canonical(), forwarded.as_deref(), trusted)
+    /// The client's address, behind trusted proxies too, and how it was found.
+    pub fn origin(&self) -> Origin {
+        let headers = self.headers().get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+        Origin::of(self.peer.ip(), headers, &self.gateway().config.trusted_proxies)
     }
-}
 
-/// The address that a request came from: the peer's, or behind trusted proxies the last hop of
-/// X-Forwarded-For that is not one of them.
-fn client_address(peer: IpAddr, forwarded: Option<&str>, trusted: &[ipnet::IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-    if !is_trusted(&peer) {
-        return peer;
-    }
-    let hops = forwarded.unwrap_or_default().rsplit(',').map(str::trim);
-    let mut client = peer;
-    for hop in hops {
-        let Ok(address) = hop.parse() else { break };
-        client = address;
-        if !is_trusted(&client) {
-            break;
+    /// Logs and counts that a trusted proxy reported an address that cannot be read, if it did.
+    pub fn record_unreadable(&self, origin: Origin) {
+        let gateway = self.gateway();
+        if origin.source == Source::Unreadable {
+            gateway.metrics.forwarded_unreadable.inc();
+            limited!(
+                gateway.log_throttles.forwarded_unreadable,
+                warn,
+                client = %origin.address,
+                "cannot read the X-Forwarded-For of a trusted proxy"
+            );
         }
-    }
-    client
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn x_forwarded_for_counts_only_from_trusted_proxies() {
-        let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let from = |peer: &str, header| client_address(ip(peer), header, &trusted);
-        assert_eq!(from("1.2.3.4", Some("9.9.9.9")), ip("1.2.3.4"));
-        assert_eq!(from("10.0.0.1", Some("9.9.9.9, 8.8.8.8, 10.2.2.2")), ip("8.8.8.8"));
-        assert_eq!(from("10.0.0.1", None), ip("10.0.0.1"));
-        assert_eq!(from("10.0.0.1", Some("x, 10.2.2.2")), ip("10.2.2.2"));
     }
 }

@@ -19,6 +19,12 @@ pub enum Rejected {
     Payload,
     /// The headers of a request did not arrive in time.
     HeaderTimeout,
+    /// The body of a request did not arrive in time.
+    BodyTimeout,
+    /// The bodies of all requests, or of those of one address, took the memory of `limits.bodies`.
+    Bodies,
+    /// There were as many HTTP connections as `limits.httpConnections` allows.
+    HttpConnections,
     /// The client sent bytes that are no packet of the protocol.
     BadPacket,
     /// There was no valid token or API key.
@@ -95,6 +101,9 @@ labels!(Rejected {
     Events => "events",
     Payload => "payload",
     HeaderTimeout => "header_timeout",
+    BodyTimeout => "body_timeout",
+    Bodies => "bodies",
+    HttpConnections => "http_connections",
     BadPacket => "bad_packet",
     Unauthenticated => "unauthenticated",
     Forbidden => "forbidden",

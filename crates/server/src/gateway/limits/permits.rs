@@ -1,0 +1,84 @@
+//! The permits of the limits: what they allow is given back when they are dropped.
+
+use std::net::IpAddr;
+
+use super::addresses::AddressKey;
+use super::{LimitReached, Limits};
+
+/// Permits one session.
+pub struct Permit {
+    pub(super) limits: Limits,
+    pub(super) address: IpAddr,
+    pub(super) key: AddressKey,
+}
+
+impl Permit {
+    /// The client's address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = self.limits.inner.counts.lock();
+        counts.sessions -= 1;
+        counts.addresses.change(self.key, |usage| usage.sessions -= 1);
+    }
+}
+
+/// Permits one connection that speaks HTTP.
+pub struct ConnectionPermit {
+    pub(super) limits: Limits,
+    pub(super) key: AddressKey,
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        let mut counts = self.limits.inner.counts.lock();
+        counts.connections -= 1;
+        counts.addresses.change(self.key, |usage| usage.connections -= 1);
+    }
+}
+
+/// Permits the memory of one request body.
+pub struct BodyPermit {
+    pub(super) limits: Limits,
+    pub(super) key: AddressKey,
+    /// Whether the address has only a part of the memory for all bodies.
+    pub(super) shares: bool,
+    pub(super) bytes: usize,
+}
+
+impl BodyPermit {
+    /// Makes the permit large enough for a body of this many bytes. A body may have more than
+    /// there is for all as long as it is the only one.
+    ///
+    /// # Errors
+    /// All bodies, or those of the address, take what they may. The permit is as before.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), LimitReached> {
+        let Some(more) = bytes.checked_sub(self.bytes) else { return Ok(()) };
+        let total = self.limits.config().bodies.bytes();
+        let share = if self.shares { total / 4 } else { total - total / 10 };
+        let mut counts = self.limits.inner.counts.lock();
+        let of_address = counts.addresses.usage(self.key).body_bytes;
+        let exceeds = |used: usize, bound: usize| used > self.bytes && used + more > bound;
+        if exceeds(counts.body_bytes, total) || exceeds(of_address, share) {
+            return Err(LimitReached::BODIES);
+        }
+        counts.body_bytes += more;
+        counts.addresses.change(self.key, |usage| usage.body_bytes += more);
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for BodyPermit {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            let mut counts = self.limits.inner.counts.lock();
+            counts.body_bytes -= self.bytes;
+            counts.addresses.change(self.key, |usage| usage.body_bytes -= self.bytes);
+        }
+    }
+}
