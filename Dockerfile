@@ -23,8 +23,10 @@ COPY target/image-context/rookery /rookery
 # Linked against glibc, statically: an idle connection takes less memory with its allocator than
 # with others (docs/architecture.md), and getaddrinfo asks DNS without an nsswitch.conf.
 FROM rust:1.95-bookworm AS build
-ENV RUSTFLAGS="-C target-feature=+crt-static"
 WORKDIR /build
+# Puts the list of crates into the binary, for scanners of images (`cargo audit bin`).
+RUN cargo install --locked --root /usr/local cargo-auditable@0.7.7
+ENV RUSTFLAGS="-C target-feature=+crt-static"
 # The dependencies, in a layer that lasts until one of them changes. The target is named so that
 # the flags are not those of build scripts and macros, which cannot be static.
 COPY Cargo.toml Cargo.lock ./
@@ -39,12 +41,12 @@ COPY crates/server/Cargo.toml crates/server/
 RUN rustc -vV | sed -n 's/^host: //p' >host \
  && mkdir src && echo 'fn main() {}' >src/main.rs \
  && for crate in crates/*; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
- && cargo build --locked --profile image --target "$(cat host)" --bin rookery
+ && cargo auditable build --locked --profile image --target "$(cat host)" --bin rookery
 COPY charts/rookery/rules charts/rookery/rules
 COPY crates crates
 COPY src src
 RUN touch src/main.rs crates/*/src/lib.rs \
- && cargo build --locked --profile image --target "$(cat host)" --bin rookery \
+ && cargo auditable build --locked --profile image --target "$(cat host)" --bin rookery \
  && mv "target/$(cat host)/image/rookery" /rookery
 
 FROM base

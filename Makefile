@@ -12,6 +12,7 @@ help:
 	@echo 'make test    install what the tests need, say what that is, and run them all'
 	@echo 'make e2e     run the tests that need a cluster: on a kind cluster of their own, or on yours'
 	@echo 'make image   make the container image rookery:dev (IMAGE=name, BINARY=static binary built outside)'
+	@echo '             and target/rookery-VERSION.cdx.json, the list of the crates in it'
 	@echo 'make bench   measure Rookery and a Node Socket.IO server with the same clients'
 	@echo 'make fuzz    fuzz what reads bytes from outside'
 
@@ -28,6 +29,7 @@ e2e:
 
 image:
 	@IMAGE='$(or $(IMAGE),rookery:dev)' BINARY='$(BINARY)' scripts/image.sh
+	@scripts/sbom.sh
 
 bench:
 	@node bench/run.mjs $(ARGS)

@@ -51,6 +51,9 @@ count 0 0
 step cargo clippy --locked --all-targets -- -D warnings
 count 0 0
 
+step scripts/deny.sh
+count 0 0
+
 step cargo test --locked --no-fail-fast
 count "$(sum 'test result:' passed)" "$(sum 'test result:' failed)"
 
