@@ -3,15 +3,19 @@
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::drain_state::DrainPhase;
 use super::engine::Engine;
 use super::forwarded::Origin;
 use super::http::{EngineRequest, PendingUpgrade, serve};
@@ -19,6 +23,7 @@ use super::limits::ConnectionPermit;
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
 use crate::telemetry::metrics::Rejected;
+use rookery_ops::keep_alive::{self, Activity, ActivityStream, Ended, KeepAliveHeader, Timeouts};
 use rookery_ops::throttle::limited;
 
 /// How long to wait before accepting again after the process ran out of file descriptors.
@@ -92,39 +97,43 @@ async fn serve_connection(
     let gateway = engine.gateway();
     // Without TCP_NODELAY a poll's response may wait for the client's delayed acknowledgement.
     let _ = socket.set_nodelay(true);
+    let limits = gateway.limits.config();
     // A client that does not read its responses loses its connection.
-    let stall = gateway.limits.config().write_stall.0;
+    let stall = limits.write_stall.0;
+    let timeouts = Timeouts { head: limits.header_read.0, idle: limits.keep_alive.0 };
+    drop(limits);
     let _ = socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(stall));
-    let served = AtomicBool::new(false);
+    let activity = Activity::new(Instant::now());
     let pending = PendingUpgrade::default();
-    let service = service_fn(|request| {
-        served.store(true, Ordering::Relaxed);
+    let service = service_fn(|request: Request<Incoming>| {
+        let in_progress = activity.request();
+        let header = KeepAliveHeader::of(request.version(), request.headers());
         let request = EngineRequest { engine: engine.clone(), shard, peer, http: request };
-        let pending = &pending;
-        async move { Ok::<_, Infallible>(serve(request, pending).await) }
+        let (pending, stop) = (&pending, &stop);
+        async move {
+            let mut response = serve(request, pending).await;
+            let is_ending = stop.is_cancelled() || gateway.drain.phase() != DrainPhase::Serving;
+            header.add(response.status(), response.headers_mut(), timeouts.idle, is_ending);
+            drop(in_progress);
+            Ok::<_, Infallible>(response)
+        }
     });
-    let header_read = gateway.limits.config().header_read.0;
     // A broken connection is dropped at the end of this block, without which its upgrade would
     // never fail.
     let ended = {
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(header_read)
-            .max_buf_size(HTTP_BUFFER)
-            .serve_connection(TokioIo::new(socket), service)
-            .with_upgrades();
-        tokio::pin!(connection);
-        tokio::select! {
-            ended = &mut connection => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
+        let stream = TokioIo::new(ActivityStream::new(socket, activity.clone()));
+        let mut connection = pin!(
+            http1::Builder::new()
+                .header_read_timeout(None)
+                .max_buf_size(HTTP_BUFFER)
+                .serve_connection(stream, service)
+                .with_upgrades()
+        );
+        let end =
+            |connection: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(connection);
+        keep_alive::run(connection.as_mut(), end, &activity, timeouts, &stop).await
     };
-    if let Err(error) = ended {
-        log_error(gateway, peer, &error, served.load(Ordering::Relaxed));
-    }
+    record_end(gateway, peer, ended);
     drop(permit);
     let upgrade = pending.lock().take();
     if let Some(upgrade) = upgrade {
@@ -132,13 +141,15 @@ async fn serve_connection(
     }
 }
 
-/// `served`: the connection has carried a request. One that was kept alive and then idle ends by
-/// the same timeout as one that never sent its headers, but is not refused.
-fn log_error(gateway: &Gateway, peer: SocketAddr, error: &hyper::Error, served: bool) {
+fn record_end(gateway: &Gateway, peer: SocketAddr, ended: Ended<hyper::Result<()>>) {
     let client = peer.ip();
-    if error.is_timeout() && !served {
-        gateway.refused(Rejected::HeaderTimeout, LogSubject::address(client), error);
-    } else {
-        tracing::debug!(%client, %error, "connection failed");
+    match ended {
+        Ended::HeadTimeout => gateway.refused(
+            Rejected::HeaderTimeout,
+            LogSubject::address(client),
+            &"the head of a request did not arrive within limits.headerRead",
+        ),
+        Ended::Closed(Err(error)) => tracing::debug!(%client, %error, "connection failed"),
+        Ended::Closed(Ok(())) | Ended::Unused => {}
     }
 }
