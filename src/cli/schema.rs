@@ -80,7 +80,7 @@ mod tests {
         events.except rooms.match rooms.join rooms.publish limits.connections limits.memory \
         limits.connectRate limits.perIp.connections limits.perIp.connectRate \
         limits.perIp.ipv6Prefix limits.roomsPerClient limits.eventsPerSecond limits.queue limits.writeStall \
-        limits.headerRead limits.bodyIdle limits.bodyRate limits.bodies limits.httpConnections \
+        limits.headerRead limits.keepAlive limits.bodyIdle limits.bodyRate limits.bodies limits.httpConnections \
         backend.url backend.events backend.hooks backend.timeout \
         backend.signingKeyFile latency.sampleEvery latency.trackRooms latency.topRooms \
         drain.lead drain.window drain.keepReady drain.patience drain.stickyCookie telemetry.otlp \

@@ -15,6 +15,7 @@ mod gauges;
 mod harness;
 mod http;
 mod http2;
+mod keep_alive;
 mod latency;
 mod limits;
 mod log_secrets;

@@ -139,6 +139,7 @@ fn check_limits(limits: &Limits, problems: &mut Problems) {
     problems.size("limits.queue", limits.queue);
     problems.time("limits.writeStall", limits.write_stall);
     problems.time("limits.headerRead", limits.header_read);
+    problems.time("limits.keepAlive", limits.keep_alive);
     problems.time("limits.bodyIdle", limits.body_idle);
     problems.size("limits.bodyRate", limits.body_rate);
     problems.size("limits.bodies", limits.bodies);

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod critical;
+pub mod keep_alive;
 pub mod listener;
 pub mod log;
 pub mod readiness;

@@ -14,11 +14,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::keep_alive::Timeouts;
 use crate::throttle::{Throttle, limited};
 use connection::{Connection, StreamExecutor};
 
-/// How long a client may take to send a request's head, and how long an idle connection is kept.
+/// How long a client may take to send a request's head.
 pub const HEADER_READ: Duration = Duration::from_secs(10);
+
+/// How long a connection is kept between two requests. The pools of clients and proxies keep theirs
+/// for up to 90 s (Go, Traefik) and must be the ones that close.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
 /// The most connections that are open at once. Further ones wait in the kernel's backlog.
 pub const MAX_CONNECTIONS: usize = 4096;
@@ -58,7 +63,7 @@ pub async fn serve(
             router: router.clone(),
             executor: StreamExecutor { tasks: tasks.clone(), abort: abort.clone() },
             shutdown: shutdown.clone(),
-            idle_timeout: HEADER_READ,
+            timeouts: Timeouts { head: HEADER_READ, idle: KEEP_ALIVE },
         };
         let abort = abort.clone();
         tasks.spawn(async move {

@@ -46,6 +46,8 @@ pub struct Limits {
     pub write_stall: Period,
     /// How long a client may take to send the head of an HTTP request.
     pub header_read: Period,
+    /// How long a connection is kept between two HTTP requests.
+    pub keep_alive: Period,
     /// How long the body of a POST may pause before the request is refused.
     pub body_idle: Period,
     /// Bytes per second that the body of a POST must have on average, after twice `bodyIdle`.
@@ -70,6 +72,7 @@ impl Default for Limits {
             queue: Size(1 << 20),
             write_stall: Period(Duration::from_secs(10)),
             header_read: Period(Duration::from_secs(10)),
+            keep_alive: Period(Duration::from_secs(120)),
             body_idle: Period(Duration::from_secs(10)),
             body_rate: Size(1 << 10),
             bodies: Size(64 << 20),

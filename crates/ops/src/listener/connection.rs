@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,10 +19,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::debug;
+
+use crate::keep_alive::{self, Activity, ActivityStream, Ended, KeepAliveHeader, Timeouts};
 
 /// What an HTTP/2 client with prior knowledge sends first.
 ///
@@ -54,20 +58,20 @@ pub(super) struct Connection {
     pub(super) shutdown: CancellationToken,
     /// How long the client may take to send a request's head, and how long the connection may be
     /// without a request.
-    pub(super) idle_timeout: Duration,
+    pub(super) timeouts: Timeouts,
 }
 
 impl Connection {
     /// Serves the client until it leaves, is idle for too long, or the listener shuts down.
     pub(super) async fn serve(self, mut stream: TcpStream) {
-        let peer = self.peer;
+        let (peer, accepted) = (self.peer, Instant::now());
         let start = async {
             // Without this, answers on a kept-alive connection may wait for the peer's delayed ACK.
             stream.set_nodelay(true)?;
             read_start(&mut stream).await
         };
         let start = tokio::select! {
-            start = tokio::time::timeout(self.idle_timeout, start) => start,
+            start = tokio::time::timeout(self.timeouts.head, start) => start,
             () = self.shutdown.cancelled() => return,
         };
         let result = match start {
@@ -75,7 +79,10 @@ impl Connection {
                 let is_http2 = start == PREFACE;
                 let (read, write) = stream.into_split();
                 let stream = tokio::io::join(io::Cursor::new(start).chain(read), write);
-                if is_http2 { self.http2(stream).await } else { self.http1(stream).await }
+                match is_http2 {
+                    true => self.http2(stream).await,
+                    false => self.http1(stream, Activity::new(accepted)).await,
+                }
             }
             Ok(Err(error)) => Err(error.into()),
             Err(elapsed) => Err(elapsed.into()),
@@ -85,13 +92,31 @@ impl Connection {
         }
     }
 
-    async fn http1(self, stream: impl Stream) -> Result<(), ConnectionError> {
-        let service = service_fn(|request| answer(self.router.clone(), self.peer, request));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.idle_timeout)
-            .serve_connection(TokioIo::new(stream), service);
-        run(connection, self.shutdown.cancelled()).await
+    async fn http1(self, stream: impl Stream, activity: Activity) -> Result<(), ConnectionError> {
+        let service = service_fn(|request: Request<Incoming>| {
+            let in_progress = activity.request();
+            let header = KeepAliveHeader::of(request.version(), request.headers());
+            let answered = answer(self.router.clone(), self.peer, request);
+            let (idle, shutdown) = (self.timeouts.idle, &self.shutdown);
+            async move {
+                let mut answer = answered.await?;
+                let status = answer.status();
+                header.add(status, answer.headers_mut(), idle, shutdown.is_cancelled());
+                drop(in_progress);
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let stream = TokioIo::new(ActivityStream::new(stream, activity.clone()));
+        let mut connection =
+            pin!(http1::Builder::new().header_read_timeout(None).serve_connection(stream, service));
+        let end = |connection: Pin<&mut _>| http1::Connection::graceful_shutdown(connection);
+        match keep_alive::run(connection.as_mut(), end, &activity, self.timeouts, &self.shutdown)
+            .await
+        {
+            Ended::Closed(result) => Ok(result?),
+            Ended::HeadTimeout => Err("the head of a request did not arrive in time".into()),
+            Ended::Unused => Ok(()),
+        }
     }
 
     async fn http2(self, stream: impl Stream) -> Result<(), ConnectionError> {
@@ -118,7 +143,7 @@ impl Connection {
         let end = async {
             tokio::select! {
                 () = self.shutdown.cancelled() => {}
-                () = idle(&requests, self.idle_timeout) => {}
+                () = idle(&requests, self.timeouts.idle) => {}
             }
         };
         run(connection, end).await
@@ -168,7 +193,7 @@ async fn answer(
     router.oneshot(request).await
 }
 
-/// Runs a connection until it ends; after `end`, it finishes the requests in progress.
+/// Runs an HTTP/2 connection until it ends; after `end`, it finishes the requests in progress.
 async fn run<C>(connection: C, end: impl Future<Output = ()>) -> Result<(), ConnectionError>
 where
     C: GracefulConnection,

@@ -22,7 +22,8 @@ async fn bound() -> (TcpListener, SocketAddr) {
 fn of(peer: SocketAddr, router: Router, idle_timeout: Duration) -> Connection {
     let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
     let executor = StreamExecutor { tasks, abort };
-    Connection { peer, router, executor, shutdown: CancellationToken::new(), idle_timeout }
+    let timeouts = Timeouts { head: idle_timeout, idle: idle_timeout };
+    Connection { peer, router, executor, shutdown: CancellationToken::new(), timeouts }
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use crate::gateway::engine::Engine;
 use crate::gateway::limits::Permit;
 use crate::gateway::session::{NewSession, Session};
 use rookery_config::Transport;
+use rookery_ops::keep_alive::ActivityStream;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::{Opcode, parse_client_frame, put_frame};
@@ -172,8 +173,8 @@ async fn expect(socket: &mut TcpStream, read: &mut Vec<u8>, text: &[u8]) -> io::
 /// connection broke.
 async fn upgraded(upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
     let upgraded = upgrade.await.ok()?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+    let parts = upgraded.downcast::<TokioIo<ActivityStream<TcpStream>>>().ok()?;
+    Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
 }
 
 /// The 101 for a WebSocket handshake (RFC 6455, section 4.2.2); `None` where the request is not a
