@@ -29,6 +29,7 @@ mod proxy;
 mod ranking;
 mod redis;
 mod reload;
+mod room_lists;
 mod session_end;
 mod stalled_members;
 mod status;

@@ -1,6 +1,7 @@
 //! [`EventRules`]: what a client event does to rooms, and how the server answers it.
 
 mod action;
+mod list_outcome;
 mod publish;
 mod request;
 mod rule;
@@ -14,6 +15,7 @@ use rookery_protocol::Data;
 use crate::event_rule::EventRule;
 use crate::rule_error::RuleError;
 pub use action::Action;
+pub use list_outcome::ListOutcome;
 pub use request::Request;
 use rule::Rule;
 

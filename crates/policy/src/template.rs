@@ -16,8 +16,8 @@ use crate::refusal::{Code, Refusal};
 /// else is; a template that is a single placeholder encodes nothing.
 #[derive(Clone, Debug)]
 pub struct Template {
-    parts: Vec<Part>,
-    separators: Separators,
+    pub(super) parts: Vec<Part>,
+    pub(super) separators: Separators,
 }
 
 impl Template {

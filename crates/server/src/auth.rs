@@ -7,6 +7,7 @@ mod error;
 mod jwks;
 mod keyfile;
 mod keys;
+mod presented;
 mod signature_verifier;
 #[cfg(test)]
 mod testing;
@@ -27,6 +28,7 @@ use timing::Timing;
 use token::{Expected, Failure};
 
 pub use error::{AuthError, SetupError};
+pub use presented::{bare_token, bearer_token};
 pub use token::Claims;
 
 /// Verifies clients' tokens as `auth.jwt` says.

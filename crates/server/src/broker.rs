@@ -100,15 +100,15 @@ impl Broker {
         self.parts.rooms.disconnect(shard, member)
     }
 
-    /// Makes a member join a room, once what others publish there is heard here, at most a second
-    /// later. `reply` makes the answer.
-    pub fn join(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
-        self.parts.rooms.join(shard, member, room, reply)
+    /// Makes a member join rooms, all or none, once what others publish there is heard here, at most
+    /// a second later. `reply` makes the answer.
+    pub fn join(&self, shard: usize, member: Arc<Member>, rooms: Vec<Room>, reply: Reply) -> Wait {
+        self.parts.rooms.join(shard, member, rooms, reply)
     }
 
-    /// Makes a member leave a room; `reply` makes the answer.
-    pub fn leave(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
-        self.parts.rooms.leave(shard, member, room, reply)
+    /// Makes a member leave rooms; `reply` makes the answer.
+    pub fn leave(&self, shard: usize, member: Arc<Member>, rooms: Vec<Room>, reply: Reply) -> Wait {
+        self.parts.rooms.leave(shard, member, rooms, reply)
     }
 
     /// Makes a member leave the rooms in which it `may_stay` no more; `reply` makes the answer.

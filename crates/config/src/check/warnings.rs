@@ -1,5 +1,7 @@
 //! Warnings of `rookery check`: configurations that can be served but are probably mistakes.
 
+use rookery_policy::MAX_LISTED_ROOMS;
+
 use crate::config::{Config, Transport, is_loopback};
 
 /// One sentence for each warning, which names its keys.
@@ -29,6 +31,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     found.extend(keys_in_clear(config));
     found.extend(unreachable_rules(config));
+    found.extend(too_many_joins(config));
     if config.limits.queue < config.socketio.max_payload {
         found.push(format!(
             "`limits.queue` ({}) is less than `socketio.maxPayload` ({}): a client that is sent \
@@ -60,6 +63,21 @@ fn without_cookies(config: &Config) -> Option<String> {
          ingress's cookie; name `socketio.cors.origins`, write `socketio.cors.credentials: true`, \
          and give clients `withCredentials: true`"
             .to_owned()
+    })
+}
+
+/// A client joins its rooms again whenever it reconnects.
+fn too_many_joins(config: &Config) -> Option<String> {
+    let limits = &config.limits;
+    let (rooms, most) = (limits.rooms_per_client, MAX_LISTED_ROOMS as u32);
+    let at_once = rooms.min(most).saturating_add(limits.events_per_second);
+    (rooms > at_once).then(|| {
+        format!(
+            "`limits.roomsPerClient` ({rooms}) is more than a client can join when it connects: \
+             {at_once} rooms, which are {most} and `limits.eventsPerSecond` ({}), then as many \
+             each second; lower it, or raise `limits.eventsPerSecond`",
+            limits.events_per_second
+        )
     })
 }
 
@@ -106,6 +124,7 @@ mod tests {
         config.events.push(EventRule::defaults().swap_remove(1));
         config.socketio.max_payload.0 = 2 << 20;
         config.limits.per_ip = Some(PerIp::default());
+        config.limits.rooms_per_client = 1101;
         let all = warnings(&config).join("\n");
         for key in [
             "withCredentials",
@@ -114,6 +133,7 @@ mod tests {
             "`events[4]` is never reached: `events[1]`",
             "limits.queue",
             "`limits.perIp` without `trustedProxies`",
+            "limits.roomsPerClient",
         ] {
             assert!(all.contains(key), "{key} in {all}");
         }

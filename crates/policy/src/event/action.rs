@@ -2,6 +2,8 @@
 
 use rookery_protocol::Room;
 
+use crate::room_list::RoomList;
+
 /// What a client event asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -14,6 +16,16 @@ pub enum Action {
     Leave {
         /// The room to leave.
         room: Room,
+    },
+    /// To become a member of several rooms.
+    JoinAll {
+        /// The rooms to join.
+        rooms: RoomList,
+    },
+    /// To end several memberships.
+    LeaveAll {
+        /// The rooms to leave.
+        rooms: RoomList,
     },
     /// To publish to a room, of which the client need not be a member. The arguments are those of
     /// [`Request::take_args`](crate::Request::take_args).

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use rookery_protocol::{Data, DataRef};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::action::Action;
+use super::list_outcome::ListOutcome;
 use super::rule::Rule;
 use crate::refusal::{Code, Refusal};
 
@@ -105,6 +106,31 @@ impl Request {
             ("payload", self.payload().into()),
             ("error", DataRef::Object(&error)),
         ]))
+    }
+
+    /// Calls `encode` with the answer to an event that names several rooms: that of
+    /// [`Request::success`] or, where a room was refused, of [`Request::error`], and `joined`, the
+    /// rooms that were not refused (`left` for a leave), and `refused`, a list of
+    /// `{index, room, code, message}`.
+    pub fn of_list<T>(&self, outcome: &ListOutcome, encode: impl FnOnce(DataRef<'_>) -> T) -> T {
+        let (done, refused) = (outcome.done(), outcome.refused());
+        let (event, error) = (self.answer_event(), outcome.error());
+        let status = if error.is_some() { "ERROR" } else { "SUCCESS" };
+        let error = error.as_ref().map(|error| {
+            [
+                ("code", DataRef::Text(error.code.as_str())),
+                ("message", DataRef::Text(&error.message)),
+            ]
+        });
+        let mut answer: SmallVec<[(&str, DataRef<'_>); 6]> = smallvec![
+            ("status", DataRef::Text(status)),
+            ("event", DataRef::Text(&event)),
+            ("payload", self.payload().into()),
+            (outcome.key, DataRef::Value(&done)),
+            ("refused", DataRef::Value(&refused)),
+        ];
+        answer.extend(error.as_ref().map(|error| ("error", DataRef::Object(error))));
+        encode(DataRef::Object(&answer))
     }
 
     /// The answer's `event`: the operation's name with `byField`, otherwise the client event's.

@@ -10,6 +10,7 @@ use super::publish::{Publish, is_reserved};
 use super::selector::Selector;
 use crate::event_rule::{EventRule, Operation};
 use crate::refusal::Refusal;
+use crate::room_list::ListTemplate;
 use crate::template::Template;
 
 /// What an event that a rule handles does, and how it is answered.
@@ -17,6 +18,8 @@ use crate::template::Template;
 pub(super) struct Rule {
     selector: Selector,
     room: Template,
+    /// Several rooms at once.
+    list: Option<ListTemplate>,
     publish: Option<Publish>,
     reply_event: Option<String>,
 }
@@ -50,17 +53,22 @@ impl Rule {
             }
             reply => reply.as_ref().map(|reply| reply.event.clone()),
         };
-        Ok(Rule {
-            selector,
-            room: Template::parse(&rule.room).map_err(|e| ("room", e.to_string()))?,
-            publish,
-            reply_event,
-        })
+        let room = Template::parse(&rule.room).map_err(|e| ("room", e.to_string()))?;
+        Ok(Rule { selector, list: ListTemplate::of(&room), room, publish, reply_event })
     }
 
     /// What the event with the first argument `body` asks for, or why it is refused.
     pub(super) fn action(&self, body: &Data) -> Result<Action, Refusal> {
         let operation = self.selector.operation(body)?;
+        if operation != Operation::Publish
+            && let Some(rooms) = self.list.as_ref().and_then(|list| list.rooms(body))
+        {
+            let rooms = rooms?;
+            return Ok(match operation {
+                Operation::Leave => Action::LeaveAll { rooms },
+                _ => Action::JoinAll { rooms },
+            });
+        }
         let room = self.room.room(body)?;
         Ok(match (operation, &self.publish) {
             (Operation::Join, _) => Action::Join { room },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::auth::{AuthError, Verifier};
+use crate::auth::{Claims, Verifier, bare_token};
 use rookery_policy::{Code, Refusal, Subject};
 use rookery_protocol::Data;
 
@@ -40,7 +40,7 @@ impl Authenticator {
     }
 
     /// Admits a client by its first token: that of the auth payload, of the `Authorization`
-    /// header, or of the query.
+    /// header, or of the query. A source that holds nothing but white space holds no token.
     ///
     /// # Errors
     /// Why it may not connect. An invalid token is refused even where none is required.
@@ -51,37 +51,53 @@ impl Authenticator {
     ) -> Result<Admission, Refusal> {
         let payload = match auth.and_then(|a| a.get("token")) {
             None | Some(Data::Null) => None,
-            Some(Data::String(token)) if !token.is_empty() => Some(token.as_str()),
+            Some(Data::String(token)) => Some(token.as_str()),
             Some(_) => {
                 let refusal = Refusal::new(Code::Unauthenticated, "auth.token must be a string");
                 return Err(refusal);
             }
         };
-        let token = payload
-            .or(credentials.and_then(|c| c.header.as_deref()))
-            .or(credentials.and_then(|c| c.query.as_deref()))
-            .filter(|token| !token.is_empty());
+        let header = credentials.and_then(|c| c.header.as_deref());
+        let query = credentials.and_then(|c| c.query.as_deref());
+        let sources = [payload, header, query];
+        let presented = sources.iter().flatten().map(|text| bare_token(text));
+        let token = presented.clone().find(|token| !token.is_empty());
         if let (Some(token), Some(verifier)) = (token, &self.verifier) {
-            let claims = verifier.verify(token).await.map_err(|e| refusal(&e))?;
+            let claims = verify(verifier, token).await?;
             let subject = Arc::new(claims.subject());
             return Ok(Admission { subject, expires: Some(claims.expires) });
         }
-        match (token, &self.anonymous) {
-            (_, Some(anonymous)) => Ok(Admission { subject: anonymous.clone(), expires: None }),
-            (None, _) => {
-                let message =
-                    "a token is required: send auth: { token } or an Authorization header";
-                Err(Refusal::new(Code::Unauthenticated, message))
+        let message = match (token, &self.anonymous) {
+            (_, Some(anonymous)) => {
+                return Ok(Admission { subject: anonymous.clone(), expires: None });
             }
-            (Some(_), None) => {
-                let message = "this server cannot verify tokens: auth.jwt is not configured";
-                Err(Refusal::new(Code::Unauthenticated, message))
-            }
-        }
+            (None, None) if presented.count() > 0 => EMPTY_TOKEN,
+            (None, None) => "a token is required: send auth: { token } or an Authorization header",
+            (Some(_), None) => "this server cannot verify tokens: auth.jwt is not configured",
+        };
+        Err(Refusal::new(Code::Unauthenticated, message))
     }
 }
 
-/// The refusal of a token that could not be verified.
-pub fn refusal(error: &AuthError) -> Refusal {
-    Refusal::new(error.code(), error.to_string())
+/// The message for a token of which nothing is left.
+pub const EMPTY_TOKEN: &str = "the token is empty: send the token itself, as auth: { token }";
+
+/// Verifies a token without white space around it.
+///
+/// # Errors
+/// Why it is refused.
+pub async fn verify(verifier: &Verifier, token: &str) -> Result<Claims, Refusal> {
+    if let Some(message) = no_value(token) {
+        return Err(Refusal::new(Code::Unauthenticated, message));
+    }
+    verifier.verify(token).await.map_err(|error| Refusal::new(error.code(), error.to_string()))
 }
+
+/// What to say of a token that is the text of a JavaScript variable without a value.
+fn no_value(token: &str) -> Option<String> {
+    let is_value = !matches!(token, "undefined" | "null");
+    (!is_value).then(|| format!("the token is the text `{token}`: the client has no token yet"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ use crate::connection::outbox::{Ending, Outbox};
 use crate::message::MemberId;
 use crate::rooms::member::{Dismiss, Dismissal, Member};
 use crate::telemetry::metrics::Disconnected;
-use rookery_policy::Subject;
+use rookery_config::Limits;
+use rookery_policy::{MAX_LISTED_ROOMS, Subject};
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::packet;
 
@@ -42,6 +43,8 @@ pub struct Client {
     shard: usize,
     phase: Mutex<Phase>,
     event_rate: Mutex<TokenBucket>,
+    /// Joins beside those that `event_rate` permits.
+    join_burst: Mutex<TokenBucket>,
     expiry: Mutex<Expiry>,
     socket: Weak<Socket>,
 }
@@ -74,7 +77,8 @@ impl Client {
         subject: Arc<Subject>,
         socket: &Arc<Socket>,
     ) -> Arc<Self> {
-        let event_rate = gateway.limits.config().events_per_second;
+        let limits = gateway.limits.config();
+        let (event_rate, join_burst) = (limits.events_per_second, join_burst(&limits));
         Arc::new_cyclic(|this: &Weak<Client>| Client {
             member: Arc::new(Member::new(
                 MemberId::random(gateway.broker.pod()),
@@ -90,6 +94,7 @@ impl Client {
             shard,
             phase: Mutex::new(Phase::Connecting),
             event_rate: Mutex::new(TokenBucket::full(event_rate, Instant::now())),
+            join_burst: Mutex::new(TokenBucket::full(join_burst, Instant::now())),
             expiry: Mutex::default(),
             socket: Arc::downgrade(socket),
         })
@@ -133,6 +138,15 @@ impl Client {
     pub fn may_send_event(&self) -> bool {
         let rate = self.gateway.limits.config().events_per_second;
         self.event_rate.lock().take(rate, Instant::now())
+    }
+
+    /// Takes `rooms` permits of the burst for joins, which holds `limits.roomsPerClient` when the
+    /// client connects and refills at `limits.eventsPerSecond`.
+    pub fn may_join(&self, rooms: usize) -> bool {
+        let limits = self.gateway.limits.config();
+        let count = u32::try_from(rooms).unwrap_or(u32::MAX);
+        let (rate, burst) = (limits.events_per_second, join_burst(&limits));
+        self.join_burst.lock().take_many(count, rate, burst, Instant::now())
     }
 
     /// The number of the shard that the client's session runs on.
@@ -218,6 +232,12 @@ impl Client {
             }
         });
     }
+}
+
+/// Joins that a client may ask for at once beside its events: as many as the rooms that it may be in,
+/// at most [`MAX_LISTED_ROOMS`], because a rule and a subscription in Redis stand behind each.
+fn join_burst(limits: &Limits) -> u32 {
+    limits.rooms_per_client.min(MAX_LISTED_ROOMS as u32)
 }
 
 /// Dismisses a client, as long as it exists.

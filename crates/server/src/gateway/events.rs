@@ -18,7 +18,7 @@ use crate::telemetry::metrics::Rejected;
 use event::Event;
 use refresh::refresh;
 use reply::Reply;
-use rookery_policy::{Action, Code, Permission, Refusal};
+use rookery_policy::{Action, Code, ListOutcome, Permission, Refusal, RoomList};
 use rookery_protocol::packet::{PacketError, PacketHead, PacketType};
 use rookery_protocol::{Room, packet};
 
@@ -43,11 +43,24 @@ pub fn receive(
     }
     let (name, args) = packet::decode_event(head.payload, attachments)?;
     let event = Event { name, args, ack: head.id };
-    if !client.may_send_event() {
-        over_rate(client, event);
+    let within_rate = client.may_send_event();
+    if within_rate && event.name == REFRESH {
+        return Ok(Some(refresh(client.clone(), event).boxed()));
+    }
+    let request = client.gateway().events.request(event.name, event.args);
+    let action = request.action();
+    let reply = Reply::new(client, event.ack, request);
+    // The rooms of a list are counted where it is joined.
+    let is_in_burst = || match &action {
+        Ok(Action::Join { .. }) => client.may_join(1),
+        Ok(Action::JoinAll { .. }) => true,
+        _ => false,
+    };
+    if !within_rate && !is_in_burst() {
+        over_rate(&reply);
         return Ok(None);
     }
-    Ok(handle(client, event))
+    Ok(handle(reply, action))
 }
 
 /// Counts and logs a malformed packet of a client.
@@ -55,19 +68,15 @@ pub fn record_bad_packet(client: &Client, error: &dyn Display) {
     client.gateway().refused(Rejected::BadPacket, client.log_subject(), error);
 }
 
-fn handle(client: &Arc<Client>, event: Event) -> Wait {
-    if event.name == REFRESH {
-        return Some(refresh(client.clone(), event).boxed());
-    }
-    let request = client.gateway().events.request(event.name, event.args);
-    let action = request.action();
-    let reply = Reply::new(client, event.ack, request);
+fn handle(reply: Reply, action: Result<Action, Refusal>) -> Wait {
     match action {
         Ok(Action::Join { room }) => join(reply, room),
-        Ok(Action::Leave { room }) => {
-            let (reply, replied) = reply.of_change();
-            let (broker, member) = (&client.gateway().broker, client.member.clone());
-            replied.after(broker.leave(client.shard(), member, room, reply))
+        Ok(Action::Leave { room }) => leave(reply, vec![room]),
+        Ok(Action::JoinAll { rooms }) => join_all(reply, rooms),
+        Ok(Action::LeaveAll { rooms }) => {
+            let outcome = ListOutcome::of_leave(rooms);
+            let left = outcome.allowed();
+            leave(reply.of_list(outcome), left)
         }
         Ok(Action::Publish { room, event, except_sender }) => {
             publish(reply, room, event, except_sender)
@@ -79,12 +88,12 @@ fn handle(client: &Arc<Client>, event: Event) -> Wait {
     }
 }
 
-fn over_rate(client: &Arc<Client>, event: Event) {
+fn over_rate(reply: &Reply) {
+    let client = reply.client();
     let limit = client.gateway().limits.config().events_per_second;
     let message = format!("more than {limit} events per second");
     client.gateway().refused(Rejected::Events, client.log_subject(), &message);
-    let request = client.gateway().events.request(event.name, event.args);
-    Reply::new(client, event.ack, request).refuse(&Refusal::new(Code::RateLimited, message));
+    reply.refuse(&Refusal::new(Code::RateLimited, message));
 }
 
 fn check_permission(client: &Client, permission: Permission, room: &str) -> Result<(), Refusal> {
@@ -102,20 +111,57 @@ fn check_permission(client: &Client, permission: Permission, room: &str) -> Resu
     Err(Refusal::new(Code::Forbidden, format!("you may not {what} this room")))
 }
 
+fn check_join(client: &Client, room: &Room) -> Result<(), Refusal> {
+    if client.gateway().broker.is_member_id(room) {
+        let message = "a room that is named like a member's id cannot be joined";
+        return Err(Refusal::new(Code::RoomInvalid, message));
+    }
+    check_permission(client, Permission::Join, room)
+}
+
 fn join(reply: Reply, room: Room) -> Wait {
     let client = reply.client().clone();
-    if client.gateway().broker.is_member_id(&room) {
-        let message = "a room that is named like a member's id cannot be joined";
-        reply.refuse(&Refusal::new(Code::RoomInvalid, message));
-        return None;
-    }
-    if let Err(refusal) = check_permission(&client, Permission::Join, &room) {
+    if let Err(refusal) = check_join(&client, &room) {
         reply.refuse(&refusal);
         return None;
     }
+    join_rooms(reply, vec![room])
+}
+
+/// Joins the rooms of a list that are allowed; the answer names the others.
+fn join_all(reply: Reply, list: RoomList) -> Wait {
+    let client = reply.client().clone();
+    let (rooms, limits) = (list.0.len(), client.gateway().limits.config());
+    if rooms > limits.rooms_per_client as usize {
+        reply.refuse(&reply.too_many_rooms());
+        return None;
+    }
+    if !client.may_join(rooms) {
+        let message = format!(
+            "{rooms} rooms are more than may be joined now: {} a second",
+            limits.events_per_second
+        );
+        client.gateway().refused(Rejected::Events, client.log_subject(), &message);
+        reply.refuse(&Refusal::new(Code::RateLimited, message));
+        return None;
+    }
+    let outcome = ListOutcome::of_join(list, |room| check_join(&client, room));
+    let allowed = outcome.allowed();
+    join_rooms(reply.of_list(outcome), allowed)
+}
+
+fn join_rooms(reply: Reply, rooms: Vec<Room>) -> Wait {
+    let client = reply.client().clone();
     let (reply, replied) = reply.of_change();
     let (broker, member) = (&client.gateway().broker, client.member.clone());
-    replied.after(broker.join(client.shard(), member, room, reply))
+    replied.after(broker.join(client.shard(), member, rooms, reply))
+}
+
+fn leave(reply: Reply, rooms: Vec<Room>) -> Wait {
+    let client = reply.client().clone();
+    let (reply, replied) = reply.of_change();
+    let (broker, member) = (&client.gateway().broker, client.member.clone());
+    replied.after(broker.leave(client.shard(), member, rooms, reply))
 }
 
 fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool) -> Wait {

@@ -18,13 +18,18 @@ impl TokenBucket {
 
     /// Takes one token if there is one. `rate` is in tokens per second.
     pub fn take(&mut self, rate: u32, now: Instant) -> bool {
-        let rate = f64::from(rate);
+        self.take_many(1, rate, rate.max(1), now)
+    }
+
+    /// Takes `count` tokens if there are as many, of a bucket that holds `capacity`. `rate` is in
+    /// tokens per second.
+    pub fn take_many(&mut self, count: u32, rate: u32, capacity: u32, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
-        self.tokens = (self.tokens + passed * rate).min(rate.max(1.0));
+        self.tokens = (self.tokens + passed * f64::from(rate)).min(f64::from(capacity));
         self.refilled = now;
-        let taken = self.tokens >= 1.0;
+        let taken = self.tokens >= f64::from(count);
         if taken {
-            self.tokens -= 1.0;
+            self.tokens -= f64::from(count);
         }
         taken
     }

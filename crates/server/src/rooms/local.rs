@@ -5,6 +5,7 @@ mod reservation;
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use rookery_protocol::Room;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -78,25 +79,28 @@ impl LocalRooms {
         self.send(shard, ShardCommand::Disconnect(member))
     }
 
-    /// Makes a member join a room. `reply` makes the answer, which is written once what others
-    /// publish in the room is heard here, or after a second.
-    pub fn join(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
-        let (interest, confirmation) = self.acquire(&member.namespace, &room);
-        let (rooms, interests) = (vec![room], vec![interest]);
+    /// Makes a member join rooms, all or none. `reply` makes the answer, which is written once what
+    /// others publish in the rooms is heard here, or after a second.
+    pub fn join(&self, shard: usize, member: Arc<Member>, rooms: Vec<Room>, reply: Reply) -> Wait {
+        let acquired = rooms.iter().map(|room| self.acquire(&member.namespace, room));
+        let (interests, confirmations): (Vec<_>, Vec<_>) = acquired.unzip();
         let join = ShardCommand::Join { member, rooms, interests, reply };
-        let Some(confirmed) = confirmation else { return self.send(shard, join) };
+        let confirmations: Vec<_> = confirmations.into_iter().flatten().collect();
+        if confirmations.is_empty() {
+            return self.send(shard, join);
+        }
         let local = self.clone();
         Some(Box::pin(async move {
-            confirmed.await;
+            join_all(confirmations).await;
             if let Some(wait) = local.send(shard, join) {
                 wait.await;
             }
         }))
     }
 
-    /// Makes a member leave a room; `reply` makes the answer.
-    pub fn leave(&self, shard: usize, member: Arc<Member>, room: Room, reply: Reply) -> Wait {
-        self.send(shard, ShardCommand::Leave { member, rooms: vec![room], reply })
+    /// Makes a member leave rooms; `reply` makes the answer.
+    pub fn leave(&self, shard: usize, member: Arc<Member>, rooms: Vec<Room>, reply: Reply) -> Wait {
+        self.send(shard, ShardCommand::Leave { member, rooms, reply })
     }
 
     /// Makes a member leave the rooms in which it `may_stay` no more; `reply` makes the answer.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::event::Event;
 use super::reply::Reply;
-use crate::auth::Verifier;
+use crate::auth::{Verifier, bare_token};
 use crate::gateway::authenticator;
 use crate::gateway::client::Client;
 use rookery_policy::{Code, Permission, Refusal, Subject};
@@ -14,7 +14,8 @@ use rookery_protocol::{Data, Room};
 /// It cannot change the user, and ends memberships that the new claims do not allow.
 pub async fn refresh(client: Arc<Client>, event: Event) {
     let token = event.args.first().and_then(|a| a.get("token")).and_then(Data::as_str);
-    let verified = match (token, &client.gateway().authenticator.verifier) {
+    let verified = match (token.map(bare_token), &client.gateway().authenticator.verifier) {
+        (Some(""), _) => Err(Refusal::new(Code::BadRequest, authenticator::EMPTY_TOKEN)),
         (Some(token), Some(verifier)) => verify(&client, verifier, token).await,
         (None, _) => Err(Refusal::new(Code::BadRequest, "auth:refresh expects { token: \"…\" }")),
         (_, None) => {
@@ -36,7 +37,7 @@ pub async fn refresh(client: Arc<Client>, event: Event) {
 
 /// Verifies a token, which must be of the same user.
 async fn verify(client: &Client, verifier: &Verifier, token: &str) -> Result<Subject, Refusal> {
-    let claims = verifier.verify(token).await.map_err(|e| authenticator::refusal(&e))?;
+    let claims = authenticator::verify(verifier, token).await?;
     let subject = claims.subject();
     if subject.user() != client.member.user.as_deref() {
         return Err(Refusal::new(Code::Forbidden, "the token belongs to another user"));

@@ -11,7 +11,7 @@ use crate::connection::Wait;
 use crate::gateway::client::Client;
 use crate::rooms::shard::{self, MembershipChange};
 use crate::telemetry::metrics::Rejected;
-use rookery_policy::{Code, Refusal, Request};
+use rookery_policy::{Code, ListOutcome, Refusal, Request};
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::{Data, DataRef};
 
@@ -20,12 +20,14 @@ pub struct Reply {
     client: Arc<Client>,
     ack: Option<u64>,
     request: Request,
+    /// What became of each room, where the event names several.
+    list: Option<ListOutcome>,
 }
 
 impl Reply {
     /// The reply to `request`; `ack` is the id of the acknowledgement that the client asked for.
     pub fn new(client: &Arc<Client>, ack: Option<u64>, request: Request) -> Self {
-        Reply { client: client.clone(), ack, request }
+        Reply { client: client.clone(), ack, request, list: None }
     }
 
     /// The reply to `auth:refresh`: the ack, or the event `auth:refreshed`. It does not repeat the
@@ -33,6 +35,11 @@ impl Reply {
     pub fn refreshed(client: &Arc<Client>, event: Event) -> Self {
         let request = Request::of_server(event.name, Data::Object(Vec::new()), "auth:refreshed");
         Reply::new(client, event.ack, request)
+    }
+
+    /// The reply that tells what became of each room of a list.
+    pub fn of_list(self, outcome: ListOutcome) -> Self {
+        Reply { list: Some(outcome), ..self }
     }
 
     /// The client that gets the reply.
@@ -57,6 +64,9 @@ impl Reply {
             return None;
         }
         let event = reply_event.unwrap_or_default();
+        if let Some(outcome) = &self.list {
+            return Some(self.request.of_list(outcome, |answer| self.encode(event, answer)));
+        }
         Some(self.request.success(|answer| self.encode(event, answer)))
     }
 
@@ -74,25 +84,44 @@ impl Reply {
 
     /// The reply to a join or leave, made when it is known what that came to, and the wait for
     /// that: the client's next event is answered after it.
-    pub fn of_change(self) -> (shard::Reply, Replied) {
+    pub fn of_change(mut self) -> (shard::Reply, Replied) {
         let (made, replied) = oneshot::channel();
         let reply = move |change| {
             // Sent or dropped, it ends the wait.
             let _made = made;
             match change {
-                MembershipChange::Done => self.success(),
-                MembershipChange::TooManyRooms => Some(self.too_many_rooms()),
+                MembershipChange::Done => self.done(),
+                MembershipChange::TooManyRooms => {
+                    let refusal = self.too_many_rooms();
+                    if let Some(outcome) = &mut self.list {
+                        outcome.refuse_rest(&refusal);
+                        return self.done();
+                    }
+                    Some(self.refusal(&refusal))
+                }
             }
         };
         (Box::new(reply), Replied(replied))
     }
 
-    fn too_many_rooms(&self) -> Encoded {
+    /// The reply to a change that was made. The refusals of a list are always sent.
+    fn done(&self) -> Option<Encoded> {
+        match &self.list {
+            Some(outcome) if outcome.has_refusals() => {
+                let event = self.request.reply_event().unwrap_or("rookery:error");
+                Some(self.request.of_list(outcome, |answer| self.encode(event, answer)))
+            }
+            _ => self.success(),
+        }
+    }
+
+    /// Counts and logs that the client would be in too many rooms.
+    pub fn too_many_rooms(&self) -> Refusal {
         let gateway = self.client.gateway();
         let limit = gateway.limits.config().rooms_per_client;
         let message = format!("a client may be in {limit} rooms; leave one first");
         gateway.refused(Rejected::Rooms, self.client.log_subject(), &message);
-        self.refusal(&Refusal::new(Code::TooManyRooms, message))
+        Refusal::new(Code::TooManyRooms, message)
     }
 
     fn refusal(&self, refusal: &Refusal) -> Encoded {

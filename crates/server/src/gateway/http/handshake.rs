@@ -6,6 +6,7 @@ use http::header::{self, HeaderMap};
 use super::query::parameter;
 use super::request::EngineRequest;
 use super::response::{EngineResponse, payload};
+use crate::auth::bearer_token;
 use crate::gateway::authenticator::Credentials;
 use crate::gateway::limits::Permit;
 use crate::gateway::session::{NewSession, Session};
@@ -62,10 +63,8 @@ pub fn open_packet(session: &Session, transport: Transport) -> String {
 /// The tokens that a request carries; `None` where it carries none.
 fn credentials(config: &Config, headers: &HeaderMap, uri: &Uri) -> Option<Box<Credentials>> {
     let header = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let bearer = header.and_then(|v| v.split_once(' '));
-    let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let header = header.and_then(bearer_token).map(str::to_owned);
     let name = config.auth.query_param.as_deref();
-    let header = bearer.map(|(_, token)| token.trim().to_owned());
     let query = name.and_then(|name| parameter(uri.query().unwrap_or_default(), name));
     let some = header.is_some() || query.is_some();
     some.then(|| Box::new(Credentials { header, query }))
