@@ -1,6 +1,7 @@
 //! [`EventRules`]: what a client event does to rooms, and how the server answers it.
 
 mod action;
+mod control_events;
 mod list_outcome;
 mod publish;
 mod request;
@@ -15,6 +16,8 @@ use rookery_protocol::Data;
 use crate::event_rule::EventRule;
 use crate::rule_error::RuleError;
 pub use action::Action;
+use control_events::ControlEvents;
+pub use control_events::sole_sender;
 pub use list_outcome::ListOutcome;
 pub use request::Request;
 use rule::Rule;
@@ -34,8 +37,9 @@ impl EventRules {
     /// template.
     pub fn compile(config: &[EventRule]) -> Result<Self, RuleError> {
         let mut rules = BTreeMap::new();
+        let control = Arc::new(ControlEvents::of(config));
         for (index, rule) in config.iter().enumerate() {
-            let compiled = Rule::compile(rule).map_err(|(key, message)| RuleError {
+            let compiled = Rule::compile(rule, &control).map_err(|(key, message)| RuleError {
                 section: "events",
                 index,
                 key,

@@ -21,7 +21,7 @@ mod subject;
 mod template;
 
 pub use decision::{Decision, Permission, Reason};
-pub use event::{Action, EventRules, ListOutcome, Request};
+pub use event::{Action, EventRules, ListOutcome, Request, sole_sender};
 pub use event_rule::{ByField, EventRule, Except, Operation, Reply};
 pub use parts::TemplateError;
 pub use pattern::{Captures, Pattern};

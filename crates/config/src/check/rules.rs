@@ -1,7 +1,7 @@
 //! Checks of `events`, `rooms` and `redis.bridge`, and of the templates and expressions in them.
 
 use rookery_policy::{ArgTemplate, Rules, Template, TemplateError, TextTemplate};
-use rookery_policy::{ByField, EventRule, Except, Operation, RoomRule};
+use rookery_policy::{ByField, EventRule, Except, Operation, RoomRule, sole_sender};
 use rookery_protocol::RESERVED_EVENTS;
 
 use crate::config::Config;
@@ -52,6 +52,17 @@ fn check_templates(
 }
 
 pub(super) fn check_events(events: &[EventRule], problems: &mut Problems) {
+    for (i, rule) in events.iter().enumerate() {
+        let Some(event) = &rule.event else { continue };
+        if let Some(sender) = sole_sender(events, event) {
+            problems.say(
+                &format!("events[{i}].event"),
+                format_args!(
+                    "is `{event}`, which {sender} alone sends: clients cannot publish it; use another name"
+                ),
+            );
+        }
+    }
     for (i, rule) in events.iter().enumerate() {
         check_event(&format!("events[{i}]"), rule, problems);
     }

@@ -1,11 +1,14 @@
 //! [`Publish`]: the event that a rule publishes.
 
+use std::sync::Arc;
+
 use rookery_protocol::{Data, RESERVED_EVENTS};
 use smallvec::SmallVec;
 
+use super::control_events::ControlEvents;
 use crate::event_rule::{EventRule, Except};
 use crate::parts::TemplateError;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 use crate::template::{ArgTemplate, TextTemplate, lookup_mut};
 
 /// The event that members of the room receive.
@@ -14,6 +17,7 @@ pub(super) struct Publish {
     event: TextTemplate,
     args: Vec<Arg>,
     except_sender: bool,
+    control: Arc<ControlEvents>,
 }
 
 #[derive(Debug)]
@@ -29,7 +33,11 @@ impl Publish {
     ///
     /// # Errors
     /// Returns the first key that is wrong, and what is wrong with it.
-    pub(super) fn compile(event: &str, rule: &EventRule) -> Result<Self, (&'static str, String)> {
+    pub(super) fn compile(
+        event: &str,
+        rule: &EventRule,
+        control: &Arc<ControlEvents>,
+    ) -> Result<Self, (&'static str, String)> {
         let key = |key| move |problem: TemplateError| (key, problem.to_string());
         let event = TextTemplate::parse(event).map_err(key("event"))?;
         if let Some(name) = event.constant().filter(|name| is_reserved(name)) {
@@ -38,7 +46,7 @@ impl Publish {
         let args = rule.args.iter().flatten().map(|arg| ArgTemplate::parse(arg));
         let args: Vec<_> = args.collect::<Result<_, _>>().map_err(key("args"))?;
         let except_sender = rule.except == Except::Sender;
-        Ok(Publish { event, args: with_moves(args), except_sender })
+        Ok(Publish { event, args: with_moves(args), except_sender, control: control.clone() })
     }
 
     /// Whether the publication skips its own publisher.
@@ -49,13 +57,11 @@ impl Publish {
     /// The event's name.
     ///
     /// # Errors
-    /// `bad_request` if `body` makes no name, or a reserved one.
+    /// `bad_request` if `body` makes no name, or a reserved one; `forbidden` if it makes that of a
+    /// control event.
     pub(super) fn event(&self, body: &Data) -> Result<String, Refusal> {
         let event = self.event.text(body)?;
-        if is_reserved(&event) {
-            let message = format!("the event name `{event}` is reserved by Socket.IO");
-            return Err(Refusal::new(Code::BadRequest, message));
-        }
+        self.control.check(&event)?;
         Ok(event)
     }
 

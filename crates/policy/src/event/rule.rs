@@ -1,11 +1,13 @@
 //! [`Rule`]: a compiled [`EventRule`].
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rookery_protocol::Data;
 use smallvec::SmallVec;
 
 use super::action::Action;
+use super::control_events::ControlEvents;
 use super::publish::{Publish, is_reserved};
 use super::selector::Selector;
 use crate::event_rule::{EventRule, Operation};
@@ -29,13 +31,16 @@ impl Rule {
     ///
     /// # Errors
     /// Returns the first key that is wrong, and what is wrong with it.
-    pub(super) fn compile(rule: &EventRule) -> Result<Self, (&'static str, String)> {
+    pub(super) fn compile(
+        rule: &EventRule,
+        control: &Arc<ControlEvents>,
+    ) -> Result<Self, (&'static str, String)> {
         if rule.on.is_empty() {
             return Err(("on", "it is empty; write the name of an event".to_owned()));
         }
         let selector = Selector::compile(rule)?;
         let publish = match (&rule.event, selector.has(Operation::Publish)) {
-            (Some(event), true) => Some(Publish::compile(event, rule)?),
+            (Some(event), true) => Some(Publish::compile(event, rule, control)?),
             (None, true) => {
                 let message = "it is missing; write the event that is published, such as `{event}`";
                 return Err(("event", message.to_owned()));

@@ -175,8 +175,43 @@ fn reserved_event_names_cannot_be_published() {
     for event in RESERVED_EVENTS {
         assert_eq!(publish(event).code(), Code::BadRequest, "{event}");
     }
-    assert!(publish("rookery:news").action.is_ok());
     assert_eq!(publish("").code(), Code::BadRequest);
+}
+
+#[test]
+fn events_of_the_server_and_the_client_library_cannot_be_published() {
+    let rules = EventRules::compile(&[
+        EventRule {
+            reply: Some(Reply { event: "answer".to_owned() }),
+            ..rule("x", Operation::Join)
+        },
+        EventRule {
+            event: Some("{event}".to_owned()),
+            args: Some(Vec::new()),
+            ..rule("publish", Operation::Publish)
+        },
+    ])
+    .unwrap();
+    let publish = |event: &str| {
+        let body = object(&[("room", Data::from("r")), ("event", Data::from(event))]);
+        resolve(&rules, "publish", &[body]).action
+    };
+    for event in [
+        "auth:expired",
+        "auth:refreshed",
+        "rookery:error",
+        "rookery:",
+        "answer",
+        "error",
+        "reconnect",
+    ] {
+        let refusal = publish(event).unwrap_err();
+        assert_eq!(refusal.code, Code::Forbidden, "{event}");
+        assert!(refusal.message.contains(event), "{refusal}");
+    }
+    for event in ["application_response", "auth:other", "Rookery:x", "ping", "message", "errors"] {
+        assert!(publish(event).is_ok(), "{event}");
+    }
 }
 
 #[test]

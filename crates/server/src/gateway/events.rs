@@ -82,6 +82,10 @@ fn handle(reply: Reply, action: Result<Action, Refusal>) -> Wait {
             publish(reply, room, event, except_sender)
         }
         Err(refusal) => {
+            if refusal.code == Code::Forbidden {
+                let (client, why) = (reply.client(), "only the server may send the event");
+                client.gateway().refused(Rejected::Forbidden, client.log_subject(), &why);
+            }
             reply.refuse(&refusal);
             None
         }
