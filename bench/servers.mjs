@@ -65,7 +65,7 @@ async function stop(child) {
 const config = (port, internal, redis, jwt, more) => `
 listen: 127.0.0.1:${port}
 internal: 127.0.0.1:${internal}
-limits: { connections: 50000, connectRate: 100000/s, eventsPerSecond: 1000000, queue: 256MiB }
+limits: { connections: 50000, connectRate: 100000/s, eventsPerSecond: 1000000, bytesPerSecond: 4095MiB, queue: 256MiB }
 ${redis ? `redis: { url: "${redis}" }` : ""}
 ${jwt ? `auth: { jwt: { algorithms: [${jwt.algorithm}], ${keyField(jwt)}: "${jwt.keyFile}" } }` : ""}
 ${more ?? ""}

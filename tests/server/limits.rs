@@ -165,25 +165,50 @@ async fn events_over_the_rate_are_refused() {
     let server = Rookery::start("limits: { eventsPerSecond: 5 }\n").await;
     let mut member = Member::connect(&server).await;
     for n in 0..50 {
-        member.socket.send(&format!("42{n}[\"join\",{{\"room\":\"r{n}\"}}]")).await;
+        let publish = r#"["publish",{"room":"r","event":"said"}]"#;
+        member.socket.send(&format!("42{n}{publish}")).await;
     }
     let mut limited = 0;
-    let mut joined = 0;
+    let mut handled = 0;
     for _ in 0..50 {
         let answer = member.packet().await.unwrap();
         match answer.contains("\"rate_limited\"") {
             true => limited += 1,
-            false => joined += 1,
+            false => handled += 1,
         }
     }
-    assert!(joined >= 5 && limited > 0, "{joined} joined, {limited} limited");
+    assert!(handled >= 5 && limited > 0, "{handled} handled, {limited} limited");
     assert_eq!(server.rejected("events").await, f64::from(limited));
     // Not handled means not handled.
-    assert_eq!(server.metric("rookery_rooms").await, f64::from(joined));
+    let published = server.metric("rookery_publications_total{source=\"client\"}").await;
+    assert_eq!(published, f64::from(handled));
     // Without a callback it is told by an event.
     for _ in 0..20 {
         member.emit("leave", json!({ "room": "none" })).await;
     }
     let (name, body) = member.event().await;
     assert_eq!((&*name, &body["error"]["code"]), ("rookery:error", &json!("rate_limited")));
+}
+
+#[tokio::test]
+async fn a_client_that_sends_too_many_bytes_is_refused_without_an_echo() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("limits: { bytesPerSecond: 20KiB }\n").await;
+    let mut member = Member::connect(&server).await;
+    member.join("room").await;
+    let text = "x".repeat(64 << 10);
+    let publish = || json!({"room": "room", "event": "said", "data": text});
+    let (_, first) = member.ask("publish", publish()).await;
+    assert_eq!(first["status"], "SUCCESS", "the first event may be large");
+    let (_, second) = member.ask("publish", publish()).await;
+    assert_eq!(second["status"], "ERROR");
+    assert_eq!(second["error"]["code"], "rate_limited", "{}", second["error"]);
+    assert_eq!(second["error"]["message"], "more than 20480 bytes per second");
+    assert_eq!((&second["event"], &second["payload"]), (&json!("publish"), &json!(null)));
+    assert_eq!(server.rejected("bytes").await, 1.0);
+    until("it may send again", async || {
+        member.ask("publish", json!({"room": "room", "event": "said"})).await.1["status"]
+            == "SUCCESS"
+    })
+    .await;
 }

@@ -136,6 +136,7 @@ fn check_limits(limits: &Limits, problems: &mut Problems) {
     if let Some(memory) = limits.memory {
         problems.size("limits.memory", memory);
     }
+    problems.size("limits.bytesPerSecond", limits.bytes_per_second);
     problems.size("limits.queue", limits.queue);
     problems.time("limits.writeStall", limits.write_stall);
     problems.time("limits.headerRead", limits.header_read);

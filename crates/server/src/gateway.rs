@@ -13,6 +13,7 @@ mod connect_error;
 mod drain;
 mod drain_state;
 mod engine;
+mod event_rate;
 mod events;
 mod forwarded;
 mod http;

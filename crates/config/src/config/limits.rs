@@ -40,6 +40,8 @@ pub struct Limits {
     pub rooms_per_client: u32,
     /// Events that a client may send per second.
     pub events_per_second: u32,
+    /// Bytes of events that a client may send per second.
+    pub bytes_per_second: Size,
     /// Bytes that may be queued for a client before it is disconnected as too slow.
     pub queue: Size,
     /// How long a client may read nothing of what is queued for it before it is disconnected.
@@ -69,6 +71,7 @@ impl Default for Limits {
             per_ip: None,
             rooms_per_client: 100,
             events_per_second: 100,
+            bytes_per_second: Size(4 << 20),
             queue: Size(1 << 20),
             write_stall: Period(Duration::from_secs(10)),
             header_read: Period(Duration::from_secs(10)),

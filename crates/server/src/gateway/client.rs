@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use socketioxide::socket::Socket;
 use tokio_util::sync::CancellationToken;
 
+use super::event_rate::{EventRate, RateExceeded};
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
 use super::token_bucket::TokenBucket;
@@ -42,7 +43,7 @@ pub struct Client {
     address: IpAddr,
     shard: usize,
     phase: Mutex<Phase>,
-    event_rate: Mutex<TokenBucket>,
+    event_rate: Mutex<EventRate>,
     /// Joins beside those that `event_rate` permits.
     join_burst: Mutex<TokenBucket>,
     expiry: Mutex<Expiry>,
@@ -78,7 +79,7 @@ impl Client {
         socket: &Arc<Socket>,
     ) -> Arc<Self> {
         let limits = gateway.limits.config();
-        let (event_rate, join_burst) = (limits.events_per_second, join_burst(&limits));
+        let join_burst = join_burst(&limits);
         Arc::new_cyclic(|this: &Weak<Client>| Client {
             member: Arc::new(Member::new(
                 MemberId::random(gateway.broker.pod()),
@@ -93,7 +94,7 @@ impl Client {
             address: session_clients.address,
             shard,
             phase: Mutex::new(Phase::Connecting),
-            event_rate: Mutex::new(TokenBucket::full(event_rate, Instant::now())),
+            event_rate: Mutex::new(EventRate::new(&limits, Instant::now())),
             join_burst: Mutex::new(TokenBucket::full(join_burst, Instant::now())),
             expiry: Mutex::default(),
             socket: Arc::downgrade(socket),
@@ -134,10 +135,20 @@ impl Client {
         *self.phase.lock() == Phase::Connected
     }
 
-    /// Takes a permit of `limits.eventsPerSecond`.
-    pub fn may_send_event(&self) -> bool {
-        let rate = self.gateway.limits.config().events_per_second;
-        self.event_rate.lock().take(rate, Instant::now())
+    /// Takes a permit for an event of this many bytes.
+    ///
+    /// # Errors
+    /// The limit that the client exceeds.
+    pub fn may_send_event(&self, bytes: usize) -> Result<(), RateExceeded> {
+        let limits = self.gateway.limits.config();
+        self.event_rate.lock().take(bytes, &limits, Instant::now())
+    }
+
+    /// Whether [`Client::may_join`] would permit a room.
+    pub fn has_join_burst(&self) -> bool {
+        let limits = self.gateway.limits.config();
+        let (rate, burst) = (limits.events_per_second, join_burst(&limits));
+        self.join_burst.lock().has_any(rate, burst, Instant::now())
     }
 
     /// Takes `rooms` permits of the burst for joins, which holds `limits.roomsPerClient` when the

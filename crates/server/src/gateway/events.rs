@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 
 use super::client::Client;
+use super::event_rate::RateExceeded;
 use crate::broker::TryPublishError;
 use crate::connection::Wait;
 use crate::message::{Publication, PublishError};
@@ -41,10 +42,17 @@ pub fn receive(
         packet::decode_ack(head.payload, attachments)?;
         return Ok(None);
     }
+    let bytes = attachments.unwrap_or_default().iter().map(Bytes::len).sum::<usize>();
+    let exceeded = client.may_send_event(head.payload.len() + bytes).err();
+    let may_be_in_burst =
+        || matches!(exceeded, Some(RateExceeded::Events(_))) && client.has_join_burst();
+    if let Some(exceeded) = exceeded.filter(|_| !may_be_in_burst()) {
+        over_rate(client, head, exceeded);
+        return Ok(None);
+    }
     let (name, args) = packet::decode_event(head.payload, attachments)?;
     let event = Event { name, args, ack: head.id };
-    let within_rate = client.may_send_event();
-    if within_rate && event.name == REFRESH {
+    if exceeded.is_none() && event.name == REFRESH {
         return Ok(Some(refresh(client.clone(), event).boxed()));
     }
     let request = client.gateway().events.request(event.name, event.args);
@@ -56,8 +64,8 @@ pub fn receive(
         Ok(Action::JoinAll { .. }) => true,
         _ => false,
     };
-    if !within_rate && !is_in_burst() {
-        over_rate(&reply);
+    if let Some(exceeded) = exceeded.filter(|_| !is_in_burst()) {
+        over_rate(client, head, exceeded);
         return Ok(None);
     }
     Ok(handle(reply, action))
@@ -92,12 +100,12 @@ fn handle(reply: Reply, action: Result<Action, Refusal>) -> Wait {
     }
 }
 
-fn over_rate(reply: &Reply) {
-    let client = reply.client();
-    let limit = client.gateway().limits.config().events_per_second;
-    let message = format!("more than {limit} events per second");
-    client.gateway().refused(Rejected::Events, client.log_subject(), &message);
-    reply.refuse(&Refusal::new(Code::RateLimited, message));
+/// Refuses an event without its arguments, which may be large.
+fn over_rate(client: &Arc<Client>, head: &PacketHead<'_>, exceeded: RateExceeded) {
+    client.gateway().refused(exceeded.reason(), client.log_subject(), &exceeded);
+    let request = client.gateway().events.request(event::name_of(head.payload), Vec::new());
+    let refusal = Refusal::new(Code::RateLimited, exceeded.to_string());
+    Reply::new(client, head.id, request).refuse(&refusal);
 }
 
 fn check_permission(client: &Client, permission: Permission, room: &str) -> Result<(), Refusal> {

@@ -33,6 +33,23 @@ impl TokenBucket {
         }
         taken
     }
+
+    /// Takes `count` tokens if there is any, also more than there are: then nothing can be taken
+    /// until the bucket has refilled. `rate` is in tokens per second.
+    pub fn overdraw(&mut self, count: u32, rate: u32, now: Instant) -> bool {
+        self.take_many(0, rate, rate.max(1), now);
+        let is_any = self.tokens > 0.0;
+        if is_any {
+            self.tokens -= f64::from(count);
+        }
+        is_any
+    }
+
+    /// Whether there is a token, of a bucket that holds `capacity`.
+    pub fn has_any(&mut self, rate: u32, capacity: u32, now: Instant) -> bool {
+        self.take_many(0, rate, capacity, now);
+        self.tokens >= 1.0
+    }
 }
 
 #[cfg(test)]
@@ -47,5 +64,14 @@ mod tests {
         assert!(bucket.take(2, start) && bucket.take(2, start) && !bucket.take(2, start));
         assert!(bucket.take(2, start + Duration::from_millis(500)));
         assert!(!bucket.take(2, start + Duration::from_millis(900)));
+    }
+
+    #[test]
+    fn an_overdrawn_bucket_is_empty_until_it_has_refilled() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::full(10, start);
+        assert!(bucket.overdraw(30, 10, start), "more than it holds, once");
+        assert!(!bucket.overdraw(1, 10, start + Duration::from_millis(1900)));
+        assert!(bucket.overdraw(1, 10, start + Duration::from_millis(2100)));
     }
 }

@@ -15,6 +15,8 @@ pub enum Rejected {
     Rooms,
     /// The client sent events faster than its limit.
     Events,
+    /// The client sent more bytes of events than its limit.
+    Bytes,
     /// A message or request body was too large.
     Payload,
     /// The headers of a request did not arrive in time.
@@ -99,6 +101,7 @@ labels!(Rejected {
     PerIp => "per_ip",
     Rooms => "rooms",
     Events => "events",
+    Bytes => "bytes",
     Payload => "payload",
     HeaderTimeout => "header_timeout",
     BodyTimeout => "body_timeout",
