@@ -230,3 +230,40 @@ test("emitWithAck to a room reaches all its members and completes without a time
   }
   assert.deepEqual(await ask("nobody"), []);
 });
+
+test("a client cannot join a room that is named like a member's id, of Node or Rookery", async (t) => {
+  const { rookery, url } = await neighbours(t);
+  const [victim, attacker] = [await connected(t, v4, url), await connected(t, v4, rookery.url)];
+  const member = await connected(t, kind(3, "polling"), rookery.url);
+  const ids = [victim.id, member.id, `/chat#${victim.id}`, "qwertyui0987654321-A"];
+  const refused = async () => {
+    for (const room of ids) {
+      const one = await ask(attacker, "join", { room });
+      assert.equal(one.error?.code, "room_invalid", `${room}: ${JSON.stringify(one)}`);
+      const list = await ask(attacker, "join", { rooms: [room] });
+      assert.equal(list.refused[0].code, "room_invalid", JSON.stringify(list));
+      const order = { member: attacker.id };
+      const { body } = await rookery.api("POST", `/api/rooms/${encodeURIComponent(room)}/join`, order);
+      assert.equal(body.matched, 0, JSON.stringify(body));
+    }
+  };
+  await refused();
+  await join(attacker, "announcements-global");
+  const [heard, overheard] = [collect(victim, "secret"), collect(attacker, "secret")];
+  await rookery.publish({ room: victim.id, event: "secret", args: [1] });
+  await until("the member of Node hears it", () => heard.length === 1);
+  assert.deepEqual(overheard, []);
+});
+
+test("while Redis is down, a room that is named like a member's id cannot be joined either", async (t) => {
+  const redis = await Redis.start(t);
+  const rookery = await Instance.start(t, {}, { redis });
+  const attacker = await connected(t, v4, rookery.url);
+  await redis.kill();
+  await rookery.redisIs(0);
+  for (const room of ["Ns8Nm2Yq7xPJUz1HAAAB", "/chat#Ns8Nm2Yq7xPJUz1HAAAB", "qwertyui0987654321-A"]) {
+    const answer = await ask(attacker, "join", { room });
+    assert.equal(answer.error?.code, "room_invalid", `${room}: ${JSON.stringify(answer)}`);
+  }
+  await join(attacker, "announcements-global");
+});

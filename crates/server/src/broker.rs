@@ -75,12 +75,10 @@ impl Broker {
     }
 
     /// Whether a room's name is, or may be, the public id of a member of this cluster: what is
-    /// sent there is for that member alone, so nobody else may join it.
+    /// sent there is for that member alone, so nobody else may join it. Where there are other
+    /// servers, the form decides, whether or not Redis is up and their names are known.
     pub fn is_member_id(&self, room: &str) -> bool {
-        let of_a_peer = |pod: &str| {
-            self.parts.backplane.as_ref().is_some_and(|b| b.peers().iter().any(|peer| peer == pod))
-        };
-        MemberId::is_of(room, self.pod()) || MemberId::pod_of(room).is_some_and(of_a_peer)
+        self.parts.is_member_id(room)
     }
 
     /// The turn of a session of this shard ends: what it published to few members is delivered.
@@ -120,5 +118,17 @@ impl Broker {
         reply: Reply,
     ) -> Wait {
         self.parts.rooms.leave_except(shard, member, may_stay, reply)
+    }
+}
+
+impl BrokerParts {
+    /// As [`Broker::is_member_id`].
+    fn is_member_id(&self, room: &str) -> bool {
+        let is_of_others = |backplane: &Backplane| {
+            // Earlier versions made ids without a capital letter.
+            let of_a_peer = |pod: &str| backplane.peers().iter().any(|peer| peer == pod);
+            MemberId::may_be(room) || MemberId::pod_of(room).is_some_and(of_a_peer)
+        };
+        MemberId::is_of(room, self.rooms.pod()) || self.backplane.as_ref().is_some_and(is_of_others)
     }
 }

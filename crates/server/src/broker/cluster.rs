@@ -152,13 +152,18 @@ impl Broker {
 }
 
 impl BrokerParts {
-    /// Makes the selected members here join rooms; gives how many are in them now.
+    /// Makes the selected members here join rooms; gives how many are in them now. Nobody joins a
+    /// room that is named like a member's id.
     pub(super) async fn join_selected(
         &self,
         namespace: &str,
         of: &Selector,
         rooms: &[Room],
     ) -> usize {
+        if rooms.iter().any(|room| self.is_member_id(room)) {
+            self.metrics.rejected(Rejected::Rooms);
+            return 0;
+        }
         let joined = self.rooms.join_selected(namespace, of, rooms).await;
         (0..joined.refused).for_each(|_| self.metrics.rejected(Rejected::Rooms));
         joined.joined

@@ -19,12 +19,33 @@ impl MemberId {
     /// How many characters a public id has.
     pub const LENGTH: usize = 20;
 
-    /// A new id for a member of `pod`.
+    /// A new id for a member of `pod`. It has a capital letter, so that [`MemberId::may_be`] knows it.
     ///
     /// # Panics
     /// When the operating system has no randomness.
     pub fn random(pod: &PodId) -> Self {
-        MemberId(format!("{pod}{}", random_id(Self::LENGTH - PodId::LENGTH)).into())
+        loop {
+            let id = format!("{pod}{}", random_id(Self::LENGTH - PodId::LENGTH));
+            if Self::may_be(&id) {
+                return MemberId(id.into());
+            }
+        }
+    }
+
+    /// Whether a room's name has the form of a member's id on any server, this one's pods and Node's:
+    /// 20 characters of base64url with a capital letter and, in Socket.IO 2 (`/ns#id`), the namespace
+    /// before it. Node's ids are 12 random bytes and a counter of 3 (the package `base64id`), whose
+    /// first character is a capital letter for a process's first 6.8 million ids.
+    pub fn may_be(room: &str) -> bool {
+        let id = match room.rsplit_once('#') {
+            Some((namespace, id)) if namespace.starts_with('/') => id,
+            Some(_) => return false,
+            None => room,
+        };
+        let is_base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        id.len() == Self::LENGTH
+            && id.bytes().all(is_base64url)
+            && id.bytes().any(|b| b.is_ascii_uppercase())
     }
 
     /// The pod's name in a room's name that has the form of a public id.
@@ -72,5 +93,30 @@ impl fmt::Display for MemberId {
 impl fmt::Debug for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_pods_and_of_node_are_told_from_the_names_of_rooms() {
+        for _ in 0..10_000 {
+            assert!(MemberId::may_be(&MemberId::random(&"abcdefgh".into())));
+        }
+        for id in ["Ns8Nm2Yq7xPJUz1HAAAB", "-_8nm2yq7xpjuz1hAAAB", "/admin#Ns8Nm2Yq7xPJUz1HAAAB"] {
+            assert!(MemberId::may_be(id), "{id}");
+        }
+        for room in [
+            "announcements-global",
+            "Ns8Nm2Yq7xPJUz1HAAA",
+            "Ns8Nm2Yq7xPJUz1HAAABC",
+            "Ns8Nm2Yq7xPJ:z1HAAAB",
+            "x#Ns8Nm2Yq7xPJUz1HAAAB",
+            "",
+        ] {
+            assert!(!MemberId::may_be(room), "{room}");
+        }
     }
 }
