@@ -17,6 +17,10 @@ use rookery_protocol::payload::{Form, Packet};
 /// Bytes of a client's packets that may wait to be read; beyond it, a POST waits.
 const INBOUND: usize = 64 << 10;
 
+/// Engine.IO packets in one answer to a GET. python-engineio refuses a payload with more
+/// (`Payload.max_decode_packets`). Of a Socket.IO packet, the text and each attachment count.
+const MAX_PACKETS: usize = 16;
+
 /// The answer to a GET.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Polled {
@@ -51,7 +55,8 @@ impl Drop for PollGuard<'_> {
 }
 
 impl Outbox {
-    /// Waits until there are packets for the client and returns them, up to `maxPayload` bytes.
+    /// Waits until there are packets for the client and returns them: up to 16 Engine.IO packets
+    /// and `maxPayload` bytes. A Socket.IO packet with its attachments stays in one answer.
     /// `base64` is the query parameter `b64`: attachments are sent as text.
     ///
     /// # Errors
@@ -101,14 +106,16 @@ impl Outbox {
     /// and loses those.
     fn take(&self, state: &mut State, base64: bool) -> Polled {
         let max = self.context.limits.max_payload;
-        let form =
-            Form::of(self.revision, base64, state.queue.iter().any(QueuedPacket::has_binary));
+        let binary = state.queue.iter().take(MAX_PACKETS).any(QueuedPacket::has_binary);
+        let form = Form::of(self.revision, base64, binary);
         let mut body = Vec::new();
+        let mut packets = 0;
         let now = Instant::now();
         while let Some(next) = state.queue.front() {
             let parts = || next.packet.encoded.parts();
             let bound: usize = parts().map(|part| form.bound(part)).sum();
-            if !body.is_empty() && body.len() + bound > max {
+            packets += parts().count();
+            if !body.is_empty() && (body.len() + bound > max || packets > MAX_PACKETS) {
                 break;
             }
             for part in parts() {
