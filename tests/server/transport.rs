@@ -15,14 +15,16 @@ async fn an_upgrade_keeps_the_session() {
         let poller = Poller::connect(&server, eio).await;
         poller.join("r").await;
         let mut socket = poller.upgrade().await.unwrap();
-        // The GET that waits is answered by the probe; one that comes later at once.
+        // From the probe on, GETs are answered soon.
         let (noop, ()) = tokio::join!(poller.packets(), async {
             socket.send("2probe").await;
             assert_eq!(socket.text().await, "3probe");
         });
         assert_eq!(noop, ["6"]);
         assert_eq!(poller.packets().await, ["6"]);
-        // What is published meanwhile waits for the client's `5`.
+        // What is published before the client's `5` and not fetched comes after it.
+        server.publish("r", "e", json!(0)).await;
+        assert_eq!(poller.events().await, [("e".to_owned(), json!(0))]);
         server.publish("r", "e", json!(1)).await;
         socket.send("5").await;
         assert_eq!(socket.text().await, "42[\"e\",1]");

@@ -89,11 +89,12 @@ impl Outbox {
                 let reason = phase.reason().unwrap_or(Disconnected::TransportError);
                 return Poll::Ready(Polled::closed(self.revision, by_client, reason));
             }
-            Transport::Polling(polling) if polling.probing && phase == Phase::Open => {
-                return Poll::Ready(Polled::noop(self.revision));
-            }
             Transport::Polling(polling) if idle && phase == Phase::Open => {
-                polling.waiting.get_or_insert_default().waker = Some(cx.waker().clone());
+                let waiting = polling.waiting.get_or_insert_default();
+                if waiting.noop {
+                    return Poll::Ready(Polled::noop(self.revision));
+                }
+                waiting.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             Transport::Polling(_) => {}
@@ -192,16 +193,14 @@ impl Outbox {
         state.phase == Phase::Open && matches!(state.transport, Transport::Polling(_))
     }
 
-    /// Sets whether an upgrade to a WebSocket is being probed. From its `2probe` on, the waiting
-    /// GET is answered with `6` and packets wait, until [`Outbox::attach`] or the end of the probe.
-    /// Returns false where the session is not on long-polling.
-    pub fn probe(&self, under_way: bool) -> bool {
+    /// Answers a waiting GET with `6`, so that the client ends its polling and completes its upgrade
+    /// to a WebSocket. Returns false where the session is not on long-polling any more.
+    pub fn release_poll(&self) -> bool {
         let mut state = self.state.lock();
-        if state.phase != Phase::Open {
-            return false;
-        }
         let Transport::Polling(polling) = &mut state.transport else { return false };
-        polling.probing = under_way;
+        if let Some(waiting) = &mut polling.waiting {
+            waiting.noop = true;
+        }
         polling.wake();
         true
     }
