@@ -11,6 +11,9 @@ export class Proxy {
   /** Awaited with every request before it is passed on. */
   gate = async () => {};
 
+  /** Awaited before the frames of a server that follow its 101 are passed on. */
+  frames = async () => {};
+
   static async start(t, ...instances) {
     const proxy = new Proxy();
     proxy.instances = instances;
@@ -83,7 +86,16 @@ export class Proxy {
     }
     onward.write(`${lines.join("\r\n")}\r\n\r\n`);
     onward.write(head);
-    socket.pipe(onward).pipe(socket);
+    socket.pipe(onward);
+    onward.once("data", (head) => {
+      onward.pause();
+      const end = head.indexOf("\r\n\r\n") + 4;
+      socket.write(head.subarray(0, end));
+      this.frames().then(() => {
+        socket.write(head.subarray(end));
+        onward.pipe(socket);
+      });
+    });
     socket.on("close", () => onward.destroy());
     onward.on("close", () => socket.destroy());
   }

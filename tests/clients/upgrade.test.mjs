@@ -1,7 +1,7 @@
 // No message is lost, duplicated or reordered while a client changes its transport or waits.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Instance, KINDS, connected, join, kind, until } from "./harness.mjs";
+import { Instance, KINDS, collect, connected, join, kind, until } from "./harness.mjs";
 import { Gate, Proxy, isPoll, isWebSocket } from "./proxy.mjs";
 
 const LIMITS = { limits: { queue: "64MiB" } };
@@ -53,6 +53,41 @@ test("clients that upgrade during 10,000 messages miss none and receive none twi
   assert.equal(await instance.metric("rookery_connections", { transport: "polling" }), 0);
   assert.equal(await instance.metric("rookery_connections", { transport: "websocket" }), 9);
 });
+
+for (const version of [4, 3, 2]) {
+  const which = kind(version, "polling", "websocket");
+  test(`${which.name}: a proxy that holds the WebSocket's frames back delays no message`, async (t) => {
+    const instance = await Instance.start(t, LIMITS);
+    const proxy = await Proxy.start(t, instance);
+    const [frames, polls] = [new Gate(), { count: 0 }];
+    proxy.frames = () => frames.pass();
+    proxy.gate = async (request) => {
+      if (isPoll(request)) polls.count++;
+    };
+    const socket = await connected(t, which, proxy.url, { awaitUpgrade: false });
+    const numbers = [];
+    socket.on("n", (n) => numbers.push(n));
+    const disconnects = collect(socket, "disconnect");
+    await join(socket, "stream");
+    await until("its upgrade is under way", () => frames.waiting > 0);
+    const [since, before] = [Date.now(), polls.count];
+    for (let n = 0; n < 20; n++) {
+      await instance.publish({ room: "stream", event: "n", args: [n] });
+      await until(`it hears ${n} by polling`, () => numbers.length === n + 1);
+    }
+    await until("the server answers polls without a message", () => polls.count > before + 25);
+    // Ten a second, and one for each message.
+    const most = (Date.now() - since) / 100 + 20 + 5;
+    assert.ok(polls.count - before < most, `${polls.count - before} polls, expected less than ${most}`);
+    assert.equal(socket.io.engine.transport.name, "polling");
+    frames.open();
+    for (let n = 20; n < 200; n++) await instance.publish({ room: "stream", event: "n", args: [n] });
+    await until("it has heard everything", () => numbers.length >= 200);
+    await until("it is on a WebSocket", () => socket.io.engine.transport.name === "websocket");
+    assert.deepEqual(numbers, Array.from({ length: 200 }, (_, n) => n));
+    assert.deepEqual(disconnects, []);
+  });
+}
 
 for (const which of KINDS.filter((k) => String(k.transports) === "polling")) {
   test(`${which.name}: 1,000 messages between two polls all arrive, in several responses`, async (t) => {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::client::{Member, Poller};
+use crate::client::{Member, Poller, parse_event};
 use crate::harness::{Rookery, shared_permit, until};
 use crate::http::Request;
 use crate::websocket::{Frame, WebSocket};
@@ -15,14 +15,16 @@ async fn an_upgrade_keeps_the_session() {
         let poller = Poller::connect(&server, eio).await;
         poller.join("r").await;
         let mut socket = poller.upgrade().await.unwrap();
-        // The GET that waits is answered by the probe; one that comes later at once.
+        // From the probe on, GETs are answered soon.
         let (noop, ()) = tokio::join!(poller.packets(), async {
             socket.send("2probe").await;
             assert_eq!(socket.text().await, "3probe");
         });
         assert_eq!(noop, ["6"]);
         assert_eq!(poller.packets().await, ["6"]);
-        // What is published meanwhile waits for the client's `5`.
+        // What is published before the client's `5` and not fetched comes after it.
+        server.publish("r", "e", json!(0)).await;
+        assert_eq!(poller.events().await, [("e".to_owned(), json!(0))]);
         server.publish("r", "e", json!(1)).await;
         socket.send("5").await;
         assert_eq!(socket.text().await, "42[\"e\",1]");
@@ -115,6 +117,29 @@ async fn an_invalid_probe_is_closed_and_polling_continues() {
     poller.join("r").await;
     server.publish("r", "e", json!(1)).await;
     assert_eq!(poller.events().await, [("e".to_owned(), json!(1))]);
+}
+
+#[tokio::test]
+async fn a_poll_is_answered_with_at_most_16_packets() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("").await;
+    for eio in [4, 3] {
+        let poller = Poller::connect(&server, eio).await;
+        poller.join("r").await;
+        for n in 0..50 {
+            server.publish("r", "n", json!(n)).await;
+        }
+        let mut heard = Vec::new();
+        while heard.len() < 50 {
+            let packets = poller.packets().await;
+            assert!(packets.len() <= 16, "{} packets", packets.len());
+            heard.extend(packets.iter().filter_map(|packet| parse_event(packet)));
+        }
+        let expected: Vec<_> = (0..50).map(|n| ("n".to_owned(), json!(n))).collect();
+        assert_eq!(heard, expected);
+        poller.send("1").await;
+        until("it has left", async || server.connections().await == 0.0).await;
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,10 @@ use rookery_protocol::payload::{Form, Packet};
 /// Bytes of a client's packets that may wait to be read; beyond it, a POST waits.
 const INBOUND: usize = 64 << 10;
 
+/// Engine.IO packets in one answer to a GET. python-engineio refuses a payload with more
+/// (`Payload.max_decode_packets`). Of a Socket.IO packet, the text and each attachment count.
+const MAX_PACKETS: usize = 16;
+
 /// The answer to a GET.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Polled {
@@ -51,7 +55,8 @@ impl Drop for PollGuard<'_> {
 }
 
 impl Outbox {
-    /// Waits until there are packets for the client and returns them, up to `maxPayload` bytes.
+    /// Waits until there are packets for the client and returns them: up to 16 Engine.IO packets
+    /// and `maxPayload` bytes. A Socket.IO packet with its attachments stays in one answer.
     /// `base64` is the query parameter `b64`: attachments are sent as text.
     ///
     /// # Errors
@@ -84,11 +89,12 @@ impl Outbox {
                 let reason = phase.reason().unwrap_or(Disconnected::TransportError);
                 return Poll::Ready(Polled::closed(self.revision, by_client, reason));
             }
-            Transport::Polling(polling) if polling.probing && phase == Phase::Open => {
-                return Poll::Ready(Polled::noop(self.revision));
-            }
             Transport::Polling(polling) if idle && phase == Phase::Open => {
-                polling.waiting.get_or_insert_default().waker = Some(cx.waker().clone());
+                let waiting = polling.waiting.get_or_insert_default();
+                if waiting.noop {
+                    return Poll::Ready(Polled::noop(self.revision));
+                }
+                waiting.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             Transport::Polling(_) => {}
@@ -101,14 +107,16 @@ impl Outbox {
     /// and loses those.
     fn take(&self, state: &mut State, base64: bool) -> Polled {
         let max = self.context.limits.max_payload;
-        let form =
-            Form::of(self.revision, base64, state.queue.iter().any(QueuedPacket::has_binary));
+        let binary = state.queue.iter().take(MAX_PACKETS).any(QueuedPacket::has_binary);
+        let form = Form::of(self.revision, base64, binary);
         let mut body = Vec::new();
+        let mut packets = 0;
         let now = Instant::now();
         while let Some(next) = state.queue.front() {
             let parts = || next.packet.encoded.parts();
             let bound: usize = parts().map(|part| form.bound(part)).sum();
-            if !body.is_empty() && body.len() + bound > max {
+            packets += parts().count();
+            if !body.is_empty() && (body.len() + bound > max || packets > MAX_PACKETS) {
                 break;
             }
             for part in parts() {
@@ -185,16 +193,14 @@ impl Outbox {
         state.phase == Phase::Open && matches!(state.transport, Transport::Polling(_))
     }
 
-    /// Sets whether an upgrade to a WebSocket is being probed. From its `2probe` on, the waiting
-    /// GET is answered with `6` and packets wait, until [`Outbox::attach`] or the end of the probe.
-    /// Returns false where the session is not on long-polling.
-    pub fn probe(&self, under_way: bool) -> bool {
+    /// Answers a waiting GET with `6`, so that the client ends its polling and completes its upgrade
+    /// to a WebSocket. Returns false where the session is not on long-polling any more.
+    pub fn release_poll(&self) -> bool {
         let mut state = self.state.lock();
-        if state.phase != Phase::Open {
-            return false;
-        }
         let Transport::Polling(polling) = &mut state.transport else { return false };
-        polling.probing = under_way;
+        if let Some(waiting) = &mut polling.waiting {
+            waiting.noop = true;
+        }
         polling.wake();
         true
     }

@@ -2,6 +2,7 @@
 
 mod client;
 mod interleavings;
+mod polls;
 mod sent;
 mod story;
 

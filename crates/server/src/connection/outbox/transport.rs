@@ -19,8 +19,6 @@ pub(super) enum Transport {
 pub(super) struct Polling {
     /// The GET that waits for packets; at most one.
     pub(super) waiting: Option<WaitingGet>,
-    /// Set after the `2probe` of an upgrade: packets wait in the outbox until the client's `5`.
-    pub(super) probing: bool,
 }
 
 /// A GET that waits for packets.
@@ -28,6 +26,8 @@ pub(super) struct Polling {
 pub(super) struct WaitingGet {
     /// Wakes the GET's task; `None` until it is first polled.
     pub(super) waker: Option<Waker>,
+    /// It is answered with `6` where no packet waits.
+    pub(super) noop: bool,
 }
 
 impl Transport {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,12 +14,14 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::engine_error::EngineError;
 use super::handshake::{new_session, open_packet};
 use super::request::EngineRequest;
 use super::response::{EngineResponse, error};
+use crate::connection::outbox::Outbox;
 use crate::gateway::engine::Engine;
 use crate::gateway::limits::Permit;
 use crate::gateway::session::{NewSession, Session};
@@ -31,6 +33,10 @@ use rookery_protocol::frames::{Opcode, parse_client_frame, put_frame};
 
 /// How long a client may take from the WebSocket's start to its `5`.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a waiting GET is answered from the client's `2probe` to its `5`, as in Node. The client
+/// sends `5` once no GET of its own waits.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The longest payload of a probe's frame in bytes; those of the protocol have at most six.
 const MAX_PROBE_FRAME: usize = 125;
@@ -114,7 +120,6 @@ fn move_session(session: Arc<Session>, socket: Option<(TcpStream, Vec<u8>)>) {
         {
             try_upgrade(&session, socket, read).await;
         }
-        session.outbox.probe(false);
         session.upgrading.store(false, Ordering::Release);
     });
 }
@@ -128,20 +133,50 @@ async fn try_upgrade(session: &Session, socket: TcpStream, read: Vec<u8>) {
     }
 }
 
-/// The probe (Engine.IO protocol, "Upgrade"): `2probe`, `3probe`, `5`.
+/// The probe (Engine.IO protocol, "Upgrade"): `2probe`, `3probe`, `5`. Until `5` the client may not
+/// hear this socket, so what is for it goes on by polling.
 async fn probe(session: &Session, mut socket: TcpStream, mut read: Vec<u8>) -> io::Result<()> {
-    expect(&mut socket, &mut read, b"2probe").await?;
-    if !session.outbox.probe(true) {
-        return Err(io::ErrorKind::NotConnected.into());
+    let probed = AtomicBool::new(false);
+    tokio::select! {
+        upgraded = exchange(&mut socket, &mut read, &probed) => upgraded?,
+        () = release_polls(&session.outbox, &probed) => {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
     }
-    let mut answer = Vec::new();
-    put_frame(&mut answer, Opcode::Text, b"3probe");
-    socket.write_all(&answer).await?;
-    expect(&mut socket, &mut read, b"5").await?;
     if session.outbox.attach(socket, &read) {
         session.upgraded();
     }
     Ok(())
+}
+
+/// Once `probed` is set, answers GETs at an interval. Returns when the session has ended.
+async fn release_polls(outbox: &Outbox, probed: &AtomicBool) {
+    let mut interval = tokio::time::interval(RELEASE_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let polling = match probed.load(Ordering::Relaxed) {
+            true => outbox.release_poll(),
+            false => outbox.takes_posts(),
+        };
+        if !polling {
+            return;
+        }
+    }
+}
+
+/// Answers probes until the client's `5`; the bytes that follow it stay in `read`.
+async fn exchange(
+    socket: &mut TcpStream,
+    read: &mut Vec<u8>,
+    probed: &AtomicBool,
+) -> io::Result<()> {
+    expect(socket, read, b"2probe").await?;
+    let mut answer = Vec::new();
+    put_frame(&mut answer, Opcode::Text, b"3probe");
+    socket.write_all(&answer).await?;
+    probed.store(true, Ordering::Relaxed);
+    expect(socket, read, b"5").await
 }
 
 /// Reads the next message, which must be `text`; the bytes that follow it stay in `read`.

@@ -116,7 +116,7 @@ impl World {
             Step::Send(n) => self.send(n).await,
             Step::Read => self.read().await,
             Step::Done => drop(self.hooks.done.lock().take()),
-            Step::Probe(on) => drop(self.fixture.outbox.probe(on)),
+            Step::ReleasePoll => drop(self.fixture.outbox.release_poll()),
             Step::Attach(read) => self.attach(read).await,
             Step::Yield => tokio::task::yield_now().await,
         }

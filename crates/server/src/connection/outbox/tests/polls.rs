@@ -1,0 +1,50 @@
+//! The answers to GETs.
+
+use rookery_protocol::payload::{self, Form, Packet as Polled};
+
+use super::*;
+
+/// The packets in the answer to the next GET.
+async fn poll(one: &Fixture) -> Vec<Polled> {
+    let polled = one.outbox.poll(false).await.unwrap();
+    let octets = polled.form == Form::V3Binary;
+    payload::decode(&polled.body, one.outbox.revision(), octets).expect("a payload")
+}
+
+#[tokio::test]
+async fn an_answer_holds_at_most_16_packets_in_order_until_the_session_has_ended() {
+    for revision in [Revision::V4, Revision::V3] {
+        let mut one = Fixture::new(revision, 64 << 20, PATIENCE);
+        let text = |n: usize| format!("2[\"n\",{n}]");
+        one.deliver((0..35).map(|n| (Encoded::message(&text(n), Vec::new()), false)).collect());
+        let mut numbers = 0;
+        for expected in [16, 16, 3] {
+            if expected == 3 {
+                one.outbox.close(Disconnected::Drain, Ending::Finish);
+            }
+            let packets = poll(&one).await;
+            assert_eq!(packets.len(), expected);
+            for packet in packets {
+                assert_eq!(packet, Polled::Message(text(numbers)));
+                numbers += 1;
+            }
+        }
+        assert_eq!(poll(&one).await, [Polled::Close]);
+        one.assert_balanced();
+    }
+}
+
+#[tokio::test]
+async fn attachments_count_and_stay_with_their_packet() {
+    for revision in [Revision::V4, Revision::V3] {
+        let mut one = Fixture::new(revision, 64 << 20, PATIENCE);
+        let binary = || Encoded::message("510-[]", vec![Bytes::from_static(b"x"); 10]);
+        let packets = [Encoded::message("2[]", Vec::new()), binary(), binary(), binary()];
+        one.deliver(packets.into_iter().map(|packet| (packet, false)).collect());
+        for expected in [12, 11, 11] {
+            assert_eq!(poll(&one).await.len(), expected);
+        }
+        one.outbox.close(Disconnected::Client, Ending::Abort);
+        one.assert_balanced();
+    }
+}
