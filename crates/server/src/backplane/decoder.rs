@@ -146,7 +146,10 @@ impl Decoder {
         };
         match (request.ask, request.id) {
             (Ask::Broadcast(broadcast), id) => {
-                self.publish(*broadcast, received);
+                match broadcast {
+                    Some(broadcast) => self.publish(*broadcast, received),
+                    None => self.drop("a broadcast", &"it names no room"),
+                }
                 if let Some(id) = id {
                     // No client here will ack: see the head of `backplane`.
                     answer(requests::count_answer(&id, 0));

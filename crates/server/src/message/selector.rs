@@ -7,6 +7,8 @@ use rookery_protocol::Room;
 /// Chooses members of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
+    /// No member.
+    Nobody,
     /// The member with this public id.
     Member(String),
     /// Every member of this user.

@@ -49,6 +49,39 @@ async fn every_request_of_a_node_server_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_names_nothing_is_nobody() {
+    let redis = RedisServer::start().await;
+    let a = Pod::up("pod-aaaa", &redis).await;
+    let id = "pod-aaaa000000000001";
+    a.add(id, None, &["room"]).await;
+    for opts in [r#"{"rooms":[null],"except":[]}"#, r#"{"rooms":""}"#, r#"{"rooms":[[],{}]}"#] {
+        for (kind, more) in
+            [(2, r#""rooms":["new"]"#), (3, r#""rooms":["room"]"#), (4, r#""close":true"#)]
+        {
+            let request = format!(r#"{{"type":{kind},"opts":{opts},{more}}}"#);
+            redis.publish("socket.io-request#/#", request.as_bytes()).await;
+        }
+    }
+    let last = r#"{"type":2,"opts":{"rooms":[null,"room"]},"rooms":["last"]}"#;
+    redis.publish("socket.io-request#/#", last.as_bytes()).await;
+    super::until("a target with one valid name is that one", async || {
+        a.rooms_of(id).await.is_none_or(|rooms| rooms.iter().any(|room| room == "last"))
+    })
+    .await;
+    assert_eq!(a.rooms_of(id).await, Some(vec!["room".to_owned(), "last".to_owned()]));
+
+    // `emitter.to([undefined, null]).emit("nobody")`, then `emitter.emit("everybody")`.
+    let nobody = b"\x93\xa1e\x83\xa4type\x02\xa4data\x91\xa6nobody\xa3nsp\xa1/\
+                   \x83\xa5rooms\x92\xc0\xc0\xa5flags\x80\xa6except\x90";
+    let everybody = b"\x93\xa1e\x83\xa4type\x02\xa4data\x91\xa9everybody\xa3nsp\xa1/\
+                      \x83\xa5rooms\x90\xa5flags\x80\xa6except\x90";
+    redis.publish("socket.io#/#", nobody).await;
+    redis.publish("socket.io#/#", everybody).await;
+    a.gets("everybody").await;
+    assert_eq!(a.events(), ["everybody"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_servers_are_asked_and_named_when_they_are_silent() {
     let redis = RedisServer::start().await;
     let a = Pod::up("pod-aaaa", &redis).await;

@@ -162,6 +162,7 @@ impl MembershipChange<'_> {
     fn log(self, matched: &Matched, throttle: Option<&Throttle>) {
         let (mut member, mut user, mut room) = (None, None, self.room);
         match self.members {
+            Selector::Nobody => {}
             Selector::Member(id) => member = Some(&**id),
             Selector::User(name) => user = Some(&**name),
             Selector::Rooms { rooms, .. } => room = rooms.first().map(|room| &**room),

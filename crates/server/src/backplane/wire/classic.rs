@@ -92,12 +92,13 @@ pub fn decode(bytes: &[u8]) -> Result<Broadcast, WireError> {
 /// Reads `{type, data, nsp}` and `{rooms, except, flags}`, as broadcasts and requests hold them.
 ///
 /// # Errors
-/// [`WireError::Shape`].
+/// [`WireError::Shape`], also where the options name nobody.
 pub fn from_packet(packet: Data, options: &Data) -> Result<Broadcast, WireError> {
     match packet.get("type").and_then(number) {
         Some(EVENT | BINARY_EVENT) => {}
         _ => return Err(WireError::Shape("no event")),
     }
+    let (rooms, except) = targets(options)?;
     let namespace = packet.get("nsp").and_then(Data::as_str).unwrap_or("/").to_owned();
     let Data::Object(entries) = packet else {
         return Err(WireError::Shape("no packet"));
@@ -115,8 +116,8 @@ pub fn from_packet(packet: Data, options: &Data) -> Result<Broadcast, WireError>
         namespace,
         event,
         args,
-        rooms: rooms(options.get("rooms")),
-        except: rooms(options.get("except")),
+        rooms,
+        except,
         volatile: options.get("flags").and_then(|f| f.get("volatile")) == Some(&Data::Bool(true)),
         origin: None,
         id: None,
@@ -185,12 +186,40 @@ fn write_own(to: &mut Vec<u8>, publication: &Publication, origin: Option<u64>) {
     }
 }
 
-/// Room names of a list; Node's may be numbers. What cannot be a name matches nobody.
-pub fn rooms(list: Option<&Data>) -> Vec<Room> {
-    let Some(Data::Array(rooms)) = list else {
-        return Vec::new();
+/// The rooms and the excepted rooms of `{rooms, except}`. No rooms: the whole namespace, which only
+/// an absent or empty list means, as in Node's adapter.
+///
+/// # Errors
+/// [`WireError::Shape`] where nobody is meant: nothing in `rooms` can be a name, or one of the two
+/// is no list.
+pub fn targets(options: &Data) -> Result<(Vec<Room>, Vec<Room>), WireError> {
+    if !matches!(options, Data::Object(_)) {
+        return Err(WireError::Shape("opts is no object"));
+    }
+    let list = |key: &str, why| match options.get(key) {
+        None | Some(Data::Null) => Ok(&[][..]),
+        Some(Data::Array(list)) => Ok(list.as_slice()),
+        Some(_) => Err(WireError::Shape(why)),
     };
-    rooms.iter().filter_map(|room| text(room.clone())).map(Room::from).collect()
+    let rooms = list("rooms", "opts.rooms is no list")?;
+    let except = list("except", "opts.except is no list")?;
+    let named = names(rooms);
+    if named.is_empty() && !rooms.is_empty() {
+        return Err(WireError::Shape("opts.rooms names no room"));
+    }
+    Ok((named, names(except)))
+}
+
+/// The room names of a list, which in Node may be numbers. What cannot be a name is left out.
+pub fn rooms(list: Option<&Data>) -> Vec<Room> {
+    match list {
+        Some(Data::Array(rooms)) => names(rooms),
+        _ => Vec::new(),
+    }
+}
+
+fn names(list: &[Data]) -> Vec<Room> {
+    list.iter().filter_map(|room| text(room.clone())).map(Room::from).collect()
 }
 
 /// Text, or a number as JavaScript writes it.
@@ -276,6 +305,44 @@ mod tests {
         assert_eq!(broadcast.args, [Data::Number(1.into()), Data::Null]);
         assert_eq!(broadcast.rooms, [Room::from("r"), Room::from("7")]);
         assert!(!broadcast.volatile && broadcast.origin.is_none() && broadcast.id.is_none());
+    }
+
+    /// `options` as `[uid, packet, options]` in MessagePack.
+    fn broadcast_to(options: &str) -> Vec<u8> {
+        let packet = r#"{"type":2,"data":["e"],"nsp":"/"}"#;
+        let json = format!(r#"["emitter",{packet}{options}]"#);
+        let mut bytes = Vec::new();
+        msgpack::write(&mut bytes, &rookery_protocol::json::parse_json(json.as_bytes()).unwrap());
+        bytes
+    }
+
+    #[test]
+    fn only_an_absent_or_empty_list_of_rooms_is_the_whole_namespace() {
+        for options in ["{}", r#"{"rooms":[]}"#, r#"{"rooms":null,"except":[null],"flags":{}}"#] {
+            let broadcast = decode(&broadcast_to(&format!(",{options}"))).unwrap();
+            assert!(broadcast.rooms.is_empty() && broadcast.except.is_empty(), "{options}");
+        }
+        let some = decode(&broadcast_to(r#",{"rooms":[null,"a",["b"],7],"except":[{},"c"]}"#));
+        let some = some.unwrap();
+        assert_eq!(some.rooms, [Room::from("a"), Room::from("7")]);
+        assert_eq!(some.except, [Room::from("c")]);
+        for nobody in [
+            "",
+            ",null",
+            ",[]",
+            ",\"a\"",
+            r#",{"rooms":[null]}"#,
+            r#",{"rooms":[null,null],"except":[]}"#,
+            r#",{"rooms":[["a"],{"a":1},true]}"#,
+            r#",{"rooms":"a"}"#,
+            r#",{"rooms":""}"#,
+            r#",{"rooms":7}"#,
+            r#",{"rooms":{}}"#,
+            r#",{"rooms":["a"],"except":"b"}"#,
+        ] {
+            assert!(decode(&broadcast_to(nobody)).is_err(), "{nobody}");
+        }
+        assert_eq!(decode(&broadcast_to(r#",{"rooms":[""]}"#)).unwrap().rooms, [Room::from("")]);
     }
 
     #[test]

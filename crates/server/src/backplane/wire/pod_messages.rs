@@ -283,6 +283,8 @@ impl RolloutState {
 impl From<&Selector> for WireSelector {
     fn from(of: &Selector) -> Self {
         match of {
+            // Peers of older versions do not know this variant: nobody has an empty id.
+            Selector::Nobody => WireSelector::Member(String::new()),
             Selector::Member(id) => WireSelector::Member(id.clone()),
             Selector::User(user) => WireSelector::User(user.clone()),
             Selector::Rooms { rooms, except } => {

@@ -58,8 +58,8 @@ pub enum Ask {
     Fetch(Selector),
     /// An event for the servers themselves.
     ServerSideEmit,
-    /// A broadcast whose sender waits for the clients' acks.
-    Broadcast(Box<Broadcast>),
+    /// A broadcast whose sender waits for the clients' acks; `None` where it is for nobody.
+    Broadcast(Option<Box<Broadcast>>),
 }
 
 /// Reads a request.
@@ -69,20 +69,16 @@ pub enum Ask {
 pub fn decode(bytes: &[u8]) -> Result<Request, WireError> {
     let request = read(bytes)?;
     let field = |key: &str| request.get(key).cloned().and_then(text);
-    let selector = |options: &Data| Selector::Rooms {
-        rooms: rooms(options.get("rooms")),
-        except: rooms(options.get("except")),
-    };
     // Old servers name one socket by `sid`; newer ones choose by `opts`.
     let chosen = || match (request.get("opts"), field("sid")) {
         (Some(options @ Data::Object(_)), _) => {
             Ok((selector(options), rooms(request.get("rooms"))))
         }
-        (_, Some(sid)) => {
+        (None | Some(Data::Null), Some(sid)) => {
             let room = field("room").map(Room::from);
             Ok((Selector::Member(sid), room.into_iter().collect()))
         }
-        _ => Err(WireError::Shape("neither opts nor sid")),
+        _ => Err(WireError::Shape("neither opts nor sid names a member")),
     };
     let ask = match request.get("type").and_then(number) {
         Some(kind::SOCKETS) => Ask::Sockets(selector(&request)),
@@ -100,7 +96,9 @@ pub fn decode(bytes: &[u8]) -> Result<Request, WireError> {
         Some(kind::BROADCAST) => {
             let packet = request.get("packet").cloned().unwrap_or(Data::Null);
             let options = request.get("opts").unwrap_or(&Data::Null);
-            Ask::Broadcast(Box::new(classic::from_packet(packet, options)?))
+            let is_for_nobody = classic::targets(options).is_err();
+            let broadcast = || classic::from_packet(packet, options).map(Box::new);
+            Ask::Broadcast((!is_for_nobody).then(broadcast).transpose()?)
         }
         _ => return Err(WireError::Shape("unknown request type")),
     };
@@ -110,6 +108,14 @@ pub fn decode(bytes: &[u8]) -> Result<Request, WireError> {
         from_pod: request.get("rookery") == Some(&Data::Bool(true)),
         ask,
     })
+}
+
+/// Whom `{rooms, except}` selects.
+fn selector(options: &Data) -> Selector {
+    match classic::targets(options) {
+        Ok((rooms, except)) => Selector::Rooms { rooms, except },
+        Err(_) => Selector::Nobody,
+    }
 }
 
 fn read(bytes: &[u8]) -> Result<Data, WireError> {
@@ -198,7 +204,7 @@ fn ask(uid: &str, kind: u64, of: &Selector, more: &[(&str, Value)]) -> Vec<u8> {
             (std::slice::from_ref(&member), &[][..])
         }
         // Node servers know no users: nobody is chosen there.
-        Selector::User(_) => {
+        Selector::User(_) | Selector::Nobody => {
             member = "".into();
             (std::slice::from_ref(&member), &[][..])
         }
@@ -303,6 +309,42 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_request_whose_target_names_nothing_selects_nobody() {
+        for opts in [
+            r#"{"rooms":[null],"except":[]}"#,
+            r#"{"rooms":[null,{},[["a"]],false]}"#,
+            r#"{"rooms":"a"}"#,
+            r#"{"rooms":""}"#,
+            r#"{"rooms":0}"#,
+            r#"{"rooms":[],"except":"a"}"#,
+        ] {
+            for kind in 2..=5 {
+                let json = format!(r#"{{"type":{kind},"opts":{opts},"rooms":["r"],"close":true}}"#);
+                let expected = match kind {
+                    2 => Ask::Join(Selector::Nobody, vec!["r".into()]),
+                    3 => Ask::Leave(Selector::Nobody, vec!["r".into()]),
+                    4 => Ask::Disconnect(Selector::Nobody, true),
+                    _ => Ask::Fetch(Selector::Nobody),
+                };
+                assert_eq!(decode(json.as_bytes()).unwrap().ask, expected, "{json}");
+            }
+            let packet = r#"{"type":2,"data":["e"],"nsp":"/"}"#;
+            let json = format!(r#"{{"type":7,"requestId":"q","packet":{packet},"opts":{opts}}}"#);
+            assert_eq!(decode(json.as_bytes()).unwrap().ask, Ask::Broadcast(None), "{json}");
+        }
+        let fetch = decode(br#"{"type":5,"requestId":"q"}"#).unwrap().ask;
+        assert_eq!(fetch, Ask::Fetch(Selector::Nobody));
+        let sockets = decode(br#"{"type":0,"requestId":"q","rooms":[null]}"#).unwrap().ask;
+        assert_eq!(sockets, Ask::Sockets(Selector::Nobody));
+        for opts in ["7", "true", "[]", "\"a\""] {
+            let json = format!(r#"{{"type":4,"sid":"s","opts":{opts},"close":true}}"#);
+            assert!(decode(json.as_bytes()).is_err(), "{json}");
+        }
+        let mixed = br#"{"type":4,"opts":{"rooms":[null,"a"],"except":[null]}}"#;
+        assert_eq!(decode(mixed).unwrap().ask, Ask::Disconnect(rooms_of(&["a"], &[]), false));
+    }
+
     fn cases_without_id() -> &'static str {
         r#"{"uid":"emitter","type":6,"data":["x"]}"#
     }
@@ -321,7 +363,7 @@ mod tests {
         );
         let request = decode(&packet).unwrap();
         assert_eq!(request.id.as_deref(), Some("q"));
-        let Ask::Broadcast(broadcast) = request.ask else { panic!("{request:?}") };
+        let Ask::Broadcast(Some(broadcast)) = request.ask else { panic!("{request:?}") };
         assert_eq!((broadcast.event.as_str(), broadcast.rooms.len()), ("e", 1));
         assert_eq!(parsed(&count_answer("q", 0))["clientCount"], 0);
     }

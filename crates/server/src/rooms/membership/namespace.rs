@@ -143,6 +143,7 @@ impl Namespace {
 
     pub(super) fn select(&self, of: &Selector) -> Vec<Arc<Member>> {
         match of {
+            Selector::Nobody => Vec::new(),
             Selector::Member(id) => self.by_id(id).cloned().into_iter().collect(),
             Selector::User(user) => {
                 let keys = self.by_user.get(user.as_str()).into_iter().flatten();
