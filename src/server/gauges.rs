@@ -27,6 +27,8 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
     add("rookery_connections_limit", "Sessions that may be open: limits.connections", |gateway| {
         f64::from(gateway.limits.config().connections)
     })?;
+    let help = "Open sessions that have connected to no namespace yet";
+    add("rookery_sessions_unconnected", help, |gateway| f64::from(gateway.limits.unconnected()))?;
     add("rookery_drain_seconds", "Time since it was told to stop; 0 before", |gateway| {
         gateway.drain.elapsed().unwrap_or_default().as_secs_f64()
     })?;

@@ -34,4 +34,5 @@ mod status;
 mod top;
 mod traces;
 mod transport;
+mod unconnected;
 mod websocket;

@@ -5,6 +5,8 @@
 pub enum Rejected {
     /// `limits.connections` was reached.
     Connections,
+    /// There were as many sessions without a namespace as `limits.unconnected` allows.
+    Unconnected,
     /// Sessions were opened faster than `limits.connectRate` allows.
     ConnectRate,
     /// The client's address had too many sessions, or opened them too fast.
@@ -90,6 +92,7 @@ macro_rules! labels {
 
 labels!(Rejected {
     Connections => "connections",
+    Unconnected => "unconnected",
     ConnectRate => "connect_rate",
     PerIp => "per_ip",
     Rooms => "rooms",
