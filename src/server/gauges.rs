@@ -33,6 +33,8 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
     add("rookery_memory_limit_bytes", "limits.memory; 0 without a limit", |gateway| {
         gateway.limits.memory().limit().unwrap_or(0) as f64
     })?;
+    let help = "Open sessions that have connected to no namespace yet";
+    add("rookery_sessions_unconnected", help, |gateway| f64::from(gateway.limits.unconnected()))?;
     add("rookery_drain_seconds", "Time since it was told to stop; 0 before", |gateway| {
         gateway.drain.elapsed().unwrap_or_default().as_secs_f64()
     })?;

@@ -143,8 +143,9 @@ test("a session without a namespace and a request head without an end time out a
     limits: { headerRead: "500ms", writeStall: "200ms" },
   });
   await Polling.open(instance);
-  assert.equal(await instance.metric("rookery_connections"), 1);
-  await until("it is given up", async () => (await instance.metric("rookery_connections")) === 0);
+  assert.equal(await instance.metric("rookery_sessions_unconnected"), 1);
+  assert.equal(await instance.metric("rookery_connections"), 0);
+  await until("it is given up", async () => (await instance.metric("rookery_sessions_unconnected")) === 0);
   const { hostname, port } = new URL(instance.url);
   const slow = net.connect(Number(port), hostname);
   t.after(() => slow.destroy());

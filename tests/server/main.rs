@@ -36,4 +36,5 @@ mod status;
 mod top;
 mod traces;
 mod transport;
+mod unconnected;
 mod websocket;

@@ -65,7 +65,8 @@ async fn invalid_requests_get_the_same_errors_as_in_node() {
     assert_eq!(elsewhere.status, 404);
     assert!(elsewhere.text().contains("/socket.io/"), "{}", elsewhere.text());
     // None of them left a session behind.
-    assert_eq!(server.connections().await, 1.0);
+    assert_eq!(server.metric("rookery_sessions_unconnected").await, 1.0);
+    assert_eq!(server.connections().await, 0.0);
 }
 
 #[tokio::test]

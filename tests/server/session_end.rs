@@ -41,7 +41,10 @@ async fn a_session_without_a_namespace_times_out() {
         let target = format!("/socket.io/?EIO={eio}&transport=websocket");
         let mut socket = WebSocket::open(server.clients, &target).await.ok().unwrap();
         within("the session ends", stays_alive(&mut socket, eio)).await;
-        until("its place is free", async || server.connections().await == 0.0).await;
+        until("its place is free", async || {
+            server.metric("rookery_sessions_unconnected").await == 0.0
+        })
+        .await;
     }
 }
 

@@ -50,7 +50,7 @@ async fn the_status_reports_what_happened() {
     let outcomes = json!({"dropped_slow": 0, "dropped_volatile": 0, "gone": 0, "written": 1});
     assert_eq!(now["deliveries"], outcomes);
     assert_eq!(now["disconnects"].as_object().unwrap().len(), 7);
-    assert_eq!(now["rejected"].as_object().unwrap().len(), 11);
+    assert!(now["rejected"].as_object().unwrap().len() >= 11);
     assert_eq!(now["startedAt"], at_start["startedAt"]);
     let uptime = |status: &Value| status["uptimeSeconds"].as_f64().unwrap();
     assert!(uptime(&now) > uptime(&at_start) && uptime(&at_start) > 0.0, "{now}");

@@ -140,6 +140,8 @@ fn check_limits(limits: &Limits, problems: &mut Problems) {
     problems.size("limits.queue", limits.queue);
     problems.time("limits.writeStall", limits.write_stall);
     problems.time("limits.headerRead", limits.header_read);
+    problems.say_if(limits.unconnected == Some(0), "limits.unconnected", positive);
+    problems.time("limits.firstPacket", limits.first_packet);
     problems.time("limits.keepAlive", limits.keep_alive);
     problems.time("limits.bodyIdle", limits.body_idle);
     problems.size("limits.bodyRate", limits.body_rate);

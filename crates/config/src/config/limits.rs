@@ -33,6 +33,12 @@ pub struct Limits {
     pub memory: Option<Size>,
     /// New sessions per second, per instance.
     pub connect_rate: Rate,
+    /// Sessions that have connected to no namespace yet, per instance, and those of one address a
+    /// quarter of it. By default as many as `connectRate` lets in within 10 s, and at least 100.
+    pub unconnected: Option<u32>,
+    /// How long a session may be open before its client sends a packet; then
+    /// `socketio.connectTimeout` holds.
+    pub first_packet: Period,
     /// Bounds for each client address. Where the section is not written, defaults hold for clients'
     /// addresses, but not for loopback and private ones, which may be a proxy's.
     pub per_ip: Option<PerIp>,
@@ -68,6 +74,8 @@ impl Default for Limits {
             connections: Connections::default(),
             memory: None,
             connect_rate: Rate(500),
+            unconnected: None,
+            first_packet: Period(Duration::from_secs(10)),
             per_ip: None,
             rooms_per_client: 100,
             events_per_second: 100,
@@ -101,6 +109,11 @@ impl Limits {
     /// more than 100.
     pub fn default_connections_per_ip(&self) -> u32 {
         CONNECTIONS_PER_IP.min((self.connections.get() / 2).max(SHARED_WHOLE))
+    }
+
+    /// `unconnected`, or its default.
+    pub fn unconnected(&self) -> u32 {
+        self.unconnected.unwrap_or(self.connect_rate.0.saturating_mul(10).max(SHARED_WHOLE))
     }
 
     /// `httpConnections`, or its default: a polling client has two requests at a time.

@@ -118,7 +118,7 @@ events:
   - { on: publish, operation: publish, room: "{room}", event: "{event}", args: ["{data}"], except: none }
 rooms: []
 limits: { connections: 50000, connectRate: 500/s, roomsPerClient: 100, eventsPerSecond: 100, queue: 1MiB, writeStall: 10s, headerRead: 10s,
-          keepAlive: 2m, bodyIdle: 10s, bodyRate: 1KiB, bodies: 64MiB }
+          firstPacket: 10s, keepAlive: 2m, bodyIdle: 10s, bodyRate: 1KiB, bodies: 64MiB }
 latency: { sampleEvery: 1, trackRooms: [], topRooms: 50 }
 drain: { lead: 5s, window: 30s, keepReady: false }
 telemetry: { traceRatio: 0.01, logFormat: auto }

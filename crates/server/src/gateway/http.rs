@@ -10,13 +10,17 @@ mod request;
 mod response;
 mod upgrade;
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
 use super::drain_state::DrainPhase;
 use super::log_throttles::LogSubject;
+use super::session::Session;
 use crate::telemetry::metrics::Rejected;
 use engine_error::EngineError;
+use polling::Post;
 use query::Query;
 pub use request::EngineRequest;
 pub use response::EngineResponse;
@@ -26,64 +30,81 @@ use rookery_protocol::Revision;
 pub use upgrade::PendingUpgrade;
 
 /// Answers a request of the clients' listener. Where the answer is a 101, the connection's upgrade
-/// is put into `pending`.
+/// is put into `pending`. While a poll or a body is waited for, nothing of the request's head is
+/// kept.
 pub async fn serve(request: EngineRequest, pending: &PendingUpgrade) -> EngineResponse {
     let gateway = request.gateway().clone();
-    let config = &gateway.config.socketio;
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let uri = request.http.uri().clone();
-    if !is_endpoint(uri.path(), &config.path) {
-        let body = format!("Socket.IO answers at {}/\n", config.path);
-        return text(StatusCode::NOT_FOUND, body);
-    }
-    let mut response = if request.http.method() == Method::OPTIONS {
-        cors::preflight(request.headers())
-    } else if cors::origin_allowed(&config.cors, request.headers()) {
-        dispatch(request, Query::parse(uri.query().unwrap_or_default()), pending).await
-    } else {
-        let subject = LogSubject::address(request.origin().address);
-        gateway.refused(
-            Rejected::Forbidden,
-            subject,
-            &"the origin is not in socketio.cors.origins",
-        );
-        error(EngineError::Forbidden)
+    let cors = &gateway.config.socketio.cors;
+    let allowed = cors::AllowedOrigin::of(cors, request.headers());
+    let mut response = match route(request, pending) {
+        Route::Answered(response) => return response,
+        Route::Ready(response) => response,
+        Route::Get { session, base64 } => polling::get(&session, base64).await,
+        Route::Post { post, session } => polling::post(post, &session).await,
     };
-    cors::allow_origin(&config.cors, origin, response.headers_mut());
+    allowed.add(response.headers_mut());
     response
 }
 
+/// What is to be done for a request.
+enum Route {
+    /// Nothing more: this is the response, which no page of another origin reads.
+    Answered(EngineResponse),
+    /// Nothing more: this is the response.
+    Ready(EngineResponse),
+    /// A polling GET of a session.
+    Get { session: Arc<Session>, base64: bool },
+    /// A polling POST of a session.
+    Post { post: Post, session: Arc<Session> },
+}
+
+fn route(request: EngineRequest, pending: &PendingUpgrade) -> Route {
+    let gateway = request.gateway().clone();
+    let config = &gateway.config.socketio;
+    let uri = request.http.uri().clone();
+    if !is_endpoint(uri.path(), &config.path) {
+        let body = format!("Socket.IO answers at {}/\n", config.path);
+        return Route::Answered(text(StatusCode::NOT_FOUND, body));
+    }
+    if request.http.method() == Method::OPTIONS {
+        return Route::Ready(cors::preflight(request.headers()));
+    }
+    if cors::origin_allowed(&config.cors, request.headers()) {
+        return dispatch(request, &Query::parse(uri.query().unwrap_or_default()), pending);
+    }
+    let subject = LogSubject::address(request.origin().address);
+    let problem = "the origin is not in socketio.cors.origins";
+    gateway.refused(Rejected::Forbidden, subject, &problem);
+    Route::Ready(error(EngineError::Forbidden))
+}
+
 /// The checks and their order are those of Node's server.
-async fn dispatch(
-    request: EngineRequest,
-    query: Query<'_>,
-    pending: &PendingUpgrade,
-) -> EngineResponse {
+fn dispatch(request: EngineRequest, query: &Query<'_>, pending: &PendingUpgrade) -> Route {
     let transports = &request.gateway().config.socketio.transports;
     let transport = query.transport().filter(|t| transports.contains(t) && !query.jsonp);
     let Some(transport) = transport else {
-        return error(EngineError::UnknownTransport);
+        return Route::Ready(error(EngineError::UnknownTransport));
     };
     let upgrade = is_upgrade(request.headers());
     let Some(sid) = &query.sid else {
-        return if request.http.method() != Method::GET {
+        return Route::Ready(if request.http.method() != Method::GET {
             error(EngineError::BadHandshakeMethod)
         } else if (transport == Transport::Websocket) != upgrade {
             error(EngineError::BadRequest)
         } else {
-            open(request, &query, transport, pending)
-        };
+            open(request, query, transport, pending)
+        });
     };
     let Some(session) = request.engine.sessions().get(sid) else {
-        return error(EngineError::UnknownSid);
+        return Route::Ready(error(EngineError::UnknownSid));
     };
     match (transport, request.http.method()) {
         (Transport::Websocket, &Method::GET) if upgrade => {
-            upgrade::upgrade_session(request, session, pending)
+            Route::Ready(upgrade::upgrade_session(request, session, pending))
         }
-        (Transport::Polling, &Method::GET) => polling::get(&session, query.base64).await,
-        (Transport::Polling, &Method::POST) => polling::post(request, &session).await,
-        _ => error(EngineError::BadRequest),
+        (Transport::Polling, &Method::GET) => Route::Get { session, base64: query.base64 },
+        (Transport::Polling, &Method::POST) => Route::Post { post: Post::of(request), session },
+        _ => Route::Ready(error(EngineError::BadRequest)),
     }
 }
 

@@ -35,6 +35,8 @@ struct Inner {
 struct Counts {
     /// Open sessions.
     sessions: u32,
+    /// Those of them that have connected to no namespace yet.
+    unconnected: u32,
     /// Connections that speak HTTP.
     connections: u32,
     /// Bytes that the bodies of requests take.
@@ -78,6 +80,7 @@ impl Limits {
         let rate = TokenBucket::full(config.connect_rate.0, now);
         let counts = Counts {
             sessions: 0,
+            unconnected: 0,
             connections: 0,
             body_bytes: 0,
             refused: 0,
@@ -149,9 +152,15 @@ impl Limits {
             counts.refused += 1;
             return Err(LimitReached::CONNECTIONS);
         }
-        let open = counts.addresses.usage(key).sessions;
-        if bounds.connections.is_some_and(|limit| open >= limit) {
+        let usage = counts.addresses.usage(key);
+        if bounds.connections.is_some_and(|limit| usage.sessions >= limit) {
             return Err(LimitReached::CONNECTIONS_PER_IP);
+        }
+        if usage.unconnected >= bounds.unconnected(&config) {
+            return Err(LimitReached::UNCONNECTED_PER_IP);
+        }
+        if counts.unconnected >= config.unconnected() {
+            return Err(LimitReached::UNCONNECTED);
         }
         let rate = bounds.connect_rate;
         if !counts.addresses.is_within_rate(key, rate, now) {
@@ -164,9 +173,19 @@ impl Limits {
             return Err(LimitReached::CONNECT_RATE);
         }
         counts.sessions += 1;
+        counts.unconnected += 1;
         counts.addresses.take(key, rate, now);
-        counts.addresses.change(key, |usage| usage.sessions += 1);
-        Ok(Permit { limits: self.clone(), address: origin.address, key })
+        counts.addresses.change(key, |usage| {
+            usage.sessions += 1;
+            usage.unconnected += 1;
+        });
+        let (limits, address) = (self.clone(), origin.address);
+        Ok(Permit { limits, address, key, is_connected: false })
+    }
+
+    /// Open sessions that have connected to no namespace yet.
+    pub fn unconnected(&self) -> u32 {
+        self.inner.counts.lock().unconnected
     }
 
     /// Acquires a permit for a connection that speaks HTTP, of a peer.
@@ -227,6 +246,14 @@ impl LimitReached {
          its network to trustedProxies",
     );
 
+    const UNCONNECTED: Self =
+        LimitReached::new(Rejected::Unconnected, 1, "limits.unconnected is reached");
+    const UNCONNECTED_PER_IP: Self = LimitReached::new(
+        Rejected::PerIp,
+        1,
+        "this address has its share of limits.unconnected open; if it is a proxy's, add its network \
+         to trustedProxies",
+    );
     const HTTP_CONNECTIONS: Self =
         LimitReached::new(Rejected::HttpConnections, 5, "limits.httpConnections is reached");
     const HTTP_CONNECTIONS_PER_IP: Self = LimitReached::new(

@@ -2,7 +2,7 @@
 //! instance.
 
 use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ pub struct Session {
     pub credentials: Option<Box<Credentials>>,
     /// The client's address.
     pub address: IpAddr,
+    /// Whether the client has sent a packet.
+    has_spoken: AtomicBool,
     /// Whether a POST is in progress.
     pub posting: AtomicBool,
     /// Whether an upgrade to a WebSocket is under way.
@@ -59,6 +61,8 @@ pub struct Session {
     opened: Instant,
     /// `None` once the session has ended.
     transport: Mutex<Option<Transport>>,
+    /// Whether the session has connected to a namespace; changed under the lock of `transport`.
+    is_counted: AtomicBool,
     permit: Mutex<Option<Permit>>,
 }
 
@@ -92,9 +96,11 @@ impl Session {
         let mut transport = self.transport.lock();
         if *transport == Some(Transport::Polling) {
             *transport = Some(Transport::Websocket);
-            let metrics = &self.gateway().metrics;
-            metrics.connections(Transport::Polling).dec();
-            metrics.connections(Transport::Websocket).inc();
+            if self.is_counted.load(Ordering::Relaxed) {
+                let metrics = &self.gateway().metrics;
+                metrics.connections(Transport::Polling).dec();
+                metrics.connections(Transport::Websocket).inc();
+            }
             tracing::debug!(client = %self.address, "session upgraded to WebSocket");
         }
     }
@@ -108,10 +114,31 @@ impl Session {
             return PacketAction::Drop;
         };
         let Some(client) = self.clients.get(namespace) else { return PacketAction::Drop };
+        self.count();
         let sid = Data::Object(vec![("sid".into(), Data::from(&*client.member.id))]);
         let payload = (self.outbox.revision() == Revision::V4).then_some(&sid);
         let packet = Encoded::message(&packet::encode_connect(namespace, payload), Vec::new());
         PacketAction::SendThen(packet, Box::new(move || client.connected()))
+    }
+
+    /// Counts the session among the connections, from its first namespace on.
+    fn count(&self) {
+        let transport = self.transport.lock();
+        if let Some(transport) = *transport
+            && !self.is_counted.swap(true, Ordering::Relaxed)
+        {
+            self.gateway().metrics.connections(transport).inc();
+            if let Some(permit) = &mut *self.permit.lock() {
+                permit.connect();
+            }
+        }
+    }
+
+    /// Whether the session is to be closed, because its client has sent nothing for
+    /// `first_packet`, or has been in no namespace for `timeout`.
+    fn is_unused(&self, first_packet: Duration, timeout: Duration) -> bool {
+        let is_silent = !self.has_spoken.load(Ordering::Relaxed);
+        self.clients.empty_for(if is_silent { first_packet.min(timeout) } else { timeout })
     }
 
     /// A client that reads too slowly concerns the operator; any other end is the client's own.
@@ -144,9 +171,13 @@ impl Session {
     /// The outbox has closed: nothing can reach the client any more.
     fn closed(&self, reason: Disconnected, unsent: usize) {
         self.sessions.remove(&self.sid);
-        if let Some(transport) = self.transport.lock().take() {
+        let mut open = self.transport.lock();
+        if let Some(transport) = open.take() {
             let metrics = &self.gateway().metrics;
-            metrics.connections(transport).dec();
+            if self.is_counted.load(Ordering::Relaxed) {
+                metrics.connections(transport).dec();
+            }
+            drop(open);
             metrics.disconnected(reason);
             self.log_end(reason, transport, unsent);
         }
@@ -182,6 +213,9 @@ impl EngineHooks for Session {
     }
 
     fn on_turn_end(&self) {
+        if !self.has_spoken.load(Ordering::Relaxed) {
+            self.has_spoken.store(true, Ordering::Relaxed);
+        }
         self.gateway().broker.end_turn(self.shard);
     }
 
@@ -238,11 +272,13 @@ impl Sessions {
             shard,
             credentials,
             address,
+            has_spoken: AtomicBool::new(false),
             posting: AtomicBool::new(false),
             upgrading: AtomicBool::new(false),
             sessions: self.clone(),
             opened: Instant::now(),
             transport: Mutex::new(Some(transport)),
+            is_counted: AtomicBool::new(false),
             permit: Mutex::new(Some(permit)),
         });
         let weak: Weak<Session> = Arc::downgrade(&session);
@@ -251,7 +287,6 @@ impl Sessions {
                 session.closed(reason, unsent);
             }
         });
-        self.gateway.metrics.connections(transport).inc();
         self.by_sid.lock().insert(session.sid.clone(), session.clone());
         tracing::debug!(client = %address, transport = transport.label(), "session opened");
         session
@@ -306,10 +341,11 @@ impl Sessions {
         shed
     }
 
-    /// Closes the sessions that have been in no namespace for this long.
-    pub fn close_unused(&self, timeout: Duration) {
+    /// Closes the sessions whose client has sent nothing for `first_packet`, or has been in no
+    /// namespace for `timeout`.
+    pub fn close_unused(&self, first_packet: Duration, timeout: Duration) {
         for session in self.all() {
-            if session.clients.empty_for(timeout) {
+            if session.is_unused(first_packet, timeout) {
                 session.outbox.close(Disconnected::Client, Ending::Finish);
             }
         }

@@ -9,16 +9,21 @@ use tokio_util::sync::CancellationToken;
 use super::limits::{ConnectionLimitEvent, Limits};
 use super::session::Sessions;
 
-/// Runs until `stop`. Closes sessions that have been in no namespace for
-/// `socketio.connectTimeout`: socketioxide waits for a session's first namespace only, and in
+/// Runs until `stop`. Closes sessions that have sent nothing for `limits.firstPacket`, or have been
+/// in no namespace for `socketio.connectTimeout`: socketioxide waits for a session's first namespace only, and in
 /// revision 3 not even for that.
 pub async fn sweep(sessions: Arc<Sessions>, stop: CancellationToken) {
     let gateway = sessions.gateway();
     let timeout = gateway.config.socketio.connect_timeout.0;
-    let interval = (timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
-    while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+    loop {
+        let first_packet = gateway.limits.config().first_packet.0;
+        let interval = timeout.min(first_packet) / 4;
+        let interval = interval.clamp(Duration::from_millis(50), Duration::from_secs(5));
+        if stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_none() {
+            return;
+        }
         log_connection_limit(&gateway.limits);
-        sessions.close_unused(timeout);
+        sessions.close_unused(first_packet, timeout);
     }
 }
 

@@ -6,7 +6,7 @@ mod labels;
 mod striped_counters;
 
 use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, IntCounter, IntGauge, Registry};
+use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry};
 
 use crate::message::Source;
 use families::Families;
@@ -78,9 +78,7 @@ impl Metrics {
         let (registry, cheap) = (Registry::new(), Registry::new());
         let families = Families::new(&registry);
         families.build_info()?;
-        let connections =
-            families.gauge_vec("rookery_connections", "Open sessions by transport", "transport")?;
-        cheap.register(Box::new(connections.clone()))?;
+        let connections = connections(&families, &cheap)?;
         let [connects_accepted, connects_refused] = connects(&families)?;
         let [disconnects, rejected] = refusals_and_ends(&families)?;
         let [publications, deliveries] = traffic(&families)?;
@@ -150,7 +148,8 @@ impl Metrics {
         families
     }
 
-    /// `rookery_connections{transport}`: open sessions on this transport.
+    /// `rookery_connections{transport}`: open sessions on this transport that have connected to a
+    /// namespace.
     pub fn connections(&self, transport: Transport) -> &IntGauge {
         &self.connections[transport as usize]
     }
@@ -199,6 +198,16 @@ impl Metrics {
     pub fn redis_message(&self, direction: Direction) {
         self.redis_messages[direction as usize].inc();
     }
+}
+
+fn connections(families: &Families, cheap: &Registry) -> prometheus::Result<IntGaugeVec> {
+    let connections = families.gauge_vec(
+        "rookery_connections",
+        "Open sessions that have connected to a namespace, by transport",
+        "transport",
+    )?;
+    cheap.register(Box::new(connections.clone()))?;
+    Ok(connections)
 }
 
 fn connects(families: &Families) -> prometheus::Result<[IntCounter; 2]> {

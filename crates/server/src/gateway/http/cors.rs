@@ -19,19 +19,52 @@ pub fn origin_allowed(cors: &Cors, headers: &HeaderMap) -> bool {
     origins.iter().any(|o| o == "*" || o == origin) || (own.is_some() && own == host)
 }
 
-/// Adds the headers that let the origin's page read the response.
-pub fn allow_origin(cors: &Cors, origin: Option<HeaderValue>, headers: &mut HeaderMap) {
-    let Some(origin) = origin else { return };
-    if cors.origins.iter().any(|o| o == "*") {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        return;
+/// Which page may read a response. It keeps nothing of the request's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigin {
+    /// The request does not come from a page.
+    Absent,
+    /// Pages of every origin.
+    Any,
+    /// Pages of the server's own origin.
+    Own,
+    /// Pages of this origin, which may send cookies or not.
+    Named { origin: HeaderValue, credentials: bool },
+}
+
+impl AllowedOrigin {
+    /// The page that may read the response to a request with these headers.
+    pub fn of(cors: &Cors, request: &HeaderMap) -> Self {
+        let Some(origin) = request.get(header::ORIGIN) else { return AllowedOrigin::Absent };
+        if cors.origins.iter().any(|o| o == "*") {
+            return AllowedOrigin::Any;
+        }
+        let named = cors.origins.iter().find(|o| o.as_bytes() == origin.as_bytes());
+        match named.map(|origin| HeaderValue::from_str(origin)) {
+            Some(Ok(origin)) => AllowedOrigin::Named { origin, credentials: cors.credentials },
+            _ => AllowedOrigin::Own,
+        }
     }
-    headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if cors.origins.iter().any(|o| o.as_bytes() == origin.as_bytes()) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        if cors.credentials {
-            let yes = HeaderValue::from_static("true");
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+
+    /// Adds the headers that let the origin's page read the response.
+    pub fn add(self, headers: &mut HeaderMap) {
+        match self {
+            AllowedOrigin::Absent => {}
+            AllowedOrigin::Any => {
+                let any = HeaderValue::from_static("*");
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+            }
+            AllowedOrigin::Own => {
+                headers.append(header::VARY, HeaderValue::from_static("Origin"));
+            }
+            AllowedOrigin::Named { origin, credentials } => {
+                headers.append(header::VARY, HeaderValue::from_static("Origin"));
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                if credentials {
+                    let yes = HeaderValue::from_static("true");
+                    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+                }
+            }
         }
     }
 }

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 
 use super::body::{BodyBounds, BodyError};
 use super::engine_error::EngineError;
 use super::request::EngineRequest;
 use super::response::{EngineResponse, error, limit_reached, payload, release_client, text};
 use crate::connection::outbox::{Ending, NotPolling};
+use crate::gateway::limits::BodyPermit;
 use crate::gateway::session::Session;
 use crate::gateway::state::Gateway;
 use crate::telemetry::metrics::{Disconnected, Rejected};
@@ -32,27 +34,43 @@ pub async fn get(session: &Arc<Session>, base64: bool) -> EngineResponse {
     }
 }
 
+/// What is kept of a polling POST's request.
+pub struct Post {
+    /// Whether the body is an `application/octet-stream`.
+    binary: bool,
+    /// Permits the memory of the body.
+    permit: BodyPermit,
+    body: Incoming,
+}
+
+impl Post {
+    /// The POST of a request.
+    pub fn of(request: EngineRequest) -> Self {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let octets = |v: &HeaderValue| v.as_bytes().starts_with(b"application/octet-stream");
+        let binary = content_type.is_some_and(octets);
+        let permit = request.gateway().limits.body(request.origin());
+        Post { binary, permit, body: request.http.into_body() }
+    }
+}
+
 /// Answers a polling POST. Like Node's server, it takes one at a time: another one, or one that
 /// does not arrive, ends the session, because what it carried is lost.
-pub async fn post(request: EngineRequest, session: &Arc<Session>) -> EngineResponse {
+pub async fn post(post: Post, session: &Arc<Session>) -> EngineResponse {
     if !session.outbox.takes_posts() {
         return error(EngineError::BadRequest);
     }
-    let Some(post) = PostInProgress::begin(session) else {
+    let Some(in_progress) = PostInProgress::begin(session) else {
         return error(EngineError::BadRequest);
     };
-    let binary = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|v| v.as_bytes().starts_with(b"application/octet-stream"));
-    let mut permit = session.gateway().limits.body(request.origin());
+    let Post { binary, mut permit, body } = post;
     let bounds = body_bounds(session.gateway());
-    let body = match bounds.read(request.http.into_body(), &mut permit).await {
+    let body = match bounds.read(body, &mut permit).await {
         Ok(body) => body,
-        Err(problem) => return post.refuse(problem, &bounds),
+        Err(problem) => return in_progress.refuse(problem, &bounds),
     };
     let response = take_packets(session, &body, binary).await;
-    post.complete();
+    in_progress.complete();
     response
 }
 

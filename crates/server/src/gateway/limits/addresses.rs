@@ -54,6 +54,8 @@ pub fn is_internal(address: IpAddr) -> bool {
 pub struct Usage {
     /// Open sessions.
     pub sessions: u32,
+    /// Those of them that have connected to no namespace yet.
+    pub unconnected: u32,
     /// Connections that speak HTTP.
     pub connections: u32,
     /// Bytes that the bodies of its requests take.

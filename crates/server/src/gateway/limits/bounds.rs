@@ -41,6 +41,12 @@ impl Bounds {
         }
     }
 
+    /// Sessions of the address that may be in no namespace yet.
+    pub fn unconnected(&self, limits: &Limits) -> u32 {
+        let all = limits.unconnected();
+        if self.connections.is_some() { (all / 4).max(1) } else { all - all / 10 }
+    }
+
     /// HTTP connections that the address may have: two for each session, as a polling client has.
     pub fn http_connections(&self, limits: &Limits) -> u32 {
         let all = limits.http_connections();

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use super::addresses::AddressKey;
 use super::{LimitReached, Limits};
 
-/// Permits one session.
+/// Permits one session, which is in no namespace at first.
 pub struct Permit {
     pub(super) limits: Limits,
     pub(super) address: IpAddr,
     pub(super) key: AddressKey,
+    pub(super) is_connected: bool,
 }
 
 impl Permit {
@@ -17,13 +18,27 @@ impl Permit {
     pub fn address(&self) -> IpAddr {
         self.address
     }
+
+    /// The session has connected to a namespace. May be called more than once.
+    pub fn connect(&mut self) {
+        if !std::mem::replace(&mut self.is_connected, true) {
+            let mut counts = self.limits.inner.counts.lock();
+            counts.unconnected -= 1;
+            counts.addresses.change(self.key, |usage| usage.unconnected -= 1);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.limits.inner.counts.lock();
+        let unconnected = u32::from(!self.is_connected);
         counts.sessions -= 1;
-        counts.addresses.change(self.key, |usage| usage.sessions -= 1);
+        counts.unconnected -= unconnected;
+        counts.addresses.change(self.key, |usage| {
+            usage.sessions -= 1;
+            usage.unconnected -= unconnected;
+        });
     }
 }
 

@@ -7,6 +7,8 @@ pub enum Rejected {
     Connections,
     /// `limits.memory` was reached.
     Memory,
+    /// There were as many sessions without a namespace as `limits.unconnected` allows.
+    Unconnected,
     /// Sessions were opened faster than `limits.connectRate` allows.
     ConnectRate,
     /// The client's address had too many sessions, or opened them too fast.
@@ -97,6 +99,7 @@ macro_rules! labels {
 labels!(Rejected {
     Connections => "connections",
     Memory => "memory",
+    Unconnected => "unconnected",
     ConnectRate => "connect_rate",
     PerIp => "per_ip",
     Rooms => "rooms",
