@@ -22,6 +22,7 @@ mod log_secrets;
 mod logs;
 mod malformed;
 mod membership_races;
+mod origins;
 mod protocol;
 mod protocol_v3;
 mod proxy;
