@@ -53,6 +53,7 @@ fn summary(config: &Config, keys: Option<&ApiKeys>) -> Vec<(&'static str, String
             ),
         ),
         ("internal", format!("{}, {}", config.internal, api(keys))),
+        ("origins", origins(config)),
         ("auth", auth(&config.auth, config.anonymous())),
         ("redis", redis(config)),
         ("namespaces", config.namespaces.join(" ")),
@@ -67,6 +68,19 @@ fn api(keys: Option<&ApiKeys>) -> String {
         None => "the HTTP API without keys, on the loopback address only".to_owned(),
         Some(1) => "the HTTP API with 1 key".to_owned(),
         Some(n) => format!("the HTTP API with {n} keys"),
+    }
+}
+
+fn origins(config: &Config) -> String {
+    let named = &config.socketio.cors.origins;
+    if named.iter().any(|origin| origin == "*") {
+        return "pages of any site".to_owned();
+    }
+    let local = config.allows_localhost_origins().then_some("localhost");
+    let others: Vec<&str> = named.iter().map(String::as_str).chain(local).collect();
+    match others.is_empty() {
+        true => "pages of the server's own origin only".to_owned(),
+        false => format!("pages of the server's own origin and of {}", others.join(" ")),
     }
 }
 

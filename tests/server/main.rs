@@ -23,6 +23,7 @@ mod logs;
 mod malformed;
 mod membership_races;
 mod memory;
+mod origins;
 mod protocol;
 mod protocol_v3;
 mod proxy;

@@ -249,7 +249,7 @@ async fn a_get_returns_at_most_max_payload() {
 #[tokio::test]
 async fn cors_headers_follow_the_allowed_origins() {
     let _permit = shared_permit().await;
-    let open = Rookery::start("").await;
+    let open = Rookery::start("socketio: { cors: { origins: ['*'] } }\n").await;
     let request = Request::get(POLLING).header("origin", "https://a.example");
     let answer = request.send(open.clients).await.unwrap();
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));

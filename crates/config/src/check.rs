@@ -82,7 +82,8 @@ fn check_socketio(socketio: &SocketIo, problems: &mut Problems) {
 }
 
 fn check_cors(cors: &Cors, problems: &mut Problems) {
-    if cors.credentials && cors.origins.iter().any(|origin| origin == "*") {
+    let is_named = !cors.origins.is_empty() && cors.origins.iter().all(|origin| origin != "*");
+    if cors.credentials && !is_named {
         problems.say(
             "socketio.cors.credentials",
             "needs `socketio.cors.origins` named: browsers send no cookies to `*`; \

@@ -91,6 +91,12 @@ impl Config {
     pub fn anonymous(&self) -> bool {
         self.auth.anonymous.unwrap_or(is_loopback(self.listen.ip()) && self.auth.jwt.is_none())
     }
+
+    /// Whether pages on this machine may connect, with any port: on a loopback address, where
+    /// `socketio.cors.origins` is empty.
+    pub fn allows_localhost_origins(&self) -> bool {
+        self.socketio.cors.origins.is_empty() && is_loopback(self.listen.ip())
+    }
 }
 
 /// Whether only this machine can reach `ip`.

@@ -21,10 +21,23 @@ pub(super) fn evaluate(
         let fix = "Rookery sets the CORS headers (socketio.cors): remove them from the ingress";
         return (Outcome::Failed, text, Some(fix));
     }
+    if response.status == 403 && allowed.is_some() {
+        let text =
+            "Access-Control-Allow-Origin is set although Rookery refuses the page; where it \
+                    does not, it is set twice, and browsers accept neither"
+                .to_owned();
+        let fix = "Rookery sets the CORS headers (socketio.cors): remove them from the ingress";
+        return (Outcome::Failed, text, Some(fix));
+    }
     match (allowed.as_deref(), origin) {
         (None, Some(origin)) => {
             (Outcome::Failed, format!("pages of {origin} may not connect"), Some(NAME_ORIGINS))
         }
+        (None, None) if sticky_cookie => (
+            Outcome::Warning,
+            "pages of other sites may not connect; if some should:".to_owned(),
+            Some(NAME_ORIGINS),
+        ),
         (None, None) => (Outcome::Passed, "pages of other sites may not connect".to_owned(), None),
         (Some(_), _) if credentials => (
             Outcome::Passed,
@@ -73,7 +86,8 @@ mod tests {
         assert_eq!(outcome(&[star], None, true), Outcome::Warning);
         assert_eq!(outcome(&[star], Some("https://a"), true), Outcome::Failed);
         assert_eq!(outcome(&[star, star], None, false), Outcome::Failed);
-        assert_eq!(outcome(&[], None, true), Outcome::Passed);
+        assert_eq!(outcome(&[], None, false), Outcome::Passed);
+        assert_eq!(outcome(&[], None, true), Outcome::Warning);
         assert_eq!(outcome(&[], Some("https://a"), false), Outcome::Failed);
         assert_eq!(outcome(&[named, credentials], Some("https://a"), true), Outcome::Passed);
     }

@@ -65,17 +65,12 @@ impl Transport {
 }
 
 /// Cross-origin requests from browsers.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Cors {
-    /// The origins that may connect; `*` allows any.
+    /// The origins whose pages may connect, besides the server's own; `*` allows any. Where it is
+    /// empty and `listen` is a loopback address, pages on this machine may connect too.
     pub origins: Vec<String>,
     /// Whether browsers may send cookies, which sticky ingresses need. It requires named origins.
     pub credentials: bool,
-}
-
-impl Default for Cors {
-    fn default() -> Self {
-        Cors { origins: vec!["*".to_owned()], credentials: false }
-    }
 }

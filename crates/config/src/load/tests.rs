@@ -105,7 +105,7 @@ listen: 127.0.0.1:3000
 internal: 127.0.0.1:9090
 trustedProxies: []
 socketio: { path: /socket.io, transports: [polling, websocket], eio3: true, pingInterval: 25s, pingTimeout: 20s,
-            connectTimeout: 45s, maxPayload: 1MiB, cors: { origins: ["*"], credentials: false } }
+            connectTimeout: 45s, maxPayload: 1MiB, cors: { origins: [], credentials: false } }
 namespaces: ["/"]
 events:
   - on: application

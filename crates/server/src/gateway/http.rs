@@ -16,9 +16,11 @@ use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
 use super::drain_state::DrainPhase;
+use super::forwarded::Source;
 use super::log_throttles::LogSubject;
 use super::session::Session;
 use crate::telemetry::metrics::Rejected;
+use cors::PageOrigin;
 use engine_error::EngineError;
 use polling::Post;
 use query::Query;
@@ -33,16 +35,15 @@ pub use upgrade::PendingUpgrade;
 /// is put into `pending`. While a poll or a body is waited for, nothing of the request's head is
 /// kept.
 pub async fn serve(request: EngineRequest, pending: &PendingUpgrade) -> EngineResponse {
-    let gateway = request.gateway().clone();
-    let cors = &gateway.config.socketio.cors;
-    let allowed = cors::AllowedOrigin::of(cors, request.headers());
-    let mut response = match route(request, pending) {
+    let behind_proxy = request.origin().source != Source::Peer;
+    let page = PageOrigin::of(&request.gateway().config, request.headers(), behind_proxy);
+    let mut response = match route(request, &page, pending) {
         Route::Answered(response) => return response,
         Route::Ready(response) => response,
         Route::Get { session, base64 } => polling::get(&session, base64).await,
         Route::Post { post, session } => polling::post(post, &session).await,
     };
-    allowed.add(response.headers_mut());
+    page.allow(response.headers_mut());
     response
 }
 
@@ -58,7 +59,7 @@ enum Route {
     Post { post: Post, session: Arc<Session> },
 }
 
-fn route(request: EngineRequest, pending: &PendingUpgrade) -> Route {
+fn route(request: EngineRequest, page: &PageOrigin, pending: &PendingUpgrade) -> Route {
     let gateway = request.gateway().clone();
     let config = &gateway.config.socketio;
     let uri = request.http.uri().clone();
@@ -69,11 +70,12 @@ fn route(request: EngineRequest, pending: &PendingUpgrade) -> Route {
     if request.http.method() == Method::OPTIONS {
         return Route::Ready(cors::preflight(request.headers()));
     }
-    if cors::origin_allowed(&config.cors, request.headers()) {
+    if *page != PageOrigin::Refused {
         return dispatch(request, &Query::parse(uri.query().unwrap_or_default()), pending);
     }
     let subject = LogSubject::address(request.origin().address);
-    let problem = "the origin is not in socketio.cors.origins";
+    let problem = "the page's origin is not the server's own (Host), and not in \
+                   socketio.cors.origins";
     gateway.refused(Rejected::Forbidden, subject, &problem);
     Route::Ready(error(EngineError::Forbidden))
 }
