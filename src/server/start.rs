@@ -14,6 +14,7 @@ use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
 use rookery_policy::{EventRules, Rules};
 use rookery_server::api::access::Access;
+use rookery_server::api::idempotency::redis::Unkept;
 use rookery_server::api::idempotency::{IdempotencyStore, MemoryStore, RedisStore, memory};
 use rookery_server::api::{self, ApiState};
 use rookery_server::auth::Verifier;
@@ -202,8 +203,12 @@ impl Parts {
         match (&self.backplane, &self.config.redis) {
             (Some(backplane), Some(Redis { prefix, .. })) => {
                 let backplane = backplane.clone();
-                let commands = Arc::new(move || backplane.commands());
-                Arc::new(RedisStore::new(commands, prefix, memory))
+                let commands = Arc::new(move || match backplane.commands() {
+                    Some(connection) => Ok(connection),
+                    None if backplane.is_replica() => Err(Unkept::Refused),
+                    None => Err(Unkept::Down),
+                });
+                Arc::new(RedisStore::new(commands, prefix, memory, &self.metrics))
             }
             _ => Arc::new(memory),
         }

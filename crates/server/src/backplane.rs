@@ -193,6 +193,17 @@ impl Backplane {
         self.parts.status.is_up()
     }
 
+    /// Whether the server that Redis' address leads to is a replica: it can be reached, but what is
+    /// published there does not reach the cluster, and it refuses writes.
+    pub fn is_replica(&self) -> bool {
+        self.parts.status.is_replica()
+    }
+
+    /// Whether a heartbeat of this pod came back from Redis.
+    pub fn hears_itself(&self) -> bool {
+        self.parts.status.has_heard_itself()
+    }
+
     /// A connection for commands, while one is up. Its answers are waited for at most 5 s.
     pub fn commands(&self) -> Option<MultiplexedConnection> {
         self.parts.commands.lock().clone()

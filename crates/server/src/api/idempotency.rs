@@ -51,6 +51,8 @@ pub enum ClaimOutcome<C = Box<dyn Claim>> {
     Completed(PublishAnswer),
     /// The id is claimed, and no answer came before the deadline.
     InProgress,
+    /// Redis can be reached but does not keep the claim: another instance may have the id.
+    Refused,
 }
 
 /// The exclusive right to publish under an id. A claim that is dropped ends on this instance; in

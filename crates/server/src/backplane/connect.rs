@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, RedisResult};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisResult,
+    ServerErrorKind, Value,
+};
 use rookery_backoff::Backoff;
 
 /// How long a connection may take to be made, greeting included.
@@ -54,6 +57,36 @@ pub async fn connect(
     })
 }
 
+/// Asks the server whether it is a primary still: one that was demoted keeps its connections, and
+/// what is published there reaches nobody else. HELLO tells it to any user, whatever Redis' ACL
+/// (it is needed before a client logs in); a server that refuses it is taken for a primary.
+///
+/// # Errors
+/// When the server is a replica, or the connection is lost.
+pub async fn check_primary(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let greeting = redis::cmd("HELLO").arg(3).query_async::<Value>(connection).await;
+    match greeting {
+        Ok(greeting) if is_replica(&greeting) => {
+            let why = "the server is a replica: what is published there does not reach the cluster";
+            Err((ErrorKind::Server(ServerErrorKind::ReadOnly), why).into())
+        }
+        Err(error) if error.kind() == ErrorKind::Io => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether an error is that of [`check_primary`].
+pub fn says_replica(error: &redis::RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
+fn is_replica(greeting: &Value) -> bool {
+    let text = |value: &Value| redis::from_redis_value_ref::<String>(value).ok();
+    let Value::Map(fields) = greeting else { return false };
+    let role = fields.iter().find(|(key, _)| text(key).as_deref() == Some("role"));
+    role.and_then(|(_, role)| text(role)).is_some_and(|role| role == "replica" || role == "slave")
+}
+
 /// The delays between attempts to connect, from 50 ms to 2 s. They start again after a connection
 /// that lasted; one that broke at once does not count, so that a server which accepts and closes is
 /// not flooded.
@@ -98,6 +131,16 @@ mod tests {
         assert!(delays.next_delay() >= ReconnectDelays::LONGEST / 2);
         delays.lasted(Duration::from_secs(60));
         assert!(delays.next_delay() <= ReconnectDelays::FIRST);
+    }
+
+    #[test]
+    fn a_greeting_tells_a_replica_from_a_primary() {
+        let greeting = |role: &str| {
+            let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+            Value::Map(vec![(text("proto"), Value::Int(3)), (text("role"), text(role))])
+        };
+        assert!(is_replica(&greeting("replica")) && is_replica(&greeting("slave")));
+        assert!(!is_replica(&greeting("master")) && !is_replica(&Value::Okay));
     }
 
     #[test]

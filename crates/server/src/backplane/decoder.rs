@@ -18,6 +18,7 @@ use super::bridge::CompiledBridge;
 use super::clock::Clock;
 use super::heartbeat::Heartbeat;
 use super::inbound::Inbound;
+use super::link_status::LinkStatus;
 use super::outgoing::{MessageKind, Outgoing};
 use super::questions::Questions;
 use super::wire::channels::Channels;
@@ -38,6 +39,7 @@ pub(super) struct Decoder {
     routes: Routes,
     clock: Arc<Clock>,
     heartbeat: Arc<Heartbeat>,
+    status: Arc<LinkStatus>,
     questions: Arc<Questions<(String, Answer)>>,
     node_questions: Arc<Questions<Vec<MemberInfo>>>,
     outgoing: Arc<Outgoing>,
@@ -64,6 +66,7 @@ impl Decoder {
             bridge,
             clock: parts.clock.clone(),
             heartbeat: parts.heartbeat.clone(),
+            status: parts.status.clone(),
             questions: parts.questions.clone(),
             node_questions: parts.node_questions.clone(),
             outgoing: parts.outgoing.clone(),
@@ -184,6 +187,7 @@ impl Decoder {
             Err(why) => return self.drop("a message between pods", &why),
         };
         match message {
+            Message::Hello { pod, .. } if *pod == *self.pod => self.status.heard_itself(),
             Message::Hello { pod, greet, state } => {
                 self.heartbeat.received(&pod, greet, state, received);
             }

@@ -1,6 +1,7 @@
 //! The [`LinkStatus`]: whether Redis can be reached.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -9,6 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::rooms::interest::RoomInterests;
 use crate::telemetry::metrics::Metrics;
+
+/// How long a heartbeat of this pod may take to come back. Every second one is sent.
+const OWN_SILENCE: Duration = Duration::from_secs(10);
+
+/// Why a link ends whose own heartbeats do not come back.
+pub(super) const NOT_HEARD: &str =
+    "this instance does not hear itself: its two connections lead to different servers";
 
 /// The two connections to Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +31,9 @@ pub(super) enum LinkConnection {
 pub(super) struct LinkStatus {
     state: Mutex<State>,
     up: watch::Sender<bool>,
+    /// Counts the heartbeats of this pod that came back.
+    own_heartbeats: watch::Sender<u64>,
+    is_replica: AtomicBool,
     metrics: Arc<Metrics>,
     interests: Arc<RoomInterests>,
     shutdown: CancellationToken,
@@ -45,7 +56,8 @@ impl LinkStatus {
     ) -> Self {
         let state = State { connections: [false; 2], changed: Instant::now(), unsent: 0 };
         let (state, up) = (Mutex::new(state), watch::Sender::new(false));
-        LinkStatus { state, up, metrics, interests, shutdown }
+        let (own_heartbeats, is_replica) = (watch::Sender::new(0), AtomicBool::new(false));
+        LinkStatus { state, up, own_heartbeats, is_replica, metrics, interests, shutdown }
     }
 
     /// Whether both connections are up.
@@ -57,6 +69,45 @@ impl LinkStatus {
     pub fn up_for(&self) -> Option<Duration> {
         let state = self.state.lock();
         self.is_up().then(|| state.changed.elapsed())
+    }
+
+    /// Whether the server that was found last is a replica: it can be reached, and is not used.
+    pub fn is_replica(&self) -> bool {
+        self.is_replica.load(Ordering::Relaxed)
+    }
+
+    /// A server was found, or none was.
+    pub fn set_replica(&self, is_replica: bool) {
+        self.is_replica.store(is_replica, Ordering::Relaxed);
+    }
+
+    /// A heartbeat of this pod came back.
+    pub fn heard_itself(&self) {
+        self.own_heartbeats.send_modify(|heard| *heard += 1);
+    }
+
+    /// Whether a heartbeat of this pod came back since it started.
+    pub fn has_heard_itself(&self) -> bool {
+        *self.own_heartbeats.borrow() > 0
+    }
+
+    /// Resolves when this pod does not hear its own heartbeats any more for [`OWN_SILENCE`] while
+    /// both connections are up. Never on a link where none came back: Redis may forbid them.
+    pub async fn own_heartbeats_stop(&self) {
+        let (mut up, mut heard) = (self.up.subscribe(), self.own_heartbeats.subscribe());
+        loop {
+            // Neither sender is dropped while `self` lives.
+            let _ = up.wait_for(|up| *up).await;
+            if *heard.borrow_and_update() == 0 {
+                let _ = heard.changed().await;
+                continue;
+            }
+            tokio::select! {
+                _ = up.wait_for(|up| !*up) => {}
+                _ = heard.changed() => {}
+                () = tokio::time::sleep(OWN_SILENCE) => return,
+            }
+        }
     }
 
     /// Follows whether both connections are up.

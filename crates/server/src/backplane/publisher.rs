@@ -14,8 +14,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::connect::{HEARTBEAT, HEARTBEAT_ANSWER, ReconnectDelays, connect};
-use super::link_status::{LinkConnection, LinkStatus};
+use super::connect::{
+    HEARTBEAT, HEARTBEAT_ANSWER, ReconnectDelays, check_primary, connect, says_replica,
+};
+use super::link_status::{LinkConnection, LinkStatus, NOT_HEARD};
 use super::outgoing::{MessageKind, Outgoing, OutgoingMessage};
 use super::wire::channels::Channels;
 use super::wire::pod_messages::Message;
@@ -96,6 +98,7 @@ impl Publisher {
                 () = shutdown.cancelled() => return,
                 opened = open(&client, &clock) => opened,
             };
+            self.status.set_replica(opened.as_ref().is_err_and(says_replica));
             match opened {
                 Ok((connection, lost)) => {
                     self.metrics.redis_reconnects.inc_by(u64::from(links > 0));
@@ -128,6 +131,7 @@ impl Publisher {
         self.status.set(LinkConnection::Commands, true);
         tracing::debug!("the connection to Redis that publishes is up");
         let heartbeat = heartbeat(self.clock.clone(), connection.clone());
+        let status = self.status.clone();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {
@@ -136,6 +140,7 @@ impl Publisher {
             }
             () = lost.cancelled() => "the connection was closed".to_owned(),
             why = heartbeat => why,
+            () = status.own_heartbeats_stop() => NOT_HEARD.to_owned(),
             why = self.send_queued(&connection) => why,
         }
     }
@@ -269,6 +274,7 @@ async fn open(
         Ok(())
     };
     let mut connection = connect(client, Some(ANSWER), push).await?;
+    check_primary(&mut connection).await?;
     clock.reset();
     for _ in 0..FIRST_SAMPLES {
         ask_time(clock, &mut connection).await?;
@@ -280,12 +286,16 @@ fn publications(kinds: &[MessageKind]) -> u64 {
     kinds.iter().filter(|kind| **kind == MessageKind::Publication).count() as u64
 }
 
-/// Asks for the time again and again: the proof that the connection is alive, and the clock's
-/// samples.
+/// Asks for the time again and again, which proves that the connection is alive and gives the
+/// clock its samples, and whether the server is a primary.
 async fn heartbeat(clock: Arc<Clock>, mut connection: MultiplexedConnection) -> String {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
-        match tokio::time::timeout(HEARTBEAT_ANSWER, ask_time(&clock, &mut connection)).await {
+        let ask = async {
+            ask_time(&clock, &mut connection).await?;
+            check_primary(&mut connection).await
+        };
+        match tokio::time::timeout(HEARTBEAT_ANSWER, ask).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return format!("no answer for {HEARTBEAT_ANSWER:?}"),

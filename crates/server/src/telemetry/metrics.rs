@@ -60,6 +60,9 @@ pub struct Metrics {
     /// `rookery_api_ids_evicted_total`: publication ids that were forgotten before they expired;
     /// a retry with such an id is published again.
     pub api_ids_evicted: IntCounter,
+    /// `rookery_api_ids_refused_total`: commands for idempotency records that Redis refused, as it
+    /// is a replica, out of memory, or does not permit them.
+    pub api_ids_refused: IntCounter,
     /// `rookery_log_lines_suppressed_total`: log lines suppressed by rate limiting.
     pub log_lines_suppressed: IntCounter,
     /// `rookery_forwarded_unreadable_total`: handshakes for which a trusted proxy reported an
@@ -84,7 +87,7 @@ impl Metrics {
         let [publications, deliveries] = traffic(&families)?;
         let [reloads_applied, reloads_refused] = reloads(&families)?;
         let [redis_reconnects, redis_unsent, redis_dropped] = redis(&families)?;
-        let [api_overloaded, api_ids_evicted] = api(&families)?;
+        let [api_overloaded, api_ids_evicted, api_ids_refused] = api(&families)?;
         Ok(Metrics {
             connections: [Transport::Polling, Transport::Websocket]
                 .map(|transport| connections.with_label_values(&[transport.label()])),
@@ -105,6 +108,7 @@ impl Metrics {
             config_current: config_current(&families)?,
             api_overloaded,
             api_ids_evicted,
+            api_ids_refused,
             log_lines_suppressed: families.counter(
                 "rookery_log_lines_suppressed_total",
                 "Log lines suppressed by rate limiting",
@@ -291,7 +295,7 @@ fn redis(families: &Families) -> prometheus::Result<[IntCounter; 3]> {
     ])
 }
 
-fn api(families: &Families) -> prometheus::Result<[IntCounter; 2]> {
+fn api(families: &Families) -> prometheus::Result<[IntCounter; 3]> {
     Ok([
         families.counter(
             "rookery_api_overloaded_total",
@@ -300,6 +304,10 @@ fn api(families: &Families) -> prometheus::Result<[IntCounter; 2]> {
         families.counter(
             "rookery_api_ids_evicted_total",
             "Publication ids forgotten before they expired",
+        )?,
+        families.counter(
+            "rookery_api_ids_refused_total",
+            "Commands for publication ids that Redis refused",
         )?,
     ])
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bridge;
+mod failovers;
 mod node_servers;
 mod outages;
 mod pod;

@@ -61,8 +61,17 @@ impl Pod {
         Pod::lingering(name, redis, Duration::from_secs(30))
     }
 
+    /// One that connects to this URL.
+    pub fn at(name: &str, url: &str) -> Pod {
+        Pod::start(name, url.to_owned(), Duration::from_secs(30))
+    }
+
     /// One whose rooms stay subscribed for another time.
     pub fn lingering(name: &str, redis: &RedisServer, linger: Duration) -> Pod {
+        Pod::start(name, redis.url(), linger)
+    }
+
+    fn start(name: &str, url: String, linger: Duration) -> Pod {
         let (metrics, tracker) = (Arc::new(Metrics::new().unwrap()), TaskTracker::new());
         let interests = RoomInterests::new(linger);
         let pod = PodId::from(name);
@@ -82,7 +91,7 @@ impl Pod {
             critical: CriticalTasks::default(),
         };
         let parts = BackplaneParts {
-            config: config::Redis::at(redis.url()),
+            config: config::Redis::at(url),
             pod,
             namespaces: vec!["/".into(), "/admin".into()],
             interests: interests.clone(),

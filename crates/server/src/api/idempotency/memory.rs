@@ -87,6 +87,7 @@ impl IdempotencyStore for MemoryStore {
                 ClaimOutcome::Claimed(claim) => ClaimOutcome::Claimed(Box::new(claim) as _),
                 ClaimOutcome::Completed(answer) => ClaimOutcome::Completed(answer),
                 ClaimOutcome::InProgress => ClaimOutcome::InProgress,
+                ClaimOutcome::Refused => ClaimOutcome::Refused,
             }
         }
         .boxed()

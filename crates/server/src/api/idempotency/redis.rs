@@ -1,19 +1,23 @@
 //! [`RedisStore`]: the ids of every instance, in Redis.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use prometheus::IntCounter;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError};
+use rookery_ops::throttle::{Throttle, limited};
 use tracing::debug;
 
 use super::memory::{MemoryClaim, MemoryStore};
 use super::{Claim, ClaimOutcome, IdempotencyKey, IdempotencyStore, REPEAT_DEADLINE, RETENTION};
 use crate::api::answer::PublishAnswer;
 use crate::message::PUBLISH_DEADLINE;
+use crate::telemetry::metrics::Metrics;
 
 /// The time after which a command is given up, and Redis is treated as down.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
@@ -33,6 +37,12 @@ const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration
 /// The prefix of a claim's value; the owner's token follows it.
 const CLAIM_PREFIX: &str = "open:";
 
+/// Claims the key, or gives what it holds. One command, so that a user who may not store answers
+/// cannot claim either.
+const CLAIM: &str = "\
+    if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return nil end \
+    return redis.call('GET', KEYS[1])";
+
 /// Stores the answer unless another owner has the key. The key is absent if the claim expired, or
 /// if Redis was down when the id was claimed.
 const COMPLETE: &str = "\
@@ -49,7 +59,7 @@ const RELEASE: &str =
 const ESCAPED: &AsciiSet = &CONTROLS.add(b':').add(b'%');
 
 /// Returns the connection to Redis while there is one. Its owner connects and reconnects.
-pub type GetConnection = Arc<dyn Fn() -> Option<MultiplexedConnection> + Send + Sync>;
+pub type GetConnection = Arc<dyn Fn() -> Result<MultiplexedConnection, Unkept> + Send + Sync>;
 
 /// Keeps claims and answers in Redis, for all instances, and in memory, for this instance while
 /// Redis is down. Cloning is shallow.
@@ -58,15 +68,36 @@ pub struct RedisStore {
     connection: GetConnection,
     prefix: Arc<str>,
     memory: MemoryStore,
+    refused: IntCounter,
+    lines: Arc<Throttle>,
 }
 
-/// A command failed; the link to Redis logs and counts that.
-struct RedisDown;
+/// Why Redis does not keep an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unkept {
+    /// Redis cannot be reached; its link logs and counts that. The id holds on this instance.
+    Down,
+    /// Redis can be reached and refuses: it is a replica, out of memory, cannot persist, or does
+    /// not permit the command. Instances cannot agree on who has the id.
+    Refused,
+}
 
 impl RedisStore {
-    /// Keys are `<prefix>:rookery:idem:<namespace>:<id>`.
-    pub fn new(connection: GetConnection, prefix: &str, memory: MemoryStore) -> Self {
-        RedisStore { connection, prefix: prefix.into(), memory }
+    /// Keys are `<prefix>:rookery:idem:<namespace>:<id>`. What Redis refuses is counted in
+    /// `metrics`.
+    pub fn new(
+        connection: GetConnection,
+        prefix: &str,
+        memory: MemoryStore,
+        metrics: &Metrics,
+    ) -> Self {
+        RedisStore {
+            connection,
+            prefix: prefix.into(),
+            memory,
+            refused: metrics.api_ids_refused.clone(),
+            lines: Arc::new(Throttle::new(&metrics.log_lines_suppressed)),
+        }
     }
 
     fn redis_key(&self, key: &IdempotencyKey) -> String {
@@ -80,20 +111,20 @@ impl RedisStore {
         key: &str,
         value: &str,
         deadline: Instant,
-    ) -> Result<ClaimOutcome<()>, RedisDown> {
+    ) -> Result<ClaimOutcome<()>, Unkept> {
         let mut wait = POLL_INTERVAL.0;
         loop {
             let ttl = CLAIM_TTL.as_millis() as u64;
-            let claim = redis::cmd("SET").arg(key).arg(value).arg("NX").arg("PX").arg(ttl).take();
-            if self.run::<Option<String>>(claim).await?.is_some() {
+            let mut claim = redis::cmd("EVAL");
+            claim.arg(CLAIM).arg(1).arg(key).arg(value).arg(ttl);
+            let Some(current) = self.run::<Option<String>>(claim).await? else {
                 return Ok(ClaimOutcome::Claimed(()));
-            }
-            let current: Option<String> = self.run(redis::cmd("GET").arg(key).take()).await?;
-            if let Some(answer) = current.filter(|value| !value.starts_with(CLAIM_PREFIX)) {
-                return serde_json::from_str(&answer).map(ClaimOutcome::Completed).map_err(
+            };
+            if !current.starts_with(CLAIM_PREFIX) {
+                return serde_json::from_str(&current).map(ClaimOutcome::Completed).map_err(
                     |error| {
                         debug!(%error, id = key, "the answer in Redis is malformed");
-                        RedisDown
+                        Unkept::Down
                     },
                 );
             }
@@ -105,20 +136,36 @@ impl RedisStore {
         }
     }
 
-    async fn run<T: FromRedisValue>(&self, command: Cmd) -> Result<T, RedisDown> {
-        let mut connection = (self.connection)().ok_or(RedisDown)?;
+    async fn run<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Unkept> {
+        let mut connection = match (self.connection)() {
+            Ok(connection) => connection,
+            Err(Unkept::Refused) => return Err(self.refuse(&"the server is a replica")),
+            Err(Unkept::Down) => return Err(Unkept::Down),
+        };
         match tokio::time::timeout(COMMAND_TIMEOUT, command.query_async(&mut connection)).await {
             Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) if is_refusal(&error) => Err(self.refuse(&error)),
             Ok(Err(error)) => {
                 debug!(%error, "an idempotency command failed");
-                Err(RedisDown)
+                Err(Unkept::Down)
             }
             Err(_) => {
                 debug!("an idempotency command timed out");
-                Err(RedisDown)
+                Err(Unkept::Down)
             }
         }
     }
+
+    fn refuse(&self, error: &dyn Display) -> Unkept {
+        self.refused.inc();
+        limited!(self.lines, warn, %error, "Redis does not keep the ids of publications");
+        Unkept::Refused
+    }
+}
+
+/// Whether the server answered that it does not run the command.
+fn is_refusal(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
 impl IdempotencyStore for RedisStore {
@@ -130,16 +177,18 @@ impl IdempotencyStore for RedisStore {
                 ClaimOutcome::Claimed(claim) => claim,
                 ClaimOutcome::Completed(answer) => return ClaimOutcome::Completed(answer),
                 ClaimOutcome::InProgress => return ClaimOutcome::InProgress,
+                ClaimOutcome::Refused => return ClaimOutcome::Refused,
             };
             let redis_key = self.redis_key(&key);
             let value = format!("{CLAIM_PREFIX}{}", owner_token());
             match self.claim_until(&redis_key, &value, deadline).await {
-                Ok(ClaimOutcome::Claimed(())) | Err(RedisDown) => {
+                Ok(ClaimOutcome::Claimed(())) | Err(Unkept::Down) => {
                     let claim = RedisClaim { store: self.clone(), redis_key, value, local };
                     ClaimOutcome::Claimed(Box::new(claim) as _)
                 }
                 Ok(ClaimOutcome::Completed(answer)) => ClaimOutcome::Completed(answer),
                 Ok(ClaimOutcome::InProgress) => ClaimOutcome::InProgress,
+                Ok(ClaimOutcome::Refused) | Err(Unkept::Refused) => ClaimOutcome::Refused,
             }
         }
         .boxed()

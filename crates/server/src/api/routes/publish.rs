@@ -137,6 +137,13 @@ async fn deliver_once(shared: &Shared, publication: Publication) -> Result<Publi
             )
             .field("id"));
         }
+        ClaimOutcome::Refused => {
+            return Err(Problem::unavailable(
+                "Nothing was delivered: Redis does not keep the id, so it might be delivered twice. \
+                 See the server's log, and try again; without `id` it is delivered",
+            )
+            .field("id"));
+        }
     };
     let result = deliver(shared, publication).await;
     match &result {

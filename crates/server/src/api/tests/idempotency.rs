@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::idempotency::RedisStore;
-use crate::api::idempotency::redis::GetConnection;
+use crate::api::idempotency::redis::{GetConnection, Unkept};
 
 fn body(id: &str) -> Value {
     json!({"room": "r", "event": "e", "id": id})
@@ -15,6 +15,10 @@ fn body(id: &str) -> Value {
 
 fn setup(store: impl IdempotencyStore) -> Setup {
     Setup { idempotency: Arc::new(store), ..Setup::default() }
+}
+
+fn store(connection: GetConnection) -> RedisStore {
+    RedisStore::new(connection, "test", memory_store(), &Metrics::new().unwrap())
 }
 
 /// A Redis server for one test; killed when dropped.
@@ -51,7 +55,7 @@ impl Redis {
 
     async fn store(&self) -> RedisStore {
         let connection = self.connection().await;
-        RedisStore::new(Arc::new(move || Some(connection.clone())), "test", memory_store())
+        store(Arc::new(move || Ok(connection.clone())))
     }
 
     async fn get(&self, key: &str) -> Option<String> {
@@ -248,8 +252,7 @@ async fn the_answer_is_kept_if_the_claim_expired_unnoticed() {
 async fn without_redis_an_id_is_delivered_once_per_instance() {
     let redis = Redis::start().await;
     let world = World::new();
-    let down: GetConnection = Arc::new(|| None);
-    let unconnected = RedisStore::new(down, "test", memory_store());
+    let unconnected = store(Arc::new(|| Err(Unkept::Down)));
     let broken = redis.store().await;
     drop(redis);
     for store in [unconnected, broken] {
@@ -259,4 +262,45 @@ async fn without_redis_an_id_is_delivered_once_per_instance() {
         assert_eq!(server.ok("/api/publish", body("same")).await, first);
         assert_eq!(world.published.lock().len(), before + 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_redis_refuses_to_keep_is_not_delivered() {
+    let redis = Redis::start().await;
+    let mut admin = redis.connection().await;
+    let all = "ACL SETUSER default +@all";
+    for (refuse, permit) in [
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+        ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+        ("ACL SETUSER default -set", all),
+        ("ACL SETUSER default -eval", all),
+        ("ACL SETUSER default resetkeys", "ACL SETUSER default ~*"),
+    ] {
+        let mut order = async |line: &str| {
+            let mut words = line.split(' ');
+            let mut command = redis::cmd(words.next().unwrap());
+            words.for_each(|word| {
+                command.arg(word);
+            });
+            let () = command.query_async(&mut admin).await.unwrap();
+        };
+        order(refuse).await;
+        let (world, other) = (World::new(), World::new());
+        for world in [&world, &other] {
+            let server = Server::with(world, setup(redis.store().await)).await;
+            let response = server.post("/api/publish", body(refuse).to_string()).send().await;
+            let problem = answer(response.unwrap(), 503).await;
+            assert_eq!(problem["field"], "id", "{refuse}: {problem}");
+        }
+        assert_eq!(world.published.lock().len() + other.published.lock().len(), 0, "{refuse}");
+        order(permit).await;
+        let server = Server::with(&world, setup(redis.store().await)).await;
+        server.ok("/api/publish", body(refuse)).await;
+    }
+    let replica = store(Arc::new(|| Err(Unkept::Refused)));
+    let server = Server::with(&World::new(), setup(replica)).await;
+    server.post("/api/publish", body("a").to_string()).send().await.unwrap();
+    let response = server.post("/api/publish", body("a").to_string()).send().await.unwrap();
+    answer(response, 503).await;
 }

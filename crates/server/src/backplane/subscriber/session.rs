@@ -13,8 +13,8 @@ use rookery_ops::throttle::limited;
 use tokio_util::sync::CancellationToken;
 
 use super::Subscriber;
-use crate::backplane::connect::{HEARTBEAT, HEARTBEAT_ANSWER, connect};
-use crate::backplane::link_status::LinkConnection;
+use crate::backplane::connect::{HEARTBEAT, HEARTBEAT_ANSWER, check_primary, connect};
+use crate::backplane::link_status::{LinkConnection, NOT_HEARD};
 use crate::rooms::interest::Ticket;
 
 /// Channels in one SUBSCRIBE.
@@ -60,6 +60,7 @@ impl<'a> Session<'a> {
         // No limit on answers: a confirmation may stand behind many messages.
         let mut connection = connect(&subscriber.client, None, push).await?;
         let opened = async {
+            check_primary(&mut connection).await?;
             // All in one command: others count our subscriptions of two channels at once.
             connection.subscribe(subscriber.decoder.channels()).await?;
             connection.psubscribe(subscriber.decoder.patterns()).await
@@ -76,7 +77,8 @@ impl<'a> Session<'a> {
     pub async fn run(&mut self, shutdown: &CancellationToken) -> String {
         let Subscriber { interests, status, .. } = self.subscriber;
         let heartbeat = heartbeat(self.connection.clone(), self.heard.clone());
-        tokio::pin!(heartbeat);
+        let own_heartbeats_stop = status.own_heartbeats_stop();
+        tokio::pin!(heartbeat, own_heartbeats_stop);
         let again = interests.connected(Instant::now());
         if let Err(why) = self.subscribe(again, true).await {
             return why;
@@ -94,6 +96,7 @@ impl<'a> Session<'a> {
                 () = shutdown.cancelled() => Err("shutdown".to_owned()),
                 () = self.lost.cancelled() => Err("the connection was closed".to_owned()),
                 why = &mut heartbeat => Err(why),
+                () = &mut own_heartbeats_stop => Err(NOT_HEARD.to_owned()),
                 Some(answered) = self.under_way.next(), if !self.under_way.is_empty() => {
                     self.answered(answered).await
                 }
@@ -193,9 +196,8 @@ async fn heartbeat(mut connection: MultiplexedConnection, heard: Arc<AtomicU64>)
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         let before = heard.load(Ordering::Relaxed);
-        let ping = redis::cmd("PING");
-        let pong = ping.query_async::<()>(&mut connection);
-        match tokio::time::timeout(HEARTBEAT_ANSWER, pong).await {
+        let answer = check_primary(&mut connection);
+        match tokio::time::timeout(HEARTBEAT_ANSWER, answer).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
             Err(_) if heard.load(Ordering::Relaxed) != before => {}
