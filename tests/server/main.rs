@@ -8,6 +8,7 @@ mod collector;
 mod delivery_counts;
 mod doctor;
 mod drain_order;
+mod ending_upgrades;
 mod event_order;
 mod gauges;
 mod harness;

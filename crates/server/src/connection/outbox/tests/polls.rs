@@ -48,3 +48,19 @@ async fn attachments_count_and_stay_with_their_packet() {
         one.assert_balanced();
     }
 }
+
+#[tokio::test]
+async fn a_session_that_is_ending_moves_to_the_websocket_with_what_waits() {
+    for reason in [Disconnected::Drain, Disconnected::TokenExpired, Disconnected::Dismissed] {
+        let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
+        one.deliver_text(100);
+        one.outbox.close(reason, Ending::Finish);
+        let client = one.attach(&[]).await;
+        let bytes = read_all(client).await;
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'x').count(), 100);
+        assert!(bytes.ends_with(&[0x88, 2, 0x03, 0xe8]), "a Close frame comes last");
+        assert_eq!(one.ended().await, reason);
+        assert_eq!(one.count(Outcome::Gone), 0);
+        one.assert_balanced();
+    }
+}
