@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -74,8 +75,16 @@ async fn serve_connection(
     let service = service_fn(|request| {
         served.store(true, Ordering::Relaxed);
         let request = EngineRequest { engine: engine.clone(), shard, peer, http: request };
-        let pending = &pending;
-        async move { Ok::<_, Infallible>(serve(request, pending).await) }
+        // hyper drops the future without polling it where the connection ended after the request.
+        // Its first step is taken here, so that a session learns that its poll was cancelled.
+        let mut response = Box::pin(serve(request, &pending));
+        let ready = response.as_mut().now_or_never();
+        async move {
+            Ok::<_, Infallible>(match ready {
+                Some(response) => response,
+                None => response.await,
+            })
+        }
     });
     let header_read = gateway.limits.config().header_read.0;
     // A broken connection is dropped at the end of this block, without which its upgrade would

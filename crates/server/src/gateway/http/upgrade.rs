@@ -113,12 +113,14 @@ pub fn upgrade_session(
 fn move_session(session: Arc<Session>, socket: Option<(TcpStream, Vec<u8>)>) {
     let socket = socket.and_then(|(socket, read)| Some((socket.into_std().ok()?, read)));
     let gateway = session.gateway().clone();
+    session.outbox.set_upgrading(true);
     gateway.shards[session.shard].spawn(async move {
         if let Some((socket, read)) = socket
             && let Ok(socket) = TcpStream::from_std(socket)
         {
             try_upgrade(&session, socket, read).await;
         }
+        session.outbox.set_upgrading(false);
         session.upgrading.store(false, Ordering::Release);
     });
 }
