@@ -9,6 +9,8 @@ mod collector;
 mod delivery_counts;
 mod doctor;
 mod drain_order;
+mod ending_upgrades;
+mod engine_suite;
 mod event_order;
 mod forwarded;
 mod gauges;

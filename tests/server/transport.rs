@@ -99,11 +99,49 @@ async fn only_one_upgrade_is_probed_at_a_time() {
 }
 
 #[tokio::test]
+async fn a_client_may_upgrade_without_a_probe() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("").await;
+    for eio in [4, 3] {
+        // As socket.io-client-csharp does: it connects after the upgrade only.
+        let poller = Poller::open(&server, eio).await;
+        let mut socket = poller.upgrade().await.unwrap();
+        let packets = ["5", "40", r#"421["join",{"room":"r"}]"#];
+        // Revision 3 has no CONNECT of the namespace `/`.
+        let packets = packets.iter().filter(|packet| eio == 4 || **packet != "40");
+        let frames = packets.flat_map(|text| crate::websocket::frame(0x81, text.as_bytes()));
+        socket.write(&frames.collect::<Vec<u8>>()).await.unwrap();
+        assert!(socket.text().await.starts_with("40"));
+        assert!(socket.text().await.starts_with("431["));
+        server.publish("r", "e", json!(1)).await;
+        assert_eq!(socket.text().await, "42[\"e\",1]");
+        drop(socket);
+        until("the session is gone", async || server.connections().await == 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_probe_again() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    poller.join("r").await;
+    let mut socket = poller.upgrade().await.unwrap();
+    for _ in 0..2 {
+        socket.send("2probe").await;
+        assert_eq!(socket.text().await, "3probe");
+    }
+    socket.send("5").await;
+    server.publish("r", "e", json!(1)).await;
+    assert_eq!(socket.text().await, "42[\"e\",1]");
+}
+
+#[tokio::test]
 async fn an_invalid_probe_is_closed_and_polling_continues() {
     let _permit = shared_permit().await;
     let server = Rookery::start("").await;
     let poller = Poller::connect(&server, 4).await;
-    for wrong in ["2", "3probe", "5", "40", "2probe2"] {
+    for wrong in ["2", "3probe", "6", "40", "2probe2", "bAQID"] {
         let mut socket = loop {
             // The try before may be closing still.
             match poller.upgrade().await {

@@ -37,15 +37,7 @@ impl Outbox {
         state.phase = Phase::Finishing(reason);
         state.wake_reader();
         if let Transport::WebSocket(_) = state.transport {
-            state.queue.push(Packet::untagged(Arc::new(Encoded::close_frame())));
-            if !state.flushing {
-                self.flush(state);
-            }
-            if state.queue.is_empty() {
-                self.end(state, reason);
-            } else {
-                self.spawn_flush(state);
-            }
+            self.finish_socket(state, reason);
         } else if matches!(reason, Disconnected::TransportError | Disconnected::PingTimeout) {
             // The client broke the protocol or went silent: it will not poll again.
             self.end(state, reason);
@@ -57,7 +49,21 @@ impl Outbox {
         }
     }
 
-    /// Ends the session after the write stall, unless the client polls for what waits first.
+    /// Ends a session on a WebSocket once what waits and a Close frame are written.
+    pub(super) fn finish_socket(self: &Arc<Self>, state: &mut State, reason: Disconnected) {
+        state.queue.push(Packet::untagged(Arc::new(Encoded::close_frame())));
+        if !state.flushing {
+            self.flush(state);
+        }
+        if state.queue.is_empty() {
+            self.end(state, reason);
+        } else {
+            self.spawn_flush(state);
+        }
+    }
+
+    /// Ends the session after the write stall, unless the client polls for what waits first, or
+    /// moves to a WebSocket.
     fn end_later(self: &Arc<Self>, state: &mut State, reason: Disconnected) {
         let outbox = Arc::downgrade(self);
         let stall = self.context.limits.write_stall();

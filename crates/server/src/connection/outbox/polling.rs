@@ -38,18 +38,31 @@ pub enum NotPolling {
     /// The session has ended, or is on a WebSocket.
     #[error("the session is not on long-polling any more")]
     Elsewhere,
-    /// Another GET, or another POST, is waiting already. The session ends.
-    #[error("a request of this kind is already waiting")]
+    /// Another GET or another POST is waiting already, or the last GET was cancelled. The session
+    /// ends.
+    #[error("a request of this kind is already waiting, or was cancelled")]
     Overlap,
 }
 
-/// Clears the waiting GET when its client goes away.
-struct PollGuard<'a>(&'a Outbox);
+/// A GET that waits. Dropping it before it is answered ends the session: its connection is gone,
+/// and clients do not poll again after a GET that failed.
+struct PollGuard<'a> {
+    outbox: &'a Outbox,
+    answered: bool,
+}
 
 impl Drop for PollGuard<'_> {
     fn drop(&mut self) {
-        if let Transport::Polling(polling) = &mut self.0.state.lock().transport {
-            polling.waiting = None;
+        let mut state = self.outbox.state.lock();
+        let Transport::Polling(polling) = &mut state.transport else { return };
+        polling.waiting = None;
+        if self.answered {
+            return;
+        }
+        if polling.upgrading {
+            polling.cancelled = true;
+        } else {
+            self.outbox.end(&mut state, Disconnected::TransportError);
         }
     }
 }
@@ -60,12 +73,15 @@ impl Outbox {
     /// `base64` is the query parameter `b64`: attachments are sent as text.
     ///
     /// # Errors
-    /// When the session is not on long-polling, or another GET is waiting.
+    /// When the session is not on long-polling, or another GET is waiting or was cancelled. The
+    /// latter end the session.
     pub async fn poll(self: &Arc<Self>, base64: bool) -> Result<Polled, NotPolling> {
         {
             let mut state = self.state.lock();
             match &mut state.transport {
-                Transport::Polling(Polling { waiting: Some(_), .. }) => {
+                Transport::Polling(
+                    Polling { waiting: Some(_), .. } | Polling { cancelled: true, .. },
+                ) => {
                     self.end(&mut state, Disconnected::TransportError);
                     return Err(NotPolling::Overlap);
                 }
@@ -73,9 +89,9 @@ impl Outbox {
                 _ => return Err(NotPolling::Elsewhere),
             }
         }
-        let guard = PollGuard(self);
+        let mut guard = PollGuard { outbox: self, answered: false };
         let polled = poll_fn(|cx| self.poll_answer(base64, cx)).await;
-        drop(guard);
+        guard.answered = true;
         Ok(polled)
     }
 
@@ -191,6 +207,17 @@ impl Outbox {
     pub fn is_polling(&self) -> bool {
         let state = self.state.lock();
         state.phase == Phase::Open && matches!(state.transport, Transport::Polling(_))
+    }
+
+    /// Sets whether the client tries to move to a WebSocket. Until the try ends, a cancelled GET does
+    /// not end the session: the client may cancel it because it moves.
+    pub fn set_upgrading(&self, upgrading: bool) {
+        let mut state = self.state.lock();
+        let Transport::Polling(polling) = &mut state.transport else { return };
+        polling.upgrading = upgrading;
+        if polling.cancelled && !upgrading {
+            self.end(&mut state, Disconnected::TransportError);
+        }
     }
 
     /// Answers a waiting GET with `6`, so that the client ends its polling and completes its upgrade

@@ -19,6 +19,10 @@ pub(super) enum Transport {
 pub(super) struct Polling {
     /// The GET that waits for packets; at most one.
     pub(super) waiting: Option<WaitingGet>,
+    /// The client tries to move to a WebSocket.
+    pub(super) upgrading: bool,
+    /// A GET was cancelled during that try. The session ends unless the try succeeds.
+    pub(super) cancelled: bool,
 }
 
 /// A GET that waits for packets.

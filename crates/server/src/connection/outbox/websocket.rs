@@ -31,8 +31,9 @@ const RECEIVE_BUFFER: usize = 128 << 10;
 
 impl Outbox {
     /// Moves the session to a WebSocket whose handshake is done. `read` holds the bytes that were
-    /// read from the socket after the handshake. What waits is written first. Returns false where
-    /// the session has ended.
+    /// read from the socket after the handshake. What waits is written first, also where the session
+    /// is ending: a client that completes its upgrade does not poll for the rest. Returns false
+    /// where the session has ended.
     pub fn attach(self: &Arc<Self>, socket: TcpStream, read: &[u8]) -> bool {
         // Where the kernel refuses an option, its defaults do, with larger buffers.
         let options = socket2::SockRef::from(&socket);
@@ -44,18 +45,24 @@ impl Outbox {
         let _ = options.set_tcp_user_timeout(None);
 
         let mut state = self.state.lock();
-        if state.phase != Phase::Open {
-            return false;
+        let Transport::Polling(polling) = &mut state.transport else { return false };
+        polling.wake();
+        state.transport = Transport::WebSocket(Arc::new(socket));
+        match state.phase {
+            Phase::Open => {
+                state.inbound.extend_from_slice(read);
+                state.wake_reader();
+                self.flush(&mut state);
+                self.after_push(&mut state, 0);
+            }
+            Phase::Finishing(reason) => {
+                if let Some(deadline) = state.deadline.take() {
+                    deadline.cancel();
+                }
+                self.finish_socket(&mut state, reason);
+            }
+            Phase::Ended(_) => return false,
         }
-        if let Transport::Polling(mut polling) =
-            std::mem::replace(&mut state.transport, Transport::WebSocket(Arc::new(socket)))
-        {
-            polling.wake();
-        }
-        state.inbound.extend_from_slice(read);
-        state.wake_reader();
-        self.flush(&mut state);
-        self.after_push(&mut state, 0);
         true
     }
 

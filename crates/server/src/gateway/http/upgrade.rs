@@ -114,12 +114,14 @@ pub fn upgrade_session(
 fn move_session(session: Arc<Session>, socket: Option<(TcpStream, Vec<u8>)>) {
     let socket = socket.and_then(|(socket, read)| Some((socket.into_std().ok()?, read)));
     let gateway = session.gateway().clone();
+    session.outbox.set_upgrading(true);
     gateway.shards[session.shard].spawn(async move {
         if let Some((socket, read)) = socket
             && let Ok(socket) = TcpStream::from_std(socket)
         {
             try_upgrade(&session, socket, read).await;
         }
+        session.outbox.set_upgrading(false);
         session.upgrading.store(false, Ordering::Release);
     });
 }
@@ -165,22 +167,35 @@ async fn release_polls(outbox: &Outbox, probed: &AtomicBool) {
     }
 }
 
-/// Answers probes until the client's `5`; the bytes that follow it stay in `read`.
+/// A packet of the client on a socket that is not its transport yet.
+enum ProbePacket {
+    /// `2probe`
+    Probe,
+    /// `5`
+    Upgrade,
+}
+
+/// Answers probes until the client's `5`; the bytes that follow it stay in `read`. As in Node, a
+/// client need not probe before (socket.io-client-csharp does not), and may probe again.
 async fn exchange(
     socket: &mut TcpStream,
     read: &mut Vec<u8>,
     probed: &AtomicBool,
 ) -> io::Result<()> {
-    expect(socket, read, b"2probe").await?;
-    let mut answer = Vec::new();
-    put_frame(&mut answer, Opcode::Text, b"3probe");
-    socket.write_all(&answer).await?;
-    probed.store(true, Ordering::Relaxed);
-    expect(socket, read, b"5").await
+    while let ProbePacket::Probe = next_packet(socket, read).await? {
+        let mut answer = Vec::new();
+        put_frame(&mut answer, Opcode::Text, b"3probe");
+        socket.write_all(&answer).await?;
+        probed.store(true, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
-/// Reads the next message, which must be `text`; the bytes that follow it stay in `read`.
-async fn expect(socket: &mut TcpStream, read: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
+/// Reads the next packet; the bytes that follow it stay in `read`.
+///
+/// # Errors
+/// When it is another packet than those that an upgrade consists of.
+async fn next_packet(socket: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<ProbePacket> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
     loop {
         let parsed = parse_client_frame(read, MAX_PROBE_FRAME);
@@ -191,14 +206,16 @@ async fn expect(socket: &mut TcpStream, read: &mut Vec<u8>, text: &[u8]) -> io::
             continue;
         };
         read.drain(..used);
-        match frame.opcode {
-            Opcode::Text if frame.fin && frame.payload == text => return Ok(()),
-            Opcode::Ping => {
+        match (frame.opcode, &frame.payload[..]) {
+            (Opcode::Text, b"2probe") if frame.fin => return Ok(ProbePacket::Probe),
+            // Node looks at the type alone.
+            (Opcode::Text, [b'5', ..]) if frame.fin => return Ok(ProbePacket::Upgrade),
+            (Opcode::Ping, payload) => {
                 let mut pong = Vec::new();
-                put_frame(&mut pong, Opcode::Pong, &frame.payload);
+                put_frame(&mut pong, Opcode::Pong, payload);
                 socket.write_all(&pong).await?;
             }
-            Opcode::Pong => {}
+            (Opcode::Pong, _) => {}
             _ => return Err(invalid("unexpected packet in a probe")),
         }
     }

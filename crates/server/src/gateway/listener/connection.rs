@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 
+use futures_util::FutureExt as _;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -89,8 +90,15 @@ impl ClientConnection {
         let Self { engine, shard, peer, .. } = self;
         let engine = engine.clone();
         let request = EngineRequest { engine, shard: *shard, peer: *peer, http: request };
+        // hyper drops the future without polling it where the connection ended after the request.
+        // Its first step is taken here, so that a session learns that its poll was cancelled.
+        let mut answer = Box::pin(serve(request, pending));
+        let ready = answer.as_mut().now_or_never();
         async move {
-            let mut response = serve(request, pending).await;
+            let mut response = match ready {
+                Some(response) => response,
+                None => answer.await,
+            };
             let status = response.status();
             header.add(status, response.headers_mut(), timeouts.idle, self.is_ending());
             drop(in_progress);

@@ -48,3 +48,67 @@ async fn attachments_count_and_stay_with_their_packet() {
         one.assert_balanced();
     }
 }
+
+#[tokio::test]
+async fn a_session_that_is_ending_moves_to_the_websocket_with_what_waits() {
+    for reason in [Disconnected::Drain, Disconnected::TokenExpired, Disconnected::Dismissed] {
+        let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
+        one.deliver_text(100);
+        one.outbox.close(reason, Ending::Finish);
+        let client = one.attach(&[]).await;
+        let bytes = read_all(client).await;
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'x').count(), 100);
+        assert!(bytes.ends_with(&[0x88, 2, 0x03, 0xe8]), "a Close frame comes last");
+        assert_eq!(one.ended().await, reason);
+        assert_eq!(one.count(Outcome::Gone), 0);
+        one.assert_balanced();
+    }
+}
+
+/// Starts a GET, and cancels it while it waits.
+async fn cancel_a_poll(one: &Fixture) {
+    let outbox = one.outbox.clone();
+    let waiting = tokio::spawn(async move { outbox.poll(false).await });
+    let waits = || match &one.outbox.state.lock().transport {
+        Transport::Polling(polling) => polling.waiting.is_some(),
+        _ => false,
+    };
+    until("the GET waits", waits).await;
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
+async fn a_cancelled_get_ends_the_session_and_what_comes_is_not_taken() {
+    let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
+    cancel_a_poll(&one).await;
+    assert_eq!(one.ended().await, Disconnected::TransportError);
+    assert_eq!(one.deliver_text(1), Delivered::Gone);
+    assert_eq!(one.outbox.poll(false).await, Err(NotPolling::Elsewhere));
+    one.assert_balanced();
+}
+
+#[tokio::test]
+async fn a_get_cancelled_in_an_upgrade_ends_the_session_only_if_the_upgrade_fails() {
+    for succeeds in [true, false] {
+        let mut one = Fixture::new(Revision::V4, 64 << 20, PATIENCE);
+        one.outbox.set_upgrading(true);
+        cancel_a_poll(&one).await;
+        assert_eq!(one.deliver_text(100), Delivered::Kept);
+        let client = match succeeds {
+            true => Some(one.attach(&[]).await),
+            false => None,
+        };
+        one.outbox.set_upgrading(false);
+        if succeeds {
+            assert_eq!(one.outbox.ending(), None);
+            assert_eq!(one.count(Outcome::Gone), 0);
+            one.outbox.close(Disconnected::Client, Ending::Abort);
+        } else {
+            assert_eq!(one.ended().await, Disconnected::TransportError);
+            assert_eq!(one.count(Outcome::Gone), 1);
+        }
+        one.assert_balanced();
+        drop(client);
+    }
+}
