@@ -2,11 +2,13 @@
 
 use std::sync::OnceLock;
 
+use base64::Engine as _;
 use bytes::{Buf as _, Bytes};
 
 use crate::data::DataRef;
 use crate::frames::{self, MAX_HEAD, Opcode, put_frame};
 use crate::packet::Message;
+use crate::payload::BASE64;
 use crate::revision::Revision;
 
 /// What text frames of Socket.IO packets are written behind: room for the frame's head, and
@@ -30,8 +32,36 @@ pub struct Encoded {
     /// Where the text begins in `text_frame`, after the frame's head.
     text_start: usize,
     attachments: Vec<Bytes>,
-    /// Text and attachments as WebSocket frames, by revision, once a recipient needs them.
-    binary_frames: [OnceLock<Bytes>; 2],
+    /// Text and attachments as WebSocket frames, once a recipient needs them.
+    binary_frames: FrameForms,
+}
+
+/// How a client gets the attachments of packets on its WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameForm {
+    /// The protocol revision that the client speaks.
+    pub revision: Revision,
+    /// The client takes no binary frames: attachments are text, in base64.
+    pub base64: bool,
+}
+
+/// Frames in each form that some recipient needs.
+#[derive(Debug, Default)]
+pub struct FrameForms {
+    binary: [OnceLock<Bytes>; 2],
+    /// Few clients need them.
+    base64: OnceLock<Box<[OnceLock<Bytes>; 2]>>,
+}
+
+impl FrameForms {
+    /// The frames in a form, made by `make` when they are needed first.
+    pub fn get_or_init(&self, form: FrameForm, make: impl FnOnce() -> Bytes) -> &Bytes {
+        let forms = match form.base64 {
+            false => &self.binary,
+            true => &**self.base64.get_or_init(Box::default),
+        };
+        forms[form.revision as usize].get_or_init(make)
+    }
 }
 
 impl Encoded {
@@ -129,26 +159,36 @@ impl Encoded {
         std::iter::once(Part::Text(self.text())).chain(self.attachments.iter().map(Part::Binary))
     }
 
-    /// The packet as WebSocket frames. Text is the same in both revisions; a binary message of
-    /// Engine.IO 3 begins with its type (Engine.IO protocol, revision 3, "Binary packets").
-    pub fn websocket(&self, revision: Revision) -> &Bytes {
+    /// The packet as WebSocket frames. Text is the same in all forms; a binary message of Engine.IO 3
+    /// begins with its type (Engine.IO protocol, revision 3, "Binary packets"). In base64, it is text
+    /// that begins with `b`.
+    pub fn websocket(&self, form: FrameForm) -> &Bytes {
         if self.attachments.is_empty() {
             return &self.text_frame;
         }
-        self.binary_frames[revision as usize].get_or_init(|| {
+        self.binary_frames.get_or_init(form, || {
             let mut out = Vec::with_capacity(self.size());
             out.extend_from_slice(&self.text_frame);
             for attachment in &self.attachments {
-                match revision {
-                    Revision::V4 => put_frame(&mut out, Opcode::Binary, attachment),
-                    Revision::V3 => {
-                        let typed = [&[MESSAGE_V3], &attachment[..]].concat();
-                        put_frame(&mut out, Opcode::Binary, &typed);
-                    }
-                }
+                put_attachment(&mut out, form, attachment);
             }
             out.into()
         })
+    }
+}
+
+fn put_attachment(out: &mut Vec<u8>, form: FrameForm, attachment: &[u8]) {
+    match (form.base64, form.revision) {
+        (false, Revision::V4) => put_frame(out, Opcode::Binary, attachment),
+        (false, Revision::V3) => {
+            put_frame(out, Opcode::Binary, &[&[MESSAGE_V3], attachment].concat());
+        }
+        (true, revision) => {
+            let prefix = if revision == Revision::V4 { "b" } else { "b4" };
+            let mut text = prefix.to_owned();
+            BASE64.encode_string(attachment, &mut text);
+            put_frame(out, Opcode::Text, text.as_bytes());
+        }
     }
 }
 
@@ -161,6 +201,8 @@ mod tests {
     use crate::data::Data;
     use crate::packet::{encode_ack, encode_event};
 
+    const BINARY_V4: FrameForm = FrameForm { revision: Revision::V4, base64: false };
+
     #[test]
     fn an_event_is_encoded_as_a_frame_of_its_text() {
         for length in [0, 100, 200, 70_000] {
@@ -169,7 +211,7 @@ mod tests {
             let packet = Encoded::event("/n", "e", &args);
             let mut frame = Vec::new();
             put_frame(&mut frame, Opcode::Text, format!("4{text}").as_bytes());
-            assert_eq!(packet.websocket(Revision::V4), &frame);
+            assert_eq!(packet.websocket(BINARY_V4), &frame);
             assert_eq!(packet.text(), format!("4{text}").as_bytes());
         }
     }
@@ -194,10 +236,14 @@ mod tests {
             "51-[\"e\",{\"_placeholder\":true,\"num\":0}]",
             vec![Bytes::from_static(&[7, 8])],
         );
-        let v4 = packet.websocket(Revision::V4);
-        let v3 = packet.websocket(Revision::V3);
+        let v4 = packet.websocket(BINARY_V4);
+        let v3 = packet.websocket(FrameForm { revision: Revision::V3, base64: false });
         assert!(v4.starts_with(&packet.text_frame) && v3.starts_with(&packet.text_frame));
         assert_eq!(v4[packet.text_frame.len()..], [0x82, 2, 7, 8]);
         assert_eq!(v3[packet.text_frame.len()..], [0x82, 3, 4, 7, 8]);
+        let v4 = packet.websocket(FrameForm { revision: Revision::V4, base64: true });
+        let v3 = packet.websocket(FrameForm { revision: Revision::V3, base64: true });
+        assert_eq!(v4[packet.text_frame.len()..], *b"\x81\x05bBwg=");
+        assert_eq!(v3[packet.text_frame.len()..], *b"\x81\x06b4Bwg=");
     }
 }

@@ -4,7 +4,8 @@
 //! and revision 3 ("Payload").
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
 use crate::encoded::{MESSAGE_V3, Part};
@@ -155,6 +156,18 @@ pub fn decode(body: &[u8], revision: Revision, bytes: bool) -> Result<Vec<Packet
     if packets.is_empty() { Err(PayloadError::Empty) } else { Ok(packets) }
 }
 
+/// Decodes a binary packet that is text, which clients without binary frames send: `b` and base64 in
+/// revision 4, `b4` and base64 in revision 3 (Engine.IO protocol, "Packet encoding"). `None` if the
+/// text is no such packet.
+pub fn decode_base64(text: &[u8], revision: Revision) -> Option<Result<Bytes, PayloadError>> {
+    let prefix: &[u8] = match revision {
+        Revision::V4 => b"b",
+        Revision::V3 => b"b4",
+    };
+    let encoded = text.strip_prefix(prefix)?;
+    Some(BASE64.decode(encoded).map(Bytes::from).map_err(|_| PayloadError::Base64))
+}
+
 fn decode_v4(body: &[u8]) -> Result<Vec<Packet>, PayloadError> {
     let body = std::str::from_utf8(body).map_err(|_| PayloadError::Utf8)?;
     let mut packets = Vec::new();
@@ -239,6 +252,12 @@ fn text_packet(text: &str) -> Result<Packet, PayloadError> {
 fn binary(encoded: &str) -> Result<Packet, PayloadError> {
     BASE64.decode(encoded).map(|b| Packet::Binary(b.into())).map_err(|_| PayloadError::Base64)
 }
+
+/// Base64 (RFC 4648, section 4), with or without padding.
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 fn digits(text: &str) -> Result<usize, PayloadError> {
     if text.is_empty() || text.len() > 10 || !text.bytes().all(|b| b.is_ascii_digit()) {

@@ -29,6 +29,9 @@ pub enum PacketError {
     /// The attachments of a packet are together longer than the limit.
     #[error("the attachments are longer than the limit")]
     AttachmentsTooLong,
+    /// An attachment that came as text is not base64.
+    #[error("an attachment is not base64")]
+    Base64,
     /// A placeholder has no number, or the number of no attachment.
     #[error("a placeholder points at no attachment")]
     Placeholder,
@@ -52,7 +55,8 @@ impl PacketError {
             PacketError::TooManyAttachments
             | PacketError::AttachmentCount { .. }
             | PacketError::AttachmentExpected
-            | PacketError::AttachmentsTooLong => "attachments",
+            | PacketError::AttachmentsTooLong
+            | PacketError::Base64 => "attachments",
             PacketError::Placeholder => "placeholder",
             PacketError::Json(_) => "json",
             PacketError::Payload(_) => "payload",

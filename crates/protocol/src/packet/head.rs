@@ -35,6 +35,11 @@ impl PacketType {
         })
     }
 
+    /// Whether it is an event or an acknowledgement.
+    pub fn is_event(self) -> bool {
+        matches!(self, PacketType::Event | PacketType::Ack) || self.is_binary()
+    }
+
     /// Whether attachments follow packets of this type.
     pub fn is_binary(self) -> bool {
         matches!(self, PacketType::BinaryEvent | PacketType::BinaryAck)
@@ -61,6 +66,14 @@ pub struct PacketHead<'a> {
 }
 
 impl<'a> PacketHead<'a> {
+    /// Takes the query off the namespace, which clients of Socket.IO 2 append to it (`/admin?a=b`):
+    /// the namespace is what comes before it, as in Node's server for Engine.IO 3.
+    pub fn split_query(&mut self) -> Option<&'a str> {
+        let (namespace, query) = self.namespace.split_once('?')?;
+        self.namespace = namespace;
+        Some(query)
+    }
+
     /// Splits a packet's text, which starts at the Socket.IO packet type, into head and JSON.
     ///
     /// # Errors

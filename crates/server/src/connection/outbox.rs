@@ -155,6 +155,11 @@ impl Outbox {
         self.revision
     }
 
+    /// Sets whether the client takes no binary frames on its WebSocket.
+    pub fn set_base64(&self, base64: bool) {
+        self.state.lock().queue.set_base64(base64);
+    }
+
     /// Why the session is ending or has ended; `None` while it is open.
     pub fn ending(&self) -> Option<Disconnected> {
         self.state.lock().phase.reason()
@@ -170,7 +175,7 @@ impl Outbox {
         }
         let (empty, before) = (state.queue.is_empty(), state.queue.bytes());
         if empty && let Transport::WebSocket(socket) = &state.transport {
-            let bytes = batch.websocket(self.revision);
+            let bytes = batch.websocket(state.queue.form());
             match transport::send(socket, bytes) {
                 Ok(n) if n == bytes.len() => return Delivered::Written,
                 Ok(n) => self.queue_rest(&mut state, batch, n),
@@ -200,7 +205,7 @@ impl Outbox {
         if let Transport::WebSocket(socket) = &state.transport
             && state.queue.is_empty()
         {
-            let bytes = encoded.websocket(self.revision);
+            let bytes = encoded.websocket(state.queue.form());
             match transport::send(socket, bytes) {
                 Ok(n) if n == bytes.len() => return true,
                 Ok(n) => state.queue.push_rest(Packet::untagged(encoded), n),
@@ -238,7 +243,7 @@ impl Outbox {
         let now = Instant::now();
         let mut left = written;
         for packet in batch.packets() {
-            let size = packet.encoded.websocket(self.revision).len();
+            let size = packet.encoded.websocket(state.queue.form()).len();
             if left >= size {
                 left -= size;
                 if let Some(tag) = &packet.tag {

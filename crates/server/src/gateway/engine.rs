@@ -14,7 +14,7 @@ use tower::Service;
 use super::session::{Session, Sessions};
 use super::state::Gateway;
 use crate::connection::stream::SessionStream;
-use handlers::{SESSION_PARAMETER, connect_handler};
+use handlers::{NotOffered, SESSION_PARAMETER, connect_handler};
 use rookery_protocol::Revision;
 
 /// The most attachments that one packet of a client may have.
@@ -55,6 +55,11 @@ impl Engine {
             .build_svc();
         for namespace in &config.namespaces {
             io.ns(namespace.clone(), connect_handler(sessions.clone(), namespace.as_str().into()));
+        }
+        // In revision 3 the engine connects every client to the root by itself, and ends the session
+        // where there is none.
+        if !config.namespaces.iter().any(|namespace| namespace == "/") {
+            io.ns("/", NotOffered);
         }
         Engine { service, sessions: sessions.clone() }
     }

@@ -72,6 +72,8 @@ pub struct NewSession {
     pub shard: usize,
     /// The Engine.IO revision that the client speaks.
     pub revision: Revision,
+    /// The client takes no binary frames.
+    pub base64: bool,
     /// The transport that the session starts with.
     pub transport: Transport,
     /// The tokens that the request carried.
@@ -141,6 +143,14 @@ impl Session {
         self.clients.empty_for(if is_silent { first_packet.min(timeout) } else { timeout })
     }
 
+    /// Whether a CONNECT_ERROR of revision 3 is that of a root that is not offered.
+    fn is_root_not_offered(&self, packet: &[u8]) -> bool {
+        self.outbox.revision() == Revision::V3
+            && !self.gateway().config.namespaces.iter().any(|namespace| namespace == "/")
+            && std::str::from_utf8(packet)
+                .is_ok_and(|text| PacketHead::parse(text).is_ok_and(|head| head.namespace == "/"))
+    }
+
     /// A client that reads too slowly concerns the operator; any other end is the client's own.
     fn log_end(&self, reason: Disconnected, transport: Transport, unsent: usize) {
         let (client, seconds) = (self.address, self.opened.elapsed().as_secs_f64());
@@ -191,6 +201,9 @@ impl EngineHooks for Session {
             // The open packet: the handshake has sent ours, with our session id.
             [b'0', ..] => PacketAction::Drop,
             [b'4', b'0', ..] => self.connected(&text[1..]),
+            // The engine asks for the root by itself; the client would take an error of the root for
+            // one of all its namespaces (`socket.io-client` 2).
+            [b'4', b'4', ..] if self.is_root_not_offered(&text[1..]) => PacketAction::Drop,
             [b'4', b'4', ..] => {
                 PacketAction::Send(connect_error::rewrite(&text[1..], self.outbox.revision()))
             }
@@ -262,9 +275,10 @@ impl Sessions {
 
     /// Opens a session. It removes itself when it ends.
     pub fn open(self: &Arc<Self>, new: NewSession) -> Arc<Session> {
-        let NewSession { shard, revision, transport, credentials, permit } = new;
+        let NewSession { shard, revision, base64, transport, credentials, permit } = new;
         let address = permit.address();
         let outbox = Outbox::new(revision, self.gateway.shards[shard].outbox_context.clone());
+        outbox.set_base64(base64);
         let session = Arc::new(Session {
             sid: random_id(SID_LENGTH).into(),
             clients: Arc::new(SessionClients::new(outbox.clone(), address)),

@@ -1,12 +1,11 @@
 //! A [`Packet`] for one client, and the [`PacketBatch`] that several clients share.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::telemetry::latency::DeliveryTag;
-use rookery_protocol::Revision;
-use rookery_protocol::encoded::Encoded;
+use rookery_protocol::encoded::{Encoded, FrameForm, FrameForms};
 
 /// A packet for a client: encoded once and shared by all its recipients.
 #[derive(Clone, Debug)]
@@ -26,12 +25,11 @@ impl Packet {
     }
 }
 
-/// Packets that go to the same recipients in one write: their bytes are joined once per protocol
-/// revision.
+/// Packets that go to the same recipients in one write: their bytes are joined once per form.
 #[derive(Debug)]
 pub struct PacketBatch {
     packets: Vec<Packet>,
-    joined: [OnceLock<Bytes>; 2],
+    joined: FrameForms,
     size: usize,
     volatile: bool,
 }
@@ -43,7 +41,7 @@ impl PacketBatch {
             size: packets.iter().map(|packet| packet.encoded.size()).sum(),
             volatile: packets.iter().any(|packet| packet.volatile),
             packets,
-            joined: Default::default(),
+            joined: FrameForms::default(),
         }
     }
 
@@ -58,14 +56,14 @@ impl PacketBatch {
     }
 
     /// All packets as WebSocket frames.
-    pub(super) fn websocket(&self, revision: Revision) -> &Bytes {
+    pub(super) fn websocket(&self, form: FrameForm) -> &Bytes {
         if let [packet] = &self.packets[..] {
-            return packet.encoded.websocket(revision);
+            return packet.encoded.websocket(form);
         }
-        self.joined[revision as usize].get_or_init(|| {
+        self.joined.get_or_init(form, || {
             let mut out = Vec::with_capacity(self.size);
             for packet in &self.packets {
-                out.extend_from_slice(packet.encoded.websocket(revision));
+                out.extend_from_slice(packet.encoded.websocket(form));
             }
             out.into()
         })

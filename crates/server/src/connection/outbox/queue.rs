@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::packet::Packet;
 use crate::telemetry::latency::DeliveryTag;
 use rookery_protocol::Revision;
+use rookery_protocol::encoded::FrameForm;
 
 /// Bytes that wait in all the queues of a shard. It changes only where something waits: a write
 /// that the kernel takes at once does not touch it.
@@ -29,8 +30,8 @@ pub(super) struct QueuedPacket {
 
 impl QueuedPacket {
     /// The WebSocket frames that the kernel has not taken yet.
-    pub(super) fn unwritten(&self, revision: Revision) -> &[u8] {
-        &self.packet.encoded.websocket(revision)[self.written..]
+    pub(super) fn unwritten(&self, form: FrameForm) -> &[u8] {
+        &self.packet.encoded.websocket(form)[self.written..]
     }
 
     pub(super) fn tag(&self) -> Option<&Arc<DeliveryTag>> {
@@ -38,10 +39,10 @@ impl QueuedPacket {
     }
 
     /// Bytes that it counts for in the queue.
-    fn size(&self, revision: Revision) -> usize {
+    fn size(&self, form: FrameForm) -> usize {
         match self.written {
             0 => self.packet.encoded.size(),
-            _ => self.unwritten(revision).len(),
+            _ => self.unwritten(form).len(),
         }
     }
 }
@@ -51,13 +52,24 @@ pub(super) struct Queue {
     packets: VecDeque<QueuedPacket>,
     bytes: usize,
     backlog: Arc<Backlog>,
-    revision: Revision,
+    form: FrameForm,
 }
 
 impl Queue {
     /// An empty queue for a client that speaks `revision`; its bytes count in `backlog`.
     pub(super) fn new(revision: Revision, backlog: Arc<Backlog>) -> Self {
-        Queue { packets: VecDeque::new(), bytes: 0, backlog, revision }
+        let form = FrameForm { revision, base64: false };
+        Queue { packets: VecDeque::new(), bytes: 0, backlog, form }
+    }
+
+    /// How the client gets packets on its WebSocket.
+    pub(super) fn form(&self) -> FrameForm {
+        self.form
+    }
+
+    /// Sets whether the client takes no binary frames. Nothing may be written in part.
+    pub(super) fn set_base64(&mut self, base64: bool) {
+        self.form.base64 = base64;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -85,7 +97,7 @@ impl Queue {
     /// Appends a packet of which the kernel has taken `written` bytes.
     pub(super) fn push_rest(&mut self, packet: Packet, written: usize) {
         let queued = QueuedPacket { packet, written };
-        self.grow(queued.size(self.revision));
+        self.grow(queued.size(self.form));
         if let Some(trace) = queued.tag().and_then(|tag| tag.trace.as_ref()) {
             trace.queued();
         }
@@ -95,7 +107,7 @@ impl Queue {
     /// Removes the first packet.
     pub(super) fn pop(&mut self) -> Option<QueuedPacket> {
         let first = self.packets.pop_front()?;
-        self.shrink(first.size(self.revision));
+        self.shrink(first.size(self.form));
         if self.packets.is_empty() {
             self.packets = VecDeque::new();
         }
@@ -105,9 +117,9 @@ impl Queue {
     /// Notes that the kernel took `n` more bytes of the first packet, and not all that were left.
     pub(super) fn advance(&mut self, n: usize) {
         if let Some(first) = self.packets.front_mut() {
-            let before = first.size(self.revision);
+            let before = first.size(self.form);
             first.written += n;
-            let after = first.size(self.revision);
+            let after = first.size(self.form);
             self.shrink(before);
             self.grow(after);
         }

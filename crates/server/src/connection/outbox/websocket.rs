@@ -73,7 +73,7 @@ impl Outbox {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut gathered = 0;
             for (slice, packet) in slices.iter_mut().zip(state.queue.iter()) {
-                *slice = IoSlice::new(packet.unwritten(self.revision));
+                *slice = IoSlice::new(packet.unwritten(state.queue.form()));
                 gathered += 1;
             }
             match socket.try_write_vectored(&slices[..gathered]) {
@@ -89,7 +89,7 @@ impl Outbox {
         let now = Instant::now();
         while n > 0 {
             let Some(first) = state.queue.front() else { return };
-            let left = first.unwritten(self.revision).len();
+            let left = first.unwritten(state.queue.form()).len();
             if n < left {
                 return state.queue.advance(n);
             }

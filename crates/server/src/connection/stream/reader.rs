@@ -9,14 +9,15 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 
+use super::connect_query;
 use super::hooks::EngineHooks;
 use super::pipe::{Permission, Pipe};
 use super::socket;
 use crate::connection::outbox::{ClientBytes, Outbox};
-use rookery_protocol::Revision;
-use rookery_protocol::encoded::Encoded;
+use rookery_protocol::encoded::{Encoded, MESSAGE_V3};
 use rookery_protocol::frames::{ClientMessages, Message, Opcode};
 use rookery_protocol::packet::{PacketError, PacketHead, PacketType};
+use rookery_protocol::{Revision, payload};
 
 /// Messages of one client that are handled before other sessions of the shard are served. A large
 /// one counts once more for each [`UNIT`] of its bytes.
@@ -240,9 +241,13 @@ impl ClientReader {
     fn on_message(&mut self, message: Message<'_>) {
         let payload = &*message.payload;
         match message.opcode {
+            Opcode::Text if payload.first() == Some(&b'b') => return self.on_base64(payload),
             Opcode::Text => return self.on_text(payload),
             Opcode::Binary if self.incomplete.is_some() => {
-                return self.on_attachment(payload);
+                // In revision 3 a type byte comes first (Engine.IO protocol, revision 3, "Binary
+                // packets").
+                let type_bytes = usize::from(self.outbox.revision() == Revision::V3);
+                return self.on_attachment(&payload[type_bytes.min(payload.len())..]);
             }
             // RFC 6455, section 5.5.2.
             Opcode::Ping => {
@@ -253,6 +258,21 @@ impl ClientReader {
             Opcode::Binary | Opcode::Close | Opcode::Continuation => {}
         }
         self.pass(message.opcode, payload, false);
+    }
+
+    /// A binary message as text, of a client that does not send binary frames.
+    fn on_base64(&mut self, text: &[u8]) {
+        let revision = self.outbox.revision();
+        match payload::decode_base64(text, revision) {
+            Some(Ok(bytes)) if self.incomplete.is_some() => self.on_attachment(&bytes),
+            Some(Ok(bytes)) => {
+                let typed = [&[MESSAGE_V3][..], &bytes].concat();
+                let start = usize::from(revision == Revision::V4);
+                self.pass(Opcode::Binary, &typed[start..], false);
+            }
+            Some(Err(_)) => self.hooks.on_malformed(&PacketError::Base64),
+            None => self.pass(Opcode::Text, text, false),
+        }
     }
 
     fn on_text(&mut self, text: &[u8]) {
@@ -278,9 +298,12 @@ impl ClientReader {
     fn on_packet(&mut self, packet: &[u8]) -> Receiver {
         let engine = Receiver::Engine { answers: false };
         let text = std::str::from_utf8(packet).ok();
-        let Some((text, Ok(head))) = text.map(|text| (text, PacketHead::parse(text))) else {
+        let Some((text, Ok((head, query)))) = text.map(|text| (text, self.head(text))) else {
             return engine;
         };
+        if let Some(query) = query.filter(|_| !head.kind.is_event()) {
+            return self.pass_without_query(&head, query);
+        }
         let connected = self.hooks.is_connected(head.namespace);
         match head.kind {
             // The engine ignores a CONNECT to a namespace that the client is connected to.
@@ -300,11 +323,34 @@ impl ClientReader {
         Receiver::Client
     }
 
+    /// The head of a packet, and the query that its namespace has in revision 3.
+    fn head<'a>(&self, text: &'a str) -> Result<(PacketHead<'a>, Option<&'a str>), PacketError> {
+        let mut head = PacketHead::parse(text)?;
+        let query = match self.outbox.revision() {
+            Revision::V3 => head.split_query(),
+            Revision::V4 => None,
+        };
+        Ok((head, query))
+    }
+
+    /// The engine gets a packet whose namespace has a query without it; in a CONNECT, the query is
+    /// the auth payload, as in Node's server.
+    fn pass_without_query(&mut self, head: &PacketHead<'_>, query: &str) -> Receiver {
+        let namespace = head.namespace;
+        let (packet, answers) = match head.kind {
+            PacketType::Connect => {
+                let connected = self.hooks.is_connected(namespace);
+                (format!("40{namespace},{}", connect_query::to_json(query)), !connected)
+            }
+            PacketType::Disconnect => (format!("41{namespace},"), false),
+            _ => return Receiver::Engine { answers: false },
+        };
+        self.pass(Opcode::Text, packet.as_bytes(), answers);
+        Receiver::Client
+    }
+
     fn on_attachment(&mut self, bytes: &[u8]) {
         let Some(mut packet) = self.incomplete.take() else { return };
-        // In revision 3 a type byte comes first (Engine.IO protocol, revision 3, "Binary packets").
-        let type_bytes = usize::from(self.outbox.revision() == Revision::V3).min(bytes.len());
-        let bytes = &bytes[type_bytes..];
         packet.size += bytes.len();
         if packet.size > self.max_message {
             return self.hooks.on_malformed(&PacketError::AttachmentsTooLong);
@@ -313,7 +359,7 @@ impl ClientReader {
         packet.missing -= 1;
         if packet.missing > 0 {
             self.incomplete = Some(packet);
-        } else if let Ok(head) = PacketHead::parse(&packet.text) {
+        } else if let Ok((head, _)) = self.head(&packet.text) {
             self.wait = self.hooks.on_client_packet(&head, &packet.attachments);
         }
     }

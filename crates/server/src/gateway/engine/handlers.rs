@@ -1,5 +1,6 @@
 //! What socketioxide calls: when a client asks for a namespace, or is gone. Events do not reach it.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,16 +11,36 @@ use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide_core::Value;
 
 use crate::connection::outbox::Ending;
+use crate::gateway::authenticator::Credentials;
 use crate::gateway::client::Client;
 use crate::gateway::connect_error::RefusalMessage;
 use crate::gateway::events;
 use crate::gateway::session::{Session, Sessions};
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_policy::{Code, Refusal};
-use rookery_protocol::{Data, packet};
+use rookery_protocol::{Data, Revision, packet};
 
 /// The parameter of the engine's requests that names the session. It must be the last one.
 pub const SESSION_PARAMETER: &str = "session";
+
+/// The message for a client that asks for a namespace that is not offered, as Node's server words it.
+pub const INVALID_NAMESPACE: &str = "Invalid namespace";
+
+/// The handler of a namespace that is not offered.
+#[derive(Clone)]
+pub struct NotOffered;
+
+impl ConnectHandler<LocalAdapter, ()> for NotOffered {
+    fn call(&self, _: Arc<Socket>, _: Option<Value>) {}
+
+    fn call_middleware<'a>(
+        &'a self,
+        _: Arc<Socket>,
+        _: &'a Option<Value>,
+    ) -> Pin<Box<dyn Future<Output = Admitted> + Send + 'a>> {
+        Box::pin(async { Err(Box::new(INVALID_NAMESPACE) as Box<dyn Display + Send>) })
+    }
+}
 
 /// The handler of connects to one namespace.
 pub fn connect_handler(
@@ -79,8 +100,8 @@ impl OnConnect {
             return Err(refusal);
         }
         let auth = auth_payload(&session, auth)?;
-        let credentials = session.credentials.as_deref();
-        let admitted = gateway.authenticator.admit(auth.as_ref(), credentials).await;
+        let credentials = credentials(&session, auth.as_ref());
+        let admitted = gateway.authenticator.admit(auth.as_ref(), credentials.as_deref()).await;
         let admission =
             admitted.inspect_err(|refusal| record_refusal(&session, &self.namespace, refusal))?;
         let namespace = self.namespace.clone();
@@ -96,6 +117,24 @@ impl OnConnect {
             client.set_expiry(admission.expires);
         }
         Ok(())
+    }
+}
+
+/// The tokens of the first request; in revision 3, the query of the CONNECT is the auth payload, and
+/// may have the parameter of `auth.queryParam` too.
+fn credentials<'a>(session: &'a Session, auth: Option<&Data>) -> Option<Cow<'a, Credentials>> {
+    let first = session.credentials.as_deref().map(Cow::Borrowed);
+    if session.outbox.revision() == Revision::V4 {
+        return first;
+    }
+    let name = session.gateway().config.auth.query_param.as_deref();
+    match name.and_then(|name| auth?.get(name)) {
+        Some(Data::String(token)) => {
+            let mut credentials = first.unwrap_or_default().into_owned();
+            credentials.query = Some(token.to_string());
+            Some(Cow::Owned(credentials))
+        }
+        _ => first,
     }
 }
 

@@ -3,7 +3,7 @@
 use http::Uri;
 use http::header::{self, HeaderMap};
 
-use super::query::parameter;
+use super::query::{Query, parameter};
 use super::request::EngineRequest;
 use super::response::{EngineResponse, payload};
 use crate::auth::bearer_token;
@@ -41,7 +41,8 @@ pub fn new_session(
 ) -> NewSession {
     let config = &request.gateway().config;
     let credentials = credentials(config, request.headers(), request.http.uri());
-    NewSession { shard: request.shard, revision, transport, credentials, permit }
+    let base64 = Query::parse(request.http.uri().query().unwrap_or_default()).base64;
+    NewSession { shard: request.shard, revision, base64, transport, credentials, permit }
 }
 
 /// The open packet (Engine.IO protocol, "Handshake"); times in milliseconds.

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::engine_error::EngineError;
 use super::handshake::{new_session, open_packet};
+use super::query::Query;
 use super::request::EngineRequest;
 use super::response::{EngineResponse, error};
 use crate::connection::outbox::Outbox;
@@ -105,6 +106,8 @@ pub fn upgrade_session(
         session.upgrading.store(false, Ordering::Release);
         return error(EngineError::BadRequest);
     };
+    // The socket is told what it may send by its own query, as in Node's server.
+    session.outbox.set_base64(Query::parse(request.http.uri().query().unwrap_or_default()).base64);
     let on = hyper::upgrade::on(&mut request.http);
     *pending.lock() = Some(Upgrade { on, to: Target::Polling(session) });
     response

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio::net::TcpStream;
 
 use super::*;
+use rookery_protocol::encoded::FrameForm;
 use rookery_protocol::payload::{self, Packet};
 
 /// A packet of the test, identified by a number in its text.
@@ -32,7 +33,7 @@ impl Numbered {
 
     /// The frames by which the engine writes it.
     pub(super) fn frames(&self, revision: Revision) -> Vec<u8> {
-        self.encoded().websocket(revision).to_vec()
+        self.encoded().websocket(FrameForm { revision, base64: false }).to_vec()
     }
 }
 
