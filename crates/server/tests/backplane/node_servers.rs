@@ -139,7 +139,7 @@ async fn node_servers_are_asked_and_named_when_they_are_silent() {
     let silent = a.broker.clone().with_query_deadline(Duration::from_millis(300));
     assert_eq!(silent.members("/", "room").await.unanswered, ["node"]);
     // Node servers know no users: nobody is waited for.
-    let nobody = a.broker.disconnect_selected("/", &Selector::User("ann".into())).await;
+    let nobody = a.broker.disconnect_selected("/", &Selector::User("ann".into()), true).await;
     assert_eq!((nobody.matched, nobody.unanswered.len()), (0, 0));
 
     let mut redis = redis.connection().await;
