@@ -226,6 +226,7 @@ impl Publisher {
         let answers = answers.map_err(|error| error.to_string())?;
         self.unanswered -= publications(&sent);
         for ((kind, channel), answer) in sent.into_iter().zip(answers) {
+            let is_refused = matches!(answer, Value::ServerError(_));
             match answer {
                 Value::ServerError(error) => {
                     if kind == MessageKind::Publication {
@@ -236,6 +237,7 @@ impl Publisher {
                 _ if kind == MessageKind::Heartbeat => {}
                 _ => self.metrics.redis_message(Direction::Out),
             }
+            self.outgoing.answered(channel, is_refused);
         }
         Ok(())
     }

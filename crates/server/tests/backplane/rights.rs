@@ -83,3 +83,43 @@ async fn the_narrowest_permitted_pattern_is_subscribed() {
         until("the pod is gone", async || redis.channels().await.is_empty()).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publication_that_redis_refuses_is_not_said_to_reach_the_cluster() {
+    let redis = RedisServer::start().await;
+    let a = Pod::up("pod-aaaa", &redis).await;
+    assert!(a.publish(&["room"], "permitted"));
+    order(&redis, "ACL SETUSER default -publish").await;
+    until("the refusal is known", async || !a.publish(&["room"], "refused")).await;
+    // A heartbeat, within a second, tells it for rooms that nothing was published to yet.
+    tokio::time::timeout(Duration::from_secs(30), async {
+        for n in 0.. {
+            if !a.publish(&[&format!("room {n}")], "refused") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    order(&redis, "ACL SETUSER default +publish resetchannels &socket.io-* &socket.io#/#room#")
+        .await;
+    until("it is permitted again", async || a.publish(&["room"], "permitted")).await;
+    until("the other room is refused", async || !a.publish(&["another room"], "refused")).await;
+    until("refusals are counted", async || a.metrics.redis_unsent.get() > 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_cannot_listen_still_reaches_the_others() {
+    let redis = RedisServer::start().await;
+    order(&redis, "ACL SETUSER deaf on nopass ~* &* +@all").await;
+    let a = Pod::at("pod-aaaa", &format!("redis://deaf:x@{}", redis.address()));
+    let b = Pod::up("pod-bbbb", &redis).await;
+    a.is_up().await;
+    let _room = b.subscribe("room").await;
+    order(&redis, "ACL SETUSER deaf -subscribe").await;
+    order(&redis, "CLIENT KILL TYPE pubsub USER deaf").await;
+    until("the listening connection is down", async || !a.backplane.is_up()).await;
+    assert!(a.publish(&["room"], "crosses"));
+    b.gets("crosses").await;
+}
