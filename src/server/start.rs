@@ -155,8 +155,10 @@ impl Parts {
         tracker.spawn(self.shards.latency.clone().run(stop.clone()));
         let metrics = self.metrics.clone();
         let admin = admin::router(move |names| metrics.gather(names), self.readiness.clone());
-        let api = api::router(self.api(listeners.clients.local_addr()?)?);
-        let router = api.merge(admin).merge(status_page::router());
+        let api = self.api(listeners.clients.local_addr()?)?;
+        let access = api.access.clone();
+        let router = api::router(api).merge(admin).merge(status_page::router());
+        let router = api::host::guard(router, &access, &self.metrics);
         tracker.spawn(listener::serve(listeners.internal, router, stop.clone(), GRACE));
         let (config, metrics) = (self.config.clone(), self.metrics.clone());
         let reloads = config_watch::follow(sources, config, metrics, tracker, stop.clone());

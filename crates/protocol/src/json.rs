@@ -18,13 +18,50 @@ use crate::data::Data;
 /// The key of an object that stands for a binary value.
 pub const BINARY_KEY: &str = "$binary";
 
-/// Parses one JSON text.
+/// Parses one JSON text. An unpaired surrogate becomes U+FFFD.
 ///
 /// # Errors
 /// Fails if it is not JSON, nests deeper than 128 levels, is followed by more text, or if a
 /// `$binary` is not base64.
 pub fn parse_json(text: &[u8]) -> Result<Data, serde_json::Error> {
-    serde_json::from_slice(text)
+    serde_json::from_slice(text).or_else(|error| {
+        let repaired = std::str::from_utf8(text).ok().and_then(replace_unpaired_surrogates);
+        repaired.ok_or(error).and_then(|text| serde_json::from_str(&text))
+    })
+}
+
+/// The JSON text with every escape of an unpaired surrogate replaced by U+FFFD; `None` if there is
+/// none. JavaScript strings may hold unpaired surrogates, which it writes as escapes; UTF-8 cannot.
+pub fn replace_unpaired_surrogates(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut found = false;
+    while let Some(at) = rest.find('\\') {
+        let escape = |text: &str| -> Option<u16> {
+            let digits = text.strip_prefix("\\u")?.get(..4)?;
+            u16::from_str_radix(digits, 16).ok()
+        };
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let unit = escape(from);
+        let pair = || escape(&from[6..]).is_some_and(|low| (0xDC00..0xE000).contains(&low));
+        let taken = match unit {
+            Some(0xD800..0xDC00) if pair() => 12,
+            Some(0xD800..0xE000) => {
+                found = true;
+                out.push_str("\\ufffd");
+                rest = &from[6..];
+                continue;
+            }
+            Some(_) => 6,
+            // The backslash and what it escapes, which is ASCII in valid JSON.
+            None => 1 + from[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        out.push_str(&from[..taken]);
+        rest = &from[taken..];
+    }
+    out.push_str(rest);
+    found.then_some(out)
 }
 
 impl Data {

@@ -3,12 +3,13 @@
 //! [`router`] builds it from an [`ApiState`]. `routes` has the handlers;
 //! [`openapi`] lists them and derives their description, served at `/api/openapi.json`.
 //! Imports go one way: `problem`, `answer`, `random` and `uninterrupted`, then `body`, `input`,
-//! `query`, `access`, `cluster`, `idempotency` and `instance_status`, then `state`, then `routes`, then `openapi`.
+//! `query`, `access`, `host`, `cluster`, `idempotency` and `instance_status`, then `state`, then `routes`, then `openapi`.
 
 pub mod access;
 pub mod answer;
 mod body;
 pub mod cluster;
+pub mod host;
 pub mod idempotency;
 mod input;
 pub mod instance_status;

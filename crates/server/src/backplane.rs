@@ -103,6 +103,8 @@ pub struct Backplane {
 struct Parts {
     pod: PodId,
     channels: Channels,
+    /// Where heartbeats go. Where Redis refuses these, it refuses to be a backplane.
+    pods_channel: String,
     outgoing: Arc<Outgoing>,
     status: Arc<LinkStatus>,
     heartbeat: Arc<Heartbeat>,
@@ -142,6 +144,7 @@ impl Backplane {
                 rollout,
             )),
             pod,
+            pods_channel: channels.pods(),
             channels: channels.clone(),
             outgoing,
             status,
@@ -173,19 +176,23 @@ impl Backplane {
         tasks.spawn("the heartbeat to other instances", heartbeat);
     }
 
-    /// Sends a publication to the other instances. True: it was handed to a live connection.
-    /// False: it was not and never will be, and is counted as unsent. Never waits.
+    /// Sends a publication to the other instances. True: it was handed to a live connection, and
+    /// Redis takes what is published on its channel, as far as is known. False: it does not reach
+    /// them, and is counted as unsent. Never waits.
     pub fn publish(&self, publication: &Publication) -> bool {
         let Parts { outgoing, clock, channels, pod, metrics, .. } = &*self.parts;
+        let channel = channels.of(publication);
+        let is_refused = outgoing.refuses([&channel, &self.parts.pods_channel]);
         let sent = outgoing.is_open() && {
             let origin = clock.to_redis(publication.accepted);
             let payload = wire::classic::encode(publication, pod, origin);
-            outgoing.push(channels.of(publication), payload, MessageKind::Publication)
+            outgoing.push(channel, payload, MessageKind::Publication)
         };
         if !sent {
             metrics.redis_unsent.inc();
         }
-        sent
+        // What Redis refuses is counted when it answers; it may be permitted again by then.
+        sent && !is_refused
     }
 
     /// Whether both connections are up and all rooms are subscribed.

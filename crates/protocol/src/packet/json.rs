@@ -9,6 +9,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use super::error::PacketError;
 use crate::data::Data;
+use crate::json::replace_unpaired_surrogates;
 
 /// The form of an event's payload.
 pub(super) const EVENT: &str = "an array that starts with the event's name";
@@ -33,8 +34,7 @@ where
     S: Copy + for<'de> DeserializeSeed<'de, Value = T>,
 {
     match strict(text, seed, lost) {
-        // JavaScript strings may hold unpaired surrogates, which it writes as escapes; UTF-8 cannot.
-        Err(PacketError::Json(error)) => match repaired(text) {
+        Err(PacketError::Json(error)) => match replace_unpaired_surrogates(text) {
             Some(text) => strict(&text, seed, lost),
             None => Err(PacketError::Json(error)),
         },
@@ -54,40 +54,6 @@ where
         Err(error) if error.is_data() => Err(PacketError::Payload(EVENT)),
         Err(error) => Err(PacketError::Json(error.to_string())),
     }
-}
-
-/// The text with every escape of an unpaired surrogate replaced by U+FFFD; `None` if there is
-/// none.
-fn repaired(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    let mut found = false;
-    while let Some(at) = rest.find('\\') {
-        let escape = |text: &str| -> Option<u16> {
-            let digits = text.strip_prefix("\\u")?.get(..4)?;
-            u16::from_str_radix(digits, 16).ok()
-        };
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        let unit = escape(from);
-        let pair = || escape(&from[6..]).is_some_and(|low| (0xDC00..0xE000).contains(&low));
-        let taken = match unit {
-            Some(0xD800..0xDC00) if pair() => 12,
-            Some(0xD800..0xE000) => {
-                found = true;
-                out.push_str("\\ufffd");
-                rest = &from[6..];
-                continue;
-            }
-            Some(_) => 6,
-            // The backslash and what it escapes, which is ASCII in valid JSON.
-            None => 1 + from[1..].chars().next().map_or(0, char::len_utf8),
-        };
-        out.push_str(&from[..taken]);
-        rest = &from[taken..];
-    }
-    out.push_str(rest);
-    found.then_some(out)
 }
 
 /// Deserializes the array of an event.

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::problem::Problem;
 pub(super) use budget::BodyBudget;
 use budget::BodyShare;
+use rookery_protocol::json::replace_unpaired_surrogates;
 
 /// The time within which a body must arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -77,7 +78,7 @@ where
     }
 }
 
-/// Parses one JSON text that starts with `opening`.
+/// Parses one JSON text that starts with `opening`. An unpaired surrogate becomes U+FFFD.
 ///
 /// # Errors
 /// 400: with line and column if it is not JSON, with the field if a value is invalid.
@@ -91,14 +92,24 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, opening: char) -> Result<T,
         }
         Some(_) => {}
     }
-    serde_json::from_str(text).map_err(|error| {
-        let mut json = serde_json::Deserializer::from_str(text);
-        // Keeping the path costs as much as parsing.
-        match serde_path_to_error::deserialize::<_, T>(&mut json) {
-            Ok(_) => rejected(".", &error),
-            Err(error) => rejected(&error.path().to_string(), error.inner()),
-        }
-    })
+    let error = match serde_json::from_str(text) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let Some(repaired) = replace_unpaired_surrogates(text) else {
+        return Err(explain::<T>(text, &error));
+    };
+    serde_json::from_str(&repaired).map_err(|error| explain::<T>(&repaired, &error))
+}
+
+/// Why a text was refused, with the path of the field at fault. Keeping the path costs as much as
+/// parsing, so a text is parsed again for it.
+fn explain<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> Problem {
+    let mut json = serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Ok(_) => rejected(".", error),
+        Err(error) => rejected(&error.path().to_string(), error.inner()),
+    }
 }
 
 fn rejected(path: &str, error: &serde_json::Error) -> Problem {

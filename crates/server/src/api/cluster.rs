@@ -56,11 +56,13 @@ pub trait Cluster: Send + Sync + 'static {
         rooms: &'a [Room],
     ) -> BoxFuture<'a, Matched>;
 
-    /// Disconnects the selected members. Their clients do not reconnect by themselves.
+    /// Disconnects the selected members: from every namespace if `close`, else from this one. Their
+    /// clients do not reconnect by themselves.
     fn disconnect<'a>(
         &'a self,
         namespace: &'a str,
         members: &'a Selector,
+        close: bool,
     ) -> BoxFuture<'a, Matched>;
 }
 
@@ -114,7 +116,8 @@ impl Cluster for Broker {
         &'a self,
         namespace: &'a str,
         members: &'a Selector,
+        close: bool,
     ) -> BoxFuture<'a, Matched> {
-        self.disconnect_selected(namespace, members).boxed()
+        self.disconnect_selected(namespace, members, close).boxed()
     }
 }

@@ -186,8 +186,10 @@ impl Cluster for World {
         &'a self,
         namespace: &'a str,
         members: &'a Selector,
+        close: bool,
     ) -> BoxFuture<'a, Matched> {
-        self.change("disconnect", namespace, members, &[])
+        let order = if close { "disconnect" } else { "leave the namespace" };
+        self.change(order, namespace, members, &[])
     }
 }
 

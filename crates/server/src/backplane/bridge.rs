@@ -123,6 +123,14 @@ mod tests {
     }
 
     #[test]
+    fn an_unpaired_surrogate_is_replaced() {
+        let json = br#"{"room": "r\ud83d", "event": "e", "payload": "\udc00"}"#;
+        let publication = bridge().publication(json, "id".into(), Instant::now()).unwrap();
+        assert_eq!(publication.rooms[..], [Room::from("r\u{fffd}")]);
+        assert_eq!(publication.args[..], [Data::from("\u{fffd}")]);
+    }
+
+    #[test]
     fn a_bad_message_says_why() {
         for (bad, why) in [
             ("{", "no JSON"),

@@ -35,6 +35,8 @@ pub(super) struct Decoder {
     pod: PodId,
     namespaces: Vec<Arc<str>>,
     channels: Channels,
+    /// What the channels of this pod's members start with.
+    members: Vec<String>,
     bridge: Vec<CompiledBridge>,
     routes: Routes,
     clock: Arc<Clock>,
@@ -61,6 +63,7 @@ impl Decoder {
         Decoder {
             pod: parts.pod.clone(),
             routes: Routes::new(&parts.channels, &namespaces, &bridge),
+            members: namespaces.iter().map(|n| parts.channels.members(n)).collect(),
             namespaces,
             channels: parts.channels.clone(),
             bridge,
@@ -82,9 +85,24 @@ impl Decoder {
         self.routes.channels()
     }
 
-    /// The patterns that every pod subscribes: its members, addressed by their ids.
-    pub fn patterns(&self) -> Vec<String> {
-        self.namespaces.iter().map(|n| self.channels.members_pattern(n)).collect()
+    /// The patterns by which this pod hears what is addressed to its members by their ids: first
+    /// those of its members alone, then wider ones. An ACL of Redis permits a pattern only where it
+    /// names that very pattern, which it cannot for one with the pod's random name in it.
+    pub fn patterns(&self) -> [Vec<String>; 3] {
+        let all = |pattern: fn(&Channels, &str) -> String| {
+            self.namespaces.iter().map(|n| pattern(&self.channels, n)).collect()
+        };
+        let everything = vec![self.channels.everything_pattern()];
+        [all(Channels::members_pattern), all(Channels::broadcasts_pattern), everything]
+    }
+
+    /// A message that a pattern matched: handled where it is for a member of this pod. What else a
+    /// wider pattern matches arrives by its channel's own subscription.
+    pub fn receive_matched(&self, data: Vec<Value>) {
+        let [.., Value::BulkString(channel), _] = data.as_slice() else { return };
+        if self.members.iter().any(|prefix| channel.starts_with(prefix.as_bytes())) {
+            self.receive(data);
+        }
     }
 
     /// A message: channel and payload, after the pattern if one matched.

@@ -24,7 +24,7 @@ pub enum Inbound {
         /// What is asked.
         ask: requests::Ask,
         /// What an answer must carry; without one nobody waits for an answer.
-        id: Option<String>,
+        id: Option<requests::RequestId>,
     },
     /// What another pod asks.
     PeerQuestion {

@@ -1,9 +1,11 @@
 //! The [`Outgoing`] messages that wait to be sent to Redis: bounded in bytes and number, and only
 //! while a connection is up.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 /// The most bytes that may wait, channel names included.
@@ -11,6 +13,9 @@ pub const MAX_BYTES: usize = 8 << 20;
 
 /// The most messages that may wait.
 const MAX_MESSAGES: usize = 1 << 16;
+
+/// The most channels that are remembered because Redis refuses them.
+const MAX_REFUSED: usize = 1024;
 
 /// What is lost when a message is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,10 @@ pub struct Outgoing {
     /// The number of the connection that is up; 0 while none is.
     epoch: AtomicU64,
     links: AtomicU64,
+    /// Whether `refused` holds anything, so that it is locked only then.
+    any_refused: AtomicBool,
+    /// Channels whose last PUBLISH Redis refused, at most [`MAX_REFUSED`].
+    refused: Mutex<HashSet<String>>,
 }
 
 impl Outgoing {
@@ -57,7 +66,9 @@ impl Outgoing {
     pub fn new() -> (Arc<Self>, mpsc::Receiver<OutgoingMessage>) {
         let (sender, receiver) = mpsc::channel(MAX_MESSAGES);
         let (bytes, epoch, links) = <_>::default();
-        (Arc::new(Outgoing { sender, bytes, epoch, links }), receiver)
+        let (any_refused, refused) = <_>::default();
+        let queue = Outgoing { sender, bytes, epoch, links, any_refused, refused };
+        (Arc::new(queue), receiver)
     }
 
     /// Queues a message. False: no connection is up, or the queue is full.
@@ -80,6 +91,28 @@ impl Outgoing {
     /// Whether a connection is up.
     pub fn is_open(&self) -> bool {
         self.epoch.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether Redis refused the last PUBLISH to one of these channels.
+    pub fn refuses(&self, channels: [&str; 2]) -> bool {
+        self.any_refused.load(Ordering::Relaxed) && {
+            let refused = self.refused.lock();
+            channels.iter().any(|channel| refused.contains(*channel))
+        }
+    }
+
+    /// Redis answered a PUBLISH to this channel.
+    pub fn answered(&self, channel: String, is_refused: bool) {
+        if !is_refused && !self.any_refused.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut refused = self.refused.lock();
+        if !is_refused {
+            refused.remove(&channel);
+        } else if refused.len() < MAX_REFUSED {
+            refused.insert(channel);
+        }
+        self.any_refused.store(!refused.is_empty(), Ordering::Relaxed);
     }
 
     /// Accounts for a message that was taken out. False: it was queued for a connection that is

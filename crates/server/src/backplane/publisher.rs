@@ -63,7 +63,8 @@ pub(super) struct Publisher {
 /// A pipeline that was answered.
 struct Answered {
     answers: Result<Vec<Value>, RedisError>,
-    kinds: Vec<MessageKind>,
+    /// What was sent: kind and channel of each message.
+    sent: Vec<(MessageKind, String)>,
 }
 
 impl Publisher {
@@ -188,28 +189,28 @@ impl Publisher {
         connection: &MultiplexedConnection,
         first: OutgoingMessage,
     ) -> Result<(), String> {
-        let (mut pipeline, mut kinds, mut bytes) = (redis::pipe(), Vec::new(), 0);
+        let (mut pipeline, mut batch, mut bytes) = (redis::pipe(), Vec::new(), 0);
         let mut next = Some(first);
         while let Some(message) = next.take() {
             if self.outgoing.taken(&message) {
                 bytes += message.size();
-                kinds.push(message.kind);
-                pipeline.cmd("PUBLISH").arg(message.channel).arg(message.payload);
+                pipeline.cmd("PUBLISH").arg(&message.channel).arg(message.payload);
+                batch.push((message.kind, message.channel));
             } else if message.kind == MessageKind::Publication {
                 self.metrics.redis_unsent.inc();
             }
-            if kinds.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+            if batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
                 next = self.queue.try_recv().ok();
             }
         }
-        if kinds.is_empty() {
+        if batch.is_empty() {
             return Ok(());
         }
-        self.unanswered += publications(&kinds);
+        self.unanswered += publications(&batch);
         let mut connection = connection.clone();
         let mut sent = async move {
-            let answers = connection.send_packed_commands(&pipeline, 0, kinds.len()).await;
-            Answered { answers, kinds }
+            let answers = connection.send_packed_commands(&pipeline, 0, batch.len()).await;
+            Answered { answers, sent: batch }
         }
         .boxed();
         match poll!(&mut sent) {
@@ -221,20 +222,22 @@ impl Publisher {
         }
     }
 
-    fn answered(&mut self, Answered { answers, kinds }: Answered) -> Result<(), String> {
+    fn answered(&mut self, Answered { answers, sent }: Answered) -> Result<(), String> {
         let answers = answers.map_err(|error| error.to_string())?;
-        self.unanswered -= publications(&kinds);
-        for (kind, answer) in kinds.into_iter().zip(answers) {
+        self.unanswered -= publications(&sent);
+        for ((kind, channel), answer) in sent.into_iter().zip(answers) {
+            let is_refused = matches!(answer, Value::ServerError(_));
             match answer {
                 Value::ServerError(error) => {
                     if kind == MessageKind::Publication {
                         self.metrics.redis_unsent.inc();
                     }
-                    limited!(self.refused, warn, %error, "Redis refused a PUBLISH");
+                    limited!(self.refused, warn, %channel, %error, "Redis refused a PUBLISH");
                 }
                 _ if kind == MessageKind::Heartbeat => {}
                 _ => self.metrics.redis_message(Direction::Out),
             }
+            self.outgoing.answered(channel, is_refused);
         }
         Ok(())
     }
@@ -282,8 +285,8 @@ async fn open(
     Ok((connection, lost))
 }
 
-fn publications(kinds: &[MessageKind]) -> u64 {
-    kinds.iter().filter(|kind| **kind == MessageKind::Publication).count() as u64
+fn publications(sent: &[(MessageKind, String)]) -> u64 {
+    sent.iter().filter(|(kind, _)| *kind == MessageKind::Publication).count() as u64
 }
 
 /// Asks for the time again and again, which proves that the connection is alive and gives the

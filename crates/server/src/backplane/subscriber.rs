@@ -28,6 +28,8 @@ pub(super) struct Subscriber {
     metrics: Arc<Metrics>,
     /// Of the lines about rooms that Redis refuses; it outlives a connection.
     refused: Throttle,
+    /// Of the lines about patterns that Redis does not permit.
+    forbidden_patterns: Throttle,
 }
 
 impl Subscriber {
@@ -45,6 +47,7 @@ impl Subscriber {
             decoder,
             status: parts.status.clone(),
             refused: Throttle::new(&parts.metrics.log_lines_suppressed),
+            forbidden_patterns: Throttle::new(&parts.metrics.log_lines_suppressed),
             metrics: parts.metrics.clone(),
         }
     }

@@ -11,11 +11,11 @@ use rookery_protocol::Room;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::servers::dismissal;
 use super::{Broker, BrokerParts};
 use crate::backplane::wire::pod_messages::{Answer, Ask, room_names};
 use crate::backplane::wire::requests;
 use crate::message::{MemberInfo, Selector};
-use crate::rooms::member::Dismissal;
 use crate::telemetry::metrics::Rejected;
 
 /// How a Node server is called among those that did not answer.
@@ -105,12 +105,17 @@ impl Broker {
         self.change(Question { namespace, ask, of, order }, local).await
     }
 
-    /// Dismisses the selected members and closes their transports: their clients do not come back
-    /// by themselves.
-    pub async fn disconnect_selected(&self, namespace: &str, of: &Selector) -> Matched {
-        let ask = Ask::Disconnect { of: of.into(), close: true };
-        let order = Some(requests::disconnect(self.pod(), of, true));
-        let local = self.parts.rooms.dismiss_selected(namespace, of, Dismissal::Session);
+    /// Dismisses the selected members: their clients do not come back by themselves. `close` ends
+    /// their transports too, and so their memberships in other namespaces.
+    pub async fn disconnect_selected(
+        &self,
+        namespace: &str,
+        of: &Selector,
+        close: bool,
+    ) -> Matched {
+        let ask = Ask::Disconnect { of: of.into(), close };
+        let order = Some(requests::disconnect(self.pod(), of, close));
+        let local = self.parts.rooms.dismiss_selected(namespace, of, dismissal(close));
         self.change(Question { namespace, ask, of, order }, local).await
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backplane::Backplane;
 use crate::backplane::wire::pod_messages::{self, Answer, WireRoomKey};
-use crate::backplane::wire::requests::{self, Ask};
+use crate::backplane::wire::requests::{self, Ask, RequestId};
 use crate::message::Selector;
 use crate::rooms::member::Dismissal;
 use crate::rooms::ranking::MAX_ASKED;
@@ -18,7 +18,7 @@ pub(super) async fn answer_node(
     backplane: &Backplane,
     namespace: &str,
     ask: Ask,
-    id: Option<String>,
+    id: Option<RequestId>,
 ) {
     let rooms = &parts.rooms;
     let is_answered = match &ask {
@@ -27,13 +27,20 @@ pub(super) async fn answer_node(
         Ask::Disconnect(of, close) => {
             is_one(of, rooms.dismiss_selected(namespace, of, dismissal(*close)).await)
         }
-        Ask::Sockets(_) | Ask::AllRooms | Ask::Fetch(_) => true,
+        Ask::Sockets(_) | Ask::MemberRooms(_) | Ask::AllRooms | Ask::Fetch(_) => true,
         Ask::ServerSideEmit | Ask::Broadcast(_) => false,
     };
     let Some(id) = id.filter(|_| is_answered) else { return };
     let answer = match ask {
         Ask::Sockets(of) => requests::sockets_answer(&id, &rooms.members(namespace, &of).await),
         Ask::Fetch(of) => requests::fetch_answer(&id, &rooms.members(namespace, &of).await),
+        Ask::MemberRooms(member) => {
+            let members = rooms.members(namespace, &Selector::Member(member)).await;
+            // As in Node, only the server that has the member answers, and its id is a room too.
+            let Some(member) = members.first() else { return };
+            let names = member.rooms.iter().map(|room| &**room);
+            requests::rooms_answer(&id, std::iter::once(member.id.as_str()).chain(names))
+        }
         Ask::AllRooms => {
             let everybody = Selector::Rooms { rooms: Vec::new(), except: Vec::new() };
             let names = rooms.rooms(namespace, "").await;
@@ -50,7 +57,8 @@ fn is_one(of: &Selector, matched: usize) -> bool {
     matches!(of, Selector::Member(_)) && matched > 0
 }
 
-fn dismissal(close: bool) -> Dismissal {
+/// What a member loses: its transport if `close`, else its namespace.
+pub(super) fn dismissal(close: bool) -> Dismissal {
     if close { Dismissal::Session } else { Dismissal::Namespace }
 }
 

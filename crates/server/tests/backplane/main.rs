@@ -11,6 +11,7 @@ mod publications;
 mod questions;
 mod ranking;
 mod redis_server;
+mod rights;
 
 use std::time::Duration;
 

@@ -81,6 +81,54 @@ async fn a_target_that_names_nothing_is_nobody() {
     assert_eq!(a.events(), ["everybody"]);
 }
 
+/// A server with socket.io-redis 5 takes a question of ours for a custom request, which its hook
+/// answers with nothing, under its own name of the id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_socket_io_redis_5_is_understood_and_not_waited_for() {
+    let redis = RedisServer::start().await;
+    let a = Pod::up("pod-aaaa", &redis).await;
+    let id = "pod-aaaa000000000001";
+    a.add(id, None, &["room"]).await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let (mut sink, mut messages) = client.get_async_pubsub().await.unwrap().split();
+    sink.subscribe("socket.io-request#/#").await.unwrap();
+    let mut connection = redis.connection().await;
+    let answering = tokio::spawn(async move {
+        let request = messages.next().await.unwrap();
+        let request: serde_json::Value =
+            serde_json::from_slice(request.get_payload_bytes()).unwrap();
+        assert_eq!(request["type"], 5);
+        let answer = serde_json::json!({ "requestid": request["requestid"], "data": null });
+        let publish =
+            redis::cmd("PUBLISH").arg("socket.io-response#/#").arg(answer.to_string()).to_owned();
+        publish.query_async::<()>(&mut connection).await.unwrap();
+        (sink, messages)
+    });
+    let patient = a.broker.clone().with_query_deadline(Duration::from_secs(3600));
+    let members = patient.members("/", "room").await;
+    assert_eq!((members.members.len(), members.unanswered.len()), (1, 0));
+    let (mut sink, mut messages) = answering.await.unwrap();
+
+    sink.unsubscribe("socket.io-request#/#").await.unwrap();
+    sink.subscribe("socket.io-response#/#").await.unwrap();
+    let asked = [
+        (format!(r#""type":3,"sid":"{id}","room":"new""#), serde_json::json!({})),
+        (r#""type":0,"rooms":["new"]"#.to_owned(), serde_json::json!({ "clients": [id] })),
+        (format!(r#""type":4,"sid":"{id}","room":"new""#), serde_json::json!({})),
+        (r#""type":0,"rooms":["new"]"#.to_owned(), serde_json::json!({ "clients": [] })),
+        (format!(r#""type":1,"sid":"{id}""#), serde_json::json!({ "rooms": [id, "room"] })),
+    ];
+    for (request, mut expected) in asked {
+        let json = format!(r#"{{"requestid":"q",{request}}}"#);
+        redis.publish("socket.io-request#/#", json.as_bytes()).await;
+        let answer = tokio::time::timeout(Duration::from_secs(5), messages.next()).await;
+        let answer = answer.unwrap_or_else(|_| panic!("no answer to {json}")).unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(answer.get_payload_bytes()).unwrap();
+        expected["requestid"] = "q".into();
+        assert_eq!(answer, expected, "{json}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_servers_are_asked_and_named_when_they_are_silent() {
     let redis = RedisServer::start().await;
@@ -91,7 +139,7 @@ async fn node_servers_are_asked_and_named_when_they_are_silent() {
     let silent = a.broker.clone().with_query_deadline(Duration::from_millis(300));
     assert_eq!(silent.members("/", "room").await.unanswered, ["node"]);
     // Node servers know no users: nobody is waited for.
-    let nobody = a.broker.disconnect_selected("/", &Selector::User("ann".into())).await;
+    let nobody = a.broker.disconnect_selected("/", &Selector::User("ann".into()), true).await;
     assert_eq!((nobody.matched, nobody.unanswered.len()), (0, 0));
 
     let mut redis = redis.connection().await;

@@ -40,9 +40,9 @@ async fn questions_reach_all_pods() {
         a.broker.leave_selected("/", &Selector::Member("pod-bbbb000000000001".into()), &new).await;
     assert_eq!((left.matched, left.unanswered.len()), (1, 0));
     assert_eq!(b.rooms_of("pod-bbbb000000000001").await.unwrap(), ["x:1"]);
-    assert_eq!(a.broker.disconnect_selected("/", &Selector::room("x:1")).await.matched, 2);
+    assert_eq!(a.broker.disconnect_selected("/", &Selector::room("x:1"), true).await.matched, 2);
     assert_eq!(
-        a.broker.disconnect_selected("/", &Selector::User("nobody".into())).await.matched,
+        a.broker.disconnect_selected("/", &Selector::User("nobody".into()), true).await.matched,
         0
     );
     assert_eq!(b.rooms_of("pod-bbbb000000000001").await, None);

@@ -39,8 +39,18 @@ pub(in crate::api) struct DisconnectRequest {
     member: Option<String>,
     /// All members of this room.
     room: Option<String>,
-    /// A configured namespace; `/` if absent.
+    /// The configured namespace whose members are selected; `/` if absent.
     namespace: Option<String>,
+    /// `true`: the clients' connections are closed, so they leave every namespace. `false`: they
+    /// leave this namespace only and stay connected to their others, as with Node's
+    /// `disconnectSockets(false)`.
+    #[serde(default = "closes")]
+    #[schema(default = true)]
+    close: bool,
+}
+
+fn closes() -> bool {
+    true
 }
 
 impl RequestBody for MembershipRequest {}
@@ -115,8 +125,9 @@ pub(in crate::api) async fn leave_room(
 
 /// Disconnect members
 ///
-/// Their clients are told so, and do not reconnect by themselves. It is not an error if nobody is
-/// selected.
+/// Closes the connections of the selected members, and with them their memberships in every
+/// namespace; with `"close": false` they leave the selected namespace only. Their clients are told
+/// so, and do not reconnect by themselves. It is not an error if nobody is selected.
 #[utoipa::path(
     post, path = "/api/disconnect", tag = "members", request_body = DisconnectRequest,
     params(
@@ -134,7 +145,7 @@ pub(in crate::api) async fn disconnect(
     let namespace = shared.namespace(request.namespace.as_deref(), &query)?;
     let members =
         selector([("user", request.user), ("member", request.member), ("room", request.room)])?;
-    let matched = shared.api.cluster.disconnect(&namespace, &members).await;
+    let matched = shared.api.cluster.disconnect(&namespace, &members, request.close).await;
     MembershipChange {
         order: "disconnect",
         caller,

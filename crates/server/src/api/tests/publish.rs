@@ -120,3 +120,25 @@ async fn a_dropped_batch_still_publishes_the_item_in_progress() {
     // Nobody reads the results: the items after it are not published.
     assert_eq!(world.arrived.load(Ordering::Acquire), 1);
 }
+
+#[tokio::test]
+async fn an_unpaired_surrogate_is_replaced_as_in_clients_events() {
+    let world = World::new();
+    let server = Server::start(&world).await;
+    let publication = r#"{"room": "r\ud83d", "event": "e\udc00",
+        "args": ["\ud83d", {"\ud83d\ud83d\ude00": "\\ud83d\ud83d!"}]}"#;
+    for (path, body) in [
+        ("/api/publish", publication.to_owned()),
+        ("/api/publish/batch", format!("[{publication}]")),
+    ] {
+        let response = server.post(path, body).send().await.unwrap();
+        answer(response, 200).await;
+        let published = world.published.lock().pop().unwrap();
+        assert_eq!(published.rooms[..], [Room::from("r\u{fffd}")]);
+        assert_eq!(published.event, "e\u{fffd}");
+        let args: Vec<_> = published.args.iter().map(|arg| arg.to_json()).collect();
+        assert_eq!(args, [json!("\u{fffd}"), json!({"\u{fffd}😀": "\\ud83d\u{fffd}!"})]);
+    }
+    let response = server.post("/api/publish", r#"{"room": "\ud83d", "event": 1}"#).send().await;
+    assert_eq!(answer(response.unwrap(), 400).await["field"], "event");
+}

@@ -112,6 +112,9 @@ async fn members_join_leave_and_are_disconnected() {
     server.ok("/api/disconnect?namespace=/chat", json!({"room": "r"})).await;
     let got = server.ok("/api/disconnect", json!({"user": "nobody"})).await;
     assert_eq!(got["matched"], 0);
+    let one_namespace = json!({"room": "r", "namespace": "/chat", "close": false});
+    server.ok("/api/disconnect", one_namespace).await;
+    server.ok("/api/disconnect", json!({"room": "r", "close": true})).await;
     let user = |name: &str| Selector::User(name.to_owned());
     assert_eq!(
         *world.changes.lock(),
@@ -120,6 +123,8 @@ async fn members_join_leave_and_are_disconnected() {
             ("leave", "/chat".to_owned(), Selector::Member("m".to_owned()), vec!["r".into()]),
             ("disconnect", "/chat".to_owned(), Selector::room("r"), vec![]),
             ("disconnect", "/".to_owned(), user("nobody"), vec![]),
+            ("leave the namespace", "/chat".to_owned(), Selector::room("r"), vec![]),
+            ("disconnect", "/".to_owned(), Selector::room("r"), vec![]),
         ]
     );
 }

@@ -48,9 +48,13 @@ impl<'a> Session<'a> {
             move |info: PushInfo| -> Result<(), redis::aio::SendError> {
                 match info.kind {
                     PushKind::Disconnection => lost.cancel(),
-                    PushKind::Message | PushKind::PMessage => {
+                    PushKind::Message => {
                         heard.fetch_add(1, Ordering::Relaxed);
                         decoder.receive(info.data);
+                    }
+                    PushKind::PMessage => {
+                        heard.fetch_add(1, Ordering::Relaxed);
+                        decoder.receive_matched(info.data);
                     }
                     _ => {}
                 }
@@ -62,8 +66,11 @@ impl<'a> Session<'a> {
         let opened = async {
             check_primary(&mut connection).await?;
             // All in one command: others count our subscriptions of two channels at once.
-            connection.subscribe(subscriber.decoder.channels()).await?;
-            connection.psubscribe(subscriber.decoder.patterns()).await
+            let channels = subscriber.decoder.channels();
+            if let Err(error) = connection.subscribe(&channels).await {
+                return Err(name_refused(&mut connection, channels, error).await);
+            }
+            subscribe_members(subscriber, &mut connection).await
         };
         tokio::time::timeout(HEARTBEAT_ANSWER, opened).await.unwrap_or_else(|_| {
             let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "SUBSCRIBE not answered");
@@ -182,6 +189,56 @@ impl<'a> Session<'a> {
         self.subscriber.interests.confirmed(&tickets);
         Ok(())
     }
+}
+
+/// The error with the first channel in it that Redis does not permit.
+async fn name_refused(
+    connection: &mut MultiplexedConnection,
+    channels: Vec<&[u8]>,
+    error: RedisError,
+) -> RedisError {
+    if !is_forbidden(&error) {
+        return error;
+    }
+    for channel in channels {
+        let subscribed: RedisResult<()> = connection.subscribe(channel).await;
+        if subscribed.is_err_and(|error| is_forbidden(&error)) {
+            let channel = String::from_utf8_lossy(channel).into_owned();
+            return (error.kind(), "Redis does not permit SUBSCRIBE", channel).into();
+        }
+    }
+    error
+}
+
+/// Subscribes the narrowest patterns that Redis permits.
+async fn subscribe_members(
+    subscriber: &Subscriber,
+    connection: &mut MultiplexedConnection,
+) -> RedisResult<()> {
+    let [own, broadcasts, everything] = subscriber.decoder.patterns();
+    let mut refused = own.join(", ");
+    for patterns in [&own, &broadcasts, &everything] {
+        match connection.psubscribe(patterns).await {
+            Err(error) if is_forbidden(&error) => refused = patterns.join(", "),
+            Ok(()) if *patterns != own => {
+                let hears = patterns.join(", ");
+                limited!(
+                    subscriber.forbidden_patterns,
+                    info,
+                    channel = hears,
+                    "Redis does not permit the patterns of this instance's members alone: it reads wider ones"
+                );
+                return Ok(());
+            }
+            result => return result,
+        }
+    }
+    let kind = redis::ErrorKind::Server(redis::ServerErrorKind::NoPerm);
+    Err((kind, "Redis does not permit PSUBSCRIBE", refused).into())
+}
+
+fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoPerm)
 }
 
 async fn until(due: Option<Instant>) {

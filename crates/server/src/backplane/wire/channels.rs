@@ -40,6 +40,21 @@ impl Channels {
         }
     }
 
+    /// What the channels of this pod's members start with: rooms that are their public ids.
+    pub fn members(&self, namespace: &str) -> String {
+        format!("{}#{namespace}#{}", self.prefix, self.pod)
+    }
+
+    /// The pattern of every channel of a namespace's broadcasts, which Node's adapter subscribes.
+    pub fn broadcasts_pattern(&self, namespace: &str) -> String {
+        format!("{}#{}#*", escape(&self.prefix), escape(namespace))
+    }
+
+    /// The pattern of every channel with the prefix.
+    pub fn everything_pattern(&self) -> String {
+        format!("{}*", escape(&self.prefix))
+    }
+
     /// The pattern of rooms that are public ids of this pod's members.
     pub fn members_pattern(&self, namespace: &str) -> String {
         let (prefix, namespace) = (escape(&self.prefix), escape(namespace));

@@ -4,6 +4,8 @@
 //! Every request that Node waits on is answered. What a Rookery pod asks of Node servers carries
 //! `rookery: true`, so that pods, who have a wire of their own, leave it to Node.
 
+mod old;
+
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -31,8 +33,8 @@ mod kind {
 /// A request as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// The id that an answer must carry; without one nobody waits.
-    pub id: Option<String>,
+    /// What an answer must carry; without it nobody waits.
+    pub id: Option<RequestId>,
     /// The server that asks.
     pub uid: Option<String>,
     /// Whether a Rookery pod asks; meant for Node servers only.
@@ -41,11 +43,28 @@ pub struct Request {
     pub ask: Ask,
 }
 
+/// What the answer to a request must carry, under the name that the asker's adapter gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId {
+    /// The id.
+    pub id: String,
+    /// Whether a server with socket.io-redis 5 or earlier asks, the adapter for Socket.IO 2.
+    pub is_old: bool,
+}
+
+impl RequestId {
+    fn key(&self) -> &'static str {
+        if self.is_old { "requestid" } else { "requestId" }
+    }
+}
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
     /// The ids of the members of these rooms.
     Sockets(Selector),
+    /// The rooms of one member, by its id. Only socket.io-redis 5 asks.
+    MemberRooms(String),
     /// The names of all rooms.
     AllRooms,
     /// Members join rooms. Answered only where one member was named by its id.
@@ -56,7 +75,7 @@ pub enum Ask {
     Disconnect(Selector, bool),
     /// All that is known of the members.
     Fetch(Selector),
-    /// An event for the servers themselves.
+    /// An event for the servers themselves; of socket.io-redis 5, a custom request.
     ServerSideEmit,
     /// A broadcast whose sender waits for the clients' acks; `None` where it is for nobody.
     Broadcast(Option<Box<Broadcast>>),
@@ -69,6 +88,11 @@ pub enum Ask {
 pub fn decode(bytes: &[u8]) -> Result<Request, WireError> {
     let request = read(bytes)?;
     let field = |key: &str| request.get(key).cloned().and_then(text);
+    let request_id = |key: &str, is_old| field(key).map(|id| RequestId { id, is_old });
+    if let (None, Some(id)) = (field("requestId"), request_id("requestid", true)) {
+        let ask = old::ask(&request)?;
+        return Ok(Request { id: Some(id), uid: None, from_pod: false, ask });
+    }
     // Old servers name one socket by `sid`; newer ones choose by `opts`.
     let chosen = || match (request.get("opts"), field("sid")) {
         (Some(options @ Data::Object(_)), _) => {
@@ -103,7 +127,7 @@ pub fn decode(bytes: &[u8]) -> Result<Request, WireError> {
         _ => return Err(WireError::Shape("unknown request type")),
     };
     Ok(Request {
-        id: field("requestId"),
+        id: request_id("requestId", false),
         uid: field("uid"),
         from_pod: request.get("rookery") == Some(&Data::Bool(true)),
         ask,
@@ -127,43 +151,46 @@ fn read(bytes: &[u8]) -> Result<Data, WireError> {
 }
 
 /// The answer to [`Ask::Sockets`].
-pub fn sockets_answer(id: &str, members: &[MemberInfo]) -> Vec<u8> {
+pub fn sockets_answer(id: &RequestId, members: &[MemberInfo]) -> Vec<u8> {
     let ids: Vec<&str> = members.iter().map(|m| m.id.as_str()).collect();
-    bytes(&json!({ "requestId": id, "sockets": ids }))
+    // `clients` is what socket.io-redis 5 reads.
+    let list = if id.is_old { "clients" } else { "sockets" };
+    bytes(&json!({ id.key(): id.id, list: ids }))
 }
 
 /// The answer to [`Ask::AllRooms`]. As in Node, every member's id is a room too.
-pub fn rooms_answer<'a>(id: &str, rooms: impl Iterator<Item = &'a str>) -> Vec<u8> {
-    bytes(&json!({ "requestId": id, "rooms": rooms.collect::<Vec<_>>() }))
+pub fn rooms_answer<'a>(id: &RequestId, rooms: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    bytes(&json!({ id.key(): id.id, "rooms": rooms.collect::<Vec<_>>() }))
 }
 
 /// The answer to a join, leave or disconnect of one member.
-pub fn done_answer(id: &str) -> Vec<u8> {
-    bytes(&json!({ "requestId": id }))
+pub fn done_answer(id: &RequestId) -> Vec<u8> {
+    bytes(&json!({ id.key(): id.id }))
 }
 
 /// The answer to [`Ask::Fetch`]: what becomes a `RemoteSocket` in Node. User and time of connection
 /// travel in `data.rookery`.
-pub fn fetch_answer(id: &str, members: &[MemberInfo]) -> Vec<u8> {
+pub fn fetch_answer(id: &RequestId, members: &[MemberInfo]) -> Vec<u8> {
     let sockets: Vec<Value> = members.iter().map(remote_socket).collect();
-    bytes(&json!({ "requestId": id, "sockets": sockets }))
+    bytes(&json!({ id.key(): id.id, "sockets": sockets }))
 }
 
 /// The answer to [`Ask::ServerSideEmit`] where an ack is waited for: nobody listens here.
-pub fn emit_answer(id: &str) -> Vec<u8> {
-    bytes(&json!({ "type": kind::SERVER_SIDE_EMIT, "requestId": id, "data": null }))
+pub fn emit_answer(id: &RequestId) -> Vec<u8> {
+    bytes(&json!({ "type": kind::SERVER_SIDE_EMIT, id.key(): id.id, "data": null }))
 }
 
 /// The answer to [`Ask::Broadcast`]: how many clients will ack.
-pub fn count_answer(id: &str, clients: usize) -> Vec<u8> {
+pub fn count_answer(id: &RequestId, clients: usize) -> Vec<u8> {
     bytes(&json!({
-        "type": kind::BROADCAST_CLIENT_COUNT, "requestId": id, "clientCount": clients,
+        "type": kind::BROADCAST_CLIENT_COUNT, id.key(): id.id, "clientCount": clients,
     }))
 }
 
-/// Asks Node servers for the selected members.
+/// Asks Node servers for the selected members. To socket.io-redis 5 this is a custom request, which
+/// it answers under `requestid` without members, so that nobody waits for it.
 pub fn fetch(uid: &str, id: &str, of: &Selector) -> Vec<u8> {
-    ask(uid, kind::REMOTE_FETCH, of, &[("requestId", id.into())])
+    ask(uid, kind::REMOTE_FETCH, of, &[("requestId", id.into()), ("requestid", id.into())])
 }
 
 /// Makes members of Node servers join rooms.
@@ -187,8 +214,11 @@ pub fn disconnect(uid: &str, of: &Selector, close: bool) -> Vec<u8> {
 /// See [`WireError`].
 pub fn fetched(bytes: &[u8]) -> Result<(String, Vec<MemberInfo>), WireError> {
     let answer = read(bytes)?;
-    let id = answer.get("requestId").cloned().and_then(text);
-    let id = id.ok_or(WireError::Shape("no requestId"))?;
+    let field = |key: &str| answer.get(key).cloned().and_then(text);
+    if let (None, Some(id)) = (field("requestId"), field("requestid")) {
+        return Ok((id, Vec::new()));
+    }
+    let id = field("requestId").ok_or(WireError::Shape("no requestId"))?;
     let Some(Data::Array(sockets)) = answer.get("sockets") else {
         return Err(WireError::Shape("no sockets"));
     };
@@ -261,148 +291,4 @@ fn rfc3339(time: SystemTime) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parsed(bytes: &[u8]) -> Value {
-        serde_json::from_slice(bytes).unwrap()
-    }
-
-    fn rooms_of(rooms: &[&str], except: &[&str]) -> Selector {
-        let rooms_of = |names: &[&str]| names.iter().map(|n| Room::from(*n)).collect();
-        Selector::Rooms { rooms: rooms_of(rooms), except: rooms_of(except) }
-    }
-
-    #[test]
-    fn nodes_requests_are_understood() {
-        let cases = [
-            (r#"{"type":0,"requestId":"q","rooms":["a"]}"#, Ask::Sockets(rooms_of(&["a"], &[]))),
-            (r#"{"uid":"u","requestId":"q","type":1}"#, Ask::AllRooms),
-            (
-                r#"{"type":2,"opts":{"rooms":["a",1],"except":["b"]},"rooms":["c"]}"#,
-                Ask::Join(rooms_of(&["a", "1"], &["b"]), vec!["c".into()]),
-            ),
-            (
-                r#"{"type":3,"requestId":"q","sid":"s","room":"c"}"#,
-                Ask::Leave(Selector::Member("s".into()), vec!["c".into()]),
-            ),
-            (
-                r#"{"type":4,"opts":{"rooms":[],"except":[]},"close":true}"#,
-                Ask::Disconnect(rooms_of(&[], &[]), true),
-            ),
-            (
-                r#"{"type":5,"requestId":"q","opts":{"rooms":["a"],"except":[]}}"#,
-                Ask::Fetch(rooms_of(&["a"], &[])),
-            ),
-            (r#"{"type":6,"uid":"u","requestId":"q","data":["x",1]}"#, Ask::ServerSideEmit),
-        ];
-        for (json, ask) in cases {
-            assert_eq!(decode(json.as_bytes()).unwrap().ask, ask, "{json}");
-        }
-        assert_eq!(decode(cases_without_id().as_bytes()).unwrap().id, None);
-        for bad in [r#"{"type":99}"#, r#"{"type":2}"#, "{", "[]", ""] {
-            assert!(decode(bad.as_bytes()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_request_whose_target_names_nothing_selects_nobody() {
-        for opts in [
-            r#"{"rooms":[null],"except":[]}"#,
-            r#"{"rooms":[null,{},[["a"]],false]}"#,
-            r#"{"rooms":"a"}"#,
-            r#"{"rooms":""}"#,
-            r#"{"rooms":0}"#,
-            r#"{"rooms":[],"except":"a"}"#,
-        ] {
-            for kind in 2..=5 {
-                let json = format!(r#"{{"type":{kind},"opts":{opts},"rooms":["r"],"close":true}}"#);
-                let expected = match kind {
-                    2 => Ask::Join(Selector::Nobody, vec!["r".into()]),
-                    3 => Ask::Leave(Selector::Nobody, vec!["r".into()]),
-                    4 => Ask::Disconnect(Selector::Nobody, true),
-                    _ => Ask::Fetch(Selector::Nobody),
-                };
-                assert_eq!(decode(json.as_bytes()).unwrap().ask, expected, "{json}");
-            }
-            let packet = r#"{"type":2,"data":["e"],"nsp":"/"}"#;
-            let json = format!(r#"{{"type":7,"requestId":"q","packet":{packet},"opts":{opts}}}"#);
-            assert_eq!(decode(json.as_bytes()).unwrap().ask, Ask::Broadcast(None), "{json}");
-        }
-        let fetch = decode(br#"{"type":5,"requestId":"q"}"#).unwrap().ask;
-        assert_eq!(fetch, Ask::Fetch(Selector::Nobody));
-        let sockets = decode(br#"{"type":0,"requestId":"q","rooms":[null]}"#).unwrap().ask;
-        assert_eq!(sockets, Ask::Sockets(Selector::Nobody));
-        for opts in ["7", "true", "[]", "\"a\""] {
-            let json = format!(r#"{{"type":4,"sid":"s","opts":{opts},"close":true}}"#);
-            assert!(decode(json.as_bytes()).is_err(), "{json}");
-        }
-        let mixed = br#"{"type":4,"opts":{"rooms":[null,"a"],"except":[null]}}"#;
-        assert_eq!(decode(mixed).unwrap().ask, Ask::Disconnect(rooms_of(&["a"], &[]), false));
-    }
-
-    fn cases_without_id() -> &'static str {
-        r#"{"uid":"emitter","type":6,"data":["x"]}"#
-    }
-
-    #[test]
-    fn a_broadcast_that_wants_acks_is_understood() {
-        let mut packet = Vec::new();
-        msgpack::write(
-            &mut packet,
-            &parse_json(
-                br#"{"uid":"u","requestId":"q","type":7,
-                     "packet":{"type":2,"data":["e",1],"nsp":"/"},
-                     "opts":{"rooms":["a"],"except":["b"],"flags":{"timeout":1000}}}"#,
-            )
-            .unwrap(),
-        );
-        let request = decode(&packet).unwrap();
-        assert_eq!(request.id.as_deref(), Some("q"));
-        let Ask::Broadcast(Some(broadcast)) = request.ask else { panic!("{request:?}") };
-        assert_eq!((broadcast.event.as_str(), broadcast.rooms.len()), ("e", 1));
-        assert_eq!(parsed(&count_answer("q", 0))["clientCount"], 0);
-    }
-
-    #[test]
-    fn what_we_ask_of_node_is_marked_as_ours() {
-        let request = decode(&fetch("podpodpo", "q", &rooms_of(&["a"], &["b"]))).unwrap();
-        assert!(request.from_pod);
-        assert_eq!(request.uid.as_deref(), Some("podpodpo"));
-        assert_eq!(request.ask, Ask::Fetch(rooms_of(&["a"], &["b"])));
-        let request = decode(&join("p", &Selector::Member("m".into()), &["r".into()])).unwrap();
-        assert_eq!(request.ask, Ask::Join(rooms_of(&["m"], &[]), vec!["r".into()]));
-        let request = decode(&disconnect("p", &rooms_of(&["a"], &[]), true)).unwrap();
-        assert_eq!(request.ask, Ask::Disconnect(rooms_of(&["a"], &[]), true));
-    }
-
-    #[test]
-    fn members_come_back_from_an_answer() {
-        let member = MemberInfo {
-            id: "podpodpoABCDEFGHIJKL".into(),
-            user: Some("ann".into()),
-            connected_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
-            rooms: vec!["a".into()],
-        };
-        let answer = fetch_answer("q", std::slice::from_ref(&member));
-        assert_eq!(parsed(&answer)["sockets"][0]["rooms"], json!([member.id, "a"]));
-        assert_eq!(fetched(&answer).unwrap(), ("q".to_owned(), vec![member]));
-        let nodes = br#"{"requestId":"q","sockets":[{"id":"n","rooms":["n",7],"data":{}}, 3]}"#;
-        let (_, members) = fetched(nodes).unwrap();
-        assert_eq!(members.len(), 1);
-        assert_eq!(members[0].rooms, [Room::from("7")]);
-        assert_eq!(members[0].connected_at, None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_give_an_answer(bytes in any::<Vec<u8>>()) {
-            let _ = decode(&bytes);
-            let _ = fetched(&bytes);
-        }
-    }
-}
+mod tests;
