@@ -28,6 +28,7 @@ mod ranking;
 mod redis;
 mod reload;
 mod session_end;
+mod socket_suite;
 mod stalled_members;
 mod status;
 mod top;
