@@ -75,16 +75,8 @@ async fn serve_connection(
     let service = service_fn(|request| {
         served.store(true, Ordering::Relaxed);
         let request = EngineRequest { engine: engine.clone(), shard, peer, http: request };
-        // hyper drops the future without polling it where the connection ended after the request.
-        // Its first step is taken here, so that a session learns that its poll was cancelled.
-        let mut response = Box::pin(serve(request, &pending));
-        let ready = response.as_mut().now_or_never();
-        async move {
-            Ok::<_, Infallible>(match ready {
-                Some(response) => response,
-                None => response.await,
-            })
-        }
+        let response = started(serve(request, &pending));
+        async move { Ok::<_, Infallible>(response.await) }
     });
     let header_read = gateway.limits.config().header_read.0;
     // A broken connection is dropped at the end of this block, without which its upgrade would
@@ -111,6 +103,19 @@ async fn serve_connection(
     let upgrade = pending.lock().take();
     if let Some(upgrade) = upgrade {
         upgrade.complete().await;
+    }
+}
+
+/// Takes the first step of an answer at once. hyper drops an answer without polling it where the
+/// connection ended right after its request, and a session must learn that its poll was cancelled.
+fn started<T>(answer: impl Future<Output = T>) -> impl Future<Output = T> {
+    let mut answer = Box::pin(answer);
+    let ready = answer.as_mut().now_or_never();
+    async move {
+        match ready {
+            Some(ready) => ready,
+            None => answer.await,
+        }
     }
 }
 
