@@ -34,6 +34,7 @@ mod redis;
 mod reload;
 mod room_lists;
 mod session_end;
+mod socket_suite;
 mod stalled_members;
 mod status;
 mod top;
