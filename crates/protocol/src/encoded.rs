@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use bytes::{Buf as _, Bytes};
 
+use crate::base64_engine::BASE64;
 use crate::data::DataRef;
 use crate::frames::{self, MAX_HEAD, Opcode, put_frame};
 use crate::packet::Message;
-use crate::payload::BASE64;
 use crate::revision::Revision;
 
 /// What text frames of Socket.IO packets are written behind: room for the frame's head, and

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod base64_engine;
 mod data;
 pub mod encoded;
 pub mod frames;

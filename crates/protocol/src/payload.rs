@@ -4,10 +4,9 @@
 //! and revision 3 ("Payload").
 
 use base64::Engine as _;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
+use crate::base64_engine::BASE64;
 use crate::encoded::{MESSAGE_V3, Part};
 use crate::revision::Revision;
 
@@ -252,12 +251,6 @@ fn text_packet(text: &str) -> Result<Packet, PayloadError> {
 fn binary(encoded: &str) -> Result<Packet, PayloadError> {
     BASE64.decode(encoded).map(|b| Packet::Binary(b.into())).map_err(|_| PayloadError::Base64)
 }
-
-/// Base64 (RFC 4648, section 4), with or without padding.
-pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 fn digits(text: &str) -> Result<usize, PayloadError> {
     if text.is_empty() || text.len() > 10 || !text.bytes().all(|b| b.is_ascii_digit()) {
