@@ -49,8 +49,10 @@ async fn a_handshake_by_websocket_opens_a_session() {
 #[tokio::test]
 async fn invalid_handshakes_are_refused() {
     let _permit = shared_permit().await;
-    let server = Rookery::start("").await;
+    // Where revision 3 is allowed, `EIO=abc` is one of its clients.
+    let server = Rookery::start("socketio: { eio3: false }\n").await;
     for (method, target) in [
+        ("GET", "/socket.io/?transport=polling"),
         ("GET", "/socket.io/?EIO=abc&transport=polling"),
         ("GET", "/socket.io/?EIO=4"),
         ("GET", "/socket.io/?EIO=4&transport=abc"),

@@ -51,8 +51,8 @@ async fn invalid_requests_get_the_same_errors_as_in_node() {
         (get("/socket.io/?EIO=4&transport=websocket"), 400, 3, "Bad request"),
         (get(&known.target("websocket")), 400, 3, "Bad request"),
         (foreign, 403, 4, "Forbidden"),
-        (get("/socket.io/?EIO=2&transport=polling"), 400, 5, "Unsupported protocol version"),
-        (get("/socket.io/?transport=polling"), 400, 5, "Unsupported protocol version"),
+        (get(&known.target("polling").replace("EIO=4&", "")), 400, 3, "Bad request"),
+        (get(&known.target("polling").replace("EIO=4", "EIO=3")), 400, 3, "Bad request"),
     ];
     for (request, status, code, message) in cases {
         let answer = request.send(server.clients).await.unwrap();
@@ -280,4 +280,45 @@ async fn cors_headers_follow_the_allowed_origins() {
         .header("origin", "https://b.example");
     assert_eq!(WebSocket::request(named.clients, &socket).await.err().unwrap().status, 403);
     assert_eq!(named.rejected("forbidden").await, 2.0);
+}
+
+#[tokio::test]
+async fn a_websocket_takes_attachments_in_base64_and_sends_them_so_if_asked() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("").await;
+    let event = |blobs: &str| format!("45{blobs}");
+    let one =
+        event(r#"1-["publish",{"room":"r","event":"e","data":{"_placeholder":true,"num":0}}]"#);
+    let two = event(
+        r#"2-["publish",{"room":"r","event":"e","data":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}]"#,
+    );
+    for (eio, base64) in [(3, false), (3, true), (4, false), (4, true)] {
+        let asked = if base64 { "&b64=1" } else { "" };
+        let target = format!("/socket.io/?EIO={eio}&transport=websocket{asked}");
+        let mut socket = WebSocket::open(server.clients, &target).await.unwrap();
+        assert!(socket.text().await.starts_with("0{"));
+        if eio == 4 {
+            socket.send("40").await;
+        }
+        assert!(socket.text().await.starts_with("40"));
+        socket.send(r#"421["join",{"room":"r"}]"#).await;
+        assert!(socket.text().await.starts_with("431["));
+        let prefix = if eio == 4 { "b" } else { "b4" };
+        let typed = if eio == 4 { &[][..] } else { &[4] };
+        let blob = |text: &str, bytes: &[u8]| match base64 {
+            true => Frame::Text(format!("{prefix}{text}")),
+            false => Frame::Binary([typed, bytes].concat()),
+        };
+        socket.send(&one).await;
+        socket.send(&format!("{prefix}AQID")).await;
+        assert!(socket.text().await.starts_with("451-[\"e\""));
+        assert_eq!(socket.next().await, Some(blob("AQID", &[1, 2, 3])), "{target}");
+        // A later attachment may come in another form than the first.
+        socket.send(&two).await;
+        socket.send_binary(&[typed, &[9]].concat()).await;
+        socket.send(&format!("{prefix}AQI=")).await;
+        assert!(socket.text().await.starts_with("452-[\"e\""));
+        assert_eq!(socket.next().await, Some(blob("CQ==", &[9])), "{target}");
+        assert_eq!(socket.next().await, Some(blob("AQI=", &[1, 2])), "{target}");
+    }
 }

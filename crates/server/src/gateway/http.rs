@@ -100,6 +100,9 @@ fn dispatch(request: EngineRequest, query: &Query<'_>, pending: &PendingUpgrade)
     let Some(session) = request.engine.sessions().get(sid) else {
         return Route::Ready(error(EngineError::UnknownSid));
     };
+    if session.outbox.revision() != query.revision() {
+        return Route::Ready(error(EngineError::BadRequest));
+    }
     match (transport, request.http.method()) {
         (Transport::Websocket, &Method::GET) if upgrade => {
             Route::Ready(upgrade::upgrade_session(request, session, pending))
