@@ -166,5 +166,10 @@ test("invalid Engine.IO requests get the same errors as in Node", async (t) => {
   assert.deepEqual(await get("EIO=4&transport=polling&sid=nobody"), { status: 400, code: 1 });
   assert.deepEqual(await get("EIO=4&transport=polling", { method: "POST", body: "40" }), { status: 400, code: 2 });
   assert.deepEqual(await get("EIO=4&transport=websocket"), { status: 400, code: 3 });
-  assert.deepEqual(await get("EIO=5&transport=polling"), { status: 400, code: 5 });
+  // Without EIO=4 it is a client of revision 3.
+  const strict = await Instance.start(t, { socketio: { eio3: false } });
+  for (const revision of ["EIO=5&", "EIO=3&", ""]) {
+    const response = await fetch(`${strict.url}/socket.io/?${revision}transport=polling`);
+    assert.deepEqual([response.status, (await response.json()).code], [400, 5], revision);
+  }
 });
