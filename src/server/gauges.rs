@@ -18,8 +18,7 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
         registry.register(Box::new(GaugeFunc::new(name, help, read)?))
     };
     add("rookery_outbox_bytes", "Bytes that wait in the clients' queues", |gateway| {
-        gateway.shards.iter().map(|shard| shard.outbox_context.backlog.bytes()).sum::<usize>()
-            as f64
+        gateway.queued_bytes() as f64
     })?;
     add("rookery_shard_queue", "Commands that wait for the shards", |gateway| {
         gateway.broker.waiting() as f64

@@ -86,8 +86,7 @@ impl ProcessMemory {
 
 /// What is known to need memory, in bytes.
 fn load(gateway: &Gateway, sessions: &Sessions) -> u64 {
-    let queued: usize = gateway.shards.iter().map(|s| s.outbox_context.backlog.bytes()).sum();
-    sessions.len() as u64 * SESSION_BYTES + queued as u64
+    sessions.len() as u64 * SESSION_BYTES + gateway.queued_bytes() as u64
 }
 
 fn shed(sessions: &Sessions, bytes: u64) {

@@ -92,6 +92,11 @@ impl Config {
         self.auth.anonymous.unwrap_or(is_loopback(self.listen.ip()) && self.auth.jwt.is_none())
     }
 
+    /// Whether clients may connect to a namespace, such as `/`.
+    pub fn offers(&self, namespace: &str) -> bool {
+        self.namespaces.iter().any(|offered| offered == namespace)
+    }
+
     /// Whether pages on this machine may connect, with any port: on a loopback address, where
     /// `socketio.cors.origins` is empty.
     pub fn allows_localhost_origins(&self) -> bool {

@@ -14,8 +14,8 @@ use crate::readiness::Readiness;
 /// The routes, to be merged with those of the HTTP API on the internal listener.
 ///
 /// `/livez` answers 200 as long as the instance answers at all; `/readyz` answers 200, or 503 with
-/// a line for each reason; notes follow in both. `/metrics` answers in the Prometheus text format, version 0.0.4, with
-/// all metric families or, with one or more `?name[]=FAMILY`, with those alone.
+/// a line for each reason; notes follow in both. `/metrics` answers in the Prometheus text format,
+/// version 0.0.4, with all metric families or, with one or more `?name[]=FAMILY`, with those alone.
 ///
 /// `gather` returns the families with the given names, or all if no name is given.
 pub fn router(

@@ -122,7 +122,7 @@ impl Limits {
             .unwrap_or(self.connections.get().saturating_mul(2).saturating_add(1024))
     }
 
-    /// `perIp.ipv6Prefix`.
+    /// The length in bits of the IPv6 networks that count as one address: `perIp.ipv6Prefix`, or 64.
     pub fn ipv6_prefix(&self) -> u8 {
         self.per_ip.as_ref().map_or(IPV6_PREFIX, |per_ip| per_ip.ipv6_prefix)
     }
@@ -136,7 +136,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// The number.
+    /// The most sessions that may be open at once.
     pub fn get(self) -> u32 {
         self.most
     }

@@ -58,7 +58,7 @@ impl Engine {
         }
         // In revision 3 the engine connects every client to the root by itself, and ends the session
         // where there is none.
-        if !config.namespaces.iter().any(|namespace| namespace == "/") {
+        if !config.offers("/") {
             io.ns("/", NotOffered);
         }
         Engine { service, sessions: sessions.clone() }

@@ -105,7 +105,7 @@ fn dispatch(request: EngineRequest, query: &Query<'_>, pending: &PendingUpgrade)
     }
     match (transport, request.http.method()) {
         (Transport::Websocket, &Method::GET) if upgrade => {
-            Route::Ready(upgrade::upgrade_session(request, session, pending))
+            Route::Ready(upgrade::upgrade_session(request, session, query.base64, pending))
         }
         (Transport::Polling, &Method::GET) => Route::Get { session, base64: query.base64 },
         (Transport::Polling, &Method::POST) => Route::Post { post: Post::of(request), session },
@@ -141,7 +141,9 @@ fn open(
     };
     match transport {
         Transport::Polling => handshake::open_polling(&request, revision, query.base64, permit),
-        Transport::Websocket => upgrade::open_websocket(request, revision, permit, pending),
+        Transport::Websocket => {
+            upgrade::open_websocket(request, revision, query.base64, permit, pending)
+        }
     }
 }
 

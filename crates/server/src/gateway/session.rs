@@ -146,7 +146,7 @@ impl Session {
     /// Whether a CONNECT_ERROR of revision 3 is that of a root that is not offered.
     fn is_root_not_offered(&self, packet: &[u8]) -> bool {
         self.outbox.revision() == Revision::V3
-            && !self.gateway().config.namespaces.iter().any(|namespace| namespace == "/")
+            && !self.gateway().config.offers("/")
             && std::str::from_utf8(packet)
                 .is_ok_and(|text| PacketHead::parse(text).is_ok_and(|head| head.namespace == "/"))
     }

@@ -43,6 +43,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Bytes that wait in the outboxes of all clients.
+    pub fn queued_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.outbox_context.backlog.bytes()).sum()
+    }
+
     /// Counts and logs a refusal. `error` says what was wrong and must hold nothing that the
     /// client sent.
     pub fn refused(&self, reason: Rejected, subject: LogSubject<'_>, error: &dyn Display) {

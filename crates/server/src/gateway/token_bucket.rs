@@ -24,9 +24,7 @@ impl TokenBucket {
     /// Takes `count` tokens if there are as many, of a bucket that holds `capacity`. `rate` is in
     /// tokens per second.
     pub fn take_many(&mut self, count: u32, rate: u32, capacity: u32, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
-        self.tokens = (self.tokens + passed * f64::from(rate)).min(f64::from(capacity));
-        self.refilled = now;
+        self.refill(rate, capacity, now);
         let taken = self.tokens >= f64::from(count);
         if taken {
             self.tokens -= f64::from(count);
@@ -37,7 +35,7 @@ impl TokenBucket {
     /// Takes `count` tokens if there is any, also more than there are: then nothing can be taken
     /// until the bucket has refilled. `rate` is in tokens per second.
     pub fn overdraw(&mut self, count: u32, rate: u32, now: Instant) -> bool {
-        self.take_many(0, rate, rate.max(1), now);
+        self.refill(rate, rate.max(1), now);
         let is_any = self.tokens > 0.0;
         if is_any {
             self.tokens -= f64::from(count);
@@ -47,8 +45,14 @@ impl TokenBucket {
 
     /// Whether there is a token, of a bucket that holds `capacity`.
     pub fn has_any(&mut self, rate: u32, capacity: u32, now: Instant) -> bool {
-        self.take_many(0, rate, capacity, now);
+        self.refill(rate, capacity, now);
         self.tokens >= 1.0
+    }
+
+    fn refill(&mut self, rate: u32, capacity: u32, now: Instant) {
+        let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
+        self.tokens = (self.tokens + passed * f64::from(rate)).min(f64::from(capacity));
+        self.refilled = now;
     }
 }
 

@@ -23,10 +23,7 @@ use rookery_protocol::{Data, Revision, packet};
 /// The parameter of the engine's requests that names the session. It must be the last one.
 pub const SESSION_PARAMETER: &str = "session";
 
-/// The message for a client that asks for a namespace that is not offered, as Node's server words it.
-pub const INVALID_NAMESPACE: &str = "Invalid namespace";
-
-/// The handler of a namespace that is not offered.
+/// The handler of a namespace that is not offered, which refuses clients in the words of Node's server.
 #[derive(Clone)]
 pub struct NotOffered;
 
@@ -38,7 +35,7 @@ impl ConnectHandler<LocalAdapter, ()> for NotOffered {
         _: Arc<Socket>,
         _: &'a Option<Value>,
     ) -> Pin<Box<dyn Future<Output = Admitted> + Send + 'a>> {
-        Box::pin(async { Err(Box::new(INVALID_NAMESPACE) as Box<dyn Display + Send>) })
+        Box::pin(async { Err(Box::new("Invalid namespace") as Box<dyn Display + Send>) })
     }
 }
 

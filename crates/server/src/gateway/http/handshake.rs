@@ -3,7 +3,7 @@
 use http::Uri;
 use http::header::{self, HeaderMap};
 
-use super::query::{Query, parameter};
+use super::query::parameter;
 use super::request::EngineRequest;
 use super::response::{EngineResponse, payload};
 use crate::auth::bearer_token;
@@ -22,7 +22,7 @@ pub fn open_polling(
     base64: bool,
     permit: Permit,
 ) -> EngineResponse {
-    let new = new_session(request, revision, Transport::Polling, permit);
+    let new = new_session(request, revision, base64, Transport::Polling, permit);
     let session = request.engine.sessions().open(new);
     let open = open_packet(&session, Transport::Polling);
     request.engine.start(&session);
@@ -36,12 +36,12 @@ pub fn open_polling(
 pub fn new_session(
     request: &EngineRequest,
     revision: Revision,
+    base64: bool,
     transport: Transport,
     permit: Permit,
 ) -> NewSession {
     let config = &request.gateway().config;
     let credentials = credentials(config, request.headers(), request.http.uri());
-    let base64 = Query::parse(request.http.uri().query().unwrap_or_default()).base64;
     NewSession { shard: request.shard, revision, base64, transport, credentials, permit }
 }
 

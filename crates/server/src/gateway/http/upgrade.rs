@@ -19,7 +19,6 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::engine_error::EngineError;
 use super::handshake::{new_session, open_packet};
-use super::query::Query;
 use super::request::EngineRequest;
 use super::response::{EngineResponse, error};
 use crate::connection::outbox::Outbox;
@@ -81,6 +80,7 @@ impl Upgrade {
 pub fn open_websocket(
     mut request: EngineRequest,
     revision: Revision,
+    base64: bool,
     permit: Permit,
     pending: &PendingUpgrade,
 ) -> EngineResponse {
@@ -88,7 +88,7 @@ pub fn open_websocket(
         return error(EngineError::BadRequest);
     };
     let on = hyper::upgrade::on(&mut request.http);
-    let new = new_session(&request, revision, Transport::Websocket, permit);
+    let new = new_session(&request, revision, base64, Transport::Websocket, permit);
     *pending.lock() = Some(Upgrade { on, to: Target::New(request.engine, new) });
     response
 }
@@ -97,6 +97,7 @@ pub fn open_websocket(
 pub fn upgrade_session(
     mut request: EngineRequest,
     session: Arc<Session>,
+    base64: bool,
     pending: &PendingUpgrade,
 ) -> EngineResponse {
     if !session.outbox.is_polling() || session.upgrading.swap(true, Ordering::AcqRel) {
@@ -107,7 +108,7 @@ pub fn upgrade_session(
         return error(EngineError::BadRequest);
     };
     // The socket is told what it may send by its own query, as in Node's server.
-    session.outbox.set_base64(Query::parse(request.http.uri().query().unwrap_or_default()).base64);
+    session.outbox.set_base64(base64);
     let on = hyper::upgrade::on(&mut request.http);
     *pending.lock() = Some(Upgrade { on, to: Target::Polling(session) });
     response
