@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use rookery_config::Transport;
+use rookery_protocol::Revision;
 
 /// The parameters of a request (Engine.IO protocol, "Handshake").
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,15 @@ impl<'a> Query<'a> {
         parsed
     }
 
+    /// The protocol revision that the client speaks. As in Node's server, whatever is not `EIO=4` is
+    /// revision 3, whose clients need not send it.
+    pub fn revision(&self) -> Revision {
+        match self.eio.as_deref() {
+            Some("4") => Revision::V4,
+            _ => Revision::V3,
+        }
+    }
+
     /// The transport that the query names; `None` for an unknown one.
     pub fn transport(&self) -> Option<Transport> {
         match self.transport.as_deref() {
@@ -63,6 +73,14 @@ pub fn parameter(query: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_is_not_revision_4_is_revision_3() {
+        assert_eq!(Query::parse("transport=polling&EIO=4").revision(), Revision::V4);
+        for query in ["", "EIO", "EIO=", "EIO=2", "EIO=3", "EIO=5", "EIO=04", "EIO=4x", "eio=4"] {
+            assert_eq!(Query::parse(query).revision(), Revision::V3, "{query}");
+        }
+    }
 
     #[test]
     fn the_first_of_a_repeated_parameter_counts() {
