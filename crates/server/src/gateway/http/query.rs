@@ -16,7 +16,7 @@ pub struct Query<'a> {
     pub transport: Option<Cow<'a, str>>,
     /// `sid`: the session's id; absent in a handshake.
     pub sid: Option<Cow<'a, str>>,
-    /// `b64`: the client cannot receive binary data by polling.
+    /// `b64`, with any value: the client cannot receive binary data.
     pub base64: bool,
     /// `j`: the client asks for JSONP.
     pub jsonp: bool,
@@ -33,7 +33,7 @@ impl<'a> Query<'a> {
                 "EIO" => parsed.eio = parsed.eio.take().or_else(value),
                 "transport" => parsed.transport = parsed.transport.take().or_else(value),
                 "sid" => parsed.sid = parsed.sid.take().or_else(value),
-                "b64" => parsed.base64 = value().is_some_and(|v| v == "1" || v == "true"),
+                "b64" => parsed.base64 |= value().is_some_and(|v| !v.is_empty()),
                 "j" => parsed.jsonp = true,
                 _ => {}
             }
@@ -41,8 +41,8 @@ impl<'a> Query<'a> {
         parsed
     }
 
-    /// The protocol revision that the client speaks. As in Node's server, whatever is not `EIO=4` is
-    /// revision 3, whose clients need not send it.
+    /// The protocol revision that the client speaks: without `EIO=4` it is 3, whose first clients
+    /// did not name it, as in Node's server.
     pub fn revision(&self) -> Revision {
         match self.eio.as_deref() {
             Some("4") => Revision::V4,
@@ -75,20 +75,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_not_revision_4_is_revision_3() {
-        assert_eq!(Query::parse("transport=polling&EIO=4").revision(), Revision::V4);
-        for query in ["", "EIO", "EIO=", "EIO=2", "EIO=3", "EIO=5", "EIO=04", "EIO=4x", "eio=4"] {
-            assert_eq!(Query::parse(query).revision(), Revision::V3, "{query}");
-        }
-    }
-
-    #[test]
     fn the_first_of_a_repeated_parameter_counts() {
         let query = Query::parse("EIO=4&transport=websocket&t=x&sid=a%2Fb&EIO=3");
         assert_eq!(query.eio.as_deref(), Some("4"));
         assert_eq!(query.sid.as_deref(), Some("a/b"));
         assert_eq!(query.transport(), Some(Transport::Websocket));
         assert_eq!(Query::parse("").transport(), None);
+        assert!(Query::parse("b64=1").base64 && Query::parse("b64=true").base64);
+        assert!(!Query::parse("b64=").base64 && !Query::parse("b64").base64);
+        assert_eq!(query.revision(), Revision::V4);
+        for other in ["", "EIO=", "EIO=3", "EIO=2", "EIO=5", "EIO=x", "EIO=04"] {
+            assert_eq!(Query::parse(other).revision(), Revision::V3, "{other}");
+        }
         assert_eq!(parameter("a=1&token=x%2By+z", "token").as_deref(), Some("x+y z"));
     }
 }
