@@ -165,4 +165,5 @@ test("invalid Engine.IO requests get the same errors as in Node", async (t) => {
   assert.deepEqual(await get("EIO=4&transport=polling&sid=nobody"), { status: 400, code: 1 });
   assert.deepEqual(await get("EIO=4&transport=polling", { method: "POST", body: "40" }), { status: 400, code: 2 });
   assert.deepEqual(await get("EIO=4&transport=websocket"), { status: 400, code: 3 });
+  assert.deepEqual(await get("EIO=5&transport=polling"), { status: 400, code: 5 });
 });

@@ -76,9 +76,6 @@ async fn dispatch(
     let Some(session) = request.engine.sessions().get(sid) else {
         return error(EngineError::UnknownSid);
     };
-    if query.revision() != session.outbox.revision() {
-        return error(EngineError::BadRequest);
-    }
     match (transport, request.http.method()) {
         (Transport::Websocket, &Method::GET) if upgrade => {
             upgrade::upgrade_session(request, session, pending)
@@ -97,10 +94,11 @@ fn open(
     pending: &PendingUpgrade,
 ) -> EngineResponse {
     let gateway = request.gateway();
-    let revision = query.revision();
-    if revision == Revision::V3 && !gateway.config.socketio.eio3 {
-        return error(EngineError::UnsupportedVersion);
-    }
+    let revision = match query.eio.as_deref() {
+        Some("4") => Revision::V4,
+        Some("3") if gateway.config.socketio.eio3 => Revision::V3,
+        _ => return error(EngineError::UnsupportedVersion),
+    };
     let origin = request.origin();
     request.record_unreadable(origin);
     let subject = LogSubject::address(origin.address);

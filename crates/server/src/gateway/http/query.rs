@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use rookery_config::Transport;
-use rookery_protocol::Revision;
 
 /// The parameters of a request (Engine.IO protocol, "Handshake").
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub struct Query<'a> {
     pub transport: Option<Cow<'a, str>>,
     /// `sid`: the session's id; absent in a handshake.
     pub sid: Option<Cow<'a, str>>,
-    /// `b64`, with any value: the client cannot receive binary data.
+    /// `b64`: the client cannot receive binary data by polling.
     pub base64: bool,
     /// `j`: the client asks for JSONP.
     pub jsonp: bool,
@@ -33,21 +32,12 @@ impl<'a> Query<'a> {
                 "EIO" => parsed.eio = parsed.eio.take().or_else(value),
                 "transport" => parsed.transport = parsed.transport.take().or_else(value),
                 "sid" => parsed.sid = parsed.sid.take().or_else(value),
-                "b64" => parsed.base64 |= value().is_some_and(|v| !v.is_empty()),
+                "b64" => parsed.base64 = value().is_some_and(|v| v == "1" || v == "true"),
                 "j" => parsed.jsonp = true,
                 _ => {}
             }
         }
         parsed
-    }
-
-    /// The protocol revision that the client speaks: without `EIO=4` it is 3, whose first clients
-    /// did not name it, as in Node's server.
-    pub fn revision(&self) -> Revision {
-        match self.eio.as_deref() {
-            Some("4") => Revision::V4,
-            _ => Revision::V3,
-        }
     }
 
     /// The transport that the query names; `None` for an unknown one.
@@ -81,12 +71,6 @@ mod tests {
         assert_eq!(query.sid.as_deref(), Some("a/b"));
         assert_eq!(query.transport(), Some(Transport::Websocket));
         assert_eq!(Query::parse("").transport(), None);
-        assert!(Query::parse("b64=1").base64 && Query::parse("b64=true").base64);
-        assert!(!Query::parse("b64=").base64 && !Query::parse("b64").base64);
-        assert_eq!(query.revision(), Revision::V4);
-        for other in ["", "EIO=", "EIO=3", "EIO=2", "EIO=5", "EIO=x", "EIO=04"] {
-            assert_eq!(Query::parse(other).revision(), Revision::V3, "{other}");
-        }
         assert_eq!(parameter("a=1&token=x%2By+z", "token").as_deref(), Some("x+y z"));
     }
 }
