@@ -5,6 +5,7 @@
 mod bodies;
 mod broken_upgrades;
 mod client;
+mod close_codes;
 mod collector;
 mod delivery_counts;
 mod doctor;

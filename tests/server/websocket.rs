@@ -22,6 +22,8 @@ pub enum Frame {
 pub struct WebSocket {
     stream: TcpStream,
     read: Vec<u8>,
+    /// The payload of the Close frame that was received.
+    pub close: Option<Vec<u8>>,
 }
 
 /// The handshake's request (RFC 6455, section 4.1).
@@ -50,7 +52,7 @@ impl WebSocket {
         let accept = response.header("sec-websocket-accept");
         assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         let (stream, read) = connection.into_parts();
-        Ok(WebSocket { stream, read })
+        Ok(WebSocket { stream, read, close: None })
     }
 
     pub async fn send(&mut self, text: &str) {
@@ -117,7 +119,10 @@ impl WebSocket {
         Some(match first & 0x0f {
             1 => Frame::Text(String::from_utf8(payload).expect("UTF-8")),
             2 => Frame::Binary(payload),
-            8 => Frame::Close,
+            8 => {
+                self.close = Some(payload);
+                Frame::Close
+            }
             other => Frame::Other(other),
         })
     }

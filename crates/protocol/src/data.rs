@@ -4,6 +4,10 @@
 use bytes::Bytes;
 use compact_str::CompactString;
 
+/// The deepest nesting of an event's argument, in levels of arrays and objects. What is deeper is
+/// refused before it is accepted.
+pub const MAX_DEPTH: usize = 64;
+
 /// A value as Socket.IO events carry it: JSON with binary values at any depth.
 ///
 /// Objects keep the order of their keys. Every wire form (Socket.IO text with attachments,
@@ -61,6 +65,19 @@ impl Data {
             Data::Array(items) => items.iter().map(Data::binaries).sum(),
             Data::Object(entries) => entries.iter().map(|(_, v)| v.binaries()).sum(),
             _ => 0,
+        }
+    }
+
+    /// Whether arrays and objects nest at most this many levels.
+    pub fn nests_within(&self, levels: usize) -> bool {
+        let inner = || levels.checked_sub(1);
+        match self {
+            Data::Array(items) => {
+                inner().is_some_and(|levels| items.iter().all(|item| item.nests_within(levels)))
+            }
+            Data::Object(entries) => inner()
+                .is_some_and(|levels| entries.iter().all(|(_, value)| value.nests_within(levels))),
+            _ => true,
         }
     }
 

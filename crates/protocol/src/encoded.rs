@@ -7,7 +7,7 @@ use bytes::{Buf as _, Bytes};
 
 use crate::base64_engine::BASE64;
 use crate::data::DataRef;
-use crate::frames::{self, MAX_HEAD, Opcode, put_frame};
+use crate::frames::{self, CloseCode, MAX_HEAD, Opcode, put_frame};
 use crate::packet::Message;
 use crate::revision::Revision;
 
@@ -121,10 +121,13 @@ impl Encoded {
         }
     }
 
-    /// A WebSocket Close frame with status 1000 (RFC 6455, section 7.4.1). It has no form on
-    /// long-polling.
-    pub fn close_frame() -> Self {
-        Self::control_frame(Opcode::Close, &1000u16.to_be_bytes())
+    /// A WebSocket Close frame, with or without a status code (RFC 6455, section 5.5.1). It has no
+    /// form on long-polling.
+    pub fn close_frame(code: Option<CloseCode>) -> Self {
+        match code {
+            Some(code) => Self::control_frame(Opcode::Close, &code.payload()),
+            None => Self::control_frame(Opcode::Close, b""),
+        }
     }
 
     /// A WebSocket Pong frame, which answers a Ping with the same payload (RFC 6455, section

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 mod client_messages;
+mod close_code;
 
 pub use client_messages::{ClientMessages, Message};
+pub use close_code::CloseCode;
 
 /// The opcode of a frame (RFC 6455, section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,9 @@ pub enum FrameError {
     /// A message begins before the last one is complete, or a frame continues no message.
     #[error("the frames of a message are out of order")]
     Fragments,
+    /// A text message is not UTF-8.
+    #[error("a text message is not UTF-8")]
+    Utf8,
 }
 
 /// The longest head of an unmasked frame, in bytes.

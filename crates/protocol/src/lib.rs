@@ -16,6 +16,6 @@ pub mod packet;
 pub mod payload;
 mod revision;
 
-pub use data::{Data, DataRef};
+pub use data::{Data, DataRef, MAX_DEPTH};
 pub use names::{MAX_ROOM_BYTES, RESERVED_EVENTS, Room};
 pub use revision::Revision;

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use compact_str::{CompactString, ToCompactString as _};
 use serde_json::Number;
 
-use crate::data::Data;
+use crate::data::{self, Data};
 
-/// The deepest nesting of values, in levels.
-pub const MAX_DEPTH: usize = 64;
+/// The deepest nesting of a message, in levels of arrays and maps: that of an event's argument, which
+/// a broadcast of Socket.IO's Redis adapter has within a message, a packet and its data.
+pub const MAX_DEPTH: usize = 3 + data::MAX_DEPTH;
 
 /// The most values in one message.
 pub const MAX_VALUES: usize = 1 << 20;
@@ -29,8 +30,9 @@ pub enum WireError {
     /// Bytes follow the last value.
     #[error("bytes follow the end of the message")]
     Trailing,
-    /// Values nest deeper than [`MAX_DEPTH`].
-    #[error("nested deeper than {MAX_DEPTH}")]
+    /// Values nest deeper than [`MAX_DEPTH`], or an event's argument deeper than
+    /// [`data::MAX_DEPTH`].
+    #[error("an argument nests deeper than {} levels of arrays and objects", data::MAX_DEPTH)]
     Deep,
     /// The message has more than [`MAX_VALUES`] values or [`MAX_MESSAGE`] bytes.
     #[error("the message is too large")]
@@ -125,7 +127,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Result<Data, WireError> {
-        self.enter(depth)?;
+        self.count()?;
         Ok(match self.byte()? {
             n @ 0x00..=0x7f => Data::Number(n.into()),
             n @ 0x80..=0x8f => self.map(usize::from(n & 0x0f), depth)?,
@@ -170,13 +172,15 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Counts a value, and checks the bounds on depth and count.
-    fn enter(&mut self, depth: usize) -> Result<(), WireError> {
-        if depth > MAX_DEPTH {
-            return Err(WireError::Deep);
-        }
+    /// Counts a value.
+    fn count(&mut self) -> Result<(), WireError> {
         self.values += 1;
         if self.values > MAX_VALUES { Err(WireError::Large) } else { Ok(()) }
+    }
+
+    /// The depth of the values in an array or map at `depth`.
+    fn enter(depth: usize) -> Result<usize, WireError> {
+        if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(WireError::Deep) }
     }
 
     /// Reads a length of 1, 2 or 4 bytes, for a `width` of 0, 1 or 2.
@@ -196,9 +200,10 @@ impl<'a> Reader<'a> {
         if len > self.bytes.len() {
             return Err(WireError::Short);
         }
+        let depth = Self::enter(depth)?;
         let mut items = Vec::with_capacity(len.min(64));
         for _ in 0..len {
-            items.push(self.value(depth + 1)?);
+            items.push(self.value(depth)?);
         }
         Ok(Data::Array(items))
     }
@@ -207,10 +212,11 @@ impl<'a> Reader<'a> {
         if len > self.bytes.len() / 2 {
             return Err(WireError::Short);
         }
+        let depth = Self::enter(depth)?;
         let mut entries = Vec::with_capacity(len.min(64));
         for _ in 0..len {
-            let key = key(self.value(depth + 1)?)?;
-            entries.push((key, self.value(depth + 1)?));
+            let key = key(self.value(depth)?)?;
+            entries.push((key, self.value(depth)?));
         }
         Ok(Data::Object(entries))
     }

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use crate::data::Data;
 use crate::names::RESERVED_EVENTS;
 
+mod args;
 mod error;
 mod head;
 mod json;
 mod length;
 mod write;
 
+pub use args::{ArgsError, check_args};
 pub use error::{MAX_ATTACHMENTS, PacketError};
 pub use head::{PacketHead, PacketType};
 pub(crate) use write::Message;
@@ -84,12 +86,6 @@ pub fn encode_connect(namespace: &str, payload: Option<&Data>) -> String {
 /// Encodes a CONNECT_ERROR. Revision 5 expects `{message, data?}`, revision 4 the bare data.
 pub fn encode_connect_error(namespace: &str, payload: &Data) -> String {
     write::control(b'4', namespace, Some(payload))
-}
-
-/// Whether these arguments hold more binary values than a packet may have attachments. Stock
-/// clients close their connection on such a packet.
-pub fn too_many_binaries(args: &[Data]) -> bool {
-    args.iter().map(Data::binaries).sum::<usize>() > MAX_ATTACHMENTS
 }
 
 /// Encodes a DISCONNECT.

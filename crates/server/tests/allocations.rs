@@ -48,7 +48,7 @@ impl Path {
         assert!(self.rules.decide(Permission::Publish, &room, &self.subject).allowed);
         let ack = head.id.map(|id| request.success(|answer| Encoded::ack("/", id, [answer])));
         let args = request.take_args();
-        assert!(!packet::too_many_binaries(&args));
+        packet::check_args(&args).expect("few and flat enough");
         let namespace = self.namespace.clone();
         let publication =
             Publication::of_client(&self.member, namespace, room, event, args, except_sender);

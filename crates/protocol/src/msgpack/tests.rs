@@ -47,6 +47,9 @@ fn lengths_are_not_trusted_and_depth_is_bounded() {
     for head in [0xdd_u8, 0xdf, 0xc6, 0xdb, 0xc9] {
         assert_eq!(read(&[head, 0xff, 0xff, 0xff, 0xff, 0]), Err(WireError::Short), "{head:x}");
     }
+    let nested = |levels| [vec![0x91; levels], vec![0xc0]].concat();
+    assert!(read(&nested(MAX_DEPTH)).is_ok());
+    assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(WireError::Deep));
     assert_eq!(read(&[0x91; 100_000]), Err(WireError::Deep));
     assert_eq!(read(&vec![0x81; 100_000]), Err(WireError::Deep));
     let mut wide = vec![0xdd, 0x00, 0x20, 0x00, 0x00];

@@ -14,7 +14,11 @@ use serde::de::DeserializeOwned;
 use super::problem::Problem;
 pub(super) use budget::BodyBudget;
 use budget::BodyShare;
+use rookery_protocol::MAX_DEPTH;
 use rookery_protocol::json::replace_unpaired_surrogates;
+
+/// What serde_json says of JSON that nests 128 levels deep.
+const TOO_DEEP: &str = "recursion limit exceeded";
 
 /// The time within which a body must arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -113,6 +117,11 @@ fn explain<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> Proble
 }
 
 fn rejected(path: &str, error: &serde_json::Error) -> Problem {
+    if error.to_string().starts_with(TOO_DEEP) {
+        return malformed(format!(
+            "The body nests too deep: an argument may nest {MAX_DEPTH} levels of arrays and objects"
+        ));
+    }
     if !error.is_data() {
         return malformed(format!("The body is not JSON: {error}"));
     }

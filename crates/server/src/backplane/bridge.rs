@@ -10,7 +10,7 @@ use rookery_config::BridgeRule;
 use rookery_policy::{ArgTemplate, Template, TemplateError, TextTemplate};
 use rookery_protocol::Data;
 use rookery_protocol::json::parse_json;
-use rookery_protocol::packet::{MAX_ATTACHMENTS, too_many_binaries};
+use rookery_protocol::packet::check_args;
 use rookery_protocol::{RESERVED_EVENTS, Room};
 use smallvec::{SmallVec, smallvec};
 
@@ -75,9 +75,7 @@ impl CompiledBridge {
         if RESERVED_EVENTS.contains(&event.as_str()) {
             return Err(format!("`{event}` is an event that Socket.IO keeps for itself"));
         }
-        if too_many_binaries(&args) {
-            return Err(format!("more than {MAX_ATTACHMENTS} binary values; clients refuse those"));
-        }
+        check_args(&args).map_err(|error| error.to_string())?;
         Ok(Publication {
             id: id.into(),
             namespace: self.namespace.clone(),

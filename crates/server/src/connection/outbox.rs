@@ -28,6 +28,7 @@ pub use queue::Backlog;
 use queue::Queue;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
+use rookery_protocol::frames::CloseCode;
 use transport::Transport;
 
 /// What the outboxes of one shard share.
@@ -88,6 +89,8 @@ struct State {
     flushing: bool,
     /// The client closed the session: a waiting GET is answered with `6` instead of `1`.
     client_closed: bool,
+    /// The status code of the Close frame that ends a WebSocket; `None` for a frame without one.
+    close_code: Option<CloseCode>,
     /// Bytes of the client that are read before those of a socket.
     inbound: Vec<u8>,
     /// Wakes the reader of the client's packets.
@@ -134,6 +137,7 @@ impl Outbox {
                 queue,
                 flushing: false,
                 client_closed: false,
+                close_code: Some(CloseCode::NORMAL),
                 inbound: Vec::new(),
                 reader: None,
                 feeder: None,

@@ -185,10 +185,9 @@ fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool) -> 
     // The reply repeats the arguments, so it is encoded before they are taken.
     let success = reply.success();
     let args = reply.take_args();
-    if packet::too_many_binaries(&args) {
-        let message = format!("more than {} binary values", packet::MAX_ATTACHMENTS);
+    if let Err(error) = packet::check_args(&args) {
         reply.restore_args(args);
-        reply.refuse(&Refusal::new(Code::BadRequest, message));
+        reply.refuse(&Refusal::new(Code::BadRequest, error.to_string()));
         return None;
     }
     let (member, broker) = (&client.member, &client.gateway().broker);

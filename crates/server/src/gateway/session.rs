@@ -24,7 +24,7 @@ use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_config::Transport;
 use rookery_ops::throttle::limited;
 use rookery_protocol::encoded::Encoded;
-use rookery_protocol::frames::FrameError;
+use rookery_protocol::frames::{CloseCode, FrameError};
 use rookery_protocol::packet::{PacketError, PacketHead};
 use rookery_protocol::{Data, Revision, packet};
 
@@ -234,6 +234,9 @@ impl EngineHooks for Session {
 
     fn on_malformed(&self, error: &PacketError) {
         self.gateway().refused(Rejected::BadPacket, self.log_subject(), error);
+        if *error == PacketError::AttachmentsTooLong {
+            self.outbox.set_close_code(Some(CloseCode::TOO_BIG));
+        }
         self.outbox.close(Disconnected::TransportError, Ending::Finish);
     }
 
@@ -243,6 +246,7 @@ impl EngineHooks for Session {
             _ => Rejected::BadPacket,
         };
         self.gateway().refused(reason, self.log_subject(), &error);
+        self.outbox.set_close_code(Some(error.close_code()));
         self.outbox.close(Disconnected::TransportError, Ending::Finish);
     }
 

@@ -144,7 +144,8 @@ fn selector(options: &Data) -> Selector {
 
 fn read(bytes: &[u8]) -> Result<Data, WireError> {
     if bytes.first() == Some(&b'{') {
-        parse_json(bytes).map_err(|_| WireError::Shape("no JSON"))
+        let request = parse_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
+        if request.nests_within(msgpack::MAX_DEPTH) { Ok(request) } else { Err(WireError::Deep) }
     } else {
         msgpack::read(bytes)
     }

@@ -9,8 +9,15 @@ use super::transport::Transport;
 use super::{Ending, Outbox, Phase, State};
 use crate::telemetry::metrics::{Disconnected, Outcome};
 use rookery_protocol::encoded::Encoded;
+use rookery_protocol::frames::CloseCode;
 
 impl Outbox {
+    /// Sets the status code of the Close frame that ends a WebSocket, which is 1000 otherwise;
+    /// `None` is a frame without one.
+    pub fn set_close_code(&self, code: Option<CloseCode>) {
+        self.state.lock().close_code = code;
+    }
+
     /// Ends the session. The reason of the first call stays.
     pub fn close(self: &Arc<Self>, reason: Disconnected, ending: Ending) {
         let mut state = self.state.lock();
@@ -51,7 +58,7 @@ impl Outbox {
 
     /// Ends a session on a WebSocket once what waits and a Close frame are written.
     pub(super) fn finish_socket(self: &Arc<Self>, state: &mut State, reason: Disconnected) {
-        state.queue.push(Packet::untagged(Arc::new(Encoded::close_frame())));
+        state.queue.push(Packet::untagged(Arc::new(Encoded::close_frame(state.close_code))));
         if !state.flushing {
             self.flush(state);
         }

@@ -15,7 +15,7 @@ use super::pipe::{Permission, Pipe};
 use super::socket;
 use crate::connection::outbox::{ClientBytes, Outbox};
 use rookery_protocol::encoded::{Encoded, MESSAGE_V3};
-use rookery_protocol::frames::{ClientMessages, Message, Opcode};
+use rookery_protocol::frames::{ClientMessages, CloseCode, FrameError, Message, Opcode};
 use rookery_protocol::packet::{PacketError, PacketHead, PacketType};
 use rookery_protocol::{Revision, payload};
 
@@ -255,7 +255,8 @@ impl ClientReader {
                 return;
             }
             Opcode::Pong => return,
-            Opcode::Binary | Opcode::Close | Opcode::Continuation => {}
+            Opcode::Close => self.outbox.set_close_code(CloseCode::answer(payload)),
+            Opcode::Binary | Opcode::Continuation => {}
         }
         self.pass(message.opcode, payload, false);
     }
@@ -290,6 +291,10 @@ impl ClientReader {
 
     /// The engine handles a packet; where it `answers`, the client's next one is for after that.
     fn pass(&mut self, opcode: Opcode, payload: &[u8], answers: bool) {
+        // What is not passed was parsed, so it is UTF-8 (RFC 6455, section 8.1).
+        if opcode == Opcode::Text && std::str::from_utf8(payload).is_err() {
+            return self.hooks.on_violation(FrameError::Utf8);
+        }
         self.pipe.pass(opcode, payload, answers);
         self.passed = true;
     }

@@ -18,8 +18,8 @@ use crate::api::query::Params;
 use crate::api::random::RandomSource;
 use crate::api::state::Shared;
 use crate::message::{Publication, Source};
-use rookery_protocol::packet::{MAX_ATTACHMENTS, too_many_binaries};
-use rookery_protocol::{Data, RESERVED_EVENTS, Room};
+use rookery_protocol::packet::{self, ArgsError, MAX_ATTACHMENTS};
+use rookery_protocol::{Data, MAX_DEPTH, RESERVED_EVENTS, Room};
 
 /// The most rooms in `rooms`, and in `except`.
 const MAX_ROOMS: usize = 1000;
@@ -124,11 +124,17 @@ fn check_args(
                       uses it to mark binary";
         return Err(Problem::invalid(path, detail));
     }
-    if too_many_binaries(args) {
-        let detail =
-            format!("Clients refuse events with more than {MAX_ATTACHMENTS} binary values");
-        return Err(Problem::invalid("args", detail));
-    }
+    packet::check_args(args).map_err(|error| {
+        let detail = match error {
+            ArgsError::TooManyBinaries => {
+                format!("Clients refuse events with more than {MAX_ATTACHMENTS} binary values")
+            }
+            ArgsError::TooDeep => {
+                format!("An argument may nest {MAX_DEPTH} levels of arrays and objects")
+            }
+        };
+        Problem::invalid("args", detail)
+    })?;
     if payload::wire_size(namespace, event, args) > max_payload {
         let what = "An event with its arguments (socketio.maxPayload)";
         return Err(Problem::too_large(what, max_payload).field("args"));
