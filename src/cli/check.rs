@@ -135,7 +135,7 @@ fn events(config: &Config) -> String {
 }
 
 fn rooms(config: &Config) -> String {
-    match config.rooms.as_slice() {
+    match &*config.rooms {
         [] => "no rules: every room is open".to_owned(),
         rules => {
             let patterns: Vec<&str> = rules.iter().map(|rule| rule.pattern.as_str()).collect();

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use rookery_config::Config;
+use rookery_config::check::check;
 use rookery_config::error::ConfigError;
 use rookery_config::load::{Sources, text_of};
 use rookery_config::tree::key_path;
@@ -65,8 +66,14 @@ fn apply(
             return;
         }
     };
-    metrics.config_current.set(1);
     let old = publish.borrow().clone();
+    if let Some(reason) = refusal(&old, &new) {
+        metrics.reloads_refused.inc();
+        metrics.config_current.set(0);
+        warn!(error = reason, "cannot reload the configuration; the previous one stays in use");
+        return;
+    }
+    metrics.config_current.set(1);
     let (reloaded, others): (Vec<String>, Vec<String>) =
         differences(&old, &new).into_iter().partition(|key| is_reloaded(key));
     if !others.is_empty() {
@@ -78,6 +85,20 @@ fn apply(
         metrics.reloads_applied.inc();
         info!(keys = reloaded.join(" "), "reloaded the configuration");
     }
+}
+
+/// Why the reloaded sections of `new` cannot replace those of `old`. A file that lost its rules, for
+/// example because it was emptied, must not open every room.
+fn refusal(old: &Config, new: &Config) -> Option<String> {
+    if !old.rooms.is_empty() && new.rooms.is_unset() {
+        let text =
+            "`rooms` is gone, which would open every room; write `rooms: open` if that is meant";
+        return Some(text.to_owned());
+    }
+    let merged = Config { rooms: new.rooms.clone(), limits: new.limits.clone(), ..old.clone() };
+    let problems = check(&merged);
+    let sentences: Vec<String> = problems.into_iter().map(|problem| problem.text).collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
 fn is_reloaded(key: &str) -> bool {
@@ -200,6 +221,28 @@ mod tests {
         assert_eq!(f.read(1), 0);
         assert_eq!(f.read(1), 1);
         assert_eq!(f.config().rooms[0].pattern, "{b}");
+    }
+
+    #[test]
+    fn a_file_that_lost_its_rules_opens_no_room() {
+        let mut f = Fixture::new("rooms: [{ match: \"{a}\", join: \"false\" }]\n");
+        for (n, lost) in
+            ["", "limits: { connections: 2 }\n", "rooms:\n", "# rooms\n", "rooms: []\n"]
+                .into_iter()
+                .enumerate()
+        {
+            f.write(lost);
+            assert_eq!(f.outcomes(), (0, n as u64 + 1), "{lost:?}");
+            assert_eq!(f.config().rooms.len(), 1);
+            assert_eq!(f.metrics.config_current.get(), 0);
+        }
+        f.write("rooms: [{ match: \"{a}\", join: }]\n");
+        assert_eq!(f.outcomes(), (0, 6), "a key without a value allows nobody by mistake");
+        f.write("rooms: open\n");
+        assert_eq!(f.outcomes(), (1, 6));
+        assert!(f.config().rooms.is_empty());
+        f.write("");
+        assert_eq!(f.outcomes(), (2, 6), "the rooms were open");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpSocket};
 
 use rookery_config::api_keys::ApiKeys;
+use rookery_config::check::warnings;
 use rookery_config::load::Sources;
 use rookery_config::{Config, Redis, WhenDown};
 use rookery_ops::readiness::Readiness;
@@ -218,6 +219,9 @@ impl Parts {
 
     /// Logs where it serves: the addresses as bound, also where port 0 was configured.
     fn announce(&self, (listen, internal): (SocketAddr, SocketAddr)) {
+        if self.config.rooms.is_unset() {
+            tracing::warn!(hint = warnings::OPEN_ROOMS, "every room is open");
+        }
         tracing::info!(
             clients = %format!("http://{listen}{}/", self.config.socketio.path),
             api = %format!("http://{internal}/api"),

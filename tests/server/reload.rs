@@ -56,3 +56,25 @@ async fn reloaded_rules_and_limits_apply_to_connected_clients() {
     .await;
     assert_eq!(reloads(&server, "refused").await, 1.0);
 }
+
+#[tokio::test]
+async fn a_file_that_lost_its_rules_opens_no_room_and_the_word_open_does() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("rooms: [{ match: '{name}', join: 'false' }]\n").await;
+    let mut member = Member::connect(&server).await;
+    let mut code = async || {
+        let (_, answer) = member.ask("join", json!({ "room": "secret" })).await;
+        answer["error"]["code"].as_str().map(str::to_owned)
+    };
+    std::fs::write(server.config(), "").unwrap();
+    until("the emptied file is refused", async || reloads(&server, "refused").await == 1.0).await;
+    assert_eq!(code().await.as_deref(), Some("forbidden"));
+    assert!(server.log().contains("write `rooms: open`"), "{}", server.log());
+    std::fs::write(server.config(), "rooms: open\n").unwrap();
+    until("the rooms are open", async || {
+        server.internal("/metrics").await;
+        code().await.is_none()
+    })
+    .await;
+    assert_eq!(reloads(&server, "applied").await, 1.0);
+}

@@ -8,13 +8,14 @@ mod drain;
 mod latency;
 mod limits;
 mod redis;
+mod rooms;
 mod socketio;
 mod telemetry;
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use rookery_policy::{EventRule, RoomRule};
+use rookery_policy::EventRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,7 @@ pub use drain::Drain;
 pub use latency::Latency;
 pub use limits::{Connections, Limits, PerIp};
 pub use redis::{BridgeRule, Redis, WhenDown, Wire};
+pub use rooms::Rooms;
 pub use socketio::{Cors, SocketIo, Transport};
 pub use telemetry::{LogFormat, Telemetry};
 
@@ -49,9 +51,9 @@ pub struct Config {
     /// The client events that the server handles, in order; the first rule whose `on` matches
     /// handles an event.
     pub events: Vec<EventRule>,
-    /// Who may join and publish to which rooms; the first rule that matches a room decides. Without
-    /// rules, every room is open.
-    pub rooms: Vec<RoomRule>,
+    /// Who may join and publish to which rooms; the first rule that matches a room decides. `open`
+    /// opens every room, and so does leaving the key out, which is warned about.
+    pub rooms: Rooms,
     /// Bounds on what clients may use.
     pub limits: Limits,
     /// The application's HTTP backend for webhooks.
@@ -75,7 +77,7 @@ impl Default for Config {
             auth: Auth::default(),
             namespaces: vec!["/".to_owned()],
             events: EventRule::defaults(),
-            rooms: Vec::new(),
+            rooms: Rooms::Unset,
             limits: Limits::default(),
             backend: None,
             latency: Latency::default(),

@@ -169,6 +169,7 @@ fn parse(name: &str, text: &str) -> Result<Read, ConfigError> {
         .map_err(|problem| ConfigError { source_name: name.to_owned(), problems: vec![problem] })?;
     let lines = node.lines();
     let mut problems = node.duplicates();
+    problems.extend(node.rules_without_value());
     match typed::read::<Config>(&node) {
         Ok(config) if problems.is_empty() => {
             Ok(Read { name: name.to_owned(), config, lines, overridden: Vec::new() })

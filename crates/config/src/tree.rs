@@ -93,6 +93,35 @@ impl Node {
         problems
     }
 
+    /// A problem for every `join` and `publish` of a room rule that has no value, which would
+    /// otherwise count as absent and allow everyone.
+    pub fn rules_without_value(&self) -> Vec<Problem> {
+        let entries = |node: &Node, key: &str| match &node.value {
+            Value::Map(entries) => entries.iter().filter(|e| e.key == key).cloned().collect(),
+            _ => Vec::new(),
+        };
+        let mut problems = Vec::new();
+        for rooms in entries(self, "rooms") {
+            let Value::List(rules) = &rooms.node.value else { continue };
+            for (i, rule) in rules.iter().enumerate() {
+                for key in ["join", "publish"] {
+                    let empty = entries(rule, key);
+                    let Some(entry) = empty.iter().find(|e| matches!(e.node.value, Value::Null))
+                    else {
+                        continue;
+                    };
+                    let path = format!("rooms[{i}].{key}");
+                    let text = format!(
+                        "`{path}` has no value; write an expression such as \"false\", or leave the \
+                         key out to allow everyone"
+                    );
+                    problems.push(Problem { key: Some(path), line: Some(entry.line), text });
+                }
+            }
+        }
+        problems
+    }
+
     /// Calls `seen` with the path and line of each key and item and, for a repeated key, the
     /// line of its first occurrence.
     fn visit(&self, path: &str, seen: &mut dyn FnMut(&str, u64, Option<u64>)) {

@@ -1,10 +1,10 @@
 //! Checks of `events`, `rooms` and `redis.bridge`, and of the templates and expressions in them.
 
 use rookery_policy::{ArgTemplate, Rules, Template, TemplateError, TextTemplate};
-use rookery_policy::{ByField, EventRule, Except, Operation, RoomRule, sole_sender};
+use rookery_policy::{ByField, EventRule, Except, Operation, sole_sender};
 use rookery_protocol::RESERVED_EVENTS;
 
-use crate::config::Config;
+use crate::config::{Config, Rooms};
 
 use super::problems::Problems;
 
@@ -151,7 +151,13 @@ pub(super) fn check_published_event(key: &str, event: &str, problems: &mut Probl
     }
 }
 
-pub(super) fn check_rooms(rooms: &[RoomRule], problems: &mut Problems) {
+pub(super) fn check_rooms(rooms: &Rooms, problems: &mut Problems) {
+    if matches!(rooms, Rooms::Rules(rules) if rules.is_empty()) {
+        problems.say(
+            "rooms",
+            "is an empty list; write `rooms: open` to open every room, or rules that say who may join",
+        );
+    }
     for (i, rule) in rooms.iter().enumerate() {
         problems.not_blank(&format!("rooms[{i}].match"), &rule.pattern);
         for (name, text) in [("join", &rule.join), ("publish", &rule.publish)] {

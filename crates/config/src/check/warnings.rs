@@ -4,9 +4,16 @@ use rookery_policy::MAX_LISTED_ROOMS;
 
 use crate::config::{Config, Transport, is_loopback};
 
+/// The warning of a configuration without `rooms`.
+pub const OPEN_ROOMS: &str = "`rooms` is not written: every client may join every room and publish to \
+     it; write rules, or `rooms: open` if that is meant";
+
 /// One sentence for each warning, which names its keys.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
+    if config.rooms.is_unset() {
+        found.push(OPEN_ROOMS.to_owned());
+    }
     if let Some(text) = without_cookies(config) {
         found.push(text);
     }
@@ -104,12 +111,14 @@ fn unreachable_rules(config: &Config) -> impl Iterator<Item = String> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PerIp, Redis};
+    use crate::config::{PerIp, Redis, Rooms};
     use rookery_policy::EventRule;
 
     #[test]
-    fn the_defaults_have_no_warnings() {
-        assert_eq!(warnings(&Config::default()), [""; 0]);
+    fn the_defaults_have_no_warnings_but_that_rooms_are_open() {
+        assert_eq!(warnings(&Config::default()), [OPEN_ROOMS]);
+        let open = Config { rooms: Rooms::Open, ..Config::default() };
+        assert_eq!(warnings(&open), [""; 0]);
     }
 
     #[test]
@@ -141,7 +150,7 @@ mod tests {
 
     #[test]
     fn requiring_tokens_without_jwt_is_warned_about() {
-        let mut config = Config::default();
+        let mut config = Config { rooms: Rooms::Open, ..Config::default() };
         config.auth.anonymous = Some(false);
         assert!(warnings(&config)[0].contains("nobody can connect"));
     }

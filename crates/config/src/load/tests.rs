@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use malformed::MALFORMED;
 
-use crate::config::Transport;
+use crate::config::{Rooms, Transport};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     Sources::file("rookery.yaml").load_text(text)
@@ -116,7 +116,6 @@ events:
   - { on: join,  operation: join,  room: "{room}" }
   - { on: leave, operation: leave, room: "{room}" }
   - { on: publish, operation: publish, room: "{room}", event: "{event}", args: ["{data}"], except: none }
-rooms: []
 limits: { connections: 50000, connectRate: 500/s, roomsPerClient: 100, eventsPerSecond: 100, queue: 1MiB, writeStall: 10s, headerRead: 10s,
           firstPacket: 10s, keepAlive: 2m, bodyIdle: 10s, bodyRate: 1KiB, bodies: 64MiB }
 latency: { sampleEvery: 1, trackRooms: [], topRooms: 50 }
@@ -127,6 +126,22 @@ telemetry: { traceRatio: 0.01, logFormat: auto }
 #[test]
 fn the_documented_defaults_are_the_defaults() {
     assert_eq!(as_json(&load(DEFAULTS).unwrap()), as_json(&Config::default()));
+}
+
+#[test]
+fn rooms_are_opened_by_a_word_and_never_by_an_empty_value() {
+    assert_eq!(load("rooms: open\n").unwrap().rooms, Rooms::Open);
+    assert_eq!(load("rooms:\n").unwrap().rooms, Rooms::Unset);
+    for (text, named) in [
+        ("rooms: []\n", "write `rooms: open`"),
+        ("rooms: closed\n", "the word open"),
+        ("rooms: [{ match: a, join: }]\n", "`rooms[0].join` has no value"),
+        ("rooms:\n- match: a\n- match: b\n  publish: ~\n", "`rooms[1].publish` has no value"),
+        ("rooms: [{ match: a, join: '' }]\n", "is empty"),
+    ] {
+        let error = load(text).map(drop).unwrap_err().to_string();
+        assert!(error.contains(named), "{text:?}: {error}");
+    }
 }
 
 #[test]

@@ -23,6 +23,15 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
             schema.pattern = Some(QUANTITY.to_owned());
             schema.x_kubernetes_int_or_string = Some(true);
         }
+        // A word or a list, as `rooms`: a structural schema has one type only.
+        if let Some([list, word]) = schema.any_of.as_deref()
+            && word.enum_.is_some()
+            && list.items.is_some()
+        {
+            (schema.any_of, schema.type_, schema.items) = (None, None, None);
+            schema.enum_ = None;
+            schema.x_kubernetes_preserve_unknown_fields = Some(true);
+        }
         if let Some(all) = &schema.any_of
             && is_int_or_string(all)
         {
