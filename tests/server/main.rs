@@ -32,6 +32,7 @@ mod protocol_v3;
 mod proxy;
 mod ranking;
 mod redis;
+mod redis_shares;
 mod reload;
 mod room_lists;
 mod session_end;
