@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::client::Member;
 use crate::harness::{Rookery, exclusive_permit, shared_permit, until};
 use crate::http::Request;
-use crate::websocket::WebSocket;
+use crate::websocket::{WebSocket, frame};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -92,7 +92,7 @@ impl Cgroup {
             }
         });
         parents.into_iter().find_map(|(parent, file)| {
-            let made = Cgroup(parent.join(format!("rookery-test-{}", std::process::id())));
+            let made = Cgroup(parent.join(format!("rookery-test-{}-{bytes}", std::process::id())));
             fs::create_dir(&made.0).ok()?;
             // Opening must not create the file: then it would be no cgroup.
             let limit = fs::OpenOptions::new().write(true).open(made.0.join(file));
@@ -148,6 +148,35 @@ async fn a_swarm_does_not_get_a_server_killed_whose_container_is_small() {
         server.rejected("memory").await + server.rejected("connections").await > 0.0
     })
     .await;
+    assert!(!server.has_ended());
+    drop(server);
+    drop(cgroup);
+}
+
+#[tokio::test]
+async fn a_swarm_whose_messages_never_end_does_not_get_a_server_killed() {
+    let _permit = exclusive_permit().await;
+    let Some(cgroup) = Cgroup::with_limit(192 << 20) else {
+        eprintln!("skipped: this process may not make a memory cgroup");
+        return;
+    };
+    let mut server = Rookery::start_in(&cgroup.0, "limits: { connectRate: 100000/s }\n").await;
+    let mut healthy = Member::connect(&server).await;
+    healthy.join("quiet").await;
+    let mut message = frame(0x81, &[b'x'; 1 << 20]);
+    message.truncate(1_000_000);
+    let mut hostile = Vec::new();
+    for n in 0..300 {
+        let Ok(mut socket) = WebSocket::open(server.clients, WEBSOCKET).await else { continue };
+        let _ = socket.write(&message).await;
+        hostile.push(socket);
+        if n % 10 == 0 {
+            server.publish("quiet", "event", json!(n)).await;
+            assert_eq!(healthy.event().await.1, json!(n), "members hear everything");
+        }
+    }
+    assert!(hostile.len() > 200, "{}", hostile.len());
+    until("some were refused", async || server.rejected("bodies").await > 100.0).await;
     assert!(!server.has_ended());
     drop(server);
     drop(cgroup);

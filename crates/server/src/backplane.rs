@@ -34,12 +34,13 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use rookery_config as config;
 use rookery_ops::critical::CriticalTasks;
+use rookery_ops::throttle::{Throttle, limited};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::message::{MemberInfo, PodId, Publication};
+use crate::message::{MemberInfo, PodId, Publication, PublicationId};
 use crate::rooms::interest::RoomInterests;
 use crate::telemetry::metrics::Metrics;
 pub use bridge::CompiledBridge;
@@ -49,7 +50,7 @@ use decoder::Decoder;
 use heartbeat::Heartbeat;
 pub use inbound::{INBOUND_QUEUE, Inbound};
 use link_status::LinkStatus;
-use outgoing::{MessageKind, Outgoing};
+use outgoing::{NotQueued, Outgoing};
 use peers::Peers;
 use questions::Questions;
 use wire::channels::Channels;
@@ -115,6 +116,8 @@ struct Parts {
     /// Questions to Node servers.
     node_questions: Arc<Questions<Vec<MemberInfo>>>,
     metrics: Arc<Metrics>,
+    /// Throttles the lines about publications that are not sent.
+    unsent: Throttle,
 }
 
 impl Backplane {
@@ -152,6 +155,7 @@ impl Backplane {
             commands: Arc::default(),
             questions: Arc::default(),
             node_questions: Arc::default(),
+            unsent: Throttle::new(&metrics.log_lines_suppressed),
             metrics,
         };
         let decoder = Arc::new(Decoder::new(&shared, namespaces, bridge, inbound));
@@ -183,16 +187,38 @@ impl Backplane {
         let Parts { outgoing, clock, channels, pod, metrics, .. } = &*self.parts;
         let channel = channels.of(publication);
         let is_refused = outgoing.refuses([&channel, &self.parts.pods_channel]);
-        let sent = outgoing.is_open() && {
+        let mut queued = Err(NotQueued::Closed);
+        if outgoing.is_open() {
             let origin = clock.to_redis(publication.accepted);
             let payload = wire::classic::encode(publication, pod, origin);
-            outgoing.push(channel, payload, MessageKind::Publication)
-        };
-        if !sent {
+            queued = outgoing.push_publication(publication, channel, payload);
+        }
+        if let Err(why) = queued {
             metrics.redis_unsent.inc();
+            self.log_unsent(publication, why);
         }
         // What Redis refuses is counted when it answers; it may be permitted again by then.
-        sent && !is_refused
+        queued.is_ok() && !is_refused
+    }
+
+    /// That no connection is up is logged when it is lost.
+    fn log_unsent(&self, publication: &Publication, why: NotQueued) {
+        if why == NotQueued::Closed {
+            return;
+        }
+        let member = match &publication.id {
+            PublicationId::Client { member, .. } => Some(&**member),
+            PublicationId::Text(_) => None,
+        };
+        limited!(
+            self.parts.unsent,
+            warn,
+            source = publication.source.label(),
+            namespace = &*publication.namespace,
+            member,
+            reason = %why,
+            "a publication does not reach other instances"
+        );
     }
 
     /// Whether both connections are up and all rooms are subscribed.

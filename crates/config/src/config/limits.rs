@@ -60,8 +60,8 @@ pub struct Limits {
     pub body_idle: Period,
     /// Bytes per second that the body of a POST must have on average, after twice `bodyIdle`.
     pub body_rate: Size,
-    /// Bytes that the bodies of all POSTs in progress may take together, and those of one address
-    /// a quarter of.
+    /// Bytes that the bodies of all POSTs in progress, messages that have not arrived whole, and
+    /// large events that wait may take together; those of one address, a quarter of it.
     pub bodies: Size,
     /// Connections that speak HTTP, per instance; WebSockets are none. By default twice
     /// `connections`, and 1,024.

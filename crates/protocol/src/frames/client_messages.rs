@@ -27,6 +27,11 @@ impl ClientMessages {
         ClientMessages { incomplete: None, max }
     }
 
+    /// Bytes that a message takes whose last frame has not come.
+    pub fn held(&self) -> usize {
+        self.incomplete.as_ref().map_or(0, |incomplete| incomplete.1.capacity())
+    }
+
     /// Takes the next message off the front of `bytes`, where it is unmasked in place. `None` while
     /// it is incomplete: what is left of `bytes` then comes first in the next call.
     ///

@@ -15,6 +15,8 @@ impl CloseCode {
     pub const INVALID_DATA: CloseCode = CloseCode(1007);
     /// 1009: a message is longer than the limit.
     pub const TOO_BIG: CloseCode = CloseCode(1009);
+    /// 1013: the server is overloaded (registry of RFC 6455, section 11.7).
+    pub const TRY_AGAIN_LATER: CloseCode = CloseCode(1013);
 
     /// The code in the answer to a client's Close frame with this payload: the client's own, or none
     /// where the client sent none (RFC 6455, section 5.5.1).

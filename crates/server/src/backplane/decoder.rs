@@ -163,7 +163,7 @@ impl Decoder {
         }
         let answer = |answer| {
             let channel = self.channels.responses(namespace);
-            self.outgoing.push(channel, answer, MessageKind::Message);
+            self.outgoing.push(channel, answer, MessageKind::Answer);
         };
         match (request.ask, request.id) {
             (Ask::Broadcast(broadcast), id) => {

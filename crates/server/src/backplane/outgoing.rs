@@ -1,5 +1,7 @@
-//! The [`Outgoing`] messages that wait to be sent to Redis: bounded in bytes and number, and only
-//! while a connection is up.
+//! The [`Outgoing`] messages that wait to be sent to Redis: bounded in bytes and number, shared
+//! fairly among those who publish, and only while a connection is up.
+
+mod shares;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,11 +10,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-/// The most bytes that may wait, channel names included.
+use crate::message::Publication;
+use shares::{Amount, PublisherKey, Shares};
+
+/// The most bytes of publications that may wait, channel names included; and of everything else,
+/// counted apart.
 pub const MAX_BYTES: usize = 8 << 20;
 
-/// The most messages that may wait.
-const MAX_MESSAGES: usize = 1 << 16;
+/// The most publications that may wait.
+const MAX_PUBLICATIONS: usize = 1 << 16;
+
+/// Places in the queue that publications leave to questions, and the most answers and heartbeats
+/// that may wait.
+const MAX_MESSAGES: usize = 1 << 12;
+
+/// Places that answers leave to heartbeats.
+const MAX_HEARTBEATS: usize = 1 << 6;
+
+/// One in so many of the bytes and publications that may wait is given to whoever comes first;
+/// beyond it, each publisher has its share.
+const UNSHARED: usize = 8;
 
 /// The most channels that are remembered because Redis refuses them.
 const MAX_REFUSED: usize = 1024;
@@ -22,9 +39,12 @@ const MAX_REFUSED: usize = 1024;
 pub enum MessageKind {
     /// A publication: counted as unsent.
     Publication,
-    /// A request or an answer: its asker runs into the deadline.
-    Message,
-    /// A heartbeat: not counted as a message either.
+    /// A question or an order, which is sent after the publications before it: its asker runs into
+    /// the deadline.
+    Question,
+    /// An answer, which is sent before publications: its asker runs into the deadline.
+    Answer,
+    /// A heartbeat, which is sent before publications: not counted as a message either.
     Heartbeat,
 }
 
@@ -38,6 +58,8 @@ pub struct OutgoingMessage {
     /// What is lost when it is not sent.
     pub kind: MessageKind,
     epoch: u64,
+    /// Whose share it counts for, where it does.
+    publisher: Option<PublisherKey>,
 }
 
 impl OutgoingMessage {
@@ -47,11 +69,33 @@ impl OutgoingMessage {
     }
 }
 
+/// Why a publication is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotQueued {
+    /// No connection is up.
+    #[error("Redis is not connected")]
+    Closed,
+    /// The queue is full.
+    #[error("Redis is slow: the queue of what is to be sent is full")]
+    Full,
+    /// Its publisher holds its share of the queue.
+    #[error("Redis is slow: this publisher holds its share of the queue of what is to be sent")]
+    OverShare,
+}
+
 /// The queue of what is to be sent. Pushing never waits: what does not fit is refused.
 #[derive(Debug)]
 pub struct Outgoing {
-    sender: mpsc::Sender<OutgoingMessage>,
+    /// Publications and questions, in order.
+    ordered: mpsc::Sender<OutgoingMessage>,
+    /// Answers and heartbeats, which are sent first.
+    urgent: mpsc::Sender<OutgoingMessage>,
+    /// Bytes of publications.
     bytes: AtomicUsize,
+    /// Bytes of everything else.
+    other_bytes: AtomicUsize,
+    /// Touched only while more than one in [`UNSHARED`] of the queue is used.
+    shares: Mutex<Shares>,
     /// The number of the connection that is up; 0 while none is.
     epoch: AtomicU64,
     links: AtomicU64,
@@ -61,31 +105,134 @@ pub struct Outgoing {
     refused: Mutex<HashSet<String>>,
 }
 
+/// The end of an [`Outgoing`] that the publisher reads.
+#[derive(Debug)]
+pub struct OutgoingReceiver {
+    ordered: mpsc::Receiver<OutgoingMessage>,
+    urgent: mpsc::Receiver<OutgoingMessage>,
+}
+
+impl OutgoingReceiver {
+    /// The next message; `None` where the queue was dropped.
+    pub async fn recv(&mut self) -> Option<OutgoingMessage> {
+        tokio::select! {
+            biased;
+            Some(message) = self.urgent.recv() => Some(message),
+            message = self.ordered.recv() => message,
+        }
+    }
+
+    /// The next message, if there is one.
+    pub fn try_recv(&mut self) -> Option<OutgoingMessage> {
+        self.urgent.try_recv().or_else(|_| self.ordered.try_recv()).ok()
+    }
+}
+
 impl Outgoing {
     /// A closed queue, and the end that the publisher reads.
-    pub fn new() -> (Arc<Self>, mpsc::Receiver<OutgoingMessage>) {
-        let (sender, receiver) = mpsc::channel(MAX_MESSAGES);
-        let (bytes, epoch, links) = <_>::default();
-        let (any_refused, refused) = <_>::default();
-        let queue = Outgoing { sender, bytes, epoch, links, any_refused, refused };
+    pub fn new() -> (Arc<Self>, OutgoingReceiver) {
+        let (ordered, ordered_receiver) = mpsc::channel(MAX_PUBLICATIONS + MAX_MESSAGES);
+        let (urgent, urgent_receiver) = mpsc::channel(MAX_MESSAGES);
+        let queue = Outgoing {
+            ordered,
+            urgent,
+            bytes: AtomicUsize::default(),
+            other_bytes: AtomicUsize::default(),
+            shares: Mutex::default(),
+            epoch: AtomicU64::default(),
+            links: AtomicU64::default(),
+            any_refused: AtomicBool::default(),
+            refused: Mutex::default(),
+        };
+        let receiver = OutgoingReceiver { ordered: ordered_receiver, urgent: urgent_receiver };
         (Arc::new(queue), receiver)
     }
 
-    /// Queues a message. False: no connection is up, or the queue is full.
+    /// Queues a message that is no publication. False: no connection is up, or too many wait.
     pub fn push(&self, channel: String, payload: Vec<u8>, kind: MessageKind) -> bool {
         let epoch = self.epoch.load(Ordering::Acquire);
         if epoch == 0 {
             return false;
         }
-        let outgoing = OutgoingMessage { channel, payload, kind, epoch };
+        let outgoing = OutgoingMessage { channel, payload, kind, epoch, publisher: None };
         let size = outgoing.size();
-        if self.bytes.fetch_add(size, Ordering::Relaxed) + size > MAX_BYTES
-            || self.sender.try_send(outgoing).is_err()
-        {
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        let before = self.other_bytes.fetch_add(size, Ordering::Relaxed);
+        let (sender, kept_free) = match kind {
+            MessageKind::Heartbeat => (&self.urgent, 0),
+            MessageKind::Answer => (&self.urgent, MAX_HEARTBEATS),
+            MessageKind::Publication | MessageKind::Question => (&self.ordered, 0),
+        };
+        // A heartbeat is small.
+        let fits = before + size <= MAX_BYTES || kind == MessageKind::Heartbeat;
+        if !fits || sender.capacity() <= kept_free || sender.try_send(outgoing).is_err() {
+            self.other_bytes.fetch_sub(size, Ordering::Relaxed);
             return false;
         }
         true
+    }
+
+    /// Queues a publication, encoded as `payload`.
+    ///
+    /// # Errors
+    /// Why it is not sent.
+    pub fn push_publication(
+        &self,
+        publication: &Publication,
+        channel: String,
+        payload: Vec<u8>,
+    ) -> Result<(), NotQueued> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        if epoch == 0 {
+            return Err(NotQueued::Closed);
+        }
+        let kind = MessageKind::Publication;
+        let mut outgoing = OutgoingMessage { channel, payload, kind, epoch, publisher: None };
+        let size = outgoing.size();
+        let before = self.bytes.fetch_add(size, Ordering::Relaxed);
+        let queued = self.share(publication, size, before).and_then(|publisher| {
+            outgoing.publisher = publisher;
+            self.ordered.try_send(outgoing).map_err(|error| {
+                self.release(&error.into_inner());
+                NotQueued::Full
+            })
+        });
+        if queued.is_err() {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        }
+        queued
+    }
+
+    /// Whether a publication of `size` bytes fits behind the `before` bytes that wait; gives whose
+    /// share it counts for, where it does.
+    fn share(
+        &self,
+        publication: &Publication,
+        size: usize,
+        before: usize,
+    ) -> Result<Option<PublisherKey>, NotQueued> {
+        let free = Amount {
+            bytes: MAX_BYTES.saturating_sub(before),
+            messages: self.ordered.capacity().saturating_sub(MAX_MESSAGES),
+        };
+        if size > free.bytes || free.messages == 0 {
+            return Err(NotQueued::Full);
+        }
+        let is_shared = before + size > MAX_BYTES / UNSHARED
+            || free.messages < MAX_PUBLICATIONS - MAX_PUBLICATIONS / UNSHARED;
+        if !is_shared {
+            return Ok(None);
+        }
+        let publisher = PublisherKey::of(publication);
+        if !self.shares.lock().take(&publisher, size, free) {
+            return Err(NotQueued::OverShare);
+        }
+        Ok(Some(publisher))
+    }
+
+    fn release(&self, outgoing: &OutgoingMessage) {
+        if let Some(publisher) = &outgoing.publisher {
+            self.shares.lock().release(publisher, outgoing.size());
+        }
     }
 
     /// Whether a connection is up.
@@ -118,7 +265,12 @@ impl Outgoing {
     /// Accounts for a message that was taken out. False: it was queued for a connection that is
     /// gone, and must not be sent.
     pub fn taken(&self, outgoing: &OutgoingMessage) -> bool {
-        self.bytes.fetch_sub(outgoing.size(), Ordering::Relaxed);
+        let bytes = match outgoing.kind {
+            MessageKind::Publication => &self.bytes,
+            _ => &self.other_bytes,
+        };
+        bytes.fetch_sub(outgoing.size(), Ordering::Relaxed);
+        self.release(outgoing);
         outgoing.epoch == self.epoch.load(Ordering::Acquire)
     }
 
@@ -135,36 +287,4 @@ impl Outgoing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_accepted_without_a_link_nor_sent_by_the_next_one() {
-        let (queue, mut receiver) = Outgoing::new();
-        let push = || queue.push("c".into(), vec![1], MessageKind::Publication);
-        assert!(!push());
-        queue.open();
-        assert!(push());
-        queue.close();
-        assert!(!push());
-        queue.open();
-        assert!(push());
-        assert!(!queue.taken(&receiver.try_recv().unwrap()));
-        assert!(queue.taken(&receiver.try_recv().unwrap()));
-        assert!(receiver.try_recv().is_err());
-        assert_eq!(queue.bytes.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn it_is_bounded_in_bytes_and_in_messages() {
-        let (queue, mut receiver) = Outgoing::new();
-        queue.open();
-        assert!(queue.push(String::new(), vec![0; MAX_BYTES], MessageKind::Publication));
-        assert!(!queue.push(String::new(), vec![0], MessageKind::Publication));
-        queue.taken(&receiver.try_recv().unwrap());
-        for _ in 0..MAX_MESSAGES {
-            assert!(queue.push(String::new(), vec![0], MessageKind::Publication));
-        }
-        assert!(!queue.push(String::new(), vec![0], MessageKind::Publication));
-    }
-}
+mod tests;

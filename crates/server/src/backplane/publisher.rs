@@ -10,7 +10,6 @@ use futures_util::{FutureExt, StreamExt, poll};
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, RedisError, Value};
 use rookery_ops::throttle::{Throttle, limited};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
@@ -18,7 +17,7 @@ use super::connect::{
     HEARTBEAT, HEARTBEAT_ANSWER, ReconnectDelays, check_primary, connect, says_replica,
 };
 use super::link_status::{LinkConnection, LinkStatus, NOT_HEARD};
-use super::outgoing::{MessageKind, Outgoing, OutgoingMessage};
+use super::outgoing::{MessageKind, Outgoing, OutgoingMessage, OutgoingReceiver};
 use super::wire::channels::Channels;
 use super::wire::pod_messages::Message;
 use super::{Commands, Parts};
@@ -49,7 +48,7 @@ pub(super) struct Publisher {
     channels: Channels,
     client: redis::Client,
     outgoing: Arc<Outgoing>,
-    queue: mpsc::Receiver<OutgoingMessage>,
+    queue: OutgoingReceiver,
     status: Arc<LinkStatus>,
     clock: Arc<Clock>,
     commands: Arc<Commands>,
@@ -69,11 +68,7 @@ struct Answered {
 
 impl Publisher {
     /// Sends what is put into `queue`, by connections of `client`.
-    pub fn new(
-        parts: &Parts,
-        client: redis::Client,
-        queue: mpsc::Receiver<OutgoingMessage>,
-    ) -> Self {
+    pub fn new(parts: &Parts, client: redis::Client, queue: OutgoingReceiver) -> Self {
         Publisher {
             pod: parts.pod.clone(),
             channels: parts.channels.clone(),
@@ -153,7 +148,7 @@ impl Publisher {
         *self.commands.lock() = None;
         self.under_way = FuturesUnordered::new();
         let mut unsent = std::mem::take(&mut self.unanswered);
-        while let Ok(message) = self.queue.try_recv() {
+        while let Some(message) = self.queue.try_recv() {
             self.outgoing.taken(&message);
             unsent += u64::from(message.kind == MessageKind::Publication);
         }
@@ -200,7 +195,7 @@ impl Publisher {
                 self.metrics.redis_unsent.inc();
             }
             if batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
-                next = self.queue.try_recv().ok();
+                next = self.queue.try_recv();
             }
         }
         if batch.is_empty() {
@@ -220,6 +215,13 @@ impl Publisher {
                 Ok(())
             }
         }
+    }
+
+    async fn send_rest(&mut self, connection: &MultiplexedConnection) -> Result<(), String> {
+        while let Some(first) = self.queue.try_recv() {
+            self.send(connection, first).await?;
+        }
+        Ok(())
     }
 
     fn answered(&mut self, Answered { answers, sent }: Answered) -> Result<(), String> {
@@ -244,13 +246,14 @@ impl Publisher {
 
     /// Sends what still waits, and a goodbye to the other pods.
     async fn farewell(&mut self, connection: MultiplexedConnection) {
-        let bye = Message::Bye { pod: self.pod.to_string() };
-        self.outgoing.push(self.channels.pods(), bye.encode(), MessageKind::Heartbeat);
         let all = async {
-            while let Ok(first) = self.queue.try_recv() {
-                if self.send(&connection, first).await.is_err() {
-                    return;
-                }
+            if self.send_rest(&connection).await.is_err() {
+                return;
+            }
+            let bye = Message::Bye { pod: self.pod.to_string() };
+            self.outgoing.push(self.channels.pods(), bye.encode(), MessageKind::Heartbeat);
+            if self.send_rest(&connection).await.is_err() {
+                return;
             }
             while let Some(answered) = self.under_way.next().await {
                 if self.answered(answered).is_err() {

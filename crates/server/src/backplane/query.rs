@@ -110,16 +110,20 @@ impl Backplane {
     /// Answers a question of another pod.
     pub fn answer_pod(&self, asker: &str, id: u64, answer: Answer) {
         let answer = Message::Answer { pod: self.parts.pod.to_string(), id, answer };
-        self.send(self.parts.channels.answers(asker), answer.encode());
+        self.answer(self.parts.channels.answers(asker), answer.encode());
     }
 
     /// Answers a request of a Node server.
     pub fn answer_node(&self, namespace: &str, answer: Vec<u8>) {
-        self.send(self.parts.channels.responses(namespace), answer);
+        self.answer(self.parts.channels.responses(namespace), answer);
     }
 
-    /// Sends a message that is no publication; false: it is not sent.
+    /// Sends a question or an order, after what was published before; false: it is not sent.
     fn send(&self, channel: String, payload: Vec<u8>) -> bool {
-        self.parts.outgoing.push(channel, payload, MessageKind::Message)
+        self.parts.outgoing.push(channel, payload, MessageKind::Question)
+    }
+
+    fn answer(&self, channel: String, payload: Vec<u8>) {
+        self.parts.outgoing.push(channel, payload, MessageKind::Answer);
     }
 }

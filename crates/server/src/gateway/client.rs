@@ -1,7 +1,6 @@
 //! A [`Client`]: one session in one namespace; and the [`SessionClients`]: all clients of one
 //! session.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +11,8 @@ use socketioxide::socket::Socket;
 use tokio_util::sync::CancellationToken;
 
 use super::event_rate::{EventRate, RateExceeded};
+use super::forwarded::Origin;
+use super::limits::{BodyPermit, LimitReached};
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
 use super::token_bucket::TokenBucket;
@@ -40,7 +41,7 @@ pub struct Client {
     /// All clients of the session that this one belongs to.
     pub session_clients: Weak<SessionClients>,
     gateway: Arc<Gateway>,
-    address: IpAddr,
+    origin: Origin,
     shard: usize,
     phase: Mutex<Phase>,
     event_rate: Mutex<EventRate>,
@@ -91,7 +92,7 @@ impl Client {
             subject: ArcSwap::new(subject),
             session_clients: Arc::downgrade(session_clients),
             gateway: gateway.clone(),
-            address: session_clients.address,
+            origin: session_clients.origin,
             shard,
             phase: Mutex::new(Phase::Connecting),
             event_rate: Mutex::new(EventRate::new(&limits, Instant::now())),
@@ -113,7 +114,7 @@ impl Client {
 
     /// The client as the subject of a log line.
     pub fn log_subject(&self) -> LogSubject<'_> {
-        LogSubject::member(self.address, &self.member)
+        LogSubject::member(self.origin.address, &self.member)
     }
 
     /// The namespace accepted the client: counts it, and adds it to its shard, so that it can join
@@ -142,6 +143,14 @@ impl Client {
     pub fn may_send_event(&self, bytes: usize) -> Result<(), RateExceeded> {
         let limits = self.gateway.limits.config();
         self.event_rate.lock().take(bytes, &limits, Instant::now())
+    }
+
+    /// Takes a permit for an event of this many bytes to wait.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn may_wait(&self, bytes: usize) -> Result<Option<BodyPermit>, LimitReached> {
+        self.gateway.limits.event(self.origin, bytes)
     }
 
     /// Whether [`Client::may_join`] would permit a room.
@@ -189,7 +198,7 @@ impl Client {
             member = &*self.member.id,
             namespace = &*self.member.namespace,
             user = self.member.user.as_deref(),
-            client = %self.address,
+            client = %self.origin.address,
             "client connected"
         );
     }
@@ -272,7 +281,7 @@ async fn sleep_until(at: SystemTime) {
 /// All clients of one session.
 pub struct SessionClients {
     outbox: Arc<Outbox>,
-    address: IpAddr,
+    origin: Origin,
     state: Mutex<State>,
 }
 
@@ -292,7 +301,7 @@ struct State {
 
 impl SessionClients {
     /// The clients of a new session: none.
-    pub fn new(outbox: Arc<Outbox>, address: IpAddr) -> Self {
+    pub fn new(outbox: Arc<Outbox>, origin: Origin) -> Self {
         let now = Instant::now();
         let state = State {
             clients: SmallVec::new(),
@@ -302,7 +311,12 @@ impl SessionClients {
             engine_failed: false,
             connect_rate: TokenBucket::full(CONNECT_RATE, now),
         };
-        SessionClients { outbox, address, state: Mutex::new(state) }
+        SessionClients { outbox, origin, state: Mutex::new(state) }
+    }
+
+    /// Where the session's first request came from.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The client in a namespace, also while it is being accepted.

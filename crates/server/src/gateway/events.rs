@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 
 use super::client::Client;
 use super::event_rate::RateExceeded;
+use super::limits::{BodyPermit, LimitReached};
 use crate::broker::TryPublishError;
 use crate::connection::Wait;
 use crate::message::{Publication, PublishError};
@@ -42,8 +43,9 @@ pub fn receive(
         packet::decode_ack(head.payload, attachments)?;
         return Ok(None);
     }
-    let bytes = attachments.unwrap_or_default().iter().map(Bytes::len).sum::<usize>();
-    let exceeded = client.may_send_event(head.payload.len() + bytes).err();
+    let attached = attachments.unwrap_or_default().iter().map(Bytes::len).sum::<usize>();
+    let bytes = head.payload.len() + attached;
+    let exceeded = client.may_send_event(bytes).err();
     let may_be_in_burst =
         || matches!(exceeded, Some(RateExceeded::Events(_))) && client.has_join_burst();
     if let Some(exceeded) = exceeded.filter(|_| !may_be_in_burst()) {
@@ -53,7 +55,10 @@ pub fn receive(
     let (name, args) = packet::decode_event(head.payload, attachments)?;
     let event = Event { name, args, ack: head.id };
     if exceeded.is_none() && event.name == REFRESH {
-        return Ok(Some(refresh(client.clone(), event).boxed()));
+        return Ok(match client.may_wait(bytes) {
+            Ok(permit) => hold(permit, Some(refresh(client.clone(), event).boxed())),
+            Err(limit) => refuse_waiting(client, head, limit),
+        });
     }
     let request = client.gateway().events.request(event.name, event.args);
     let action = request.action();
@@ -68,7 +73,33 @@ pub fn receive(
         over_rate(client, head, exceeded);
         return Ok(None);
     }
-    Ok(handle(reply, action))
+    let permit =
+        if action.as_ref().is_ok_and(changes_rooms) { client.may_wait(bytes) } else { Ok(None) };
+    Ok(match permit {
+        Ok(permit) => hold(permit, handle(reply, action, bytes)),
+        Err(limit) => refuse_waiting(client, head, limit),
+    })
+}
+
+/// Whether an action may wait for Redis. One that publishes waits for a full shard only.
+fn changes_rooms(action: &Action) -> bool {
+    match action {
+        Action::Join { .. }
+        | Action::JoinAll { .. }
+        | Action::Leave { .. }
+        | Action::LeaveAll { .. } => true,
+        Action::Publish { .. } => false,
+    }
+}
+
+/// Keeps a permit while an event waits.
+fn hold(permit: Option<BodyPermit>, wait: Wait) -> Wait {
+    let Some(permit) = permit else { return wait };
+    let wait = wait?;
+    Some(Box::pin(async move {
+        wait.await;
+        drop(permit);
+    }))
 }
 
 /// Counts and logs a malformed packet of a client.
@@ -76,7 +107,8 @@ pub fn record_bad_packet(client: &Client, error: &dyn Display) {
     client.gateway().refused(Rejected::BadPacket, client.log_subject(), error);
 }
 
-fn handle(reply: Reply, action: Result<Action, Refusal>) -> Wait {
+/// Does what an event of so many bytes asks for.
+fn handle(reply: Reply, action: Result<Action, Refusal>, bytes: usize) -> Wait {
     match action {
         Ok(Action::Join { room }) => join(reply, room),
         Ok(Action::Leave { room }) => leave(reply, vec![room]),
@@ -87,7 +119,7 @@ fn handle(reply: Reply, action: Result<Action, Refusal>) -> Wait {
             leave(reply.of_list(outcome), left)
         }
         Ok(Action::Publish { room, event, except_sender }) => {
-            publish(reply, room, event, except_sender)
+            publish(reply, room, event, except_sender, bytes)
         }
         Err(refusal) => {
             if refusal.code == Code::Forbidden {
@@ -100,12 +132,22 @@ fn handle(reply: Reply, action: Result<Action, Refusal>) -> Wait {
     }
 }
 
-/// Refuses an event without its arguments, which may be large.
 fn over_rate(client: &Arc<Client>, head: &PacketHead<'_>, exceeded: RateExceeded) {
     client.gateway().refused(exceeded.reason(), client.log_subject(), &exceeded);
+    refuse_unread(client, head, exceeded.to_string());
+}
+
+/// Refuses an event that might have to wait, where too much waits already.
+fn refuse_waiting(client: &Arc<Client>, head: &PacketHead<'_>, limit: LimitReached) -> Wait {
+    client.gateway().refused(limit.reason, client.log_subject(), &limit.explanation);
+    refuse_unread(client, head, limit.explanation.to_owned());
+    None
+}
+
+/// Refuses an event without its arguments, which may be large.
+fn refuse_unread(client: &Arc<Client>, head: &PacketHead<'_>, message: String) {
     let request = client.gateway().events.request(event::name_of(head.payload), Vec::new());
-    let refusal = Refusal::new(Code::RateLimited, exceeded.to_string());
-    Reply::new(client, head.id, request).refuse(&refusal);
+    Reply::new(client, head.id, request).refuse(&Refusal::new(Code::RateLimited, message));
 }
 
 fn check_permission(client: &Client, permission: Permission, room: &str) -> Result<(), Refusal> {
@@ -176,7 +218,7 @@ fn leave(reply: Reply, rooms: Vec<Room>) -> Wait {
     replied.after(broker.leave(client.shard(), member, rooms, reply))
 }
 
-fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool) -> Wait {
+fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool, bytes: usize) -> Wait {
     let client = reply.client().clone();
     if let Err(refusal) = check_permission(&client, Permission::Publish, &room) {
         reply.refuse(&refusal);
@@ -201,17 +243,27 @@ fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool) -> 
             reply.refuse(&publish_refusal(&error));
         }
         Err(TryPublishError::Full(publication)) => {
+            let permit = match client.may_wait(bytes) {
+                Ok(permit) => permit,
+                Err(limit) => {
+                    client.gateway().refused(
+                        limit.reason,
+                        client.log_subject(),
+                        &limit.explanation,
+                    );
+                    reply.refuse(&Refusal::new(Code::RateLimited, limit.explanation));
+                    return None;
+                }
+            };
             reply.restore_args(publication.args.clone());
             let broker = broker.clone();
-            return Some(
-                async move {
-                    match broker.publish(*publication).await {
-                        Ok(_) => reply.send(success),
-                        Err(error) => reply.refuse(&publish_refusal(&error)),
-                    }
+            let published = async move {
+                match broker.publish(*publication).await {
+                    Ok(_) => reply.send(success),
+                    Err(error) => reply.refuse(&publish_refusal(&error)),
                 }
-                .boxed(),
-            );
+            };
+            return hold(permit, Some(published.boxed()));
         }
     }
     None

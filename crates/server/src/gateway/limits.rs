@@ -20,6 +20,12 @@ use bounds::Bounds;
 pub use permits::{BodyPermit, ConnectionPermit, Permit};
 use rookery_config as config;
 
+/// Events of more bytes are counted while they wait.
+const SMALL_EVENT: usize = 4 << 10;
+
+/// How many times its own bytes an event is counted with: decoded values take more than their text.
+const DECODED: usize = 4;
+
 /// Limits on sessions. Cloning is shallow.
 #[derive(Clone)]
 pub struct Limits {
@@ -179,8 +185,7 @@ impl Limits {
             usage.sessions += 1;
             usage.unconnected += 1;
         });
-        let (limits, address) = (self.clone(), origin.address);
-        Ok(Permit { limits, address, key, is_connected: false })
+        Ok(Permit { limits: self.clone(), origin, key, is_connected: false })
     }
 
     /// Open sessions that have connected to no namespace yet.
@@ -214,6 +219,20 @@ impl Limits {
         let shares = Bounds::of(origin, &config).connections.is_some();
         let key = AddressKey::of(origin.address, config.ipv6_prefix());
         BodyPermit { limits: self.clone(), key, shares, bytes: 0 }
+    }
+
+    /// A permit for an event of so many bytes to be kept, decoded, until it is handled. A small one
+    /// needs none.
+    ///
+    /// # Errors
+    /// What waits takes what it may.
+    pub fn event(&self, origin: Origin, bytes: usize) -> Result<Option<BodyPermit>, LimitReached> {
+        if bytes <= SMALL_EVENT {
+            return Ok(None);
+        }
+        let mut permit = self.body(origin);
+        permit.grow(bytes.saturating_mul(DECODED))?;
+        Ok(Some(permit))
     }
 }
 
@@ -265,7 +284,8 @@ impl LimitReached {
     const BODIES: Self = LimitReached::new(
         Rejected::Bodies,
         1,
-        "the bodies of POSTs take the memory of limits.bodies, or one address its share of it",
+        "what has arrived of POSTs and messages takes the memory of limits.bodies, or one address its \
+         share of it",
     );
 
     const fn new(reason: Rejected, seconds: u64, explanation: &'static str) -> Self {

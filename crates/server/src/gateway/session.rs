@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::authenticator::Credentials;
 use super::client::SessionClients;
-use super::limits::Permit;
+use super::limits::{BodyPermit, Permit};
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
 use super::{connect_error, events};
@@ -64,6 +64,8 @@ pub struct Session {
     /// Whether the session has connected to a namespace; changed under the lock of `transport`.
     is_counted: AtomicBool,
     permit: Mutex<Option<Permit>>,
+    /// Permits what is held of the client's messages, where that is much.
+    held: Mutex<Option<Box<BodyPermit>>>,
 }
 
 /// What a session is opened with.
@@ -225,6 +227,21 @@ impl EngineHooks for Session {
         })
     }
 
+    fn may_hold(&self, bytes: usize) -> bool {
+        let mut held = self.held.lock();
+        if bytes == 0 {
+            *held = None;
+            return true;
+        }
+        let limits = &self.gateway().limits;
+        let permit = held.get_or_insert_with(|| limits.body(self.clients.origin()).into());
+        let Err(limit) = permit.grow(bytes) else { return true };
+        self.gateway().refused(limit.reason, self.log_subject(), &limit.explanation);
+        self.outbox.set_close_code(Some(CloseCode::TRY_AGAIN_LATER));
+        self.outbox.close(Disconnected::TransportError, Ending::Finish);
+        false
+    }
+
     fn on_turn_end(&self) {
         if !self.has_spoken.load(Ordering::Relaxed) {
             self.has_spoken.store(true, Ordering::Relaxed);
@@ -280,12 +297,13 @@ impl Sessions {
     /// Opens a session. It removes itself when it ends.
     pub fn open(self: &Arc<Self>, new: NewSession) -> Arc<Session> {
         let NewSession { shard, revision, base64, transport, credentials, permit } = new;
-        let address = permit.address();
+        let origin = permit.origin();
+        let address = origin.address;
         let outbox = Outbox::new(revision, self.gateway.shards[shard].outbox_context.clone());
         outbox.set_base64(base64);
         let session = Arc::new(Session {
             sid: random_id(SID_LENGTH).into(),
-            clients: Arc::new(SessionClients::new(outbox.clone(), address)),
+            clients: Arc::new(SessionClients::new(outbox.clone(), origin)),
             outbox,
             shard,
             credentials,
@@ -298,6 +316,7 @@ impl Sessions {
             transport: Mutex::new(Some(transport)),
             is_counted: AtomicBool::new(false),
             permit: Mutex::new(Some(permit)),
+            held: Mutex::new(None),
         });
         let weak: Weak<Session> = Arc::downgrade(&session);
         session.outbox.on_close(move |reason, unsent| {

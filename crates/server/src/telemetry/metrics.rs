@@ -41,8 +41,8 @@ pub struct Metrics {
     redis_messages: Vec<IntCounter>,
     /// `rookery_redis_reconnects_total`: times that a connection to Redis was established again.
     pub redis_reconnects: IntCounter,
-    /// `rookery_redis_unsent_total`: publications accepted while Redis was down or its queue was
-    /// full; they are never sent later.
+    /// `rookery_redis_unsent_total`: publications accepted while Redis was down, or its queue or
+    /// the publisher's share of it full; they are never sent later.
     pub redis_unsent: IntCounter,
     /// `rookery_redis_dropped_total`: messages received from Redis but not delivered, because a
     /// queue was full or the message was malformed.

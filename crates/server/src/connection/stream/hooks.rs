@@ -21,6 +21,10 @@ pub trait EngineHooks: Send + Sync {
     /// what must end before the client's next packet is handled.
     fn on_client_packet(&self, head: &PacketHead<'_>, attachments: &[Bytes]) -> Wait;
 
+    /// Whether the server may hold this many bytes of the client's messages that have not arrived
+    /// whole, or are not handled yet; 0 stands for few. False: the session is ending.
+    fn may_hold(&self, bytes: usize) -> bool;
+
     /// Called after packets of the client were handled, before others are read.
     fn on_turn_end(&self);
 

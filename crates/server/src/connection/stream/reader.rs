@@ -26,6 +26,9 @@ const TURN: usize = 128;
 /// Bytes of a message that count like a further message.
 const UNIT: usize = 4 << 10;
 
+/// Up to this many bytes of a client that are held are not counted.
+const UNCOUNTED: usize = 4 << 10;
+
 /// Reads what a client sends, until its session ends.
 ///
 /// A client's packets are handled one after the other, in the order in which they were sent. After
@@ -49,6 +52,8 @@ pub(super) struct ClientReader {
     passed: bool,
     /// The most bytes that the attachments of one packet may have together.
     max_message: usize,
+    /// Bytes that [`EngineHooks::may_hold`] allowed.
+    held: usize,
 }
 
 struct IncompletePacket {
@@ -96,6 +101,7 @@ impl ClientReader {
             wait: None,
             passed: true,
             max_message,
+            held: 0,
         }
     }
 
@@ -119,6 +125,9 @@ impl ClientReader {
         }
         let mut turn = TURN;
         loop {
+            if !self.may_hold() {
+                return Poll::Ready(());
+            }
             if !ready!(self.poll_permission(cx)) {
                 return Poll::Ready(());
             }
@@ -133,6 +142,19 @@ impl ClientReader {
                 return Poll::Ready(());
             }
         }
+    }
+
+    /// Whether the server may hold what it holds of the client: an incomplete message, the
+    /// attachments of an incomplete packet, and what follows a packet that is waited for.
+    fn may_hold(&mut self) -> bool {
+        let packet = self.incomplete.as_ref().map_or(0, |packet| packet.text.len() + packet.size);
+        let bytes = self.unread.capacity() + self.messages.held() + packet;
+        let bytes = if bytes <= UNCOUNTED { 0 } else { bytes };
+        if bytes > self.held || (bytes == 0 && self.held > 0) {
+            self.held = bytes;
+            return self.hooks.may_hold(bytes);
+        }
+        true
     }
 
     /// Waits until the next packet may be handled; false where the session is over.

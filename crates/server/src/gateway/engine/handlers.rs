@@ -15,6 +15,7 @@ use crate::gateway::authenticator::Credentials;
 use crate::gateway::client::Client;
 use crate::gateway::connect_error::RefusalMessage;
 use crate::gateway::events;
+use crate::gateway::limits::BodyPermit;
 use crate::gateway::session::{Session, Sessions};
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_policy::{Code, Refusal};
@@ -96,6 +97,7 @@ impl OnConnect {
             gateway.refused(Rejected::Events, session.log_subject(), &refusal.message);
             return Err(refusal);
         }
+        let _permit = may_wait(&session, auth)?;
         let auth = auth_payload(&session, auth)?;
         let credentials = credentials(&session, auth.as_ref());
         let admitted = gateway.authenticator.admit(auth.as_ref(), credentials.as_deref()).await;
@@ -133,6 +135,17 @@ fn credentials<'a>(session: &'a Session, auth: Option<&Data>) -> Option<Cow<'a, 
         }
         _ => first,
     }
+}
+
+/// A permit for a CONNECT to wait, whose auth payload may be large.
+fn may_wait(session: &Session, auth: Option<&Value>) -> Result<Option<BodyPermit>, Refusal> {
+    let bytes = auth.map_or(0, |auth| if let Value::Str(json, _) = auth { json.len() } else { 0 });
+    let permit = session.gateway().limits.event(session.clients.origin(), bytes);
+    permit.map_err(|limit| {
+        session.gateway().metrics.connects_refused.inc();
+        session.gateway().refused(limit.reason, session.log_subject(), &limit.explanation);
+        Refusal::new(Code::RateLimited, limit.explanation)
+    })
 }
 
 fn auth_payload(session: &Session, auth: Option<&Value>) -> Result<Option<Data>, Refusal> {

@@ -1,22 +1,21 @@
 //! The permits of the limits: what they allow is given back when they are dropped.
 
-use std::net::IpAddr;
-
 use super::addresses::AddressKey;
 use super::{LimitReached, Limits};
+use crate::gateway::forwarded::Origin;
 
 /// Permits one session, which is in no namespace at first.
 pub struct Permit {
     pub(super) limits: Limits,
-    pub(super) address: IpAddr,
+    pub(super) origin: Origin,
     pub(super) key: AddressKey,
     pub(super) is_connected: bool,
 }
 
 impl Permit {
-    /// The client's address.
-    pub fn address(&self) -> IpAddr {
-        self.address
+    /// Where the session's first request came from.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The session has connected to a namespace. May be called more than once.
@@ -56,7 +55,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Permits the memory of one request body.
+/// Permits the memory of one request body, or of what has arrived of a client's messages.
 pub struct BodyPermit {
     pub(super) limits: Limits,
     pub(super) key: AddressKey,

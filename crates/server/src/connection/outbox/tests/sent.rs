@@ -50,6 +50,10 @@ impl EngineHooks for Hooks {
         }))
     }
 
+    fn may_hold(&self, _: usize) -> bool {
+        true
+    }
+
     fn on_turn_end(&self) {}
 
     fn on_malformed(&self, error: &PacketError) {
