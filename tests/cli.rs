@@ -62,7 +62,8 @@ fn help_exits_with_0_and_wrong_usage_with_2() {
 #[test]
 fn check_summarizes_a_valid_file() {
     let files = Files::new();
-    let keys = files.write("keys", "# keys\nbilling:b1\nshop:s1\n");
+    let keys =
+        files.write("keys", "# keys\nbilling:b1-0123456789abc\nshop:s1-0123456789abc publish\n");
     let config = files.write(
         "rookery.yaml",
         &format!(
@@ -75,7 +76,7 @@ fn check_summarizes_a_valid_file() {
         assert!(run.out.contains(part), "{part} in\n{}", run.out);
     }
     assert!(run.out.contains("warning: `socketio.cors`"), "{}", run.out);
-    assert!(!run.out.contains("hunter2") && !run.out.contains("b1"), "{}", run.out);
+    assert!(!run.out.contains("hunter2") && !run.out.contains("b1-"), "{}", run.out);
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn check_reports_every_problem_and_exits_with_2() {
 #[test]
 fn check_validates_every_file_that_is_named() {
     let files = Files::new();
-    let keys = files.write("keys", "billing:b1\nnonsense\n");
+    let keys = files.write("keys", "billing:b1-0123456789abc\nnonsense\n");
     let text = format!(
         "auth:\n  apiKeysFile: {keys}\n  jwt: {{ algorithms: [HS256], secretFile: /nowhere/secret }}\n"
     );
