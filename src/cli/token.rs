@@ -114,6 +114,7 @@ mod tests {
             jwks_url: None,
             issuer: Some("dev".to_owned()),
             audience: Some("rooms".to_owned()),
+            jwks_max_age: Jwt::default_jwks_max_age(),
             user_claim: "uid".to_owned(),
         }
     }

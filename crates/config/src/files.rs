@@ -116,6 +116,7 @@ mod tests {
             jwks_url: None,
             issuer: None,
             audience: None,
+            jwks_max_age: Jwt::default_jwks_max_age(),
             user_claim: "sub".to_owned(),
         }
     }

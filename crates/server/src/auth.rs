@@ -66,7 +66,8 @@ impl Verifier {
         }
         let jwks = match &config.jwks_url {
             Some(url) => Some(
-                Jwks::new(url, timing).map_err(|message| SetupError { key: "jwksUrl", message })?,
+                Jwks::new(url, config.jwks_max_age.0, timing)
+                    .map_err(|message| SetupError { key: "jwksUrl", message })?,
             ),
             None if files.is_empty() => {
                 let message =
@@ -97,7 +98,8 @@ impl Verifier {
     }
 
     /// Verifies `token` and returns its claims. A token with an unknown key has the key set fetched,
-    /// at most once every 10 s for all tokens together, and waits for that for at most 5 s.
+    /// at most once every 10 s for all tokens together, and waits for that for at most 5 s. The keys
+    /// of a set that is older than `jwksMaxAge` are unknown.
     ///
     /// # Errors
     /// Says why the token is not accepted.
@@ -117,7 +119,15 @@ impl Verifier {
             }
             (result, _) => result,
         };
-        result.map_err(Failure::into_error)
+        result.map_err(|failure| match (failure, &self.jwks) {
+            (Failure::UnknownKey, Some(jwks)) if jwks.is_stale() => AuthError::StaleKeys,
+            (failure, _) => failure.into_error(),
+        })
+    }
+
+    /// The time since the key set was fetched; `None` before that, and without a `jwksUrl`.
+    pub fn key_set_age(&self) -> Option<Duration> {
+        self.jwks.as_ref().and_then(Jwks::age)
     }
 
     async fn attempt(&self, token: &str) -> Result<Claims, Failure> {
@@ -163,6 +173,7 @@ mod tests {
             jwks_url: None,
             issuer: None,
             audience: None,
+            jwks_max_age: Jwt::default_jwks_max_age(),
             user_claim: "sub".to_owned(),
         }
     }

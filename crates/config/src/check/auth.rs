@@ -1,5 +1,7 @@
 //! Checks of `auth`, which a public address requires.
 
+use std::time::Duration;
+
 use reqwest::Url;
 
 use crate::config::{Algorithm, Config, Jwt, is_loopback};
@@ -71,6 +73,15 @@ fn check_jwt(jwt: &Jwt, problems: &mut Problems) {
                  such as https://id.example.com/.well-known/jwks.json",
             );
         }
+    }
+    if jwt.jwks_max_age.0 < Duration::from_secs(1) {
+        problems.say(
+            "auth.jwt.jwksMaxAge",
+            format_args!(
+                "is {}, in which no key set can be fetched; write 1s or more, such as 24h",
+                jwt.jwks_max_age
+            ),
+        );
     }
     problems.not_blank("auth.jwt.userClaim", &jwt.user_claim);
     for (key, value) in [("auth.jwt.issuer", &jwt.issuer), ("auth.jwt.audience", &jwt.audience)] {
