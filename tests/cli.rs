@@ -175,7 +175,7 @@ fn the_schema_is_a_json_document() {
 #[test]
 fn a_token_is_one_line_on_stdout() {
     let files = Files::new();
-    let secret = files.write("secret", "s3cret\n");
+    let secret = files.write("secret", "s3cret-0123456789-0123456789-abcdef\n");
     let config = files.write(
         "rookery.yaml",
         &format!("auth: {{ jwt: {{ algorithms: [HS256], secretFile: {secret} }} }}\n"),

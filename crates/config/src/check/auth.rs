@@ -60,6 +60,16 @@ fn check_jwt(jwt: &Jwt, problems: &mut Problems) {
             ),
         ),
     }
+    check_jwks(jwt, problems);
+    problems.not_blank("auth.jwt.userClaim", &jwt.user_claim);
+    for (key, value) in [("auth.jwt.issuer", &jwt.issuer), ("auth.jwt.audience", &jwt.audience)] {
+        if let Some(value) = value {
+            problems.not_blank(key, value);
+        }
+    }
+}
+
+fn check_jwks(jwt: &Jwt, problems: &mut Problems) {
     if let Some(url) = &jwt.jwks_url {
         let usable = Url::parse(url).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https")
@@ -82,12 +92,6 @@ fn check_jwt(jwt: &Jwt, problems: &mut Problems) {
                 jwt.jwks_max_age
             ),
         );
-    }
-    problems.not_blank("auth.jwt.userClaim", &jwt.user_claim);
-    for (key, value) in [("auth.jwt.issuer", &jwt.issuer), ("auth.jwt.audience", &jwt.audience)] {
-        if let Some(value) = value {
-            problems.not_blank(key, value);
-        }
     }
 }
 
