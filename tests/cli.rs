@@ -62,7 +62,8 @@ fn help_exits_with_0_and_wrong_usage_with_2() {
 #[test]
 fn check_summarizes_a_valid_file() {
     let files = Files::new();
-    let keys = files.write("keys", "# keys\nbilling:b1\nshop:s1\n");
+    let keys =
+        files.write("keys", "# keys\nbilling:b1-0123456789abc\nshop:s1-0123456789abc publish\n");
     let config = files.write(
         "rookery.yaml",
         &format!(
@@ -75,7 +76,7 @@ fn check_summarizes_a_valid_file() {
         assert!(run.out.contains(part), "{part} in\n{}", run.out);
     }
     assert!(run.out.contains("warning: `socketio.cors`"), "{}", run.out);
-    assert!(!run.out.contains("hunter2") && !run.out.contains("b1"), "{}", run.out);
+    assert!(!run.out.contains("hunter2") && !run.out.contains("b1-"), "{}", run.out);
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn check_reports_every_problem_and_exits_with_2() {
 #[test]
 fn check_validates_every_file_that_is_named() {
     let files = Files::new();
-    let keys = files.write("keys", "billing:b1\nnonsense\n");
+    let keys = files.write("keys", "billing:b1-0123456789abc\nnonsense\n");
     let text = format!(
         "auth:\n  apiKeysFile: {keys}\n  jwt: {{ algorithms: [HS256], secretFile: /nowhere/secret }}\n"
     );
@@ -174,7 +175,7 @@ fn the_schema_is_a_json_document() {
 #[test]
 fn a_token_is_one_line_on_stdout() {
     let files = Files::new();
-    let secret = files.write("secret", "s3cret\n");
+    let secret = files.write("secret", "s3cret-0123456789-0123456789-abcdef\n");
     let config = files.write(
         "rookery.yaml",
         &format!("auth: {{ jwt: {{ algorithms: [HS256], secretFile: {secret} }} }}\n"),

@@ -114,6 +114,7 @@ mod tests {
             jwks_url: None,
             issuer: Some("dev".to_owned()),
             audience: Some("rooms".to_owned()),
+            jwks_max_age: Jwt::default_jwks_max_age(),
             user_claim: "uid".to_owned(),
         }
     }
@@ -131,13 +132,14 @@ mod tests {
     fn a_token_is_accepted_by_its_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
-        std::fs::write(&path, "s3cret\n").unwrap();
+        let secret = "s3cret-0123456789-0123456789-abcdef";
+        std::fs::write(&path, format!("{secret}\n")).unwrap();
         let token =
             sign(&jwt(Some(path)), &args(Some(r#"{"team":[1]}"#)), SystemTime::now()).unwrap();
         let mut validation = Validation::new(jsonwebtoken::Algorithm::HS384);
         validation.set_issuer(&["dev"]);
         validation.set_audience(&["rooms"]);
-        let key = DecodingKey::from_secret(b"s3cret");
+        let key = DecodingKey::from_secret(secret.as_bytes());
         let claims = jsonwebtoken::decode::<Value>(&token, &key, &validation).unwrap().claims;
         assert_eq!(claims["uid"], "ada");
         assert_eq!(claims["team"][0], 1);

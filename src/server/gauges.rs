@@ -34,6 +34,11 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
     })?;
     let help = "Open sessions that have connected to no namespace yet";
     add("rookery_sessions_unconnected", help, |gateway| f64::from(gateway.limits.unconnected()))?;
+    let help = "Time since the key set of auth.jwt.jwksUrl was fetched; 0 without one";
+    add("rookery_jwks_age_seconds", help, |gateway| {
+        let verifier = gateway.authenticator.verifier.as_ref();
+        verifier.and_then(|verifier| verifier.key_set_age()).unwrap_or_default().as_secs_f64()
+    })?;
     add("rookery_drain_seconds", "Time since it was told to stop; 0 before", |gateway| {
         gateway.drain.elapsed().unwrap_or_default().as_secs_f64()
     })?;

@@ -197,7 +197,12 @@ impl Parts {
         let Some(file) = &self.config.auth.api_keys_file else { return Ok(None) };
         let keys = Arc::new(ArcSwap::from_pointee(ApiKeys::load(file)?));
         let Lifecycle { tracker, stop, .. } = &self.lifecycle;
-        tracker.spawn(api_key_watch::follow(file.clone(), keys.clone(), stop.clone()));
+        tracker.spawn(api_key_watch::follow(
+            file.clone(),
+            keys.clone(),
+            self.metrics.clone(),
+            stop.clone(),
+        ));
         Ok(Some(keys))
     }
 

@@ -199,7 +199,7 @@ test("the page reports an instance that stopped and finds its successor", async 
 test("the page asks for a key, keeps it in the tab, and sends it to no other server", async (t) => {
   const folder = await directory(t);
   const file = path.join(folder, "api.keys");
-  await writeFile(file, "ci:sesame-1\nops:sesame-2\n");
+  await writeFile(file, "ci:sesame-1-0123456789\nops:sesame-2-0123456789\n");
   const instance = await Instance.start(t, { auth: { apiKeysFile: file, anonymous: true } });
   const browser = await Browser.start(t);
   const page = await browser.open(`${instance.internal}/`);
@@ -216,14 +216,14 @@ test("the page asks for a key, keeps it in the tab, and sends it to no other ser
   await shows(page, "key-problem", /ASCII/);
   assert.equal(await page.value("sessionStorage.length"), 0);
   await page.value(`(document.getElementById("key").value = "")`);
-  await page.type("sesame-2");
+  await page.type("sesame-2-0123456789");
   await shows(page, "state", "Live");
   await shows(page, "connections", "0");
   assert.equal(await page.text("#door"), null);
   assert.match(await page.text("#curl"), /-H "Authorization: Bearer \$ROOKERY_KEY"/);
   assert.ok(!(await page.value("document.documentElement.outerHTML")).includes("sesame"));
   assert.deepEqual(await page.value("[Object.values(sessionStorage), localStorage.length, document.cookie]"), [
-    ["sesame-2"],
+    ["sesame-2-0123456789"],
     0,
     "",
   ]);
@@ -235,9 +235,9 @@ test("the page asks for a key, keeps it in the tab, and sends it to no other ser
   assert.equal(await page.value("sessionStorage.length"), 0);
 
   // A key that is taken away is asked for again, with the reason.
-  await page.type("sesame-1");
+  await page.type("sesame-1-0123456789");
   await shows(page, "state", "Live");
-  await writeFile(file, "ops:sesame-2\n");
+  await writeFile(file, "ops:sesame-2-0123456789\n");
   await shows(page, "key-problem", /^Unknown API key/);
   assert.equal(await page.text("#data"), null);
   assert.ok(page.requests.every((url) => !url.includes("sesame")));

@@ -137,7 +137,7 @@ async fn at_info_the_log_covers_the_lifecycle_but_not_each_client() {
     let _permit = shared_permit().await;
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
-    std::fs::write(&keys, "shop:first\n").unwrap();
+    std::fs::write(&keys, "shop:first-0123456789\n").unwrap();
     let config = format!(
         "auth: {{ anonymous: true, apiKeysFile: '{}' }}\ndrain: {{ lead: 100ms, window: 200ms }}\n",
         keys.display()
@@ -158,13 +158,13 @@ async fn at_info_the_log_covers_the_lifecycle_but_not_each_client() {
 
     let order = Request::post("/api/rooms/other/join", "{\"user\":\"nobody\"}")
         .header("content-type", "application/json")
-        .header("authorization", "Bearer first");
+        .header("authorization", "Bearer first-0123456789");
     assert_eq!(order.send(server.internal).await.unwrap().status, 200);
     let told = line(&server, "a publisher moved or disconnected members").await;
     let expected = json!(["shop", "join", "other", "nobody", 0]);
     let fields = ["publisher", "order", "room", "user", "matched"].map(|name| told[name].clone());
     assert_eq!(Value::from(fields.to_vec()), expected);
-    std::fs::write(&keys, "shop:second\n").unwrap();
+    std::fs::write(&keys, "shop:second-0123456789\n").unwrap();
     assert_eq!(line(&server, "reloaded API keys").await["keys"], 1);
     assert_eq!(order.send(server.internal).await.unwrap().status, 401);
     let told = line(&server, "refused an API request without a valid key").await;

@@ -287,7 +287,7 @@ async fn a_missing_or_wrong_api_key_is_reported_with_its_flag() {
     let _permit = shared_permit().await;
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("keys");
-    std::fs::write(&keys, "ops:sesame\n").unwrap();
+    std::fs::write(&keys, "ops:sesame-0123456789 members\n").unwrap();
     let server =
         Rookery::start(&format!("auth: {{ apiKeysFile: \"{}\" }}\n", keys.display())).await;
     let api = api(&server);
@@ -306,9 +306,9 @@ async fn a_missing_or_wrong_api_key_is_reported_with_its_flag() {
     let mut refused = Terminal::start(&["--api", &api], &[]);
     refused.shows("--key").await;
     assert_eq!(refused.ends().await, Some(1));
-    assert!(piped(&["--api", &api, "--key", "sesame"]).await.status.success());
+    assert!(piped(&["--api", &api, "--key", "sesame-0123456789"]).await.status.success());
     let mut let_in = top(&["--api", &api]);
-    let_in.env("ROOKERY_KEY", "sesame");
+    let_in.env("ROOKERY_KEY", "sesame-0123456789");
     let let_in = tokio::task::spawn_blocking(move || let_in.output().unwrap()).await.unwrap();
     assert!(let_in.status.success());
 }

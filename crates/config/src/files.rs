@@ -19,7 +19,10 @@ pub fn check_files(config: &Config) -> Vec<Problem> {
     };
     if let Some(jwt) = &config.auth.jwt {
         if let Some(path) = &jwt.secret_file {
-            found("auth.jwt.secretFile", read_key(path).map(drop));
+            found(
+                "auth.jwt.secretFile",
+                read_secret(path).map(drop).map_err(|error| unusable(path, &error)),
+            );
         }
         if let Some(path) = &jwt.public_key_file {
             found("auth.jwt.publicKeyFile", check_public_key(path, &jwt.algorithms));
@@ -32,35 +35,50 @@ pub fn check_files(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// Reads a secret from a file, without one trailing newline. Blocking I/O.
+/// The shortest secret that verifies tokens, in bytes. A key for HS256 must be at least as long as
+/// its hash (RFC 7518, section 3.2).
+pub const MIN_SECRET_BYTES: usize = 32;
+
+/// Reads a secret that signs tokens from a file. Blocking I/O.
 ///
 /// # Errors
-/// Fails if the file cannot be read, and with [`io::ErrorKind::InvalidData`] if it is empty.
+/// Fails if the file cannot be read, and with [`io::ErrorKind::InvalidData`] if [`secret_in`] its
+/// content fails.
 pub fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = std::fs::read(path)?;
-    if bytes.ends_with(b"\n") {
-        bytes.pop();
-        if bytes.ends_with(b"\r") {
-            bytes.pop();
-        }
-    }
-    if bytes.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty"));
-    }
-    Ok(bytes)
+    let content = std::fs::read(path)?;
+    let secret = secret_in(&content);
+    secret.map(<[u8]>::to_vec).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
-fn read_key(path: &Path) -> Result<Vec<u8>, String> {
-    read_secret(path).map_err(|error| {
-        format!(
-            "names {}, which cannot be used: {error}; check the path and its mode",
-            path.display()
-        )
-    })
+/// The secret in the content of a file: all of it but one trailing newline.
+///
+/// # Errors
+/// Says in a sentence that it is empty, or shorter than [`MIN_SECRET_BYTES`].
+pub fn secret_in(content: &[u8]) -> Result<&[u8], String> {
+    let secret = match content.strip_suffix(b"\n") {
+        Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+        None => content,
+    };
+    match secret.len() {
+        0 => Err("the file is empty".to_owned()),
+        MIN_SECRET_BYTES.. => Ok(secret),
+        short => Err(format!(
+            "the secret has {short} bytes, and can be guessed from one token: use at least \
+             {MIN_SECRET_BYTES}, such as `openssl rand -base64 48` makes (RFC 7518, section 3.2)"
+        )),
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> String {
+    let file = path.display();
+    match error.kind() {
+        io::ErrorKind::InvalidData => format!("names {file}, which cannot be used: {error}"),
+        _ => format!("names {file}, which cannot be used: {error}; check the path and its mode"),
+    }
 }
 
 fn check_public_key(path: &Path, algorithms: &[Algorithm]) -> Result<(), String> {
-    let pem = read_key(path)?;
+    let pem = std::fs::read(path).map_err(|error| unusable(path, &error))?;
     let misfit = algorithms.iter().find(|algorithm| !fits(**algorithm, &pem));
     match misfit {
         None => Ok(()),
@@ -116,6 +134,7 @@ mod tests {
             jwks_url: None,
             issuer: None,
             audience: None,
+            jwks_max_age: Jwt::default_jwks_max_age(),
             user_claim: "sub".to_owned(),
         }
     }
@@ -124,13 +143,31 @@ mod tests {
     fn one_trailing_newline_is_not_part_of_a_secret() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
-        for (written, read) in [("ab", "ab"), ("ab\n", "ab"), ("ab\r\n", "ab"), ("ab\n\n", "ab\n")]
-        {
-            std::fs::write(&path, written).unwrap();
-            assert_eq!(read_secret(&path).unwrap(), read.as_bytes());
+        let secret = "0123456789".repeat(4);
+        for (end, kept) in [("", ""), ("\n", ""), ("\r\n", ""), ("\n\n", "\n"), ("\r", "\r")] {
+            std::fs::write(&path, format!("{secret}{end}")).unwrap();
+            assert_eq!(read_secret(&path).unwrap(), format!("{secret}{kept}").as_bytes());
         }
         std::fs::write(&path, "\n").unwrap();
         assert_eq!(read_secret(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_short_secret_is_refused_with_its_length_and_not_with_its_text() {
+        assert!(secret_in(&[b'x'; MIN_SECRET_BYTES]).is_ok());
+        assert!(secret_in(&[&[b'x'; MIN_SECRET_BYTES - 1][..], b"\n"].concat()).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "hunter2\n").unwrap();
+        let secret_file = Some(path);
+        let jwt = Jwt { algorithms: vec![Algorithm::HS512], secret_file, ..jwt() };
+        let problems = check_files(&config(jwt));
+        let text = &problems[0].text;
+        assert!(text.starts_with("`auth.jwt.secretFile` names"), "{text}");
+        for part in ["7 bytes", "at least 32", "openssl rand"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! [`router`] builds it from an [`ApiState`]. `routes` has the handlers;
 //! [`openapi`] lists them and derives their description, served at `/api/openapi.json`.
-//! Imports go one way: `problem`, `answer`, `random` and `uninterrupted`, then `body`, `input`,
+//! Imports go one way: `problem`, `answer`, `need`, `scopes`, `random` and `uninterrupted`, then `body`, `input`,
 //! `query`, `access`, `host`, `cluster`, `idempotency` and `instance_status`, then `state`, then `routes`, then `openapi`.
 
 pub mod access;
@@ -14,11 +14,13 @@ pub mod idempotency;
 mod input;
 pub mod instance_status;
 mod middleware;
+mod need;
 pub mod openapi;
 pub mod problem;
 mod query;
 mod random;
 mod routes;
+mod scopes;
 mod state;
 mod uninterrupted;
 

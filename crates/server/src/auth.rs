@@ -66,7 +66,8 @@ impl Verifier {
         }
         let jwks = match &config.jwks_url {
             Some(url) => Some(
-                Jwks::new(url, timing).map_err(|message| SetupError { key: "jwksUrl", message })?,
+                Jwks::new(url, config.jwks_max_age.0, timing)
+                    .map_err(|message| SetupError { key: "jwksUrl", message })?,
             ),
             None if files.is_empty() => {
                 let message =
@@ -97,7 +98,8 @@ impl Verifier {
     }
 
     /// Verifies `token` and returns its claims. A token with an unknown key has the key set fetched,
-    /// at most once every 10 s for all tokens together, and waits for that for at most 5 s.
+    /// at most once every 10 s for all tokens together, and waits for that for at most 5 s. The keys
+    /// of a set that is older than `jwksMaxAge` are unknown.
     ///
     /// # Errors
     /// Says why the token is not accepted.
@@ -117,7 +119,15 @@ impl Verifier {
             }
             (result, _) => result,
         };
-        result.map_err(Failure::into_error)
+        result.map_err(|failure| match (failure, &self.jwks) {
+            (Failure::UnknownKey, Some(jwks)) if jwks.is_stale() => AuthError::StaleKeys,
+            (failure, _) => failure.into_error(),
+        })
+    }
+
+    /// The time since the key set was fetched; `None` before that, and without a `jwksUrl`.
+    pub fn key_set_age(&self) -> Option<Duration> {
+        self.jwks.as_ref().and_then(Jwks::age)
     }
 
     async fn attempt(&self, token: &str) -> Result<Claims, Failure> {
@@ -163,6 +173,7 @@ mod tests {
             jwks_url: None,
             issuer: None,
             audience: None,
+            jwks_max_age: Jwt::default_jwks_max_age(),
             user_claim: "sub".to_owned(),
         }
     }
@@ -181,6 +192,11 @@ mod tests {
         sign(jsonwebtoken::Algorithm::HS256, &EncodingKey::from_secret(secret), None, &ada())
     }
 
+    /// A secret that is long enough.
+    fn long(secret: &[u8]) -> Vec<u8> {
+        [secret, &[b'-'; 32]].concat()
+    }
+
     fn problem(config: &Jwt) -> SetupError {
         Verifier::new(config).map(|_| ()).unwrap_err()
     }
@@ -188,18 +204,15 @@ mod tests {
     #[tokio::test]
     async fn one_trailing_newline_is_not_part_of_a_secret() {
         let directory = tempfile::tempdir().unwrap();
-        for (content, secret) in [
-            (&b"s3cret"[..], &b"s3cret"[..]),
-            (b"s3cret\n", b"s3cret"),
-            (b"s3cret\r\n", b"s3cret"),
-            (b"s3cret\r", b"s3cret\r"),
-            (b"s3cret\n\n", b"s3cret\n"),
-            (b" s3cret \n", b" s3cret "),
-        ] {
-            let path = file(directory.path(), content);
+        let secret = long(b" s3cret");
+        for (end, kept) in
+            [("", ""), ("\n", ""), ("\r\n", ""), ("\r", "\r"), ("\n\n", "\n"), (" \n", " ")]
+        {
+            let path = file(directory.path(), &[&secret, end.as_bytes()].concat());
             let config = Jwt { secret_file: Some(path), ..config(&[Algorithm::HS256]) };
             let verifier = Verifier::new(&config).unwrap();
-            let claims = verifier.verify(&hs256(secret)).await.unwrap();
+            let claims =
+                verifier.verify(&hs256(&[&secret, kept.as_bytes()].concat())).await.unwrap();
             assert_eq!(claims.user.as_deref(), Some("ada"));
             assert!(verifier.verify(&hs256(b"other")).await.is_err());
             assert!(verifier.is_ready());
@@ -222,37 +235,37 @@ mod tests {
     #[tokio::test]
     async fn a_changed_key_file_is_reloaded_and_a_malformed_one_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
-        let path = file(directory.path(), b"first");
+        let path = file(directory.path(), &long(b"first"));
         let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
         let verifier = Verifier::with_timing(&config, eager()).unwrap();
-        let accepts = async |secret: &[u8]| verifier.verify(&hs256(secret)).await.is_ok();
+        let accepts = async |secret: &[u8]| verifier.verify(&hs256(&long(secret))).await.is_ok();
         assert!(accepts(b"first").await);
-        std::fs::write(&path, "second\n").unwrap();
+        std::fs::write(&path, [&long(b"second")[..], b"\n"].concat()).unwrap();
         assert!(!accepts(b"first").await);
         assert!(accepts(b"second").await);
-        std::fs::write(&path, "\n").unwrap();
+        std::fs::write(&path, "short\n").unwrap();
         assert!(accepts(b"second").await);
         std::fs::remove_file(&path).unwrap();
         assert!(accepts(b"second").await);
-        std::fs::write(&path, "third").unwrap();
+        std::fs::write(&path, long(b"third")).unwrap();
         assert!(accepts(b"third").await);
     }
 
     #[tokio::test]
     async fn a_key_file_is_checked_at_most_once_per_period() {
         let directory = tempfile::tempdir().unwrap();
-        let path = file(directory.path(), b"first");
+        let path = file(directory.path(), &long(b"first"));
         let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
         let timing = Timing { file_check: Duration::from_secs(3600), ..Timing::default() };
         let verifier = Verifier::with_timing(&config, timing).unwrap();
-        std::fs::write(&path, "second").unwrap();
-        assert!(verifier.verify(&hs256(b"first")).await.is_ok());
+        std::fs::write(&path, long(b"second")).unwrap();
+        assert!(verifier.verify(&hs256(&long(b"first"))).await.is_ok());
     }
 
     #[tokio::test]
     async fn keys_of_all_sources_are_accepted() {
         let directory = tempfile::tempdir().unwrap();
-        let secret_file = Some(file(directory.path(), b"secret"));
+        let secret_file = Some(file(directory.path(), &long(b"secret")));
         let public = directory.path().join("public");
         std::fs::write(&public, testing::ED_PUBLIC).unwrap();
         let config = Jwt {
@@ -261,7 +274,7 @@ mod tests {
             ..config(&[Algorithm::HS256, Algorithm::EdDSA])
         };
         let verifier = Verifier::new(&config).unwrap();
-        assert!(verifier.verify(&hs256(b"secret")).await.is_ok());
+        assert!(verifier.verify(&hs256(&long(b"secret"))).await.is_ok());
         let token = sign(jsonwebtoken::Algorithm::EdDSA, &signing_key(testing::ED), None, &ada());
         assert!(verifier.verify(&token).await.is_ok());
         let forged = hs256(testing::ED_PUBLIC.as_bytes());
@@ -271,10 +284,10 @@ mod tests {
     #[tokio::test]
     async fn an_expired_token_has_its_own_code() {
         let directory = tempfile::tempdir().unwrap();
-        let path = file(directory.path(), b"secret");
+        let path = file(directory.path(), &long(b"secret"));
         let config = Jwt { secret_file: Some(path), ..config(&[Algorithm::HS256]) };
         let verifier = Verifier::new(&config).unwrap();
-        let key = EncodingKey::from_secret(b"secret");
+        let key = EncodingKey::from_secret(&long(b"secret"));
         let token = sign(jsonwebtoken::Algorithm::HS256, &key, None, &json!({"exp": 1}));
         assert_eq!(verifier.verify(&token).await.unwrap_err(), AuthError::Expired);
     }
@@ -282,7 +295,7 @@ mod tests {
     #[test]
     fn a_setup_error_names_its_key() {
         let directory = tempfile::tempdir().unwrap();
-        let secret_file = Some(file(directory.path(), b"secret"));
+        let secret_file = Some(file(directory.path(), &long(b"secret")));
         let missing = Some(directory.path().join("missing"));
         let empty = directory.path().join("empty");
         std::fs::write(&empty, "").unwrap();

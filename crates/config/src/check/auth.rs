@@ -1,5 +1,7 @@
 //! Checks of `auth`, which a public address requires.
 
+use std::time::Duration;
+
 use reqwest::Url;
 
 use crate::config::{Algorithm, Config, Jwt, is_loopback};
@@ -58,6 +60,16 @@ fn check_jwt(jwt: &Jwt, problems: &mut Problems) {
             ),
         ),
     }
+    check_jwks(jwt, problems);
+    problems.not_blank("auth.jwt.userClaim", &jwt.user_claim);
+    for (key, value) in [("auth.jwt.issuer", &jwt.issuer), ("auth.jwt.audience", &jwt.audience)] {
+        if let Some(value) = value {
+            problems.not_blank(key, value);
+        }
+    }
+}
+
+fn check_jwks(jwt: &Jwt, problems: &mut Problems) {
     if let Some(url) = &jwt.jwks_url {
         let usable = Url::parse(url).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https")
@@ -72,11 +84,14 @@ fn check_jwt(jwt: &Jwt, problems: &mut Problems) {
             );
         }
     }
-    problems.not_blank("auth.jwt.userClaim", &jwt.user_claim);
-    for (key, value) in [("auth.jwt.issuer", &jwt.issuer), ("auth.jwt.audience", &jwt.audience)] {
-        if let Some(value) = value {
-            problems.not_blank(key, value);
-        }
+    if jwt.jwks_max_age.0 < Duration::from_secs(1) {
+        problems.say(
+            "auth.jwt.jwksMaxAge",
+            format_args!(
+                "is {}, in which no key set can be fetched; write 1s or more, such as 24h",
+                jwt.jwks_max_age
+            ),
+        );
     }
 }
 

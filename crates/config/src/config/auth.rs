@@ -1,9 +1,12 @@
 //! The section `auth`: clients' tokens and API keys.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::units::Period;
 
 /// Who may connect, and who may use the HTTP API.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +36,9 @@ pub struct Jwt {
     pub public_key_file: Option<PathBuf>,
     /// The URL of the JSON Web Key Set (RFC 7517).
     pub jwks_url: Option<String>,
+    /// How long the keys of `jwksUrl` stay in use after the last fetch that succeeded, at least 1s.
+    #[serde(default = "Jwt::default_jwks_max_age")]
+    pub jwks_max_age: Period,
     /// The `iss` that tokens must have. By default any is accepted.
     pub issuer: Option<String>,
     /// The `aud` that tokens must have. By default any is accepted.
@@ -45,6 +51,11 @@ pub struct Jwt {
 impl Jwt {
     fn default_algorithms() -> Vec<Algorithm> {
         vec![Algorithm::RS256]
+    }
+
+    /// The default of `jwks_max_age`: one day.
+    pub fn default_jwks_max_age() -> Period {
+        Period(Duration::from_secs(24 * 60 * 60))
     }
 
     fn default_user_claim() -> String {

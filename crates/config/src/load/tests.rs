@@ -166,8 +166,8 @@ redis:
 fn a_full_configuration_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let (secret, keys) = (dir.path().join("secret"), dir.path().join("keys"));
-    std::fs::write(&secret, "s3cret\n").unwrap();
-    std::fs::write(&keys, "billing:k\n").unwrap();
+    std::fs::write(&secret, "s3cret-0123456789-0123456789-abcdef\n").unwrap();
+    std::fs::write(&keys, "billing:k-0123456789abcde publish\n").unwrap();
     let config = load(&format!(
         "listen: 0.0.0.0:3000\ninternal: '[::]:9090'\ntrustedProxies: [10.0.0.0/8, fd00::/8]\n\
          socketio: {{ transports: [websocket], cors: {{ origins: [https://a.example], credentials: true }} }}\n\

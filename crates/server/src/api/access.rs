@@ -4,14 +4,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 
 use super::problem::Problem;
-use rookery_config::api_keys::ApiKeys;
+use rookery_config::api_keys::{ApiKey, ApiKeys};
 
-/// The sender of an authorized request: the name of its key; `None` if no key is needed.
+/// The sender of an authorized request: its key; `None` if no key is needed.
 #[derive(Clone)]
-pub(super) struct Caller(pub(super) Option<Arc<str>>);
+pub(super) struct Caller(pub(super) Option<Arc<ApiKey>>);
+
+impl Caller {
+    /// The name of its key.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.0.as_ref().map(|key| key.name.as_str())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        // Every request under `/api` was authorized before it reached its route.
+        caller.ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "No key was checked"))
+    }
+}
 
 /// Which requests of the HTTP API are allowed. Cloning is shallow.
 #[derive(Clone)]
@@ -52,8 +71,8 @@ impl Access {
                 "Bearer realm=\"rookery\"",
             ));
         };
-        match keys.load().name_of(key) {
-            Some(name) => Ok(Caller(Some(name.into()))),
+        match keys.load().find(key) {
+            Some(key) => Ok(Caller(Some(key.clone()))),
             None => Err(unauthenticated(
                 "Unknown API key: send one of the keys in auth.apiKeysFile",
                 "Bearer realm=\"rookery\", error=\"invalid_token\"",

@@ -34,9 +34,11 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     fn claim(&self, key: IdempotencyKey) -> BoxFuture<'_, ClaimOutcome>;
 }
 
-/// An id within its namespace. Cloning is shallow.
+/// An id of a publisher within a namespace. Cloning is shallow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey {
+    /// A digest of the name of the publisher's API key; `None` where no key is needed.
+    pub publisher: Option<Arc<str>>,
     /// The namespace, with its leading slash.
     pub namespace: Arc<str>,
     /// The id from the request, at most [`MAX_ID_BYTES`].

@@ -13,8 +13,10 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::body;
+use super::need::Need;
 use super::problem::Problem;
 use super::routes::publish;
+use super::scopes;
 use super::state::Shared;
 use crate::telemetry::metrics::Rejected;
 use rookery_ops::throttle::limited;
@@ -35,7 +37,7 @@ pub(super) async fn answer(State(api): State<Arc<Guarded>>, mut request: Request
             publish::publish.call(request, api.shared.clone()).await
         }
         Ok(()) => api.routes.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
-        Err(problem) => refuse(&api.shared, request, problem).await,
+        Err(problem) => refuse(request, problem).await,
     };
     let metrics = &api.shared.api.metrics;
     metrics.api_seconds.observe(start.elapsed().as_secs_f64());
@@ -50,21 +52,29 @@ pub(super) async fn answer(State(api): State<Arc<Guarded>>, mut request: Request
     response
 }
 
-/// Checks a request under `/api` against [`Access`](super::access::Access), and adds the
-/// [`Caller`](super::access::Caller) to it.
+/// Checks a request under `/api` against [`Access`](super::access::Access) and the scope of its
+/// route, and adds the [`Caller`](super::access::Caller) to it.
 fn authorize(shared: &Shared, request: &mut Request) -> Result<(), Problem> {
     let path = request.uri().path();
     if path != "/api" && !path.starts_with("/api/") {
         return Ok(());
     }
-    let caller = shared.api.access.authorize(request.headers())?;
-    let publisher = caller.0.as_deref();
-    debug!(publisher, method = %request.method(), path, "received an API request");
+    let caller = match shared.api.access.authorize(request.headers()) {
+        Ok(caller) => caller,
+        Err(problem) => {
+            log_refusal(shared, request, &problem);
+            return Err(problem);
+        }
+    };
+    debug!(publisher = caller.name(), method = %request.method(), path, "received an API request");
+    if let Some(Some(scope)) = scopes::required(path) {
+        shared.permit(&caller, Need::Scope(scope))?;
+    }
     request.extensions_mut().insert(caller);
     Ok(())
 }
 
-async fn refuse(shared: &Shared, request: Request, problem: Problem) -> Response {
+fn log_refusal(shared: &Shared, request: &Request, problem: &Problem) {
     let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0);
     limited!(
         shared.refusals,
@@ -74,6 +84,9 @@ async fn refuse(shared: &Shared, request: Request, problem: Problem) -> Response
         path = request.uri().path(),
         "refused an API request without a valid key"
     );
+}
+
+async fn refuse(request: Request, problem: Problem) -> Response {
     let (head, body) = request.into_parts();
     body::discard(&head.headers, body).await;
     problem.into_response()

@@ -7,7 +7,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use http::header;
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use super::problem::{Problem, ProblemResponse};
 use super::routes::{batch, explain, latency, members, publish, rooms, status};
+use super::scopes;
 use super::state::Shared;
 
 /// The description without its routes.
@@ -46,8 +47,9 @@ impl Modify for BearerAuth {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "A key from auth.apiKeysFile. Without that file, no key is needed and the API is \
-                 served only on loopback.",
+                "A key from auth.apiKeysFile. The roles of an operation are the scope that the key \
+                 needs; `admin` includes the others. Without that file, no key is needed and the \
+                 API is served only on loopback.",
             ))
             .build();
         let components = document.components.get_or_insert_default();
@@ -58,9 +60,10 @@ impl Modify for BearerAuth {
 /// The description, as `/api/openapi.json` serves it.
 pub fn document() -> Document {
     let mut document = handlers().into_openapi();
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             add_common_problems(operation);
+            add_scope(operation, path);
         }
     }
     document
@@ -100,6 +103,14 @@ async fn describe(
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+}
+
+/// States the scope that a key needs for the operation. OpenAPI 3.1, section 4.8.30: the names of a
+/// requirement are roles where the scheme is not OAuth 2.
+fn add_scope(operation: &mut Operation, path: &str) {
+    let scope = scopes::required(path).expect("every route is listed with its scope");
+    let scope = scope.map(|scope| scope.label());
+    operation.security = Some(vec![SecurityRequirement::new("key", scope)]);
 }
 
 /// Adds the problems that any operation may answer, and those of any operation with a body.

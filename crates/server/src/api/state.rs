@@ -6,19 +6,21 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::extract::FromRef;
 use bytes::Bytes;
+use http::StatusCode;
 use tokio_util::task::TaskTracker;
 
-use super::access::Access;
+use super::access::{Access, Caller};
 use super::body::{BodyBudget, BodyLimits};
 use super::cluster::Cluster;
 use super::idempotency::IdempotencyStore;
 use super::input;
 use super::instance_status::StatusSource;
+use super::need::Need;
 use super::problem::Problem;
 use super::query::Params;
 use super::random::RandomSource;
 use crate::telemetry::metrics::Metrics;
-use rookery_ops::throttle::Throttle;
+use rookery_ops::throttle::{Throttle, limited};
 use rookery_policy::Rules;
 
 /// What the HTTP API needs from the rest of the process. Cloning is shallow.
@@ -55,7 +57,7 @@ pub(super) struct Shared {
     pub(super) description: Bytes,
     /// The randomness of generated ids.
     pub(super) random: RandomSource,
-    /// Throttles the log lines about requests without a valid key.
+    /// Throttles the log lines about requests that are not allowed.
     pub(super) refusals: Throttle,
     /// Throttles the log lines about joins and leaves.
     pub(super) moves: Throttle,
@@ -70,12 +72,36 @@ impl Shared {
     }
 
     /// The namespace that the body or the query names; `/` if neither does.
+    ///
+    /// # Errors
+    /// 400 if it is not configured, 403 if the caller's key is not for it.
     pub(super) fn namespace(
         &self,
+        caller: &Caller,
         body: Option<&str>,
         query: &Params,
     ) -> Result<Arc<str>, Problem> {
-        input::namespace(&self.api.namespaces, body, query.get("namespace"))
+        let namespace = input::namespace(&self.api.namespaces, body, query.get("namespace"))?;
+        self.permit(caller, Need::Namespace(&namespace)).map_err(|p| p.field("namespace"))?;
+        Ok(namespace)
+    }
+
+    /// Checks that the caller's key, if one is needed, has what the request needs.
+    ///
+    /// # Errors
+    /// 403, which is logged.
+    pub(super) fn permit(&self, caller: &Caller, need: Need<'_>) -> Result<(), Problem> {
+        let Some(key) = caller.0.as_deref().filter(|key| !need.is_met_by(key)) else {
+            return Ok(());
+        };
+        limited!(
+            self.refusals,
+            warn,
+            publisher = key.name,
+            error = %need,
+            "refused an API request that its key does not permit"
+        );
+        Err(Problem::new(StatusCode::FORBIDDEN, need.to_string()).code("forbidden"))
     }
 }
 

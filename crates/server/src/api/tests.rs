@@ -1,6 +1,7 @@
 //! The API over real connections, with a fake [`Cluster`]: [`World`].
 
 mod idempotency;
+mod key_scopes;
 mod publish;
 mod refusals;
 mod routes;
@@ -8,6 +9,7 @@ mod status;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -214,12 +216,18 @@ fn rules() -> Rules {
     .unwrap()
 }
 
-/// Access with the key `sesame` alone.
+/// A key that may do everything.
+const KEY: &str = "sesame-0123456789";
+
+/// Access with [`KEY`] alone.
 fn one_key() -> Access {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("api.keys");
-    std::fs::write(&file, "ci:sesame\n").unwrap();
-    Access::Keys(Arc::new(ArcSwap::from_pointee(ApiKeys::load(&file).unwrap())))
+    access(&format!("ci:{KEY}\n"))
+}
+
+/// Access with the keys of a file with this text.
+fn access(text: &str) -> Access {
+    let keys = ApiKeys::from_text(Path::new("api.keys"), text).unwrap();
+    Access::Keys(Arc::new(ArcSwap::from_pointee(keys)))
 }
 
 /// The API behind a listener that stops when dropped.

@@ -8,6 +8,12 @@ pub enum AuthError {
     /// The token is not valid; the sentence tells the client why.
     #[error("{0}")]
     Unauthenticated(String),
+    /// The keys of `auth.jwt.jwksUrl` are older than `auth.jwt.jwksMaxAge`.
+    #[error(
+        "the server's keys for tokens are out of date: it has not reached its issuer for too long; \
+         try again later"
+    )]
+    StaleKeys,
     /// The token has expired.
     #[error("the token has expired; get a new one")]
     Expired,
@@ -17,7 +23,7 @@ impl AuthError {
     /// The code that the client receives.
     pub fn code(&self) -> Code {
         match self {
-            AuthError::Unauthenticated(_) => Code::Unauthenticated,
+            AuthError::Unauthenticated(_) | AuthError::StaleKeys => Code::Unauthenticated,
             AuthError::Expired => Code::TokenExpired,
         }
     }

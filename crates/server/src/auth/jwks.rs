@@ -1,6 +1,7 @@
 //! [`Jwks`]: the issuer's key set, fetched over HTTP and kept up to date.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use reqwest::{Client, StatusCode, Url, redirect};
@@ -22,6 +23,8 @@ const MAX_REDIRECTS: usize = 3;
 pub(super) struct Jwks {
     url: Url,
     client: Client,
+    /// How long the keys stay in use after the last fetch that succeeded.
+    max_age: Duration,
     timing: Timing,
     state: watch::Sender<State>,
     /// Wakes `run` to fetch before its time.
@@ -31,8 +34,10 @@ pub(super) struct Jwks {
 struct State {
     /// The keys of the last successful fetch.
     keys: Arc<KeySet>,
-    /// Whether any fetch has succeeded.
-    ready: bool,
+    /// When the last fetch that succeeded began; `None` before the first.
+    fetched: Option<Instant>,
+    /// Whether it has been logged that the keys are too old.
+    stale_logged: bool,
     /// Whether the last fetch failed. Only the first of several failures is a warning.
     failed: bool,
     /// Whether a fetch is in progress or requested.
@@ -48,7 +53,7 @@ impl Jwks {
     ///
     /// # Errors
     /// Fails if `url` is not an HTTP URL.
-    pub(super) fn new(url: &str, timing: Timing) -> Result<Self, String> {
+    pub(super) fn new(url: &str, max_age: Duration, timing: Timing) -> Result<Self, String> {
         let url = Url::parse(url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
@@ -61,29 +66,34 @@ impl Jwks {
             .map_err(|error| format!("cannot create an HTTP client: {error}"))?;
         let state = State {
             keys: Arc::default(),
-            ready: false,
+            fetched: None,
+            stale_logged: false,
             failed: false,
             pending: false,
             completed: 0,
             requested: None,
         };
-        Ok(Jwks { url, client, timing, state: watch::Sender::new(state), fetch_now: Notify::new() })
+        let (state, fetch_now) = (watch::Sender::new(state), Notify::new());
+        Ok(Jwks { url, client, max_age, timing, state, fetch_now })
     }
 
-    /// Fetches at once and, until that has succeeded, every second; then every five minutes, and
-    /// when a token's key is unknown.
+    /// Fetches at once and, until that has succeeded, every second; then every five minutes, or
+    /// three times in `max_age` if that is more often, and when a token's key is unknown. While the
+    /// keys are too old, it fetches every second again.
     pub(super) async fn run(&self, cancel: CancellationToken) {
         let fetching = async {
             loop {
                 self.state.send_modify(|state| state.pending = true);
                 // This fetch serves every request made so far.
                 let _ = self.fetch_now.notified().now_or_never();
+                let began = Instant::now();
                 let fetched = self.fetch().await;
-                self.state.send_modify(|state| state.complete(fetched));
-                let pause =
-                    if self.is_ready() { self.timing.refresh } else { self.timing.first_fetch };
+                self.state.send_modify(|state| {
+                    state.complete(fetched, began);
+                    state.log_stale(self.max_age);
+                });
                 tokio::select! {
-                    () = sleep(pause) => {}
+                    () = sleep(self.pause()) => {}
                     () = self.fetch_now.notified() => {}
                 }
             }
@@ -91,14 +101,34 @@ impl Jwks {
         cancel.run_until_cancelled(fetching).await;
     }
 
-    /// Whether a key set has been fetched.
-    pub(super) fn is_ready(&self) -> bool {
-        self.state.borrow().ready
+    /// The time until the next fetch: also when the keys become too old.
+    fn pause(&self) -> Duration {
+        match self.age().and_then(|age| self.max_age.checked_sub(age)) {
+            Some(rest) if !rest.is_zero() => rest.min(self.max_age / 3).min(self.timing.refresh),
+            _ => self.timing.first_fetch,
+        }
     }
 
-    /// The last key set that was fetched; empty before the first.
+    /// Whether a key set has been fetched, however long ago: the other instances are probably no
+    /// better off, and sessions that are open do not need the keys.
+    pub(super) fn is_ready(&self) -> bool {
+        self.age().is_some()
+    }
+
+    /// The time since the last fetch that succeeded; `None` before the first.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.state.borrow().fetched.map(|at| at.elapsed())
+    }
+
+    /// Whether the keys are too old to be used.
+    pub(super) fn is_stale(&self) -> bool {
+        self.state.borrow().is_stale(self.max_age)
+    }
+
+    /// The last key set that was fetched; empty before the first, and while it is too old.
     pub(super) fn keys(&self) -> Arc<KeySet> {
-        self.state.borrow().keys.clone()
+        let state = self.state.borrow();
+        if state.is_stale(self.max_age) { Arc::default() } else { state.keys.clone() }
     }
 
     /// Requests a fetch for an unknown key and waits until it, or the one in progress, has completed,
@@ -139,18 +169,33 @@ impl Jwks {
 }
 
 impl State {
-    fn complete(&mut self, fetched: Result<KeySet, String>) {
+    fn is_stale(&self, max_age: Duration) -> bool {
+        self.fetched.is_some_and(|at| at.elapsed() >= max_age)
+    }
+
+    fn log_stale(&mut self, max_age: Duration) {
+        if self.is_stale(max_age) && !self.stale_logged {
+            self.stale_logged = true;
+            tracing::error!(
+                max_age_seconds = max_age.as_secs(),
+                "the key set of auth.jwt.jwksUrl is too old; tokens are refused"
+            );
+        }
+    }
+
+    fn complete(&mut self, fetched: Result<KeySet, String>, began: Instant) {
         (self.pending, self.completed) = (false, self.completed + 1);
         match fetched {
             Ok(keys) => {
                 if keys.len() == 0 {
                     tracing::warn!("the key set of auth.jwt.jwksUrl holds no usable key");
                 }
-                if !self.ready || self.failed {
+                if self.fetched.is_none() || self.failed {
                     tracing::info!(keys = keys.len(), "fetched the key set of auth.jwt.jwksUrl");
                 }
                 self.failed = false;
-                (self.keys, self.ready) = (Arc::new(keys), true);
+                (self.keys, self.fetched) = (Arc::new(keys), Some(began));
+                self.stale_logged = false;
             }
             Err(error) if self.failed => {
                 tracing::debug!(error, "cannot fetch auth.jwt.jwksUrl, again");

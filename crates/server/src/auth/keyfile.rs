@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rookery_config::files;
 
 use super::keys::KeySet;
 
@@ -34,7 +35,7 @@ struct State {
 /// The kind of keys in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A shared secret, without one trailing newline.
+    /// A shared secret, without one trailing newline, of 32 bytes at least.
     Secret,
     /// Public keys in PEM.
     Public,
@@ -51,10 +52,7 @@ impl Kind {
 
     fn parse(self, content: &[u8]) -> Result<KeySet, String> {
         match self {
-            Kind::Secret => {
-                let line = content.strip_suffix(b"\n").unwrap_or(content);
-                KeySet::secret(line.strip_suffix(b"\r").filter(|_| line != content).unwrap_or(line))
-            }
+            Kind::Secret => KeySet::secret(files::secret_in(content)?),
             Kind::Public => {
                 let text = std::str::from_utf8(content).map_err(|_| "it is not text".to_owned())?;
                 KeySet::pem(text)

@@ -10,7 +10,7 @@ pub(super) struct Timing {
     /// The time between two attempts to fetch the first key set, without which the instance is not
     /// ready.
     pub(super) first_fetch: Duration,
-    /// The time between two fetches of the key set once there is one.
+    /// The longest time between two fetches of the key set once there is one.
     pub(super) refresh: Duration,
     /// The least time between two fetches on account of unknown keys.
     pub(super) unknown_key: Duration,

@@ -1,5 +1,6 @@
 //! The counters, gauges and histograms of `/metrics`.
 
+mod auth;
 mod families;
 mod gauge_func;
 mod labels;
@@ -9,6 +10,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry};
 
 use crate::message::Source;
+pub use auth::AuthMetrics;
 use families::Families;
 pub use gauge_func::GaugeFunc;
 pub use labels::{Direction, Disconnected, Outcome, Rejected};
@@ -54,6 +56,8 @@ pub struct Metrics {
     /// `rookery_config_current`: 0 while the configuration file is invalid and an earlier one is
     /// in effect.
     pub config_current: IntGauge,
+    /// The keys of the API and of tokens.
+    pub auth: AuthMetrics,
     /// `rookery_api_overloaded_total`: requests of the HTTP API answered with 429, because the
     /// memory for request bodies was used up.
     pub api_overloaded: IntCounter,
@@ -106,6 +110,7 @@ impl Metrics {
             reloads_applied,
             reloads_refused,
             config_current: config_current(&families)?,
+            auth: AuthMetrics::new(&families)?,
             api_overloaded,
             api_ids_evicted,
             api_ids_refused,

@@ -163,6 +163,10 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
         &["`auth.jwt.algorithms` is empty"],
     ),
     (
+        "auth: { jwt: { jwksUrl: \"https://x\", jwksMaxAge: 0s } }",
+        &["`auth.jwt.jwksMaxAge` is 0s", "such as 24h"],
+    ),
+    (
         "auth: { jwt: { jwksUrl: \"ftp://x\" } }",
         &["`auth.jwt.jwksUrl` is not an http:// or https:// URL"],
     ),

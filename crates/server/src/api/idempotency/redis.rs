@@ -102,7 +102,12 @@ impl RedisStore {
 
     fn redis_key(&self, key: &IdempotencyKey) -> String {
         let namespace = utf8_percent_encode(&key.namespace, ESCAPED);
-        format!("{}:rookery:idem:{namespace}:{}", self.prefix, key.id)
+        let IdempotencyKey { publisher, id, .. } = key;
+        match publisher {
+            // A digest has no slash, and every namespace begins with one.
+            Some(owner) => format!("{}:rookery:idem:{owner}:{namespace}:{id}", self.prefix),
+            None => format!("{}:rookery:idem:{namespace}:{id}", self.prefix),
+        }
     }
 
     /// Claims the key in Redis with `value`, or waits for its answer until `deadline`.

@@ -10,12 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::publish::context::PublishContext;
 use super::publish::request::PublishRequest;
-use super::publish::{Counting, TraceContext, accept, begin};
+use super::publish::{Counting, accept, begin};
 use crate::api::answer::PublishAnswer;
 use crate::api::body::{self, JsonBody, RequestBody};
 use crate::api::problem::Problem;
-use crate::api::query::{NamespaceQuery, Params};
 use crate::api::state::Shared;
 
 /// The most publications in one batch.
@@ -62,8 +62,7 @@ impl RequestBody for Batch {
 )]
 pub(in crate::api) async fn publish_batch(
     State(shared): State<Arc<Shared>>,
-    NamespaceQuery(query): NamespaceQuery,
-    TraceContext(traceparent): TraceContext,
+    context: PublishContext,
     body: JsonBody<Batch>,
 ) -> axum::Json<BatchAnswer> {
     let start = Instant::now();
@@ -72,7 +71,7 @@ pub(in crate::api) async fn publish_batch(
         items.push(if start.elapsed() > DEADLINE {
             Err(Problem::unavailable("The items before this one took too long: send it again"))
         } else {
-            publish_item(&shared, item, &query, traceparent.clone()).await
+            publish_item(&shared, item, &context).await
         });
     }
     let mut results = Vec::with_capacity(items.len());
@@ -96,15 +95,14 @@ enum Item {
 async fn publish_item(
     shared: &Arc<Shared>,
     item: &RawValue,
-    query: &Params,
-    traceparent: Option<Arc<str>>,
+    context: &PublishContext,
 ) -> Result<Item, Problem> {
     let request = body::parse::<PublishRequest>(item.get(), '{')?;
     if request.is_idempotent() {
         // The next item may repeat the id.
-        return accept(shared, request, query, traceparent).await.map(Item::Answered);
+        return accept(shared, request, context).await.map(Item::Answered);
     }
-    begin(shared, request, query, traceparent).await.map(Item::Counting)
+    begin(shared, request, context).await.map(Item::Counting)
 }
 
 impl<'de> Deserialize<'de> for Batch {

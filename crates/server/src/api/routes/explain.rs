@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::api::access::Caller;
 use crate::api::body::{JsonBody, RequestBody};
 use crate::api::input;
+use crate::api::need::Need;
 use crate::api::problem::Problem;
 use crate::api::query::NamespaceQuery;
 use crate::api::state::Shared;
@@ -67,14 +69,16 @@ impl RequestBody for ExplainRequest {}
 )]
 pub(in crate::api) async fn explain(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     NamespaceQuery(query): NamespaceQuery,
     body: JsonBody<ExplainRequest>,
 ) -> Result<axum::Json<Explanation>, Problem> {
     let request = body.value;
-    shared.namespace(request.namespace.as_deref(), &query)?;
+    shared.namespace(&caller, request.namespace.as_deref(), &query)?;
     let subject = subject(&shared.api.user_claim, request.claims, request.user)?;
     let room = request.room.ok_or_else(|| Problem::invalid("room", "`room` is required"))?;
     let room = input::room("room", &room)?;
+    shared.permit(&caller, Need::Room(&room)).map_err(|problem| problem.field("room"))?;
     let permission = match request.action {
         Some(Action::Join) => Permission::Join,
         Some(Action::Publish) => Permission::Publish,

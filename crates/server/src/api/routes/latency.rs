@@ -9,7 +9,9 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::access::Caller;
 use crate::api::input::RoomPath;
+use crate::api::need::Need;
 use crate::api::problem::{Problem, ProblemResponse};
 use crate::api::query::{Params, RankingQuery, ScopeQuery};
 use crate::api::state::Shared;
@@ -105,12 +107,18 @@ pub(in crate::api) struct RoomLatency {
 )]
 pub(in crate::api) async fn list_latencies(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     RankingQuery(query): RankingQuery,
 ) -> Result<Json<LatencyList>, Problem> {
     let namespaces = match query.get("namespace") {
-        Some(_) => vec![shared.namespace(None, &query)?],
-        None => shared.api.namespaces.clone(),
+        Some(_) => vec![shared.namespace(&caller, None, &query)?],
+        None => {
+            let permitted = shared.permit(&caller, Need::AllNamespaces);
+            permitted.map_err(|problem| problem.field("namespace"))?;
+            shared.api.namespaces.clone()
+        }
     };
+    shared.permit(&caller, Need::AllRooms)?;
     let (sort, limit) = (sort(&query)?, limit(&query)?);
     let ranking = RoomRankingQuery { namespaces, sort, limit, scope: scope(&query)? };
     let answer = shared.api.cluster.rank_rooms(&ranking).await;
@@ -135,10 +143,12 @@ pub(in crate::api) async fn list_latencies(
 )]
 pub(in crate::api) async fn room_latency(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     RoomPath(room): RoomPath,
     ScopeQuery(query): ScopeQuery,
 ) -> Result<Json<RoomLatency>, Problem> {
-    let namespace = shared.namespace(None, &query)?;
+    let namespace = shared.namespace(&caller, None, &query)?;
+    shared.permit(&caller, Need::Room(&room)).map_err(|problem| problem.field("room"))?;
     let key = RoomKey { namespace, room };
     let answer = shared.api.cluster.room_latency(&key, scope(&query)?).await;
     let unanswered = answer.unanswered;

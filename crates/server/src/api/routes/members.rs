@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -10,6 +9,7 @@ use utoipa::ToSchema;
 use crate::api::access::Caller;
 use crate::api::body::{JsonBody, RequestBody};
 use crate::api::input::{self, RoomPath};
+use crate::api::need::Need;
 use crate::api::problem::Problem;
 use crate::api::query::NamespaceQuery;
 use crate::api::state::Shared;
@@ -70,13 +70,14 @@ impl RequestBody for DisconnectRequest {}
 )]
 pub(in crate::api) async fn join_room(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     RoomPath(room): RoomPath,
     NamespaceQuery(query): NamespaceQuery,
     body: JsonBody<MembershipRequest>,
 ) -> Result<axum::Json<Matched>, Problem> {
     let request = body.value;
-    let namespace = shared.namespace(request.namespace.as_deref(), &query)?;
+    let namespace = shared.namespace(&caller, request.namespace.as_deref(), &query)?;
+    shared.permit(&caller, Need::Room(&room)).map_err(|problem| problem.field("room"))?;
     let members = selector([("user", request.user), ("member", request.member)])?;
     let matched = shared.api.cluster.join(&namespace, &members, std::slice::from_ref(&room)).await;
     MembershipChange {
@@ -103,13 +104,14 @@ pub(in crate::api) async fn join_room(
 )]
 pub(in crate::api) async fn leave_room(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     RoomPath(room): RoomPath,
     NamespaceQuery(query): NamespaceQuery,
     body: JsonBody<MembershipRequest>,
 ) -> Result<axum::Json<Matched>, Problem> {
     let request = body.value;
-    let namespace = shared.namespace(request.namespace.as_deref(), &query)?;
+    let namespace = shared.namespace(&caller, request.namespace.as_deref(), &query)?;
+    shared.permit(&caller, Need::Room(&room)).map_err(|problem| problem.field("room"))?;
     let members = selector([("user", request.user), ("member", request.member)])?;
     let matched = shared.api.cluster.leave(&namespace, &members, std::slice::from_ref(&room)).await;
     MembershipChange {
@@ -137,14 +139,15 @@ pub(in crate::api) async fn leave_room(
 )]
 pub(in crate::api) async fn disconnect(
     State(shared): State<Arc<Shared>>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     NamespaceQuery(query): NamespaceQuery,
     body: JsonBody<DisconnectRequest>,
 ) -> Result<axum::Json<Matched>, Problem> {
     let request = body.value;
-    let namespace = shared.namespace(request.namespace.as_deref(), &query)?;
+    let namespace = shared.namespace(&caller, request.namespace.as_deref(), &query)?;
     let members =
         selector([("user", request.user), ("member", request.member), ("room", request.room)])?;
+    permit_disconnect(&shared, &caller, &members, request.close)?;
     let matched = shared.api.cluster.disconnect(&namespace, &members, request.close).await;
     MembershipChange {
         order: "disconnect",
@@ -155,6 +158,25 @@ pub(in crate::api) async fn disconnect(
     }
     .log(&matched, None);
     Ok(axum::Json(matched))
+}
+
+/// Checks that the caller's key is for the rooms and the namespaces that the members are in.
+fn permit_disconnect(
+    shared: &Shared,
+    caller: &Caller,
+    members: &Selector,
+    close: bool,
+) -> Result<(), Problem> {
+    if close {
+        let permitted = shared.permit(caller, Need::WholeConnection);
+        permitted.map_err(|problem| problem.field("close"))?;
+    }
+    match members {
+        Selector::Rooms { rooms, .. } if !rooms.is_empty() => rooms.iter().try_for_each(|room| {
+            shared.permit(caller, Need::Room(room)).map_err(|problem| problem.field("room"))
+        }),
+        _ => shared.permit(caller, Need::AllRooms),
+    }
 }
 
 /// A change that a publisher made to members, for the log.
@@ -183,7 +205,7 @@ impl MembershipChange<'_> {
         limited!(
             throttle.unwrap_or(&unlimited),
             info,
-            publisher = self.caller.0.as_deref(),
+            publisher = self.caller.name(),
             order = self.order,
             namespace = self.namespace,
             member,

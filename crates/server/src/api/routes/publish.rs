@@ -1,25 +1,23 @@
 //! `POST /api/publish`.
 
+pub(super) mod context;
 mod payload;
 pub(super) mod request;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use futures_util::future::BoxFuture;
-use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use crate::api::answer::PublishAnswer;
 use crate::api::body::JsonBody;
 use crate::api::idempotency::{ClaimOutcome, IdempotencyKey};
 use crate::api::problem::{Problem, ProblemResponse};
-use crate::api::query::{NamespaceQuery, Params};
 use crate::api::state::Shared;
 use crate::api::uninterrupted::Uninterrupted;
 use crate::message::{Publication, PublishError, Receipt};
-use crate::telemetry::trace::TraceParent;
+use context::PublishContext;
 use request::PublishRequest;
 
 /// Publish an event to rooms
@@ -35,11 +33,10 @@ use request::PublishRequest;
 )]
 pub(in crate::api) async fn publish(
     State(shared): State<Arc<Shared>>,
-    NamespaceQuery(query): NamespaceQuery,
-    TraceContext(traceparent): TraceContext,
+    context: PublishContext,
     body: JsonBody<PublishRequest>,
 ) -> Result<axum::Json<PublishAnswer>, Problem> {
-    accept(&shared, body.value, &query, traceparent).await.map(axum::Json)
+    accept(&shared, body.value, &context).await.map(axum::Json)
 }
 
 /// Validates a request and publishes it, unless its id was published before.
@@ -49,15 +46,15 @@ pub(in crate::api) async fn publish(
 pub(in crate::api) async fn accept(
     shared: &Arc<Shared>,
     request: PublishRequest,
-    query: &Params,
-    traceparent: Option<Arc<str>>,
+    context: &PublishContext,
 ) -> Result<PublishAnswer, Problem> {
     let idempotent = request.is_idempotent();
-    let publication = request.into_publication(shared, query, traceparent)?;
+    let publication = request.into_publication(shared, context)?;
     let owned = shared.clone();
+    let publisher = context.caller.0.as_ref().map(|key| key.owner.clone());
     uninterrupted(shared, async move {
         if idempotent {
-            deliver_once(&owned, publication).await
+            deliver_once(&owned, publisher, publication).await
         } else {
             deliver(&owned, publication).await
         }
@@ -69,10 +66,9 @@ pub(in crate::api) async fn accept(
 pub(super) async fn begin(
     shared: &Arc<Shared>,
     request: PublishRequest,
-    query: &Params,
-    traceparent: Option<Arc<str>>,
+    context: &PublishContext,
 ) -> Result<Counting, Problem> {
-    let publication = request.into_publication(shared, query, traceparent)?;
+    let publication = request.into_publication(shared, context)?;
     let id = publication.id.text();
     let owned = shared.clone();
     uninterrupted(shared, async move {
@@ -105,29 +101,14 @@ async fn uninterrupted<T: Send + 'static>(
     })
 }
 
-/// The `traceparent` header, if there is exactly one and it is well-formed.
-///
-/// Source: W3C Trace Context, level 2, section 3.2.
-pub(in crate::api) struct TraceContext(pub(super) Option<Arc<str>>);
-
-impl<S: Send + Sync> FromRequestParts<S> for TraceContext {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(TraceContext(traceparent(&parts.headers)))
-    }
-}
-
-fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
-    let mut values = headers.get_all("traceparent").iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    TraceParent::parse(value.to_str().ok()?).map(|parent| parent.to_string().into())
-}
-
 /// Delivers a publication with an id, unless that id was delivered before.
-async fn deliver_once(shared: &Shared, publication: Publication) -> Result<PublishAnswer, Problem> {
-    let key =
-        IdempotencyKey { namespace: publication.namespace.clone(), id: publication.id.text() };
+async fn deliver_once(
+    shared: &Shared,
+    publisher: Option<Arc<str>>,
+    publication: Publication,
+) -> Result<PublishAnswer, Problem> {
+    let (namespace, id) = (publication.namespace.clone(), publication.id.text());
+    let key = IdempotencyKey { publisher, namespace, id };
     let claim = match shared.api.idempotency.claim(key).await {
         ClaimOutcome::Claimed(claim) => claim,
         ClaimOutcome::Completed(answer) => return Ok(answer),
@@ -164,23 +145,5 @@ fn refused(error: PublishError) -> Problem {
     match error {
         PublishError::RedisDown => problem.code("not_connected_to_redis"),
         PublishError::Overloaded => problem,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_single_valid_traceparent_is_kept() {
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let mut headers = HeaderMap::new();
-        assert_eq!(traceparent(&headers), None);
-        headers.append("traceparent", good.parse().unwrap());
-        assert_eq!(traceparent(&headers).as_deref(), Some(good));
-        headers.append("traceparent", good.parse().unwrap());
-        assert_eq!(traceparent(&headers), None);
-        headers.insert("traceparent", "00-4bf92f35-00f067aa0ba902b7-01".parse().unwrap());
-        assert_eq!(traceparent(&headers), None);
     }
 }

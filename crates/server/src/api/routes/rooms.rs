@@ -8,7 +8,9 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::access::Caller;
 use crate::api::input::RoomPath;
+use crate::api::need::Need;
 use crate::api::problem::Problem;
 use crate::api::query::{NamespaceQuery, PrefixQuery};
 use crate::api::state::Shared;
@@ -71,10 +73,12 @@ pub(in crate::api) struct Member {
 )]
 pub(in crate::api) async fn list_rooms(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     PrefixQuery(query): PrefixQuery,
 ) -> Result<Json<RoomList>, Problem> {
-    let namespace = shared.namespace(None, &query)?;
+    let namespace = shared.namespace(&caller, None, &query)?;
     let prefix = query.get("prefix").unwrap_or("");
+    shared.permit(&caller, Need::RoomsFrom(prefix)).map_err(|problem| problem.field("prefix"))?;
     let answer = shared.api.cluster.rooms(&namespace, prefix).await;
     let rooms = answer.rooms.into_iter().map(|(room, members)| OccupiedRoom { room, members });
     Ok(Json(RoomList { rooms: rooms.collect(), unanswered: answer.unanswered }))
@@ -93,10 +97,12 @@ pub(in crate::api) async fn list_rooms(
 )]
 pub(in crate::api) async fn list_members(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     RoomPath(room): RoomPath,
     NamespaceQuery(query): NamespaceQuery,
 ) -> Result<Json<RoomMembers>, Problem> {
-    let namespace = shared.namespace(None, &query)?;
+    let namespace = shared.namespace(&caller, None, &query)?;
+    shared.permit(&caller, Need::Room(&room)).map_err(|problem| problem.field("room"))?;
     let answer = shared.api.cluster.members(&namespace, &room).await;
     let members = answer.members.into_iter().map(Member::from).collect();
     Ok(Json(RoomMembers { room, members, unanswered: answer.unanswered }))

@@ -101,7 +101,7 @@ async fn a_repeat_on_one_instance_gets_the_first_answer() {
     let other = json!({"room": "elsewhere", "event": "f", "id": "a"});
     assert_eq!(server.ok("/api/publish", other).await, first);
     assert_eq!(world.published.lock().len(), 1);
-    // Another id, and another namespace, are other publications.
+    // Another id, and another namespace, are other publications. Keys are apart too: see key_scopes.
     server.ok("/api/publish", body("b")).await;
     server.ok("/api/publish?namespace=/chat", body("a")).await;
     assert_eq!(world.published.lock().len(), 3);
@@ -163,6 +163,38 @@ async fn concurrent_repeats_on_two_instances_are_delivered_once() {
     let first = a.ok("/api/publish", body("later")).await;
     assert_eq!(b.ok("/api/publish", body("later")).await, first);
     assert_eq!(world.published.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn the_ids_of_two_publishers_are_apart_on_every_instance() {
+    let redis = Redis::start().await;
+    let world = World::new();
+    let keys = [KEY, "rotated-0123456789", "other-0123456789"];
+    let text = format!("ci:{}\nci:{}\nshop:{}\n", keys[0], keys[1], keys[2]);
+    let both = async || Setup { access: access(&text), ..setup(redis.store().await) };
+    let (a, b) =
+        (Server::with(&world, both().await).await, Server::with(&world, both().await).await);
+    let publish = async |server: &Server, key: &str| {
+        let request = server.post("/api/publish", body("same").to_string()).bearer_auth(key);
+        answer(request.send().await.unwrap(), 200).await
+    };
+    let first = publish(&a, keys[0]).await;
+    for server in [&a, &b] {
+        assert_eq!(publish(server, keys[0]).await, first);
+        assert_eq!(publish(server, keys[1]).await, first, "another key of the same name");
+    }
+    let other = publish(&a, keys[2]).await;
+    assert_eq!(world.published.lock().len(), 2);
+    assert_ne!(other["members"], first["members"]);
+    assert_eq!(publish(&b, keys[2]).await, other);
+
+    let mut connection = redis.connection().await;
+    let kept: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    for key in kept {
+        assert!(key.starts_with("test:rookery:idem:") && key.ends_with(":/:same"), "{key}");
+        assert!(!key.contains("shop") && keys.iter().all(|secret| !key.contains(secret)), "{key}");
+    }
 }
 
 #[tokio::test]

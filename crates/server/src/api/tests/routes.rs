@@ -164,7 +164,7 @@ async fn keys_are_required_only_under_api() {
         let refused = server.get(path).bearer_auth("open").send().await.unwrap();
         assert!(refused.headers()["www-authenticate"].to_str().unwrap().contains("invalid_token"));
         answer(refused, 401).await;
-        let known = server.get(path).bearer_auth("sesame").send().await.unwrap();
+        let known = server.get(path).bearer_auth(KEY).send().await.unwrap();
         assert_ne!(known.status(), 401, "{path}");
     }
     let large = server.post("/api/publish", " ".repeat(8 << 20)).bearer_auth("open");
@@ -179,7 +179,7 @@ async fn without_keys_the_api_is_closed_off_loopback() {
     let access = Access::new(None, "0.0.0.0:9090".parse().unwrap());
     let server = Server::with(&World::new(), Setup { access, ..Setup::default() }).await;
     for path in ["/api/rooms", "/api/openapi.json"] {
-        let refused = server.get(path).bearer_auth("sesame").send().await.unwrap();
+        let refused = server.get(path).bearer_auth(KEY).send().await.unwrap();
         assert_eq!(refused.headers()["content-type"], "application/problem+json");
         assert_eq!(answer(refused, 403).await["code"], "forbidden");
     }

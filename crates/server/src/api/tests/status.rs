@@ -67,7 +67,7 @@ async fn status_requires_a_key_and_the_page_does_not() {
     assert!(answer(refused, 401).await["detail"].as_str().unwrap().contains("Bearer KEY"));
     let wrong = server.get("/api/status").bearer_auth("open").send().await.unwrap();
     assert!(answer(wrong, 401).await["detail"].as_str().unwrap().contains("Unknown API key"));
-    answer(server.get("/api/status").bearer_auth("sesame").send().await.unwrap(), 200).await;
+    answer(server.get("/api/status").bearer_auth(KEY).send().await.unwrap(), 200).await;
 
     let page = server.get("/").header("accept", "application/json").send().await.unwrap();
     assert_eq!(page.status(), 200);

@@ -58,6 +58,10 @@ struct Setup {
 impl Setup {
     /// Starts an issuer that answers 503 until `serve` or `fail`.
     async fn new(timing: Timing) -> Self {
+        Self::with_max_age(timing, Jwt::default_jwks_max_age().0).await
+    }
+
+    async fn with_max_age(timing: Timing, max_age: Duration) -> Self {
         let issuer = Arc::new(Issuer {
             answer: Mutex::new((503, String::new())),
             hits: AtomicUsize::new(0),
@@ -76,6 +80,7 @@ impl Setup {
             jwks_url: Some(url),
             issuer: None,
             audience: None,
+            jwks_max_age: rookery_config::units::Period(max_age),
             user_claim: "sub".to_owned(),
         };
         let verifier = Verifier::with_timing(&config, timing).unwrap();
@@ -134,7 +139,7 @@ async fn the_first_set_is_retried_until_the_verifier_is_ready() {
     setup.until(|state| state.completed >= 2).await;
     assert!(!setup.verifier.is_ready(), "the issuer is away");
     setup.issuer.serve(&[("one", testing::RSA)]);
-    setup.until(|state| state.ready).await;
+    setup.until(|state| state.fetched.is_some()).await;
     assert!(setup.verifier.is_ready());
     assert_eq!(setup.verify(Some("one"), testing::RSA).await, Ok(()));
     assert_eq!(setup.verify(None, testing::RSA).await, Ok(()));
@@ -156,7 +161,7 @@ async fn a_token_with_a_new_key_is_accepted_at_once() {
     let setup = Setup::new(once()).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
-    setup.until(|state| state.ready).await;
+    setup.until(|state| state.fetched.is_some()).await;
     setup.issuer.serve(&[("two", testing::RSA2)]);
     assert_eq!(setup.verify(Some("two"), testing::RSA2).await, Ok(()));
     assert_eq!(setup.verify(Some("one"), testing::RSA).await, unknown(), "withdrawn");
@@ -168,7 +173,7 @@ async fn unknown_keys_cause_at_most_one_fetch_per_period() {
     let setup = Setup::new(once()).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
-    setup.until(|state| state.ready).await;
+    setup.until(|state| state.fetched.is_some()).await;
     let token = sign(Algorithm::RS256, &signing_key(testing::RSA2), Some("two"), &ada());
     let all = (0..20).map(|_| setup.verifier.verify(&token));
     for result in futures_util::future::join_all(all).await {
@@ -202,7 +207,7 @@ async fn after_the_period_an_unknown_key_causes_another_fetch() {
     let setup = Setup::new(Timing { unknown_key: Duration::ZERO, ..once() }).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
-    setup.until(|state| state.ready).await;
+    setup.until(|state| state.fetched.is_some()).await;
     setup.issuer.serve(&[("two", testing::RSA2)]);
     assert_eq!(setup.verify(Some("two"), testing::RSA2).await, Ok(()));
     setup.issuer.serve(&[("three", testing::RSA)]);
@@ -215,7 +220,7 @@ async fn keys_stay_in_use_while_the_issuer_fails() {
     let setup = Setup::new(Timing { refresh: Duration::from_millis(5), ..once() }).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
-    setup.until(|state| state.ready).await;
+    setup.until(|state| state.fetched.is_some()).await;
     setup.issuer.fail(500, "");
     let completed_before = setup.jwks().state.borrow().completed;
     setup.until(|state| state.completed >= completed_before + 3).await;
@@ -240,7 +245,7 @@ async fn a_client_that_disconnects_does_not_cancel_a_fetch() {
     let setup = Setup::new(once()).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
-    setup.until(|state| state.ready).await;
+    setup.until(|state| state.fetched.is_some()).await;
     setup.issuer.serve(&[("two", testing::RSA2)]);
     let gate = setup.issuer.gate.lock().await;
     {
@@ -302,12 +307,59 @@ async fn a_failed_refresh_is_not_retried_before_its_time() {
     let setup = Setup::new(Timing { first_fetch: Duration::ZERO, ..once() }).await;
     setup.issuer.serve(&[("one", testing::RSA)]);
     setup.run();
-    setup.until(|state| state.ready).await;
+    setup.until(|state| state.fetched.is_some()).await;
     let hits = setup.issuer.hits();
     setup.issuer.fail(500, "");
     assert_eq!(setup.verify(Some("two"), testing::RSA2).await, unknown());
     assert_eq!(setup.verify(Some("two"), testing::RSA2).await, unknown());
     assert_eq!(setup.verify(Some("one"), testing::RSA).await, Ok(()));
     assert_eq!(setup.issuer.hits(), hits + 1);
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn keys_that_were_not_fetched_for_too_long_are_not_trusted() {
+    // Unknown keys cause no fetch, so only the age decides.
+    let timing = Timing { first_fetch: Duration::from_millis(5), ..once() };
+    let setup = Setup::with_max_age(timing, Duration::from_millis(300)).await;
+    setup.issuer.serve(&[("one", testing::RSA)]);
+    setup.run();
+    setup.until(|state| state.fetched.is_some()).await;
+    setup.issuer.fail(500, "");
+    setup.until(|state| state.stale_logged).await;
+    for id in [Some("one"), None, Some("two")] {
+        assert_eq!(setup.verify(id, testing::RSA).await, Err(AuthError::StaleKeys), "{id:?}");
+    }
+    assert!(setup.verifier.is_ready(), "the other instances are no better off");
+    assert!(setup.verifier.key_set_age().unwrap() >= Duration::from_millis(300));
+    let fetches = setup.jwks().state.borrow().completed;
+    setup.until(|state| state.completed >= fetches + 2).await;
+
+    setup.issuer.serve(&[("one", testing::RSA)]);
+    setup.until(|state| !state.is_stale(Duration::from_millis(300)) && !state.failed).await;
+    assert!(!setup.jwks().state.borrow().stale_logged);
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn a_token_has_a_key_set_fetched_that_is_too_old() {
+    let setup = Setup::with_max_age(once(), Duration::ZERO).await;
+    setup.issuer.serve(&[("one", testing::RSA)]);
+    setup.run();
+    setup.until(|state| state.fetched.is_some()).await;
+    let hits = setup.issuer.hits();
+    assert_eq!(setup.verify(Some("one"), testing::RSA).await, Err(AuthError::StaleKeys));
+    assert_eq!(setup.issuer.hits(), hits + 1);
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn keys_are_trusted_up_to_their_age() {
+    let setup = Setup::with_max_age(once(), Duration::MAX).await;
+    setup.issuer.serve(&[("one", testing::RSA)]);
+    setup.run();
+    setup.until(|state| state.fetched.is_some()).await;
+    assert_eq!(setup.verify(Some("one"), testing::RSA).await, Ok(()));
+    assert_eq!(setup.verify(Some("two"), testing::RSA2).await, unknown());
     setup.end().await;
 }

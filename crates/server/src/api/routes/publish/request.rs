@@ -9,12 +9,13 @@ use serde::de::{self, SeqAccess};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
+use super::context::PublishContext;
 use super::payload;
 use crate::api::body::RequestBody;
 use crate::api::idempotency::MAX_ID_BYTES;
 use crate::api::input;
+use crate::api::need::Need;
 use crate::api::problem::Problem;
-use crate::api::query::Params;
 use crate::api::random::RandomSource;
 use crate::api::state::Shared;
 use crate::message::{Publication, Source};
@@ -51,7 +52,7 @@ pub(in crate::api) struct PublishRequest {
     volatile: bool,
     /// An idempotency key, up to 200 bytes. A request that repeats an id in the same namespace
     /// within two minutes gets the first answer and is not delivered again, whatever else it
-    /// holds.
+    /// holds. The ids of API keys with different names are apart.
     #[schema(min_length = 1, max_length = 200)]
     id: Option<String>,
 }
@@ -82,15 +83,21 @@ impl PublishRequest {
     /// The publication that this request describes, accepted now.
     ///
     /// # Errors
-    /// 400 or 413, naming the field.
+    /// 400, 403 or 413, naming the field.
     pub(super) fn into_publication(
         self,
         shared: &Shared,
-        query: &Params,
-        traceparent: Option<Arc<str>>,
+        context: &PublishContext,
     ) -> Result<Publication, Problem> {
-        let namespace = shared.namespace(self.namespace.as_deref(), query)?;
+        let PublishContext { caller, query, traceparent } = context;
+        let namespace = shared.namespace(caller, self.namespace.as_deref(), query)?;
+        let is_list = self.rooms.is_some();
         let rooms = targets(self.room, self.rooms)?;
+        for (i, room) in rooms.iter().enumerate() {
+            shared.permit(caller, Need::Room(room)).map_err(|problem| {
+                problem.field(if is_list { format!("rooms[{i}]") } else { "room".to_owned() })
+            })?;
+        }
         let except = match self.except {
             None => Vec::new(),
             Some(OneOrMany::One(name)) => vec![input::room("except", &name)?],
@@ -108,7 +115,7 @@ impl PublishRequest {
             volatile: self.volatile,
             source: Source::Api,
             accepted: Instant::now(),
-            traceparent,
+            traceparent: traceparent.clone(),
         })
     }
 }

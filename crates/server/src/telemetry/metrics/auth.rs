@@ -1,0 +1,29 @@
+//! [`AuthMetrics`]: the keys of the API and of tokens.
+
+use prometheus::IntCounter;
+
+use super::families::Families;
+
+/// What is counted of the keys of the API and of tokens.
+pub struct AuthMetrics {
+    /// `rookery_api_key_reloads_total{outcome="applied"}`: changes of the file of API keys that were
+    /// put into effect.
+    pub api_keys_applied: IntCounter,
+    /// `rookery_api_key_reloads_total{outcome="refused"}`: times that the file of API keys became
+    /// malformed, or could not be read any more.
+    pub api_keys_refused: IntCounter,
+}
+
+impl AuthMetrics {
+    pub(super) fn new(families: &Families) -> prometheus::Result<Self> {
+        let reloads = families.counter_vec(
+            "rookery_api_key_reloads_total",
+            "Reloads of the file of API keys",
+            "outcome",
+        )?;
+        Ok(AuthMetrics {
+            api_keys_applied: reloads.with_label_values(&["applied"]),
+            api_keys_refused: reloads.with_label_values(&["refused"]),
+        })
+    }
+}
