@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
 
 use rookery_config::api_keys::ApiKeys;
 use rookery_config::check::warnings;
@@ -165,7 +166,11 @@ impl Parts {
         let reloads = config_watch::follow(sources, config, metrics, tracker, stop.clone());
         let rooms_per_client = self.shards.rooms_per_client.clone();
         let (gateway, memory) = (self.gateway.clone(), self.memory.clone());
-        tracker.spawn(reload::apply(reloads, gateway, rooms_per_client, memory, stop.clone()));
+        let changed = Arc::new(Notify::new());
+        let review = gateway::follow_rules(self.sessions.clone(), changed.clone(), stop.clone());
+        tracker.spawn(review);
+        let stopped = stop.clone();
+        tracker.spawn(reload::apply(reloads, gateway, rooms_per_client, memory, changed, stopped));
         let (sessions, readiness) = (self.sessions.clone(), self.readiness.clone());
         tracker.spawn(self.memory.clone().follow(sessions, readiness, stop.clone()));
         let engine = Engine::new(&self.sessions);

@@ -16,7 +16,13 @@ pub struct Member {
 
 impl Member {
     pub async fn connect(server: &Rookery) -> Self {
-        let opened = WebSocket::open(server.clients, "/socket.io/?EIO=4&transport=websocket").await;
+        Self::connect_with(server, "").await
+    }
+
+    /// Connects with more parameters, each with a `&` before it.
+    pub async fn connect_with(server: &Rookery, parameters: &str) -> Self {
+        let target = format!("/socket.io/?EIO=4&transport=websocket{parameters}");
+        let opened = WebSocket::open(server.clients, &target).await;
         let mut socket = opened.unwrap_or_else(|refused| panic!("{refused:?}"));
         assert!(socket.text().await.starts_with("0{"));
         socket.send("40").await;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_protocol::Room;
+use rookery_protocol::encoded::Encoded;
 
 use crate::backplane::Backplane;
 use crate::connection::Wait;
@@ -109,15 +110,16 @@ impl Broker {
         self.parts.rooms.leave(shard, member, rooms, reply)
     }
 
-    /// Makes a member leave the rooms in which it `may_stay` no more; `reply` makes the answer.
+    /// Makes a member leave the rooms in which it `may_stay` no more, but for those that a backend
+    /// put it into. `tell` makes what it is sent, of the rooms that it left.
     pub fn leave_except(
         &self,
         shard: usize,
         member: Arc<Member>,
         may_stay: impl Fn(&Room) -> bool + Send + 'static,
-        reply: Reply,
+        tell: impl FnOnce(&[Room]) -> Vec<Encoded> + Send + 'static,
     ) -> Wait {
-        self.parts.rooms.leave_except(shard, member, may_stay, reply)
+        self.parts.rooms.leave_except(shard, member, may_stay, tell)
     }
 }
 

@@ -4,8 +4,8 @@
 //! (heartbeats, namespaces, incoming packets) is left to socketioxide, which only this module knows.
 //!
 //! The files depend on each other in one direction, lowest first: limits, log throttles,
-//! authenticator and drain state; the shared [`Gateway`]; clients; events; sessions; the protocol
-//! engine and its handlers; HTTP; the listener.
+//! authenticator and drain state; the shared [`Gateway`]; clients; events; sessions; what reviews and
+//! sweeps them; the protocol engine and its handlers; HTTP; the listener.
 
 mod authenticator;
 mod client;
@@ -21,6 +21,7 @@ mod limits;
 mod listener;
 mod log_throttles;
 mod memory;
+mod rule_changes;
 mod session;
 mod state;
 mod sweep;
@@ -34,6 +35,7 @@ pub use limits::Limits;
 pub use listener::accept;
 pub use log_throttles::LogThrottles;
 pub use memory::{Memory, MemoryJudge, MemoryLevel, SESSION_BYTES};
+pub use rule_changes::follow_rules;
 pub use session::Sessions;
 pub use state::{Gateway, ShardHandle};
 pub use sweep::sweep;

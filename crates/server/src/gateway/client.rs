@@ -324,6 +324,11 @@ impl SessionClients {
         self.state.lock().clients.iter().find(|c| *c.member.namespace == *namespace).cloned()
     }
 
+    /// The clients in all namespaces.
+    pub fn all(&self) -> SmallVec<[Arc<Client>; 1]> {
+        self.state.lock().clients.clone()
+    }
+
     /// A member that the session has or had.
     pub fn any_member(&self) -> Option<Arc<Member>> {
         let state = self.state.lock();
@@ -390,8 +395,7 @@ impl SessionClients {
     /// closes the session.
     pub fn dismiss(&self, reason: Disconnected) {
         // Sending may end the outbox, whose log line asks for a member: the lock must be free.
-        let clients = self.state.lock().clients.clone();
-        for client in clients {
+        for client in self.all() {
             let text = packet::encode_disconnect(&client.member.namespace);
             self.outbox.send(Arc::new(Encoded::message(&text, Vec::new())));
         }

@@ -3,6 +3,7 @@
 mod event;
 mod refresh;
 mod reply;
+mod review;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -20,7 +21,9 @@ use crate::telemetry::metrics::Rejected;
 use event::Event;
 use refresh::refresh;
 use reply::Reply;
-use rookery_policy::{Action, Code, ListOutcome, Permission, Refusal, RoomList};
+pub use review::review;
+use review::review_after;
+use rookery_policy::{Action, Code, ListOutcome, Permission, Refusal, RoomList, Rules};
 use rookery_protocol::packet::{PacketError, PacketHead, PacketType};
 use rookery_protocol::{Room, packet};
 
@@ -150,8 +153,12 @@ fn refuse_unread(client: &Arc<Client>, head: &PacketHead<'_>, message: String) {
     Reply::new(client, head.id, request).refuse(&Refusal::new(Code::RateLimited, message));
 }
 
-fn check_permission(client: &Client, permission: Permission, room: &str) -> Result<(), Refusal> {
-    let rules = client.gateway().rules.load();
+fn check_permission(
+    client: &Client,
+    rules: &Rules,
+    permission: Permission,
+    room: &str,
+) -> Result<(), Refusal> {
     let decision = rules.decide(permission, room, &client.subject.load());
     if decision.allowed {
         return Ok(());
@@ -165,21 +172,22 @@ fn check_permission(client: &Client, permission: Permission, room: &str) -> Resu
     Err(Refusal::new(Code::Forbidden, format!("you may not {what} this room")))
 }
 
-fn check_join(client: &Client, room: &Room) -> Result<(), Refusal> {
+fn check_join(client: &Client, rules: &Rules, room: &Room) -> Result<(), Refusal> {
     if client.gateway().broker.is_member_id(room) {
         let message = "a room that is named like a member's id cannot be joined";
         return Err(Refusal::new(Code::RoomInvalid, message));
     }
-    check_permission(client, Permission::Join, room)
+    check_permission(client, rules, Permission::Join, room)
 }
 
 fn join(reply: Reply, room: Room) -> Wait {
     let client = reply.client().clone();
-    if let Err(refusal) = check_join(&client, &room) {
+    let rules = client.gateway().rules.load_full();
+    if let Err(refusal) = check_join(&client, &rules, &room) {
         reply.refuse(&refusal);
         return None;
     }
-    join_rooms(reply, vec![room])
+    join_rooms(reply, vec![room], rules)
 }
 
 /// Joins the rooms of a list that are allowed; the answer names the others.
@@ -199,16 +207,24 @@ fn join_all(reply: Reply, list: RoomList) -> Wait {
         reply.refuse(&Refusal::new(Code::RateLimited, message));
         return None;
     }
-    let outcome = ListOutcome::of_join(list, |room| check_join(&client, room));
+    let rules = client.gateway().rules.load_full();
+    let outcome = ListOutcome::of_join(list, |room| check_join(&client, &rules, room));
     let allowed = outcome.allowed();
-    join_rooms(reply.of_list(outcome), allowed)
+    join_rooms(reply.of_list(outcome), allowed, rules)
 }
 
-fn join_rooms(reply: Reply, rooms: Vec<Room>) -> Wait {
+/// Joins rooms that `rules` allow. Where that must be waited for, other rules may be in effect by
+/// then; where it is made at once, the review of the shard's members comes after it.
+fn join_rooms(reply: Reply, rooms: Vec<Room>, rules: Arc<Rules>) -> Wait {
     let client = reply.client().clone();
     let (reply, replied) = reply.of_change();
     let (broker, member) = (&client.gateway().broker, client.member.clone());
-    replied.after(broker.join(client.shard(), member, rooms, reply))
+    let joined = replied.after(broker.join(client.shard(), member, rooms, reply))?;
+    let review = async move {
+        joined.await;
+        review_after(&client, &rules).await;
+    };
+    Some(review.boxed())
 }
 
 fn leave(reply: Reply, rooms: Vec<Room>) -> Wait {
@@ -220,7 +236,8 @@ fn leave(reply: Reply, rooms: Vec<Room>) -> Wait {
 
 fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool, bytes: usize) -> Wait {
     let client = reply.client().clone();
-    if let Err(refusal) = check_permission(&client, Permission::Publish, &room) {
+    let rules = client.gateway().rules.load();
+    if let Err(refusal) = check_permission(&client, &rules, Permission::Publish, &room) {
         reply.refuse(&refusal);
         return None;
     }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use rookery_protocol::Room;
+use rookery_protocol::encoded::Encoded;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::encoded_publication::EncodedPublication;
 use super::index::RoomIndex;
 use super::interest::{Confirmation, Interest, RoomInterests};
 use super::member::Member;
-use super::shard::{MembershipChange, Reply, ShardCommand, ShardQueue};
+use super::shard::{Reply, ShardCommand, ShardQueue};
 use crate::connection::Wait;
 use crate::message::{PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
@@ -103,19 +104,22 @@ impl LocalRooms {
         self.send(shard, ShardCommand::Leave { member, rooms, reply })
     }
 
-    /// Makes a member leave the rooms in which it `may_stay` no more; `reply` makes the answer.
+    /// Makes a member leave the rooms in which it `may_stay` no more, but for those that a backend
+    /// put it into. `tell` makes what it is sent, of the rooms that it left.
     pub fn leave_except(
         &self,
         shard: usize,
         member: Arc<Member>,
         may_stay: impl Fn(&Room) -> bool + Send + 'static,
-        reply: Reply,
+        tell: impl FnOnce(&[Room]) -> Vec<Encoded> + Send + 'static,
     ) -> Wait {
         let leave = ShardCommand::Query(Box::new(move |rooms| {
-            let mut left = rooms.membership().info(&member).rooms;
+            let mut left = rooms.membership().chosen_rooms(&member);
             left.retain(|room| !may_stay(room));
-            rooms.leave(&member, &left);
-            if let Some(packet) = reply(MembershipChange::Done) {
+            if !left.is_empty() {
+                rooms.leave(&member, &left);
+            }
+            for packet in tell(&left) {
                 member.outbox.send(Arc::new(packet));
             }
         }));

@@ -62,6 +62,19 @@ impl Membership {
         self.of(member).map_or(Joined::NotConnected, |n| n.join(member, rooms, limit))
     }
 
+    /// Marks rooms of a member as those that a backend put it into, until it leaves them.
+    pub fn assign(&mut self, member: &Member, rooms: &[Room]) {
+        if let Some(namespace) = self.of(member) {
+            namespace.assign(member, rooms);
+        }
+    }
+
+    /// The rooms of a member that it joined by its own events; not those that a backend put it into.
+    pub fn chosen_rooms(&self, member: &Member) -> Vec<Room> {
+        let namespace = self.namespaces.get(&member.namespace);
+        namespace.map_or_else(Vec::new, |namespace| namespace.chosen_rooms(member.key))
+    }
+
     /// Removes a member from rooms; gives those that have no member in this shard now. Being in
     /// none of them is fine.
     pub fn leave(&mut self, member: &Member, rooms: &[Room]) -> Vec<Room> {

@@ -58,6 +58,8 @@ pub struct Metrics {
     pub config_current: IntGauge,
     /// The keys of the API and of tokens.
     pub auth: AuthMetrics,
+    /// `rookery_memberships_revoked_total`: memberships ended because reloaded rules forbid them.
+    pub memberships_revoked: IntCounter,
     /// `rookery_api_overloaded_total`: requests of the HTTP API answered with 429, because the
     /// memory for request bodies was used up.
     pub api_overloaded: IntCounter,
@@ -89,7 +91,7 @@ impl Metrics {
         let [connects_accepted, connects_refused] = connects(&families)?;
         let [disconnects, rejected] = refusals_and_ends(&families)?;
         let [publications, deliveries] = traffic(&families)?;
-        let [reloads_applied, reloads_refused] = reloads(&families)?;
+        let [reloads_applied, reloads_refused, memberships_revoked] = reloads(&families)?;
         let [redis_reconnects, redis_unsent, redis_dropped] = redis(&families)?;
         let [api_overloaded, api_ids_evicted, api_ids_refused] = api(&families)?;
         Ok(Metrics {
@@ -111,6 +113,7 @@ impl Metrics {
             reloads_refused,
             config_current: config_current(&families)?,
             auth: AuthMetrics::new(&families)?,
+            memberships_revoked,
             api_overloaded,
             api_ids_evicted,
             api_ids_refused,
@@ -259,13 +262,18 @@ fn traffic(families: &Families) -> prometheus::Result<[StripedCounters; 2]> {
     ])
 }
 
-fn reloads(families: &Families) -> prometheus::Result<[IntCounter; 2]> {
+fn reloads(families: &Families) -> prometheus::Result<[IntCounter; 3]> {
     let reloads = families.counter_vec(
         "rookery_config_reloads_total",
         "Reloads of the configuration file",
         "outcome",
     )?;
-    Ok(["applied", "refused"].map(|outcome| reloads.with_label_values(&[outcome])))
+    let [applied, refused] = ["applied", "refused"].map(|o| reloads.with_label_values(&[o]));
+    let revoked = families.counter(
+        "rookery_memberships_revoked_total",
+        "Memberships ended because reloaded rules forbid them",
+    )?;
+    Ok([applied, refused, revoked])
 }
 
 fn config_current(families: &Families) -> prometheus::Result<IntGauge> {

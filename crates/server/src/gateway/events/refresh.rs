@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::event::Event;
 use super::reply::Reply;
+use super::review;
 use crate::auth::{Verifier, bare_token};
 use crate::gateway::authenticator;
 use crate::gateway::client::Client;
-use rookery_policy::{Code, Permission, Refusal, Subject};
+use crate::rooms::shard::MembershipChange;
+use rookery_policy::{Code, Refusal, Subject};
 use rookery_protocol::{Data, Room};
 
 /// Handles `auth:refresh {token}`: the new token's claims and expiry replace those of the old one.
@@ -48,12 +50,12 @@ async fn verify(client: &Client, verifier: &Verifier, token: &str) -> Result<Sub
 
 /// The reply is sent in the step that ends the memberships which the claims do not allow.
 async fn replace_subject(client: &Arc<Client>, subject: Subject, reply: Reply) {
-    client.subject.store(Arc::new(subject.clone()));
-    let rules = client.gateway().rules.load_full();
-    let may_stay = move |room: &Room| rules.decide(Permission::Join, room, &subject).allowed;
+    client.subject.store(Arc::new(subject));
+    let may_stay = review::may_stay(client);
     let (broker, member) = (&client.gateway().broker, client.member.clone());
     let (reply, replied) = reply.of_change();
-    let left = replied.after(broker.leave_except(client.shard(), member, may_stay, reply));
+    let tell = move |_: &[Room]| reply(MembershipChange::Done).into_iter().collect();
+    let left = replied.after(broker.leave_except(client.shard(), member, may_stay, tell));
     if let Some(wait) = left {
         wait.await;
     }

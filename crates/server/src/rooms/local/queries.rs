@@ -82,7 +82,7 @@ impl LocalRooms {
         let joined = rooms.to_vec();
         let join = move |shard: &mut ShardRooms, members: &[Arc<Member>]| {
             let mut interests = interests();
-            let join = |member: &Arc<Member>| shard.join(member, &joined, &mut interests);
+            let join = |member: &Arc<Member>| shard.assign(member, &joined, &mut interests);
             members.iter().filter_map(join).fold(SelectedJoin::default(), SelectedJoin::add)
         };
         self.change(namespace, of, join).await.into_iter().fold(SelectedJoin::default(), |a, b| {

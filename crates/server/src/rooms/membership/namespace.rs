@@ -25,6 +25,8 @@ pub(super) struct Namespace {
 struct MemberEntry {
     member: Arc<Member>,
     rooms: SmallVec<[Room; 2]>,
+    /// Those of `rooms` that a backend put the member into.
+    assigned: Vec<Room>,
 }
 
 /// The members of one room. Snapshots are shared: a change while one is out copies the list.
@@ -40,7 +42,8 @@ impl Namespace {
         if let Some(user) = &member.user {
             self.by_user.entry(user.clone()).or_default().insert(member.key);
         }
-        self.members.insert(member.key, MemberEntry { member, rooms: SmallVec::new() });
+        let entry = MemberEntry { member, rooms: SmallVec::new(), assigned: Vec::new() };
+        self.members.insert(entry.member.key, entry);
     }
 
     pub(super) fn remove(&mut self, member: &Member) -> Vec<Room> {
@@ -80,12 +83,23 @@ impl Namespace {
         Joined::In(occupied)
     }
 
+    /// Marks rooms of a member as those that a backend put it into.
+    pub(super) fn assign(&mut self, member: &Member, rooms: &[Room]) {
+        let Some(entry) = self.members.get_mut(&member.key) else { return };
+        for room in rooms {
+            if entry.rooms.contains(room) && !entry.assigned.contains(room) {
+                entry.assigned.push(room.clone());
+            }
+        }
+    }
+
     pub(super) fn leave(&mut self, member: &Member, rooms: &[Room]) -> Vec<Room> {
         let mut vacated = Vec::new();
         for room in rooms {
             let Some(entry) = self.members.get_mut(&member.key) else { break };
             let Some(at) = entry.rooms.iter().position(|r| r == room) else { continue };
             entry.rooms.swap_remove(at);
+            entry.assigned.retain(|r| r != room);
             if self.remove_from(room, member.key) {
                 vacated.push(room.clone());
             }
@@ -156,6 +170,11 @@ impl Namespace {
 
     pub(super) fn rooms_of(&self, key: u64) -> Vec<Room> {
         self.members.get(&key).map_or_else(Vec::new, |entry| entry.rooms.to_vec())
+    }
+
+    pub(super) fn chosen_rooms(&self, key: u64) -> Vec<Room> {
+        let Some(entry) = self.members.get(&key) else { return Vec::new() };
+        entry.rooms.iter().filter(|room| !entry.assigned.contains(room)).cloned().collect()
     }
 
     pub(super) fn rooms(&self) -> impl Iterator<Item = (&Room, usize)> {

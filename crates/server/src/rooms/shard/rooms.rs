@@ -64,6 +64,20 @@ impl ShardRooms {
         Some(MembershipChange::Done)
     }
 
+    /// The same for a backend: the rules of `join` do not decide about these rooms of the member.
+    pub fn assign(
+        &mut self,
+        member: &Member,
+        rooms: &[Room],
+        interests: &mut [Option<Interest>],
+    ) -> Option<MembershipChange> {
+        let change = self.join(member, rooms, interests)?;
+        if change == MembershipChange::Done {
+            self.membership.assign(member, rooms);
+        }
+        Some(change)
+    }
+
     /// Removes a member from rooms.
     pub fn leave(&mut self, member: &Member, rooms: &[Room]) {
         let vacated = self.membership.leave(member, rooms);
