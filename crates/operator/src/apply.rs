@@ -3,15 +3,22 @@
 //! Needs the cluster. An object that already matches is not written, so an unchanged resource costs
 //! no requests.
 
+mod contests;
 mod diff;
+mod replicas;
 
 use std::sync::Arc;
 
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+pub use self::contests::Contests;
+use self::contests::is_of_this_content;
 use self::diff::{matches_desired, removal_patch};
+use self::replicas::Change;
+pub use self::replicas::Replicas;
 use super::names;
 use super::observe::OwnedObjects;
 
@@ -44,13 +51,15 @@ pub enum ApplyError {
     Cluster(#[from] kube::Error),
 }
 
-/// The result of [`apply`].
+/// The result of [`Applier::apply`].
 #[derive(Debug, Default)]
 pub struct Applied {
     /// Every desired object as it is in the cluster now.
     pub objects: Vec<Arc<DynamicObject>>,
     /// What was created, changed or deleted, such as `Deployment chat`.
     pub changed: Vec<String>,
+    /// What was left as it is, because somebody else keeps changing it, such as `Service chat`.
+    pub contested: Vec<String>,
 }
 
 impl Applied {
@@ -63,56 +72,94 @@ impl Applied {
     }
 }
 
-/// Applies `desired`, and deletes other objects that the resource `uid` owns. `replicas` is given
-/// to a Deployment only when it is created.
-///
-/// # Errors
-/// See [`ApplyError`]. Objects applied before the failure stay applied.
-pub async fn apply(
-    client: &Client,
-    owned: &OwnedObjects,
-    desired: &[DynamicObject],
-    uid: &str,
-    replicas: i32,
-) -> Result<Applied, ApplyError> {
-    let mut applied = Applied::default();
-    for object in desired {
-        let target = Target::of(client, object);
-        let before = owned.get(&target.kind, &target.namespace, &target.name);
-        if let Some(before) = &before
-            && is_owned_by_another(before, uid)
-        {
-            return Err(target.foreign());
-        }
-        let after = match before {
-            Some(before) if matches_desired(object, &before) => before,
-            before => {
-                if before.is_none() {
-                    target.ensure_not_foreign(uid).await?;
-                }
-                let mut after = target.apply(names::MANAGER, &json!(object)).await?;
-                if let Some(rest) = removal_patch(&object.data, &after.data) {
-                    after = target.merge(&rest).await?;
-                }
-                let after = Arc::new(after);
-                if before.is_none_or(|b| b.resource_version() != after.resource_version()) {
-                    applied.changed.push(target.label());
-                }
-                after
+/// Applies the objects of one resource.
+pub struct Applier<'a> {
+    /// Client of the cluster.
+    pub client: &'a Client,
+    /// Cache of the objects that the operator created.
+    pub owned: &'a OwnedObjects,
+    /// What is known about objects that did not stay as they were applied.
+    pub contests: &'a Contests,
+    /// `metadata.uid` of the resource.
+    pub uid: &'a str,
+    /// Given to a Deployment when it is created and, without an autoscaler, when it changes.
+    pub replicas: Replicas,
+}
+
+impl Applier<'_> {
+    /// Applies `desired`, and deletes other objects that the resource owns. An object that somebody
+    /// else keeps changing back is left alone: see [`Applied::contested`].
+    ///
+    /// # Errors
+    /// See [`ApplyError`]. Objects applied before the failure stay applied.
+    pub async fn apply(&self, desired: &[DynamicObject]) -> Result<Applied, ApplyError> {
+        let mut applied = Applied::default();
+        for object in desired {
+            let target = Target::of(self.client, object);
+            let before = self.owned.get(&target.kind, &target.namespace, &target.name);
+            if let Some(before) = &before
+                && is_owned_by_another(before, self.uid)
+            {
+                return Err(target.foreign());
             }
-        };
-        let after = match target.kind == "Deployment" && needs_initial_replicas(&after) {
-            true => Arc::new(
-                target
-                    .apply(names::REPLICAS_MANAGER, &target.initial_replicas_patch(replicas))
-                    .await?,
-            ),
-            false => after,
-        };
-        applied.objects.push(after);
+            let after = match before {
+                Some(before) if self.is_settled(&target, object, &before) => before,
+                before => self.correct(&target, object, before, &mut applied).await?,
+            };
+            let after = match target.kind.as_str() {
+                "Deployment" => target.scale(after, self.replicas).await?,
+                _ => after,
+            };
+            applied.objects.push(after);
+        }
+        prune(self.client, self.owned, desired, self.uid, &mut applied).await?;
+        Ok(applied)
     }
-    prune(client, owned, desired, uid, &mut applied).await?;
-    Ok(applied)
+
+    fn key(&self, target: &Target) -> contests::Key {
+        (self.uid.to_owned(), target.label())
+    }
+
+    /// Whether an object is as it should be, or as the cluster's admission makes it.
+    fn is_settled(&self, target: &Target, desired: &DynamicObject, there: &DynamicObject) -> bool {
+        matches_desired(desired, there)
+            || (is_of_this_content(desired, there)
+                && there.metadata.deletion_timestamp.is_none()
+                && self.contests.is_as_admitted(&self.key(target), there))
+    }
+
+    /// Creates an object, or makes it as it should be.
+    async fn correct(
+        &self,
+        target: &Target,
+        desired: &DynamicObject,
+        before: Option<Arc<DynamicObject>>,
+        applied: &mut Applied,
+    ) -> Result<Arc<DynamicObject>, ApplyError> {
+        let (key, now) = (self.key(target), Instant::now());
+        match &before {
+            None => target.ensure_not_foreign(self.uid).await?,
+            Some(there) if is_of_this_content(desired, there) => {
+                if self.contests.is_contested(&key, now) {
+                    applied.contested.push(target.label());
+                    return Ok(there.clone());
+                }
+                self.contests.corrected(&key, now);
+            }
+            Some(_) => {}
+        }
+        let mut after = target.apply(names::MANAGER, &json!(desired)).await?;
+        if let Some(rest) = removal_patch(&desired.data, &after.data) {
+            after = target.merge(&rest).await?;
+        }
+        if !matches_desired(desired, &after) {
+            self.contests.admitted(&key, &after);
+        }
+        if before.is_none_or(|b| b.resource_version() != after.resource_version()) {
+            applied.changed.push(target.label());
+        }
+        Ok(Arc::new(after))
+    }
 }
 
 /// Deletes owned objects that are no longer desired, such as the Ingress after `spec.ingress` was
@@ -232,27 +279,34 @@ impl Target {
         }
     }
 
-    /// The part of a Deployment that is applied once, when it is created.
-    fn initial_replicas_patch(&self, replicas: i32) -> Value {
-        json!({
-            "apiVersion": self.api_version,
-            "kind": self.kind,
-            "metadata": {
-                "name": self.name,
-                "namespace": self.namespace,
-                "annotations": { names::INITIAL_REPLICAS: replicas.to_string() },
-            },
-            "spec": { "replicas": replicas },
-        })
+    /// Gives the Deployment its replicas, or records what was asked for: see [`Replicas`].
+    async fn scale(
+        &self,
+        deployment: Arc<DynamicObject>,
+        replicas: Replicas,
+    ) -> Result<Arc<DynamicObject>, ApplyError> {
+        let annotations = replicas.annotations();
+        let scaled = match replicas.change(&deployment) {
+            Change::Keep => return Ok(deployment),
+            Change::Record => {
+                self.merge(&json!({ "metadata": { "annotations": annotations } })).await?
+            }
+            Change::Set => {
+                let part = json!({
+                    "apiVersion": self.api_version,
+                    "kind": self.kind,
+                    "metadata": {
+                        "name": self.name,
+                        "namespace": self.namespace,
+                        "annotations": annotations,
+                    },
+                    "spec": { "replicas": replicas.min },
+                });
+                self.apply(names::REPLICAS_MANAGER, &part).await?
+            }
+        };
+        Ok(Arc::new(scaled))
     }
-}
-
-/// Whether a Deployment was just created: it has no annotation [`names::INITIAL_REPLICAS`] and the
-/// one replica that Kubernetes defaults to. A Deployment that was scaled is left alone even if it
-/// lost the annotation.
-fn needs_initial_replicas(deployment: &DynamicObject) -> bool {
-    !deployment.annotations().contains_key(names::INITIAL_REPLICAS)
-        && deployment.data.pointer("/spec/replicas") == Some(&json!(1))
 }
 
 #[cfg(test)]

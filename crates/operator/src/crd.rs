@@ -28,9 +28,24 @@ pub use status::*;
     category = "all",
     namespaced,
     status = "RookeryStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas.min",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     derive = "PartialEq",
     doc = "A Socket.IO service: its servers, their sticky ingress, their autoscaler and supporting objects.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Pods", type_ = "string", json_path = ".status.ready"),
     printcolumn(name = "Connections", type_ = "integer", json_path = ".status.connections"),
     printcolumn(
         name = "Redis",

@@ -193,9 +193,7 @@ mod tests {
             ready: true,
             terminating: false,
             connections,
-            redis_up: None,
-            read_at: None,
-            deletion_cost: None,
+            ..ServerPod::default()
         }
     }
 

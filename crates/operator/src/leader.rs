@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::apply::Contests;
 use super::build::{Capabilities, kinds};
 use super::custom_metrics::Serving;
 use super::deletion_cost::Scaling;
@@ -25,6 +26,7 @@ use super::names;
 use super::observe::{OwnedObjects, Scope};
 use super::pods::Pods;
 use super::reconcile::{Context, FailureCounts, GuardedRookery, error_policy, reconcile};
+use super::status::ConnectionPace;
 use super::validate::Defaults;
 use super::validator::Validator;
 
@@ -131,22 +133,26 @@ impl Leader {
         let mut serving = self.serving.clone();
         serving.mark_unchanged();
         let served = changes_of(serving);
+        let metrics = self.metrics.clone();
         let context = Arc::new(self.context(owned, capabilities, stop.clone()));
         controller
             .reconcile_on(counted)
             .reconcile_all_on(served)
             .graceful_shutdown_on(stop.cancelled_owned())
             .run(reconcile, error_policy, context)
-            .for_each(|result| async move {
+            .for_each(|result| {
                 match result {
                     Ok((resource, _)) => debug!(%resource, "reconciled"),
                     Err(kube::runtime::controller::Error::ObjectNotFound(resource)) => {
                         debug!(%resource, "resource no longer exists");
+                        let namespace = resource.namespace.as_deref().unwrap_or_default();
+                        metrics.set_paused(namespace, &resource.name, false);
                     }
                     // Logged by `error_policy`.
                     Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
                     Err(error) => warn!(%error, "watch failed; retrying"),
                 }
+                std::future::ready(())
             })
             .await;
     }
@@ -177,6 +183,8 @@ impl Leader {
             validator: Validator::new(self.defaults),
             metrics: self.metrics,
             failures: FailureCounts::default(),
+            contests: Contests::default(),
+            pace: ConnectionPace::default(),
         }
     }
 }
@@ -196,7 +204,8 @@ fn available_kinds(capabilities: &Capabilities) -> Vec<ApiResource> {
 fn spec_version(resource: &GuardedRookery) -> Option<u64> {
     let meta = resource.meta();
     let mut hash = DefaultHasher::new();
-    (&meta.uid, meta.generation, meta.deletion_timestamp.is_some()).hash(&mut hash);
+    let is_deleted = meta.deletion_timestamp.is_some();
+    (&meta.uid, meta.generation, is_deleted, names::is_paused(meta)).hash(&mut hash);
     Some(hash.finish())
 }
 

@@ -191,6 +191,7 @@ async fn run_while_leading(
             ),
         );
         leader.metrics.leader.set(0);
+        leader.metrics.paused.reset();
     }
 }
 

@@ -1,13 +1,14 @@
 //! The operator's own metrics.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramTimer, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, HistogramTimer, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
 /// Metrics of the operator's own work. Cloning is shallow.
 #[derive(Clone, Debug)]
 pub struct OperatorMetrics {
-    /// Reconciliations by outcome: `done`, `invalid`, `failed`.
+    /// Reconciliations by outcome: `done`, `invalid`, `paused`, `failed`.
     pub reconciles: IntCounterVec,
     /// Duration of reconciliations, in seconds.
     pub reconcile_seconds: Histogram,
@@ -17,6 +18,8 @@ pub struct OperatorMetrics {
     pub status_writes: IntCounter,
     /// 1 while this process leads.
     pub leader: IntGauge,
+    /// 1 for each resource that is paused.
+    pub paused: IntGaugeVec,
 }
 
 impl OperatorMetrics {
@@ -52,8 +55,15 @@ impl OperatorMetrics {
                 "rookery_operator_leader",
                 "1 while this process is the leader, 0 otherwise.",
             )?,
+            paused: IntGaugeVec::new(
+                Opts::new(
+                    "rookery_operator_paused",
+                    "1 for each Rookery resource whose annotation pauses its reconciliation.",
+                ),
+                &["resource_namespace", "resource"],
+            )?,
         };
-        for outcome in ["done", "invalid", "failed"] {
+        for outcome in ["done", "invalid", "paused", "failed"] {
             metrics.reconciles.with_label_values(&[outcome]);
         }
         registry.register(Box::new(metrics.reconciles.clone()))?;
@@ -61,7 +71,18 @@ impl OperatorMetrics {
         registry.register(Box::new(metrics.changes.clone()))?;
         registry.register(Box::new(metrics.status_writes.clone()))?;
         registry.register(Box::new(metrics.leader.clone()))?;
+        registry.register(Box::new(metrics.paused.clone()))?;
         Ok(metrics)
+    }
+
+    /// Records whether a resource is paused.
+    pub fn set_paused(&self, namespace: &str, name: &str, paused: bool) {
+        let labels = [namespace, name];
+        match paused {
+            true => self.paused.with_label_values(&labels).set(1),
+            // An error says that it was not paused before.
+            false => drop(self.paused.remove_label_values(&labels)),
+        }
     }
 
     /// Starts a timer that observes the duration of a reconciliation when it is dropped.

@@ -1,10 +1,12 @@
 //! Names shared by the operator, the objects it creates and the chart.
 
+use kube::api::ObjectMeta;
+
 /// Field manager of everything that the operator applies.
 pub const MANAGER: &str = "rookery-operator";
 
-/// Field manager of a Deployment's initial `replicas`, and of nothing else. The autoscaler owns the
-/// field afterwards; what [`MANAGER`] applies never contains it.
+/// Field manager of a Deployment's `replicas` as the resource asks for them, and of nothing else. The
+/// autoscaler owns the field afterwards; what [`MANAGER`] applies never contains it.
 pub const REPLICAS_MANAGER: &str = "rookery-operator-replicas";
 
 /// Name of the leader election Lease, in the operator's namespace.
@@ -25,9 +27,21 @@ pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// Annotation of every object: hash of the last applied content.
 pub const APPLIED: &str = "rookery.dev/applied";
 
-/// Annotation of a Deployment, applied by [`REPLICAS_MANAGER`]: the number of replicas that it was
-/// created with.
+/// Annotation of a Deployment, applied by [`REPLICAS_MANAGER`]: the number of replicas that the
+/// resource asked for last.
 pub const INITIAL_REPLICAS: &str = "rookery.dev/initial-replicas";
+
+/// Annotation of a `Rookery` with the value [`PAUSED`]: the operator changes none of its objects.
+pub const RECONCILE: &str = "rookery.dev/reconcile";
+
+/// Value of [`RECONCILE`].
+pub const PAUSED: &str = "paused";
+
+/// Whether a resource asks to be left as it is.
+pub fn is_paused(meta: &ObjectMeta) -> bool {
+    let annotation = meta.annotations.as_ref().and_then(|all| all.get(RECONCILE));
+    annotation.is_some_and(|value| value == PAUSED)
+}
 
 /// Annotation of a pod template: hash of the configuration that takes effect only after a restart.
 pub const CONFIG_CHECKSUM: &str = "rookery.dev/config-checksum";

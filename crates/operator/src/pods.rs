@@ -1,6 +1,8 @@
 //! The server pods and their connection counts, scraped from the pods themselves.
 
 mod changes;
+mod events;
+mod failure;
 mod fair_permits;
 mod observed;
 mod sample;
@@ -27,6 +29,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use self::changes::Broadcaster;
+pub use self::events::explain_pending;
+pub use self::failure::PodFailure;
 use self::fair_permits::FairPermits;
 use self::observed::ObservedPod;
 use self::sample::Sample;
@@ -193,7 +197,15 @@ impl Shared {
     fn track(self: &Arc<Self>, observed: ObservedPod) {
         let key = observed.key();
         let offset = observed.offset(SCRAPE_INTERVAL);
-        let Some((address, task)) = self.store.lock().apply(observed, &self.stop) else { return };
+        let instance = (observed.namespace.clone(), observed.instance.clone());
+        let (is_news, task) = {
+            let mut store = self.store.lock();
+            (store.has_news(&observed), store.apply(observed, &self.stop))
+        };
+        if is_news {
+            self.changes.mark(instance);
+        }
+        let Some((address, task)) = task else { return };
         let shared = self.clone();
         self.tracker.spawn(async move {
             let run = shared.scrape_until_stopped(&key, address, task.id, offset);

@@ -1,6 +1,8 @@
 //! Reconciles one resource: observe, validate, build, apply, update the status.
 
-use std::collections::HashMap;
+mod degradations;
+mod failure_counts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +12,22 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _, ResourceExt as _};
-use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::apply::{Applied, ApplyError, apply};
+pub use self::failure_counts::FailureCounts;
+
+use super::apply::{Applied, Applier, ApplyError, Contests, Replicas};
 use super::build::{Capabilities, build};
-use super::crd::{MetricsSource, Rookery, RookerySpec};
+use super::crd::{ConditionType, Rookery, RookerySpec};
 use super::custom_metrics::Serving;
 use super::metrics::OperatorMetrics;
+use super::names;
 use super::observe::OwnedObjects;
-use super::pods::Pods;
-use super::status::{self, Degradation, StatusInputs};
+use super::pods::{Pods, explain_pending};
+use super::status::{self, ConnectionPace, Degradation, StatusInputs};
 use super::validator::Validator;
 
 /// A resource as the watch delivered it. One that does not match its schema is kept as an error, so
@@ -35,11 +40,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Interval after which an unchanged resource is reconciled again.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Delay before the first retry; it doubles with each consecutive failure.
-const MIN_BACKOFF: Duration = Duration::from_millis(500);
-
-/// Maximum delay before a retry.
-const MAX_BACKOFF: Duration = Duration::from_secs(120);
+/// Interval after which a resource is looked at again while not all is as it should be: that a pod
+/// stays pending is no event.
+const UNREADY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What reconciliations need. Shared by all resources of a scope.
 pub struct Context {
@@ -63,6 +66,10 @@ pub struct Context {
     pub stop: CancellationToken,
     /// Consecutive failures per resource.
     pub failures: FailureCounts,
+    /// What is known about objects that did not stay as they were applied.
+    pub contests: Contests,
+    /// When each status was last written.
+    pub pace: ConnectionPace,
 }
 
 /// Why a reconciliation failed. Every failure is retried.
@@ -102,6 +109,8 @@ async fn reconcile_resource(
 ) -> Result<Action, ReconcileError> {
     let _timer = context.metrics.time();
     if resource.meta().deletion_timestamp.is_some() {
+        let namespace = resource.namespace().unwrap_or_default();
+        context.metrics.set_paused(&namespace, &resource.name_any(), false);
         return Ok(Action::await_change());
     }
     let listed = context.stop.run_until_cancelled(context.owned.ready()).await;
@@ -109,25 +118,26 @@ async fn reconcile_resource(
         // This process no longer leads.
         return Ok(Action::await_change());
     }
+    let paused = names::is_paused(resource.meta());
+    let namespace = resource.namespace().unwrap_or_default();
+    context.metrics.set_paused(&namespace, &resource.name_any(), paused);
     let (outcome, result) = match &resource.0 {
         Err(unreadable) => {
             let rookery = &metadata_only(resource.meta());
             let message = format!("the resource does not match its schema: {}", unreadable.error);
-            let degradation = Degradation { reason: "Invalid", message };
-            let reconciliation = Reconciliation { rookery, context };
-            (
-                "invalid",
-                reconciliation
-                    .update_status(&Applied::default(), Some(degradation), None, &[])
-                    .await,
-            )
+            let observation = Observation::degraded("Invalid", message);
+            ("invalid", Reconciliation { rookery, context }.update_status(observation).await)
+        }
+        Ok(rookery) if paused => {
+            let observation = Observation { paused: true, ..Observation::default() };
+            ("paused", Reconciliation { rookery, context }.update_status(observation).await)
         }
         Ok(rookery) => Reconciliation { rookery, context }.run().await,
     };
     context.metrics.reconciles.with_label_values(&[outcome]).inc();
-    result?;
+    let next = result?;
     context.failures.forget(resource);
-    Ok(Action::requeue(RESYNC_INTERVAL))
+    Ok(Action::requeue(next))
 }
 
 /// Schedules the retry of a resource whose reconciliation failed.
@@ -147,38 +157,34 @@ pub fn error_policy(
     Action::requeue(wait)
 }
 
-/// Consecutive failures by resource uid, for exponential backoff.
-#[derive(Debug, Default)]
-pub struct FailureCounts(Mutex<HashMap<String, u32>>);
-
-impl FailureCounts {
-    /// Maximum number of resources that are tracked. Beyond it, all counts are reset.
-    const MAX: usize = 10_000;
-
-    fn next_backoff(&self, resource: &GuardedRookery) -> Duration {
-        let mut failures = self.0.lock();
-        if failures.len() >= Self::MAX {
-            failures.clear();
-        }
-        let count = failures.entry(key(resource)).or_default();
-        *count = count.saturating_add(1);
-        MIN_BACKOFF.saturating_mul(2_u32.saturating_pow(*count - 1)).min(MAX_BACKOFF)
-    }
-
-    fn forget(&self, resource: &GuardedRookery) {
-        self.0.lock().remove(&key(resource));
-    }
-}
-
-fn key(resource: &GuardedRookery) -> String {
-    resource.uid().unwrap_or_default()
-}
-
 /// A resource with `meta` and an empty spec, for the status of one that cannot be parsed.
 fn metadata_only(meta: &ObjectMeta) -> Rookery {
     let mut rookery = Rookery::new("", RookerySpec::default());
     rookery.metadata = meta.clone();
     rookery
+}
+
+/// What a reconciliation found out.
+#[derive(Default)]
+struct Observation {
+    /// The objects as they are in the cluster, if they were applied.
+    applied: Applied,
+    /// What keeps the resource from being fully applied.
+    degradation: Option<Degradation>,
+    /// Whether Redis is configured, if the resource is valid.
+    redis: Option<bool>,
+    /// The least number of pods, if the resource is valid.
+    min_replicas: Option<i32>,
+    /// Whether the resource asks to leave everything as it is.
+    paused: bool,
+    /// Warnings about valid settings.
+    warnings: Vec<String>,
+}
+
+impl Observation {
+    fn degraded(reason: &'static str, message: String) -> Self {
+        Observation { degradation: Some(Degradation { reason, message }), ..Observation::default() }
+    }
 }
 
 struct Reconciliation<'a> {
@@ -187,108 +193,109 @@ struct Reconciliation<'a> {
 }
 
 impl Reconciliation<'_> {
-    /// Returns the `outcome` label for the counter, and the result.
-    async fn run(&self) -> (&'static str, Result<(), ReconcileError>) {
+    /// Returns the `outcome` label for the counter, and when to look again.
+    async fn run(&self) -> (&'static str, Result<Duration, ReconcileError>) {
         let context = self.context;
         let validated = match context.validator.validate(self.rookery).await {
             Ok(validated) => validated,
             Err(invalid) => {
-                let degradation = Degradation { reason: "Invalid", message: invalid.to_string() };
-                let written =
-                    self.update_status(&Applied::default(), Some(degradation), None, &[]).await;
-                return ("invalid", written);
+                let observation = Observation::degraded("Invalid", invalid.to_string());
+                return ("invalid", self.update_status(observation).await);
             }
         };
-        let redis = Some(validated.config.redis.is_some());
+        let mut observation = Observation {
+            redis: Some(validated.config.redis.is_some()),
+            min_replicas: Some(validated.min_replicas),
+            ..Observation::default()
+        };
         let objects = build(&validated, &context.capabilities);
         let uid = self.rookery.uid().unwrap_or_default();
-        let done =
-            apply(&context.client, &context.owned, &objects, &uid, validated.min_replicas).await;
-        match done {
+        match self.applier(&uid, validated.min_replicas).apply(&objects).await {
             Ok(applied) => {
                 self.report_changes(&applied).await;
-                let written = self
-                    .update_status(
-                        &applied,
-                        self.autoscaling_degraded(),
-                        redis,
-                        &validated.warnings,
-                    )
-                    .await;
+                observation.degradation =
+                    degradations::of_contests(&applied.contested).or_else(|| {
+                        let autoscaling = &self.rookery.spec.autoscaling;
+                        degradations::of_autoscaling(autoscaling, &context.serving.borrow())
+                    });
+                observation.applied = applied;
+                observation.warnings = validated.warnings.clone();
+                let written = self.update_status(observation).await;
                 (if written.is_ok() { "done" } else { "failed" }, written)
             }
             Err(error) => {
                 // While the cluster does not answer, its state is unknown: leave the status as it
                 // is.
-                if let Some(degradation) = degraded_by(&error)
-                    && let Err(error) =
-                        self.update_status(&Applied::default(), Some(degradation), redis, &[]).await
-                {
-                    warn!(%error, "cannot write the status after a failed apply");
+                if let Some(degradation) = degradations::of_apply_error(&error) {
+                    observation.degradation = Some(degradation);
+                    if let Err(error) = self.update_status(observation).await {
+                        warn!(%error, "cannot write the status after a failed apply");
+                    }
                 }
                 ("failed", Err(error.into()))
             }
         }
     }
 
-    /// Reports autoscaling that gets no metrics from this operator.
-    fn autoscaling_degraded(&self) -> Option<Degradation> {
-        let autoscaling = &self.rookery.spec.autoscaling;
-        if !autoscaling.enabled || autoscaling.metrics != MetricsSource::Builtin {
-            return None;
-        }
-        match &*self.context.serving.borrow() {
-            Serving::Foreign { service } => Some(Degradation {
-                reason: "MetricsElsewhere",
-                message: format!(
-                    "custom.metrics.k8s.io is served by {service}, so this operator does not serve \
-                     it and nothing scales by connections: provide the metric \
-                     rookery_connections from that server and set autoscaling.metrics: external, \
-                     or remove that server"
-                ),
-            }),
-            Serving::Unreachable { message } => Some(Degradation {
-                reason: "MetricsUnreachable",
-                message: format!(
-                    "the API server cannot reach the operator's metrics API, so nothing scales \
-                     by connections: {message}"
-                ),
-            }),
-            Serving::Ours | Serving::Off { .. } => None,
+    fn applier<'a>(&'a self, uid: &'a str, min: i32) -> Applier<'a> {
+        let autoscaled = self.rookery.spec.autoscaling.enabled;
+        Applier {
+            client: &self.context.client,
+            owned: &self.context.owned,
+            contests: &self.context.contests,
+            uid,
+            replicas: Replicas { min, autoscaled },
         }
     }
 
-    async fn update_status(
-        &self,
-        applied: &Applied,
-        degradation: Option<Degradation>,
-        redis: Option<bool>,
-        warnings: &[String],
-    ) -> Result<(), ReconcileError> {
+    /// Writes the status if it changed. Returns when to look again.
+    async fn update_status(&self, observation: Observation) -> Result<Duration, ReconcileError> {
         let context = self.context;
         let name = self.rookery.name_any();
         let namespace = self.rookery.namespace().unwrap_or_default();
         let before = self.rookery.status.as_ref();
         let there = context.owned.get("Deployment", &namespace, &name);
+        let mut pods = context.pods.of(&namespace, &name);
+        explain_pending(&context.client, &mut pods, Timestamp::now()).await;
         let status = status::compute(&StatusInputs {
             generation: self.rookery.metadata.generation,
             before,
-            deployment: applied.get("Deployment").or(there.as_deref()),
-            pods: &context.pods.of(&namespace, &name),
-            redis,
-            warnings,
-            degradation: degradation.clone(),
+            deployment: observation.applied.get("Deployment").or(there.as_deref()),
+            min_replicas: observation.min_replicas.or(self.known_min_replicas()).unwrap_or(1),
+            paused: observation.paused,
+            pods: &pods,
+            redis: observation.redis,
+            warnings: &observation.warnings,
+            degradation: observation.degradation,
             now: Timestamp::now(),
         });
+        let next = match status.is_true(ConditionType::Ready) {
+            true => RESYNC_INTERVAL,
+            false => UNREADY_INTERVAL,
+        };
+        let uid = self.rookery.uid().unwrap_or_default();
+        let wait = context.pace.wait(&uid, before, &status, Instant::now());
+        if !wait.is_zero() {
+            return Ok(next.min(wait));
+        }
         let written = status::write(&context.client, &namespace, &name, before, &status).await;
         if written.map_err(ReconcileError::Status)? {
+            context.pace.written(&uid, Instant::now());
             context.metrics.status_writes.inc();
-            if let Some(degradation) = degradation {
-                self.publish_event(EventType::Warning, degradation.reason, degradation.message)
-                    .await;
+            if let Some((reason, message)) = status.new_problem(before) {
+                self.publish_event(EventType::Warning, reason, message.to_owned()).await;
             }
         }
-        Ok(())
+        Ok(next)
+    }
+
+    /// The least number of pods that the autoscaler keeps, for a resource that cannot be read.
+    fn known_min_replicas(&self) -> Option<i32> {
+        let namespace = self.rookery.namespace()?;
+        let name = self.rookery.name_any();
+        let autoscaler = self.context.owned.get("HorizontalPodAutoscaler", &namespace, &name)?;
+        let min = autoscaler.data.pointer("/spec/minReplicas")?.as_i64()?;
+        i32::try_from(min).ok()
     }
 
     async fn report_changes(&self, applied: &Applied) {
@@ -333,42 +340,4 @@ fn truncate_note(mut note: String) -> String {
         note.push('…');
     }
     note
-}
-
-/// The failure as a `Degraded` condition; `None` if only the cluster is at fault.
-fn degraded_by(error: &ApplyError) -> Option<Degradation> {
-    let reason = match error {
-        ApplyError::Foreign { .. } => "NameTaken",
-        ApplyError::Refused { .. } => "Refused",
-        ApplyError::Cluster(_) => return None,
-    };
-    Some(Degradation { reason, message: error.to_string() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_two_minutes_and_resets_after_a_success() {
-        let mut rookery = Rookery::new("chat", Default::default());
-        rookery.metadata.uid = Some("1".to_owned());
-        let resource = DeserializeGuard(Ok(rookery));
-        let failures = FailureCounts::default();
-        let waits: Vec<_> = (0..40).map(|_| failures.next_backoff(&resource)).collect();
-        assert_eq!(waits[..3], [500, 1000, 2000].map(Duration::from_millis));
-        assert_eq!(waits[39], MAX_BACKOFF);
-        assert!(waits.is_sorted());
-        failures.forget(&resource);
-        assert_eq!(failures.next_backoff(&resource), MIN_BACKOFF);
-    }
-
-    #[test]
-    fn an_unreachable_cluster_does_not_degrade_a_resource() {
-        let foreign = ApplyError::Foreign { kind: "Service".to_owned(), name: "chat".to_owned() };
-        let degradation = degraded_by(&foreign).unwrap();
-        assert!(degradation.message.contains("Service chat"), "{}", degradation.message);
-        let silent = kube::Error::Service("no route".into());
-        assert_eq!(degraded_by(&ApplyError::Cluster(silent)), None);
-    }
 }

@@ -1,11 +1,20 @@
 //! The status of a resource: computed here, and written only when it changed.
 
+mod conditions;
+mod pace;
+mod rollout;
+
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::conditions::ConditionState;
+pub use self::pace::ConnectionPace;
+use self::rollout::Rollout;
 use super::crd::{ConditionType, Rookery, RookeryStatus};
 use super::names;
 use super::pods::ServerPod;
@@ -19,6 +28,10 @@ pub struct StatusInputs<'a> {
     pub before: Option<&'a RookeryStatus>,
     /// The Deployment of its servers, if it exists.
     pub deployment: Option<&'a DynamicObject>,
+    /// The least number of pods that the spec asks for; 1 while that is unknown.
+    pub min_replicas: i32,
+    /// Whether the resource's annotation asks to leave everything as it is.
+    pub paused: bool,
     /// Its server pods.
     pub pods: &'a [ServerPod],
     /// Whether Redis is configured; `None` while the resource is invalid.
@@ -42,22 +55,29 @@ pub struct Degradation {
 
 /// Computes the status. Pure.
 pub fn compute(inputs: &StatusInputs) -> RookeryStatus {
-    let counts = Counts::of(inputs.deployment);
+    let rollout = Rollout::of(inputs.deployment);
     let connections = inputs.pods.iter().filter_map(|pod| pod.connections).sum::<u64>();
-    let states = [
-        (ConditionType::Available, available(&counts)),
-        (ConditionType::Progressing, progressing(&counts)),
-        (ConditionType::Degraded, degraded(inputs, &counts)),
-        (ConditionType::RedisReachable, redis_reachable(inputs)),
-    ];
+    let states = conditions::all(inputs, &rollout);
     RookeryStatus {
-        replicas: counts.replicas,
-        ready_replicas: counts.ready,
-        ready: format!("{}/{}", counts.ready, counts.wanted),
+        replicas: rollout.replicas,
+        ready_replicas: rollout.ready,
+        ready: format!("{}/{}", rollout.ready, rollout.wanted),
         connections: i64::try_from(connections).unwrap_or(i64::MAX),
+        image: rollout.image,
+        version: versions(inputs.pods),
+        selector: rollout.selector,
         conditions: states.into_iter().map(|(kind, v)| condition(inputs, kind, v)).collect(),
-        observed_generation: inputs.generation,
+        observed_generation: match inputs.paused {
+            true => inputs.before.and_then(|before| before.observed_generation),
+            false => inputs.generation,
+        },
     }
+}
+
+/// The versions that the pods report, such as `0.1.0`, or `0.1.0, 0.2.0` during an upgrade.
+fn versions(pods: &[ServerPod]) -> String {
+    let all: BTreeSet<&str> = pods.iter().filter_map(|pod| pod.version.as_deref()).collect();
+    all.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Writes `status` if it differs from `before`. Returns whether it wrote.
@@ -90,108 +110,6 @@ pub async fn write(
     }
 }
 
-/// The figures of a Deployment's status.
-#[derive(Debug, Default)]
-struct Counts {
-    wanted: i32,
-    replicas: i32,
-    ready: i32,
-    updated: i32,
-    available: i32,
-    /// Whether the Deployment controller has yet to observe the latest generation.
-    is_behind: bool,
-    /// Message of the condition that reports a stuck rollout.
-    stuck: Option<String>,
-}
-
-impl Counts {
-    fn of(deployment: Option<&DynamicObject>) -> Self {
-        let Some(deployment) = deployment else {
-            return Counts { is_behind: true, ..Counts::default() };
-        };
-        let number = |path: &str| {
-            let value = deployment.data.pointer(path).and_then(Value::as_i64).unwrap_or(0);
-            i32::try_from(value).unwrap_or(i32::MAX)
-        };
-        let inputs = deployment.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
-        let conditions = deployment.data.pointer("/status/conditions").and_then(Value::as_array);
-        let stuck = conditions.into_iter().flatten().find(|condition| {
-            condition["reason"] == "ProgressDeadlineExceeded"
-                || (condition["type"] == "ReplicaFailure" && condition["status"] == "True")
-        });
-        Counts {
-            wanted: number("/spec/replicas"),
-            replicas: number("/status/replicas"),
-            ready: number("/status/readyReplicas"),
-            updated: number("/status/updatedReplicas"),
-            available: number("/status/availableReplicas"),
-            is_behind: inputs < deployment.metadata.generation,
-            stuck: stuck
-                .map(|c| c["message"].as_str().unwrap_or("the rollout is stuck").to_owned()),
-        }
-    }
-}
-
-/// A condition's status, reason and message.
-type ConditionState = (&'static str, &'static str, String);
-
-fn available(counts: &Counts) -> ConditionState {
-    let message = format!("{} of {} pods are ready", counts.ready, counts.wanted);
-    match counts.ready {
-        0 => ("False", "NoPodReady", message),
-        _ => ("True", "Serving", message),
-    }
-}
-
-fn progressing(counts: &Counts) -> ConditionState {
-    let rolled_out = !counts.is_behind
-        && counts.updated == counts.wanted
-        && counts.replicas == counts.wanted
-        && counts.available == counts.wanted;
-    match rolled_out {
-        true => ("False", "RolledOut", "all pods are up to date and available".to_owned()),
-        false => {
-            let message = format!(
-                "{} of {} pods are up to date and available",
-                counts.available.min(counts.updated),
-                counts.wanted
-            );
-            ("True", "RollingOut", message)
-        }
-    }
-}
-
-fn degraded(inputs: &StatusInputs, counts: &Counts) -> ConditionState {
-    match (&inputs.degradation, &counts.stuck) {
-        (Some(degradation), _) => ("True", degradation.reason, degradation.message.clone()),
-        (None, Some(stuck)) => ("True", "RolloutStuck", stuck.clone()),
-        (None, None) if inputs.warnings.is_empty() => {
-            ("False", "AsAsked", "everything in the spec is applied".to_owned())
-        }
-        (None, None) => ("False", "Warnings", inputs.warnings.join("; ")),
-    }
-}
-
-fn redis_reachable(inputs: &StatusInputs) -> ConditionState {
-    if inputs.redis == Some(false) {
-        let message = "Redis is not configured: a single server keeps its rooms in memory";
-        return ("Unknown", "NotConfigured", message.to_owned());
-    }
-    let answers = || inputs.pods.iter().filter_map(|pod| Some((&pod.name, pod.redis_up?)));
-    let without: Vec<&str> =
-        answers().filter(|(_, up)| !up).map(|(name, _)| name.as_str()).collect();
-    match (answers().count(), without.as_slice()) {
-        (0, _) => {
-            ("Unknown", "NoAnswer", "no pod has reported its connection to Redis yet".to_owned())
-        }
-        (all, []) => ("True", "Connected", format!("{all} pods are connected to Redis")),
-        (_, without) => {
-            let message = format!("not connected to Redis: {}", without.join(", "));
-            ("False", "Disconnected", message)
-        }
-    }
-}
-
 fn condition(
     inputs: &StatusInputs,
     kind: ConditionType,
@@ -203,7 +121,7 @@ fn condition(
     Condition {
         type_: kind.name().to_owned(),
         status: status.to_owned(),
-        reason: reason.to_owned(),
+        reason,
         message,
         observed_generation: inputs.generation,
         // Truncated to whole seconds, as the cluster returns it.

@@ -106,18 +106,3 @@ fn an_object_being_deleted_is_applied_again() {
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(long_ago));
     assert!(!matches_desired(&service("1", 80), &there));
 }
-
-#[test]
-fn initial_replicas_are_applied_only_to_a_new_deployment() {
-    let deployment = |replicas: i32, annotations: Value| {
-        object(json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": { "name": "chat", "annotations": annotations },
-            "spec": { "replicas": replicas },
-        }))
-    };
-    assert!(needs_initial_replicas(&deployment(1, json!({}))));
-    assert!(!needs_initial_replicas(&deployment(5, json!({}))));
-    let given = json!({ names::INITIAL_REPLICAS: "2" });
-    assert!(!needs_initial_replicas(&deployment(1, given)));
-}

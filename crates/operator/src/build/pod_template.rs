@@ -147,6 +147,8 @@ fn container(v: &Validated) -> Container {
             port(names::CLIENT_PORT, v.client_port),
             port(names::INTERNAL_PORT, v.internal_port),
         ]),
+        // Says why a server exits, in the pod's status and so in the resource's.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         startup_probe: Some(probe("/livez", 1, 60)),
         // A busy server must not be killed, because all of its clients would lose their connections.
         liveness_probe: Some(probe("/livez", 10, 6)),

@@ -146,9 +146,8 @@ mod tests {
             ready: true,
             terminating: false,
             connections,
-            redis_up: None,
             read_at: connections.map(|_| "2026-03-04T05:06:07.891Z".parse().unwrap()),
-            deletion_cost: None,
+            ..ServerPod::default()
         }
     }
 

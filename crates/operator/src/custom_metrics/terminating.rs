@@ -48,9 +48,7 @@ mod tests {
             ready: true,
             terminating,
             connections,
-            redis_up: None,
-            read_at: None,
-            deletion_cost: None,
+            ..ServerPod::default()
         }
     }
 

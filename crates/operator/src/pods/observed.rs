@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 
+use super::failure::PodFailure;
 use crate::names;
 
 /// Namespace and name of a pod.
@@ -32,6 +34,10 @@ pub struct ObservedPod {
     pub ready: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Why it cannot start or keep running.
+    pub failure: Option<PodFailure>,
+    /// When it was created, if it has not started yet and no failure is known.
+    pub pending_since: Option<Timestamp>,
     /// Value of its annotation [`names::DELETION_COST`], if it is a number.
     pub deletion_cost: Option<i32>,
 }
@@ -41,6 +47,7 @@ impl ObservedPod {
     pub fn of(pod: &Pod) -> Option<Self> {
         let meta = &pod.metadata;
         let labels = meta.labels.clone()?;
+        let failure = PodFailure::of(pod);
         let annotation = meta.annotations.as_ref().and_then(|all| all.get(names::DELETION_COST));
         Some(ObservedPod {
             namespace: meta.namespace.clone()?,
@@ -51,6 +58,8 @@ impl ObservedPod {
             address: address(pod),
             ready: is_ready(pod),
             terminating: meta.deletion_timestamp.is_some(),
+            pending_since: pending_since(pod).filter(|_| failure.is_none()),
+            failure,
             deletion_cost: annotation.and_then(|cost| cost.parse().ok()),
         })
     }
@@ -66,6 +75,12 @@ impl ObservedPod {
         self.uid.hash(&mut hasher);
         Duration::from_millis(hasher.finish() % (period.as_millis() as u64).max(1))
     }
+}
+
+fn pending_since(pod: &Pod) -> Option<Timestamp> {
+    let phase = pod.status.as_ref()?.phase.as_deref();
+    let created = pod.metadata.creation_timestamp.as_ref()?;
+    (phase == Some("Pending") && pod.metadata.deletion_timestamp.is_none()).then_some(created.0)
 }
 
 fn address(pod: &Pod) -> Option<SocketAddr> {

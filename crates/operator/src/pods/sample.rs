@@ -1,15 +1,22 @@
 //! The values that the operator uses from a server's `/metrics`.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 /// The values of one scrape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     /// Number of connections: `rookery_connections`, summed over its labels.
     pub connections: u64,
     /// Whether Redis is connected: `rookery_redis_up`; `None` if the server has no Redis.
     pub redis_up: Option<bool>,
+    /// Version of the server: the label of `rookery_build_info`; `None` if it says none.
+    pub version: Option<Arc<str>>,
 }
+
+/// The longest version that is kept, in bytes.
+const MAX_VERSION_BYTES: usize = 64;
 
 /// Why a response is not usable.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -30,19 +37,29 @@ impl Sample {
     pub fn parse(text: &str) -> Result<Self, SampleError> {
         let mut connections = None;
         let mut redis_up = None;
+        let mut version = None;
         for line in text.lines() {
             let name = line.split(['{', ' ', '\t']).next().unwrap_or_default();
             match name {
                 "rookery_connections" => {
                     connections = Some(connections.unwrap_or(0u64).saturating_add(count(line)?));
                 }
+                "rookery_build_info" => version = version_of(line),
                 "rookery_redis_up" => redis_up = Some(count(line)? > 0),
                 _ => {}
             }
         }
         let connections = connections.ok_or(SampleError::MissingConnections)?;
-        Ok(Sample { connections, redis_up })
+        Ok(Sample { connections, redis_up, version })
     }
+}
+
+/// The label `version` of a line, if it is a plain one.
+fn version_of(line: &str) -> Option<Arc<str>> {
+    let (_, rest) = line.split_once("version=\"")?;
+    let (version, _) = rest.split_once('"')?;
+    let is_plain = version.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+_".contains(&b));
+    (is_plain && version.len() <= MAX_VERSION_BYTES).then(|| version.into())
 }
 
 /// The value of a line `name{labels} value [timestamp]`. Label values of these families contain no
@@ -68,19 +85,31 @@ mod tests {
             rookery_connections{transport=\"polling\"} 7\n\
             rookery_connections{transport=\"websocket\"} 35\n\
             rookery_connections_other 9\nrookery_redis_up 1\n";
-        assert_eq!(Sample::parse(text), Ok(Sample { connections: 42, redis_up: Some(true) }));
+        assert_eq!(
+            Sample::parse(text),
+            Ok(Sample { connections: 42, redis_up: Some(true), version: None })
+        );
     }
 
     #[test]
     fn redis_is_unknown_without_its_metric() {
-        assert_eq!(
-            Sample::parse("rookery_connections 0 1712345678\n"),
-            Ok(Sample { connections: 0, redis_up: None })
-        );
+        assert_eq!(Sample::parse("rookery_connections 0 1712345678\n"), Ok(Sample::default()));
         assert_eq!(
             Sample::parse("rookery_redis_up 0\nrookery_connections{a=\"b\"} 1e3\n"),
-            Ok(Sample { connections: 1000, redis_up: Some(false) })
+            Ok(Sample { connections: 1000, redis_up: Some(false), version: None })
         );
+    }
+
+    #[test]
+    fn the_version_is_read_if_it_is_a_plain_one() {
+        let version = |label: &str| {
+            let text =
+                format!("rookery_build_info{{version=\"{label}\"}} 1\nrookery_connections 0\n");
+            Sample::parse(&text).unwrap().version
+        };
+        assert_eq!(version("0.1.0-rc.1+a"), Some("0.1.0-rc.1+a".into()));
+        assert_eq!(version("a b"), None);
+        assert_eq!(version(&"9".repeat(65)), None);
     }
 
     #[test]

@@ -14,9 +14,10 @@ use tokio::net::TcpStream;
 
 use super::sample::{Sample, SampleError};
 
-/// The metrics request, restricted to the two families that are needed, which makes it cheap for
+/// The metrics request, restricted to the families that are needed, which makes it cheap for
 /// the server.
-const PATH: &str = "/metrics?name[]=rookery_connections&name[]=rookery_redis_up";
+const PATH: &str = "/metrics?name[]=rookery_connections&name[]=rookery_redis_up\
+    &name[]=rookery_build_info";
 
 /// Maximum response size, in bytes. A server that does not support `name[]` sends all its metrics.
 const MAX_RESPONSE_BYTES: usize = 4 << 20;

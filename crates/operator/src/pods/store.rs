@@ -102,6 +102,13 @@ impl PodStore {
         Some((address, ScrapeTask { id: self.last_task_id, stop }))
     }
 
+    /// Whether a pod fails otherwise than it did before, or no longer.
+    pub fn has_news(&self, observed: &ObservedPod) -> bool {
+        let known =
+            self.pods.get(&observed.key()).and_then(|entry| entry.observed.failure.as_ref());
+        known != observed.failure.as_ref()
+    }
+
     /// Removes a pod. Returns its resource if a count was removed with it.
     pub fn remove(&mut self, observed: &ObservedPod) -> Option<Instance> {
         let key = observed.key();
@@ -227,11 +234,15 @@ impl Entry {
         ServerPod {
             namespace: self.observed.namespace.clone(),
             name: self.observed.name.clone(),
+            uid: self.observed.uid.clone(),
             instance: self.observed.instance.clone(),
             ready: self.observed.ready,
             terminating: self.observed.terminating,
+            failure: self.observed.failure.clone(),
+            pending_since: self.observed.pending_since,
             connections: fresh.map(|last| last.sample.connections),
             redis_up: fresh.and_then(|last| last.sample.redis_up),
+            version: fresh.and_then(|last| last.sample.version.clone()),
             read_at: fresh.map(|last| last.wall),
             deletion_cost: self.observed.deletion_cost,
         }

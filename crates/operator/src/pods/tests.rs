@@ -45,7 +45,7 @@ fn chat() -> (String, String) {
 }
 
 fn sample(connections: u64) -> Option<Sample> {
-    Some(Sample { connections, redis_up: Some(true) })
+    Some(Sample { connections, redis_up: Some(true), version: None })
 }
 
 #[test]
@@ -198,11 +198,12 @@ async fn a_scraper_reuses_its_connection_and_reconnects_when_it_was_closed() {
     assert_eq!(scraper.scrape().await.unwrap().connections, 1);
     assert_eq!(scraper.scrape().await.unwrap().connections, 2);
     let third = scraper.scrape().await.unwrap();
-    assert_eq!(third, Sample { connections: 3, redis_up: Some(false) });
+    assert_eq!(third, Sample { connections: 3, redis_up: Some(false), version: None });
     let error = scraper.scrape().await.unwrap_err().to_string();
     assert!(error.contains("rookery_connections"), "{error}");
     let head = server.await.unwrap();
-    let path = "GET /metrics?name[]=rookery_connections&name[]=rookery_redis_up HTTP/1.1\r\n";
+    let path = "GET /metrics?name[]=rookery_connections&name[]=rookery_redis_up\
+        &name[]=rookery_build_info HTTP/1.1\r\n";
     assert!(head.starts_with(path), "{head}");
 }
 

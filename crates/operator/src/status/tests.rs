@@ -1,4 +1,5 @@
 use super::*;
+use crate::pods::PodFailure;
 
 fn deployment(wanted: i32, ready: i32, updated: i32, available: i32) -> DynamicObject {
     serde_json::from_value(json!({
@@ -22,8 +23,7 @@ fn pod(name: &str, connections: Option<u64>, redis_up: Option<bool>) -> ServerPo
         terminating: false,
         connections,
         redis_up,
-        read_at: None,
-        deletion_cost: None,
+        ..ServerPod::default()
     }
 }
 
@@ -31,6 +31,8 @@ fn inputs<'a>(deployment: Option<&'a DynamicObject>, pods: &'a [ServerPod]) -> S
     StatusInputs {
         generation: Some(7),
         before: None,
+        min_replicas: 2,
+        paused: false,
         deployment,
         pods,
         redis: Some(true),
@@ -60,10 +62,15 @@ fn a_running_service_is_available_and_not_degraded() {
     assert_eq!(
         states(&status),
         [
+            "Ready=True Ready",
+            "Reconciling=False Done",
             "Available=True Serving",
-            "Progressing=False RolledOut",
             "Degraded=False AsAsked",
+            "Progressing=False RolledOut",
             "RedisReachable=True Connected",
+            "Stalled=False Working",
+            "Warnings=False None",
+            "Paused=False Active",
         ]
     );
 }
@@ -75,10 +82,15 @@ fn a_resource_without_a_deployment_is_progressing() {
     assert_eq!(
         states(&status),
         [
+            "Ready=False RollingOut",
+            "Reconciling=True RollingOut",
             "Available=False NoPodReady",
-            "Progressing=True RollingOut",
             "Degraded=False AsAsked",
+            "Progressing=True RollingOut",
             "RedisReachable=Unknown NoAnswer",
+            "Stalled=False Working",
+            "Warnings=False None",
+            "Paused=False Active",
         ]
     );
 }
@@ -90,7 +102,8 @@ fn a_rollout_is_progressing_until_every_pod_is_updated_and_available() {
         let status = compute(&inputs(Some(&deployment), &[]));
         let expected = if available == 2 && updated == 2 { "False" } else { "True" };
         assert_eq!(of(&status, ConditionType::Progressing).status, expected);
-        assert_eq!(of(&status, ConditionType::Available).status, "True");
+        let expected = if ready == 2 { "True" } else { "False" };
+        assert_eq!(of(&status, ConditionType::Available).status, expected, "at least two");
     }
     let mut behind = deployment(2, 2, 2, 2);
     behind.metadata.generation = Some(4);
@@ -117,7 +130,6 @@ fn a_stuck_rollout_or_a_failed_apply_degrades() {
         compute(&StatusInputs { degradation: Some(degradation), ..inputs(Some(&stuck), &[]) });
     let degraded = of(&status, ConditionType::Degraded);
     assert_eq!((degraded.status.as_str(), degraded.reason.as_str()), ("True", "Invalid"));
-    assert_eq!(of(&status, ConditionType::Available).status, "True", "the last good state stays");
 }
 
 #[test]
@@ -125,9 +137,11 @@ fn warnings_are_reported_without_degrading() {
     let deployment = deployment(2, 2, 2, 2);
     let warnings = ["a password shows".to_owned(), "no stickiness".to_owned()];
     let status = compute(&StatusInputs { warnings: &warnings, ..inputs(Some(&deployment), &[]) });
-    let degraded = of(&status, ConditionType::Degraded);
-    assert_eq!((degraded.status.as_str(), degraded.reason.as_str()), ("False", "Warnings"));
-    assert_eq!(degraded.message, "a password shows; no stickiness");
+    assert_eq!(of(&status, ConditionType::Degraded).status, "False");
+    let warned = of(&status, ConditionType::Warnings);
+    assert_eq!((warned.status.as_str(), warned.reason.as_str()), ("True", "CheckSettings"));
+    assert_eq!(warned.message, "a password shows; no stickiness");
+    assert!(status.is_true(ConditionType::Ready));
 }
 
 #[test]
@@ -157,4 +171,124 @@ fn a_condition_keeps_its_last_transition_time_until_it_changes() {
     let changed = |kind| of(&after, kind).last_transition_time.0 == later;
     assert!(changed(ConditionType::Available) && changed(ConditionType::Progressing));
     assert!(!changed(ConditionType::Degraded));
+}
+
+fn failing(name: &str, reason: &str) -> ServerPod {
+    let failure = PodFailure { reason: reason.to_owned(), message: "container rookery".to_owned() };
+    ServerPod { failure: Some(failure), ready: false, ..pod(name, None, None) }
+}
+
+#[test]
+fn an_invalid_edit_of_a_running_service_is_not_ready_but_available() {
+    let deployment = deployment(2, 2, 2, 2);
+    let degradation = Degradation { reason: "Invalid", message: "spec.x: write y".to_owned() };
+    let status =
+        compute(&StatusInputs { degradation: Some(degradation), ..inputs(Some(&deployment), &[]) });
+    for kind in [ConditionType::Ready, ConditionType::Stalled, ConditionType::Degraded] {
+        assert_eq!(of(&status, kind).message, "spec.x: write y", "{kind:?}");
+    }
+    assert!(!status.is_true(ConditionType::Ready) && status.is_true(ConditionType::Stalled));
+    assert!(status.is_true(ConditionType::Available), "the last valid state still runs");
+    assert!(!status.is_true(ConditionType::Reconciling));
+}
+
+#[test]
+fn a_failing_pod_is_named_with_its_reason_at_once_and_beside_a_stuck_rollout() {
+    let pods = [failing("a", "ImagePullBackOff"), failing("b", "CrashLoopBackOff")];
+    let mut rolling = deployment(2, 1, 1, 1);
+    let status = compute(&inputs(Some(&rolling), &pods));
+    let expected = "pod a: ImagePullBackOff: container rookery (and 1 other pod fails)";
+    for kind in [ConditionType::Ready, ConditionType::Stalled, ConditionType::Degraded] {
+        let found = of(&status, kind);
+        assert_eq!((found.reason.as_str(), found.message.as_str()), ("ImagePullBackOff", expected));
+    }
+    rolling.data["status"]["conditions"] =
+        json!([{ "reason": "ProgressDeadlineExceeded", "message": "timed out" }]);
+    let status = compute(&inputs(Some(&rolling), &pods[..1]));
+    let stuck = of(&status, ConditionType::Degraded);
+    assert_eq!(stuck.reason, "RolloutStuck");
+    assert_eq!(stuck.message, "timed out; pod a: ImagePullBackOff: container rookery");
+}
+
+#[test]
+fn a_service_whose_pods_lost_redis_is_not_ready() {
+    let deployment = deployment(2, 2, 2, 2);
+    let pods = [pod("a", Some(0), Some(false)), pod("b", Some(0), Some(true))];
+    let status = compute(&inputs(Some(&deployment), &pods));
+    let ready = of(&status, ConditionType::Ready);
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "RedisUnreachable"));
+    assert_eq!(ready.message, "not connected to Redis: a");
+}
+
+#[test]
+fn autoscaling_without_metrics_degrades_a_service_that_is_ready() {
+    let deployment = deployment(2, 2, 2, 2);
+    let degradation = Degradation { reason: "MetricsElsewhere", message: "nobody".to_owned() };
+    let status =
+        compute(&StatusInputs { degradation: Some(degradation), ..inputs(Some(&deployment), &[]) });
+    assert!(status.is_true(ConditionType::Degraded) && status.is_true(ConditionType::Ready));
+    assert!(!status.is_true(ConditionType::Stalled));
+}
+
+#[test]
+fn fewer_ready_pods_than_the_minimum_are_not_available() {
+    let status =
+        compute(&StatusInputs { min_replicas: 3, ..inputs(Some(&deployment(4, 2, 4, 2)), &[]) });
+    let available = of(&status, ConditionType::Available);
+    assert_eq!((available.status.as_str(), available.reason.as_str()), ("False", "TooFewReady"));
+    assert_eq!(available.message, "2 of 4 pods are ready; at least 3 must be");
+}
+
+#[test]
+fn a_paused_resource_keeps_the_generation_that_was_applied_last() {
+    let deployment = deployment(2, 2, 2, 2);
+    let before = RookeryStatus { observed_generation: Some(6), ..RookeryStatus::default() };
+    let status = compute(&StatusInputs {
+        before: Some(&before),
+        paused: true,
+        ..inputs(Some(&deployment), &[])
+    });
+    assert_eq!(status.observed_generation, Some(6), "generation 7 is not applied");
+    assert!(status.is_true(ConditionType::Paused) && status.is_true(ConditionType::Ready));
+}
+
+#[test]
+fn image_version_and_selector_are_those_of_the_pods() {
+    let mut deployment = deployment(2, 2, 2, 2);
+    deployment.data["spec"]["selector"] = json!({ "matchLabels": { "a": "b", "c": "d" } });
+    deployment.data["spec"]["template"] =
+        json!({ "spec": { "containers": [{ "image": "registry.test/rookery:2" }] } });
+    let of = |name: &str, version: &str| ServerPod {
+        version: Some(version.into()),
+        ..pod(name, Some(1), None)
+    };
+    let pods = [of("a", "0.2.0"), of("b", "0.1.0"), of("c", "0.2.0")];
+    let status = compute(&inputs(Some(&deployment), &pods));
+    assert_eq!(status.image, "registry.test/rookery:2");
+    assert_eq!(status.version, "0.1.0, 0.2.0");
+    assert_eq!(status.selector, "a=b,c=d");
+}
+
+#[test]
+fn an_event_reports_a_problem_once() {
+    let deployment = deployment(2, 1, 2, 1);
+    let fine = compute(&inputs(Some(&deployment), &[]));
+    let pods = [failing("a", "Unschedulable")];
+    let failing = compute(&inputs(Some(&deployment), &pods));
+    assert_eq!(fine.new_problem(None), None);
+    assert_eq!(failing.new_problem(Some(&fine)).unwrap().0, "Unschedulable");
+    assert_eq!(failing.new_problem(Some(&failing)), None);
+    let with = |reason: &str, message: &str| {
+        let mut status = failing.clone();
+        let degraded = status.conditions.iter_mut().find(|c| c.type_ == "Degraded").unwrap();
+        (degraded.reason, degraded.message) = (reason.to_owned(), message.to_owned());
+        status
+    };
+    assert_eq!(with("Unschedulable", "again").new_problem(Some(&failing)), None);
+    let invalid = with("Invalid", "spec.a: b");
+    assert!(invalid.new_problem(Some(&failing)).is_some());
+    assert_eq!(
+        with("Invalid", "spec.c: d").new_problem(Some(&invalid)),
+        Some(("Invalid", "spec.c: d"))
+    );
 }

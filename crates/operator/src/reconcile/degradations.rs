@@ -1,0 +1,68 @@
+//! What keeps a resource from being fully applied, as a `Degraded` condition. Pure.
+
+use crate::apply::ApplyError;
+use crate::crd::{Autoscaling, MetricsSource};
+use crate::custom_metrics::Serving;
+use crate::status::Degradation;
+
+/// Autoscaling that gets no metrics from this operator.
+pub(super) fn of_autoscaling(autoscaling: &Autoscaling, serving: &Serving) -> Option<Degradation> {
+    if !autoscaling.enabled || autoscaling.metrics != MetricsSource::Builtin {
+        return None;
+    }
+    match serving {
+        Serving::Foreign { service } => Some(Degradation {
+            reason: "MetricsElsewhere",
+            message: format!(
+                "custom.metrics.k8s.io is served by {service}, so this operator does not serve \
+                 it and nothing scales by connections: provide the metric \
+                 rookery_connections from that server and set autoscaling.metrics: external, \
+                 or remove that server"
+            ),
+        }),
+        Serving::Unreachable { message } => Some(Degradation {
+            reason: "MetricsUnreachable",
+            message: format!(
+                "the API server cannot reach the operator's metrics API, so nothing scales \
+                 by connections: {message}"
+            ),
+        }),
+        Serving::Ours | Serving::Off { .. } => None,
+    }
+}
+
+/// Objects that somebody else keeps changing back, as a `Degraded` condition.
+pub(super) fn of_contests(labels: &[String]) -> Option<Degradation> {
+    (!labels.is_empty()).then(|| Degradation {
+        reason: "Contested",
+        message: format!(
+            "something else keeps changing {} back, so the operator leaves it alone for up to 10 \
+             minutes; find it in metadata.managedFields (kubectl get --show-managed-fields -o yaml)",
+            labels.join(", ")
+        ),
+    })
+}
+
+/// The failure as a `Degraded` condition; `None` if only the cluster is at fault.
+pub(super) fn of_apply_error(error: &ApplyError) -> Option<Degradation> {
+    let reason = match error {
+        ApplyError::Foreign { .. } => "NameTaken",
+        ApplyError::Refused { .. } => "Refused",
+        ApplyError::Cluster(_) => return None,
+    };
+    Some(Degradation { reason, message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreachable_cluster_does_not_degrade_a_resource() {
+        let foreign = ApplyError::Foreign { kind: "Service".to_owned(), name: "chat".to_owned() };
+        let degradation = of_apply_error(&foreign).unwrap();
+        assert!(degradation.message.contains("Service chat"), "{}", degradation.message);
+        let silent = kube::Error::Service("no route".into());
+        assert_eq!(of_apply_error(&ApplyError::Cluster(silent)), None);
+    }
+}
