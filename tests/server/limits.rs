@@ -46,14 +46,19 @@ async fn connections_over_the_limit_are_refused() {
 #[tokio::test]
 async fn connects_over_the_rate_are_refused() {
     let _permit = shared_permit().await;
-    let server = Rookery::start("limits: { connectRate: 3/s }\n").await;
+    let server =
+        Rookery::start("drain: { stickyCookie: route }\nlimits: { connectRate: 3/s }\n").await;
     let mut answers = Vec::new();
     for _ in 0..30 {
         answers.push(Request::get(POLLING).send(server.clients).await.unwrap());
     }
     let (opened, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 200);
     assert!(opened.len() >= 3 && !refused.is_empty(), "{}", opened.len());
-    refused.iter().for_each(|answer| assert_full(answer));
+    for answer in &refused {
+        assert_full(answer);
+        let cookie = answer.header("set-cookie").expect("another instance may have room");
+        assert!(cookie.starts_with("route=;"), "{cookie}");
+    }
     assert_eq!(server.rejected("connect_rate").await, refused.len() as f64);
     // It is a rate: after a while there is room again.
     until("a handshake is let in", async || {

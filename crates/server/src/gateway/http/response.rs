@@ -46,14 +46,17 @@ pub fn error(error: EngineError) -> EngineResponse {
 
 /// The response to a handshake that a limit forbids.
 ///
-/// Where it is this instance that is full, the client's next request may reach another one.
+/// Unless it is the address's own limit, the client's next request may reach another instance.
 pub fn limit_reached(limit: &LimitReached, config: &Config) -> EngineResponse {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "at a limit; try again\n");
     let seconds = limit.retry_after.as_secs().max(1);
     let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, seconds.into());
-    if matches!(limit.reason, Rejected::Connections | Rejected::Memory) {
-        release_client(config, headers);
+    match limit.reason {
+        Rejected::Connections | Rejected::Memory => release_client(config, headers),
+        Rejected::PerIp => {}
+        // The connection stays: in a storm of clients a new one for each attempt costs more.
+        _ => expire_sticky_cookie(config, headers),
     }
     response
 }
@@ -71,6 +74,10 @@ pub fn draining(config: &Config) -> EngineResponse {
 /// expires the ingress's sticky cookie.
 pub fn release_client(config: &Config, headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    expire_sticky_cookie(config, headers);
+}
+
+fn expire_sticky_cookie(config: &Config, headers: &mut HeaderMap) {
     let Some(cookie) = &config.drain.sticky_cookie else { return };
     // Browsers accept a cookie in a cross-site response only with these attributes.
     let cross_site = config.socketio.cors.credentials.then_some("; SameSite=None; Secure");
