@@ -40,6 +40,7 @@ mod session_end;
 mod socket_suite;
 mod stalled_members;
 mod status;
+mod subscribed_rooms;
 mod top;
 mod traces;
 mod transport;
