@@ -34,6 +34,7 @@ mod proxy;
 mod ranking;
 mod redis;
 mod redis_shares;
+mod refused_connects;
 mod reload;
 mod room_lists;
 mod session_end;
