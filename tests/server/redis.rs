@@ -71,6 +71,26 @@ impl Redis {
         assert_eq!(socket.read_u8().await.unwrap(), b':');
     }
 
+    /// The rooms of the namespace `/` whose channels an instance has subscribed.
+    pub async fn subscribed_rooms(&self) -> Vec<String> {
+        let mut socket =
+            BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap());
+        socket.write_all(b"PUBSUB CHANNELS *\r\n").await.unwrap();
+        let mut line = String::new();
+        socket.read_line(&mut line).await.unwrap();
+        let count: usize = line.trim_end().strip_prefix('*').unwrap().parse().unwrap();
+        let mut rooms = Vec::new();
+        for _ in 0..count {
+            socket.read_line(&mut String::new()).await.unwrap();
+            let mut channel = String::new();
+            socket.read_line(&mut channel).await.unwrap();
+            let room = channel.trim_end().strip_prefix("socket.io#/#");
+            rooms.extend(room.and_then(|room| room.strip_suffix('#')).map(str::to_owned));
+        }
+        rooms.sort();
+        rooms
+    }
+
     async fn answers(&self) -> Option<()> {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
         socket.write_all(b"PING\r\n").await.ok()?;

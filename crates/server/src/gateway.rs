@@ -9,12 +9,14 @@
 
 mod authenticator;
 mod client;
+mod connect_attempts;
 mod connect_error;
 mod drain;
 mod drain_state;
 mod engine;
 mod event_rate;
 mod events;
+mod expiry;
 mod forwarded;
 mod http;
 mod limits;

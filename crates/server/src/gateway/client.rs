@@ -8,9 +8,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use socketioxide::socket::Socket;
-use tokio_util::sync::CancellationToken;
 
+use super::connect_attempts::ConnectAttempts;
 use super::event_rate::{EventRate, RateExceeded};
+use super::expiry::Expiry;
 use super::forwarded::Origin;
 use super::limits::{BodyPermit, LimitReached};
 use super::log_throttles::LogSubject;
@@ -20,17 +21,11 @@ use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
 use crate::message::MemberId;
 use crate::rooms::member::{Dismiss, Dismissal, Member};
-use crate::telemetry::metrics::Disconnected;
+use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_config::Limits;
 use rookery_policy::{MAX_LISTED_ROOMS, Subject};
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::packet;
-
-/// Namespaces that one session may ask for per second, and at once.
-const CONNECT_RATE: u32 = 50;
-
-/// The wall clock may be set, so a token's expiry is checked at least this often.
-const EXPIRY_CHECK: Duration = Duration::from_secs(60);
 
 /// One session in one namespace.
 pub struct Client {
@@ -58,15 +53,6 @@ enum Phase {
     Connecting,
     Connected,
     Disconnected,
-}
-
-/// The timer that ends the client when its token expires.
-#[derive(Default)]
-struct Expiry {
-    /// Cancels the timer.
-    timer: Option<CancellationToken>,
-    /// The client is gone: no timer starts any more.
-    disconnected: bool,
 }
 
 impl Client {
@@ -218,8 +204,7 @@ impl Client {
 
     /// The client is gone from its namespace: ends its memberships. May be called more than once.
     pub fn disconnected(&self) {
-        self.expiry.lock().disconnected = true;
-        self.set_expiry(None);
+        self.expiry.lock().end();
         let before = std::mem::replace(&mut *self.phase.lock(), Phase::Disconnected);
         if before == Phase::Connected
             && let Some(wait) = self.gateway.broker.disconnect(self.shard, self.member.clone())
@@ -231,17 +216,11 @@ impl Client {
     /// Sets when the client's token expires: then the client gets `auth:expired` and its session
     /// is closed. Replaces what an earlier call set.
     pub fn set_expiry(&self, at: Option<SystemTime>) {
-        let mut expiry = self.expiry.lock();
-        if let Some(timer) = expiry.timer.take() {
-            timer.cancel();
-        }
-        let Some(at) = at.filter(|_| !expiry.disconnected) else { return };
-        let timer = CancellationToken::new();
-        expiry.timer = Some(timer.clone());
+        let Some(timer) = self.expiry.lock().set(at) else { return };
         let (outbox, namespace) = (self.outbox().clone(), self.member.namespace.clone());
         let clients = self.session_clients.clone();
         self.spawn(async move {
-            if timer.run_until_cancelled(sleep_until(at)).await.is_none() {
+            if !timer.expires().await {
                 return;
             }
             let (text, _) = packet::encode_event(&namespace, None, "auth:expired", &[]);
@@ -269,15 +248,6 @@ fn dismiss(client: Weak<Client>) -> Dismiss {
     })
 }
 
-async fn sleep_until(at: SystemTime) {
-    while let Ok(left) = at.duration_since(SystemTime::now()) {
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(left.min(EXPIRY_CHECK)).await;
-    }
-}
-
 /// All clients of one session.
 pub struct SessionClients {
     outbox: Arc<Outbox>,
@@ -296,7 +266,7 @@ struct State {
     closed: bool,
     /// The protocol engine ended the session by itself.
     engine_failed: bool,
-    connect_rate: TokenBucket,
+    connect_attempts: ConnectAttempts,
 }
 
 impl SessionClients {
@@ -309,7 +279,7 @@ impl SessionClients {
             empty_since: Some(now),
             closed: false,
             engine_failed: false,
-            connect_rate: TokenBucket::full(CONNECT_RATE, now),
+            connect_attempts: ConnectAttempts::new(now),
         };
         SessionClients { outbox, origin, state: Mutex::new(state) }
     }
@@ -335,10 +305,24 @@ impl SessionClients {
         state.clients.first().map(|client| &client.member).or(state.last.as_ref()).cloned()
     }
 
-    /// Whether the session may ask for a namespace now; the rate is limited, because each request
-    /// may bring a token to verify.
-    pub fn may_connect(&self) -> bool {
-        self.state.lock().connect_rate.take(CONNECT_RATE, Instant::now())
+    /// Whether the session may present a token now, for a namespace or to replace another one.
+    pub fn may_present_token(&self) -> bool {
+        self.state.lock().connect_attempts.may_present(Instant::now())
+    }
+
+    /// A namespace refused the client. True: the session is in none, and must end, because it was
+    /// refused too often since it was in one.
+    pub fn connect_refused(&self, gateway: &Gateway, namespace: &str) -> bool {
+        let mut state = self.state.lock();
+        let offered = gateway.config.namespaces.len();
+        if !state.clients.is_empty() || !state.connect_attempts.refused(namespace, offered) {
+            return false;
+        }
+        drop(state);
+        let (error, subject) =
+            ("too many connects were refused", LogSubject::address(self.origin.address));
+        gateway.refused(Rejected::RefusedConnects, subject, &error);
+        true
     }
 
     /// Adds a client that its namespace is about to accept. False: the session is over.
@@ -348,6 +332,7 @@ impl SessionClients {
             return false;
         }
         state.empty_since = None;
+        state.connect_attempts.accepted();
         state.clients.push(client);
         true
     }

@@ -125,6 +125,22 @@ impl Session {
         PacketAction::SendThen(packet, Box::new(move || client.connected()))
     }
 
+    /// A namespace refuses the client, which may be the end of the session.
+    fn connect_refused(&self, packet: &[u8]) -> PacketAction {
+        let text = String::from_utf8_lossy(packet);
+        let namespace = PacketHead::parse(&text).map_or("/", |head| head.namespace);
+        let packet = connect_error::rewrite(packet, self.outbox.revision());
+        if !self.clients.connect_refused(self.gateway(), namespace) {
+            return PacketAction::Send(packet);
+        }
+        let outbox = self.outbox.clone();
+        let close = move || {
+            outbox.close(Disconnected::Refused, Ending::Finish);
+            None
+        };
+        PacketAction::SendThen(packet, Box::new(close))
+    }
+
     /// Counts the session among the connections, from its first namespace on.
     fn count(&self) {
         let transport = self.transport.lock();
@@ -140,7 +156,7 @@ impl Session {
 
     /// Whether the session is to be closed, because its client has sent nothing for
     /// `first_packet`, or has been in no namespace for `timeout`.
-    fn is_unused(&self, first_packet: Duration, timeout: Duration) -> bool {
+    pub fn is_unused(&self, first_packet: Duration, timeout: Duration) -> bool {
         let is_silent = !self.has_spoken.load(Ordering::Relaxed);
         self.clients.empty_for(if is_silent { first_packet.min(timeout) } else { timeout })
     }
@@ -206,9 +222,7 @@ impl EngineHooks for Session {
             // The engine asks for the root by itself; the client would take an error of the root for
             // one of all its namespaces (`socket.io-client` 2).
             [b'4', b'4', ..] if self.is_root_not_offered(&text[1..]) => PacketAction::Drop,
-            [b'4', b'4', ..] => {
-                PacketAction::Send(connect_error::rewrite(&text[1..], self.outbox.revision()))
-            }
+            [b'4', b'4', ..] => self.connect_refused(&text[1..]),
             _ => PacketAction::Send(Encoded::new(text, attachments)),
         }
     }
@@ -376,15 +390,5 @@ impl Sessions {
             shed += 1;
         }
         shed
-    }
-
-    /// Closes the sessions whose client has sent nothing for `first_packet`, or has been in no
-    /// namespace for `timeout`.
-    pub fn close_unused(&self, first_packet: Duration, timeout: Duration) {
-        for session in self.all() {
-            if session.is_unused(first_packet, timeout) {
-                session.outbox.close(Disconnected::Client, Ending::Finish);
-            }
-        }
     }
 }

@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::{ConnectionLimitEvent, Limits};
 use super::session::Sessions;
+use crate::connection::outbox::Ending;
+use crate::telemetry::metrics::Disconnected;
 
 /// Runs until `stop`. Closes sessions that have sent nothing for `limits.firstPacket`, or have been
 /// in no namespace for `socketio.connectTimeout`: socketioxide waits for a session's first namespace only, and in
@@ -23,7 +25,11 @@ pub async fn sweep(sessions: Arc<Sessions>, stop: CancellationToken) {
             return;
         }
         log_connection_limit(&gateway.limits);
-        sessions.close_unused(first_packet, timeout);
+        for session in sessions.all() {
+            if session.is_unused(first_packet, timeout) {
+                session.outbox.close(Disconnected::Client, Ending::Finish);
+            }
+        }
     }
 }
 

@@ -9,12 +9,15 @@ use futures_util::future::join_all;
 use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::encoded_publication::EncodedPublication;
 use super::index::RoomIndex;
 use super::interest::{Confirmation, Interest, RoomInterests};
 use super::member::Member;
-use super::shard::{Reply, ShardCommand, ShardQueue};
+use super::membership::JoinRefused;
+use super::shard::{MembershipChange, Reply, ShardCommand, ShardQueue, ShardRooms};
 use crate::connection::Wait;
 use crate::message::{PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
@@ -81,8 +84,40 @@ impl LocalRooms {
     }
 
     /// Makes a member join rooms, all or none. `reply` makes the answer, which is written once what
-    /// others publish in the rooms is heard here, or after a second.
+    /// others publish in the rooms is heard here, or after a second. Nothing is subscribed for a
+    /// member that may not join.
     pub fn join(&self, shard: usize, member: Arc<Member>, rooms: Vec<Room>, reply: Reply) -> Wait {
+        if self.parts.interests.is_none() {
+            return self.join_subscribed(shard, JoinRequest { member, rooms, reply });
+        }
+        let (accept, mut accepted) = oneshot::channel();
+        let request = JoinRequest { member, rooms, reply };
+        let check = ShardCommand::Query(Box::new(move |shard| {
+            if let Some(request) = request.check(shard) {
+                let _ = accept.send(request);
+            }
+        }));
+        let wait = self.send(shard, check);
+        match accepted.try_recv() {
+            Ok(request) => return self.join_subscribed(shard, request),
+            Err(TryRecvError::Closed) => return wait,
+            Err(TryRecvError::Empty) => {}
+        }
+        let local = self.clone();
+        Some(Box::pin(async move {
+            if let Some(wait) = wait {
+                wait.await;
+            }
+            if let Ok(request) = accepted.await
+                && let Some(wait) = local.join_subscribed(shard, request)
+            {
+                wait.await;
+            }
+        }))
+    }
+
+    fn join_subscribed(&self, shard: usize, request: JoinRequest) -> Wait {
+        let JoinRequest { member, rooms, reply } = request;
         let acquired = rooms.iter().map(|room| self.acquire(&member.namespace, room));
         let (interests, confirmations): (Vec<_>, Vec<_>) = acquired.unzip();
         let join = ShardCommand::Join { member, rooms, interests, reply };
@@ -211,6 +246,29 @@ impl LocalRooms {
             return RecipientCount::default();
         }
         reservation.send(&self.encode(publication), counted)
+    }
+}
+
+/// A member that asks to join rooms.
+struct JoinRequest {
+    member: Arc<Member>,
+    rooms: Vec<Room>,
+    reply: Reply,
+}
+
+impl JoinRequest {
+    /// The request, where it may be carried out; otherwise it is answered.
+    fn check(self, shard: &ShardRooms) -> Option<Self> {
+        match shard.check_join(&self.member, &self.rooms) {
+            Ok(()) => return Some(self),
+            Err(JoinRefused::NotConnected) => {}
+            Err(JoinRefused::TooMany) => {
+                if let Some(packet) = (self.reply)(MembershipChange::TooManyRooms) {
+                    self.member.outbox.send(Arc::new(packet));
+                }
+            }
+        }
+        None
     }
 }
 

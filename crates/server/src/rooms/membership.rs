@@ -23,14 +23,12 @@ pub struct Membership {
     departures: u64,
 }
 
-/// What a join came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// The member is in all of the rooms; these of them had no member in this shard before.
-    In(Vec<Room>),
-    /// It would be in more rooms than allowed; nothing changed.
+/// Why a member does not join; nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinRefused {
+    /// It would be in more rooms than allowed.
     TooMany,
-    /// It is not in the namespace any more; nothing changed.
+    /// It is not in the namespace any more.
     NotConnected,
 }
 
@@ -57,9 +55,32 @@ impl Membership {
         self.of(member).map_or_else(Vec::new, |namespace| namespace.remove(member))
     }
 
-    /// Adds a member to rooms; to all of them or, over `limit` rooms, to none.
-    pub fn join(&mut self, member: &Member, rooms: &[Room], limit: usize) -> Joined {
-        self.of(member).map_or(Joined::NotConnected, |n| n.join(member, rooms, limit))
+    /// Adds a member to rooms; to all of them or, over `limit` rooms, to none. Gives those that had
+    /// no member in this shard before.
+    ///
+    /// # Errors
+    /// Why it joins none.
+    pub fn join(
+        &mut self,
+        member: &Member,
+        rooms: &[Room],
+        limit: usize,
+    ) -> Result<Vec<Room>, JoinRefused> {
+        self.of(member).ok_or(JoinRefused::NotConnected)?.join(member, rooms, limit)
+    }
+
+    /// Whether [`Membership::join`] would add the member.
+    ///
+    /// # Errors
+    /// Those of [`Membership::join`].
+    pub fn check_join(
+        &self,
+        member: &Member,
+        rooms: &[Room],
+        limit: usize,
+    ) -> Result<(), JoinRefused> {
+        let namespace = self.namespaces.get(&member.namespace).ok_or(JoinRefused::NotConnected)?;
+        namespace.check_join(member, rooms, limit)
     }
 
     /// Marks rooms of a member as those that a backend put it into, until it leaves them.

@@ -91,7 +91,7 @@ impl OnConnect {
             return Err(Refusal::new(Code::Unauthenticated, "the session has ended"));
         };
         let gateway = session.gateway();
-        if !session.clients.may_connect() {
+        if !session.clients.may_present_token() {
             gateway.metrics.connects_refused.inc();
             let refusal = Refusal::new(Code::RateLimited, "too many namespaces at once");
             gateway.refused(Rejected::Events, session.log_subject(), &refusal.message);

@@ -9,6 +9,7 @@ use crate::auth::{Verifier, bare_token};
 use crate::gateway::authenticator;
 use crate::gateway::client::Client;
 use crate::rooms::shard::MembershipChange;
+use crate::telemetry::metrics::Rejected;
 use rookery_policy::{Code, Refusal, Subject};
 use rookery_protocol::{Data, Room};
 
@@ -18,7 +19,10 @@ pub async fn refresh(client: Arc<Client>, event: Event) {
     let token = event.args.first().and_then(|a| a.get("token")).and_then(Data::as_str);
     let verified = match (token.map(bare_token), &client.gateway().authenticator.verifier) {
         (Some(""), _) => Err(Refusal::new(Code::BadRequest, authenticator::EMPTY_TOKEN)),
-        (Some(token), Some(verifier)) => verify(&client, verifier, token).await,
+        (Some(token), Some(verifier)) if may_present_token(&client) => {
+            verify(&client, verifier, token).await
+        }
+        (Some(_), Some(_)) => Err(Refusal::new(Code::RateLimited, "too many tokens at once")),
         (None, _) => Err(Refusal::new(Code::BadRequest, "auth:refresh expects { token: \"…\" }")),
         (_, None) => {
             let message = "this server cannot verify tokens: auth.jwt is not configured";
@@ -35,6 +39,17 @@ pub async fn refresh(client: Arc<Client>, event: Event) {
             reply.refuse(&refusal);
         }
     }
+}
+
+/// Whether a token is verified: as often as for connects, because it costs the same.
+fn may_present_token(client: &Client) -> bool {
+    let clients = client.session_clients.upgrade();
+    let may_present = clients.is_some_and(|clients| clients.may_present_token());
+    if !may_present {
+        let error = "too many tokens at once";
+        client.gateway().refused(Rejected::Events, client.log_subject(), &error);
+    }
+    may_present
 }
 
 /// Verifies a token, which must be of the same user.

@@ -11,6 +11,7 @@ use super::LocalRooms;
 use crate::message::{MemberInfo, RoomKey, Selector};
 use crate::rooms::interest::Interest;
 use crate::rooms::member::{Dismissal, Member};
+use crate::rooms::membership::JoinRefused;
 use crate::rooms::shard::{MembershipChange, ShardCommand, ShardRooms};
 
 /// What selected members came to.
@@ -78,6 +79,10 @@ impl LocalRooms {
         of: &Selector,
         rooms: &[Room],
     ) -> SelectedJoin {
+        let checked = self.check_join(namespace, of, rooms).await;
+        if checked.joined == 0 {
+            return checked;
+        }
         let interests = self.subscribe(namespace, rooms).await;
         let joined = rooms.to_vec();
         let join = move |shard: &mut ShardRooms, members: &[Arc<Member>]| {
@@ -85,9 +90,21 @@ impl LocalRooms {
             let join = |member: &Arc<Member>| shard.assign(member, &joined, &mut interests);
             members.iter().filter_map(join).fold(SelectedJoin::default(), SelectedJoin::add)
         };
-        self.change(namespace, of, join).await.into_iter().fold(SelectedJoin::default(), |a, b| {
-            SelectedJoin { joined: a.joined + b.joined, refused: a.refused + b.refused }
-        })
+        SelectedJoin::sum(self.change(namespace, of, join).await)
+    }
+
+    /// What [`LocalRooms::join_selected`] would come to, so that nothing is subscribed for nobody.
+    async fn check_join(&self, namespace: &str, of: &Selector, rooms: &[Room]) -> SelectedJoin {
+        let joined = rooms.to_vec();
+        let check = move |shard: &mut ShardRooms, members: &[Arc<Member>]| {
+            let check = |member: &Arc<Member>| match shard.check_join(member, &joined) {
+                Ok(()) => Some(MembershipChange::Done),
+                Err(JoinRefused::TooMany) => Some(MembershipChange::TooManyRooms),
+                Err(JoinRefused::NotConnected) => None,
+            };
+            members.iter().filter_map(check).fold(SelectedJoin::default(), SelectedJoin::add)
+        };
+        SelectedJoin::sum(self.change(namespace, of, check).await)
     }
 
     /// Waits until these rooms are subscribed; gives a source of further interests in them, which
@@ -166,6 +183,14 @@ impl LocalRooms {
 }
 
 impl SelectedJoin {
+    fn sum(shards: Vec<SelectedJoin>) -> Self {
+        let sum = |a: Self, b: Self| SelectedJoin {
+            joined: a.joined + b.joined,
+            refused: a.refused + b.refused,
+        };
+        shards.into_iter().fold(SelectedJoin::default(), sum)
+    }
+
     fn add(self, change: MembershipChange) -> Self {
         match change {
             MembershipChange::Done => SelectedJoin { joined: self.joined + 1, ..self },

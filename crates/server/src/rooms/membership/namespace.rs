@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rookery_protocol::Room;
 use smallvec::SmallVec;
 
-use super::Joined;
+use super::JoinRefused;
 use crate::hashing::{HashMap, HashSet};
 use crate::message::{MemberId, Selector};
 use crate::rooms::member::Member;
@@ -60,17 +60,14 @@ impl Namespace {
         entry.rooms.into_iter().filter(|room| self.remove_from(room, member.key)).collect()
     }
 
-    pub(super) fn join(&mut self, member: &Member, rooms: &[Room], limit: usize) -> Joined {
-        let Some(entry) = self.members.get_mut(&member.key) else { return Joined::NotConnected };
-        let mut new: SmallVec<[&Room; 2]> = SmallVec::new();
-        for room in rooms {
-            if !entry.rooms.contains(room) && !new.contains(&room) {
-                new.push(room);
-            }
-        }
-        if !new.is_empty() && entry.rooms.len() + new.len() > limit {
-            return Joined::TooMany;
-        }
+    pub(super) fn join(
+        &mut self,
+        member: &Member,
+        rooms: &[Room],
+        limit: usize,
+    ) -> Result<Vec<Room>, JoinRefused> {
+        let entry = self.members.get_mut(&member.key).ok_or(JoinRefused::NotConnected)?;
+        let new = entry.new_rooms(rooms, limit)?;
         let mut occupied = Vec::new();
         for room in new {
             entry.rooms.push(room.clone());
@@ -80,7 +77,17 @@ impl Namespace {
             }
             members.add(entry.member.clone());
         }
-        Joined::In(occupied)
+        Ok(occupied)
+    }
+
+    pub(super) fn check_join(
+        &self,
+        member: &Member,
+        rooms: &[Room],
+        limit: usize,
+    ) -> Result<(), JoinRefused> {
+        let entry = self.members.get(&member.key).ok_or(JoinRefused::NotConnected)?;
+        entry.new_rooms(rooms, limit).map(|_| ())
     }
 
     /// Marks rooms of a member as those that a backend put it into.
@@ -197,6 +204,24 @@ impl Namespace {
     fn members_of<'a>(&'a self, room: &str) -> impl Iterator<Item = &'a Arc<Member>> {
         let members = self.rooms.get(room).map(|m| m.list.iter().map(|r| &r.member));
         members.into_iter().flatten().chain(self.by_id(room))
+    }
+}
+
+impl MemberEntry {
+    /// Those of `rooms` that the member is not in, each once.
+    fn new_rooms<'a>(
+        &self,
+        rooms: &'a [Room],
+        limit: usize,
+    ) -> Result<SmallVec<[&'a Room; 2]>, JoinRefused> {
+        let mut new: SmallVec<[&Room; 2]> = SmallVec::new();
+        for room in rooms {
+            if !self.rooms.contains(room) && !new.contains(&room) {
+                new.push(room);
+            }
+        }
+        let fits = new.is_empty() || self.rooms.len() + new.len() <= limit;
+        if fits { Ok(new) } else { Err(JoinRefused::TooMany) }
     }
 }
 

@@ -19,12 +19,12 @@ async fn a_leave_is_noticed_although_the_room_has_members_again() {
     let mut membership = Membership::default();
     let (a, b) = (added(&mut membership, "a"), added(&mut membership, "b"));
     let room: [Room; 1] = ["room".into()];
-    membership.join(&a, &room, 10);
+    membership.join(&a, &room, 10).unwrap();
     let recipients = membership.recipients("/", &room, &[]);
     assert!(!membership.changed("/", &room, &recipients));
     membership.leave(&a, &room);
     assert!(membership.changed("/", &room, &recipients), "empty");
-    membership.join(&b, &room, 10);
+    membership.join(&b, &room, 10).unwrap();
     assert!(membership.changed("/", &room, &recipients), "a new list");
     assert!(!membership.is_in(&a, &room) && membership.is_in(&b, &room));
 }
@@ -34,10 +34,10 @@ async fn recipients_of_several_rooms_are_current_until_somebody_leaves() {
     let mut membership = Membership::default();
     let (a, b) = (added(&mut membership, "a"), added(&mut membership, "b"));
     let rooms: [Room; 2] = ["one".into(), "two".into()];
-    membership.join(&a, &rooms, 10);
+    membership.join(&a, &rooms, 10).unwrap();
     let recipients = membership.recipients("/", &rooms, &[]);
     let all = membership.recipients("/", &[], &[]);
-    membership.join(&b, &rooms, 10);
+    membership.join(&b, &rooms, 10).unwrap();
     assert!(!membership.changed("/", &rooms, &recipients));
     assert!(!membership.changed("/", &[], &all));
     membership.remove(&b);
@@ -51,7 +51,7 @@ async fn the_fullest_rooms_are_found() {
     for n in 0..9 {
         let member = added(&mut membership, &n.to_string());
         let rooms: Vec<Room> = (n..9).map(|room| room.to_string().into()).collect();
-        membership.join(&member, &rooms, 10);
+        membership.join(&member, &rooms, 10).unwrap();
     }
     let mut fullest = membership.fullest(&["/".into()], 3);
     fullest.sort();
@@ -70,7 +70,7 @@ async fn a_member_that_was_disconnected_before_it_was_added_is_not_added() {
     member.set_disconnected();
     membership.remove(&member);
     membership.add(member.clone());
-    assert_eq!(membership.join(&member, &["room".into()], 10), Joined::NotConnected);
+    assert_eq!(membership.join(&member, &["room".into()], 10), Err(JoinRefused::NotConnected));
     assert!(membership.recipients("/", &[], &[]).is_empty());
 }
 
@@ -86,7 +86,7 @@ async fn an_exclusion_is_by_member_unless_a_room_with_members_is_named() {
     let members = |keys: &[u64]| Exclusion::Members(keys.iter().copied().collect());
     assert_eq!(of(&membership, &["a"]), members(&[a.key]));
     assert_eq!(of(&membership, &["nobody", "room"]), members(&[]));
-    membership.join(&a, &room, 10);
+    membership.join(&a, &room, 10).unwrap();
     assert_eq!(of(&membership, &["nobody", "room"]), Exclusion::Rooms);
     assert_eq!(membership.exclusion("/other", &room), members(&[]));
 }

@@ -19,9 +19,9 @@ fn membership() -> (Membership, Vec<Arc<Member>>) {
     let members: Vec<_> = (0..3).map(|n| member(&format!("pod-test{n:012}"), &context)).collect();
     for member in &members {
         membership.add(member.clone());
-        membership.join(member, &["room".into()], 10);
+        membership.join(member, &["room".into()], 10).unwrap();
     }
-    membership.join(&members[0], &["other".into()], 10);
+    membership.join(&members[0], &["other".into()], 10).unwrap();
     (membership, members)
 }
 

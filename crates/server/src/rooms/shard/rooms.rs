@@ -11,7 +11,7 @@ use crate::message::RoomKey;
 use crate::rooms::index::RoomIndex;
 use crate::rooms::interest::Interest;
 use crate::rooms::member::Member;
-use crate::rooms::membership::{Joined, Membership};
+use crate::rooms::membership::{JoinRefused, Membership};
 
 /// The membership of one shard, which keeps the instance's index of rooms in step.
 pub struct ShardRooms {
@@ -47,9 +47,9 @@ impl ShardRooms {
     ) -> Option<MembershipChange> {
         let limit = self.limit.load(Ordering::Relaxed);
         let occupied = match self.membership.join(member, rooms, limit) {
-            Joined::In(occupied) => occupied,
-            Joined::TooMany => return Some(MembershipChange::TooManyRooms),
-            Joined::NotConnected => return None,
+            Ok(occupied) => occupied,
+            Err(JoinRefused::TooMany) => return Some(MembershipChange::TooManyRooms),
+            Err(JoinRefused::NotConnected) => return None,
         };
         for room in rooms {
             let (namespace, user) = (&*member.namespace, member.user.as_deref());
@@ -76,6 +76,17 @@ impl ShardRooms {
             self.membership.assign(member, rooms);
         }
         Some(change)
+    }
+
+    /// Whether [`ShardRooms::join`] would add the member. Not one whose session is ending.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn check_join(&self, member: &Member, rooms: &[Room]) -> Result<(), JoinRefused> {
+        if member.outbox.ending().is_some() {
+            return Err(JoinRefused::NotConnected);
+        }
+        self.membership.check_join(member, rooms, self.limit.load(Ordering::Relaxed))
     }
 
     /// Removes a member from rooms.

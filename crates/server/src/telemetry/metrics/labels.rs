@@ -37,6 +37,8 @@ pub enum Rejected {
     Forbidden,
     /// The instance is draining.
     Draining,
+    /// Too many connects were refused: the session ended.
+    RefusedConnects,
 }
 
 /// Why a session ended: label `reason` of `rookery_disconnects_total`.
@@ -58,6 +60,8 @@ pub enum Disconnected {
     Drain,
     /// `limits.memory` was exceeded, and much waited for the client.
     Memory,
+    /// Too many of its connects were refused.
+    Refused,
 }
 
 /// What became of one delivery: label `outcome` of `rookery_deliveries_total`.
@@ -114,6 +118,7 @@ labels!(Rejected {
     Unauthenticated => "unauthenticated",
     Forbidden => "forbidden",
     Draining => "draining",
+    RefusedConnects => "refused_connects",
 });
 labels!(Disconnected {
     Client => "client",
@@ -124,6 +129,7 @@ labels!(Disconnected {
     TokenExpired => "token_expired",
     Drain => "drain",
     Memory => "memory",
+    Refused => "refused",
 });
 labels!(Outcome {
     Written => "written",
