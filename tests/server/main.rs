@@ -16,6 +16,7 @@ mod event_order;
 mod forwarded;
 mod gauges;
 mod harness;
+mod hostile_text;
 mod http;
 mod http2;
 mod keep_alive;

@@ -11,6 +11,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _, ResourceExt as _};
 use parking_lot::Mutex;
+use rookery_ops::escape;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -311,7 +312,7 @@ impl Reconciliation<'_> {
         let publish_event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(truncate_note(note)),
+            note: Some(truncate_note(escape::lines(&note))),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
