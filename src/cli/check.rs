@@ -9,6 +9,7 @@ use rookery_config::check::warnings::warnings;
 use rookery_config::load::Sources;
 use rookery_config::units::Rate;
 use rookery_config::{Auth, Config, Jwt};
+use rookery_ops::escape;
 use rookery_policy::Operation;
 
 /// Validate a configuration file and the files that it names, and summarize it.
@@ -29,10 +30,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut text = format!("{} is valid\n", args.file.display());
     for (name, value) in summary(&config, keys.as_ref()) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {name:<11}{value}");
+        let _ = writeln!(text, "  {name:<11}{}", escape::text(&value));
     }
     for warning in warnings(&config) {
-        let _ = writeln!(text, "warning: {warning}");
+        let _ = writeln!(text, "warning: {}", escape::text(&warning));
     }
     report::print(&text)
 }

@@ -10,6 +10,7 @@ use super::api;
 use super::report::{self, Usage};
 use super::server::{ServerArgs, refusal};
 use rookery_client::Client;
+use rookery_ops::escape;
 use rookery_protocol::Data;
 
 /// How long the server may take to respond.
@@ -89,7 +90,7 @@ async fn as_client(args: &Args) -> anyhow::Result<()> {
         [one] => serde_json::to_string(one)?,
         all => serde_json::to_string(all)?,
     };
-    report::print(&format!("{text}\n"))
+    report::print(&format!("{}\n", escape::json(&text)))
 }
 
 /// The body of `POST /api/publish`.
@@ -123,7 +124,7 @@ async fn through_api(url: &Url, args: &Args) -> anyhow::Result<()> {
     if !status.is_success() {
         bail!("refused by the server: {}", api::problem(status.as_u16(), &text));
     }
-    report::print(&format!("{}\n", text.trim()))
+    report::print(&format!("{}\n", escape::json(text.trim())))
 }
 
 /// Parses one argument of the event.

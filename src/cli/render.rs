@@ -20,6 +20,7 @@ use rookery_operator::build::{Capabilities, build};
 use rookery_operator::crd::{self, Rookery, RookerySpec};
 use rookery_operator::validate::{DEFAULT_IMAGE, Defaults, validate};
 use rookery_operator::yaml;
+use rookery_ops::escape;
 
 /// Print the Kubernetes objects of a `Rookery` resource, for a cluster without the operator.
 #[derive(Debug, clap::Args)]
@@ -59,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         ConfigError::located(&name, problems.collect(), &lines)
     })?;
     for warning in &validated.warnings {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", escape::text(warning));
     }
     let capabilities =
         Capabilities { service_monitor: args.monitoring, prometheus_rule: args.monitoring };

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use rookery_config::LogFormat;
 use rookery_config::error::{ConfigError, Problem};
-use rookery_ops::log;
+use rookery_ops::{escape, log};
 
 /// A usage error that is found after the command line was parsed: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ impl Failure {
         let style = if colours { AnsiColor::Red.on_default().bold() } else { Style::new() };
         self.sentences()
             .iter()
-            .map(|(sentence, _)| format!("{style}error:{style:#} {sentence}"))
+            .map(|(sentence, _)| format!("{style}error:{style:#} {}", escape::text(sentence)))
             .collect()
     }
 
@@ -79,7 +79,7 @@ impl Failure {
                     line["key"] = json!(problem.key);
                     line["line"] = json!(problem.line);
                 }
-                line.to_string()
+                escape::json(&line.to_string())
             })
             .collect()
     }
@@ -138,6 +138,20 @@ mod tests {
             })
         );
         assert!(serde_json::from_str::<serde_json::Value>(&lines[1]).is_ok());
+    }
+
+    #[test]
+    fn a_server_cannot_control_the_terminal_by_its_error() {
+        let hostile = "no\u{1b}[2J\u{9b}2J\nerror: forged\u{202e}";
+        let failure = Failure::logged(anyhow::anyhow!(hostile), LogFormat::Auto);
+        assert_eq!(
+            failure.text_lines(false),
+            [r"error: no\u{1b}[2J\u{9b}2J\nerror: forged\u{202e}"]
+        );
+        let lines = failure.json_lines(SystemTime::UNIX_EPOCH);
+        assert!(!lines[0].chars().any(escape::is_unsafe), "{lines:?}");
+        let parsed: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(parsed["message"], hostile);
     }
 
     #[test]

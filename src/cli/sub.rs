@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::server::{ServerArgs, refusal};
 use rookery_backoff::Backoff;
 use rookery_client::{Client, ClientError, Event, Target};
+use rookery_ops::escape;
 use rookery_ops::log::colours_wanted;
 use rookery_protocol::Data;
 
@@ -175,11 +176,12 @@ impl Printer {
     fn line(&self, time: SystemTime, event: &Event) -> serde_json::Result<String> {
         let time = humantime::format_rfc3339_millis(time).to_string();
         if self.json {
-            return serde_json::to_string(&Line { time, event: &event.name, args: &event.args });
+            let line = Line { time, event: &event.name, args: &event.args };
+            return Ok(escape::json(&serde_json::to_string(&line)?));
         }
-        let args = serde_json::to_string(&event.args)?;
-        // A name may contain anything: the terminal must not interpret its control characters.
-        let name = event.name.escape_debug();
+        // Names and arguments may contain anything: the terminal must not interpret it.
+        let args = escape::json(&serde_json::to_string(&event.args)?);
+        let name = escape::text(&event.name);
         let clock = &time[11..];
         Ok(if self.colour {
             format!("\x1b[2m{clock}\x1b[0m \x1b[1;36m{name}\x1b[0m {args}")
@@ -189,9 +191,8 @@ impl Printer {
     }
 
     fn status(&self, text: &str) {
-        let text = text.escape_debug();
-        let line =
-            if self.status_colour { format!("\x1b[33m{text}\x1b[0m") } else { text.to_string() };
+        let text = escape::text(text);
+        let line = if self.status_colour { format!("\x1b[33m{text}\x1b[0m") } else { text };
         let _ = writeln!(io::stderr(), "{line}");
     }
 }
@@ -212,6 +213,27 @@ mod tests {
             printer.line(SystemTime::UNIX_EPOCH, &event()).unwrap(),
             r#"{"time":"1970-01-01T00:00:00.000Z","event":"e\u001b","args":[{"b":1,"a":{"$binary":"AQI="}}]}"#
         );
+    }
+
+    #[test]
+    fn no_line_contains_what_controls_a_terminal() {
+        for c in char::MIN..=char::MAX {
+            if !escape::is_unsafe(c) {
+                continue;
+            }
+            let text = format!("a{c}b");
+            let args = vec![Data::Array(vec![Data::from(&*text)])];
+            let event = Event { name: text.clone(), args, ack_id: None };
+            for json in [true, false] {
+                let printer = Printer { json, colour: false, status_colour: false };
+                let line = printer.line(SystemTime::UNIX_EPOCH, &event).unwrap();
+                assert!(!line.chars().any(escape::is_unsafe), "{line:?}");
+                let document = if json { &line } else { &line[line.find('[').unwrap()..] };
+                let parsed: serde_json::Value = serde_json::from_str(document).unwrap();
+                let args = if json { &parsed["args"] } else { &parsed };
+                assert_eq!(args[0][0], text);
+            }
+        }
     }
 
     #[test]

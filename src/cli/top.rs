@@ -19,6 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{api, report};
 use answer::Answer;
+use rookery_ops::escape;
 use rookery_ops::log::colours_wanted;
 use rookery_server::rooms::ranking::SortBy;
 use screen::Screen;
@@ -110,7 +111,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// Prints responses as JSON, one per line.
 async fn print_json(args: &Args, source: &Source, first: String) -> anyhow::Result<()> {
-    let print = |body: &str| report::print(&format!("{}\n", text::escape_json(body.trim())));
+    let print = |body: &str| report::print(&format!("{}\n", escape::json(body.trim())));
     print(&first)?;
     if args.once {
         return Ok(());
@@ -125,7 +126,7 @@ async fn print_json(args: &Args, source: &Source, first: String) -> anyhow::Resu
         match source.fetch(args.sort.into()).await {
             Ok(body) => print(&body)?,
             Err(error) if error.is::<Refused>() => return Err(error),
-            Err(error) => eprintln!("{error:#}"),
+            Err(error) => eprintln!("{}", escape::text(&format!("{error:#}"))),
         }
     }
 }

@@ -226,12 +226,18 @@ fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
 
 /// The addresses in the log line about serving.
 fn announced(log: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut lines = log.lines().map(|line| {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|_| {
+            // Text: `… name="value" …`.
+            let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
+            pairs.map(|(name, value)| (name, value.trim_matches('"'))).collect()
+        })
+    });
     let address = |url: &Value| {
         let rest = url.as_str()?.strip_prefix("http://")?;
         rest.split('/').next()?.parse().ok()
     };
-    lines.into_iter().find_map(|line| {
+    lines.find_map(|line| {
         let fields = line.get("fields").unwrap_or(&line);
         Some((address(fields.get("clients")?)?, address(fields.get("api")?)?))
     })

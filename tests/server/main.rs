@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod api_keys;
 mod bodies;
 mod broken_upgrades;
 mod client;
@@ -17,6 +18,7 @@ mod forwarded;
 mod gauges;
 mod harness;
 mod held_messages;
+mod hostile_text;
 mod http;
 mod http2;
 mod keep_alive;

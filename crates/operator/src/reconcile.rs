@@ -12,6 +12,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _, ResourceExt as _};
+use rookery_ops::escape;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -318,7 +319,7 @@ impl Reconciliation<'_> {
         let publish_event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(truncate_note(note)),
+            note: Some(truncate_note(escape::lines(&note))),
             action: "Reconcile".to_owned(),
             secondary: None,
         };

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use rookery_ops::escape;
 use serde_json::json;
 
 use self::conditions::ConditionState;
@@ -122,7 +123,7 @@ fn condition(
         type_: kind.name().to_owned(),
         status: status.to_owned(),
         reason,
-        message,
+        message: escape::lines(&message),
         observed_generation: inputs.generation,
         // Truncated to whole seconds, as the cluster returns it.
         last_transition_time: before.map_or_else(

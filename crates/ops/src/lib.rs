@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod critical;
+pub mod escape;
 pub mod keep_alive;
 pub mod listener;
 pub mod log;

@@ -1,4 +1,8 @@
-//! The log, which is text on a terminal and JSON otherwise, and the layer that exports spans.
+//! The log, which is text on a terminal and JSON otherwise, and the layer that exports spans. Each
+//! event is one line, in which text from outside is escaped.
+
+mod fields;
+mod json_lines;
 
 use std::io::{self, IsTerminal};
 
@@ -11,8 +15,14 @@ use tracing_subscriber::{Layer, Registry};
 
 use rookery_config::LogFormat;
 
+use fields::EscapedFields;
+use json_lines::JsonLines;
+
 /// The target of spans of publications and deliveries, which are exported and not logged.
 pub const SPANS: &str = "rookery::span";
+
+/// The longest value of a field, in bytes before it is escaped; the rest is cut.
+const MAX_VALUE_BYTES: usize = 4096;
 
 /// The filter without `RUST_LOG`.
 const DEFAULT_FILTER: &str = "info";
@@ -90,11 +100,12 @@ fn lines<W>(json: bool, colours: bool, out: W) -> Box<dyn Layer<Registry> + Send
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(out);
+    let layer = tracing_subscriber::fmt::layer();
     if json {
-        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        let layer = layer.with_writer(JsonLines(out)).json().flatten_event(true);
+        layer.with_current_span(false).with_span_list(false).boxed()
     } else {
-        layer.with_ansi(colours).boxed()
+        layer.with_writer(out).fmt_fields(EscapedFields).with_ansi(colours).boxed()
     }
 }
 
@@ -112,78 +123,4 @@ fn filter(rust_log: Option<&str>) -> Result<EnvFilter, ParseError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    fn logged(json: bool, rust_log: Option<&str>) -> String {
-        let out = Arc::new(Mutex::new(Vec::new()));
-        let layer = lines(json, false, Shared(out.clone())).with_filter(filter(rust_log).unwrap());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            let _span = tracing::info_span!("session", sid = "a").entered();
-            tracing::info!(target: "rookery", rooms = 2, "first\nline \"quoted\"");
-            tracing::info!(target: "hyper", "chatter");
-            tracing::warn!(target: "hyper", "trouble");
-            tracing::debug!(target: "rookery", "detail");
-        });
-        String::from_utf8(out.lock().unwrap().clone()).unwrap()
-    }
-
-    #[derive(Clone)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl MakeWriter<'_> for Shared {
-        type Writer = Shared;
-
-        fn make_writer(&self) -> Shared {
-            self.clone()
-        }
-    }
-
-    #[test]
-    fn every_json_line_is_an_object_with_the_message_and_its_fields() {
-        let text = logged(true, None);
-        let lines: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 2, "{text}");
-        assert_eq!(lines[0]["message"], "first\nline \"quoted\"");
-        assert_eq!(lines[0]["rooms"], 2);
-        assert_eq!(lines[1]["level"], "WARN");
-    }
-
-    #[test]
-    fn rust_log_replaces_the_default_filter() {
-        assert!(!logged(false, None).contains("detail"));
-        assert!(logged(false, Some(" ")).contains("trouble"));
-        let text = logged(false, Some("rookery=debug"));
-        assert!(text.contains("detail") && !text.contains("trouble"), "{text}");
-        assert!(filter(Some("a=b=c")).is_err());
-    }
-
-    #[test]
-    fn libraries_log_only_warnings_unless_they_are_named() {
-        for all in ["trace", " debug ", "rookery=trace,info"] {
-            let text = logged(false, Some(all));
-            assert!(!text.contains("chatter") && text.contains("trouble"), "{all}: {text}");
-        }
-        assert!(logged(false, Some("trace,hyper=info")).contains("chatter"));
-        assert!(!logged(false, Some("error")).contains("trouble"));
-    }
-
-    #[test]
-    fn the_format_depends_on_the_terminal_unless_it_is_configured() {
-        assert!(is_json(LogFormat::Auto, false) && !is_json(LogFormat::Auto, true));
-        assert!(is_json(LogFormat::Json, true) && !is_json(LogFormat::Text, false));
-    }
-}
+mod tests;

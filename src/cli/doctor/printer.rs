@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use clap::builder::styling::{AnsiColor, Style};
 
 use crate::cli::report;
+use rookery_ops::escape;
 use rookery_ops::log::colours_wanted;
 
 /// Prints the results of checks.
@@ -53,9 +54,10 @@ impl Printer {
             Outcome::Skipped => ("-", AnsiColor::BrightBlack),
         };
         let style = if self.colours { colour.on_default().bold() } else { Style::new() };
+        let text = escape::text(text);
         let mut lines = format!("{style}{sign}{style:#} {check:<10} {text}\n");
         for line in fix.into_iter().flat_map(str::lines) {
-            lines.push_str(&format!("  {:<10} fix: {line}\n", ""));
+            lines.push_str(&format!("  {:<10} fix: {}\n", "", escape::text(line)));
         }
         lines
     }
@@ -71,6 +73,11 @@ mod tests {
         assert_eq!(
             plain.text(Outcome::Failed, "upgrade", "answered with 400", Some("do this\nor that")),
             "✗ upgrade    answered with 400\n             fix: do this\n             fix: or that\n"
+        );
+        let hostile = plain.text(Outcome::Failed, "a", "answered \u{1b}[2J\n✓ b", Some("\u{9b}1m"));
+        assert_eq!(
+            hostile,
+            "✗ a          answered \\u{1b}[2J\\n✓ b\n             fix: \\u{9b}1m\n"
         );
         let colours = Printer { colours: true };
         assert!(colours.text(Outcome::Passed, "a", "b", None).starts_with("\u{1b}["));

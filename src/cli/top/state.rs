@@ -3,7 +3,7 @@
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::answer::{Answer, Room};
-use super::text;
+use rookery_ops::escape;
 use rookery_server::rooms::ranking::SortBy;
 
 /// What is shown.
@@ -115,7 +115,7 @@ impl State {
 
     /// The prefix with unsafe characters escaped.
     pub fn escaped_prefix(&self) -> String {
-        text::escape(&self.prefix)
+        escape::text(&self.prefix)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::answer::Room;
 use super::state::State;
 use super::text;
+use rookery_ops::escape;
 use rookery_server::rooms::ranking::SortBy;
 
 /// The p99 in seconds above which a room is shown in yellow.
@@ -111,18 +112,18 @@ fn header(state: &State) -> Line {
     if !state.answer.unanswered.is_empty() {
         line.push((Tone::Warning, format!("  {}", unanswered(state))));
     }
-    line.push((Tone::Dim, format!("  {}", text::escape(&state.server))));
+    line.push((Tone::Dim, format!("  {}", escape::text(&state.server))));
     line
 }
 
 fn unanswered(state: &State) -> String {
-    let names: Vec<_> = state.answer.unanswered.iter().map(|name| text::escape(name)).collect();
+    let names: Vec<_> = state.answer.unanswered.iter().map(|name| escape::text(name)).collect();
     format!("no response from: {}", names.join(", "))
 }
 
 fn summary(state: &State, rooms: &[&Room]) -> Line {
     if let Some(error) = &state.error {
-        return vec![(Tone::Bad, text::escape(error))];
+        return vec![(Tone::Bad, escape::text(error))];
     }
     let rate = text::rate(rooms.iter().map(|room| room.rate).sum());
     let count = match rooms.len() {
@@ -156,8 +157,8 @@ fn footer(state: &State, scroll: usize, shown: usize, rooms: usize) -> Line {
 fn rows(sort: SortBy, all: &[&Room], shown: &[&Room], width: Option<usize>) -> Vec<Line> {
     let several = all.iter().any(|room| room.namespace != "/");
     let name = |room: &Room| match several {
-        true => format!("{} {}", text::escape(&room.namespace), text::escape(&room.room)),
-        false => text::escape(&room.room),
+        true => format!("{} {}", escape::text(&room.namespace), escape::text(&room.room)),
+        false => escape::text(&room.room),
     };
     let columns = columns(width);
     let taken: usize = columns.iter().map(|column| column.width + GAP).sum();

@@ -1,57 +1,9 @@
 //! Formats names and numbers for a terminal. Pure.
 
-use std::fmt::Write as _;
-
 use unicode_width::UnicodeWidthChar as _;
 
 /// Replaces the part of a name that does not fit.
 const ELLIPSIS: char = '…';
-
-/// Escapes control characters and invisible characters as `\u{…}`, so that a name cannot control
-/// the terminal.
-pub(super) fn escape(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c {
-            c if c.is_control() || is_invisible(c) => {
-                // Writing to a String cannot fail.
-                let _ = write!(escaped, "{}", c.escape_unicode());
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-/// Escapes the same characters as [`escape`] in a JSON document, as `\uXXXX`, so that its meaning is
-/// unchanged. White space is kept.
-///
-/// Source: RFC 8259, section 7; outside of strings, JSON is ASCII.
-pub(super) fn escape_json(document: &str) -> String {
-    let mut escaped = String::with_capacity(document.len());
-    for c in document.chars() {
-        if matches!(c, '\n' | '\r' | '\t') || !(c.is_control() || is_invisible(c)) {
-            escaped.push(c);
-            continue;
-        }
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            // Writing to a String cannot fail.
-            let _ = write!(escaped, "\\u{unit:04x}");
-        }
-    }
-    escaped
-}
-
-/// Format characters, direction marks and line separators (Unicode 16: categories Cf, Zl, Zp) and
-/// variation selectors, whose width terminals do not agree on.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
-        | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-        | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
 
 /// The width of a text in columns.
 pub(super) fn width(text: &str) -> usize {
@@ -123,29 +75,6 @@ pub(super) fn rate(n: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn characters_that_control_a_terminal_are_escaped() {
-        assert_eq!(escape("a\u{1b}[2Jb"), r"a\u{1b}[2Jb");
-        assert_eq!(escape("a\nb\u{9b}c\u{7f}"), r"a\u{a}b\u{9b}c\u{7f}");
-        assert_eq!(escape("a\u{202e}b\u{200d}"), r"a\u{202e}b\u{200d}");
-        assert_eq!(escape("房间 é / 50%"), "房间 é / 50%");
-    }
-
-    #[test]
-    fn an_escaped_json_document_has_the_same_meaning() {
-        let names = ["a\u{9b}2J\u{7f}", "b\u{202e}c\u{2028}", "d\u{e0041}", "房间 é\n\t/ 50%"];
-        let document = serde_json::to_string(&names).unwrap();
-        let escaped = escape_json(&document);
-        assert_eq!(
-            escaped,
-            r#"["a\u009b2J\u007f","b\u202ec\u2028","d\udb40\udc41","房间 é\n\t/ 50%"]"#
-        );
-        assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), names);
-        let spaced = "{\n\t\"rooms\": []\r\n}";
-        assert_eq!(escape_json(spaced), spaced);
-        assert_eq!(escape_json("no JSON \u{1b}[2J"), r"no JSON \u001b[2J");
-    }
 
     #[test]
     fn long_names_are_truncated_in_the_middle() {

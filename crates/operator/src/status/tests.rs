@@ -133,6 +133,15 @@ fn a_stuck_rollout_or_a_failed_apply_degrades() {
 }
 
 #[test]
+fn a_message_has_no_control_characters_but_line_ends() {
+    let message = "spec.x: \u{1b}[2J\nwrite \u{202e}y".to_owned();
+    let degradation = Some(Degradation { reason: "Invalid", message });
+    let status = compute(&StatusInputs { degradation, ..inputs(None, &[]) });
+    let degraded = of(&status, ConditionType::Degraded);
+    assert_eq!(degraded.message, "spec.x: \\u{1b}[2J\nwrite \\u{202e}y");
+}
+
+#[test]
 fn warnings_are_reported_without_degrading() {
     let deployment = deployment(2, 2, 2, 2);
     let warnings = ["a password shows".to_owned(), "no stickiness".to_owned()];

@@ -176,8 +176,8 @@ impl State {
     fn log_stale(&mut self, max_age: Duration) {
         if self.is_stale(max_age) && !self.stale_logged {
             self.stale_logged = true;
-            tracing::error!(
-                max_age_seconds = max_age.as_secs(),
+            tracing::warn!(
+                seconds = max_age.as_secs_f64(),
                 "the key set of auth.jwt.jwksUrl is too old; tokens are refused"
             );
         }
