@@ -35,6 +35,7 @@ mod redis;
 mod reload;
 mod room_lists;
 mod session_end;
+mod socket_ids;
 mod socket_suite;
 mod stalled_members;
 mod status;

@@ -16,7 +16,7 @@ use super::interest::{Confirmation, Interest, RoomInterests};
 use super::member::Member;
 use super::shard::{Reply, ShardCommand, ShardQueue};
 use crate::connection::Wait;
-use crate::message::{PodId, Publication, RoomKey};
+use crate::message::{MemberId, PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
 use reservation::Permits;
 pub use reservation::{RecipientCount, Reservation};
@@ -129,7 +129,8 @@ impl LocalRooms {
     /// An interest in a room, where there are other instances. What they send to members of this
     /// pod is heard anyway.
     fn acquire(&self, namespace: &Arc<str>, room: &Room) -> (Option<Interest>, Confirmation) {
-        let interests = self.parts.interests.as_ref().filter(|_| !room.starts_with(&**self.pod()));
+        let is_heard = MemberId::has_prefix(room, namespace, self.pod());
+        let interests = self.parts.interests.as_ref().filter(|_| !is_heard);
         let Some(interests) = interests else { return (None, None) };
         let key = RoomKey { namespace: namespace.clone(), room: room.clone() };
         let (interest, confirmation) = interests.acquire(&key);

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use crate::connection::outbox::Outbox;
-use crate::message::MemberId;
 use crate::message::id_source::next_number;
+use crate::message::{MemberId, MemberIds};
 
 /// How a member is dismissed: its client does not come back by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub type Dismiss = Box<dyn Fn(Dismissal) + Send + Sync>;
 pub struct Member {
     /// The public id, by which others address the member.
     pub id: MemberId,
+    /// What a client of Socket.IO 2 that started with polling takes for its `socket.id`. It addresses
+    /// the member too.
+    pub session_id: Option<MemberId>,
     /// The namespace that it is connected to.
     pub namespace: Arc<str>,
     /// The user, where the client presented a token.
@@ -41,14 +44,15 @@ pub struct Member {
 impl Member {
     /// A member that its namespace accepts now.
     pub fn new(
-        id: MemberId,
+        ids: MemberIds,
         namespace: Arc<str>,
         user: Option<Arc<str>>,
         outbox: Arc<Outbox>,
         dismiss: Dismiss,
     ) -> Self {
         Member {
-            id,
+            id: ids.public,
+            session_id: ids.session,
             namespace,
             user,
             connected_at: SystemTime::now(),
@@ -57,6 +61,20 @@ impl Member {
             dismiss,
             disconnected: AtomicBool::new(false),
         }
+    }
+
+    /// The id that others may see: the client's `socket.id`, but where that is still the secret by
+    /// which the client polls.
+    pub fn shown_id(&self) -> &MemberId {
+        match &self.session_id {
+            Some(id) if !self.outbox.takes_posts() => id,
+            _ => &self.id,
+        }
+    }
+
+    /// Whether one of its ids is this one.
+    pub fn has_id(&self, id: &str) -> bool {
+        *self.id == *id || self.session_id.as_deref() == Some(id)
     }
 
     /// Sends DISCONNECT, so that the client stays away; with [`Dismissal::Session`] its transport
