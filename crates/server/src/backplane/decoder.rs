@@ -63,7 +63,7 @@ impl Decoder {
         Decoder {
             pod: parts.pod.clone(),
             routes: Routes::new(&parts.channels, &namespaces, &bridge),
-            members: namespaces.iter().flat_map(|n| parts.channels.members(n)).collect(),
+            members: namespaces.iter().map(|n| parts.channels.members(n)).collect(),
             namespaces,
             channels: parts.channels.clone(),
             bridge,
@@ -89,10 +89,11 @@ impl Decoder {
     /// those of its members alone, then wider ones. An ACL of Redis permits a pattern only where it
     /// names that very pattern, which it cannot for one with the pod's random name in it.
     pub fn patterns(&self) -> [Vec<String>; 3] {
-        let namespaces = || self.namespaces.iter();
-        let members = namespaces().flat_map(|n| self.channels.members_patterns(n)).collect();
-        let broadcasts = namespaces().map(|n| self.channels.broadcasts_pattern(n)).collect();
-        [members, broadcasts, vec![self.channels.everything_pattern()]]
+        let all = |pattern: fn(&Channels, &str) -> String| {
+            self.namespaces.iter().map(|n| pattern(&self.channels, n)).collect()
+        };
+        let everything = vec![self.channels.everything_pattern()];
+        [all(Channels::members_pattern), all(Channels::broadcasts_pattern), everything]
     }
 
     /// A message that a pattern matched: handled where it is for a member of this pod. What else a

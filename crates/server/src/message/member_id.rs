@@ -66,20 +66,9 @@ impl MemberId {
         }
     }
 
-    /// What the ids of `pod`'s members in a namespace begin with.
-    pub fn prefixes(namespace: &str, pod: &PodId) -> Vec<String> {
-        let mut prefixes = vec![pod.to_string()];
-        if namespace != "/" {
-            prefixes.push(format!("{namespace}#{pod}"));
-        }
-        prefixes
-    }
-
-    /// Whether a room's name in a namespace begins with one of [`MemberId::prefixes`].
-    pub fn has_prefix(room: &str, namespace: &str, pod: &PodId) -> bool {
-        let rest = room.strip_prefix(namespace).and_then(|rest| rest.strip_prefix('#'));
-        let rest = rest.filter(|_| namespace != "/").unwrap_or(room);
-        room.starts_with(&**pod) || rest.starts_with(&**pod)
+    /// Whether the namespace is before it, so that its pod is not what it begins with.
+    pub fn has_namespace(&self) -> bool {
+        self.0.len() > Self::LENGTH
     }
 
     /// Whether a room's name has the form of a public id of one of `pod`'s members.
@@ -162,18 +151,7 @@ mod tests {
             assert_eq!(MemberId::pod_of(id), Some("podpodpo"));
             assert!(MemberId::is_of(id, &pod) && MemberId::may_be(id));
         }
-        assert_eq!(MemberId::prefixes("/", &pod), ["podpodpo"]);
-        assert_eq!(MemberId::prefixes("/admin", &pod), ["podpodpo", "/admin#podpodpo"]);
-        for (room, namespace, has) in [
-            (&*id, "/", true),
-            (&*id, "/admin", true),
-            (&*other, "/admin", true),
-            (&*other, "/", false),
-            ("/#podpodpoA23456789012", "/", false),
-            ("/administrator#podpodpo", "/admin", false),
-        ] {
-            assert_eq!(MemberId::has_prefix(room, namespace, &pod), has, "{room} in {namespace}");
-        }
+        assert!(other.has_namespace() && !id.has_namespace());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::interest::{Confirmation, Interest, RoomInterests};
 use super::member::Member;
 use super::shard::{Reply, ShardCommand, ShardQueue};
 use crate::connection::Wait;
-use crate::message::{MemberId, PodId, Publication, RoomKey};
+use crate::message::{PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
 use reservation::Permits;
 pub use reservation::{RecipientCount, Reservation};
@@ -68,9 +68,22 @@ impl LocalRooms {
         self.parts.shards[shard].end_turn();
     }
 
-    /// Adds a member that its namespace accepted.
+    /// Adds a member that its namespace accepted. What others send to an id of it that begins with
+    /// the namespace has to be subscribed, and is heard after the wait.
     pub fn connect(&self, shard: usize, member: Arc<Member>) -> Wait {
-        self.send(shard, ShardCommand::Connect(member))
+        let confirmation = member.id_with_namespace().and_then(|id| {
+            let (interest, confirmation) = self.acquire(&member.namespace, id.room());
+            member.keep(interest);
+            confirmation
+        });
+        let sent = self.send(shard, ShardCommand::Connect(member));
+        let Some(confirmation) = confirmation else { return sent };
+        Some(Box::pin(async move {
+            confirmation.await;
+            if let Some(sent) = sent {
+                sent.await;
+            }
+        }))
     }
 
     /// Removes a member that is gone from its namespace; from all its rooms too. It stays gone
@@ -129,8 +142,7 @@ impl LocalRooms {
     /// An interest in a room, where there are other instances. What they send to members of this
     /// pod is heard anyway.
     fn acquire(&self, namespace: &Arc<str>, room: &Room) -> (Option<Interest>, Confirmation) {
-        let is_heard = MemberId::has_prefix(room, namespace, self.pod());
-        let interests = self.parts.interests.as_ref().filter(|_| !is_heard);
+        let interests = self.parts.interests.as_ref().filter(|_| !room.starts_with(&**self.pod()));
         let Some(interests) = interests else { return (None, None) };
         let key = RoomKey { namespace: namespace.clone(), room: room.clone() };
         let (interest, confirmation) = interests.acquire(&key);

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
+
+use super::interest::Interest;
 use crate::connection::outbox::Outbox;
 use crate::message::id_source::next_number;
 use crate::message::{MemberId, MemberIds};
@@ -39,6 +42,8 @@ pub struct Member {
     pub key: u64,
     dismiss: Dismiss,
     disconnected: AtomicBool,
+    /// In what other instances send to [`Member::id_with_namespace`].
+    interest: Mutex<Option<Interest>>,
 }
 
 impl Member {
@@ -60,6 +65,7 @@ impl Member {
             key: next_number(),
             dismiss,
             disconnected: AtomicBool::new(false),
+            interest: Mutex::default(),
         }
     }
 
@@ -70,6 +76,16 @@ impl Member {
             Some(id) if !self.outbox.takes_posts() => id,
             _ => &self.id,
         }
+    }
+
+    /// The id that begins with the namespace, of a client of Socket.IO 2.
+    pub(super) fn id_with_namespace(&self) -> Option<&MemberId> {
+        std::iter::once(&self.id).chain(&self.session_id).find(|id| id.has_namespace())
+    }
+
+    /// Keeps an interest as long as the member exists.
+    pub(super) fn keep(&self, interest: Option<Interest>) {
+        *self.interest.lock() = interest;
     }
 
     /// Whether one of its ids is this one.
@@ -87,6 +103,7 @@ impl Member {
     /// messages about it arrive.
     pub(super) fn set_disconnected(&self) {
         self.disconnected.store(true, Ordering::Release);
+        self.keep(None);
     }
 
     /// Whether it is gone from its namespace.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::message::{MemberId, PodId, Publication, RoomKeyRef};
+use crate::message::{PodId, Publication, RoomKeyRef};
 
 /// Names channels for one prefix and one pod. Cloning is shallow.
 #[derive(Clone, Debug)]
@@ -41,9 +41,8 @@ impl Channels {
     }
 
     /// What the channels of this pod's members start with: rooms that are their public ids.
-    pub fn members(&self, namespace: &str) -> impl Iterator<Item = String> {
-        let prefixes = MemberId::prefixes(namespace, &self.pod).into_iter();
-        prefixes.map(move |id| format!("{}#{namespace}#{id}", self.prefix))
+    pub fn members(&self, namespace: &str) -> String {
+        format!("{}#{namespace}#{}", self.prefix, self.pod)
     }
 
     /// The pattern of every channel of a namespace's broadcasts, which Node's adapter subscribes.
@@ -56,9 +55,10 @@ impl Channels {
         format!("{}*", escape(&self.prefix))
     }
 
-    /// The patterns of rooms that are public ids of this pod's members.
-    pub fn members_patterns(&self, namespace: &str) -> impl Iterator<Item = String> {
-        self.members(namespace).map(|start| format!("{}*", escape(&start)))
+    /// The pattern of rooms that are public ids of this pod's members.
+    pub fn members_pattern(&self, namespace: &str) -> String {
+        let (prefix, namespace) = (escape(&self.prefix), escape(namespace));
+        format!("{prefix}#{namespace}#{}*", escape(&self.pod))
     }
 
     /// Requests of Node's adapter.
@@ -124,10 +124,6 @@ mod tests {
     #[test]
     fn patterns_escape_what_redis_would_expand() {
         let channels = Channels::new("a*[b]", "pod?od^\\".into());
-        assert_eq!(
-            channels.members_patterns("/x*").collect::<Vec<_>>(),
-            ["a\\*\\[b\\]#/x\\*#pod\\?od\\^\\\\*", "a\\*\\[b\\]#/x\\*#/x\\*#pod\\?od\\^\\\\*"]
-        );
-        assert_eq!(channels.members_patterns("/").count(), 1);
+        assert_eq!(channels.members_pattern("/x*"), "a\\*\\[b\\]#/x\\*#pod\\?od\\^\\\\*");
     }
 }
