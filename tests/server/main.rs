@@ -40,6 +40,7 @@ mod refused_connects;
 mod reload;
 mod room_lists;
 mod session_end;
+mod socket_ids;
 mod socket_suite;
 mod stalled_members;
 mod status;

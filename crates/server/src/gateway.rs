@@ -4,7 +4,7 @@
 //! (heartbeats, namespaces, incoming packets) is left to socketioxide, which only this module knows.
 //!
 //! The files depend on each other in one direction, lowest first: limits, log throttles,
-//! authenticator and drain state; the shared [`Gateway`]; clients; events; sessions; what reviews and
+//! authenticator, session ids and drain state; the shared [`Gateway`]; clients; events; sessions; what reviews and
 //! sweeps them; the protocol engine and its handlers; HTTP; the listener.
 
 mod authenticator;
@@ -25,6 +25,7 @@ mod log_throttles;
 mod memory;
 mod rule_changes;
 mod session;
+mod session_ids;
 mod state;
 mod sweep;
 mod token_bucket;

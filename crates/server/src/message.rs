@@ -10,7 +10,7 @@ mod receipt;
 mod room_key;
 mod selector;
 
-pub use member_id::MemberId;
+pub use member_id::{MemberId, MemberIds};
 pub use pod_id::PodId;
 pub use publication::{Hop, Publication, Source};
 pub use publication_id::PublicationId;

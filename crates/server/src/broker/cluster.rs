@@ -15,7 +15,7 @@ use super::servers::dismissal;
 use super::{Broker, BrokerParts};
 use crate::backplane::wire::pod_messages::{Answer, Ask, room_names};
 use crate::backplane::wire::requests;
-use crate::message::{MemberInfo, Selector};
+use crate::message::{MemberId, MemberInfo, Selector};
 use crate::telemetry::metrics::Rejected;
 
 /// How a Node server is called among those that did not answer.
@@ -131,7 +131,7 @@ impl Broker {
 
     async fn ask_others(&self, question: Question<'_>) -> OtherAnswers {
         let Some(backplane) = &self.parts.backplane else { return OtherAnswers::default() };
-        if matches!(question.of, Selector::Member(id) if id.starts_with(&**self.pod())) {
+        if matches!(question.of, Selector::Member(id) if MemberId::is_of(id, self.pod())) {
             return OtherAnswers::default();
         }
         let until = Instant::now() + self.query_deadline;
@@ -140,7 +140,10 @@ impl Broker {
             return OtherAnswers { unanswered: vec![REDIS.to_owned()], ..OtherAnswers::default() };
         };
         let owner = match question.of {
-            Selector::Member(id) => peers.iter().find(|pod| id.starts_with(&***pod)).cloned(),
+            Selector::Member(id) => {
+                let owner = MemberId::pod_of(id);
+                peers.iter().find(|pod| owner == Some(&***pod)).cloned()
+            }
             _ => None,
         };
         let elsewhere = owner.is_some() || matches!(question.of, Selector::User(_));

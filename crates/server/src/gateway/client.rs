@@ -19,7 +19,7 @@ use super::state::Gateway;
 use super::token_bucket::TokenBucket;
 use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
-use crate::message::MemberId;
+use crate::message::MemberIds;
 use crate::rooms::member::{Dismiss, Dismissal, Member};
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_config::Limits;
@@ -61,6 +61,7 @@ impl Client {
         gateway: &Arc<Gateway>,
         session_clients: &Arc<SessionClients>,
         shard: usize,
+        ids: MemberIds,
         namespace: Arc<str>,
         subject: Arc<Subject>,
         socket: &Arc<Socket>,
@@ -69,7 +70,7 @@ impl Client {
         let join_burst = join_burst(&limits);
         Arc::new_cyclic(|this: &Weak<Client>| Client {
             member: Arc::new(Member::new(
-                MemberId::random(gateway.broker.pod()),
+                ids,
                 namespace,
                 subject.user().map(Into::into),
                 session_clients.outbox.clone(),

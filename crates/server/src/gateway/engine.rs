@@ -80,7 +80,8 @@ impl Engine {
             Revision::V4 => 4,
             Revision::V3 => 3,
         };
-        let uri = format!("/?EIO={eio}&transport=websocket&{SESSION_PARAMETER}={}", session.sid);
+        let uri =
+            format!("/?EIO={eio}&transport=websocket&{SESSION_PARAMETER}={}", session.ids.secret);
         let mut request = Request::new(());
         *request.uri_mut() = uri.parse().expect("ids have letters, digits, - and _ only");
         let max = self.gateway().config.socketio.max_payload.bytes();

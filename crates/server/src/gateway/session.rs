@@ -13,13 +13,13 @@ use super::authenticator::Credentials;
 use super::client::SessionClients;
 use super::limits::{BodyPermit, Permit};
 use super::log_throttles::LogSubject;
+use super::session_ids::SessionIds;
 use super::state::Gateway;
 use super::{connect_error, events};
 use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
 use crate::connection::stream::{EngineHooks, PacketAction};
 use crate::hashing::HashMap;
-use crate::message::id_source::random_id;
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_config::Transport;
 use rookery_ops::throttle::limited;
@@ -27,9 +27,6 @@ use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::{CloseCode, FrameError};
 use rookery_protocol::packet::{PacketError, PacketHead};
 use rookery_protocol::{Data, Revision, packet};
-
-/// The length of a session's id in characters. It is a secret between the client and this instance.
-const SID_LENGTH: usize = 24;
 
 /// Bytes that must wait for a client before it is disconnected to free memory.
 const MIN_SHED: usize = 16 << 10;
@@ -39,8 +36,8 @@ const MIN_CAPACITY: usize = 256;
 
 /// One Engine.IO session.
 pub struct Session {
-    /// The secret id that the client's requests carry.
-    pub sid: Arc<str>,
+    /// By what requests find the session, and what its members are called.
+    pub ids: SessionIds,
     /// Everything that is to be sent to the client, in order.
     pub outbox: Arc<Outbox>,
     /// The number of the shard that the session runs on for all its life.
@@ -198,7 +195,7 @@ impl Session {
 impl Session {
     /// The outbox has closed: nothing can reach the client any more.
     fn closed(&self, reason: Disconnected, unsent: usize) {
-        self.sessions.remove(&self.sid);
+        self.sessions.remove(&self.ids.secret);
         let mut open = self.transport.lock();
         if let Some(transport) = open.take() {
             let metrics = &self.gateway().metrics;
@@ -316,7 +313,7 @@ impl Sessions {
         let outbox = Outbox::new(revision, self.gateway.shards[shard].outbox_context.clone());
         outbox.set_base64(base64);
         let session = Arc::new(Session {
-            sid: random_id(SID_LENGTH).into(),
+            ids: SessionIds::random(revision, transport, self.gateway.broker.pod()),
             clients: Arc::new(SessionClients::new(outbox.clone(), origin)),
             outbox,
             shard,
@@ -338,7 +335,7 @@ impl Sessions {
                 session.closed(reason, unsent);
             }
         });
-        self.by_sid.lock().insert(session.sid.clone(), session.clone());
+        self.by_sid.lock().insert(session.ids.secret.clone(), session.clone());
         tracing::debug!(client = %address, transport = transport.label(), "session opened");
         session
     }

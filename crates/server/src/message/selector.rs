@@ -33,7 +33,7 @@ impl Selector {
 /// What others may know of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberInfo {
-    /// Its public id: 20 characters, of which the first 8 name the pod.
+    /// The id that others may see, by which they address it.
     pub id: String,
     /// Its user, where it presented a token.
     pub user: Option<String>,

@@ -71,9 +71,22 @@ impl LocalRooms {
         self.parts.shards[shard].end_turn();
     }
 
-    /// Adds a member that its namespace accepted.
+    /// Adds a member that its namespace accepted. What others send to an id of it that begins with
+    /// the namespace has to be subscribed, and is heard after the wait.
     pub fn connect(&self, shard: usize, member: Arc<Member>) -> Wait {
-        self.send(shard, ShardCommand::Connect(member))
+        let confirmation = member.id_with_namespace().and_then(|id| {
+            let (interest, confirmation) = self.acquire(&member.namespace, id.room());
+            member.keep(interest);
+            confirmation
+        });
+        let sent = self.send(shard, ShardCommand::Connect(member));
+        let Some(confirmation) = confirmation else { return sent };
+        Some(Box::pin(async move {
+            confirmation.await;
+            if let Some(sent) = sent {
+                sent.await;
+            }
+        }))
     }
 
     /// Removes a member that is gone from its namespace; from all its rooms too. It stays gone

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
+
+use super::interest::Interest;
 use crate::connection::outbox::Outbox;
-use crate::message::MemberId;
 use crate::message::id_source::next_number;
+use crate::message::{MemberId, MemberIds};
 
 /// How a member is dismissed: its client does not come back by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,9 @@ pub type Dismiss = Box<dyn Fn(Dismissal) + Send + Sync>;
 pub struct Member {
     /// The public id, by which others address the member.
     pub id: MemberId,
+    /// What a client of Socket.IO 2 that started with polling takes for its `socket.id`. It addresses
+    /// the member too.
+    pub session_id: Option<MemberId>,
     /// The namespace that it is connected to.
     pub namespace: Arc<str>,
     /// The user, where the client presented a token.
@@ -36,19 +42,22 @@ pub struct Member {
     pub key: u64,
     dismiss: Dismiss,
     disconnected: AtomicBool,
+    /// In what other instances send to [`Member::id_with_namespace`].
+    interest: Mutex<Option<Interest>>,
 }
 
 impl Member {
     /// A member that its namespace accepts now.
     pub fn new(
-        id: MemberId,
+        ids: MemberIds,
         namespace: Arc<str>,
         user: Option<Arc<str>>,
         outbox: Arc<Outbox>,
         dismiss: Dismiss,
     ) -> Self {
         Member {
-            id,
+            id: ids.public,
+            session_id: ids.session,
             namespace,
             user,
             connected_at: SystemTime::now(),
@@ -56,7 +65,32 @@ impl Member {
             key: next_number(),
             dismiss,
             disconnected: AtomicBool::new(false),
+            interest: Mutex::default(),
         }
+    }
+
+    /// The id that others may see: the client's `socket.id`, but where that is still the secret by
+    /// which the client polls.
+    pub fn shown_id(&self) -> &MemberId {
+        match &self.session_id {
+            Some(id) if !self.outbox.takes_posts() => id,
+            _ => &self.id,
+        }
+    }
+
+    /// The id that begins with the namespace, of a client of Socket.IO 2.
+    pub(super) fn id_with_namespace(&self) -> Option<&MemberId> {
+        std::iter::once(&self.id).chain(&self.session_id).find(|id| id.has_namespace())
+    }
+
+    /// Keeps an interest as long as the member exists.
+    pub(super) fn keep(&self, interest: Option<Interest>) {
+        *self.interest.lock() = interest;
+    }
+
+    /// Whether one of its ids is this one.
+    pub fn has_id(&self, id: &str) -> bool {
+        *self.id == *id || self.session_id.as_deref() == Some(id)
     }
 
     /// Sends DISCONNECT, so that the client stays away; with [`Dismissal::Session`] its transport
@@ -69,6 +103,7 @@ impl Member {
     /// messages about it arrive.
     pub(super) fn set_disconnected(&self) {
         self.disconnected.store(true, Ordering::Release);
+        self.keep(None);
     }
 
     /// Whether it is gone from its namespace.

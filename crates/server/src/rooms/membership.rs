@@ -171,7 +171,7 @@ impl Membership {
     pub fn info(&self, member: &Member) -> MemberInfo {
         let rooms = self.namespaces.get(&member.namespace).map(|n| n.rooms_of(member.key));
         MemberInfo {
-            id: member.id.to_string(),
+            id: member.shown_id().to_string(),
             user: member.user.as_deref().map(str::to_owned),
             connected_at: Some(member.connected_at),
             rooms: rooms.unwrap_or_default(),

@@ -14,7 +14,7 @@ use crate::api::need::Need;
 use crate::api::problem::Problem;
 use crate::api::query::{NamespaceQuery, PrefixQuery};
 use crate::api::state::Shared;
-use crate::message::MemberInfo;
+use crate::message::{MemberId, MemberInfo};
 
 /// The rooms of the cluster that have members.
 #[derive(Serialize, ToSchema)]
@@ -51,14 +51,15 @@ pub(in crate::api) struct RoomMembers {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::api) struct Member {
-    /// The member's public id.
+    /// The member's public id, which is its `socket.id` (but for a client of Socket.IO 2 that polls).
     id: String,
     /// The user that its token names; null without a token.
     user: Option<String>,
     /// The time at which it connected (RFC 3339, UTC); null for members of Node servers.
     #[schema(format = DateTime)]
     connected_at: Option<String>,
-    /// The pod's id: the first 8 characters of the member's.
+    /// The pod's id: the first 8 characters of the member's, after the namespace and `#` that it may
+    /// begin with.
     pod: String,
 }
 
@@ -111,12 +112,17 @@ pub(in crate::api) async fn list_members(
 impl From<MemberInfo> for Member {
     fn from(info: MemberInfo) -> Self {
         Member {
-            pod: info.id.chars().take(8).collect(),
+            pod: pod_of(&info.id),
             id: info.id,
             user: info.user,
             connected_at: info.connected_at.and_then(rfc3339),
         }
     }
+}
+
+/// The name of the pod in a member's id.
+fn pod_of(id: &str) -> String {
+    MemberId::pod_of(id).map_or_else(|| id.chars().take(8).collect(), str::to_owned)
 }
 
 /// The time in the format of RFC 3339. `None` outside the years 1970 to 9999: other instances may

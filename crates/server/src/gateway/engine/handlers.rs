@@ -108,6 +108,7 @@ impl OnConnect {
             gateway,
             &session.clients,
             session.shard,
+            session.ids.of_member(&namespace, gateway.broker.pod()),
             namespace,
             admission.subject,
             socket,

@@ -57,7 +57,7 @@ pub fn open_packet(session: &Session, transport: Transport) -> String {
         config.max_payload.0,
         config.ping_interval.0.as_millis(),
         config.ping_timeout.0.as_millis(),
-        session.sid,
+        session.ids.announced(),
     )
 }
 

@@ -38,7 +38,9 @@ struct RoomMembers {
 
 impl Namespace {
     pub(super) fn add(&mut self, member: Arc<Member>) {
-        self.by_id.insert(member.id.clone(), member.key);
+        for id in std::iter::once(&member.id).chain(&member.session_id) {
+            self.by_id.insert(id.clone(), member.key);
+        }
         if let Some(user) = &member.user {
             self.by_user.entry(user.clone()).or_default().insert(member.key);
         }
@@ -48,7 +50,12 @@ impl Namespace {
 
     pub(super) fn remove(&mut self, member: &Member) -> Vec<Room> {
         let Some(entry) = self.members.remove(&member.key) else { return Vec::new() };
-        self.by_id.remove(&member.id);
+        for id in std::iter::once(&member.id).chain(&member.session_id) {
+            // A client of Socket.IO 2 that comes back to its namespace has the same id.
+            if self.by_id.get(id) == Some(&member.key) {
+                self.by_id.remove(id);
+            }
+        }
         if let Some(user) = &member.user
             && let Some(keys) = self.by_user.get_mut(user)
         {
@@ -157,7 +164,7 @@ impl Namespace {
 
     pub(super) fn is_in(&self, key: u64, rooms: &[Room]) -> bool {
         self.members.get(&key).is_some_and(|entry| {
-            let is_in = |r: &Room| r == entry.member.id.room() || entry.rooms.contains(r);
+            let is_in = |r: &Room| entry.member.has_id(r) || entry.rooms.contains(r);
             rooms.is_empty() || rooms.iter().any(is_in)
         })
     }
