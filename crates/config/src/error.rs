@@ -1,7 +1,9 @@
 //! [`ConfigError`]: everything that is wrong with a configuration, by file, line and key.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+/// The most problems of a configuration that are reported.
+pub const MAX_PROBLEMS: usize = 50;
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,19 +40,25 @@ impl ConfigError {
         ConfigError { source_name: source_name.into(), problems: vec![problem] }
     }
 
-    /// Creates an error of these problems, each with the line of its key or, if the key is not in
-    /// the file, of the nearest enclosing section. `lines` maps the paths of keys to line numbers.
+    /// Creates an error of these problems, each with the line that `line_of` knows for its key, in
+    /// the order of the file. Of more than [`MAX_PROBLEMS`] the first are kept, and a last one says
+    /// so.
     pub fn located(
         source_name: impl Into<String>,
         mut problems: Vec<Problem>,
-        lines: &BTreeMap<String, u64>,
+        line_of: impl Fn(&str) -> Option<u64>,
     ) -> Self {
         for problem in &mut problems {
             if problem.line.is_none() {
-                problem.line = problem.key.as_deref().and_then(|key| nearest_line(lines, key));
+                problem.line = problem.key.as_deref().and_then(&line_of);
             }
         }
         problems.sort_by_key(|p| p.line);
+        if problems.len() > MAX_PROBLEMS {
+            problems.truncate(MAX_PROBLEMS);
+            let text = format!("there is more: only the first {MAX_PROBLEMS} mistakes are shown");
+            problems.push(Problem { key: None, line: None, text });
+        }
         ConfigError { source_name: source_name.into(), problems }
     }
 
@@ -60,16 +68,6 @@ impl ConfigError {
             Some(line) => format!("{}:{line}: {}", self.source_name, problem.text),
             None => format!("{}: {}", self.source_name, problem.text),
         }
-    }
-}
-
-fn nearest_line(lines: &BTreeMap<String, u64>, key: &str) -> Option<u64> {
-    let mut path = key;
-    loop {
-        if let Some(line) = lines.get(path) {
-            return Some(*line);
-        }
-        path = &path[..path.rfind(['.', '['])?];
     }
 }
 
@@ -85,14 +83,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_key_has_the_line_of_its_section() {
-        let lines = BTreeMap::from([("events[0]".to_owned(), 4), ("auth".to_owned(), 9)]);
+    fn problems_are_in_the_order_of_the_file() {
+        let line_of = |key: &str| match key {
+            "events[0].args" => Some(4),
+            "auth.jwt.secretFile" => Some(9),
+            _ => None,
+        };
         let problems = vec![
             Problem::new("auth.jwt.secretFile", "b"),
             Problem::new("events[0].args", "a"),
             Problem::new("limits.queue", "c"),
         ];
-        let error = ConfigError::located("x.yaml", problems, &lines);
+        let error = ConfigError::located("x.yaml", problems, line_of);
         assert_eq!(error.to_string(), "x.yaml: c\nx.yaml:4: a\nx.yaml:9: b");
+    }
+
+    #[test]
+    fn more_than_fifty_problems_are_cut_and_it_is_said() {
+        let many = |n: usize| (0..n).map(|i| Problem::new(format!("k{i}"), "wrong")).collect();
+        let all = ConfigError::located("x", many(50), |_| None);
+        assert_eq!(all.problems.len(), 50);
+        let cut = ConfigError::located("x", many(51), |_| None).to_string();
+        assert_eq!(cut.lines().count(), 51);
+        assert!(cut.ends_with("only the first 50 mistakes are shown"), "{cut}");
     }
 }

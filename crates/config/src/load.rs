@@ -1,6 +1,7 @@
 //! [`Sources`]: the file, flags and environment that a configuration is loaded from.
 
-use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,9 @@ use crate::config::{Config, Redis};
 use crate::error::{ConfigError, Problem};
 use crate::tree::Node;
 use crate::{check, files, typed};
+
+/// The largest configuration, in bytes: four times what fits into a ConfigMap.
+const MAX_BYTES: usize = 4 << 20;
 
 /// A configuration's file, and the flags and environment variables that override it. Hot reload
 /// loads from the same sources again.
@@ -125,7 +129,7 @@ impl std::fmt::Debug for Sources {
 struct Read {
     name: String,
     config: Config,
-    lines: BTreeMap<String, u64>,
+    node: Node,
     overridden: Vec<(&'static str, &'static str)>,
 }
 
@@ -146,38 +150,55 @@ impl Read {
                 problem.text += &format!(" (set by {by})");
             }
         }
-        Err(ConfigError::located(self.name, problems, &self.lines))
+        Err(ConfigError::located(self.name, problems, |key| self.node.line_near(key)))
     }
 }
 
 /// Reads the text of the configuration file. Blocking I/O.
 ///
 /// # Errors
-/// Fails if the file cannot be read.
+/// Fails if the file cannot be read, or has more than 4 MiB.
 pub fn text_of(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| {
-        ConfigError::whole(
-            path.display().to_string(),
+    let name = || path.display().to_string();
+    let mut text = String::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_string(&mut text));
+    match read {
+        Ok(_) => Ok(text),
+        // A character is cut in two.
+        Err(_) if text.len() >= MAX_BYTES => Err(too_large(name())),
+        Err(error) => Err(ConfigError::whole(
+            name(),
             format!("cannot read the configuration file: {error}; check the path and its mode"),
-        )
-    })
+        )),
+    }
+}
+
+fn too_large(name: String) -> ConfigError {
+    let text = format!("is larger than {} MiB: make it smaller", MAX_BYTES >> 20);
+    ConfigError::whole(name, text)
 }
 
 /// Reads keys and types; whether the values make sense together is for [`check::check`].
 fn parse(name: &str, text: &str) -> Result<Read, ConfigError> {
+    if text.len() > MAX_BYTES {
+        return Err(too_large(name.to_owned()));
+    }
     let node = Node::parse(text)
         .map_err(|problem| ConfigError { source_name: name.to_owned(), problems: vec![problem] })?;
-    let lines = node.lines();
+    let oversized = node.oversized();
+    if !oversized.is_empty() {
+        return Err(ConfigError::located(name, oversized, |key| node.line_near(key)));
+    }
     let mut problems = node.duplicates();
     problems.extend(node.rules_without_value());
     match typed::read::<Config>(&node) {
         Ok(config) if problems.is_empty() => {
-            Ok(Read { name: name.to_owned(), config, lines, overridden: Vec::new() })
+            Ok(Read { name: name.to_owned(), config, node, overridden: Vec::new() })
         }
-        Ok(_) => Err(ConfigError::located(name, problems, &lines)),
-        Err(more) => {
-            problems.extend(more);
-            Err(ConfigError::located(name, problems, &lines))
+        result => {
+            problems.extend(result.err().into_iter().flatten());
+            Err(ConfigError::located(name, problems, |key| node.line_near(key)))
         }
     }
 }

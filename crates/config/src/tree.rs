@@ -3,13 +3,20 @@
 //! Typed parsing stops at the first mistake and knows lines but not keys. With this tree, a refusal
 //! can name every mistake by key and line.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use crate::error::Problem;
+use crate::error::{MAX_PROBLEMS, Problem};
+
+/// The most items of a list, and keys of a section, in a configuration and in a `Rookery`.
+pub const MAX_ITEMS: usize = 1000;
+
+/// The longest text in a configuration and in a `Rookery`, in bytes.
+pub const MAX_TEXT: usize = 16 << 10;
 
 /// A value and the line that it starts on.
 #[derive(Clone, Debug)]
@@ -69,37 +76,110 @@ impl Node {
         })
     }
 
-    /// The line number of every key in the document, by the key's path.
-    pub fn lines(&self) -> BTreeMap<String, u64> {
-        let mut lines = BTreeMap::new();
-        self.visit("", &mut |path, line, _| {
-            lines.entry(path.to_owned()).or_insert(line);
-        });
-        lines
+    /// The line number of the key at `path`, or of the nearest enclosing one that is there.
+    pub fn line_near(&self, path: &str) -> Option<u64> {
+        let inner = match &self.value {
+            Value::Map(entries) => entries.iter().find_map(|entry| {
+                let rest = path.strip_prefix(entry.key.as_str())?;
+                let whole = rest.is_empty() || rest.starts_with(['.', '[']);
+                whole.then(|| (entry.line, &entry.node, rest.strip_prefix('.').unwrap_or(rest)))
+            }),
+            Value::List(items) => item_of(path).and_then(|(index, rest)| {
+                let item = items.get(index)?;
+                Some((item.line, item, rest.strip_prefix('.').unwrap_or(rest)))
+            }),
+            _ => None,
+        };
+        let (line, node, rest) = inner?;
+        node.line_near(rest).or(Some(line))
     }
 
-    /// A problem for every key that repeats an earlier one of its mapping.
+    /// A problem for every key that repeats an earlier one of its mapping, up to one more than
+    /// [`MAX_PROBLEMS`].
     pub fn duplicates(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        self.visit("", &mut |path, line, first| {
-            if let Some(first) = first {
+        self.find_duplicates(&Path::Root, &mut problems);
+        problems
+    }
+
+    fn find_duplicates(&self, path: &Path, problems: &mut Vec<Problem>) {
+        match &self.value {
+            Value::Map(entries) => {
+                let mut lines: HashMap<&str, u64> = HashMap::with_capacity(entries.len());
+                for entry in entries {
+                    let path = Path::Key(path, &entry.key);
+                    match lines.entry(&entry.key) {
+                        Slot::Vacant(slot) => drop(slot.insert(entry.line)),
+                        Slot::Occupied(first) if problems.len() <= MAX_PROBLEMS => {
+                            problems.push(written_twice(&path, entry.line, *first.get()));
+                        }
+                        Slot::Occupied(_) => {}
+                    }
+                    entry.node.find_duplicates(&path, problems);
+                }
+            }
+            Value::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    item.find_duplicates(&Path::Item(path, i), problems);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A problem for every list, section or text that is larger than [`MAX_ITEMS`] or [`MAX_TEXT`],
+    /// up to one more than [`MAX_PROBLEMS`].
+    pub fn oversized(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.find_oversized(&Path::Root, &mut problems);
+        problems
+    }
+
+    fn find_oversized(&self, path: &Path, problems: &mut Vec<Problem>) {
+        if problems.len() > MAX_PROBLEMS {
+            return;
+        }
+        let mut too_many = |count: usize, what: &str, most: usize| {
+            if count > most {
+                let key = path.to_string();
+                let text = match key.is_empty() {
+                    true => format!("the file has {count} {what}; at most {most} are allowed"),
+                    false => format!("`{key}` has {count} {what}; at most {most} are allowed"),
+                };
                 problems.push(Problem {
-                    key: Some(path.to_owned()),
-                    line: Some(line),
-                    text: format!("`{path}` is written twice, first on line {first}; keep one"),
+                    key: Some(key).filter(|key| !key.is_empty()),
+                    line: None,
+                    text,
                 });
             }
-        });
-        problems
+        };
+        match &self.value {
+            Value::Text(text) => too_many(text.len(), "bytes", MAX_TEXT),
+            Value::List(items) => {
+                too_many(items.len(), "items", MAX_ITEMS);
+                for (i, item) in items.iter().enumerate() {
+                    item.find_oversized(&Path::Item(path, i), problems);
+                }
+            }
+            Value::Map(entries) => {
+                too_many(entries.len(), "keys", MAX_ITEMS);
+                for entry in entries {
+                    entry.node.find_oversized(&Path::Key(path, &entry.key), problems);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A problem for every `join` and `publish` of a room rule that has no value, which would
     /// otherwise count as absent and allow everyone.
     pub fn rules_without_value(&self) -> Vec<Problem> {
-        let entries = |node: &Node, key: &str| match &node.value {
-            Value::Map(entries) => entries.iter().filter(|e| e.key == key).cloned().collect(),
-            _ => Vec::new(),
-        };
+        fn entries<'n>(node: &'n Node, key: &str) -> Vec<&'n Entry> {
+            match &node.value {
+                Value::Map(entries) => entries.iter().filter(|e| e.key == key).collect(),
+                _ => Vec::new(),
+            }
+        }
         let mut problems = Vec::new();
         for rooms in entries(self, "rooms") {
             let Value::List(rules) = &rooms.node.value else { continue };
@@ -121,27 +201,40 @@ impl Node {
         }
         problems
     }
+}
 
-    /// Calls `seen` with the path and line of each key and item and, for a repeated key, the
-    /// line of its first occurrence.
-    fn visit(&self, path: &str, seen: &mut dyn FnMut(&str, u64, Option<u64>)) {
-        match &self.value {
-            Value::Map(entries) => {
-                for (i, entry) in entries.iter().enumerate() {
-                    let path = key_path(path, &entry.key);
-                    let first = entries[..i].iter().find(|e| e.key == entry.key).map(|e| e.line);
-                    seen(&path, entry.line, first);
-                    entry.node.visit(&path, seen);
-                }
-            }
-            Value::List(items) => {
-                for (i, item) in items.iter().enumerate() {
-                    let path = item_path(path, i);
-                    seen(&path, item.line, None);
-                    item.visit(&path, seen);
-                }
-            }
-            _ => {}
+fn written_twice(path: &Path, line: u64, first: u64) -> Problem {
+    Problem {
+        key: Some(path.to_string()),
+        line: Some(line),
+        text: format!("`{path}` is written twice, first on line {first}; keep one"),
+    }
+}
+
+/// The index that `path` begins with, and what follows: of `[2].room`, 2 and `.room`.
+fn item_of(path: &str) -> Option<(usize, &str)> {
+    let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
+    Some((index.parse().ok()?, rest))
+}
+
+/// The path of a key or item, written out only where a message names it.
+#[derive(Clone, Copy, Debug)]
+pub enum Path<'p> {
+    /// The document itself.
+    Root,
+    /// A key of a mapping.
+    Key(&'p Path<'p>, &'p str),
+    /// An item of a list, counted from 0.
+    Item(&'p Path<'p>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Path::Root => Ok(()),
+            Path::Key(Path::Root, key) => f.write_str(key),
+            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Path::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
 }
@@ -265,11 +358,17 @@ mod tests {
     fn every_key_has_its_line_by_path() {
         let node = Node::parse("listen: a\nlimits:\n  queue: 1\nevents:\n- on: join\n  room: x\n")
             .unwrap();
-        let lines = node.lines();
-        assert_eq!(lines["listen"], 1);
-        assert_eq!(lines["limits.queue"], 3);
-        assert_eq!(lines["events[0].on"], 5);
-        assert_eq!(lines["events[0].room"], 6);
+        for (path, line) in [
+            ("listen", Some(1)),
+            ("limits.queue", Some(3)),
+            ("limits.other", Some(2)),
+            ("events[0].on", Some(5)),
+            ("events[0].room", Some(6)),
+            ("events[9].room", Some(4)),
+            ("event", None),
+        ] {
+            assert_eq!(node.line_near(path), line, "{path}");
+        }
     }
 
     #[test]
@@ -280,6 +379,25 @@ mod tests {
         assert_eq!(problems[0].key.as_deref(), Some("b.c"));
         assert_eq!(problems[0].line, Some(4));
         assert!(problems[1].text.contains("first on line 1"), "{:?}", problems[1]);
+    }
+
+    #[test]
+    fn lists_sections_and_texts_are_bounded() {
+        let oversized = |text: &str| {
+            let problems = Node::parse(text).unwrap().oversized();
+            problems.into_iter().map(|problem| problem.text).collect::<Vec<_>>()
+        };
+        assert_eq!(oversized(&format!("a: [{}]\n", "x, ".repeat(MAX_ITEMS))), [""; 0]);
+        assert_eq!(
+            oversized(&format!("a: {{ b: [{}] }}\n", "x, ".repeat(MAX_ITEMS + 1))),
+            ["`a.b` has 1001 items; at most 1000 are allowed"]
+        );
+        let keys: String = (0..=MAX_ITEMS).map(|i| format!("k{i}: 1\n")).collect();
+        assert_eq!(oversized(&keys), ["the file has 1001 keys; at most 1000 are allowed"]);
+        assert_eq!(
+            oversized(&format!("a: {}\n", "x".repeat(MAX_TEXT + 1))),
+            ["`a` has 16385 bytes; at most 16384 are allowed"]
+        );
     }
 
     #[test]

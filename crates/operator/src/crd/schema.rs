@@ -3,6 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceValidation, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
+use rookery_config::tree::{MAX_ITEMS, MAX_TEXT};
 
 /// Makes the schema structural (Kubernetes documentation, "Extend the Kubernetes API with
 /// CustomResourceDefinitions", section "Specifying a structural schema"): no `additionalProperties`
@@ -40,12 +41,34 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
             schema.x_kubernetes_int_or_string = Some(true);
         }
     });
+    if let Some(spec) = root.properties.as_mut().and_then(|all| all.get_mut("spec")) {
+        each(spec, &mut bound);
+    }
     let config = root
         .properties
         .as_mut()
         .and_then(|properties| properties.get_mut("spec")?.properties.as_mut()?.get_mut("config"));
     if let Some(config) = config {
         each(config, &mut |schema| schema.default = None);
+    }
+}
+
+/// Bounds every list, map and text as `rookery check` and `rookery render` do, so that a resource
+/// cannot be made slow to read.
+fn bound(schema: &mut JSONSchemaProps) {
+    let items = i64::try_from(MAX_ITEMS).expect("it is a small constant");
+    let text = i64::try_from(MAX_TEXT).expect("it is a small constant");
+    let is = |kind: &str| schema.type_.as_deref() == Some(kind);
+    let is_untyped = schema.x_kubernetes_preserve_unknown_fields == Some(true);
+    let is_quantity = schema.x_kubernetes_int_or_string == Some(true);
+    if is("array") || is_untyped {
+        schema.max_items.get_or_insert(items);
+    }
+    if (is("object") && schema.additional_properties.is_some()) || is_untyped {
+        schema.max_properties.get_or_insert(items);
+    }
+    if (is("string") && schema.enum_.is_none()) || is_untyped || is_quantity {
+        schema.max_length.get_or_insert(text);
     }
 }
 

@@ -85,3 +85,24 @@ fn a_quantity_may_be_a_number() {
     assert_eq!(limits["x-kubernetes-int-or-string"], true);
     assert!(limits.get("type").is_none());
 }
+
+#[test]
+fn every_list_map_and_text_of_the_spec_is_bounded() {
+    let mut unbounded = Vec::new();
+    each("spec", &schema()["properties"]["spec"], &mut |path, schema| {
+        let is_untyped = schema["x-kubernetes-preserve-unknown-fields"] == true;
+        let is_map = schema["type"] == "object" && !schema["additionalProperties"].is_null();
+        let is_text = (schema["type"] == "string" && schema["enum"].is_null())
+            || schema["x-kubernetes-int-or-string"] == true;
+        let needs = [
+            (schema["type"] == "array" || is_untyped, "maxItems"),
+            (is_map || is_untyped, "maxProperties"),
+            (is_text || is_untyped, "maxLength"),
+        ];
+        for (_, bound) in needs.iter().filter(|(needed, bound)| *needed && schema[bound].is_null())
+        {
+            unbounded.push(format!("{path}: {bound}"));
+        }
+    });
+    assert_eq!(unbounded, [""; 0]);
+}

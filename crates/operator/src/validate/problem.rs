@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use rookery_config::error::MAX_PROBLEMS;
+
+/// The most bytes of problems that are displayed: a condition's message may have 32 KiB
+/// (Kubernetes API reference, `Condition.message`).
+const MAX_BYTES: usize = 16 << 10;
+
 /// A problem with one field of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -17,14 +23,24 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The problems of an invalid resource, at least one, displayed one per line.
+/// The problems of an invalid resource, at least one, displayed one per line. Of very many, the
+/// first are displayed, and how many more there are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Invalid(pub Vec<Problem>);
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
-        f.write_str(&lines.join("\n"))
+        let mut rest = MAX_BYTES;
+        for (i, problem) in self.0.iter().enumerate() {
+            let line = problem.to_string();
+            if i == MAX_PROBLEMS || line.len() > rest {
+                let more = self.0.len() - i;
+                return write!(f, "{}and {more} more", if i == 0 { "" } else { "\n" });
+            }
+            rest -= line.len();
+            write!(f, "{}{line}", if i == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
     }
 }
 
