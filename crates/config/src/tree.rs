@@ -11,6 +11,10 @@ use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use crate::error::Problem;
 
+/// The deepest nesting, in levels of sections and lists. Reading is recursive, and an unoptimised
+/// build takes about 32 KiB of stack for a level.
+const MAX_DEPTH: usize = 32;
+
 /// A value and the line that it starts on.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -62,6 +66,7 @@ impl Node {
             // `on` and `no` are text, as in YAML 1.2.
             strict_booleans: true,
             with_snippet: false,
+            budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
         };
         serde_saphyr::from_str_with_options::<Node>(text, options).map_err(|error| {
             let line = error.location().map(|at| at.line()).filter(|line| *line > 0);

@@ -3,7 +3,7 @@
 mod changes;
 mod fair_permits;
 mod observed;
-mod sample;
+pub(crate) mod sample;
 mod scraper;
 mod server_pod;
 mod store;

@@ -16,6 +16,8 @@ mod engine;
 mod event_rate;
 mod events;
 mod forwarded;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod limits;
 mod listener;
