@@ -13,7 +13,7 @@ help:
 	@echo 'make e2e     run the tests that need a cluster: on a kind cluster of their own, or on yours'
 	@echo 'make image   make the container image rookery:dev (IMAGE=name, BINARY=static binary built outside)'
 	@echo '             and target/rookery-VERSION.cdx.json, the list of the crates in it'
-	@echo 'make bench   measure Rookery and a Node Socket.IO server with the same clients'
+	@echo 'make bench   measure Rookery and a Node Socket.IO server with the same clients, and what hostile ones can take'
 	@echo 'make fuzz    fuzz what reads bytes from outside'
 
 run:

@@ -1,5 +1,6 @@
 // Measures Rookery against a Node Socket.IO server and a bare epoll loop, and writes the table and
-// the charts to bench/results/. Needs Linux, Node 20, taskset, cargo; redis-server for some rows.
+// the charts to bench/results/; what swarms of hostile clients can take goes to hostile.md there.
+// Needs Linux, Node 20, taskset, cargo; redis-server for some rows.
 //
 //   node bench/run.mjs [--rounds 5] [--seconds 10] [--only hot-4,rooms] [--no-build] [--check]
 //                      [--binary PATH] [--against PATH] [--examples FOLDER] [--out FOLDER]
@@ -18,6 +19,7 @@ import { cpus, release } from "node:os";
 import { basename, join, resolve } from "node:path";
 
 import { curves, hasBars, picture, summarise, table } from "./draw.mjs";
+import { SWARMS, hostile } from "./hostile.mjs";
 import { load } from "./http.mjs";
 import { options } from "./options.mjs";
 import { OWN } from "./own.mjs";
@@ -45,8 +47,11 @@ const saturated = new Set();
 const rows = ROWS.filter(wanted).filter(measurable).map(withSystems);
 const own = OWN.filter(wanted).filter(measurable);
 notes.push(...new Set(own.flatMap((one) => one.note ?? [])));
-if (rows.length + own.length === 0) throw new Error("nothing was measured");
-const lines = await measureAll();
+const swarms = SWARMS.filter(wanted);
+if (rows.length + own.length + swarms.length === 0) throw new Error("nothing was measured");
+const lines = rows.length + own.length > 0 ? await measureAll() : [];
+mkdirSync(options.out, { recursive: true });
+if (swarms.length > 0 && !(await hostile(swarms, options, say))) process.exitCode = 1;
 if (options.check && lines.some((line) => !line.met)) process.exitCode = 1;
 
 // Whether what a row needs is installed and built; notes what is missing.

@@ -23,12 +23,13 @@ export const BARE_LOOP = example("bare_loop");
 export const BARE_HANDLER = example("bare_handler");
 export const HTTP_PUBLISHER = example("http_publisher");
 
-// Runs a program on these cores, with as many open files as the system allows.
-function pinned(cores, program, args) {
-  const script = 'ulimit -n "$(ulimit -Hn)"; exec taskset -c "$0" "$@"';
+// Runs a program on these cores, with as many open files as the system allows, in this cgroup.
+function pinned(cores, program, args, cgroup) {
+  const enter = cgroup ? `echo $$ >'${cgroup}/cgroup.procs' && ` : "";
+  const script = `${enter}ulimit -n "$(ulimit -Hn)"; exec taskset -c "$0" "$@"`;
   const child = spawn("sh", ["-c", script, cores, program, ...args], {
     cwd: ROOT,
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
   child.output = "";
   child.stdout.on("data", (data) => (child.output = (child.output + data).slice(-10_000)));
@@ -61,23 +62,25 @@ async function stop(child) {
   await once(child, "exit");
 }
 
-// With limits out of reach: the generator's clients share one address and publish as fast as they can.
-const config = (port, internal, redis, jwt, more) => `
+// The generator's clients share one address and publish as fast as they can.
+const OUT_OF_REACH =
+  "limits: { connections: 50000, connectRate: 100000/s, eventsPerSecond: 1000000, bytesPerSecond: 4095MiB, queue: 256MiB }";
+const config = (port, internal, { redis, jwt, more, limits = OUT_OF_REACH }) => `
 listen: 127.0.0.1:${port}
 internal: 127.0.0.1:${internal}
-limits: { connections: 50000, connectRate: 100000/s, eventsPerSecond: 1000000, bytesPerSecond: 4095MiB, queue: 256MiB }
+${limits}
 ${redis ? `redis: { url: "${redis}" }` : ""}
 ${jwt ? `auth: { jwt: { algorithms: [${jwt.algorithm}], ${keyField(jwt)}: "${jwt.keyFile}" } }` : ""}
 ${more ?? ""}
 `;
 const keyField = ({ algorithm }) => (algorithm === "HS256" ? "secretFile" : "publicKeyFile");
 
-async function startRookery({ cores, shards = 1, redis, jwt, more, program = MEASURED }) {
+async function startRookery({ cores, shards = 1, program = MEASURED, cgroup, ...settings }) {
   const [port, internal] = [await freePort(), await freePort()];
   const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
   const file = join(folder, "rookery.yaml");
-  writeFileSync(file, config(port, internal, redis, jwt, more));
-  const child = pinned(cores, program, ["serve", "--config", file, "--shards", `${shards}`]);
+  writeFileSync(file, config(port, internal, settings));
+  const child = pinned(cores, program, ["serve", "--config", file, "--shards", `${shards}`], cgroup);
   child.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   await until("rookery", child, () =>
     fetch(`http://127.0.0.1:${internal}/readyz`).then((answer) => answer.ok, () => false),

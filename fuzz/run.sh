@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs every fuzz target for FUZZ_SECONDS seconds (default 60) and prints a line with the result.
-# Inputs that make a target fail are kept in fuzz/artifacts.
+# Runs every fuzz target, or those in FUZZ_TARGETS, for FUZZ_SECONDS seconds (default 60), and prints a
+# line with the result. Each begins with the kept corpus; what it finds besides is left in
+# fuzz/target/corpus, and inputs that make it fail in fuzz/artifacts.
 set -eu
 cd "$(dirname "$0")"
 seconds=${FUZZ_SECONDS:-60}
@@ -11,10 +12,11 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
 fi
 
 failed=""
-targets=$(cargo +nightly fuzz list)
+targets=${FUZZ_TARGETS:-$(cargo +nightly fuzz list)}
 for target in $targets; do
     echo "fuzzing $target for $seconds s"
-    cargo +nightly fuzz run "$target" -- \
+    mkdir -p "target/corpus/$target"
+    cargo +nightly fuzz run "$target" "target/corpus/$target" "corpus/$target" -- \
         -max_total_time="$seconds" -max_len=4096 -rss_limit_mb=2048 || failed="$failed $target"
 done
 

@@ -20,7 +20,7 @@ pub const LAYERS: [&[&str]; 7] = [
 pub const APART: [&str; 2] = ["auth", "status_page"];
 
 /// The crates, each with those of the workspace that it may depend on.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 10] = [
     ("backoff", &[]),
     ("protocol", &[]),
     ("policy", &["protocol"]),
@@ -29,6 +29,7 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("client", &["protocol"]),
     ("operator", &["config", "ops"]),
     ("server", &["backoff", "protocol", "policy", "config", "ops"]),
+    ("fuzz-targets", &["protocol", "policy", "config", "operator", "server"]),
     (
         "rookery",
         &["backoff", "protocol", "policy", "config", "ops", "client", "operator", "server"],
@@ -127,7 +128,7 @@ pub fn workspace_dependencies(manifest: &str) -> Vec<(usize, &str)> {
             let is_list = line.trim_end_matches(']').ends_with("dependencies");
             is_dependencies = is_list && !line.contains("workspace");
         } else if is_dependencies && let Some(rest) = line.strip_prefix("rookery-") {
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+            let end = rest.find(['.', ' ', '=']).unwrap_or(rest.len());
             found.push((at + 1, &rest[..end]));
         }
     }

@@ -18,6 +18,10 @@ pub const MAX_ITEMS: usize = 1000;
 /// The longest text in a configuration and in a `Rookery`, in bytes.
 pub const MAX_TEXT: usize = 16 << 10;
 
+/// The deepest nesting, in levels of sections and lists. Reading is recursive, and an unoptimised
+/// build takes about 32 KiB of stack for a level.
+const MAX_DEPTH: usize = 32;
+
 /// A value and the line that it starts on.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -69,6 +73,7 @@ impl Node {
             // `on` and `no` are text, as in YAML 1.2.
             strict_booleans: true,
             with_snippet: false,
+            budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
         };
         serde_saphyr::from_str_with_options::<Node>(text, options).map_err(|error| {
             let line = error.location().map(|at| at.line()).filter(|line| *line > 0);

@@ -12,6 +12,8 @@ pub mod build;
 pub mod crd;
 pub mod custom_metrics;
 pub mod deletion_cost;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod leader;
 pub mod lease;
 pub mod metrics;

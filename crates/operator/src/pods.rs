@@ -5,7 +5,7 @@ mod events;
 mod failure;
 mod fair_permits;
 mod observed;
-mod sample;
+pub(crate) mod sample;
 mod scraper;
 mod server_pod;
 mod store;

@@ -4,6 +4,8 @@
 //! (both pure), `keyfile` and `jwks` keep the keys up to date.
 
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod jwks;
 mod keyfile;
 mod keys;

@@ -18,6 +18,8 @@ mod event_rate;
 mod events;
 mod expiry;
 mod forwarded;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod limits;
 mod listener;

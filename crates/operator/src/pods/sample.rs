@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+/// The most bytes of a line that an error quotes.
+const MAX_QUOTED_BYTES: usize = 200;
+
 /// The values of one scrape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
@@ -24,7 +27,7 @@ pub enum SampleError {
     /// The family is missing: another program listens on this port.
     #[error("no rookery_connections in the response")]
     MissingConnections,
-    /// A value is not a finite, non-negative number.
+    /// A value is not a finite, non-negative number. The line is cut after 200 bytes.
     #[error("not a count: {0:?}")]
     InvalidValue(String),
 }
@@ -65,7 +68,7 @@ fn version_of(line: &str) -> Option<Arc<str>> {
 /// The value of a line `name{labels} value [timestamp]`. Label values of these families contain no
 /// brace.
 fn count(line: &str) -> Result<u64, SampleError> {
-    let invalid = || SampleError::InvalidValue(line.to_owned());
+    let invalid = || SampleError::InvalidValue(quoted(line));
     let rest = match line.rsplit_once('}') {
         Some((_, rest)) => rest,
         None => line.split_once([' ', '\t']).ok_or_else(invalid)?.1,
@@ -73,6 +76,11 @@ fn count(line: &str) -> Result<u64, SampleError> {
     let value: f64 =
         rest.split_whitespace().next().and_then(|v| v.parse().ok()).ok_or_else(invalid)?;
     if value.is_finite() && value >= 0.0 { Ok(value.round() as u64) } else { Err(invalid()) }
+}
+
+/// The line as far as an error quotes it: a pod may send one of megabytes.
+fn quoted(line: &str) -> String {
+    line[..line.floor_char_boundary(MAX_QUOTED_BYTES)].to_owned()
 }
 
 #[cfg(test)]
@@ -120,5 +128,12 @@ mod tests {
         {
             assert_eq!(Sample::parse(invalid), Err(SampleError::InvalidValue(invalid.to_owned())));
         }
+    }
+
+    #[test]
+    fn an_error_quotes_the_start_of_a_long_line() {
+        let line = format!("rookery_connections {}", "\u{e9}".repeat(1 << 20));
+        let Err(SampleError::InvalidValue(quoted)) = Sample::parse(&line) else { panic!() };
+        assert!(quoted.len() <= MAX_QUOTED_BYTES && line.starts_with(&quoted));
     }
 }

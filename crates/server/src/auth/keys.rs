@@ -10,7 +10,10 @@ use super::signature_verifier::SignatureVerifier;
 const MIN_RSA_BITS: usize = 2048;
 
 /// The most keys of a key set that are used: a token without a key id is tried with each.
-const MAX_KEYS: usize = 100;
+pub const MAX_KEYS: usize = 100;
+
+/// The most bytes of what is wrong with a key set.
+const MAX_PROBLEM_BYTES: usize = 300;
 
 /// Keys of any kind, with or without ids.
 #[derive(Default)]
@@ -60,8 +63,7 @@ impl KeySet {
         struct Set {
             keys: Vec<serde_json::Value>,
         }
-        let set: Set = serde_json::from_slice(json)
-            .map_err(|error| format!("it is not a JSON Web Key Set: {error}"))?;
+        let set: Set = serde_json::from_slice(json).map_err(|error| not_a_key_set(&error))?;
         let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
         Ok(KeySet { keys: keys.filter_map(published_key).take(MAX_KEYS).collect() })
     }
@@ -91,6 +93,13 @@ impl KeySet {
             fits.map(|(_, verifier)| verifier)
         })
     }
+}
+
+/// Says why, in a line that is not as long as the text that the error may quote.
+fn not_a_key_set(error: &serde_json::Error) -> String {
+    let mut problem = error.to_string();
+    problem.truncate(problem.floor_char_boundary(MAX_PROBLEM_BYTES));
+    format!("it is not a JSON Web Key Set: {problem}")
 }
 
 fn public_key(block: &str) -> Result<Key, String> {
@@ -285,6 +294,9 @@ mod tests {
         for text in ["", "[]", "{}", "{\"keys\": {}}", "<html>", "\u{0}"] {
             assert!(KeySet::jwks(text.as_bytes()).is_err(), "{text}");
         }
+        let long = format!("{{\"keys\": \"{}\"}}", "x".repeat(1 << 20));
+        let error = KeySet::jwks(long.as_bytes()).map(drop).unwrap_err();
+        assert!(error.len() < 400, "{} bytes", error.len());
         assert_eq!(jwks(&[]).len(), 0);
         let many = vec![jwk(testing::ED, Algorithm::EdDSA, None); MAX_KEYS + 1];
         assert_eq!(jwks(&many).len(), MAX_KEYS);

@@ -1,7 +1,7 @@
 //! The [`SessionStream`]: the byte stream that the protocol engine takes for a WebSocket, whatever
 //! the transport is.
 
-mod connect_query;
+pub(crate) mod connect_query;
 mod hooks;
 mod outgoing;
 mod pipe;

@@ -1,11 +1,11 @@
 //! The Engine.IO endpoint: routes the clients' HTTP requests and refuses invalid ones.
 
-mod body;
+pub(super) mod body;
 mod cors;
 mod engine_error;
 mod handshake;
 mod polling;
-mod query;
+pub(super) mod query;
 mod request;
 mod response;
 mod upgrade;

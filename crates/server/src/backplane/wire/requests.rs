@@ -6,6 +6,7 @@
 
 mod old;
 
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -259,7 +260,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 }
 
 fn remote_socket(member: &MemberInfo) -> Value {
-    let connected = member.connected_at.map(rfc3339);
+    let connected = member.connected_at.and_then(rfc3339);
     let issued = member.connected_at.and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
     let rooms: Vec<&str> =
         std::iter::once(member.id.as_str()).chain(member.rooms.iter().map(|r| &**r)).collect();
@@ -287,8 +288,11 @@ fn member(socket: &Data) -> Option<MemberInfo> {
     })
 }
 
-fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
+/// `None` for a time that has no such form: before 1970, or after the year 9999.
+fn rfc3339(time: SystemTime) -> Option<String> {
+    let mut text = String::new();
+    write!(text, "{}", humantime::format_rfc3339_millis(time)).ok()?;
+    Some(text)
 }
 
 #[cfg(test)]

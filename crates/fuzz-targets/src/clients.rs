@@ -1,0 +1,8 @@
+//! What clients send.
+
+pub mod body;
+pub mod event;
+pub mod forwarded;
+pub mod frames;
+pub mod packet;
+pub mod query;

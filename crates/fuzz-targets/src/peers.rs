@@ -1,0 +1,5 @@
+//! What other servers send.
+
+pub mod pod_message;
+pub mod scrape;
+pub mod wire;
