@@ -1,6 +1,5 @@
 //! `rookery render`: print the objects that the operator would apply.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -48,7 +47,7 @@ pub struct Args {
 /// When the file cannot be read, is not a `Rookery` resource, or is invalid.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (name, text) = read(&args.file)?;
-    let (resource, lines) = parse(&name, &text)?;
+    let (resource, document) = parse(&name, &text)?;
     let image = args.image.clone().filter(|image| !image.is_empty());
     let image = image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
     let defaults = Defaults { image, operator_namespace: None };
@@ -56,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let problems = invalid.0.into_iter();
         let problems =
             problems.map(|p| Problem::new(&p.field, format!("`{}` {}", p.field, p.text)));
-        ConfigError::located(&name, problems.collect(), &lines)
+        ConfigError::located(&name, problems.collect(), &document)
     })?;
     for warning in &validated.warnings {
         eprintln!("warning: {warning}");
@@ -96,13 +95,9 @@ struct Document {
     _status: IgnoredAny,
 }
 
-/// The line number of each key, by its path.
-type Lines = BTreeMap<String, u64>;
-
-fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
+fn parse(name: &str, text: &str) -> Result<(Rookery, Node), ConfigError> {
     let node = Node::parse(text)
         .map_err(|problem| ConfigError { source_name: name.to_owned(), problems: vec![problem] })?;
-    let lines = node.lines();
     let mut problems = node.duplicates();
     let document = match typed::read::<Document>(&node) {
         Ok(document) => Some(document),
@@ -128,9 +123,9 @@ fn parse(name: &str, text: &str) -> Result<(Rookery, Lines), ConfigError> {
             let mut resource = Rookery::new("", document.spec);
             // Without an owner: objects of a deleted owner would be deleted, too.
             resource.metadata = ObjectMeta { uid: None, ..document.metadata };
-            Ok((resource, lines))
+            Ok((resource, node))
         }
-        _ => Err(ConfigError::located(name, problems, &lines)),
+        _ => Err(ConfigError::located(name, problems, &node)),
     }
 }
 

@@ -1,7 +1,14 @@
 //! [`ConfigError`]: everything that is wrong with a configuration, by file, line and key.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+use crate::tree::Node;
+
+/// The most problems that are shown of one configuration or resource.
+pub const MAX_PROBLEMS: usize = 50;
+
+/// Follows [`MAX_PROBLEMS`] problems if there are more.
+pub const MORE: &str = "more problems are not shown; correct these first";
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,18 +46,23 @@ impl ConfigError {
     }
 
     /// Creates an error of these problems, each with the line of its key or, if the key is not in
-    /// the file, of the nearest enclosing section. `lines` maps the paths of keys to line numbers.
+    /// `document`, of the nearest enclosing section. Beyond [`MAX_PROBLEMS`], the last one says that
+    /// there are more.
     pub fn located(
         source_name: impl Into<String>,
         mut problems: Vec<Problem>,
-        lines: &BTreeMap<String, u64>,
+        document: &Node,
     ) -> Self {
         for problem in &mut problems {
             if problem.line.is_none() {
-                problem.line = problem.key.as_deref().and_then(|key| nearest_line(lines, key));
+                problem.line = problem.key.as_deref().and_then(|key| document.line_near(key));
             }
         }
         problems.sort_by_key(|p| p.line);
+        if problems.len() > MAX_PROBLEMS {
+            problems.truncate(MAX_PROBLEMS);
+            problems.push(Problem { key: None, line: None, text: MORE.to_owned() });
+        }
         ConfigError { source_name: source_name.into(), problems }
     }
 
@@ -60,16 +72,6 @@ impl ConfigError {
             Some(line) => format!("{}:{line}: {}", self.source_name, problem.text),
             None => format!("{}: {}", self.source_name, problem.text),
         }
-    }
-}
-
-fn nearest_line(lines: &BTreeMap<String, u64>, key: &str) -> Option<u64> {
-    let mut path = key;
-    loop {
-        if let Some(line) = lines.get(path) {
-            return Some(*line);
-        }
-        path = &path[..path.rfind(['.', '['])?];
     }
 }
 
@@ -86,13 +88,13 @@ mod tests {
 
     #[test]
     fn a_missing_key_has_the_line_of_its_section() {
-        let lines = BTreeMap::from([("events[0]".to_owned(), 4), ("auth".to_owned(), 9)]);
+        let document = Node::parse("\n\n\nevents:\n- on: x\n\n\n\nauth: {}\n").unwrap();
         let problems = vec![
             Problem::new("auth.jwt.secretFile", "b"),
             Problem::new("events[0].args", "a"),
             Problem::new("limits.queue", "c"),
         ];
-        let error = ConfigError::located("x.yaml", problems, &lines);
-        assert_eq!(error.to_string(), "x.yaml: c\nx.yaml:4: a\nx.yaml:9: b");
+        let error = ConfigError::located("x.yaml", problems, &document);
+        assert_eq!(error.to_string(), "x.yaml: c\nx.yaml:5: a\nx.yaml:9: b");
     }
 }

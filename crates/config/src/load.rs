@@ -1,12 +1,12 @@
 //! [`Sources`]: the file, flags and environment that a configuration is loaded from.
 
-use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Redis};
 use crate::error::{ConfigError, Problem};
-use crate::tree::Node;
+use crate::tree::{self, Node};
 use crate::{check, files, typed};
 
 /// A configuration's file, and the flags and environment variables that override it. Hot reload
@@ -125,7 +125,7 @@ impl std::fmt::Debug for Sources {
 struct Read {
     name: String,
     config: Config,
-    lines: BTreeMap<String, u64>,
+    document: Node,
     overridden: Vec<(&'static str, &'static str)>,
 }
 
@@ -146,38 +146,50 @@ impl Read {
                 problem.text += &format!(" (set by {by})");
             }
         }
-        Err(ConfigError::located(self.name, problems, &self.lines))
+        Err(ConfigError::located(self.name, problems, &self.document))
     }
 }
 
 /// Reads the text of the configuration file. Blocking I/O.
 ///
 /// # Errors
-/// Fails if the file cannot be read.
+/// Fails if the file cannot be read, or is larger than [`tree::MAX_BYTES`].
 pub fn text_of(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| {
-        ConfigError::whole(
-            path.display().to_string(),
+    let name = path.display().to_string();
+    let mut text = String::new();
+    // One byte more shows that the file is too large.
+    let most = tree::MAX_BYTES as u64 + 1;
+    let read = std::fs::File::open(path).and_then(|f| f.take(most).read_to_string(&mut text));
+    match read {
+        Ok(_) if text.len() > tree::MAX_BYTES => Err(ConfigError::whole(
+            name,
+            format!(
+                "the configuration file is larger than {} bytes; make it smaller",
+                tree::MAX_BYTES
+            ),
+        )),
+        Ok(_) => Ok(text),
+        Err(error) => Err(ConfigError::whole(
+            name,
             format!("cannot read the configuration file: {error}; check the path and its mode"),
-        )
-    })
+        )),
+    }
 }
 
 /// Reads keys and types; whether the values make sense together is for [`check::check`].
 fn parse(name: &str, text: &str) -> Result<Read, ConfigError> {
     let node = Node::parse(text)
         .map_err(|problem| ConfigError { source_name: name.to_owned(), problems: vec![problem] })?;
-    let lines = node.lines();
     let mut problems = node.duplicates();
     problems.extend(node.rules_without_value());
     match typed::read::<Config>(&node) {
         Ok(config) if problems.is_empty() => {
-            Ok(Read { name: name.to_owned(), config, lines, overridden: Vec::new() })
+            Ok(Read { name: name.to_owned(), config, document: node, overridden: Vec::new() })
         }
-        Ok(_) => Err(ConfigError::located(name, problems, &lines)),
+        Ok(_) => Err(ConfigError::located(name, problems, &node)),
         Err(more) => {
             problems.extend(more);
-            Err(ConfigError::located(name, problems, &lines))
+            Err(ConfigError::located(name, problems, &node))
         }
     }
 }

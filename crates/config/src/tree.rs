@@ -3,13 +3,27 @@
 //! Typed parsing stops at the first mistake and knows lines but not keys. With this tree, a refusal
 //! can name every mistake by key and line.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use crate::error::Problem;
+use crate::error::{MAX_PROBLEMS, Problem};
+
+/// The largest document, in bytes; also the most text in it when every alias is replaced by what it
+/// stands for.
+pub const MAX_BYTES: usize = 4 << 20;
+
+/// The most values and keys in a document, counted where an alias stands for them, too.
+pub const MAX_NODES: usize = 250_000;
+
+/// The deepest nesting of lists and sections. All that read them do so by recursion.
+pub const MAX_DEPTH: usize = 32;
+
+/// The longest key, in bytes: messages repeat the keys on the way to a mistake.
+pub const MAX_KEY_BYTES: usize = 512;
 
 /// A value and the line that it starts on.
 #[derive(Clone, Debug)]
@@ -54,9 +68,24 @@ impl Node {
     /// Parses one YAML document; an empty one is [`Value::Null`].
     ///
     /// # Errors
-    /// Fails for malformed YAML and for more than one document, and names the line.
+    /// Fails for malformed YAML, for more than one document, and for a document that is larger or
+    /// nests deeper than [`MAX_BYTES`], [`MAX_NODES`], [`MAX_DEPTH`] and [`MAX_KEY_BYTES`] allow,
+    /// and names the line.
     pub fn parse(text: &str) -> Result<Node, Problem> {
+        if text.len() > MAX_BYTES {
+            let text = format!(
+                "the document has {} bytes; at most {MAX_BYTES} are allowed: make it smaller",
+                text.len()
+            );
+            return Err(Problem { key: None, line: None, text });
+        }
         let options = serde_saphyr::options! {
+            // Counted with every use of an alias.
+            budget: serde_saphyr::budget! {
+                max_nodes: MAX_NODES,
+                max_depth: MAX_DEPTH,
+                max_total_scalar_bytes: MAX_BYTES,
+            },
             // `duplicates` finds repeated keys with their paths.
             duplicate_keys: DuplicateKeyPolicy::PassThrough,
             // `on` and `no` are text, as in YAML 1.2.
@@ -69,79 +98,128 @@ impl Node {
         })
     }
 
-    /// The line number of every key in the document, by the key's path.
-    pub fn lines(&self) -> BTreeMap<String, u64> {
-        let mut lines = BTreeMap::new();
-        self.visit("", &mut |path, line, _| {
-            lines.entry(path.to_owned()).or_insert(line);
-        });
-        lines
+    /// The line number of the key at `path`, or of the nearest enclosing one that is there.
+    pub fn line_near(&self, path: &str) -> Option<u64> {
+        let inner = match &self.value {
+            Value::Map(entries) => entries.iter().find_map(|entry| {
+                let rest = path.strip_prefix(entry.key.as_str())?;
+                let whole = rest.is_empty() || rest.starts_with(['.', '[']);
+                whole.then(|| (entry.line, &entry.node, rest.strip_prefix('.').unwrap_or(rest)))
+            }),
+            Value::List(items) => item_of(path).and_then(|(index, rest)| {
+                let item = items.get(index)?;
+                Some((item.line, item, rest.strip_prefix('.').unwrap_or(rest)))
+            }),
+            _ => None,
+        };
+        let (line, node, rest) = inner?;
+        node.line_near(rest).or(Some(line))
     }
 
-    /// A problem for every key that repeats an earlier one of its mapping.
+    /// A problem for every key that repeats an earlier one of its mapping, up to one more than
+    /// [`MAX_PROBLEMS`].
     pub fn duplicates(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        self.visit("", &mut |path, line, first| {
-            if let Some(first) = first {
-                problems.push(Problem {
-                    key: Some(path.to_owned()),
-                    line: Some(line),
-                    text: format!("`{path}` is written twice, first on line {first}; keep one"),
-                });
-            }
-        });
+        self.find_duplicates(&Path::Root, &mut problems);
         problems
+    }
+
+    fn find_duplicates(&self, path: &Path, problems: &mut Vec<Problem>) {
+        match &self.value {
+            Value::Map(entries) => {
+                let mut lines: HashMap<&str, u64> = HashMap::with_capacity(entries.len());
+                for entry in entries {
+                    let path = Path::Key(path, &entry.key);
+                    match lines.entry(&entry.key) {
+                        Slot::Vacant(slot) => drop(slot.insert(entry.line)),
+                        Slot::Occupied(first) if problems.len() <= MAX_PROBLEMS => {
+                            problems.push(written_twice(&path, entry.line, *first.get()));
+                        }
+                        Slot::Occupied(_) => {}
+                    }
+                    entry.node.find_duplicates(&path, problems);
+                }
+            }
+            Value::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    item.find_duplicates(&Path::Item(path, i), problems);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A problem for every `join` and `publish` of a room rule that has no value, which would
     /// otherwise count as absent and allow everyone.
     pub fn rules_without_value(&self) -> Vec<Problem> {
-        let entries = |node: &Node, key: &str| match &node.value {
-            Value::Map(entries) => entries.iter().filter(|e| e.key == key).cloned().collect(),
-            _ => Vec::new(),
-        };
         let mut problems = Vec::new();
-        for rooms in entries(self, "rooms") {
+        for rooms in self.values("rooms") {
             let Value::List(rules) = &rooms.node.value else { continue };
             for (i, rule) in rules.iter().enumerate() {
                 for key in ["join", "publish"] {
-                    let empty = entries(rule, key);
-                    let Some(entry) = empty.iter().find(|e| matches!(e.node.value, Value::Null))
-                    else {
-                        continue;
-                    };
-                    let path = format!("rooms[{i}].{key}");
-                    let text = format!(
-                        "`{path}` has no value; write an expression such as \"false\", or leave the \
-                         key out to allow everyone"
-                    );
-                    problems.push(Problem { key: Some(path), line: Some(entry.line), text });
+                    let empty =
+                        rule.values(key).find(|entry| matches!(entry.node.value, Value::Null));
+                    if let Some(entry) = empty
+                        && problems.len() <= MAX_PROBLEMS
+                    {
+                        problems.push(without_value(&format!("rooms[{i}].{key}"), entry.line));
+                    }
                 }
             }
         }
         problems
     }
 
-    /// Calls `seen` with the path and line of each key and item and, for a repeated key, the
-    /// line of its first occurrence.
-    fn visit(&self, path: &str, seen: &mut dyn FnMut(&str, u64, Option<u64>)) {
-        match &self.value {
-            Value::Map(entries) => {
-                for (i, entry) in entries.iter().enumerate() {
-                    let path = key_path(path, &entry.key);
-                    let first = entries[..i].iter().find(|e| e.key == entry.key).map(|e| e.line);
-                    seen(&path, entry.line, first);
-                    entry.node.visit(&path, seen);
-                }
-            }
-            Value::List(items) => {
-                for (i, item) in items.iter().enumerate() {
-                    let path = item_path(path, i);
-                    seen(&path, item.line, None);
-                    item.visit(&path, seen);
-                }
-            }
-            _ => {}
+    /// The entries of a mapping with this key, usually one.
+    fn values<'n>(&'n self, key: &'n str) -> impl Iterator<Item = &'n Entry> {
+        let entries = match &self.value {
+            Value::Map(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().filter(move |entry| entry.key == key)
+    }
+}
+
+fn without_value(path: &str, line: u64) -> Problem {
+    let text = format!(
+        "`{path}` has no value; write an expression such as \"false\", or leave the key out to \
+         allow everyone"
+    );
+    Problem { key: Some(path.to_owned()), line: Some(line), text }
+}
+
+fn written_twice(path: &Path, line: u64, first: u64) -> Problem {
+    Problem {
+        key: Some(path.to_string()),
+        line: Some(line),
+        text: format!("`{path}` is written twice, first on line {first}; keep one"),
+    }
+}
+
+/// The index that `path` begins with, and what follows: of `[2].room`, 2 and `.room`.
+fn item_of(path: &str) -> Option<(usize, &str)> {
+    let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
+    Some((index.parse().ok()?, rest))
+}
+
+/// The path of a key or item, written out only where a message names it.
+#[derive(Clone, Copy, Debug)]
+pub enum Path<'p> {
+    /// The document itself.
+    Root,
+    /// A key of a mapping.
+    Key(&'p Path<'p>, &'p str),
+    /// An item of a list, counted from 0.
+    Item(&'p Path<'p>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Path::Root => Ok(()),
+            Path::Key(Path::Root, key) => f.write_str(key),
+            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Path::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
 }
@@ -243,6 +321,12 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         while let Some((key, node)) = map.next_entry::<Spanned<String>, Node>()? {
+            if key.value.len() > MAX_KEY_BYTES {
+                let (length, line) = (key.value.len(), key.referenced.line());
+                return Err(A::Error::custom(format_args!(
+                    "a key on line {line} has {length} bytes; at most {MAX_KEY_BYTES} are allowed"
+                )));
+            }
             entries.push(Entry { key: key.value, line: key.referenced.line(), node });
         }
         Ok(Value::Map(entries))
@@ -250,51 +334,4 @@ impl<'de> Visitor<'de> for ValueVisitor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_document_is_null() {
-        for text in ["", "\n\n", "# only a comment\n", "---\n", "~\n"] {
-            let node = Node::parse(text).unwrap();
-            assert!(matches!(node.value, Value::Null), "{text:?}: {node:?}");
-        }
-    }
-
-    #[test]
-    fn every_key_has_its_line_by_path() {
-        let node = Node::parse("listen: a\nlimits:\n  queue: 1\nevents:\n- on: join\n  room: x\n")
-            .unwrap();
-        let lines = node.lines();
-        assert_eq!(lines["listen"], 1);
-        assert_eq!(lines["limits.queue"], 3);
-        assert_eq!(lines["events[0].on"], 5);
-        assert_eq!(lines["events[0].room"], 6);
-    }
-
-    #[test]
-    fn every_repeated_key_is_found_with_both_lines() {
-        let node = Node::parse("a: 1\nb:\n  c: 1\n  c: 2\na: 2\n").unwrap();
-        let problems = node.duplicates();
-        assert_eq!(problems.len(), 2);
-        assert_eq!(problems[0].key.as_deref(), Some("b.c"));
-        assert_eq!(problems[0].line, Some(4));
-        assert!(problems[1].text.contains("first on line 1"), "{:?}", problems[1]);
-    }
-
-    #[test]
-    fn the_booleans_of_yaml_1_1_are_text() {
-        let node = Node::parse("on: off\nyes: no\n").unwrap();
-        let Value::Map(entries) = node.value else { panic!("no mapping") };
-        assert!(matches!(&entries[0], Entry { key, node: Node { value: Value::Text(v), .. }, .. }
-            if key == "on" && v == "off"));
-    }
-
-    #[test]
-    fn malformed_yaml_is_refused_with_its_line() {
-        let problem = Node::parse("listen: [1\nb: {").unwrap_err();
-        assert!(problem.text.contains("YAML"), "{problem:?}");
-        assert!(problem.line.is_some());
-        assert!(Node::parse("a: 1\n---\nb: 2\n").is_err());
-    }
-}
+mod tests;

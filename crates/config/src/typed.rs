@@ -2,229 +2,90 @@
 //!
 //! A key without a value counts as absent, so that a section may be empty.
 
-use std::collections::BTreeSet;
-use std::fmt;
+mod mistake;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, Error, Expected, IntoDeserializer, MapAccess,
+    self, Deserialize, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess,
     SeqAccess, Unexpected, Visitor,
 };
 
-use crate::error::Problem;
-use crate::tree::{Entry, Node, Value, item_path, key_path};
+use crate::error::{MAX_PROBLEMS, Problem};
+use crate::tree::{Entry, Node, Path, Value};
+
+pub use mistake::nearest;
+use mistake::{Cause, Mistake, NodeId, Place, listed};
 
 /// Reads `node` as a `T`.
 ///
 /// # Errors
-/// Returns every independent mistake: after each one, `node` is read again without the value that
-/// was wrong.
+/// Returns every independent mistake, up to one more than [`MAX_PROBLEMS`]: after each one, `node`
+/// is read again without the value that was wrong, and without the items of lists that were right.
 pub fn read<T: for<'de> Deserialize<'de>>(node: &Node) -> Result<T, Vec<Problem>> {
-    let mut skip = BTreeSet::new();
-    let mut problems: Vec<Problem> = Vec::new();
-    loop {
-        match T::deserialize(At { node, path: String::new(), skip: &skip }) {
-            Ok(value) if problems.is_empty() => return Ok(value),
-            Ok(_) => return Err(problems),
-            Err(mistake) => {
-                let path = mistake.path.clone().unwrap_or_default();
-                let below = format!("{path}.");
-                let consequence = matches!(mistake.cause, Cause::MissingKey(_))
-                    && skip.iter().any(|s: &String| s.starts_with(&below));
-                if !consequence {
-                    problems.push(mistake.problem());
-                }
-                if path.is_empty() || !skip.insert(path) {
-                    return Err(problems);
-                }
+    Reading::default().all(node)
+}
+
+/// What is known of the nodes of a document while it is read.
+#[derive(Default)]
+struct Reading {
+    /// The values that are wrong.
+    wrong: HashSet<NodeId>,
+    /// The items of lists that are right. They are passed over once there is a mistake.
+    right: RefCell<HashSet<NodeId>>,
+    /// The number of values read, however often.
+    steps: Cell<usize>,
+}
+
+impl Reading {
+    fn all<T: for<'de> Deserialize<'de>>(&mut self, node: &Node) -> Result<T, Vec<Problem>> {
+        let mut problems: Vec<Problem> = Vec::new();
+        let mut wrong_paths: Vec<String> = Vec::new();
+        loop {
+            let root = At { node, line: node.line, path: Path::Root, reading: self };
+            let mistake = match T::deserialize(root) {
+                Ok(value) if problems.is_empty() => return Ok(value),
+                Ok(_) => return Err(problems),
+                Err(mistake) => mistake,
+            };
+            let place = mistake.place.as_ref();
+            let path = place.map_or("", |place| &place.path);
+            let below = format!("{path}.");
+            let consequence = matches!(mistake.cause, Cause::MissingKey(_))
+                && wrong_paths.iter().any(|wrong| wrong.starts_with(&below));
+            if !consequence {
+                problems.push(mistake.problem());
             }
+            let known = place.is_none_or(|place| !self.wrong.insert(place.node));
+            if path.is_empty() || known || problems.len() > MAX_PROBLEMS {
+                return Err(problems);
+            }
+            wrong_paths.push(path.to_owned());
         }
     }
-}
 
-/// A value or key that does not have the expected form.
-#[derive(Debug)]
-struct Mistake {
-    /// The path of the value or key: empty at the root, `None` until the innermost deserializer
-    /// that knows it has filled it in.
-    path: Option<String>,
-    cause: Cause,
-}
-
-/// What is wrong at a [`Mistake`]'s path.
-#[derive(Debug)]
-enum Cause {
-    /// Anything that is said completely by this text.
-    Message(String),
-    /// The section lacks this key.
-    MissingKey(&'static str),
-    /// The key is not one of `known`, the keys of its section.
-    UnknownKey { known: &'static [&'static str], nearest: Option<&'static str> },
-}
-
-impl Mistake {
-    fn at(mut self, path: &str) -> Self {
-        self.path.get_or_insert_with(|| path.to_owned());
-        self
+    /// Whether an item of a list is left out.
+    fn passes_over(&self, item: &Node) -> bool {
+        let item: NodeId = item;
+        !self.wrong.is_empty()
+            && (self.wrong.contains(&item) || self.right.borrow().contains(&item))
     }
-
-    fn problem(&self) -> Problem {
-        match self.path.as_deref().unwrap_or_default() {
-            "" => Problem { key: None, line: None, text: self.cause.to_string() },
-            path => {
-                let text = match example(path) {
-                    Some(example) => format!("`{path}` expected {example}"),
-                    None => format!("`{path}` {}", self.cause),
-                };
-                Problem::new(path, text)
-            }
-        }
-    }
-}
-
-impl Cause {
-    /// Completes the cause with the path of the section that the key is in.
-    fn in_section(self, section: &str) -> Self {
-        let Cause::UnknownKey { known, nearest } = self else { return self };
-        let hint = match nearest {
-            Some(near) => format!("did you mean `{}`?", key_path(section, near)),
-            None if section.is_empty() => format!("known here: {}", listed(known)),
-            None => format!("known under `{section}`: {}", listed(known)),
-        };
-        Cause::Message(format!("is not a known key; {hint}"))
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Cause::Message(text) => f.write_str(text),
-            Cause::MissingKey(key) => write!(f, "needs the key `{key}`"),
-            Cause::UnknownKey { .. } => f.write_str("is not a known key"),
-        }
-    }
-}
-
-/// What a key expects whose type's own message does not say so.
-fn example(path: &str) -> Option<&'static str> {
-    match path.split('[').next()? {
-        "listen" | "internal" => Some("an address with a port, such as 127.0.0.1:3000"),
-        "trustedProxies" if path.ends_with(']') => {
-            Some("a network such as 10.0.0.0/8, or 192.0.2.1/32 for one address")
-        }
-        _ => None,
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.cause.fmt(f)
-    }
-}
-
-impl std::error::Error for Mistake {}
-
-impl Error for Mistake {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Mistake { path: None, cause: Cause::Message(text.to_string()) }
-    }
-
-    fn invalid_type(found: Unexpected, expected: &dyn Expected) -> Self {
-        let wanted = wanted(expected);
-        let found = match found {
-            // A misplaced value may be a secret, such as the URL of Redis.
-            Unexpected::Str(_) if wanted.starts_with("a section") || wanted == "a list" => {
-                "text".to_owned()
-            }
-            Unexpected::Bool(_) | Unexpected::Unsigned(_) | Unexpected::Signed(_)
-                if wanted == "text" =>
-            {
-                format!("{}; put it in quotes", shown(found))
-            }
-            _ => shown(found),
-        };
-        Self::custom(format_args!("expected {wanted}, found {found}"))
-    }
-
-    fn invalid_value(found: Unexpected, expected: &dyn Expected) -> Self {
-        Self::custom(format_args!("expected {}, found {}", wanted(expected), shown(found)))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Mistake { path: None, cause: Cause::MissingKey(field) }
-    }
-
-    fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
-        Self::custom(format_args!("expected {}, found `{found}`", listed(known)))
-    }
-
-    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        let nearest = nearest(field, known);
-        Mistake { path: None, cause: Cause::UnknownKey { known, nearest } }
-    }
-}
-
-/// What serde expects, in the words of the configuration.
-fn wanted(expected: &dyn Expected) -> String {
-    let text = expected.to_string();
-    match text.as_str() {
-        "a string" => "text".to_owned(),
-        "a boolean" => "true or false".to_owned(),
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more".to_owned(),
-        "a sequence" => "a list".to_owned(),
-        "path string" => "the path of a file".to_owned(),
-        _ if text.starts_with("struct ") => "a section with keys of its own".to_owned(),
-        _ if text.starts_with("variant ") || text.starts_with("enum ") => "one word".to_owned(),
-        _ => text,
-    }
-}
-
-fn shown(found: Unexpected) -> String {
-    match found {
-        Unexpected::Bool(b) => format!("`{b}`"),
-        Unexpected::Unsigned(n) => format!("the number `{n}`"),
-        Unexpected::Signed(n) => format!("the number `{n}`"),
-        Unexpected::Float(n) => format!("the number `{n}`"),
-        Unexpected::Str(s) => format!("`{s}`"),
-        Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
-        Unexpected::Seq => "a list".to_owned(),
-        Unexpected::Map => "a section".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn listed(known: &[&str]) -> String {
-    let quoted: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
-    match quoted.as_slice() {
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} or {last}", first.join(", ")),
-        [] => "nothing".to_owned(),
-    }
-}
-
-/// The known key that was probably meant: one that differs only in case, `_` or `-`, or by a few
-/// edits.
-pub fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
-    let plain = |s: &str| s.to_lowercase().replace(['_', '-'], "");
-    let field = plain(field);
-    known
-        .iter()
-        .map(|k| (strsim::damerau_levenshtein(&field, &plain(k)), *k))
-        .filter(|(edits, k)| *edits <= 1.max(k.len().min(field.len()) / 3))
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, k)| k)
 }
 
 /// A node at its path.
 struct At<'n> {
     node: &'n Node,
-    path: String,
-    skip: &'n BTreeSet<String>,
+    /// The line number of its key or item.
+    line: u64,
+    path: Path<'n>,
+    reading: &'n Reading,
 }
 
-impl<'n> At<'n> {
-    fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        let (path, skip) = (self.path, self.skip);
+impl At<'_> {
+    fn visit<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Mistake> {
+        self.reading.steps.update(|steps| steps + 1);
         match &self.node.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(b) => visitor.visit_bool(*b),
@@ -235,12 +96,22 @@ impl<'n> At<'n> {
             },
             Value::Float(n) => visitor.visit_f64(*n),
             Value::Text(text) => visitor.visit_str(text),
-            Value::List(items) => visitor.visit_seq(Items { items, next: 0, path: &path, skip }),
-            Value::Map(entries) => {
-                visitor.visit_map(Entries { entries, next: 0, path: &path, skip })
+            Value::List(items) => {
+                let (path, reading) = (&self.path, self.reading);
+                visitor.visit_seq(Items { items, next: 0, path, reading })
             }
+            Value::Map(entries) => visitor.visit_map(self.entries(entries)),
         }
-        .map_err(|mistake| mistake.at(&path))
+        .map_err(|mistake| mistake.at(|| self.place()))
+    }
+
+    fn entries<'a>(&'a self, entries: &'a [Entry]) -> Entries<'a> {
+        let (path, reading) = (&self.path, self.reading);
+        Entries { entries, next: 0, seen: HashSet::new(), path, reading }
+    }
+
+    fn place(&self) -> Place {
+        Place { path: self.path.to_string(), line: self.line, node: self.node }
     }
 }
 
@@ -266,11 +137,13 @@ impl<'de> Deserializer<'de> for At<'_> {
     ) -> Result<V::Value, Mistake> {
         match &self.node.value {
             // An empty document, or an empty item of a list.
-            Value::Null => visitor
-                .visit_map(Entries { entries: &[], next: 0, path: &self.path, skip: self.skip })
-                .map_err(|mistake| mistake.at(&self.path)),
+            Value::Null => {
+                visitor.visit_map(self.entries(&[])).map_err(|mistake| mistake.at(|| self.place()))
+            }
             // serde would take a list for the fields in order.
-            Value::List(_) => Err(Mistake::invalid_type(Unexpected::Seq, &visitor).at(&self.path)),
+            Value::List(_) => {
+                Err(Mistake::invalid_type(Unexpected::Seq, &visitor).at(|| self.place()))
+            }
             _ => self.visit(visitor),
         }
     }
@@ -292,10 +165,10 @@ impl<'de> Deserializer<'de> for At<'_> {
         match &self.node.value {
             Value::Text(text) => visitor
                 .visit_enum(IntoDeserializer::<Mistake>::into_deserializer(text.as_str()))
-                .map_err(|mistake| mistake.at(&self.path)),
+                .map_err(|mistake| mistake.at(|| self.place())),
             other => {
                 Err(Mistake::custom(format_args!("expected {}, found {other}", listed(variants)))
-                    .at(&self.path))
+                    .at(|| self.place()))
             }
         }
     }
@@ -309,8 +182,8 @@ impl<'de> Deserializer<'de> for At<'_> {
 struct Items<'n> {
     items: &'n [Node],
     next: usize,
-    path: &'n str,
-    skip: &'n BTreeSet<String>,
+    path: &'n Path<'n>,
+    reading: &'n Reading,
 }
 
 impl<'de> SeqAccess<'de> for Items<'_> {
@@ -321,11 +194,15 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         seed: T,
     ) -> Result<Option<T::Value>, Mistake> {
         while let Some(node) = self.items.get(self.next) {
-            let path = item_path(self.path, self.next);
+            let path = Path::Item(self.path, self.next);
             self.next += 1;
-            if !self.skip.contains(&path) {
-                return seed.deserialize(At { node, path, skip: self.skip }).map(Some);
+            if self.reading.passes_over(node) {
+                continue;
             }
+            let at = At { node, line: node.line, path, reading: self.reading };
+            let value = seed.deserialize(at)?;
+            self.reading.right.borrow_mut().insert(node);
+            return Ok(Some(value));
         }
         Ok(None)
     }
@@ -334,18 +211,10 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 struct Entries<'n> {
     entries: &'n [Entry],
     next: usize,
-    path: &'n str,
-    skip: &'n BTreeSet<String>,
-}
-
-impl Entries<'_> {
-    /// Whether the entry counts: it has a value, is not skipped, and repeats no earlier key.
-    fn counts(&self, index: usize) -> bool {
-        let entry = &self.entries[index];
-        !matches!(entry.node.value, Value::Null)
-            && !self.skip.contains(&key_path(self.path, &entry.key))
-            && !self.entries[..index].iter().any(|earlier| earlier.key == entry.key)
-    }
+    /// The keys up to the next entry.
+    seen: HashSet<&'n str>,
+    path: &'n Path<'n>,
+    reading: &'n Reading,
 }
 
 impl<'de> MapAccess<'de> for Entries<'_> {
@@ -355,38 +224,44 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Mistake> {
-        while self.next < self.entries.len() && !self.counts(self.next) {
+        while let Some(entry) = self.entries.get(self.next) {
+            let node: NodeId = &entry.node;
+            let repeated = !self.seen.insert(&entry.key);
+            let absent = matches!(entry.node.value, Value::Null);
+            if !repeated && !absent && !self.reading.wrong.contains(&node) {
+                return seed.deserialize(KeyAt { entry, parent: self.path }).map(Some);
+            }
             self.next += 1;
         }
-        match self.entries.get(self.next) {
-            Some(entry) => seed.deserialize(KeyAt { key: &entry.key, parent: self.path }).map(Some),
-            None => Ok(None),
-        }
+        Ok(None)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mistake> {
-        let entry = &self.entries[self.next];
+        let Entry { key, line, node } = &self.entries[self.next];
         self.next += 1;
-        let path = key_path(self.path, &entry.key);
-        seed.deserialize(At { node: &entry.node, path, skip: self.skip })
+        let path = Path::Key(self.path, key);
+        seed.deserialize(At { node, line: *line, path, reading: self.reading })
     }
 }
 
 /// A key of a section. serde refuses it if it is unknown.
 struct KeyAt<'n> {
-    key: &'n str,
-    parent: &'n str,
+    entry: &'n Entry,
+    parent: &'n Path<'n>,
 }
 
 impl<'de> Deserializer<'de> for KeyAt<'_> {
     type Error = Mistake;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        let key = StrDeserializer::<Mistake>::new(self.key);
-        de::Deserializer::deserialize_any(key, visitor).map_err(|mistake| {
-            let cause = mistake.cause.in_section(self.parent);
-            Mistake { cause, ..mistake }.at(&key_path(self.parent, self.key))
-        })
+        let Entry { key, line, node } = self.entry;
+        de::Deserializer::deserialize_any(StrDeserializer::<Mistake>::new(key), visitor).map_err(
+            |mistake| {
+                let cause = mistake.cause.in_section(&self.parent.to_string());
+                let path = Path::Key(self.parent, key).to_string();
+                Mistake { cause, ..mistake }.at(|| Place { path, line: *line, node })
+            },
+        )
     }
 
     serde::forward_to_deserialize_any! {
@@ -395,3 +270,6 @@ impl<'de> Deserializer<'de> for KeyAt<'_> {
         ignored_any
     }
 }
+
+#[cfg(test)]
+mod tests;

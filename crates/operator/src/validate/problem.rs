@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rookery_config::error::{MAX_PROBLEMS, MORE};
+
 /// A problem with one field of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -23,18 +25,24 @@ pub struct Invalid(pub Vec<Problem>);
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
+        let mut lines: Vec<String> =
+            self.0.iter().take(MAX_PROBLEMS).map(Problem::to_string).collect();
+        if self.0.len() > MAX_PROBLEMS {
+            lines.push(MORE.to_owned());
+        }
         f.write_str(&lines.join("\n"))
     }
 }
 
-/// Collects problems.
+/// Collects problems, up to one more than [`MAX_PROBLEMS`].
 #[derive(Default)]
 pub(super) struct Problems(pub(super) Vec<Problem>);
 
 impl Problems {
     pub(super) fn add(&mut self, field: impl Into<String>, text: impl fmt::Display) {
-        self.0.push(Problem { field: field.into(), text: text.to_string() });
+        if self.0.len() <= MAX_PROBLEMS {
+            self.0.push(Problem { field: field.into(), text: text.to_string() });
+        }
     }
 
     pub(super) fn add_if(&mut self, wrong: bool, field: &str, text: impl fmt::Display) {
