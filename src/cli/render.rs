@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let problems = invalid.0.into_iter();
         let problems =
             problems.map(|p| Problem::new(&p.field, format!("`{}` {}", p.field, p.text)));
-        ConfigError::located(&name, problems.collect(), &document)
+        ConfigError::located(&name, problems.collect(), |key| document.line_near(key))
     })?;
     for warning in &validated.warnings {
         eprintln!("warning: {warning}");
@@ -125,7 +125,7 @@ fn parse(name: &str, text: &str) -> Result<(Rookery, Node), ConfigError> {
             resource.metadata = ObjectMeta { uid: None, ..document.metadata };
             Ok((resource, node))
         }
-        _ => Err(ConfigError::located(name, problems, &node)),
+        _ => Err(ConfigError::located(name, problems, |key| node.line_near(key))),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::tree::Node;
-
 /// The most problems that are shown of one configuration or resource.
 pub const MAX_PROBLEMS: usize = 50;
 
@@ -46,16 +44,16 @@ impl ConfigError {
     }
 
     /// Creates an error of these problems, each with the line of its key or, if the key is not in
-    /// `document`, of the nearest enclosing section. Beyond [`MAX_PROBLEMS`], the last one says that
+    /// the file, of the nearest enclosing section, which `line_near` knows. Beyond [`MAX_PROBLEMS`], the last one says that
     /// there are more.
     pub fn located(
         source_name: impl Into<String>,
         mut problems: Vec<Problem>,
-        document: &Node,
+        line_near: impl Fn(&str) -> Option<u64>,
     ) -> Self {
         for problem in &mut problems {
             if problem.line.is_none() {
-                problem.line = problem.key.as_deref().and_then(|key| document.line_near(key));
+                problem.line = problem.key.as_deref().and_then(&line_near);
             }
         }
         problems.sort_by_key(|p| p.line);
@@ -88,13 +86,17 @@ mod tests {
 
     #[test]
     fn a_missing_key_has_the_line_of_its_section() {
-        let document = Node::parse("\n\n\nevents:\n- on: x\n\n\n\nauth: {}\n").unwrap();
+        let lines = |key: &str| match key.split('.').next() {
+            Some("events[0]") => Some(5),
+            Some("auth") => Some(9),
+            _ => None,
+        };
         let problems = vec![
             Problem::new("auth.jwt.secretFile", "b"),
             Problem::new("events[0].args", "a"),
             Problem::new("limits.queue", "c"),
         ];
-        let error = ConfigError::located("x.yaml", problems, &document);
+        let error = ConfigError::located("x.yaml", problems, lines);
         assert_eq!(error.to_string(), "x.yaml: c\nx.yaml:5: a\nx.yaml:9: b");
     }
 }

@@ -146,7 +146,7 @@ impl Read {
                 problem.text += &format!(" (set by {by})");
             }
         }
-        Err(ConfigError::located(self.name, problems, &self.document))
+        Err(ConfigError::located(self.name, problems, |key| self.document.line_near(key)))
     }
 }
 
@@ -186,10 +186,10 @@ fn parse(name: &str, text: &str) -> Result<Read, ConfigError> {
         Ok(config) if problems.is_empty() => {
             Ok(Read { name: name.to_owned(), config, document: node, overridden: Vec::new() })
         }
-        Ok(_) => Err(ConfigError::located(name, problems, &node)),
+        Ok(_) => Err(ConfigError::located(name, problems, |key| node.line_near(key))),
         Err(more) => {
             problems.extend(more);
-            Err(ConfigError::located(name, problems, &node))
+            Err(ConfigError::located(name, problems, |key| node.line_near(key)))
         }
     }
 }
