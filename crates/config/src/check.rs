@@ -8,6 +8,8 @@ mod redis;
 mod rules;
 pub mod warnings;
 
+use std::collections::HashSet;
+
 use rookery_protocol::MAX_ROOM_BYTES;
 
 use crate::config::{Config, Cors, Drain, Latency, Limits, SocketIo, Telemetry};
@@ -19,7 +21,8 @@ use problems::Problems;
 /// The most rooms that `latency.trackRooms` and `latency.topRooms` may each give a series.
 const MAX_SERIES: usize = 1000;
 
-/// Everything that is wrong with `config`, in no particular order; empty if it can be served.
+/// Everything that is wrong with `config`, in no particular order, up to one more than
+/// [`MAX_PROBLEMS`](crate::error::MAX_PROBLEMS); empty if it can be served.
 pub fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Problems::default();
     check_unsupported(config, &mut problems);
@@ -176,12 +179,13 @@ fn check_latency(latency: &Latency, problems: &mut Problems) {
             problems.say(key, text);
         }
     }
+    let mut seen = HashSet::new();
     for (i, room) in latency.track_rooms.iter().enumerate() {
         let key = format!("latency.trackRooms[{i}]");
         problems.say_if(room.is_empty(), &key, "is empty; write the name of a room");
         let too_long = room.len() > MAX_ROOM_BYTES;
         problems.say_if(too_long, &key, "is longer than 255 bytes, the longest name of a room");
-        let again = latency.track_rooms[..i].contains(room);
+        let again = !seen.insert(room);
         problems.say_if(again, &key, "repeats an earlier room; remove it");
     }
 }

@@ -123,7 +123,7 @@ fn condition(
         type_: kind.name().to_owned(),
         status: status.to_owned(),
         reason,
-        message: escape::lines(&message),
+        message: cut(escape::lines(&message)),
         observed_generation: inputs.generation,
         // Truncated to whole seconds, as the cluster returns it.
         last_transition_time: before.map_or_else(
@@ -131,6 +131,17 @@ fn condition(
             |c| c.last_transition_time.clone(),
         ),
     }
+}
+
+/// Cuts a message to the most bytes that a condition takes (Kubernetes API conventions, "Typical
+/// status properties").
+fn cut(mut message: String) -> String {
+    const MAX: usize = 32_768;
+    if message.len() > MAX {
+        message.truncate(message.floor_char_boundary(MAX - '…'.len_utf8()));
+        message.push('…');
+    }
+    message
 }
 
 #[cfg(test)]

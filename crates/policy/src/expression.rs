@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::common::types::{CelNull, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
@@ -20,6 +20,10 @@ const MAX_BYTES: usize = 4096;
 /// The deepest nesting. CEL evaluates by recursion, and an unoptimised build takes about 32 KiB of
 /// stack for a level, so this fits a thread of 2 MiB twice.
 const MAX_DEPTH: usize = 32;
+
+/// The deepest nesting of `all`, `exists`, `exists_one`, `map` and `filter`, each of which goes
+/// through a list: the time grows with the product of the lists' lengths.
+const MAX_LOOPS: usize = 2;
 
 /// The stack on which expressions are parsed: enough for the deepest that fits [`MAX_BYTES`].
 const PARSER_STACK_BYTES: usize = 64 << 20;
@@ -156,6 +160,13 @@ fn parse(text: &str, captures: &[String]) -> Result<Program, String> {
     if depth(program.expression()) > MAX_DEPTH {
         return Err(format!("it nests or chains more than {MAX_DEPTH} deep; write a simpler one"));
     }
+    if loops(program.expression()) > MAX_LOOPS {
+        return Err(format!(
+            "it nests more than {MAX_LOOPS} of all, exists, exists_one, map and filter; write a \
+             simpler one"
+        ));
+    }
+    check_patterns(program.expression())?;
     let mut known: Vec<&str> = captures.iter().map(String::as_str).collect();
     known.extend(VARIABLES);
     if let Some(unknown) = unknown_variable(program.expression(), &mut known) {
@@ -184,6 +195,41 @@ fn shortened(mut text: String) -> String {
         text.push('…');
     }
     text
+}
+
+/// The number of loops inside one another.
+fn loops(at: &IdedExpr) -> usize {
+    let deepest = |inner: &[&IdedExpr]| inner.iter().map(|e| loops(e)).max().unwrap_or(0);
+    match &at.expr {
+        Expr::Comprehension(inner) => {
+            let each = deepest(&[&inner.loop_cond, &inner.loop_step]);
+            (1 + each).max(deepest(&[&inner.iter_range, &inner.accu_init, &inner.result]))
+        }
+        _ => deepest(&operands(at)),
+    }
+}
+
+/// Refuses a regular expression that is not written out, or is not one: it would be compiled, and
+/// fail, at each evaluation.
+fn check_patterns(at: &IdedExpr) -> Result<(), String> {
+    if let Expr::Call(call) = &at.expr
+        && call.func_name == "matches"
+        && let Some(pattern) = call.args.last()
+    {
+        if !matches!(&pattern.expr, Expr::Literal(LiteralValue::String(_))) {
+            return Err("the pattern of `matches` must be written out in quotes; it cannot come \
+                        from claims, the room or another expression"
+                .to_owned());
+        }
+        let mut trial = call.clone();
+        trial.target = Some(Box::new(pattern.clone()));
+        trial.args = vec![pattern.clone()];
+        let trial = IdedExpr { id: at.id, expr: Expr::Call(trial) };
+        if let Err(error) = Value::resolve(&trial, &Context::default()) {
+            return Err(shortened(format!("the pattern of `matches` is not valid: {error}")));
+        }
+    }
+    operands(at).into_iter().try_for_each(check_patterns)
 }
 
 /// The number of levels of operands in an expression.

@@ -1,27 +1,37 @@
 //! [`Problems`]: collects what is wrong with a configuration.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::time::Duration;
 
-use crate::error::Problem;
+use crate::error::{MAX_PROBLEMS, Problem};
 use crate::units::{Period, Size};
 
 /// The longest time that any key accepts.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The problems found so far. Every message begins with its key.
+/// The problems found so far, up to one more than [`MAX_PROBLEMS`]. Every message begins with its
+/// key.
 #[derive(Default)]
 pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Adds the problem "`key` text".
     pub(super) fn say(&mut self, key: &str, text: impl std::fmt::Display) {
-        self.0.push(Problem::new(key, format!("`{key}` {text}")));
+        self.add(key, || format!("`{key}` {text}"));
+    }
+
+    /// Adds a problem, unless there are more than are shown.
+    fn add(&mut self, key: &str, text: impl FnOnce() -> String) {
+        if self.0.len() <= MAX_PROBLEMS {
+            self.0.push(Problem::new(key, text()));
+        }
     }
 
     /// Adds the problem "`key`: why", unless `key` has a problem already.
     pub(super) fn explain(&mut self, key: &str, why: impl std::fmt::Display) {
         if !self.0.iter().any(|problem| problem.key.as_deref() == Some(key)) {
-            self.0.push(Problem::new(key, format!("`{key}`: {why}")));
+            self.add(key, || format!("`{key}`: {why}"));
         }
     }
 
@@ -35,7 +45,7 @@ impl Problems {
     /// Adds a problem for `written`, which a later version will support.
     pub(super) fn unsupported(&mut self, key: &str, written: &str, instead: &str) {
         let text = format!("`{written}` is not in this version of Rookery yet; {instead}");
-        self.0.push(Problem::new(key, text));
+        self.add(key, || text);
     }
 
     /// Adds a problem if `value` is blank.
@@ -60,14 +70,15 @@ impl Problems {
     }
 
     /// Says of the first item that repeats an earlier one, which `name` renders, to name it once.
-    pub(super) fn distinct<T: PartialEq>(
+    pub(super) fn distinct<T: Eq + Hash>(
         &mut self,
         key: &str,
         items: &[T],
         name: impl Fn(&T) -> String,
     ) {
+        let mut seen = HashSet::with_capacity(items.len());
         let mut numbered = items.iter().enumerate();
-        if let Some((i, item)) = numbered.find(|(i, item)| items[..*i].contains(item)) {
+        if let Some((i, item)) = numbered.find(|(_, item)| !seen.insert(*item)) {
             self.say(
                 &format!("{key}[{i}]"),
                 format_args!("names {} again; name it once", name(item)),

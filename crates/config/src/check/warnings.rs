@@ -1,8 +1,11 @@
 //! Warnings of `rookery check`: configurations that can be served but are probably mistakes.
 
+use std::collections::HashMap;
+
 use rookery_policy::MAX_LISTED_ROOMS;
 
 use crate::config::{Config, Transport, is_loopback};
+use crate::error::MAX_PROBLEMS;
 
 /// The warning of a configuration without `rooms`.
 pub const OPEN_ROOMS: &str = "`rooms` is not written: every client may join every room and publish to \
@@ -99,13 +102,15 @@ fn keys_in_clear(config: &Config) -> Option<String> {
 }
 
 fn unreachable_rules(config: &Config) -> impl Iterator<Item = String> + '_ {
-    config.events.iter().enumerate().filter_map(|(i, rule)| {
-        let first = config.events[..i].iter().position(|earlier| earlier.on == rule.on)?;
-        Some(format!(
-            "`events[{i}]` is never reached: `events[{first}]` handles every `{}`",
-            rule.on
-        ))
-    })
+    let mut handled: HashMap<&str, usize> = HashMap::new();
+    let rules = config.events.iter().enumerate();
+    let unreachable = rules.filter_map(move |(i, rule)| {
+        let first = *handled.entry(&rule.on).or_insert(i);
+        (first != i).then(|| {
+            format!("`events[{i}]` is never reached: `events[{first}]` handles every `{}`", rule.on)
+        })
+    });
+    unreachable.take(MAX_PROBLEMS)
 }
 
 #[cfg(test)]

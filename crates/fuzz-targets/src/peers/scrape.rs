@@ -46,7 +46,7 @@ pub fn run(input: &[u8]) {
     let sample = Sample::parse(&text);
     let around =
         format!("# TYPE up gauge\nup 1\n{text}\nrookery_connections_total{{a=\"b\"}} -1\n");
-    assert_eq!(Sample::parse(&around).ok(), sample.as_ref().ok().copied());
+    assert_eq!(Sample::parse(&around).ok(), sample.as_ref().ok().cloned());
     match sample {
         Ok(sample) => {
             assert!(text.contains("rookery_connections"));

@@ -1,5 +1,6 @@
 //! Rules for the fields of a resource other than its configuration.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -226,6 +227,7 @@ fn check_redis(redis: &RedisSource, spec: &RookerySpec, problems: &mut Problems)
 }
 
 fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
+    let mut folders = HashSet::new();
     for (i, mount) in mounts.iter().enumerate() {
         let field = format!("spec.secrets[{i}].mountPath");
         let path = &mount.mount_path;
@@ -244,7 +246,7 @@ fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
                      elsewhere, such as /etc/keys"
                 ),
             );
-        } else if mounts[..i].iter().any(|m| Path::new(&m.mount_path) == Path::new(path)) {
+        } else if !folders.insert(Path::new(path)) {
             problems.add(
                 field,
                 format_args!("is `{path}` again; give each Secret a folder of its own"),

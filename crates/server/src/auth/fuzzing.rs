@@ -29,6 +29,7 @@ impl FixedKeys {
             secret_file: None,
             public_key_file: None,
             jwks_url: None,
+            jwks_max_age: Jwt::default_jwks_max_age(),
             issuer: None,
             audience: None,
             user_claim: "sub".to_owned(),
