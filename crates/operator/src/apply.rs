@@ -13,6 +13,7 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParam
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tracing::debug;
 
 pub use self::contests::Contests;
 use self::contests::is_of_this_content;
@@ -153,6 +154,7 @@ impl Applier<'_> {
             after = target.merge(&rest).await?;
         }
         if !matches_desired(desired, &after) {
+            debug!(object = target.label(), "the cluster changes an object at admission");
             self.contests.admitted(&key, &after);
         }
         if before.is_none_or(|b| b.resource_version() != after.resource_version()) {

@@ -1,11 +1,12 @@
 //! The leader's work: one controller per scope, restarted when the cluster gains or loses a kind.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use kube::api::{Api, ApiResource};
+use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::events::Reporter;
@@ -19,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::apply::Contests;
 use super::build::{Capabilities, kinds};
+use super::crd::Rookery;
 use super::custom_metrics::Serving;
 use super::deletion_cost::Scaling;
 use super::metrics::OperatorMetrics;
@@ -124,7 +126,7 @@ impl Leader {
         let config = Config::default().debounce(DEBOUNCE).concurrency(MAX_CONCURRENT_RECONCILES);
         let mut controller = Controller::for_stream(resources, reader).with_config(config);
         for (kind, stream) in changes {
-            controller = controller.owns_stream_with(stream, kind);
+            controller = controller.watches_stream_with(stream, resources_of, kind);
         }
         let counted = self
             .pods
@@ -199,6 +201,17 @@ fn available_kinds(capabilities: &Capabilities) -> Vec<ApiResource> {
     kinds().into_iter().filter(has).collect()
 }
 
+/// The resources that an object belongs to: its owners, and the one that its label names, so that
+/// an object whose owner was removed is noticed.
+fn resources_of(object: DynamicObject) -> Vec<ObjectRef<GuardedRookery>> {
+    let namespace = object.namespace().unwrap_or_default();
+    let kind = Rookery::kind(&());
+    let owners = object.owner_references().iter().filter(|owner| owner.kind == kind);
+    let named = object.labels().get(names::INSTANCE);
+    let names: BTreeSet<&String> = owners.map(|owner| &owner.name).chain(named).collect();
+    names.into_iter().map(|name| ObjectRef::new(name).within(&namespace)).collect()
+}
+
 /// Changes whenever a resource must be reconciled again. Status is left out, so that the operator
 /// does not react to its own writes.
 fn spec_version(resource: &GuardedRookery) -> Option<u64> {
@@ -252,4 +265,32 @@ async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabili
         has("PrometheusRule", known.prometheus_rule),
     );
     Capabilities { service_monitor, prometheus_rule }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_belongs_to_its_owner_and_to_whom_its_label_names() {
+        let names = |metadata: serde_json::Value| {
+            let object = json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata });
+            let object = resources_of(serde_json::from_value(object).unwrap());
+            object.into_iter().map(|one| one.to_string()).collect::<Vec<_>>()
+        };
+        let owner = json!([{ "apiVersion": "rookery.dev/v1alpha1", "kind": "Rookery", "name": "chat", "uid": "1" }]);
+        let labels = json!({ "app.kubernetes.io/instance": "chat" });
+        let chat = ["Rookery.v1alpha1.rookery.dev/chat.apps"];
+        let both =
+            json!({ "name": "x", "namespace": "apps", "ownerReferences": owner, "labels": labels });
+        assert_eq!(names(both), chat);
+        assert_eq!(names(json!({ "name": "x", "namespace": "apps", "labels": labels })), chat);
+        assert_eq!(
+            names(json!({ "name": "x", "namespace": "apps", "ownerReferences": owner })),
+            chat
+        );
+        assert_eq!(names(json!({ "name": "x", "namespace": "apps" })), [""; 0]);
+    }
 }

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
+use cel::common::ast::{Expr, IdedExpr, LiteralValue};
 use cel::common::types::{CelNull, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{Context, Env, ParseErrors, Program, Value};
 use smallvec::SmallVec;
 
+use crate::expression_cost::ExpressionCost;
+use crate::operands::operands;
 use crate::pattern::Captures;
 use crate::subject::Subject;
 
@@ -22,9 +24,6 @@ const MAX_BYTES: usize = 4096;
 const MAX_DEPTH: usize = 32;
 
 /// The deepest nesting of `all`, `exists`, `exists_one`, `map` and `filter`, each of which goes
-/// through a list: the time grows with the product of the lists' lengths.
-const MAX_LOOPS: usize = 2;
-
 /// The stack on which expressions are parsed: enough for the deepest that fits [`MAX_BYTES`].
 const PARSER_STACK_BYTES: usize = 64 << 20;
 
@@ -55,6 +54,7 @@ const TYPES: [&str; 12] = [
 pub(super) struct Expression {
     text: String,
     program: Program,
+    cost: ExpressionCost,
 }
 
 /// The values of an expression's variables. All of them are borrowed, so a variable costs nothing
@@ -65,6 +65,8 @@ pub(super) struct Scope<'a> {
     room: CelString<'a>,
     user: Option<CelString<'a>>,
     claims: &'a dyn Val,
+    /// Elements and words of all values.
+    size: u64,
 }
 
 impl<'a> Scope<'a> {
@@ -76,6 +78,7 @@ impl<'a> Scope<'a> {
             room: room.into(),
             user: subject.user().map(Into::into),
             claims: subject.cel_claims(),
+            size: subject.size() + room.len() as u64,
         }
     }
 
@@ -94,7 +97,7 @@ impl Expression {
         if text.len() > MAX_BYTES {
             return Err(format!("it has {} bytes; at most {MAX_BYTES} are allowed", text.len()));
         }
-        let program = std::thread::scope(|scope| {
+        let (program, cost) = std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .stack_size(PARSER_STACK_BYTES)
                 .spawn_scoped(scope, || parse(text, captures))
@@ -102,7 +105,7 @@ impl Expression {
                 .join()
                 .unwrap_or_else(|_| Err("it is not a readable CEL expression".to_owned()))
         })?;
-        Ok(Expression { text: text.into(), program })
+        Ok(Expression { text: text.into(), program, cost })
     }
 
     /// The expression as it is configured.
@@ -113,8 +116,10 @@ impl Expression {
     /// Evaluates the expression.
     ///
     /// # Errors
-    /// Returns CEL's error, or names the type of a value that is not a boolean.
+    /// Returns CEL's error, names the type of a value that is not a boolean, or says that the
+    /// evaluation could take more steps than are allowed.
     pub(super) fn evaluate(&self, env: &Arc<Env>, scope: &Scope) -> Result<bool, String> {
+        self.cost.check(scope.size)?;
         let run = || {
             let mut context = Context::with_env(env.clone());
             context.set_variable_resolver(scope);
@@ -155,17 +160,12 @@ impl VariableResolver for Scope<'_> {
 }
 
 /// Parses and checks `text`. Both recurse as deep as it nests.
-fn parse(text: &str, captures: &[String]) -> Result<Program, String> {
+fn parse(text: &str, captures: &[String]) -> Result<(Program, ExpressionCost), String> {
     let program = Program::compile(text).map_err(|errors| first_error(&errors))?;
     if depth(program.expression()) > MAX_DEPTH {
         return Err(format!("it nests or chains more than {MAX_DEPTH} deep; write a simpler one"));
     }
-    if loops(program.expression()) > MAX_LOOPS {
-        return Err(format!(
-            "it nests more than {MAX_LOOPS} of all, exists, exists_one, map and filter; write a \
-             simpler one"
-        ));
-    }
+    let cost = ExpressionCost::of(program.expression())?;
     check_patterns(program.expression())?;
     let mut known: Vec<&str> = captures.iter().map(String::as_str).collect();
     known.extend(VARIABLES);
@@ -173,7 +173,7 @@ fn parse(text: &str, captures: &[String]) -> Result<Program, String> {
         let unknown = unknown.to_owned();
         return Err(format!("there is no variable `{unknown}`; known: {}", known.join(", ")));
     }
-    Ok(program)
+    Ok((program, cost))
 }
 
 /// The first parse error and its position. The crate's own formatting is not used: it draws an
@@ -195,18 +195,6 @@ fn shortened(mut text: String) -> String {
         text.push('…');
     }
     text
-}
-
-/// The number of loops inside one another.
-fn loops(at: &IdedExpr) -> usize {
-    let deepest = |inner: &[&IdedExpr]| inner.iter().map(|e| loops(e)).max().unwrap_or(0);
-    match &at.expr {
-        Expr::Comprehension(inner) => {
-            let each = deepest(&[&inner.loop_cond, &inner.loop_step]);
-            (1 + each).max(deepest(&[&inner.iter_range, &inner.accu_init, &inner.result]))
-        }
-        _ => deepest(&operands(at)),
-    }
 }
 
 /// Refuses a regular expression that is not written out, or is not one: it would be compiled, and
@@ -259,30 +247,5 @@ fn unknown_variable<'e>(at: &'e IdedExpr, known: &mut Vec<&'e str>) -> Option<&'
             unknown
         }
         _ => operands(at).into_iter().find_map(|operand| unknown_variable(operand, known)),
-    }
-}
-
-fn operands(at: &IdedExpr) -> Vec<&IdedExpr> {
-    match &at.expr {
-        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => Vec::new(),
-        Expr::Select(select) => vec![&select.operand],
-        Expr::Call(call) => call.target.iter().map(|target| &**target).chain(&call.args).collect(),
-        Expr::List(list) => list.elements.iter().collect(),
-        Expr::Map(map) => map.entries.iter().flat_map(|entry| values(&entry.expr)).collect(),
-        Expr::Struct(made) => made.entries.iter().flat_map(|entry| values(&entry.expr)).collect(),
-        Expr::Comprehension(inner) => vec![
-            &inner.iter_range,
-            &inner.accu_init,
-            &inner.loop_cond,
-            &inner.loop_step,
-            &inner.result,
-        ],
-    }
-}
-
-fn values(entry: &EntryExpr) -> Vec<&IdedExpr> {
-    match entry {
-        EntryExpr::StructField(field) => vec![&field.value],
-        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
     }
 }

@@ -10,6 +10,8 @@ mod decision;
 mod event;
 mod event_rule;
 mod expression;
+mod expression_cost;
+mod operands;
 mod parts;
 mod pattern;
 mod refusal;

@@ -15,6 +15,8 @@ pub struct Subject {
     user: Option<String>,
     claims: Arc<Map<String, Json>>,
     cel_claims: Arc<dyn Val>,
+    /// Elements and words of the claims.
+    size: u64,
 }
 
 impl Subject {
@@ -24,7 +26,8 @@ impl Subject {
         let value = Value::from(entries.collect::<HashMap<_, _>>());
         let cel_claims: Box<dyn Val> =
             value.try_into().expect("JSON has no functions, and everything else converts");
-        Subject { user, claims, cel_claims: cel_claims.into() }
+        let size = claims.iter().map(|(key, claim)| words(key) + size_of(claim)).sum();
+        Subject { user, claims, cel_claims: cel_claims.into(), size }
     }
 
     /// Creates the subject of a client whose token has these claims; its user is the value of
@@ -57,10 +60,31 @@ impl Subject {
         &self.claims
     }
 
+    /// How large the claims are: their values, with a word of 8 bytes of text as one.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The value of the CEL variable `claims`.
     pub(super) fn cel_claims(&self) -> &dyn Val {
         &*self.cel_claims
     }
+}
+
+/// The number of values in a claim, with a word of 8 bytes of text as one.
+fn size_of(json: &Json) -> u64 {
+    match json {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 1,
+        Json::String(text) => words(text),
+        Json::Array(items) => 1 + items.iter().map(size_of).sum::<u64>(),
+        Json::Object(fields) => {
+            1 + fields.iter().map(|(key, value)| words(key) + size_of(value)).sum::<u64>()
+        }
+    }
+}
+
+fn words(text: &str) -> u64 {
+    1 + text.len() as u64 / 8
 }
 
 /// Converts JSON to CEL: whole numbers become `int`, or `uint` above its range, others `double`.

@@ -84,7 +84,8 @@ pub(super) fn is_of_this_content(desired: &DynamicObject, there: &DynamicObject)
 /// A hash of an object without its status, its replicas and what the API server counts.
 fn fingerprint(object: &DynamicObject) -> u64 {
     let mut hash = DefaultHasher::new();
-    format!("{:?}{:?}", object.metadata.labels, object.metadata.annotations).hash(&mut hash);
+    let meta = &object.metadata;
+    format!("{:?}{:?}{:?}", meta.labels, meta.annotations, meta.owner_references).hash(&mut hash);
     let mut data = object.data.clone();
     if let Value::Object(fields) = &mut data {
         fields.remove("status");
@@ -138,6 +139,9 @@ mod tests {
         assert!(contests.is_as_admitted(&key(), &deployment("a", 2)));
         assert!(contests.is_as_admitted(&key(), &deployment("a", 3)), "an autoscaler's choice");
         assert!(!contests.is_as_admitted(&key(), &deployment("b", 2)));
+        let mut orphan = deployment("a", 2);
+        orphan.metadata.owner_references = Some(Vec::new());
+        assert!(!contests.is_as_admitted(&key(), &orphan));
     }
 
     #[test]

@@ -269,3 +269,18 @@ fn patterns_and_loops_that_could_take_long_are_refused_when_loaded() {
         Expression::compile(fine, &[]).unwrap();
     }
 }
+
+#[test]
+fn a_rule_over_its_budget_denies_and_says_so() {
+    let nested = "claims.a.exists(x, claims.b.exists(y, x == y))";
+    let claims = |n: usize| {
+        let list = |from: usize| (from..from + n).collect::<Vec<_>>();
+        json!({ "a": list(0), "b": list(n - 1) })
+    };
+    assert!(join(nested, claims(40)).allowed);
+    let over = join(nested, claims(5_000));
+    assert!(!over.allowed);
+    assert!(over.reason.to_string().contains("1000000 are allowed"), "{}", over.reason);
+    let simple = join("claims.a.exists(x, x == 4999)", claims(5_000));
+    assert!(simple.allowed, "{}", simple.reason);
+}

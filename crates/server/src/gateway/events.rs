@@ -263,11 +263,8 @@ fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool, byt
             let permit = match client.may_wait(bytes) {
                 Ok(permit) => permit,
                 Err(limit) => {
-                    client.gateway().refused(
-                        limit.reason,
-                        client.log_subject(),
-                        &limit.explanation,
-                    );
+                    let subject = client.log_subject();
+                    client.gateway().refused(limit.reason, subject, &limit.explanation);
                     reply.refuse(&Refusal::new(Code::RateLimited, limit.explanation));
                     return None;
                 }

@@ -1,0 +1,177 @@
+//! [`ExpressionCost`]: how many steps an expression takes at most, known before it is evaluated.
+//!
+//! CEL has no endless loops: a loop runs over the elements of a value, and values come from claims,
+//! the room and the expression itself. So the steps are bounded by the size of these, to the power
+//! of the loops inside one another (compare the cost estimates of Kubernetes, "Common Expression
+//! Language in Kubernetes", section "Resource constraints").
+
+use cel::common::ast::{ComprehensionExpr, Expr, IdedExpr};
+
+use crate::operands::operands;
+
+/// The most steps that one evaluation may take. A step takes about a tenth of a microsecond.
+const MAX_STEPS: u64 = 1_000_000;
+
+/// The deepest nesting of loops: `all`, `exists`, `exists_one`, `map` and `filter`.
+const MAX_LOOPS: u32 = 2;
+
+/// What the steps of an expression depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ExpressionCost {
+    /// Parts of the expression.
+    nodes: u64,
+    /// Loops inside one another.
+    loops: u32,
+    /// Whether a loop runs over what the expression made, which may be larger than any claim.
+    is_grown: bool,
+}
+
+impl ExpressionCost {
+    /// Computes the cost of an expression.
+    ///
+    /// # Errors
+    /// Says in a sentence that loops nest too deep, or that a chain of them could grow without
+    /// bounds.
+    pub(super) fn of(expression: &IdedExpr) -> Result<Self, String> {
+        let loops = loops(expression);
+        if loops > MAX_LOOPS {
+            return Err(format!(
+                "it nests more than {MAX_LOOPS} of all, exists, exists_one, map and filter; write a \
+                 simpler one"
+            ));
+        }
+        let chain = longest_chain(expression);
+        if chain > 2 {
+            return Err("it chains more than two of map and filter; write a simpler one".to_owned());
+        }
+        Ok(ExpressionCost { nodes: nodes(expression), loops, is_grown: has_made_range(expression) })
+    }
+
+    /// Fails if evaluating it over values of `size` elements and words could take more than the
+    /// budget of a million steps.
+    ///
+    /// # Errors
+    /// Says in a sentence that it is over budget.
+    pub(super) fn check(&self, size: u64) -> Result<(), String> {
+        if self.loops == 0 {
+            return Ok(());
+        }
+        let range = if self.is_grown { size.saturating_mul(self.nodes) } else { size };
+        let steps = range.max(1).saturating_pow(self.loops).saturating_mul(self.nodes);
+        match steps <= MAX_STEPS {
+            true => Ok(()),
+            false => Err(format!(
+                "it could take {steps} steps over claims of {size} values, and {MAX_STEPS} are \
+                 allowed; write one without nested loops, or make the claims smaller"
+            )),
+        }
+    }
+}
+
+fn nodes(at: &IdedExpr) -> u64 {
+    1 + operands(at).into_iter().map(nodes).sum::<u64>()
+}
+
+/// The number of loops inside one another.
+fn loops(at: &IdedExpr) -> u32 {
+    let deepest = |inner: &[&IdedExpr]| inner.iter().map(|e| loops(e)).max().unwrap_or(0);
+    match &at.expr {
+        Expr::Comprehension(inner) => {
+            let each = deepest(&[&inner.loop_cond, &inner.loop_step]);
+            (1 + each).max(deepest(&[&inner.iter_range, &inner.accu_init, &inner.result]))
+        }
+        _ => deepest(&operands(at)),
+    }
+}
+
+/// The most `map` and `filter` that one value goes through on its way into a loop.
+fn longest_chain(at: &IdedExpr) -> usize {
+    let own = match &at.expr {
+        Expr::Comprehension(inner) => made_in(&inner.iter_range),
+        _ => 0,
+    };
+    operands(at).into_iter().map(longest_chain).max().unwrap_or(0).max(own)
+}
+
+/// The most list-making loops on any way through an expression that is the range of a loop.
+fn made_in(at: &IdedExpr) -> usize {
+    let inner = operands(at).into_iter().map(made_in).max().unwrap_or(0);
+    inner + usize::from(matches!(&at.expr, Expr::Comprehension(inner) if makes_list(inner)))
+}
+
+/// Whether a loop runs over anything but a variable, a field or an item.
+fn has_made_range(at: &IdedExpr) -> bool {
+    let own = match &at.expr {
+        Expr::Comprehension(inner) => !is_path(&inner.iter_range),
+        _ => false,
+    };
+    own || operands(at).into_iter().any(has_made_range)
+}
+
+fn is_path(at: &IdedExpr) -> bool {
+    match &at.expr {
+        Expr::Ident(_) | Expr::Literal(_) => true,
+        Expr::Select(select) => is_path(&select.operand),
+        Expr::Call(call) if call.func_name == "_[_]" => call.args.iter().all(is_path),
+        _ => false,
+    }
+}
+
+fn makes_list(comprehension: &ComprehensionExpr) -> bool {
+    matches!(&comprehension.accu_init.expr, Expr::List(_) | Expr::Map(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use cel::Program;
+
+    use super::*;
+
+    fn cost(text: &str) -> Result<ExpressionCost, String> {
+        ExpressionCost::of(Program::compile(text).unwrap().expression())
+    }
+
+    #[test]
+    fn an_expression_without_loops_has_no_budget() {
+        let cost = cost("room in claims.rooms && user.startsWith('a' + claims.x)").unwrap();
+        assert_eq!(cost.check(u64::MAX), Ok(()));
+    }
+
+    #[test]
+    fn loops_are_bounded_by_the_size_of_the_claims() {
+        let one = cost("claims.teams.exists(t, room == 'team:' + t)").unwrap();
+        assert_eq!(one.check(20_000), Ok(()));
+        assert!(one.check(1_000_000).unwrap_err().contains("1000000 are allowed"));
+        let two = cost("claims.a.exists(x, claims.b.exists(y, x == y))").unwrap();
+        assert_eq!(two.check(100), Ok(()));
+        assert!(two.check(1_000).is_err());
+        let beside = cost("claims.a.exists(x, x == 1) && claims.b.all(y, y == 2)").unwrap();
+        assert_eq!(beside.loops, 1);
+        assert_eq!(beside.check(10_000), Ok(()));
+    }
+
+    #[test]
+    fn what_a_loop_made_may_be_larger_than_any_claim() {
+        let plain = cost("claims.a.exists(x, x == room)").unwrap();
+        let chained = cost("claims.a.map(x, x + x).exists(x, x == room)").unwrap();
+        assert!(chained.is_grown && !plain.is_grown);
+        assert_eq!(plain.check(5_000), Ok(()));
+        assert!(chained.check(5_000).is_err());
+        assert!(cost("claims.a.map(x, (x + x).size()) == []").is_ok_and(|cost| !cost.is_grown));
+        assert!(cost("claims.a.all(x, (x + x).all(y, y == 1))").unwrap().is_grown);
+        assert!(cost("claims.a['b'].c.exists(x, x == 1)").is_ok_and(|cost| !cost.is_grown));
+    }
+
+    #[test]
+    fn deep_nests_and_long_chains_are_refused() {
+        let nested = "claims.a.all(x, claims.b.all(y, claims.c.all(z, z == x)))";
+        assert!(cost(nested).unwrap_err().contains("nests more than 2"));
+        let twice = "[room].map(x, x + x).map(x, x + x).exists(x, x == '')";
+        assert!(cost(twice).is_ok());
+        let often = format!("[room]{}.exists(x, x == '')", ".map(x, x + x)".repeat(20));
+        assert!(cost(&often).unwrap_err().contains("chains more than two"));
+        let hidden =
+            "(true ? [room].map(x, x + x).map(x, x + x) : []).filter(x, true).all(x, true)";
+        assert!(cost(hidden).unwrap_err().contains("chains more than two"));
+    }
+}
