@@ -36,8 +36,13 @@ async fn reloaded_rules_and_limits_apply_to_connected_clients() {
     .await;
     assert_eq!(code("join", "secret").await.as_deref(), Some("forbidden"));
     assert_eq!(code("publish", "secret").await.as_deref(), Some("forbidden"));
+    until("the member has left the room that it may not join any more", async || {
+        server.metric("rookery_memberships_revoked_total").await == 1.0
+    })
+    .await;
     assert_eq!(code("join", "a").await, None);
-    assert_eq!(code("join", "b").await.as_deref(), Some("too_many_rooms"));
+    assert_eq!(code("join", "b").await, None);
+    assert_eq!(code("join", "c").await.as_deref(), Some("too_many_rooms"));
 
     // A bad file changes nothing, and is counted once.
     std::fs::write(server.config(), "rooms: [{ match: '{name}', join: 'no such(' }]\n").unwrap();
