@@ -15,12 +15,20 @@ const MAX_STEPS: u64 = 1_000_000;
 /// The deepest nesting of loops: `all`, `exists`, `exists_one`, `map` and `filter`.
 const MAX_LOOPS: u32 = 2;
 
+/// What the compilation of a regular expression counts for.
+const REGEX_NODES: u64 = 1_000;
+
+/// Operations that take the same time whatever the size of their operands.
+const CONSTANT: [&str; 10] =
+    ["_&&_", "_||_", "!_", "_?_:_", "_[_]", "_<_", "_<=_", "_>_", "_>=_", "size"];
+
 /// What the steps of an expression depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ExpressionCost {
     /// Parts of the expression.
     nodes: u64,
-    /// Loops inside one another.
+    /// Loops inside one another, and one more where a loop goes through a claim for each element, as
+    /// `x in claims.rooms` does.
     loops: u32,
     /// Whether a loop runs over what the expression made, which may be larger than any claim.
     is_grown: bool,
@@ -44,6 +52,7 @@ impl ExpressionCost {
         if chain > 2 {
             return Err("it chains more than two of map and filter; write a simpler one".to_owned());
         }
+        let loops = loops + u32::from(reads_claims_in_a_loop(expression));
         Ok(ExpressionCost { nodes: nodes(expression), loops, is_grown: has_made_range(expression) })
     }
 
@@ -69,7 +78,12 @@ impl ExpressionCost {
 }
 
 fn nodes(at: &IdedExpr) -> u64 {
-    1 + operands(at).into_iter().map(nodes).sum::<u64>()
+    let own = match &at.expr {
+        // The regular expression is compiled each time.
+        Expr::Call(call) if call.func_name == "matches" => REGEX_NODES,
+        _ => 1,
+    };
+    own + operands(at).into_iter().map(nodes).sum::<u64>()
 }
 
 /// The number of loops inside one another.
@@ -97,6 +111,40 @@ fn longest_chain(at: &IdedExpr) -> usize {
 fn made_in(at: &IdedExpr) -> usize {
     let inner = operands(at).into_iter().map(made_in).max().unwrap_or(0);
     inner + usize::from(matches!(&at.expr, Expr::Comprehension(inner) if makes_list(inner)))
+}
+
+/// Whether the body of a loop has an operation that goes through a whole claim.
+fn reads_claims_in_a_loop(at: &IdedExpr) -> bool {
+    let own = match &at.expr {
+        Expr::Comprehension(inner) => {
+            [&inner.loop_cond, &inner.loop_step].into_iter().any(|body| reads_claims(body))
+        }
+        _ => false,
+    };
+    own || operands(at).into_iter().any(reads_claims_in_a_loop)
+}
+
+fn reads_claims(at: &IdedExpr) -> bool {
+    let own = match &at.expr {
+        Expr::Call(call) => match call.func_name.as_str() {
+            "_==_" | "_!=_" => call.args.iter().all(is_claim),
+            name if CONSTANT.contains(&name) => false,
+            _ => operands(at).into_iter().any(is_claim),
+        },
+        Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => operands(at).into_iter().any(is_claim),
+        _ => false,
+    };
+    own || operands(at).into_iter().any(reads_claims)
+}
+
+/// Whether this is `claims` or a part of it, which may be large.
+fn is_claim(at: &IdedExpr) -> bool {
+    match &at.expr {
+        Expr::Ident(name) => name == "claims",
+        Expr::Select(select) => is_claim(&select.operand),
+        Expr::Call(call) if call.func_name == "_[_]" => call.args.first().is_some_and(is_claim),
+        _ => false,
+    }
 }
 
 /// Whether a loop runs over anything but a variable, a field or an item.
@@ -148,6 +196,38 @@ mod tests {
         let beside = cost("claims.a.exists(x, x == 1) && claims.b.all(y, y == 2)").unwrap();
         assert_eq!(beside.loops, 1);
         assert_eq!(beside.check(10_000), Ok(()));
+    }
+
+    #[test]
+    fn an_operation_that_goes_through_a_claim_counts_as_a_loop() {
+        for text in [
+            "claims.a.exists(x, x in claims.b)",
+            "claims.a.exists(x, claims.b.contains(x))",
+            "claims.a.exists(x, claims.a == claims.b)",
+            "claims.a.exists(x, size(x + claims.b) > 1)",
+            "claims.a.exists(x, x in [claims.b, claims.c])",
+            "claims.a.exists(x, room == 'a' && x in claims['b'].c)",
+        ] {
+            let cost = cost(text).unwrap();
+            assert_eq!(cost.loops, 2, "{text}");
+            assert_eq!(cost.check(100), Ok(()), "{text}");
+            assert!(cost.check(25_000).is_err(), "{text}");
+        }
+        for text in [
+            "claims.a.exists(x, x == claims.b)",
+            "claims.a.exists(x, x.id == room || claims.admin)",
+            "claims.a.exists(x, room.startsWith(x + ':') && size(claims.b) > 1)",
+            "claims.a.exists(x, x in ['a', 'b'])",
+        ] {
+            assert_eq!(cost(text).unwrap().loops, 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_regular_expression_in_a_loop_is_dear() {
+        let cost = cost("claims.a.exists(x, x.matches('^a+$'))").unwrap();
+        assert_eq!(cost.check(500), Ok(()));
+        assert!(cost.check(5_000).is_err());
     }
 
     #[test]

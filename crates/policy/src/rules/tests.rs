@@ -263,6 +263,8 @@ fn patterns_and_loops_that_could_take_long_are_refused_when_loaded() {
     assert!(computed.contains("must be written out"), "{computed}");
     let invalid = refusal("[room].exists(r, r.matches('('))");
     assert!(invalid.contains("is not valid"), "{invalid}");
+    let large = refusal(r"room.matches('(\\w{100}){100}')");
+    assert!(large.contains("exceeds size limit"), "{large}");
     let nested = "claims.a.all(x, claims.b.all(y, claims.c.all(z, x == y)))";
     assert!(refusal(nested).contains("nests more than 2"), "{}", refusal(nested));
     for fine in ["room.matches('^a+$')", "claims.a.all(x, claims.b.exists(y, x == y))"] {
