@@ -1,5 +1,8 @@
 //! The custom resource `Rookery` (`rookery.dev/v1alpha1`) and its definition.
 
+mod autoscaling;
+mod client_service;
+mod pod_template;
 mod resources;
 mod schema;
 mod spec;
@@ -13,6 +16,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use autoscaling::*;
+pub use client_service::*;
+pub use pod_template::*;
 pub use spec::*;
 pub use status::*;
 
@@ -73,6 +79,9 @@ pub struct RookerySpec {
     /// Ingress for clients. Without it, no Ingress is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Ingress>,
+    /// The Service for clients. Default: inside the cluster, for the Ingress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ClientService>,
     /// Redis that connects the servers. Without it, a single server keeps its rooms in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisSource>,

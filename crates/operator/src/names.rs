@@ -52,6 +52,9 @@ pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// The metric of pods that autoscalers follow.
 pub const CONNECTIONS_METRIC: &str = "rookery_connections";
 
+/// Name of the servers' container.
+pub const CONTAINER: &str = "rookery";
+
 /// Port name for clients, in pods and Services.
 pub const CLIENT_PORT: &str = "client";
 

@@ -1,8 +1,10 @@
 //! Validates a `Rookery` and resolves its defaults. Pure: needs neither a cluster nor files.
 
 mod effective;
+mod pods;
 mod problem;
 mod rules;
+mod service;
 mod syntax;
 
 use std::collections::BTreeMap;

@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::crd::{
-    Autoscaling, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring, NetworkPolicySpec,
-    PodTemplate, Replicas, SecretKey, SecretMount,
+    Autoscaling, ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring,
+    NetworkPolicySpec, PodTemplate, Replicas, SecretKey, SecretMount,
 };
 
 pub use operator::*;
@@ -40,6 +40,8 @@ pub struct Values {
     pub autoscaling: Autoscaling,
     /// Ingress for clients. Created if it has a host or `enabled` is true.
     pub ingress: IngressValues,
+    /// The Service for clients. Default: inside the cluster, for the Ingress.
+    pub service: ClientService,
     /// Redis that connects the servers. Default: a single server keeps its rooms in memory.
     pub redis: RedisValues,
     /// Secrets mounted into the servers, for the files that `config` names.

@@ -1,13 +1,14 @@
 //! The HorizontalPodAutoscaler, which follows the number of connections.
 
 use k8s_openapi::api::autoscaling::v2::{
-    CrossVersionObjectReference, HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler,
-    HorizontalPodAutoscalerBehavior, HorizontalPodAutoscalerSpec, MetricIdentifier, MetricSpec,
-    MetricTarget, PodsMetricSource,
+    ContainerResourceMetricSource, CrossVersionObjectReference, HPAScalingPolicy, HPAScalingRules,
+    HorizontalPodAutoscaler, HorizontalPodAutoscalerBehavior, HorizontalPodAutoscalerSpec,
+    MetricIdentifier, MetricSpec, MetricTarget, PodsMetricSource,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::metadata::object_meta;
+use crate::crd::Autoscaling;
 use crate::names;
 use crate::validate::Validated;
 
@@ -26,25 +27,41 @@ pub(super) fn build(v: &Validated) -> HorizontalPodAutoscaler {
             },
             min_replicas: Some(v.min_replicas),
             max_replicas: v.max_replicas,
-            metrics: Some(vec![MetricSpec {
-                type_: "Pods".to_owned(),
-                pods: Some(PodsMetricSource {
-                    metric: MetricIdentifier {
-                        name: names::CONNECTIONS_METRIC.to_owned(),
-                        selector: None,
-                    },
-                    target: MetricTarget {
-                        type_: "AverageValue".to_owned(),
-                        average_value: Some(quantity(autoscaling.connections_per_pod)),
-                        ..MetricTarget::default()
-                    },
-                }),
-                ..MetricSpec::default()
-            }]),
+            metrics: Some(metrics(autoscaling)),
             behavior: Some(behavior(v)),
         }),
         ..HorizontalPodAutoscaler::default()
     }
+}
+
+/// The connections and, where it is asked for, the CPU.
+fn metrics(autoscaling: &Autoscaling) -> Vec<MetricSpec> {
+    let connections = MetricSpec {
+        type_: "Pods".to_owned(),
+        pods: Some(PodsMetricSource {
+            metric: MetricIdentifier { name: names::CONNECTIONS_METRIC.to_owned(), selector: None },
+            target: MetricTarget {
+                type_: "AverageValue".to_owned(),
+                average_value: Some(quantity(autoscaling.connections_per_pod)),
+                ..MetricTarget::default()
+            },
+        }),
+        ..MetricSpec::default()
+    };
+    let cpu = autoscaling.cpu_utilization.map(|percent| MetricSpec {
+        type_: "ContainerResource".to_owned(),
+        container_resource: Some(ContainerResourceMetricSource {
+            container: names::CONTAINER.to_owned(),
+            name: "cpu".to_owned(),
+            target: MetricTarget {
+                type_: "Utilization".to_owned(),
+                average_utilization: Some(percent),
+                ..MetricTarget::default()
+            },
+        }),
+        ..MetricSpec::default()
+    });
+    std::iter::once(connections).chain(cpu).collect()
 }
 
 /// A number as the cluster hands it back: 10000 is `10k` (Kubernetes API reference, `Quantity`).
@@ -73,11 +90,27 @@ fn behavior(v: &Validated) -> HorizontalPodAutoscalerBehavior {
         stabilization_window_seconds: Some(stabilization),
         ..HPAScalingRules::default()
     };
+    let up = rules(vec![policy("Percent", 100, 15), policy("Pods", 4, 15)], 0);
+    let down = rules(
+        vec![policy("Pods", 1, i32::try_from(drain).unwrap_or(i32::MAX))],
+        i32::try_from(stabilization).unwrap_or(i32::MAX),
+    );
+    let asked = v.spec.autoscaling.behavior.clone().unwrap_or_default();
     HorizontalPodAutoscalerBehavior {
-        scale_up: Some(rules(vec![policy("Percent", 100, 15), policy("Pods", 4, 15)], 0)),
-        scale_down: Some(rules(
-            vec![policy("Pods", 1, i32::try_from(drain).unwrap_or(i32::MAX))],
-            i32::try_from(stabilization).unwrap_or(i32::MAX),
-        )),
+        scale_up: Some(overridden(up, asked.scale_up)),
+        scale_down: Some(overridden(down, asked.scale_down)),
+    }
+}
+
+/// The rules with what is asked for in their place.
+fn overridden(rules: HPAScalingRules, asked: Option<HPAScalingRules>) -> HPAScalingRules {
+    let Some(asked) = asked else { return rules };
+    HPAScalingRules {
+        policies: asked.policies.or(rules.policies),
+        select_policy: asked.select_policy.or(rules.select_policy),
+        stabilization_window_seconds: asked
+            .stabilization_window_seconds
+            .or(rules.stabilization_window_seconds),
+        ..asked
     }
 }

@@ -59,20 +59,22 @@ fn pod(v: &Validated) -> PodSpec {
     let more = &v.spec.pod_template;
     let spread = more.topology_spread_constraints.clone();
     let affinity = more.affinity.clone();
+    let user = more.fixed_user.then_some(USER);
     PodSpec {
         affinity: affinity.or_else(|| spread.is_none().then(|| apart_by_zone(v))),
         automount_service_account_token: Some(false),
-        containers: vec![container(v)],
+        containers: std::iter::once(container(v)).chain(more.sidecars.iter().cloned()).collect(),
         // Kubernetes sets ROOKERY_PORT for a Service named rookery, which would be read as a flag.
         enable_service_links: Some(false),
+        init_containers: non_empty_list(&more.init_containers),
         image_pull_secrets: Some(more.image_pull_secrets.clone()).filter(|all| !all.is_empty()),
         node_selector: non_empty(more.node_selector.clone()),
         priority_class_name: more.priority_class_name.clone(),
         security_context: Some(PodSecurityContext {
-            fs_group: Some(USER),
-            run_as_group: Some(USER),
+            fs_group: user,
+            run_as_group: user,
             run_as_non_root: Some(true),
-            run_as_user: Some(USER),
+            run_as_user: user,
             seccomp_profile: Some(SeccompProfile {
                 type_: "RuntimeDefault".to_owned(),
                 ..SeccompProfile::default()
@@ -138,11 +140,12 @@ fn container(v: &Validated) -> Container {
     };
     let file = format!("{CONFIG_DIR}/{}", config_map::FILE);
     Container {
-        name: "rookery".to_owned(),
+        name: names::CONTAINER.to_owned(),
         image: Some(v.image.clone()),
         image_pull_policy: policy.map(str::to_owned),
         args: Some(vec!["serve".to_owned(), "--config".to_owned(), file]),
         env: Some(env(v)).filter(|all| !all.is_empty()),
+        env_from: non_empty_list(&v.spec.pod_template.env_from),
         ports: Some(vec![
             port(names::CLIENT_PORT, v.client_port),
             port(names::INTERNAL_PORT, v.internal_port),
@@ -229,7 +232,8 @@ fn env(v: &Validated) -> Vec<EnvVar> {
         value: Some(value.clone()),
         ..EnvVar::default()
     });
-    revision(v).into_iter().chain(written).chain(redis).collect()
+    let extra = v.spec.pod_template.extra_env.iter().cloned();
+    revision(v).into_iter().chain(written).chain(extra).chain(redis).collect()
 }
 
 fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
@@ -273,7 +277,8 @@ fn volumes(v: &Validated) -> Vec<Volume> {
         }),
         ..Volume::default()
     });
-    std::iter::once(config).chain(secrets).collect()
+    let more = v.spec.pod_template.volumes.iter().cloned();
+    std::iter::once(config).chain(secrets).chain(more).collect()
 }
 
 /// Mounts whole directories: changes to a file that is mounted alone do not reach a running pod.
@@ -287,7 +292,12 @@ fn mounts(v: &Validated) -> Vec<VolumeMount> {
     let secrets = v.spec.secrets.iter().enumerate();
     std::iter::once(mount("config".to_owned(), CONFIG_DIR))
         .chain(secrets.map(|(i, secret)| mount(secret_volume(i), &secret.mount_path)))
+        .chain(v.spec.pod_template.volume_mounts.iter().cloned())
         .collect()
+}
+
+fn non_empty_list<T: Clone>(list: &[T]) -> Option<Vec<T>> {
+    (!list.is_empty()).then(|| list.to_vec())
 }
 
 fn secret_volume(index: usize) -> String {

@@ -13,13 +13,21 @@ use crate::validate::Validated;
 
 /// The Service for clients, with its ingress controller's annotations.
 pub(super) fn clients(v: &Validated) -> Service {
-    service(
-        v,
-        v.name.clone(),
-        ingress::service_annotations(v),
-        names::CLIENT_PORT,
-        names::CLIENT_SERVICE_PORT,
-    )
+    let mut annotations = ingress::service_annotations(v);
+    let asked = v.spec.service.clone().unwrap_or_default();
+    annotations.extend(asked.annotations);
+    let name = v.name.clone();
+    let mut service = service(v, name, annotations, names::CLIENT_PORT, names::CLIENT_SERVICE_PORT);
+    if let Some(spec) = &mut service.spec {
+        spec.type_ = Some(asked.type_.name().to_owned());
+        spec.load_balancer_class = asked.load_balancer_class;
+        let ranges = asked.load_balancer_source_ranges;
+        spec.load_balancer_source_ranges = Some(ranges).filter(|ranges| !ranges.is_empty());
+        spec.external_traffic_policy =
+            asked.external_traffic_policy.map(|policy| policy.name().to_owned());
+        spec.session_affinity = asked.session_affinity.map(|by| by.name().to_owned());
+    }
+    service
 }
 
 /// The Service for publishers. It has a cluster IP, so that a publisher with a single connection

@@ -268,3 +268,82 @@ fn the_service_monitor_takes_each_server_once_and_until_it_is_gone() {
     let without = built("monitoring: { serviceMonitor: false }");
     assert!(without.iter().all(|object| object.name_any() != "chat-metrics"));
 }
+
+#[test]
+fn the_clients_service_is_as_asked() {
+    let plain = find(&built("{}"), "Service", "chat");
+    assert_eq!(plain["spec"]["type"], "ClusterIP");
+    assert!(plain["spec"]["sessionAffinity"].is_null());
+    let service = find(
+        &built(
+            "service: { type: LoadBalancer, annotations: { a.example.com/b: c }, \
+             loadBalancerClass: example.com/nlb, loadBalancerSourceRanges: [192.0.2.0/24], \
+             externalTrafficPolicy: Local, sessionAffinity: ClientIP }",
+        ),
+        "Service",
+        "chat",
+    );
+    let spec = &service["spec"];
+    assert_eq!(spec["type"], "LoadBalancer");
+    assert_eq!(spec["loadBalancerClass"], "example.com/nlb");
+    assert_eq!(spec["loadBalancerSourceRanges"], json!(["192.0.2.0/24"]));
+    assert_eq!(spec["externalTrafficPolicy"], "Local");
+    assert_eq!(spec["sessionAffinity"], "ClientIP");
+    assert_eq!(service["metadata"]["annotations"]["a.example.com/b"], "c");
+    let internal = find(&built("service: { type: NodePort }"), "Service", "chat-internal");
+    assert_eq!(internal["spec"]["type"], "ClusterIP", "publishers stay inside the cluster");
+}
+
+#[test]
+fn what_is_added_to_the_pods_stands_beside_the_server() {
+    let deployment = deployment(
+        "podTemplate:\n  extraEnv: [{ name: TOKEN, valueFrom: { secretKeyRef: { name: s, key: k } } }]\n  \
+         envFrom: [{ configMapRef: { name: more } }]\n  \
+         volumes: [{ name: ca, configMap: { name: company-ca } }]\n  \
+         volumeMounts: [{ name: ca, mountPath: /etc/ssl/company }]\n  \
+         initContainers: [{ name: wait, image: 'busybox:1' }]\n  \
+         sidecars: [{ name: proxy, image: 'proxy:1' }]\n",
+    );
+    let pod = &deployment["spec"]["template"]["spec"];
+    let server = &pod["containers"][0];
+    assert_eq!(server["name"], "rookery");
+    let env = server["env"].as_array().unwrap();
+    assert!(env.iter().any(|one| one["valueFrom"]["secretKeyRef"]["name"] == "s"));
+    assert_eq!(server["envFrom"], json!([{ "configMapRef": { "name": "more" } }]));
+    assert_eq!(server["volumeMounts"][1]["mountPath"], "/etc/ssl/company");
+    assert_eq!(pod["volumes"][1]["configMap"]["name"], "company-ca");
+    assert_eq!(pod["initContainers"][0]["name"], "wait");
+    assert_eq!(pod["containers"][1]["name"], "proxy");
+}
+
+#[test]
+fn a_user_that_the_cluster_assigns_is_left_out() {
+    let context =
+        |spec: &str| deployment(spec)["spec"]["template"]["spec"]["securityContext"].clone();
+    assert_eq!(context("{}")["runAsUser"], 65532);
+    let assigned = context("podTemplate: { fixedUser: false }");
+    for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+        assert!(assigned[field].is_null(), "{field}");
+    }
+    assert_eq!(assigned["runAsNonRoot"], true);
+}
+
+#[test]
+fn the_autoscaler_follows_cpu_too_and_its_behavior_is_replaced_in_part() {
+    let autoscaler = |spec: &str| find(&built(spec), "HorizontalPodAutoscaler", "chat");
+    let plain = autoscaler("{}");
+    assert_eq!(plain["spec"]["metrics"].as_array().unwrap().len(), 1);
+    let asked = autoscaler(
+        "autoscaling: { cpuUtilization: 70, behavior: { scaleDown: { policies: \
+         [{ type: Percent, value: 10, periodSeconds: 60 }] }, scaleUp: { selectPolicy: Min } } }",
+    );
+    let cpu = &asked["spec"]["metrics"][1]["containerResource"];
+    assert_eq!(cpu["container"], "rookery");
+    assert_eq!(cpu["target"]["averageUtilization"], 70);
+    let (before, after) = (&plain["spec"]["behavior"], &asked["spec"]["behavior"]);
+    assert_eq!(after["scaleDown"]["policies"][0]["type"], "Percent");
+    let window = "stabilizationWindowSeconds";
+    assert_eq!(after["scaleDown"][window], before["scaleDown"][window]);
+    assert_eq!(after["scaleUp"]["selectPolicy"], "Min");
+    assert_eq!(after["scaleUp"]["policies"], before["scaleUp"]["policies"]);
+}

@@ -3,69 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{
-    Affinity, LocalObjectReference, Toleration, TopologySpreadConstraint,
-};
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use rookery_config::units::Period;
-
-/// Minimum and maximum number of servers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("!has(self.min) || !has(self.max) || self.min <= self.max", "min is above max"))]
-pub struct Replicas {
-    /// Minimum number of servers. Default: 2, or `max` if that is less.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub min: Option<i32>,
-    /// Maximum number of servers. Default: 10, or `min` if that is more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub max: Option<i32>,
-}
-
-/// Autoscaling by connections.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Autoscaling {
-    /// Whether to create a HorizontalPodAutoscaler. Without one, the number of servers belongs to
-    /// whoever scales the Deployment, such as KEDA, which creates its own autoscaler.
-    pub enabled: bool,
-    /// Target number of connections per pod.
-    #[schemars(range(min = 1))]
-    pub connections_per_pod: i32,
-    /// Server of the metric `rookery_connections` of pods, which the autoscaler follows.
-    pub metrics: MetricsSource,
-    /// How long fewer pods must suffice before one is removed, so that a deploy of the clients'
-    /// application, which closes connections for a moment, removes none.
-    pub stabilization: Period,
-}
-
-impl Default for Autoscaling {
-    fn default() -> Self {
-        Autoscaling {
-            enabled: true,
-            connections_per_pod: 10_000,
-            metrics: MetricsSource::Builtin,
-            stabilization: Period(Duration::from_secs(300)),
-        }
-    }
-}
-
-/// Server of the metric `rookery_connections`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum MetricsSource {
-    /// The operator.
-    #[default]
-    Builtin,
-    /// Another server of custom.metrics.k8s.io, such as prometheus-adapter.
-    External,
-}
 
 /// Ingress for clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -184,56 +127,6 @@ pub struct DrainSpec {
     /// Period over which it closes its sessions evenly. Default: 30s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Period>,
-}
-
-/// Additional settings of the server pods.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct PodTemplate {
-    /// Additional labels of the pods.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// Additional annotations of the pods.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// Labels that a node must have to run the pods.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints that the pods tolerate.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tolerations: Vec<Toleration>,
-    /// Affinity of the pods. Default: prefer different zones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<Affinity>,
-    /// Topology spread constraints. Default: spread over nodes if possible.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
-    /// Name of the PriorityClass.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub priority_class_name: Option<String>,
-    /// When the image is pulled. Default: decided by Kubernetes from the tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_pull_policy: Option<ImagePullPolicy>,
-    /// Secrets for pulling the image.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// Additional environment variables of the servers, such as RUST_LOG.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// Annotations of the ServiceAccount.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub service_account_annotations: BTreeMap<String, String>,
-}
-
-/// When an image is pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ImagePullPolicy {
-    /// At every start.
-    Always,
-    /// Where the node has none.
-    IfNotPresent,
-    /// Never.
-    Never,
 }
 
 /// Objects for the Prometheus operator.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::effective::{CONFIG_DIR, is_sticky};
 use super::problem::Problems;
+use super::{pods, service};
+use k8s_openapi::api::core::v1::ResourceRequirements;
+
 use crate::crd::{RedisSource, RookerySpec, SecretMount};
-use crate::names;
 use rookery_config::check::warnings;
 use rookery_config::{Config, Transport};
 
@@ -25,17 +27,6 @@ const LONGEST_STABILIZATION: Duration = Duration::from_secs(3600);
 
 /// The most servers that there may be.
 const MOST_REPLICAS: i32 = 1000;
-
-/// Variables that the operator sets, or that would contradict the mounted configuration.
-const OWN_VARIABLES: [&str; 7] = [
-    "ROOKERY_CONFIG",
-    "ROOKERY_LISTEN",
-    "ROOKERY_INTERNAL",
-    "ROOKERY_REDIS",
-    "ROOKERY_REVISION",
-    "POD_NAMESPACE",
-    "POD_TEMPLATE_HASH",
-];
 
 /// The name must do for pods, Services and label values that come of it.
 pub(super) fn check_name(name: &str, problems: &mut Problems) {
@@ -74,7 +65,10 @@ pub(super) fn check_spec(spec: &RookerySpec, problems: &mut Problems) {
         check_redis(redis, spec, problems);
     }
     check_mounts(&spec.secrets, problems);
-    check_pods(spec, problems);
+    pods::check(spec, problems);
+    if let Some(service) = &spec.service {
+        service::check(service, problems);
+    }
     if let Some(image) = &spec.image {
         problems.add_if(
             image.trim() != image || image.is_empty(),
@@ -200,6 +194,20 @@ fn check_autoscaling(spec: &RookerySpec, problems: &mut Problems) {
         "spec.autoscaling.stabilization",
         "must be at most 1h: autoscalers look back no further",
     );
+    check_cpu(spec, problems);
+}
+
+fn check_cpu(spec: &RookerySpec, problems: &mut Problems) {
+    let Some(percent) = spec.autoscaling.cpu_utilization else { return };
+    let field = "spec.autoscaling.cpuUtilization";
+    problems.add_if(percent < 1, field, "must be at least 1: percent of the requested CPU");
+    let requests =
+        |of: &ResourceRequirements| of.requests.as_ref().is_some_and(|r| r.contains_key("cpu"));
+    problems.add_if(
+        spec.resources.as_ref().is_some_and(|resources| !requests(resources)),
+        field,
+        "is a part of the requested CPU, and spec.resources.requests.cpu is missing; write it",
+    );
 }
 
 fn check_redis(redis: &RedisSource, spec: &RookerySpec, problems: &mut Problems) {
@@ -252,33 +260,6 @@ fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
                 format_args!("is `{path}` again; give each Secret a folder of its own"),
             );
         }
-    }
-}
-
-fn check_pods(spec: &RookerySpec, problems: &mut Problems) {
-    let pods = &spec.pod_template;
-    for label in [names::NAME, names::INSTANCE, names::COMPONENT, names::MANAGED_BY] {
-        problems.add_if(
-            pods.labels.contains_key(label),
-            "spec.podTemplate.labels",
-            format_args!("has `{label}`, by which the servers are found; leave it out"),
-        );
-    }
-    for name in OWN_VARIABLES {
-        problems.add_if(
-            pods.env.contains_key(name),
-            "spec.podTemplate.env",
-            format_args!(
-                "has {name}, which would contradict the resource; write `spec.config` or \
-                 `spec.redis` instead"
-            ),
-        );
-    }
-    for annotation in pods.annotations.keys().filter(|key| key.starts_with("rookery.dev/")) {
-        problems.add(
-            "spec.podTemplate.annotations",
-            format_args!("has `{annotation}`, which is the operator's own; leave it out"),
-        );
     }
 }
 
