@@ -142,12 +142,12 @@ export class Redis {
 
 /** A running `rookery serve`. */
 export class Instance {
-  /** Starts an instance; `config` is its configuration, without the addresses. */
+  /** Starts an instance; `config` is its configuration, without the addresses; every room is open unless it says otherwise. */
   static async start(t, config = {}, { redis, shards = 2, log, internal = "127.0.0.1:0" } = {}) {
     const instance = new Instance();
     const file = path.join(await directory(t), "rookery.yaml");
     // JSON is YAML.
-    await writeFile(file, JSON.stringify(config));
+    await writeFile(file, JSON.stringify({ rooms: "open", ...config }));
     const args = ["serve", "--config", file, "--listen", "127.0.0.1:0", "--internal", internal];
     args.push("--shards", String(shards));
     if (redis) args.push("--redis", redis.url);
