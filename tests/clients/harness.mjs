@@ -142,7 +142,7 @@ export class Redis {
 
 /** A running `rookery serve`. */
 export class Instance {
-  /** Starts an instance; `config` is its configuration, without the addresses; every room is open unless it says otherwise. */
+  /** Starts an instance; `config` is its configuration, without the addresses. Rooms are open unless it says otherwise. */
   static async start(t, config = {}, { redis, shards = 2, log, internal = "127.0.0.1:0" } = {}) {
     const instance = new Instance();
     const file = path.join(await directory(t), "rookery.yaml");
