@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use cel::common::ast::{Expr, IdedExpr, LiteralValue};
+use cel::common::ast::{Expr, IdedExpr};
 use cel::common::types::{CelNull, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{Context, Env, ParseErrors, Program, Value};
-use regex::RegexBuilder;
 use smallvec::SmallVec;
 
 use crate::expression_cost::ExpressionCost;
 use crate::operands::operands;
 use crate::pattern::Captures;
+use crate::regexes::Regexes;
 use crate::subject::Subject;
 
 /// The longest expression, in bytes.
@@ -23,9 +23,6 @@ const MAX_BYTES: usize = 4096;
 /// The deepest nesting. CEL evaluates by recursion, and an unoptimised build takes about 32 KiB of
 /// stack for a level, so this fits a thread of 2 MiB twice.
 const MAX_DEPTH: usize = 32;
-
-/// The largest compiled form of a regular expression, in bytes. It is compiled in a few milliseconds.
-const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// The stack on which expressions are parsed: enough for the deepest that fits [`MAX_BYTES`].
 const PARSER_STACK_BYTES: usize = 64 << 20;
@@ -56,7 +53,8 @@ const TYPES: [&str; 12] = [
 #[derive(Debug)]
 pub(super) struct Expression {
     text: String,
-    program: Program,
+    tree: IdedExpr,
+    regexes: Regexes,
     cost: ExpressionCost,
 }
 
@@ -100,15 +98,14 @@ impl Expression {
         if text.len() > MAX_BYTES {
             return Err(format!("it has {} bytes; at most {MAX_BYTES} are allowed", text.len()));
         }
-        let (program, cost) = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .stack_size(PARSER_STACK_BYTES)
                 .spawn_scoped(scope, || parse(text, captures))
                 .map_err(|error| format!("cannot start a thread to parse it: {error}"))?
                 .join()
                 .unwrap_or_else(|_| Err("it is not a readable CEL expression".to_owned()))
-        })?;
-        Ok(Expression { text: text.into(), program, cost })
+        })
     }
 
     /// The expression as it is configured.
@@ -126,7 +123,8 @@ impl Expression {
         let run = || {
             let mut context = Context::with_env(env.clone());
             context.set_variable_resolver(scope);
-            match self.program.execute(&context) {
+            self.regexes.declare(&mut context);
+            match Value::resolve(&self.tree, &context) {
                 Ok(Value::Bool(answer)) => Ok(answer),
                 Ok(other) => Err(format!("it gives {}, not true or false", other.type_of())),
                 Err(error) => Err(error.to_string()),
@@ -163,20 +161,21 @@ impl VariableResolver for Scope<'_> {
 }
 
 /// Parses and checks `text`. Both recurse as deep as it nests.
-fn parse(text: &str, captures: &[String]) -> Result<(Program, ExpressionCost), String> {
+fn parse(text: &str, captures: &[String]) -> Result<Expression, String> {
     let program = Program::compile(text).map_err(|errors| first_error(&errors))?;
     if depth(program.expression()) > MAX_DEPTH {
         return Err(format!("it nests or chains more than {MAX_DEPTH} deep; write a simpler one"));
     }
     let cost = ExpressionCost::of(program.expression())?;
-    check_patterns(program.expression())?;
     let mut known: Vec<&str> = captures.iter().map(String::as_str).collect();
     known.extend(VARIABLES);
     if let Some(unknown) = unknown_variable(program.expression(), &mut known) {
         let unknown = unknown.to_owned();
         return Err(format!("there is no variable `{unknown}`; known: {}", known.join(", ")));
     }
-    Ok((program, cost))
+    let mut tree = program.expression().clone();
+    let regexes = Regexes::compile(&mut tree).map_err(shortened)?;
+    Ok(Expression { text: text.into(), tree, regexes, cost })
 }
 
 /// The first parse error and its position. The crate's own formatting is not used: it draws an
@@ -198,25 +197,6 @@ fn shortened(mut text: String) -> String {
         text.push('…');
     }
     text
-}
-
-/// Refuses a regular expression that is not written out, or is not one: it would be compiled, and
-/// fail, at each evaluation.
-fn check_patterns(at: &IdedExpr) -> Result<(), String> {
-    if let Expr::Call(call) = &at.expr
-        && call.func_name == "matches"
-        && let Some(pattern) = call.args.last()
-    {
-        let Expr::Literal(LiteralValue::String(pattern)) = &pattern.expr else {
-            return Err("the pattern of `matches` must be written out in quotes; it cannot come \
-                        from claims, the room or another expression"
-                .to_owned());
-        };
-        RegexBuilder::new(pattern.inner()).size_limit(MAX_REGEX_BYTES).build().map_err(
-            |error| shortened(format!("the pattern of `matches` is not valid: {error}")),
-        )?;
-    }
-    operands(at).into_iter().try_for_each(check_patterns)
 }
 
 /// The number of levels of operands in an expression.

@@ -15,6 +15,7 @@ mod operands;
 mod parts;
 mod pattern;
 mod refusal;
+mod regexes;
 mod room_list;
 mod room_rule;
 mod rule_error;

@@ -286,3 +286,20 @@ fn a_rule_over_its_budget_denies_and_says_so() {
     let simple = join("claims.a.exists(x, x == 4999)", claims(5_000));
     assert!(simple.allowed, "{}", simple.reason);
 }
+
+#[test]
+fn regular_expressions_match_in_both_forms_and_in_loops() {
+    for (expression, expected) in [
+        ("room.matches('^w1:') && matches(room, 'a1$')", true),
+        ("room.matches('^w2:') || matches(room, '^a1')", false),
+        ("claims.teams.exists(t, t.matches('^w[0-9]$') && room.startsWith(t))", true),
+        ("claims.teams.exists(t, t.matches('^x') && !room.matches('^y'))", false),
+        ("{'a': room.matches('w')}['a'] ? ['b'].exists(b, b.matches('b')) : false", true),
+    ] {
+        let decision = join(expression, json!({ "teams": ["v", "w1"] }));
+        assert_eq!(decision.allowed, expected, "{expression}: {}", decision.reason);
+    }
+    let wrong = join("claims.teams.matches('a')", json!({ "teams": [1] }));
+    assert!(!wrong.allowed, "{}", wrong.reason);
+    assert!(Rules::compile(&[rule("{w}:{a}", Some("@matches(room, 0)"), None)]).is_err());
+}
