@@ -22,7 +22,7 @@ pub use self::failure_counts::FailureCounts;
 
 use super::apply::{Applied, Applier, ApplyError, Contests, Replicas};
 use super::build::{Capabilities, build};
-use super::crd::{ConditionType, Rookery, RookerySpec};
+use super::crd::{Rookery, RookerySpec};
 use super::custom_metrics::Serving;
 use super::metrics::OperatorMetrics;
 use super::names;
@@ -41,9 +41,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Interval after which an unchanged resource is reconciled again.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Interval after which a resource is looked at again while not all is as it should be: that a pod
-/// stays pending is no event.
-const UNREADY_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval after which a resource is looked at again while a pod is pending for a reason that is not
+/// in its status: that it stays so is no event of a watch.
+const PENDING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What reconciliations need. Shared by all resources of a scope.
 pub struct Context {
@@ -270,9 +270,9 @@ impl Reconciliation<'_> {
             degradation: observation.degradation,
             now: Timestamp::now(),
         });
-        let next = match status.is_true(ConditionType::Ready) {
-            true => RESYNC_INTERVAL,
-            false => UNREADY_INTERVAL,
+        let next = match pods.iter().any(|pod| pod.pending_since.is_some()) {
+            true => PENDING_INTERVAL,
+            false => RESYNC_INTERVAL,
         };
         let uid = self.rookery.uid().unwrap_or_default();
         let wait = context.pace.wait(&uid, before, &status, Instant::now());
