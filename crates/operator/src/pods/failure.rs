@@ -5,6 +5,9 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 /// The longest message taken from Kubernetes or from a log, in bytes.
 const MAX_MESSAGE_BYTES: usize = 300;
 
+/// The reason of a pod that no node takes (Kubernetes API reference, `PodCondition`).
+const UNSCHEDULABLE: &str = "Unschedulable";
+
 /// Restarts from which a container that is not ready counts as crashing.
 const MIN_RESTARTS: i32 = 2;
 
@@ -43,6 +46,11 @@ impl PodFailure {
         let inits = status.init_container_statuses.iter().flatten();
         let containers = inits.chain(status.container_statuses.iter().flatten());
         containers.into_iter().find_map(of_container).or_else(|| unschedulable(status))
+    }
+
+    /// Whether it may pass by itself: a node may be added, or another pod leave.
+    pub fn may_pass(&self) -> bool {
+        self.reason == UNSCHEDULABLE
     }
 
     /// The failure that an event about a pod reports, such as a Secret that cannot be mounted.
@@ -96,12 +104,12 @@ fn last_end(container: &ContainerStatus) -> String {
 fn unschedulable(status: &PodStatus) -> Option<PodFailure> {
     let conditions = status.conditions.iter().flatten();
     let scheduled = conditions.into_iter().find(|condition| condition.type_ == "PodScheduled")?;
-    (scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable")).then(
-        || PodFailure {
-            reason: "Unschedulable".to_owned(),
+    (scheduled.status == "False" && scheduled.reason.as_deref() == Some(UNSCHEDULABLE)).then(|| {
+        PodFailure {
+            reason: UNSCHEDULABLE.to_owned(),
             message: shortened(scheduled.message.as_deref().unwrap_or("no node takes the pod")),
-        },
-    )
+        }
+    })
 }
 
 fn with_cause(what: String, cause: &str) -> String {

@@ -3,6 +3,7 @@
 use super::StatusInputs;
 use super::rollout::Rollout;
 use crate::crd::{ConditionType, SPEC_REASONS};
+use crate::pods::PodFailure;
 
 /// A condition's status, reason and message.
 pub(super) type ConditionState = (&'static str, String, String);
@@ -16,7 +17,7 @@ pub(super) fn all(
     let stalled = stalled(inputs, rollout);
     let redis = redis_reachable(inputs);
     vec![
-        (ConditionType::Ready, ready(&stalled, &progressing, &redis, rollout)),
+        (ConditionType::Ready, ready(inputs, &stalled, &progressing, &redis, rollout)),
         (ConditionType::Reconciling, reconciling(&stalled, &progressing)),
         (ConditionType::Available, available(inputs, rollout)),
         (ConditionType::Degraded, degraded(inputs, &stalled)),
@@ -34,6 +35,7 @@ fn state(status: &'static str, reason: &str, message: impl Into<String>) -> Cond
 
 /// Everything is as the spec says. `kubectl wait`, Flux and Argo CD read it.
 fn ready(
+    inputs: &StatusInputs,
     stalled: &ConditionState,
     progressing: &ConditionState,
     redis: &ConditionState,
@@ -43,7 +45,10 @@ fn ready(
         return state("False", reason, message);
     }
     if let ("True", reason, message) = progressing {
-        return state("False", reason, message);
+        return match failure_of(inputs, |_| true) {
+            Some((failure, said)) => state("False", &failure.reason, said),
+            None => state("False", reason, message),
+        };
     }
     if let ("False", _, message) = redis {
         return state("False", "RedisUnreachable", message);
@@ -67,23 +72,30 @@ fn stalled(inputs: &StatusInputs, rollout: &Rollout) -> ConditionState {
     {
         return state("True", degradation.reason, &degradation.message);
     }
-    let mut failures =
-        inputs.pods.iter().filter_map(|pod| Some((&pod.name, pod.failure.as_ref()?)));
-    let first = failures.next();
-    let said = first.map(|(name, failure)| {
-        let others = match failures.count() {
-            0 => String::new(),
-            1 => " (and 1 other pod fails)".to_owned(),
-            n => format!(" (and {n} other pods fail)"),
-        };
-        format!("pod {name}: {}: {}{others}", failure.reason, failure.message)
-    });
-    match (&rollout.stuck, said, first) {
-        (Some(stuck), Some(said), _) => state("True", "RolloutStuck", format!("{stuck}; {said}")),
-        (Some(stuck), None, _) => state("True", "RolloutStuck", stuck),
-        (None, Some(said), Some((_, failure))) => state("True", &failure.reason, said),
+    let lasting = failure_of(inputs, |failure| rollout.stuck.is_some() || !failure.may_pass());
+    match (&rollout.stuck, lasting) {
+        (Some(stuck), Some((_, said))) => state("True", "RolloutStuck", format!("{stuck}; {said}")),
+        (Some(stuck), None) => state("True", "RolloutStuck", stuck),
+        (None, Some((failure, said))) => state("True", &failure.reason, said),
         _ => state("False", "Working", "nothing keeps the spec from taking effect"),
     }
+}
+
+/// The first failing pod of those that count, and a sentence about it and how many others there
+/// are.
+fn failure_of<'p>(
+    inputs: &StatusInputs<'p>,
+    counts: impl Fn(&PodFailure) -> bool,
+) -> Option<(&'p PodFailure, String)> {
+    let failing = inputs.pods.iter().filter_map(|pod| Some((&pod.name, pod.failure.as_ref()?)));
+    let mut failing = failing.filter(|(_, failure)| counts(failure));
+    let (name, failure) = failing.next()?;
+    let others = match failing.count() {
+        0 => String::new(),
+        1 => " (and 1 other pod fails)".to_owned(),
+        n => format!(" (and {n} other pods fail)"),
+    };
+    Some((failure, format!("pod {name}: {}: {}{others}", failure.reason, failure.message)))
 }
 
 fn available(inputs: &StatusInputs, rollout: &Rollout) -> ConditionState {
@@ -114,10 +126,10 @@ fn progressing(rollout: &Rollout) -> ConditionState {
 }
 
 fn degraded(inputs: &StatusInputs, stalled: &ConditionState) -> ConditionState {
-    match (stalled.0, &inputs.degradation) {
-        ("True", _) => stalled.clone(),
-        (_, Some(degradation)) => state("True", degradation.reason, &degradation.message),
-        _ => state("False", "AsAsked", "everything in the spec is applied"),
+    match (&inputs.degradation, stalled.0) {
+        (Some(degradation), _) => state("True", degradation.reason, &degradation.message),
+        (None, "True") => stalled.clone(),
+        (None, _) => state("False", "AsAsked", "everything in the spec is applied"),
     }
 }
 

@@ -282,10 +282,10 @@ fn image_version_and_selector_are_those_of_the_pods() {
 fn an_event_reports_a_problem_once() {
     let deployment = deployment(2, 1, 2, 1);
     let fine = compute(&inputs(Some(&deployment), &[]));
-    let pods = [failing("a", "Unschedulable")];
+    let pods = [failing("a", "CrashLoopBackOff")];
     let failing = compute(&inputs(Some(&deployment), &pods));
     assert_eq!(fine.new_problem(None), None);
-    assert_eq!(failing.new_problem(Some(&fine)).unwrap().0, "Unschedulable");
+    assert_eq!(failing.new_problem(Some(&fine)).unwrap().0, "CrashLoopBackOff");
     assert_eq!(failing.new_problem(Some(&failing)), None);
     let with = |reason: &str, message: &str| {
         let mut status = failing.clone();
@@ -293,11 +293,36 @@ fn an_event_reports_a_problem_once() {
         (degraded.reason, degraded.message) = (reason.to_owned(), message.to_owned());
         status
     };
-    assert_eq!(with("Unschedulable", "again").new_problem(Some(&failing)), None);
+    assert_eq!(with("CrashLoopBackOff", "again").new_problem(Some(&failing)), None);
     let invalid = with("Invalid", "spec.a: b");
     assert!(invalid.new_problem(Some(&failing)).is_some());
     assert_eq!(
         with("Invalid", "spec.c: d").new_problem(Some(&invalid)),
         Some(("Invalid", "spec.c: d"))
     );
+}
+
+#[test]
+fn a_pod_that_waits_for_a_node_degrades_nothing_until_the_rollout_is_stuck() {
+    let mut rolling = deployment(2, 1, 2, 1);
+    let pods = [failing("a", "Unschedulable")];
+    let status = compute(&inputs(Some(&rolling), &pods));
+    assert_eq!(of(&status, ConditionType::Ready).reason, "Unschedulable");
+    assert!(!status.is_true(ConditionType::Stalled) && !status.is_true(ConditionType::Degraded));
+    assert!(status.is_true(ConditionType::Reconciling));
+    rolling.data["status"]["conditions"] =
+        json!([{ "reason": "ProgressDeadlineExceeded", "message": "timed out" }]);
+    let status = compute(&inputs(Some(&rolling), &pods));
+    let stalled = of(&status, ConditionType::Stalled);
+    assert_eq!(stalled.message, "timed out; pod a: Unschedulable: container rookery");
+}
+
+#[test]
+fn what_the_spec_lacks_comes_before_a_failing_pod() {
+    let rolling = deployment(2, 1, 2, 1);
+    let pods = [failing("a", "CrashLoopBackOff")];
+    let degradation = Some(Degradation { reason: "Contested", message: "x".to_owned() });
+    let status = compute(&StatusInputs { degradation, ..inputs(Some(&rolling), &pods) });
+    assert_eq!(of(&status, ConditionType::Degraded).reason, "Contested");
+    assert_eq!(of(&status, ConditionType::Stalled).reason, "CrashLoopBackOff");
 }
