@@ -38,6 +38,7 @@ class Team {
       operator: { enabled: false },
       anonymous: true,
       drain: { lead: "1s", window: "2s" },
+      tests: { ingressAddress: "traefik.traefik.svc" },
       ...more,
     };
   }
@@ -104,7 +105,7 @@ scenario("a team with the role edit in one namespace runs a service by helm", as
 
 scenario("a team with the role edit in one namespace runs a service by helm template and kubectl", async (s) => {
   const team = await Team.start(s);
-  const objects = await team.helm(team.values(), "template", NAME, CHART, "--skip-crds", "--skip-tests");
+  const objects = await team.helm(team.values(), "template", NAME, CHART, "--skip-crds", "--skip-tests", "--kube-version", "1.34.0");
 
   await s.step("kubectl apply: the service becomes ready, and a client gets in", async () => {
     await team.kubectl(["apply", "--server-side", "-f", "-"], objects);
