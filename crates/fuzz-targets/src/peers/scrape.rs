@@ -54,8 +54,10 @@ pub fn run(input: &[u8]) {
             let redis = redis_up.map(|up| format!("rookery_redis_up {}\n", u8::from(up)));
             // A count above 2^53 is not exact in the text format.
             if connections < 1 << 53 {
-                let written =
-                    format!("rookery_connections {connections}\n{}", redis.unwrap_or_default());
+                let version = sample.version.as_deref();
+                let version = version.map(|v| format!("rookery_build_info{{version=\"{v}\"}} 1\n"));
+                let rest = redis.unwrap_or_default() + &version.unwrap_or_default();
+                let written = format!("rookery_connections {connections}\n{rest}");
                 assert_eq!(Sample::parse(&written), Ok(sample));
             }
         }
