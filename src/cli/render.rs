@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::report;
 use rookery_config::error::{ConfigError, Problem};
+use rookery_config::load::document;
 use rookery_config::tree::{self, Node};
 use rookery_config::typed;
 use rookery_operator::build::{Capabilities, build};
@@ -97,12 +98,7 @@ struct Document {
 }
 
 fn parse(name: &str, text: &str) -> Result<(Rookery, Node), ConfigError> {
-    let node = Node::parse(text)
-        .map_err(|problem| ConfigError { source_name: name.to_owned(), problems: vec![problem] })?;
-    let oversized = node.oversized();
-    if !oversized.is_empty() {
-        return Err(ConfigError::located(name, oversized, |key| node.line_near(key)));
-    }
+    let node = document(name, text)?;
     let mut problems = node.duplicates();
     let document = match typed::read::<Document>(&node) {
         Ok(document) => Some(document),

@@ -179,17 +179,25 @@ fn too_large(name: String) -> ConfigError {
     ConfigError::whole(name, text)
 }
 
+/// Parses a YAML document and checks its size.
+///
+/// # Errors
+/// Fails for malformed YAML, and for lists, sections and texts that are too large.
+pub fn document(name: &str, text: &str) -> Result<Node, ConfigError> {
+    let node = Node::parse(text)
+        .map_err(|problem| ConfigError { source_name: name.to_owned(), problems: vec![problem] })?;
+    match node.oversized() {
+        problems if problems.is_empty() => Ok(node),
+        problems => Err(ConfigError::located(name, problems, |key| node.line_near(key))),
+    }
+}
+
 /// Reads keys and types; whether the values make sense together is for [`check::check`].
 fn parse(name: &str, text: &str) -> Result<Read, ConfigError> {
     if text.len() > MAX_BYTES {
         return Err(too_large(name.to_owned()));
     }
-    let node = Node::parse(text)
-        .map_err(|problem| ConfigError { source_name: name.to_owned(), problems: vec![problem] })?;
-    let oversized = node.oversized();
-    if !oversized.is_empty() {
-        return Err(ConfigError::located(name, oversized, |key| node.line_near(key)));
-    }
+    let node = document(name, text)?;
     let mut problems = node.duplicates();
     problems.extend(node.rules_without_value());
     match typed::read::<Config>(&node) {

@@ -76,8 +76,7 @@ impl ScopeCache {
     fn scaling(&self, namespace: &str, name: &str) -> Option<Scaling> {
         let resource = self.resources.get(&ObjectRef::new(name).within(namespace))?;
         let rookery = resource.0.as_ref().ok()?;
-        let autoscaler = self.owned.get("HorizontalPodAutoscaler", namespace, name)?;
-        let min = autoscaler.data.pointer("/spec/minReplicas")?.as_u64()?;
+        let min = self.owned.min_replicas(namespace, name)?;
         Some(Scaling {
             connections_per_pod: rookery.spec.autoscaling.connections_per_pod.try_into().ok()?,
             min: min.try_into().ok()?,

@@ -22,6 +22,7 @@ pub mod observe;
 pub mod pods;
 pub mod reconcile;
 pub mod status;
+mod truncate;
 pub mod validate;
 pub mod validator;
 pub mod values;

@@ -91,6 +91,12 @@ impl OwnedObjects {
         store.get(&ObjectRef::new_with(name, kind.clone()).within(namespace))
     }
 
+    /// The least number of pods that the autoscaler of this name keeps, if it is cached.
+    pub fn min_replicas(&self, namespace: &str, name: &str) -> Option<i32> {
+        let autoscaler = self.get("HorizontalPodAutoscaler", namespace, name)?;
+        autoscaler.data.pointer("/spec/minReplicas")?.as_i64()?.try_into().ok()
+    }
+
     /// All objects that the resource with this `uid` owns, with their kinds.
     pub fn of(&self, namespace: &str, uid: &str) -> Vec<(ApiResource, Arc<DynamicObject>)> {
         let owned = |object: &DynamicObject| {

@@ -29,7 +29,11 @@ use super::names;
 use super::observe::OwnedObjects;
 use super::pods::{Pods, explain_pending};
 use super::status::{self, ConnectionPace, Degradation, StatusInputs};
+use super::truncate::truncate;
 use super::validator::Validator;
+
+/// The longest note of an event (Kubernetes API reference, events.k8s.io/v1, `note`).
+const MAX_NOTE_BYTES: usize = 1024;
 
 /// A resource as the watch delivered it. One that does not match its schema is kept as an error, so
 /// that it does not stop the watch from delivering the others.
@@ -256,13 +260,15 @@ impl Reconciliation<'_> {
         let namespace = self.rookery.namespace().unwrap_or_default();
         let before = self.rookery.status.as_ref();
         let there = context.owned.get("Deployment", &namespace, &name);
+        // A resource that cannot be read keeps what it has.
+        let known_min = || context.owned.min_replicas(&namespace, &name);
         let mut pods = context.pods.of(&namespace, &name);
         explain_pending(&context.client, &mut pods, Timestamp::now()).await;
         let status = status::compute(&StatusInputs {
             generation: self.rookery.metadata.generation,
             before,
             deployment: observation.applied.get("Deployment").or(there.as_deref()),
-            min_replicas: observation.min_replicas.or(self.known_min_replicas()).unwrap_or(1),
+            min_replicas: observation.min_replicas.or_else(known_min).unwrap_or(1),
             paused: observation.paused,
             pods: &pods,
             redis: observation.redis,
@@ -290,15 +296,6 @@ impl Reconciliation<'_> {
         Ok(next)
     }
 
-    /// The least number of pods that the autoscaler keeps, for a resource that cannot be read.
-    fn known_min_replicas(&self) -> Option<i32> {
-        let namespace = self.rookery.namespace()?;
-        let name = self.rookery.name_any();
-        let autoscaler = self.context.owned.get("HorizontalPodAutoscaler", &namespace, &name)?;
-        let min = autoscaler.data.pointer("/spec/minReplicas")?.as_i64()?;
-        i32::try_from(min).ok()
-    }
-
     async fn report_changes(&self, applied: &Applied) {
         if applied.changed.is_empty() {
             return;
@@ -319,7 +316,7 @@ impl Reconciliation<'_> {
         let publish_event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(truncate_note(escape::lines(&note))),
+            note: Some(truncate(escape::lines(&note), MAX_NOTE_BYTES)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
@@ -331,14 +328,4 @@ impl Reconciliation<'_> {
             warn!(%error, reason, "cannot publish an event");
         }
     }
-}
-
-/// Truncates a note to 1,024 bytes, the limit of the Kubernetes API (events.k8s.io/v1, `note`).
-fn truncate_note(mut note: String) -> String {
-    const MAX: usize = 1024;
-    if note.len() > MAX {
-        note.truncate(note.floor_char_boundary(MAX - 3));
-        note.push('…');
-    }
-    note
 }

@@ -19,6 +19,10 @@ use self::rollout::Rollout;
 use super::crd::{ConditionType, Rookery, RookeryStatus};
 use super::names;
 use super::pods::ServerPod;
+use super::truncate::truncate;
+
+/// The longest message of a condition (Kubernetes API reference, `Condition.message`).
+const MAX_MESSAGE_BYTES: usize = 32_768;
 
 /// Inputs of [`compute`].
 #[derive(Debug)]
@@ -123,7 +127,7 @@ fn condition(
         type_: kind.name().to_owned(),
         status: status.to_owned(),
         reason,
-        message: cut(escape::lines(&message)),
+        message: truncate(escape::lines(&message), MAX_MESSAGE_BYTES),
         observed_generation: inputs.generation,
         // Truncated to whole seconds, as the cluster returns it.
         last_transition_time: before.map_or_else(
@@ -131,17 +135,6 @@ fn condition(
             |c| c.last_transition_time.clone(),
         ),
     }
-}
-
-/// Cuts a message to the most bytes that a condition takes (Kubernetes API conventions, "Typical
-/// status properties").
-fn cut(mut message: String) -> String {
-    const MAX: usize = 32_768;
-    if message.len() > MAX {
-        message.truncate(message.floor_char_boundary(MAX - '…'.len_utf8()));
-        message.push('…');
-    }
-    message
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::glob::Glob;
 /// What a key is for, as its line in the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyScope {
-    /// To publish.
+    /// To publish to rooms, one publication or a batch at a time.
     Publish,
     /// To read rooms, members, latencies and the status of instances.
     Members,

@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
+use crate::truncate::truncate;
+
 /// The longest message taken from Kubernetes or from a log, in bytes.
 const MAX_MESSAGE_BYTES: usize = 300;
 
@@ -121,13 +123,8 @@ fn with_cause(what: String, cause: &str) -> String {
 
 /// The text on one line, without control characters, at most [`MAX_MESSAGE_BYTES`] long.
 fn shortened(text: &str) -> String {
-    let mut text: String =
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.len() > MAX_MESSAGE_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
-        text.push('…');
-    }
-    text
+    let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    truncate(line, MAX_MESSAGE_BYTES)
 }
 
 #[cfg(test)]

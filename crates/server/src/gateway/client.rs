@@ -135,9 +135,11 @@ impl Client {
     /// Takes a permit for an event of this many bytes to wait.
     ///
     /// # Errors
-    /// The limit that is reached.
+    /// The limit that is reached, which is logged and counted.
     pub fn may_wait(&self, bytes: usize) -> Result<Option<BodyPermit>, LimitReached> {
-        self.gateway.limits.event(self.origin, bytes)
+        self.gateway.limits.event(self.origin, bytes).inspect_err(|limit| {
+            self.gateway.refused(limit.reason, self.log_subject(), &limit.explanation);
+        })
     }
 
     /// Whether [`Client::may_join`] would permit a room.

@@ -142,7 +142,6 @@ fn over_rate(client: &Arc<Client>, head: &PacketHead<'_>, exceeded: RateExceeded
 
 /// Refuses an event that might have to wait, where too much waits already.
 fn refuse_waiting(client: &Arc<Client>, head: &PacketHead<'_>, limit: LimitReached) -> Wait {
-    client.gateway().refused(limit.reason, client.log_subject(), &limit.explanation);
     refuse_unread(client, head, limit.explanation.to_owned());
     None
 }
@@ -263,8 +262,6 @@ fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool, byt
             let permit = match client.may_wait(bytes) {
                 Ok(permit) => permit,
                 Err(limit) => {
-                    let subject = client.log_subject();
-                    client.gateway().refused(limit.reason, subject, &limit.explanation);
                     reply.refuse(&Refusal::new(Code::RateLimited, limit.explanation));
                     return None;
                 }
