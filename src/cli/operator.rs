@@ -1,6 +1,7 @@
 //! `rookery operator`: the Kubernetes operator.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use anyhow::Context as _;
 use kube::Client;
@@ -29,9 +30,9 @@ pub struct Args {
     /// The address that serves /metrics, /livez and /readyz
     #[arg(long, value_name = "ADDR", env = "ROOKERY_INTERNAL", default_value = "0.0.0.0:9090")]
     internal: SocketAddr,
-    /// The address that serves custom.metrics.k8s.io, with TLS
+    /// The address that serves custom.metrics.k8s.io, with TLS; `none` leaves that API to others
     #[arg(long, value_name = "ADDR", env = "ROOKERY_METRICS_API", default_value = "0.0.0.0:6443")]
-    metrics_api: SocketAddr,
+    metrics_api: ListenAddress,
     /// The default image, for resources that name none
     #[arg(long, value_name = "IMAGE", env = "ROOKERY_IMAGE", default_value = concat!("rookery:", env!("CARGO_PKG_VERSION")))]
     image: String,
@@ -62,6 +63,23 @@ pub struct Args {
     namespace: String,
 }
 
+/// An address to listen on, or `none`.
+#[derive(Clone, Copy, Debug)]
+struct ListenAddress(Option<SocketAddr>);
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(ListenAddress(None)),
+            address => address.parse().map(|address| ListenAddress(Some(address))).map_err(|_| {
+                "expected an address and a port, such as 0.0.0.0:6443, or `none`".to_owned()
+            }),
+        }
+    }
+}
+
 impl From<Args> for Options {
     fn from(args: Args) -> Self {
         let mut watch_namespaces = args.watch_namespaces;
@@ -70,7 +88,7 @@ impl From<Args> for Options {
         Options {
             watch_namespaces,
             internal: args.internal,
-            metrics_api: args.metrics_api,
+            metrics_api: args.metrics_api.0,
             image: args.image,
             service: args.service,
             cluster_role: args.cluster_role,

@@ -10,8 +10,16 @@ import { PODS, members, refused, slow, stage } from "./stage.mjs";
 
 const repository = (path) => new URL(`../../${path}`, import.meta.url);
 
-/** There from the first request of an autoscaler and the first paused resource on, which no cluster has here. */
-const LATER = new Set(["rookery_operator_metrics_api_requests_total", "rookery_operator_paused"]);
+/**
+ * There from the first request of an autoscaler and the first paused or unscaled resource on, which no
+ * cluster has here, and of the API server, which is not scraped here.
+ */
+const LATER = new Set([
+  "rookery_operator_metrics_api_requests_total",
+  "rookery_operator_paused",
+  "rookery_operator_without_metrics",
+  "aggregator_unavailable_apiservice",
+]);
 
 /** Whether a query can return series here. */
 const isHere = (query) => ![...LATER].some((metric) => query.includes(metric));

@@ -4,6 +4,7 @@
 mod api_service;
 mod authorize;
 mod certificates;
+mod disabled;
 mod front_proxy;
 mod installation;
 mod listener;
@@ -16,10 +17,13 @@ mod terminating;
 mod tls;
 mod uninstall;
 
+#[cfg(test)]
+mod fake_cluster;
+
 use std::sync::Arc;
 
 use kube::Client;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +47,9 @@ pub struct CustomMetrics {
     front_proxy: watch::Sender<Option<Arc<FrontProxy>>>,
     tls: watch::Sender<Option<Tls>>,
     serving: watch::Sender<Serving>,
+    states: IntGaugeVec,
     leaving: CancellationToken,
+    is_enabled: bool,
 }
 
 impl CustomMetrics {
@@ -72,6 +78,17 @@ impl CustomMetrics {
             front_proxy: front_proxy.subscribe(),
             requests,
         };
+        let states = IntGaugeVec::new(
+            Opts::new(
+                "rookery_operator_metrics_api",
+                "1 for the state of custom.metrics.k8s.io as the leader sees it, 0 for the others.",
+            ),
+            &["state"],
+        )?;
+        registry.register(Box::new(states.clone()))?;
+        for state in Serving::STATES {
+            states.with_label_values(&[state]);
+        }
         let reason = "this replica is not the leader".to_owned();
         Ok(CustomMetrics {
             client,
@@ -81,14 +98,27 @@ impl CustomMetrics {
             front_proxy,
             tls: watch::Sender::new(None),
             serving: watch::Sender::new(Serving::Off { reason }),
+            states,
             leaving: CancellationToken::new(),
+            is_enabled: true,
         })
     }
 
     /// Serves the API on `listener` until 2 s after `stop` is cancelled. Runs on every replica:
     /// maintains the certificates, follows the API server's front proxy configuration, and watches
-    /// for the deletion of the operator's namespace.
-    pub fn start(&self, listener: TcpListener, tracker: &TaskTracker, stop: &CancellationToken) {
+    /// for the deletion of the operator's namespace. Without a listener the API is off: nothing is
+    /// served, and [`run`](Self::run) removes what an earlier run left.
+    pub fn start(
+        &mut self,
+        listener: Option<TcpListener>,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        tracker.spawn(publish_states(self.serving(), self.states.clone(), stop.clone()));
+        let Some(listener) = listener else {
+            self.is_enabled = false;
+            return;
+        };
         let client = || self.client.clone();
         let stop = || stop.clone();
         let names = || self.names.clone();
@@ -104,12 +134,18 @@ impl CustomMetrics {
     }
 
     /// Maintains the APIService until `stop` is cancelled. Run it on the leader only. Afterwards
-    /// [`serving`](Self::serving) is [`Serving::Off`].
+    /// [`serving`](Self::serving) is [`Serving::Off`], or still [`Serving::Disabled`].
     pub async fn run(&self, stop: CancellationToken) {
+        if !self.is_enabled {
+            self.serving.send_replace(Serving::Disabled);
+            disabled::run(self.client.clone(), self.names.clone(), stop.clone()).await;
+            return stop.cancelled().await;
+        }
         let run = api_service::run(
             self.client.clone(),
             self.names.clone(),
             self.certificate.subscribe(),
+            self.tls.subscribe(),
             self.serving.clone(),
             stop,
         );
@@ -126,15 +162,37 @@ impl CustomMetrics {
     }
 
     /// Whether requests can be served: there is a certificate, and the front proxy configuration is
-    /// known.
+    /// known. Always true if the API is off.
     pub fn is_ready(&self) -> bool {
-        self.tls.borrow().is_some() && self.front_proxy.borrow().is_some()
+        !self.is_enabled || (self.tls.borrow().is_some() && self.front_proxy.borrow().is_some())
     }
 
     /// The last step of every replica, after [`run`](Self::run) has ended. Removes the APIService
     /// if the operator is being uninstalled: its Deployment is missing, being deleted or scaled to
-    /// 0, its ClusterRole is missing, or its namespace is being deleted. Takes at most 5 s.
+    /// 0, its ClusterRole is missing, or its namespace is being deleted; or if this is the last
+    /// available replica. Takes at most 5 s.
     pub async fn on_shutdown(&self) {
+        if !self.is_enabled {
+            return;
+        }
         uninstall::on_shutdown(&self.client, &self.names).await;
+    }
+}
+
+/// Keeps the gauge of states current until `stop` is cancelled.
+async fn publish_states(
+    mut serving: watch::Receiver<Serving>,
+    states: IntGaugeVec,
+    stop: CancellationToken,
+) {
+    loop {
+        let now = serving.borrow_and_update().state();
+        for state in Serving::STATES {
+            states.with_label_values(&[state]).set(i64::from(now == Some(state)));
+        }
+        let changed = stop.run_until_cancelled(serving.changed()).await;
+        if !matches!(changed, Some(Ok(()))) {
+            return;
+        }
     }
 }

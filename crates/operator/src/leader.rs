@@ -147,7 +147,7 @@ impl Leader {
                     Err(kube::runtime::controller::Error::ObjectNotFound(resource)) => {
                         debug!(%resource, "resource no longer exists");
                         let namespace = resource.namespace.as_deref().unwrap_or_default();
-                        metrics.set_paused(namespace, &resource.name, false);
+                        metrics.forget(namespace, &resource.name);
                     }
                     // Logged by `error_policy`.
                     Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}

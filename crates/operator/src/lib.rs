@@ -65,8 +65,8 @@ pub struct Options {
     pub watch_namespaces: Vec<String>,
     /// Address on which /metrics, /livez and /readyz are served.
     pub internal: SocketAddr,
-    /// Address on which custom.metrics.k8s.io is served over TLS.
-    pub metrics_api: SocketAddr,
+    /// Address on which custom.metrics.k8s.io is served over TLS; `None` if it is not served.
+    pub metrics_api: Option<SocketAddr>,
     /// Server image of resources that do not set `spec.image`.
     pub image: String,
     /// Name of the Service that routes to `metrics_api` on port 443.
@@ -110,7 +110,7 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     let tracker = TaskTracker::new();
     let readiness = Readiness::default();
     let internal = bind(options.internal, "--internal").await?;
-    let metrics_api = bind(options.metrics_api, "--metrics-api").await?;
+    let metrics_api = bind_optional(options.metrics_api, "--metrics-api").await?;
     let owner = deployment_owner(&client, &options).await?;
 
     let gather = registry.clone();
@@ -120,12 +120,12 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     let scopes = Scope::of(&options.watch_namespaces);
     let pods = Pods::start(&client, &scopes, &registry, &tracker, stop.clone())?;
     let names = options.object_names();
-    let custom = CustomMetrics::new(client.clone(), pods.clone(), &registry, names)?;
+    let mut custom = CustomMetrics::new(client.clone(), pods.clone(), &registry, names)?;
     custom.start(metrics_api, &tracker, &stop);
     tracker.spawn(update_readiness(readiness, pods.clone(), custom.clone(), stop.clone()));
     info!(
         internal = %options.internal,
-        metrics_api = %options.metrics_api,
+        metrics_api = options.metrics_api.map(tracing::field::display),
         namespaces = ?options.watch_namespaces,
         "operator started"
     );
@@ -194,7 +194,7 @@ async fn run_while_leading(
             ),
         );
         leader.metrics.leader.set(0);
-        leader.metrics.paused.reset();
+        leader.metrics.forget_all();
     }
 }
 
@@ -221,6 +221,16 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+}
+
+async fn bind_optional(
+    address: Option<SocketAddr>,
+    flag: &str,
+) -> anyhow::Result<Option<TcpListener>> {
+    match address {
+        Some(address) => bind(address, flag).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The operator's Deployment as an owner reference; `None` if it does not run in one.

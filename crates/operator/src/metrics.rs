@@ -5,6 +5,16 @@ use prometheus::{
     Opts, Registry,
 };
 
+/// Why an autoscaler gets no metrics: the label `reason` of `rookery_operator_without_metrics`, and
+/// the reason of the condition `Degraded`.
+pub const WITHOUT_METRICS: [&str; 5] = [
+    "MetricsDisabled",
+    "MetricsElsewhere",
+    "MetricsUnreachable",
+    "KedaMissing",
+    "KedaScalerDisabled",
+];
+
 /// Metrics of the operator's own work. Cloning is shallow.
 #[derive(Clone, Debug)]
 pub struct OperatorMetrics {
@@ -20,6 +30,8 @@ pub struct OperatorMetrics {
     pub leader: IntGauge,
     /// 1 for each resource that is paused.
     pub paused: IntGaugeVec,
+    /// 1 for each resource whose autoscaler gets no metrics, by the reason of its condition.
+    pub without_metrics: IntGaugeVec,
 }
 
 impl OperatorMetrics {
@@ -55,12 +67,15 @@ impl OperatorMetrics {
                 "rookery_operator_leader",
                 "1 while this process is the leader, 0 otherwise.",
             )?,
-            paused: IntGaugeVec::new(
-                Opts::new(
-                    "rookery_operator_paused",
-                    "1 for each Rookery resource whose annotation pauses its reconciliation.",
-                ),
+            paused: gauges(
+                "rookery_operator_paused",
+                "1 for each Rookery resource whose annotation pauses its reconciliation.",
                 &["resource_namespace", "resource"],
+            )?,
+            without_metrics: gauges(
+                "rookery_operator_without_metrics",
+                "1 for each Rookery resource whose autoscaler gets no metrics, by reason.",
+                &["resource_namespace", "resource", "reason"],
             )?,
         };
         for outcome in ["done", "invalid", "paused", "failed"] {
@@ -72,6 +87,7 @@ impl OperatorMetrics {
         registry.register(Box::new(metrics.status_writes.clone()))?;
         registry.register(Box::new(metrics.leader.clone()))?;
         registry.register(Box::new(metrics.paused.clone()))?;
+        registry.register(Box::new(metrics.without_metrics.clone()))?;
         Ok(metrics)
     }
 
@@ -85,8 +101,37 @@ impl OperatorMetrics {
         }
     }
 
+    /// Records why the autoscaler of a resource gets no metrics; `None` if it gets them. `reason` is
+    /// one of [`WITHOUT_METRICS`].
+    pub fn set_without_metrics(&self, namespace: &str, name: &str, reason: Option<&'static str>) {
+        for known in WITHOUT_METRICS {
+            let labels = [namespace, name, known];
+            match reason == Some(known) {
+                true => self.without_metrics.with_label_values(&labels).set(1),
+                // An error says that it was not so before.
+                false => drop(self.without_metrics.remove_label_values(&labels)),
+            }
+        }
+    }
+
+    /// Forgets what is known about a resource: it is deleted.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.set_paused(namespace, name, false);
+        self.set_without_metrics(namespace, name, None);
+    }
+
+    /// Forgets what is known about every resource: another process leads.
+    pub fn forget_all(&self) {
+        self.paused.reset();
+        self.without_metrics.reset();
+    }
+
     /// Starts a timer that observes the duration of a reconciliation when it is dropped.
     pub fn time(&self) -> HistogramTimer {
         self.reconcile_seconds.start_timer()
     }
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    IntGaugeVec::new(Opts::new(name, help), labels)
 }

@@ -115,7 +115,7 @@ async fn reconcile_resource(
     let _timer = context.metrics.time();
     if resource.meta().deletion_timestamp.is_some() {
         let namespace = resource.namespace().unwrap_or_default();
-        context.metrics.set_paused(&namespace, &resource.name_any(), false);
+        context.metrics.forget(&namespace, &resource.name_any());
         return Ok(Action::await_change());
     }
     let listed = context.stop.run_until_cancelled(context.owned.ready()).await;
@@ -219,10 +219,7 @@ impl Reconciliation<'_> {
             Ok(applied) => {
                 self.report_changes(&applied).await;
                 observation.degradation =
-                    degradations::of_contests(&applied.contested).or_else(|| {
-                        let autoscaling = &self.rookery.spec.autoscaling;
-                        degradations::of_autoscaling(autoscaling, &context.serving.borrow())
-                    });
+                    degradations::of_contests(&applied.contested).or(self.without_metrics());
                 observation.applied = applied;
                 observation.warnings = validated.warnings.clone();
                 let written = self.update_status(observation).await;
@@ -240,6 +237,16 @@ impl Reconciliation<'_> {
                 ("failed", Err(error.into()))
             }
         }
+    }
+
+    /// Why the autoscaler gets no metrics, which is also recorded as a metric.
+    fn without_metrics(&self) -> Option<Degradation> {
+        let autoscaling = &self.rookery.spec.autoscaling;
+        let found = degradations::of_autoscaling(autoscaling, &self.context.serving.borrow());
+        let namespace = self.rookery.namespace().unwrap_or_default();
+        let reason = found.as_ref().map(|degradation| degradation.reason);
+        self.context.metrics.set_without_metrics(&namespace, &self.rookery.name_any(), reason);
+        found
     }
 
     fn applier<'a>(&'a self, uid: &'a str, min: i32) -> Applier<'a> {

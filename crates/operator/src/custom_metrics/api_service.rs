@@ -29,6 +29,7 @@ use super::installation::{Installation, installation};
 use super::object_names::ObjectNames;
 use super::responses::GROUP;
 use super::serving::Serving;
+use super::tls::Tls;
 use crate::names;
 
 /// Interval between checks, besides one after every change.
@@ -37,48 +38,100 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Delay before a failed check is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
+/// How often a removal is tried again because the APIService changed meanwhile.
+const MAX_CONFLICTS: u32 = 5;
+
 /// Deadline of one check.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maintains the APIService until `stop` is cancelled, and publishes its state in `serving`. Run it
-/// on the leader only.
+/// on the leader only. It is created only once this replica can serve requests with `tls`.
 pub async fn run(
     client: Client,
     names: Arc<ObjectNames>,
     certificate: watch::Receiver<Option<Arc<ServingCertificate>>>,
+    tls: watch::Receiver<Option<Tls>>,
     serving: watch::Sender<Serving>,
     stop: CancellationToken,
 ) {
     let controller =
         ApiServiceController { client, names, serving, seen: BTreeMap::new(), listed: false };
-    let _ = stop.run_until_cancelled(controller.run(certificate)).await;
+    let _ = stop.run_until_cancelled(controller.run(certificate, tls)).await;
 }
 
-/// Deletes the APIService if it is this operator's.
+/// Deletes the APIService if it is this operator's. If another server has taken it over, removes
+/// what this operator wrote into its metadata instead.
 ///
 /// # Errors
-/// If the request is denied or the cluster cannot be reached.
+/// If the request is denied, the cluster cannot be reached, or the APIService changes again and
+/// again meanwhile.
 pub async fn remove(client: &Client, names: &ObjectNames) -> kube::Result<()> {
     let api: Api<APIService> = Api::all(client.clone());
-    match api.get_opt(NAME).await? {
-        Some(found) if ownership::is_ours(&found, names) => delete(&api, &found).await,
-        _ => Ok(()),
+    let mut conflicts = 0;
+    loop {
+        let removed = match api.get_opt(NAME).await? {
+            Some(found) if ownership::is_ours(&found, names) => delete(&api, &found).await,
+            Some(found) if ownership::is_taken(&found, names) => release(&api, &found, names).await,
+            _ => return Ok(()),
+        };
+        match removed {
+            Err(error) if is_conflict(&error) && conflicts < MAX_CONFLICTS => conflicts += 1,
+            removed => return removed,
+        }
     }
 }
 
-/// Deletes the object that was seen, not one that replaced it.
+/// Deletes the APIService as it was seen: not one that replaced it, nor after another server has
+/// taken it over.
 async fn delete(api: &Api<APIService>, seen: &APIService) -> kube::Result<()> {
-    let exactly = Preconditions { uid: seen.metadata.uid.clone(), resource_version: None };
+    let exactly = Preconditions {
+        uid: seen.metadata.uid.clone(),
+        resource_version: seen.metadata.resource_version.clone(),
+    };
     let params = DeleteParams::background().preconditions(exactly);
     match api.delete(NAME, &params).await {
         Ok(_) => {
             info!(name = NAME, "removed the APIService");
             Ok(())
         }
-        // Already deleted or replaced.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        // Already deleted.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Removes what this operator wrote into the metadata of an APIService that another server has
+/// taken over, so that uninstalling this operator does not delete it.
+async fn release(
+    api: &Api<APIService>,
+    taken: &APIService,
+    names: &ObjectNames,
+) -> kube::Result<()> {
+    let patch = Patch::Merge(ownership::release_patch(taken, names));
+    let params = PatchParams { field_manager: Some(names::MANAGER.into()), ..Default::default() };
+    match api.patch(&taken.name_any(), &params, &patch).await {
+        Ok(_) => {
+            info!(
+                name = taken.name_any(),
+                "another metrics server took over the APIService; removed this operator's owner \
+                 reference and labels from it"
+            );
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn ignore_conflict(result: kube::Result<()>) -> kube::Result<()> {
+    match result {
+        Err(error) if is_conflict(&error) => Ok(()),
+        result => result,
+    }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 struct ApiServiceController {
@@ -91,7 +144,11 @@ struct ApiServiceController {
 }
 
 impl ApiServiceController {
-    async fn run(mut self, mut certificate: watch::Receiver<Option<Arc<ServingCertificate>>>) {
+    async fn run(
+        mut self,
+        mut certificate: watch::Receiver<Option<Arc<ServingCertificate>>>,
+        mut tls: watch::Receiver<Option<Tls>>,
+    ) {
         let api: Api<APIService> = Api::all(self.client.clone());
         let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
         let mut events = std::pin::pin!(events);
@@ -111,14 +168,18 @@ impl ApiServiceController {
                     None => return,
                 },
                 changed = certificate.changed() => if changed.is_err() { return },
+                changed = tls.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(next_check) => {}
             }
             let bundle = certificate
                 .borrow_and_update()
                 .as_ref()
                 .map(|certificate| certificate.bundle.clone());
+            let is_ready =
+                tls.borrow_and_update().as_ref().is_some_and(|tls| tls.front_proxy.is_some());
             let Some(bundle) = bundle.filter(|_| self.listed) else { continue };
-            let check = tokio::time::timeout(REQUEST_TIMEOUT, self.check(&api, bundle)).await;
+            let check = self.check(&api, bundle, is_ready);
+            let check = tokio::time::timeout(REQUEST_TIMEOUT, check).await;
             next_check = match check.context("timed out").flatten() {
                 Ok(()) => CHECK_INTERVAL,
                 Err(error) => {
@@ -162,7 +223,12 @@ impl ApiServiceController {
         }
     }
 
-    async fn check(&mut self, api: &Api<APIService>, bundle: String) -> anyhow::Result<()> {
+    async fn check(
+        &mut self,
+        api: &Api<APIService>,
+        bundle: String,
+        is_ready: bool,
+    ) -> anyhow::Result<()> {
         let owner = match installation(&self.client, &self.names).await? {
             Installation::Active(owner) => owner,
             Installation::Uninstalling(reason) => {
@@ -173,6 +239,10 @@ impl ApiServiceController {
         let desired = desired(&self.names, owner, bundle);
         let serving = match next_action(&self.seen, &desired, &self.names) {
             Action::UpToDate(found) => ownership::availability(found, Timestamp::now()),
+            // Without a backend it would block the deletion of every namespace.
+            Action::Create if !is_ready => {
+                Serving::Off { reason: "this replica cannot serve it yet".to_owned() }
+            }
             Action::Create => {
                 self.create(api, &desired).await?;
                 Serving::Ours
@@ -182,10 +252,14 @@ impl ApiServiceController {
                 update(api, &desired, resource_version).await?;
                 Serving::Ours
             }
-            Action::Yield { service, ours } => {
+            Action::Yield { service, ours, taken } => {
+                // After a conflict, the next event decides again.
                 if let Some(ours) = ours {
                     warn!(%service, "another metrics server registered for {GROUP}; removing this operator's APIService");
-                    delete(api, ours).await?;
+                    ignore_conflict(delete(api, ours).await)?;
+                }
+                if let Some(taken) = taken {
+                    ignore_conflict(release(api, taken, &self.names).await)?;
                 }
                 Serving::Foreign { service }
             }
@@ -235,3 +309,6 @@ async fn update(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,11 @@
-//! Removes the APIService when the operator is uninstalled.
+//! Removes the APIService when the operator is uninstalled, or its last replica stops: without a
+//! backend, an APIService blocks the deletion of every namespace.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::watch_object;
@@ -46,8 +48,12 @@ pub async fn run(
     }
 }
 
-/// Removes the APIService if the operator is being uninstalled, rather than only this replica
-/// stopped. Takes at most 5 s; on a timeout it logs how to remove the APIService by hand.
+/// How long the last replica waits to learn that no other is available.
+const LAST_REPLICA_WAIT: Duration = Duration::from_secs(2);
+
+/// Removes the APIService if the operator is being uninstalled, or if no other replica is available
+/// to serve it: the next one creates it again. Takes at most 5 s; on a timeout it logs how to
+/// remove the APIService by hand.
 pub async fn on_shutdown(client: &Client, names: &ObjectNames) {
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, remove_if_uninstalling(client, names)).await.is_err()
     {
@@ -61,6 +67,10 @@ pub async fn on_shutdown(client: &Client, names: &ObjectNames) {
 async fn remove_if_uninstalling(client: &Client, names: &ObjectNames) {
     loop {
         match installation(client, names).await {
+            Ok(Installation::Active(_)) if is_last(client, names).await => {
+                info!("no other replica of the operator is available; removing the APIService");
+                return remove(client, names).await;
+            }
             Ok(Installation::Active(_)) => return,
             Ok(Installation::Uninstalling(reason)) => {
                 info!(reason, "the operator is being uninstalled; removing the APIService");
@@ -73,6 +83,28 @@ async fn remove_if_uninstalling(client: &Client, names: &ObjectNames) {
             }
         }
     }
+}
+
+/// Whether no other replica is available. The Deployment may still count this one for a moment, so
+/// a count of one is read again for up to 2 s.
+async fn is_last(client: &Client, names: &ObjectNames) -> bool {
+    let others = async {
+        loop {
+            let Ok(found) = names.deployment(client).await else { return true };
+            match found.as_ref().and_then(available_replicas) {
+                Some(0) => return false,
+                Some(1) => tokio::time::sleep(RETRY_DELAY).await,
+                Some(_) | None => return true,
+            }
+        }
+    };
+    matches!(tokio::time::timeout(LAST_REPLICA_WAIT, others).await, Ok(false))
+}
+
+/// The number of available pods; `None` before the Deployment controller has counted them.
+fn available_replicas(deployment: &Deployment) -> Option<i32> {
+    let status = deployment.status.as_ref()?;
+    status.observed_generation.map(|_| status.available_replicas.unwrap_or(0))
 }
 
 /// Removes the APIService, retrying until it succeeds or access is denied.

@@ -20,6 +20,15 @@ pub(super) fn of_autoscaling(autoscaling: &Autoscaling, serving: &Serving) -> Op
                  or remove that server"
             ),
         }),
+        Serving::Disabled => Some(Degradation {
+            reason: "MetricsDisabled",
+            message:
+                "the operator runs without its metrics API, so nothing scales by connections: \
+                      set autoscaling.metrics to keda, or to external and provide the metric \
+                      rookery_connections from another server, or set metricsApi.enabled: true in \
+                      the values of the operator's chart"
+                    .to_owned(),
+        }),
         Serving::Unreachable { message } => Some(Degradation {
             reason: "MetricsUnreachable",
             message: format!(
@@ -56,6 +65,21 @@ pub(super) fn of_apply_error(error: &ApplyError) -> Option<Degradation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::WITHOUT_METRICS;
+
+    #[test]
+    fn autoscaling_without_the_metrics_api_says_what_to_do() {
+        let builtin = Autoscaling::default();
+        let degradation = of_autoscaling(&builtin, &Serving::Disabled).unwrap();
+        for named in ["metricsApi.enabled", "external", "keda"] {
+            assert!(degradation.message.contains(named), "{}", degradation.message);
+        }
+        assert!(WITHOUT_METRICS.contains(&degradation.reason));
+        let external = Autoscaling { metrics: MetricsSource::External, ..builtin.clone() };
+        let manual = Autoscaling { enabled: false, ..builtin };
+        assert_eq!(of_autoscaling(&external, &Serving::Disabled), None);
+        assert_eq!(of_autoscaling(&manual, &Serving::Disabled), None);
+    }
 
     #[test]
     fn an_unreachable_cluster_does_not_degrade_a_resource() {

@@ -19,14 +19,14 @@ const GROUP_PRIORITY: i32 = 100;
 /// Priority of the version within the group, which has only one.
 const VERSION_PRIORITY: i32 = 200;
 
+/// The labels of the APIService.
+pub const LABELS: [(&str, &str); 3] =
+    [(names::MANAGED_BY, names::MANAGER), (names::NAME, "rookery"), (names::COMPONENT, "operator")];
+
 /// The APIService that sends requests for the group to the operator's Service. `bundle` holds the
 /// trusted authorities, in PEM.
 pub fn desired(names: &ObjectNames, owner: OwnerReference, bundle: String) -> APIService {
-    let labels = [
-        (names::MANAGED_BY.to_owned(), names::MANAGER.to_owned()),
-        (names::NAME.to_owned(), "rookery".to_owned()),
-        (names::COMPONENT.to_owned(), "operator".to_owned()),
-    ];
+    let labels = LABELS.map(|(key, value)| (key.to_owned(), value.to_owned()));
     APIService {
         metadata: ObjectMeta {
             name: Some(NAME.to_owned()),

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::Resource as _;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::ResourceExt as _;
+use serde_json::{Value, json};
 
-use super::object::NAME;
+use super::object::{LABELS, NAME};
 use crate::custom_metrics::object_names::ObjectNames;
 use crate::custom_metrics::serving::Serving;
 use crate::names;
@@ -28,6 +32,9 @@ pub enum Action<'a> {
         service: String,
         /// Our APIService, which must be deleted.
         ours: Option<&'a APIService>,
+        /// An APIService that was ours and now routes to the other server: what we wrote into its
+        /// metadata must be removed, or uninstalling this operator would delete it.
+        taken: Option<&'a APIService>,
     },
 }
 
@@ -41,7 +48,10 @@ pub fn next_action<'a>(
     let ours = seen.get(NAME).filter(|found| is_ours(found, names));
     let other = seen.values().find(|found| found.name_any() != NAME || ours.is_none());
     match (other, ours) {
-        (Some(other), ours) => Action::Yield { service: service(other), ours },
+        (Some(other), ours) => {
+            let taken = seen.values().find(|found| is_taken(found, names));
+            Action::Yield { service: service(other), ours, taken }
+        }
         (None, None) => Action::Create,
         (None, Some(ours)) if is_up_to_date(ours, desired) => Action::UpToDate(ours),
         (None, Some(ours)) => Action::Update(ours),
@@ -49,7 +59,8 @@ pub fn next_action<'a>(
 }
 
 /// Whether this operator created it: it has our label, and routes to our Service, or to one that
-/// does not exist (left by an earlier installation in another namespace).
+/// does not exist and that we wrote (left by an earlier installation in another namespace). The
+/// Service of a server that takes it over may not exist yet either.
 pub fn is_ours(found: &APIService, names: &ObjectNames) -> bool {
     let label = found.labels().get(names::MANAGED_BY);
     let service = found.spec.as_ref().and_then(|spec| spec.service.as_ref());
@@ -58,7 +69,51 @@ pub fn is_ours(found: &APIService, names: &ObjectNames) -> bool {
             && service.name.as_deref() == Some(names.service.as_str())
     });
     label.is_some_and(|label| label == names::MANAGER)
-        && (routes_here || reason(found) == Some("ServiceNotFound"))
+        && (routes_here
+            || (reason(found) == Some("ServiceNotFound") && is_service_written_by_us(found)))
+}
+
+/// Whether another server's APIService still has our label or our owner reference, because it was
+/// ours before.
+pub fn is_taken(found: &APIService, names: &ObjectNames) -> bool {
+    let has_label =
+        found.labels().get(names::MANAGED_BY).is_some_and(|label| label == names::MANAGER);
+    let has_owner = found.owner_references().iter().any(|owner| is_our_owner(owner, names));
+    !is_ours(found, names) && (has_label || has_owner)
+}
+
+/// Whether an owner reference is one that this operator writes. The ClusterRole may be deleted
+/// already, so its UID is not compared.
+fn is_our_owner(owner: &OwnerReference, names: &ObjectNames) -> bool {
+    owner.kind == ClusterRole::KIND && owner.name == names.cluster_role
+}
+
+/// A merge patch that removes our labels and our owner reference from the version that was seen.
+/// Kubernetes refuses it with 409 if the APIService has changed since.
+pub fn release_patch(taken: &APIService, names: &ObjectNames) -> Value {
+    let owners = taken.owner_references().iter();
+    let owners: Vec<_> = owners.filter(|owner| !is_our_owner(owner, names)).collect();
+    let is_ours =
+        |(key, value): &(&str, &str)| taken.labels().get(*key).is_some_and(|l| l == value);
+    let labels = LABELS.into_iter().filter(is_ours).map(|(key, _)| (key.to_owned(), Value::Null));
+    json!({ "metadata": {
+        "uid": taken.metadata.uid,
+        "resourceVersion": taken.metadata.resource_version,
+        "ownerReferences": if owners.is_empty() { Value::Null } else { json!(owners) },
+        "labels": labels.collect::<serde_json::Map<_, _>>(),
+    }})
+}
+
+/// Whether this operator was the last to write the Service that an APIService routes to, by its
+/// managed fields (Kubernetes API reference, meta/v1, `ManagedFieldsEntry`).
+fn is_service_written_by_us(found: &APIService) -> bool {
+    let wrote = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        fields.is_some_and(|fields| fields["f:spec"]["f:service"]["f:name"].is_object())
+    };
+    let mut writers = found.managed_fields().iter().filter(wrote).peekable();
+    writers.peek().is_some()
+        && writers.all(|entry| entry.manager.as_deref() == Some(names::MANAGER))
 }
 
 /// How long the API server may fail to reach this operator, after the APIService was created or a
@@ -104,103 +159,4 @@ fn service(found: &APIService) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-    use serde_json::json;
-
-    use super::super::object::desired;
-    use super::*;
-
-    fn names() -> ObjectNames {
-        ObjectNames {
-            namespace: "system".into(),
-            service: "rookery-operator".into(),
-            deployment: "rookery-operator".into(),
-            cluster_role: "rookery-operator".into(),
-        }
-    }
-
-    fn wanted() -> APIService {
-        desired(&names(), OwnerReference::default(), "bundle".into())
-    }
-
-    fn of(name: &str, version: &str, service: &str) -> APIService {
-        let mut found = wanted();
-        found.metadata.name = Some(name.into());
-        found.metadata.labels = None;
-        let spec = found.spec.as_mut().unwrap();
-        spec.version = Some(version.into());
-        spec.service.as_mut().unwrap().name = Some(service.into());
-        found
-    }
-
-    fn seen(all: impl IntoIterator<Item = APIService>) -> BTreeMap<String, APIService> {
-        all.into_iter().map(|found| (found.name_any(), found)).collect()
-    }
-
-    #[test]
-    fn a_free_group_is_claimed_and_kept_up_to_date() {
-        assert_eq!(next_action(&seen([]), &wanted(), &names()), Action::Create);
-        assert_eq!(
-            next_action(&seen([wanted()]), &wanted(), &names()),
-            Action::UpToDate(&wanted())
-        );
-        let mut edited = wanted();
-        edited.spec.as_mut().unwrap().group_priority_minimum = 7;
-        let all = seen([edited.clone()]);
-        assert_eq!(next_action(&all, &wanted(), &names()), Action::Update(&edited));
-        let rotated = desired(&names(), OwnerReference::default(), "other bundle".into());
-        let all = seen([wanted()]);
-        assert_eq!(next_action(&all, &rotated, &names()), Action::Update(&wanted()));
-    }
-
-    #[test]
-    fn any_version_of_another_owner_is_left_alone_and_ours_is_deleted() {
-        let other = of("v1beta1.custom.metrics.k8s.io", "v1beta1", "adapter");
-        let all = seen([other.clone()]);
-        let service = "system/adapter".to_owned();
-        let action = Action::Yield { service: service.clone(), ours: None };
-        assert_eq!(next_action(&all, &wanted(), &names()), action);
-        let all = seen([other, wanted()]);
-        let action = Action::Yield { service, ours: Some(&all[NAME]) };
-        assert_eq!(next_action(&all, &wanted(), &names()), action);
-    }
-
-    #[test]
-    fn an_apiservice_taken_over_by_another_is_not_taken_back() {
-        let mut taken = of(NAME, "v1beta2", "adapter");
-        taken.metadata.labels = wanted().metadata.labels;
-        let all = seen([taken.clone()]);
-        let action = Action::Yield { service: "system/adapter".into(), ours: None };
-        assert_eq!(next_action(&all, &wanted(), &names()), action);
-        let all = seen([of(NAME, "v1beta2", "rookery-operator")]);
-        assert!(matches!(next_action(&all, &wanted(), &names()), Action::Yield { ours: None, .. }));
-    }
-
-    #[test]
-    fn an_apiservice_of_an_earlier_installation_is_taken_over() {
-        let mut left = wanted();
-        left.spec.as_mut().unwrap().service.as_mut().unwrap().namespace = Some("old".into());
-        let conditions = json!([{
-            "type": "Available", "status": "False", "reason": "ServiceNotFound",
-        }]);
-        left.status = Some(serde_json::from_value(json!({"conditions": conditions})).unwrap());
-        let all = seen([left.clone()]);
-        assert_eq!(next_action(&all, &wanted(), &names()), Action::Update(&left));
-    }
-
-    #[test]
-    fn an_unreachable_apiservice_is_reported_after_a_grace_period() {
-        let mut ours = wanted();
-        let at = |second| Timestamp::from_second(second).unwrap();
-        assert_eq!(availability(&ours, at(0)), Serving::Ours);
-        let conditions = json!([{
-            "type": "Available", "status": "False", "message": "timeout",
-            "lastTransitionTime": "1970-01-01T00:00:10Z",
-        }]);
-        ours.status = Some(serde_json::from_value(json!({"conditions": conditions})).unwrap());
-        assert!(matches!(availability(&ours, at(20)), Serving::Off { .. }), "it may take a while");
-        let told = Serving::Unreachable { message: "timeout".into() };
-        assert_eq!(availability(&ours, at(30)), told);
-    }
-}
+mod tests;
