@@ -23,6 +23,7 @@ pub mod peers;
 mod publisher;
 mod query;
 pub mod questions;
+mod sequence;
 mod subscriber;
 pub mod wire;
 

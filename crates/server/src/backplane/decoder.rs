@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use memchr::memmem;
+use parking_lot::Mutex;
 use redis::Value;
 use rookery_ops::throttle::{Throttle, limited};
 use tokio::sync::mpsc;
@@ -21,6 +22,7 @@ use super::inbound::Inbound;
 use super::link_status::LinkStatus;
 use super::outgoing::{MessageKind, Outgoing};
 use super::questions::Questions;
+use super::sequence::{Continuity, SequenceTracker};
 use super::wire::channels::Channels;
 use super::wire::classic::{self, Broadcast};
 use super::wire::pod_messages::{Answer, Message};
@@ -47,6 +49,9 @@ pub(super) struct Decoder {
     outgoing: Arc<Outgoing>,
     inbound: mpsc::Sender<Inbound>,
     metrics: Arc<Metrics>,
+    /// Locked by the task that reads the connection, and when a room is unsubscribed.
+    sequences: Mutex<SequenceTracker>,
+    lost: Throttle,
     dropped: Throttle,
     /// Numbers the publications that came without an id.
     ids: AtomicU64,
@@ -74,6 +79,8 @@ impl Decoder {
             node_questions: parts.node_questions.clone(),
             outgoing: parts.outgoing.clone(),
             inbound,
+            sequences: Mutex::default(),
+            lost: Throttle::new(&parts.metrics.log_lines_suppressed),
             dropped: Throttle::new(&parts.metrics.log_lines_suppressed),
             metrics: parts.metrics.clone(),
             ids: AtomicU64::new(0),
@@ -118,7 +125,7 @@ impl Decoder {
             self.metrics.redis_message(Direction::In);
         }
         match route {
-            Route::Broadcasts => self.broadcast(&payload, received),
+            Route::Broadcasts => self.broadcast(&channel, &payload, received),
             Route::Requests(namespace) => self.request(namespace, &payload, received),
             Route::Responses => self.response(&payload),
             Route::Pods => self.pod_message(&payload, received),
@@ -134,13 +141,42 @@ impl Decoder {
         }
     }
 
-    fn broadcast(&self, payload: &[u8], received: Instant) {
+    /// A room's channel is not subscribed any more.
+    pub fn unsubscribed(&self, channels: &[String]) {
+        let mut sequences = self.sequences.lock();
+        channels.iter().for_each(|channel| sequences.forget(channel.as_bytes()));
+    }
+
+    fn broadcast(&self, channel: &[u8], payload: &[u8], received: Instant) {
         if classic::sender(payload) == Some(self.pod.as_bytes()) {
             return;
         }
         match classic::decode(payload) {
-            Ok(broadcast) => self.publish(broadcast, received),
+            Ok(broadcast) => {
+                if self.is_new(channel, &broadcast) {
+                    self.publish(broadcast, received);
+                }
+            }
             Err(why) => self.drop("a broadcast", &why),
+        }
+    }
+
+    /// Counts what was lost before this broadcast. False: it came before, and is counted.
+    fn is_new(&self, channel: &[u8], broadcast: &Broadcast) -> bool {
+        let Some(number) = broadcast.sequence else { return true };
+        match self.sequences.lock().received(channel, &broadcast.uid, number) {
+            Continuity::Continuous => true,
+            Continuity::Gap(missing) => {
+                self.metrics.redis_gaps.inc_by(missing);
+                let channel = String::from_utf8_lossy(channel);
+                let pod = &*broadcast.uid;
+                limited!(self.lost, warn, pod, %channel, missing, "publications of another instance were lost");
+                true
+            }
+            Continuity::Repeat => {
+                self.metrics.redis_repeats.inc();
+                false
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use super::connect::{
 };
 use super::link_status::{LinkConnection, LinkStatus, NOT_HEARD};
 use super::outgoing::{MessageKind, Outgoing, OutgoingMessage, OutgoingReceiver};
+use super::sequence::Numbering;
 use super::wire::channels::Channels;
 use super::wire::pod_messages::Message;
 use super::{Commands, Parts};
@@ -53,6 +54,7 @@ pub(super) struct Publisher {
     clock: Arc<Clock>,
     commands: Arc<Commands>,
     metrics: Arc<Metrics>,
+    numbering: Numbering,
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
     /// Publications in `under_way`.
     unanswered: u64,
@@ -79,6 +81,7 @@ impl Publisher {
             clock: parts.clock.clone(),
             commands: parts.commands.clone(),
             metrics: parts.metrics.clone(),
+            numbering: Numbering::default(),
             under_way: FuturesUnordered::new(),
             unanswered: 0,
             refused: Throttle::new(&parts.metrics.log_lines_suppressed),
@@ -186,9 +189,13 @@ impl Publisher {
     ) -> Result<(), String> {
         let (mut pipeline, mut batch, mut bytes) = (redis::pipe(), Vec::new(), 0);
         let mut next = Some(first);
-        while let Some(message) = next.take() {
+        while let Some(mut message) = next.take() {
             if self.outgoing.taken(&message) {
                 bytes += message.size();
+                if message.kind == MessageKind::Publication {
+                    let number = self.numbering.next(&message.channel);
+                    number.replace_last(&mut message.payload);
+                }
                 pipeline.cmd("PUBLISH").arg(&message.channel).arg(message.payload);
                 batch.push((message.kind, message.channel));
             } else if message.kind == MessageKind::Publication {

@@ -49,6 +49,12 @@ pub struct Metrics {
     /// `rookery_redis_dropped_total`: messages received from Redis but not delivered, because a
     /// queue was full or the message was malformed.
     pub redis_dropped: IntCounter,
+    /// `rookery_redis_gaps_total`: publications of other instances that never came, as the numbers
+    /// of later ones show.
+    pub redis_gaps: IntCounter,
+    /// `rookery_redis_repeats_total`: publications of other instances that came again, and were not
+    /// delivered again.
+    pub redis_repeats: IntCounter,
     /// `rookery_config_reloads_total{outcome="applied"}`: configuration files put into effect.
     pub reloads_applied: IntCounter,
     /// `rookery_config_reloads_total{outcome="refused"}`: invalid configuration files.
@@ -92,7 +98,8 @@ impl Metrics {
         let [disconnects, rejected] = refusals_and_ends(&families)?;
         let [publications, deliveries] = traffic(&families)?;
         let [reloads_applied, reloads_refused, memberships_revoked] = reloads(&families)?;
-        let [redis_reconnects, redis_unsent, redis_dropped] = redis(&families)?;
+        let [redis_reconnects, redis_unsent, redis_dropped, redis_gaps, redis_repeats] =
+            redis(&families)?;
         let [api_overloaded, api_ids_evicted, api_ids_refused] = api(&families)?;
         Ok(Metrics {
             connections: [Transport::Polling, Transport::Websocket]
@@ -109,6 +116,8 @@ impl Metrics {
             redis_reconnects,
             redis_unsent,
             redis_dropped,
+            redis_gaps,
+            redis_repeats,
             reloads_applied,
             reloads_refused,
             config_current: config_current(&families)?,
@@ -117,10 +126,7 @@ impl Metrics {
             api_overloaded,
             api_ids_evicted,
             api_ids_refused,
-            log_lines_suppressed: families.counter(
-                "rookery_log_lines_suppressed_total",
-                "Log lines suppressed by rate limiting",
-            )?,
+            log_lines_suppressed: log_lines_suppressed(&families)?,
             forwarded_unreadable: families.counter(
                 "rookery_forwarded_unreadable_total",
                 "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
@@ -285,6 +291,10 @@ fn config_current(families: &Families) -> prometheus::Result<IntGauge> {
     Ok(current)
 }
 
+fn log_lines_suppressed(families: &Families) -> prometheus::Result<IntCounter> {
+    families.counter("rookery_log_lines_suppressed_total", "Log lines suppressed by rate limiting")
+}
+
 fn redis_messages(families: &Families) -> prometheus::Result<Vec<IntCounter>> {
     families.counters(
         "rookery_redis_messages_total",
@@ -294,7 +304,7 @@ fn redis_messages(families: &Families) -> prometheus::Result<Vec<IntCounter>> {
     )
 }
 
-fn redis(families: &Families) -> prometheus::Result<[IntCounter; 3]> {
+fn redis(families: &Families) -> prometheus::Result<[IntCounter; 5]> {
     Ok([
         families.counter("rookery_redis_reconnects_total", "Reconnects to Redis")?,
         families.counter(
@@ -304,6 +314,14 @@ fn redis(families: &Families) -> prometheus::Result<[IntCounter; 3]> {
         families.counter(
             "rookery_redis_dropped_total",
             "Messages received from Redis that were not delivered",
+        )?,
+        families.counter(
+            "rookery_redis_gaps_total",
+            "Publications of other instances that never came",
+        )?,
+        families.counter(
+            "rookery_redis_repeats_total",
+            "Publications of other instances that came again",
         )?,
     ])
 }

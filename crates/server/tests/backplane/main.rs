@@ -4,6 +4,7 @@
 
 mod bridge;
 mod failovers;
+mod gaps;
 mod node_servers;
 mod outages;
 mod pod;

@@ -35,6 +35,8 @@ pub(super) struct Session<'a> {
 /// A SUBSCRIBE or UNSUBSCRIBE that was answered.
 struct Answered {
     tickets: Vec<Ticket>,
+    /// The channels that are not subscribed any more.
+    unsubscribed: Vec<String>,
     resubscribes: bool,
     result: RedisResult<()>,
 }
@@ -123,8 +125,9 @@ impl<'a> Session<'a> {
                 chunk.iter().map(|key| self.subscriber.channels.room(key.as_ref())).collect();
             let mut connection = self.connection.clone();
             let sent = async move {
-                let result = connection.unsubscribe(names).await;
-                Answered { tickets: Vec::new(), resubscribes: false, result }
+                let result = connection.unsubscribe(&names).await;
+                let (tickets, unsubscribed) = (Vec::new(), names);
+                Answered { tickets, unsubscribed, resubscribes: false, result }
             };
             self.send(sent.boxed()).await?;
         }
@@ -150,7 +153,7 @@ impl<'a> Session<'a> {
         let mut connection = self.connection.clone();
         let sent = async move {
             let result = connection.subscribe(names).await;
-            Answered { tickets, resubscribes, result }
+            Answered { tickets, unsubscribed: Vec::new(), resubscribes, result }
         };
         self.send(sent.boxed()).await
     }
@@ -167,7 +170,7 @@ impl<'a> Session<'a> {
     }
 
     async fn answered(&mut self, answered: Answered) -> Result<(), String> {
-        let Answered { tickets, resubscribes, result } = answered;
+        let Answered { tickets, unsubscribed, resubscribes, result } = answered;
         self.resubscribing -= usize::from(resubscribes);
         match result {
             Err(error) if error.kind() != redis::ErrorKind::Io && !self.lost.is_cancelled() => {
@@ -186,6 +189,7 @@ impl<'a> Session<'a> {
             Err(error) => return Err(error.to_string()),
             Ok(()) => {}
         }
+        self.subscriber.decoder.unsubscribed(&unsubscribed);
         self.subscriber.interests.confirmed(&tickets);
         Ok(())
     }

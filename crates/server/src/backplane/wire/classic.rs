@@ -2,12 +2,14 @@
 //! MessagePack, with our own fields as a fourth element, which Node ignores.
 //!
 //! The fourth element is a map: `t` the origin's time of acceptance in microseconds of Redis'
-//! clock, `id` the publication's id, `tp` its W3C traceparent.
+//! clock, `id` the publication's id, `tp` its W3C traceparent, `n` its
+//! [sequence number](SequenceNumber) on its channel, which comes last.
 
 use std::time::Instant;
 
 use std::sync::Arc;
 
+use crate::backplane::sequence::SequenceNumber;
 use crate::message::{Publication, Source};
 use rookery_protocol::Data;
 use rookery_protocol::Room;
@@ -42,6 +44,8 @@ pub struct Broadcast {
     pub id: Option<String>,
     /// Its trace, from a pod.
     pub traceparent: Option<String>,
+    /// Its place among what its pod published on its channel.
+    pub sequence: Option<SequenceNumber>,
 }
 
 impl Broadcast {
@@ -85,6 +89,7 @@ pub fn decode(bytes: &[u8]) -> Result<Broadcast, WireError> {
         broadcast.origin = own.get("t").and_then(number);
         broadcast.id = own_text(&own, "id");
         broadcast.traceparent = own_text(&own, "tp");
+        broadcast.sequence = own.get("n").and_then(sequence);
     }
     Ok(broadcast)
 }
@@ -122,6 +127,7 @@ pub fn from_packet(packet: Data, options: &Data) -> Result<Broadcast, WireError>
         origin: None,
         id: None,
         traceparent: None,
+        sequence: None,
     })
 }
 
@@ -172,7 +178,7 @@ pub fn encode(publication: &Publication, uid: &str, origin: Option<u64>) -> Vec<
 }
 
 fn write_own(to: &mut Vec<u8>, publication: &Publication, origin: Option<u64>) {
-    let fields = 1 + usize::from(origin.is_some()) + usize::from(publication.traceparent.is_some());
+    let fields = 2 + usize::from(origin.is_some()) + usize::from(publication.traceparent.is_some());
     msgpack::write_map_len(to, fields);
     if let Some(origin) = origin {
         msgpack::write_str(to, "t");
@@ -184,6 +190,9 @@ fn write_own(to: &mut Vec<u8>, publication: &Publication, origin: Option<u64>) {
         msgpack::write_str(to, "tp");
         msgpack::write_str(to, traceparent);
     }
+    // Last, where the publisher replaces it.
+    msgpack::write_str(to, "n");
+    SequenceNumber::write_unknown(to);
 }
 
 /// The rooms and the excepted rooms of `{rooms, except}`. No rooms: the whole namespace, which only
@@ -244,6 +253,14 @@ pub fn number(data: &Data) -> Option<u64> {
     }
 }
 
+/// `[epoch, number]`; `None` also where the publisher gave no number.
+fn sequence(data: &Data) -> Option<SequenceNumber> {
+    let Data::Array(parts) = data else { return None };
+    let [epoch, number] = parts.as_slice() else { return None };
+    let sequence = SequenceNumber { epoch: self::number(epoch)?, number: self::number(number)? };
+    (sequence.number > 0).then_some(sequence)
+}
+
 fn own_text(own: &Data, key: &str) -> Option<String> {
     own.get(key).and_then(Data::as_str).filter(|t| t.len() <= MAX_OWN_TEXT).map(str::to_owned)
 }
@@ -286,6 +303,11 @@ mod tests {
         assert_eq!((broadcast.event.as_str(), &broadcast.args), ("hello", &args));
         assert!(broadcast.volatile);
         assert_eq!(broadcast.origin, Some(1_700_000_000_000_000));
+        assert_eq!(broadcast.sequence, None);
+        let sequence = SequenceNumber { epoch: 3, number: 1 };
+        let mut numbered = bytes.clone();
+        sequence.replace_last(&mut numbered);
+        assert_eq!(decode(&numbered).unwrap().sequence, Some(sequence));
         let accepted = Instant::now();
         let back = broadcast.into_publication("/admin".into(), || unreachable!(), accepted);
         assert_eq!((back.id, back.source), (publication.id, Source::Redis));
