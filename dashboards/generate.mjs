@@ -1,12 +1,12 @@
-// Writes the dashboards into the chart: `node dashboards/generate.mjs`. A test sees that what is
+// Writes the dashboards into the charts: `node dashboards/generate.mjs`. A test sees that what is
 // there is what this would write.
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { fleet } from "./fleet.mjs";
 import { rooms } from "./rooms.mjs";
 
-/** Where the chart has them. */
-export const DIRECTORY = new URL("../charts/rookery/dashboards/", import.meta.url);
+/** Where the charts have them. */
+export const DIRECTORIES = ["rookery", "rookery-operator"].map((chart) => new URL(`../charts/${chart}/dashboards/`, import.meta.url));
 
 /** Every dashboard, by the name of its file. */
 export const dashboards = Object.fromEntries([fleet, rooms].map((builder) => named(numbered(builder.build()))));
@@ -24,5 +24,7 @@ function numbered(dashboard) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const [file, dashboard] of Object.entries(dashboards)) await writeFile(new URL(file, DIRECTORY), text(dashboard));
+  for (const directory of DIRECTORIES) {
+    for (const [file, dashboard] of Object.entries(dashboards)) await writeFile(new URL(file, directory), text(dashboard));
+  }
 }

@@ -1,9 +1,14 @@
-//! The Helm chart: what it renders, which values it rejects, and the files in it that are
+//! The Helm charts: what they render, which values they reject, and the files in them that are
 //! generated from the program's types. `UPDATE_GOLDEN=1` updates the expected files.
 //!
 //! The tests that need Helm run `$HELM`, or `helm`; without Helm they print a note and pass.
 
 #![allow(clippy::unwrap_used)]
+
+#[path = "chart/cluster.rs"]
+mod cluster;
+#[path = "chart/operator.rs"]
+mod operator;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,58 +20,69 @@ use serde_json::Value;
 /// The Kubernetes version to render for; Helm's default depends on how it was built.
 const KUBERNETES: &str = "1.34.0";
 
+/// The charts, with what prints the schema of their values.
+const CHARTS: [(&str, &str); 2] =
+    [("rookery", "--values"), ("rookery-operator", "--operator-values")];
+
 #[test]
-fn the_crd_file_matches_the_crd_command() {
-    golden(&chart("crds/rookeries.rookery.dev.yaml"), &rookery(&["crd"]));
+fn the_values_schemas_match_the_programs_types() {
+    for (name, flag) in CHARTS {
+        golden(&charts(name).join("values.schema.json"), &rookery(&["schema", flag]));
+    }
 }
 
 #[test]
-fn the_values_schema_matches_the_programs_types() {
-    golden(&chart("values.schema.json"), &rookery(&["schema", "--values"]));
-}
-
-#[test]
-fn the_chart_version_is_the_program_version() {
-    let text = fs::read_to_string(chart("Chart.yaml")).unwrap();
-    let about: Value = serde_saphyr::from_str(&text).unwrap();
-    assert_eq!(about["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(about["appVersion"], env!("CARGO_PKG_VERSION"));
+fn the_chart_versions_are_the_program_version() {
+    for (name, _) in CHARTS {
+        let about = yaml(&charts(name).join("Chart.yaml"));
+        assert_eq!(about["name"], name);
+        assert_eq!(about["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(about["appVersion"], env!("CARGO_PKG_VERSION"));
+    }
 }
 
 #[test]
 fn every_value_is_in_the_readme() {
-    let readme = fs::read_to_string(chart("README.md")).unwrap();
-    let values = fs::read_to_string(chart("values.yaml")).unwrap();
-    let mut paths = BTreeSet::new();
-    leaves("", &serde_saphyr::from_str(&values).unwrap(), &mut paths);
-    assert!(paths.len() > 30, "{paths:?}");
-    for path in paths {
-        // The servers' and the operator's requests and limits are one row each.
-        let row = path.split_inclusive(".resources").next().unwrap_or(&path);
-        assert!(readme.contains(&format!("`{row}`")), "`{row}` is not in the chart's README");
+    for (name, _) in CHARTS {
+        let readme = fs::read_to_string(charts(name).join("README.md")).unwrap();
+        let mut paths = BTreeSet::new();
+        leaves("", &yaml(&charts(name).join("values.yaml")), &mut paths);
+        assert!(paths.len() > 20, "{paths:?}");
+        for path in paths {
+            // Requests and limits are one row.
+            let row = match path.starts_with("resources.") {
+                true => "resources",
+                false => &path,
+            };
+            assert!(readme.contains(&format!("`{row}`")), "`{row}` is not in the README of {name}");
+        }
     }
 }
 
 #[test]
 fn every_key_of_the_schema_is_in_the_readme() {
-    let readme = fs::read_to_string(chart("README.md")).unwrap();
-    let schema: Value =
-        serde_json::from_str(&fs::read_to_string(chart("values.schema.json")).unwrap()).unwrap();
-    for (section, ours) in schema["properties"].as_object().unwrap() {
-        assert!(readme.contains(&format!("`{section}")), "{section} is not in the chart's README");
-        let ours = resolve(&schema, ours);
-        let Some(keys) = ours["properties"].as_object() else { continue };
-        // What is Kubernetes's own, or the configuration's, is described elsewhere.
-        if ["config", "resources"].contains(&section.as_str()) {
-            continue;
-        }
-        for key in keys.keys() {
-            let named =
-                [format!("`{section}.{key}`"), format!("`{key}`"), format!("`{section}.{key}.")];
-            assert!(
-                named.iter().any(|n| readme.contains(n)),
-                "{section}.{key} is not in the README"
-            );
+    for (name, _) in CHARTS {
+        let readme = fs::read_to_string(charts(name).join("README.md")).unwrap();
+        let schema = yaml(&charts(name).join("values.schema.json"));
+        for (section, ours) in schema["properties"].as_object().unwrap() {
+            assert!(readme.contains(&format!("`{section}")), "{name}: no {section} in the README");
+            let ours = resolve(&schema, ours);
+            let Some(keys) = ours["properties"].as_object() else { continue };
+            // What is Kubernetes's own, or the configuration's, is described elsewhere.
+            if ["config", "resources", "affinity"].contains(&section.as_str()) {
+                continue;
+            }
+            for key in keys.keys() {
+                let named = [
+                    format!("`{section}.{key}`"),
+                    format!("`{key}`"),
+                    format!("`{section}.{key}."),
+                ];
+                assert!(
+                    named.iter().any(|n| readme.contains(n)),
+                    "{name}: no {section}.{key} in the README"
+                );
+            }
         }
     }
 }
@@ -84,30 +100,13 @@ fn templates_render_the_golden_files() {
 }
 
 #[test]
-fn the_plain_manifest_is_the_rendered_operator() {
-    if helm_is_missing() {
-        return;
-    }
-    let values = tests("values").join("operator.yaml");
-    let mut helm = helm(&["template", "rookery"]);
-    let out = helm
-        .arg(chart(""))
-        .args(["--namespace", "rookery", "--kube-version", KUBERNETES, "--include-crds"])
-        .args(["--skip-tests", "--values"])
-        .arg(values)
-        .output()
-        .unwrap();
-    golden(&root().join("manifests/operator.yaml"), &succeeded(&out));
-}
-
-#[test]
 fn helm_lint_passes() {
     if helm_is_missing() {
         return;
     }
     for values in sorted(&tests("values")) {
         let out = helm(&["lint", "--strict"])
-            .arg(chart(""))
+            .arg(charts("rookery"))
             .arg("--values")
             .arg(&values)
             .output()
@@ -130,11 +129,8 @@ fn misspelt_values_are_rejected() {
         ("redis.demos=true", "demos"),
         ("redis.urlSecret.nam=x", "nam"),
         ("resources.limit.cpu=1", "limit"),
-        ("operator.watchNamespace={a}", "watchNamespace"),
-        ("operator.networkPolicy.enable=true", "enable"),
         ("tests.adress=x", "adress"),
         ("ingress.controller=nginx", "controller"),
-        ("operator.replicas=0", "replicas"),
         ("autoscaling.connectionsPerPod=many", "connectionsPerPod"),
         ("image.digest=sha256:1", "digest"),
         ("config.limits.queue=much", "queue"),
@@ -155,14 +151,53 @@ fn conflicting_values_are_rejected_with_an_explanation() {
         (vec![demo, "config.redis.url=redis://r:6379"], "leave out redis.demo, or the URL"),
         (vec!["redis.url=redis://r:6379", "redis.urlSecret.name=r"], "leave one out"),
         (vec!["replicas.min=2"], "more than one replica needs Redis"),
-        (vec!["operator.watchNamespaces={games}"], "leaves out \"default\""),
-        (vec!["operator.networkPolicy=null"], "`operator.networkPolicy` is empty"),
         (vec![], "nothing says who may connect: set config.auth.jwt"),
         (vec!["redis.demo=true"], "or anonymous=true to let everybody in for a trial"),
         (vec!["anonymous=true", "config.auth.anonymous=false"], "nothing says who may connect"),
+        (vec!["anonymous=true", "image=null"], "`image` is empty"),
     ] {
         let arguments: Vec<_> = sets.iter().flat_map(|set| ["--set", set]).collect();
         refused(&arguments, &[says]);
+    }
+}
+
+#[test]
+fn values_of_the_operator_are_rejected_and_the_message_names_its_chart() {
+    if helm_is_missing() {
+        return;
+    }
+    let installs = "helm install rookery-operator charts/rookery-operator";
+    for (set, says) in [
+        ("operator.enabled=true", "operator.enabled is set"),
+        ("operator.watchNamespaces={a}", "operator.watchNamespaces is set"),
+        ("operator.networkPolicy.enabled=false", "operator.networkPolicy is set"),
+        ("crd.upgrade=false", "crd.upgrade is set"),
+        ("rookery.enabled=false", "rookery.enabled is false"),
+    ] {
+        refused(&["--set", "anonymous=true", "--set", set], &[says, installs]);
+    }
+    // With it, the other keys had no effect.
+    let sets = "anonymous=true,operator.enabled=false,operator.replicas=3,crd.upgrade=true";
+    succeeded(&template(&["--set", sets]));
+    succeeded(&template(&["--set", "rookery.enabled=false,operator.enabled=false"]));
+}
+
+#[test]
+fn a_service_contains_nothing_outside_its_namespace() {
+    if helm_is_missing() {
+        return;
+    }
+    for values in sorted(&tests("values")) {
+        let arguments = ["--namespace", "team", "--include-crds", "--values"];
+        let out = template(&[&arguments[..], &[values.to_str().unwrap()]].concat());
+        for object in objects(&succeeded(&out)) {
+            let kind = object["kind"].as_str().unwrap();
+            assert!(!kind.starts_with("Cluster") && !kind.contains("Definition"), "{kind}");
+            let namespace = &object["metadata"]["namespace"];
+            // Where somebody said so.
+            let dashboard = kind == "ConfigMap" && namespace == "kube-system";
+            assert!(namespace == "team" || dashboard, "{}: {object:#}", values.display());
+        }
     }
 }
 
@@ -235,8 +270,20 @@ fn resolve<'s>(root: &'s Value, at: &'s Value) -> &'s Value {
 }
 
 fn template(arguments: &[&str]) -> Output {
-    let mut helm = helm(&["template", "chat"]);
-    helm.arg(chart("")).args(["--kube-version", KUBERNETES]).args(arguments).output().unwrap()
+    template_of("rookery", "chat", arguments)
+}
+
+/// `helm template` of a chart as a release with this name.
+fn template_of(chart: &str, release: &str, arguments: &[&str]) -> Output {
+    let mut helm = helm(&["template", release]);
+    helm.arg(charts(chart)).args(["--kube-version", KUBERNETES]).args(arguments).output().unwrap()
+}
+
+/// The objects in what Helm rendered.
+fn objects(text: &str) -> Vec<Value> {
+    let documents = format!("\n{text}").split("\n---\n").map(str::to_owned).collect::<Vec<_>>();
+    let objects = documents.iter().map(|one| serde_saphyr::from_str::<Value>(one).unwrap());
+    objects.filter(|object| !object.is_null()).collect()
 }
 
 fn helm(arguments: &[&str]) -> Command {
@@ -251,6 +298,11 @@ fn helm_is_missing() -> bool {
         println!("not run: helm is not on the PATH, and HELM names no other");
     }
     missing
+}
+
+/// A file of YAML, or JSON, which is YAML too.
+fn yaml(path: &Path) -> Value {
+    serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 fn rookery(arguments: &[&str]) -> String {
@@ -274,8 +326,8 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn chart(path: &str) -> PathBuf {
-    root().join("charts/rookery").join(path)
+fn charts(name: &str) -> PathBuf {
+    root().join("charts").join(name)
 }
 
 fn tests(path: &str) -> PathBuf {

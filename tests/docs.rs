@@ -61,9 +61,9 @@ impl Block {
             .unwrap_or_else(|e| panic!("{} is no YAML: {e}\n{}", self.place, self.text))
     }
 
-    /// Whether the block is a chart values file.
-    fn is_values(&self) -> bool {
-        self.text.starts_with("# values.yaml\n")
+    /// Whether the block is a values file with this name.
+    fn is(&self, file: &str) -> bool {
+        self.text.starts_with(&format!("# {file}\n"))
     }
 }
 
@@ -156,9 +156,13 @@ fn knows(schema: &Value, path: &str) -> bool {
     at.is_some()
 }
 
+fn schema_of(chart: &str) -> Value {
+    let schema = read(format!("charts/{chart}/values.schema.json"));
+    serde_json::from_str(&schema).expect("it is JSON")
+}
+
 fn chart_schema() -> Value {
-    let schema: Value =
-        serde_json::from_str(&read("charts/rookery/values.schema.json")).expect("it is JSON");
+    let schema = schema_of("rookery");
     assert!(knows(&schema, "ingress.host") && knows(&schema, "config.limits.perIp.connections"));
     assert!(!knows(&schema, "ingress.hosts") && !knows(&schema, "config.limits.nothing"));
     schema
@@ -185,18 +189,21 @@ fn unknown(schema: &Value, at: &Value, values: &Value, path: &str, found: &mut V
 
 #[test]
 fn values_files_contain_only_chart_values() {
-    let schema = chart_schema();
     let blocks = all_blocks();
-    let files: Vec<_> = blocks.iter().filter(|block| block.is_values()).collect();
-    assert!(!files.is_empty());
-    for block in files {
-        let mut found = Vec::new();
-        unknown(&schema, &schema, &block.value(), "", &mut found);
-        assert!(found.is_empty(), "{}: the chart has no {found:?}", block.place);
+    for (file, schema) in
+        [("values.yaml", chart_schema()), ("operator-values.yaml", schema_of("rookery-operator"))]
+    {
+        let files: Vec<_> = blocks.iter().filter(|block| block.is(file)).collect();
+        assert!(!files.is_empty());
+        for block in files {
+            let mut found = Vec::new();
+            unknown(&schema, &schema, &block.value(), "", &mut found);
+            assert!(found.is_empty(), "{}: the chart has no {found:?}", block.place);
+        }
     }
 }
 
-/// The keys that `--set` sets in a document.
+/// The keys that `--set` sets in a line.
 fn set_keys(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for rest in text.split("--set ").skip(1) {
@@ -207,14 +214,22 @@ fn set_keys(text: &str) -> Vec<&str> {
     found
 }
 
+/// The key of the chart of a service that has no meaning any more, and is accepted.
+const FORMER: &str = "operator.enabled";
+
 #[test]
 fn every_set_flag_names_a_chart_value() {
-    let schema = chart_schema();
+    let (service, operator) = (chart_schema(), schema_of("rookery-operator"));
     let mut seen = 0;
     for (name, text) in documents() {
-        for key in set_keys(&text) {
-            seen += 1;
-            assert!(knows(&schema, key), "{name} sets {key}, which the chart has not");
+        for line in text.replace("\\\n", " ").lines() {
+            let of_operator = line.contains("charts/rookery-operator");
+            let schema = if of_operator { &operator } else { &service };
+            for key in set_keys(line) {
+                seen += 1;
+                let known = knows(schema, key) || key == FORMER;
+                assert!(known, "{name} sets {key}, which the chart has not: {line}");
+            }
         }
     }
     assert!(seen >= 5, "only {seen}");
@@ -233,33 +248,43 @@ fn quoted_paths(document: &str) -> Vec<&str> {
 
 #[test]
 fn every_key_mentioned_exists() {
-    let schema = chart_schema();
+    let (service, operator) = (chart_schema(), schema_of("rookery-operator"));
+    let is_known = |path: &str| {
+        let of_service = knows(&service, path) || knows(&service, &format!("config.{path}"));
+        of_service || knows(&operator, path) || path == FORMER
+    };
     let mut seen = 0;
     for (name, text) in kubernetes_documents() {
         for path in quoted_paths(&text) {
             let (first, _) = path.split_once('.').expect("it has a dot");
-            // Of the chart, or of the configuration itself; other words with dots are not ours.
-            if !knows(&schema, first) && !knows(&schema, &format!("config.{first}")) {
+            // Of a chart, or of the configuration itself; other words with dots are not ours.
+            if !is_known(first) {
                 continue;
             }
             seen += 1;
-            let known = knows(&schema, path) || knows(&schema, &format!("config.{path}"));
-            assert!(known, "{name} names {path}, which neither chart nor configuration has");
+            assert!(
+                is_known(path),
+                "{name} names {path}, which neither chart nor configuration has"
+            );
         }
     }
     assert!(seen > 40, "only {seen}");
 }
 
+/// The rules about the pods and about the operator.
+const RULES: [&str; 2] = [
+    "charts/rookery/rules/servers.rules.yaml",
+    "charts/rookery-operator/rules/operator.rules.yaml",
+];
+
 /// The names of all alerts, about the pods and about the operator.
 fn alerts() -> BTreeSet<String> {
-    let files =
-        ["servers", "operator"].map(|file| format!("charts/rookery/rules/{file}.rules.yaml"));
-    let names = |file: &String| -> Vec<String> {
+    let names = |file: &&str| -> Vec<String> {
         let rules = read(file);
         let lines = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
         lines.map(str::to_owned).collect()
     };
-    let all: BTreeSet<_> = files.iter().flat_map(names).collect();
+    let all: BTreeSet<_> = RULES.iter().flat_map(names).collect();
     assert!(all.len() >= 18, "{all:?}");
     all
 }
@@ -305,8 +330,8 @@ fn every_alert_has_a_runbook_with_all_sections() {
 
 #[test]
 fn runbooks_state_the_severity_of_their_alert() {
-    for file in ["servers", "operator"] {
-        let rules = read(format!("charts/rookery/rules/{file}.rules.yaml"));
+    for file in RULES {
+        let rules = read(file);
         for alert in rules.split("- alert: ").skip(1) {
             let name = alert.lines().next().expect("a name follows");
             let severity = alert.split("severity: ").nth(1).expect("it has one");

@@ -159,7 +159,8 @@ fn read(path: &Path) -> Value {
 }
 
 fn rules(file: &str) -> PathBuf {
-    root().join(format!("charts/rookery/rules/{file}.rules.yaml"))
+    let chart = if file == "operator" { "rookery-operator" } else { "rookery" };
+    root().join(format!("charts/{chart}/rules/{file}.rules.yaml"))
 }
 
 fn unit_tests(file: &str) -> PathBuf {

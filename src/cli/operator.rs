@@ -18,7 +18,7 @@ use rookery_ops::log;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 It connects to the cluster with its pod's service account, or else with your kubeconfig.
-The chart in charts/rookery installs it with the permissions that it needs.
+The chart in charts/rookery-operator installs it with the permissions that it needs.
 
 Examples:
   rookery operator
@@ -47,7 +47,7 @@ pub struct Args {
         default_value = "rookery-operator"
     )]
     cluster_role: String,
-    /// The operator's Deployment, which owns its Lease and its Secret
+    /// The operator's Deployment, which owns its Secret and its Lease; the Lease has its name
     #[arg(
         long,
         value_name = "NAME",

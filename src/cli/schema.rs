@@ -15,9 +15,12 @@ Example: completion and validation in editors with the YAML language server
   # then, as the first line of rookery.yaml:
   # yaml-language-server: $schema=rookery.schema.json")]
 pub struct Args {
-    /// Print the schema of the Helm chart's values instead.
+    /// Print the schema of the values of the Helm chart `rookery` instead.
     #[arg(long)]
     values: bool,
+    /// Print the schema of the values of the Helm chart `rookery-operator` instead.
+    #[arg(long, conflicts_with = "values")]
+    operator_values: bool,
 }
 
 /// Prints the schema.
@@ -25,7 +28,11 @@ pub struct Args {
 /// # Errors
 /// When stdout cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let schema = if args.values { values::schema() } else { schema() };
+    let schema = match args {
+        Args { values: true, .. } => values::schema(),
+        Args { operator_values: true, .. } => values::operator_schema(),
+        _ => schema(),
+    };
     report::print(&format!("{schema:#}\n"))
 }
 

@@ -1,8 +1,8 @@
-// One `helm install` on an empty cluster: a service within 90 seconds, rooms across its pods, changes
-// by `helm upgrade`, and only the CRD left after `helm uninstall`.
+// The operator's chart and one of a service on an empty cluster: a service within 90 seconds, rooms
+// across its pods, changes by `helm upgrade`, and only the CRD left after both are uninstalled.
 import assert from "node:assert/strict";
 import { POLLING, UPGRADE, WEBSOCKET, ask, collect, join, podOf } from "./harness/clients.mjs";
-import { CHART, helmWith } from "./harness/helm.mjs";
+import { CHART, OPERATOR_CHART, helmWith } from "./harness/helm.mjs";
 import { all, apply, kubectl } from "./harness/kubectl.mjs";
 import { NAME, Release } from "./harness/release.mjs";
 import * as namespaces from "./harness/namespace.mjs";
@@ -29,8 +29,8 @@ scenario("helm install on an empty cluster", async (s) => {
 
   await s.step("the first clients connect within 90 s", async () => {
     const began = Date.now();
+    await operator.install();
     await release.install({
-      operator: { enabled: true },
       secrets: [{ secretName: "api-keys", mountPath: "/etc/keys" }],
       config: { auth: { apiKeysFile: "/etc/keys/keys" } },
     });
@@ -120,25 +120,25 @@ scenario("helm install on an empty cluster", async (s) => {
   });
 
   await s.step("a release that does not say who may connect is refused", async () => {
-    const values = { operator: { enabled: false } };
-    const installed = helmWith(values, "install", "unsaid", CHART, "--namespace", release.namespace);
+    const installed = helmWith({}, "install", "unsaid", CHART, "--namespace", release.namespace);
     await assert.rejects(installed, /config\.auth\.jwt.*anonymous=true/s);
   });
 
   await s.step("a second operator is refused with a message that says where the first one is", async () => {
     const namespace = await namespaces.create("second");
     s.atEnd(() => namespaces.remove(namespace));
-    const values = { ingress: { host: "second.test" } };
-    await assert.rejects(helmWith(values, "install", "second", CHART, "--namespace", namespace), (error) => {
-      assert.match(error.message, new RegExp(release.namespace));
-      assert.match(error.message, /operator\.enabled=false/);
+    await assert.rejects(helmWith({}, "install", "second", OPERATOR_CHART, "--namespace", namespace), (error) => {
+      assert.match(error.message, new RegExp(`from the release "${operator.RELEASE}" in the namespace "${operator.NAMESPACE}"`));
+      assert.match(error.message, /watchNamespaces/);
       return true;
     });
   });
 
-  await s.step("helm uninstall leaves only the CRD", async () => {
+  await s.step("the service's uninstall leaves the operator, and the operator's only the CRD", async () => {
     for (const member of members) member.close();
     await release.uninstall();
+    await operator.pods();
+    await operator.remove();
     const patience = 90_000;
     await until("the namespace holds what it held before", async () => {
       const left = (await objects(release.namespace)).filter((name) => !held.includes(name));

@@ -17,25 +17,21 @@ const GONE = 60_000;
 const OURS = "v1beta2.custom.metrics.k8s.io";
 
 scenario("two releases and one operator", async (s) => {
-  await operator.remove();
+  await operator.ensure();
   const first = await Release.prepare(s, "first");
   const second = await Release.prepare(s, "second");
 
-  await s.step("the first release installs the operator", async () => {
-    await first.install({ operator: { enabled: true }, replicas: { min: 2, max: 5 }, autoscaling: { connectionsPerPod: 10 } });
+  await s.step("the operator serves the first release", async () => {
+    await first.install({ replicas: { min: 2, max: 5 }, autoscaling: { connectionsPerPod: 10 } });
     await first.ready();
   });
 
-  await s.step("a second operator is refused with a message that says where the first one is and what to set", async () => {
-    await assert.rejects(second.install({ operator: { enabled: true } }), (error) => {
-      assert.match(error.message, new RegExp(`from the release "${NAME}" in the namespace "${first.namespace}"`));
-      assert.match(error.message, /--set operator\.enabled=false/);
-      return true;
-    });
+  await s.step("a release with an operator of its own is refused with a message that names the chart", async () => {
+    await assert.rejects(second.install({ operator: { enabled: true } }), /helm install rookery-operator charts\/rookery-operator/);
     assert.equal(await second.resource(), undefined);
   });
 
-  await s.step("the operator of the first release serves the second", async () => {
+  await s.step("the operator serves the second release", async () => {
     await second.install({ replicas: { min: 2, max: 5 }, autoscaling: { connectionsPerPod: 20 } });
     await second.ready();
   });
@@ -53,36 +49,33 @@ scenario("two releases and one operator", async (s) => {
     assert.equal((await second.pods()).length, 3);
   });
 
-  await s.step("after uninstalling the second and then the first, each namespace is gone within 60 s", async () => {
+  await s.step("after uninstalling both and then the operator, each namespace is gone within 60 s", async () => {
     for (const swarm of swarms) swarm.close();
     await second.uninstall();
     await first.uninstall();
-    await Promise.all([second, first].map(({ namespace }) => goes(s, namespace)));
+    await operator.uninstall();
+    await Promise.all([second.namespace, first.namespace, operator.NAMESPACE].map((namespace) => goes(s, namespace)));
     await nothingIsLeft();
   });
 });
 
 scenario("the operator's release is uninstalled first", async (s) => {
-  await operator.remove();
-  const first = await Release.prepare(s, "first");
-  const second = await Release.prepare(s, "second");
-  await first.install({ operator: { enabled: true }, rookery: { enabled: false } });
-  await second.install();
-  await second.ready();
+  await operator.ensure();
+  const release = await Release.install(s, "alone");
   await ours();
 
-  await s.step("the second release keeps running without it", async () => {
-    await first.uninstall();
+  await s.step("the service keeps running without it", async () => {
+    await operator.uninstall();
     await nothingIsLeft();
-    await goes(s, first.namespace);
-    assert.equal((await second.pods()).filter(({ ready }) => ready).length, 2);
-    const socket = await second.client(s, ["polling", "websocket"]);
+    await goes(s, operator.NAMESPACE);
+    assert.equal((await release.pods()).filter(({ ready }) => ready).length, 2);
+    const socket = await release.client(s, ["polling", "websocket"]);
     socket.close();
   });
 
   await s.step("after it is uninstalled, its namespace is gone within 60 s too", async () => {
-    await second.uninstall();
-    await goes(s, second.namespace);
+    await release.uninstall();
+    await goes(s, release.namespace);
   });
 });
 

@@ -1,8 +1,8 @@
-// A strict cluster accepts the chart and the plain manifests: the API server every object, the Pod
+// A strict cluster accepts the charts and the plain manifests: the API server every object, the Pod
 // Security Standard "restricted" every pod; and `helm test` detects an ingress without sticky sessions.
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
-import { CHART, helm } from "./harness/helm.mjs";
+import { CHART, OPERATOR_CHART, helm } from "./harness/helm.mjs";
 import { ROOKERY } from "./harness/images.mjs";
 import { all, apply, get, kubectl, raw } from "./harness/kubectl.mjs";
 import * as namespaces from "./harness/namespace.mjs";
@@ -16,7 +16,7 @@ const RESTRICTED = { "pod-security.kubernetes.io/enforce": "restricted", "pod-se
 /** A file of this repository. */
 const repository = (path) => new URL(`../../${path}`, import.meta.url);
 
-scenario("the API server accepts the output of the chart and `rookery render`", async (s) => {
+scenario("the API server accepts the output of the charts and `rookery render`", async (s) => {
   await operator.ensure();
   const namespace = await namespaces.create("printed", RESTRICTED);
   s.watch(namespace);
@@ -36,15 +36,17 @@ scenario("the API server accepts the output of the chart and `rookery render`", 
   };
 
   const { gitVersion } = await raw("/version");
-  const sets = await readdir(repository("tests/chart/values"));
-  for (const file of sets.sort()) {
-    await s.step(`helm template with ${file}`, async () => {
-      const values = repository(`tests/chart/values/${file}`).pathname;
-      const args = ["template", NAME, CHART, "--namespace", namespace, "--values", values, "--include-crds", "--kube-version", gitVersion];
-      // The namespaces that it names are not those of this cluster.
-      if (/watchNamespaces: \[/.test(await readFile(values, "utf8"))) args.push("--set", `operator.watchNamespaces={default,${namespace}}`);
-      await judge(await helm(...args));
-    });
+  for (const [name, chart, folder] of [[NAME, CHART, "values"], [operator.RELEASE, OPERATOR_CHART, "operator/values"]]) {
+    const sets = await readdir(repository(`tests/chart/${folder}`));
+    for (const file of sets.sort()) {
+      await s.step(`helm template ${name} with ${file}`, async () => {
+        const values = repository(`tests/chart/${folder}/${file}`).pathname;
+        const args = ["template", name, chart, "--namespace", namespace, "--values", values, "--kube-version", gitVersion];
+        // The namespaces that it names are not those of this cluster.
+        if (/watchNamespaces: \[/.test(await readFile(values, "utf8"))) args.push("--set", `watchNamespaces={default,${namespace}}`);
+        await judge(await helm(...args));
+      });
+    }
   }
 
   const rendered = await readdir(repository("manifests/rendered"));
@@ -72,7 +74,10 @@ scenario("a release in a namespace that enforces the standard \"restricted\"", a
   });
 
   await s.step("the service's pods, the operator and Redis are admitted and run", async () => {
-    await release.install({ operator: { enabled: true }, tests: { ingressAddress: "traefik.traefik.svc" } });
+    const where = { namespace: release.namespace };
+    s.atEnd(() => operator.uninstall(where));
+    await operator.upgrade({}, where);
+    await release.install({ tests: { ingressAddress: "traefik.traefik.svc" } });
     await release.ready();
     const pods = await until("all are ready", async () => {
       const found = await all(release.namespace, "pods");

@@ -35,7 +35,6 @@ class Team {
     return {
       image: parts(ROOKERY),
       ingress: { host: this.host, className: "traefik" },
-      operator: { enabled: false },
       anonymous: true,
       drain: { lead: "1s", window: "2s" },
       tests: { ingressAddress: "traefik.traefik.svc" },
@@ -79,14 +78,14 @@ scenario("a team with the role edit in one namespace runs a service by helm", as
   });
 
   await s.step("helm install: the service becomes ready, and a client gets in", async () => {
-    const notes = await team.helm(team.values(), "install", NAME, CHART, "--skip-crds");
-    assert.match(notes, /This release has no operator/);
+    const notes = await team.helm(team.values(), "install", NAME, CHART);
+    assert.match(notes, /no operator watches the namespace/);
     await team.isReady();
     await team.serves();
   });
 
   await s.step("helm upgrade changes it", async () => {
-    await team.helm(team.values({ podTemplate: { labels: { team: "chat" } } }), "upgrade", NAME, CHART, "--skip-crds");
+    await team.helm(team.values({ podTemplate: { labels: { team: "chat" } } }), "upgrade", NAME, CHART);
     await until("a pod has the label", async () => (await all(team.namespace, "pods", "team=chat")).length === 1);
     await team.isReady();
   });
@@ -105,7 +104,7 @@ scenario("a team with the role edit in one namespace runs a service by helm", as
 
 scenario("a team with the role edit in one namespace runs a service by helm template and kubectl", async (s) => {
   const team = await Team.start(s);
-  const objects = await team.helm(team.values(), "template", NAME, CHART, "--skip-crds", "--skip-tests", "--kube-version", "1.34.0");
+  const objects = await team.helm(team.values(), "template", NAME, CHART, "--skip-tests", "--kube-version", "1.34.0");
 
   await s.step("kubectl apply: the service becomes ready, and a client gets in", async () => {
     await team.kubectl(["apply", "--server-side", "-f", "-"], objects);

@@ -1,17 +1,23 @@
-// The dashboards in the chart are up to date with dashboards/generate.mjs, valid against Grafana's own
+// The dashboards in the charts are up to date with dashboards/generate.mjs, valid against Grafana's own
 // types, and consistent.
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import test from "node:test";
-import { DIRECTORY, dashboards, text } from "../../dashboards/generate.mjs";
+import { DIRECTORIES, dashboards, text } from "../../dashboards/generate.mjs";
 import { complaints } from "../../dashboards/schema.mjs";
 import { described } from "../../scripts/pictures/draw.mjs";
 import { PICTURES, panelOf } from "../../scripts/pictures/panels.mjs";
 
-const kept = await Promise.all((await readdir(DIRECTORY)).sort().map(async (file) => [file, await readFile(new URL(file, DIRECTORY), "utf8")]));
+const [kept, ...others] = await Promise.all(
+  DIRECTORIES.map(async (directory) => {
+    const files = (await readdir(directory)).sort();
+    return Promise.all(files.map(async (file) => [file, await readFile(new URL(file, directory), "utf8")]));
+  }),
+);
 const all = kept.map(([file, json]) => [file, JSON.parse(json)]);
 
-test("the chart contains the generated dashboards", () => {
+test("the charts contain the generated dashboards", () => {
+  for (const other of others) assert.deepEqual(other, kept);
   assert.deepEqual(Object.keys(dashboards).sort(), kept.map(([file]) => file));
   for (const [file, json] of kept) {
     assert.equal(json, text(dashboards[file]), `${file} is out of date: node dashboards/generate.mjs`);

@@ -85,7 +85,7 @@ export class Prometheus {
     const data = await directory(t);
     const config = {
       global: { scrape_interval: interval, scrape_timeout: interval, evaluation_interval: interval },
-      rule_files: [path.join(root, "charts/rookery/rules/*.yaml")],
+      rule_files: ["rookery", "rookery-operator"].map((chart) => path.join(root, `charts/${chart}/rules/*.yaml`)),
       scrape_configs: [...new Set(targets.map(({ job }) => job))].map((job) => ({
         job_name: job,
         static_configs: targets.filter((target) => target.job === job).map(({ address, labels }) => ({ targets: [address], labels })),

@@ -1,25 +1,16 @@
 {{/* A section that was left empty in a values file is null: it becomes what it was meant to be. Every
      template starts with this. */}}
 {{- define "rookery.sections" -}}
-{{- range list "replicas" "autoscaling" "ingress" "service" "redis" "config" "drain" "resources" "podTemplate" "monitoring" "networkPolicy" "tests" -}}
+{{- range list "replicas" "autoscaling" "ingress" "service" "redis" "config" "drain" "resources" "podTemplate" "monitoring" "networkPolicy" "tests" "operator" "crd" -}}
 {{- if kindIs "invalid" (index $.Values .) -}}
 {{- $_ := set $.Values . dict -}}
 {{- end -}}
 {{- end -}}
-{{- range list "image" "rookery" "operator" "crd" "dashboards" -}}
+{{- range list "image" "rookery" "dashboards" -}}
 {{- if kindIs "invalid" (index $.Values .) -}}
 {{- fail (printf "`%s` is empty: leave it out, or write what is to be under it" .) -}}
 {{- end -}}
 {{- end -}}
-{{- if kindIs "invalid" .Values.operator.networkPolicy -}}
-{{- fail "`operator.networkPolicy` is empty: leave it out, or write what is to be under it" -}}
-{{- end -}}
-{{- range list "serviceMonitor" "prometheusRule" -}}
-{{- if kindIs "invalid" (index $.Values.operator .) -}}
-{{- $_ := set $.Values.operator . dict -}}
-{{- end -}}
-{{- end -}}
-{{- $_ := set .Values.operator "watchNamespaces" (.Values.operator.watchNamespaces | default list | uniq) -}}
 {{- /* What is null is not there. */ -}}
 {{- range $section := list .Values.ingress .Values.config (.Values.config.auth | default dict) -}}
 {{- range $key, $value := $section -}}
@@ -46,19 +37,6 @@ app.kubernetes.io/name: rookery
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- end -}}
-
-{{/* What selects the operator's pods. */}}
-{{- define "rookery.operator.selector" -}}
-app.kubernetes.io/name: rookery
-app.kubernetes.io/component: operator
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
-{{- end -}}
-
-{{/* Labels of the operator's objects. */}}
-{{- define "rookery.operator.labels" -}}
-{{ include "rookery.labels" . }}
-app.kubernetes.io/component: operator
 {{- end -}}
 
 {{/* Security context of every pod: the Pod Security Standard "restricted". */}}
@@ -134,27 +112,9 @@ http://{{ .Release.Name }}.{{ .Release.Namespace }}.svc
 {{- toYaml $resources -}}
 {{- end -}}
 
-{{/* How the API server is reached; without ports, it is not. */}}
-{{- define "rookery.operator.apiServerEgress" -}}
-{{- with .Values.operator.networkPolicy.apiServerPorts -}}
-# The API server.
-- ports:
-    {{- range . }}
-    - port: {{ . }}
-      protocol: TCP
-    {{- end }}
-{{ end -}}
-# DNS.
-- ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-      protocol: TCP
+{{/* Whether the values say that this release has no operator, as older versions of the chart needed it. */}}
+{{- define "rookery.saysNoOperator" -}}
+{{- if hasKey .Values.operator "enabled" -}}
+{{- if and (kindIs "bool" .Values.operator.enabled) (not .Values.operator.enabled) -}}true{{- end -}}
 {{- end -}}
-
-{{/* The operator, as a subject of bindings. */}}
-{{- define "rookery.operator.subject" -}}
-- kind: ServiceAccount
-  name: rookery-operator
-  namespace: {{ .Release.Namespace | quote }}
 {{- end -}}

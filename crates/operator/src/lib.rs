@@ -73,7 +73,7 @@ pub struct Options {
     pub service: String,
     /// Name of the ClusterRole that owns the APIService.
     pub cluster_role: String,
-    /// Name of the operator's Deployment, which owns its Lease and its Secret.
+    /// Name of the operator's Deployment, which owns its Secret and its Lease; also the Lease's name.
     pub deployment: String,
     /// Name of this pod, which identifies this process in the Lease and in events.
     pub pod: String,
@@ -94,7 +94,7 @@ impl Options {
     fn candidate(&self, owner: Option<OwnerReference>) -> lease::Candidate {
         lease::Candidate {
             namespace: self.namespace.clone(),
-            name: names::LEASE.to_owned(),
+            name: self.deployment.clone(),
             identity: self.pod.clone(),
             owner,
         }

@@ -9,9 +9,6 @@ pub const MANAGER: &str = "rookery-operator";
 /// autoscaler owns the field afterwards; what [`MANAGER`] applies never contains it.
 pub const REPLICAS_MANAGER: &str = "rookery-operator-replicas";
 
-/// Name of the leader election Lease, in the operator's namespace.
-pub const LEASE: &str = "rookery-operator";
-
 /// Label with which the operator selects its objects; its value is [`MANAGER`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 

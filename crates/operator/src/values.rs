@@ -1,5 +1,5 @@
-//! The values of the Helm chart: the types of the custom resource, and what the chart adds to them.
-//! They only generate the JSON Schema; Helm's templates read the values.
+//! The values of the Helm charts: those of a service, which are the types of the custom resource and
+//! what the chart `rookery` adds to them, and those of the operator. They only generate the JSON Schema; Helm's templates read the values.
 //!
 //! No value of these types is constructed; the field docs become descriptions in the schema.
 
@@ -18,14 +18,14 @@ use super::crd::{
 };
 
 pub use operator::*;
-pub use schema::schema;
+pub use schema::{operator_schema, schema};
 
-/// Values of `helm install`: one `Rookery` resource, and the operator.
+/// Values of the chart `rookery`: one service.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 #[derive(Default)]
 pub struct Values {
-    /// Image of the servers, the operator and the tests.
+    /// Image of the servers and the tests.
     pub image: ImageValues,
     /// Secrets for pulling the image, for every pod of the release.
     pub image_pull_secrets: Vec<LocalObjectReference>,
@@ -60,10 +60,12 @@ pub struct Values {
     pub network_policy: NetworkPolicySpec,
     /// Dashboards for Grafana.
     pub dashboards: DashboardValues,
-    /// The operator, of which a cluster needs one.
-    pub operator: OperatorValues,
-    /// The definition of `Rookery` resources.
-    pub crd: CrdValues,
+    /// Once the operator, which has the chart `rookery-operator` now. Only `enabled: false` is
+    /// accepted.
+    pub operator: Option<BTreeMap<String, Value>>,
+    /// Once the upgrade of the definition, which is in the chart `rookery-operator` now. Refused
+    /// unless `operator.enabled` is false.
+    pub crd: Option<BTreeMap<String, Value>>,
     /// What `helm test` does.
     pub tests: TestValues,
     /// Values of a parent chart; not read.
@@ -133,15 +135,6 @@ pub struct DashboardValues {
     pub labels: BTreeMap<String, String>,
     /// Annotations of the ConfigMaps, from one of which the sidecar reads the folder.
     pub annotations: BTreeMap<String, String>,
-}
-
-/// The definition of `Rookery` resources.
-#[derive(Default, JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct CrdValues {
-    /// Whether `helm upgrade` updates the definition, with a Job that runs `rookery crd --apply`.
-    /// Helm itself installs definitions but never updates them.
-    pub upgrade: bool,
 }
 
 /// What `helm test` does.

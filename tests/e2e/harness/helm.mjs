@@ -1,10 +1,15 @@
-// helm, and the chart under test.
+// helm, and the charts under test.
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { command } from "./kubectl.mjs";
 
-/** The chart. */
-export const CHART = path.join(path.dirname(fileURLToPath(import.meta.url)), "../../../charts/rookery");
+const CHARTS = path.join(path.dirname(fileURLToPath(import.meta.url)), "../../../charts");
+
+/** The chart of a service. */
+export const CHART = path.join(CHARTS, "rookery");
+
+/** The chart of the operator and the CRD. */
+export const OPERATOR_CHART = path.join(CHARTS, "rookery-operator");
 
 /** helm with these arguments. */
 export function helm(...args) {

@@ -45,7 +45,6 @@ export class Release {
         image: parts(ROOKERY),
         redis: { demo: true, image: REDIS },
         ingress: { host: this.host, className: "traefik" },
-        operator: { enabled: false },
         anonymous: true,
         // As short as possible without the ingress losing clients, so that tests are fast.
         drain: { lead: "3s", window: "10s" },

@@ -1,17 +1,29 @@
-//! The parts of [`Values`](super::Values) under `operator`.
+//! The values of the chart `rookery-operator`.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::{
+    Affinity, LocalObjectReference, ResourceRequirements, Toleration,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use schemars::JsonSchema;
+use serde_json::Value;
 
-/// The operator, of which a cluster needs one.
+use super::{DashboardValues, ImageValues};
+
+/// Values of `helm install rookery-operator`: the operator, and the definition of `Rookery`
+/// resources.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OperatorValues {
-    /// Whether this release runs the operator.
-    pub enabled: bool,
+    /// Image of the operator, and of the servers of resources without `spec.image`.
+    pub image: ImageValues,
+    /// Secrets for pulling the image.
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// Name of the objects. Default: the name of the release, with `-rookery-operator` unless it
+    /// contains `rookery-operator`.
+    #[schemars(length(max = 63))]
+    pub fullname_override: String,
     /// Number of pods: one reconciles, all serve the metrics for autoscalers.
     #[schemars(range(min = 1, max = 10))]
     pub replicas: i32,
@@ -20,6 +32,14 @@ pub struct OperatorValues {
     pub watch_namespaces: Vec<String>,
     /// Whether the ClusterRoles `view`, `edit` and `admin` cover `Rookery` resources.
     pub aggregate_roles: bool,
+    /// The definition of `Rookery` resources.
+    pub crd: CrdValues,
+    /// The API custom.metrics.k8s.io.
+    pub metrics_api: MetricsApiValues,
+    /// The external scaler for KEDA.
+    pub keda_scaler: KedaScalerValues,
+    /// What a `Rookery` resource may ask for.
+    pub allow: AllowValues,
     /// Resource requests and limits of the pods.
     pub resources: ResourceRequirements,
     /// Labels that a node must have to run the pods.
@@ -44,7 +64,58 @@ pub struct OperatorValues {
     pub prometheus_rule: PrometheusRuleValues,
     /// The operator's NetworkPolicy.
     pub network_policy: OperatorNetworkPolicy,
+    /// Dashboards for Grafana.
+    pub dashboards: DashboardValues,
+    /// Values of a parent chart; not read.
+    pub global: BTreeMap<String, Value>,
 }
+
+/// The definition of `Rookery` resources.
+#[derive(Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CrdValues {
+    /// Whether the release contains the definition. One release per cluster does.
+    pub enabled: bool,
+}
+
+/// The API custom.metrics.k8s.io, from which autoscalers read the connections.
+#[derive(Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MetricsApiValues {
+    /// Whether the operator serves it. One operator per cluster does.
+    pub enabled: bool,
+}
+
+/// The external scaler, from which KEDA reads the connections.
+#[derive(Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KedaScalerValues {
+    /// Whether the operator serves it, with gRPC.
+    pub enabled: bool,
+}
+
+/// What a `Rookery` resource may ask for.
+#[derive(Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AllowValues {
+    /// Patterns of the images that it may name. Default: all.
+    pub images: Vec<NonEmpty>,
+    /// Whether it may annotate the ServiceAccount of its pods.
+    pub service_account_annotations: bool,
+    /// Patterns of the hosts that its Ingress may claim. Default: all.
+    pub ingress_hosts: Vec<NonEmpty>,
+    /// Whether it may add destinations to the NetworkPolicy of its pods.
+    pub extra_egress: bool,
+}
+
+/// A string that is not empty.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+pub struct NonEmpty(
+    /// The string.
+    #[schemars(length(min = 1))]
+    pub String,
+);
 
 /// The operator's ServiceMonitor, for the Prometheus operator.
 #[derive(Default, JsonSchema)]
@@ -66,7 +137,7 @@ pub struct PrometheusRuleValues {
     pub enabled: bool,
     /// Additional labels, by which a Prometheus selects it.
     pub labels: BTreeMap<String, String>,
-    /// Base URL of the runbooks that alerts link to. Default: `monitoring.runbookUrl`.
+    /// Base URL of the runbooks that alerts link to. Default: their path in the repository.
     #[schemars(regex(pattern = "^(https?://.*)?$"))]
     pub runbook_url: String,
 }
@@ -81,4 +152,6 @@ pub struct OperatorNetworkPolicy {
     pub api_server_ports: Vec<u16>,
     /// Peers that may read /metrics.
     pub prometheus: Vec<NetworkPolicyPeer>,
+    /// Peers that may ask the external scaler.
+    pub keda: Vec<NetworkPolicyPeer>,
 }

@@ -1,18 +1,29 @@
-//! Generates the JSON Schema of [`Values`] for Helm.
+//! Generates the JSON Schemas of [`Values`] and [`OperatorValues`] for Helm.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-use super::Values;
+use super::{OperatorValues, Values};
 
-/// JSON Schema of the chart's values, in draft 7, which every Helm 3 supports.
+/// JSON Schema of the values of the chart `rookery`.
+pub fn schema() -> Value {
+    schema_of::<Values>("Values of the Rookery chart")
+}
+
+/// JSON Schema of the values of the chart `rookery-operator`.
+pub fn operator_schema() -> Value {
+    schema_of::<OperatorValues>("Values of the Rookery operator's chart")
+}
+
+/// A schema in draft 7, which every Helm 3 supports.
 ///
 /// Unknown keys are rejected everywhere, in the parts defined by Kubernetes too. Defaults are left
 /// out, because `values.yaml` holds the chart's.
-pub fn schema() -> Value {
+fn schema_of<T: JsonSchema>(title: &str) -> Value {
     let settings = SchemaSettings::draft07();
-    let mut schema = settings.into_generator().into_root_schema_for::<Values>().to_value();
-    schema["title"] = "Values of the Rookery chart".into();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    schema["title"] = title.into();
     tighten(&mut schema);
     schema
 }
@@ -77,6 +88,7 @@ mod tests {
             }
         }
         check("", &schema());
+        check("", &operator_schema());
     }
 
     #[test]
