@@ -13,7 +13,6 @@ mod responses;
 mod routes;
 mod selector;
 mod serving;
-mod terminating;
 mod tls;
 mod uninstall;
 

@@ -81,14 +81,18 @@ impl OperatorMetrics {
         for outcome in ["done", "invalid", "paused", "failed"] {
             metrics.reconciles.with_label_values(&[outcome]);
         }
-        registry.register(Box::new(metrics.reconciles.clone()))?;
-        registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
-        registry.register(Box::new(metrics.changes.clone()))?;
-        registry.register(Box::new(metrics.status_writes.clone()))?;
-        registry.register(Box::new(metrics.leader.clone()))?;
-        registry.register(Box::new(metrics.paused.clone()))?;
-        registry.register(Box::new(metrics.without_metrics.clone()))?;
+        metrics.register_in(registry)?;
         Ok(metrics)
+    }
+
+    fn register_in(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.reconciles.clone()))?;
+        registry.register(Box::new(self.reconcile_seconds.clone()))?;
+        registry.register(Box::new(self.changes.clone()))?;
+        registry.register(Box::new(self.status_writes.clone()))?;
+        registry.register(Box::new(self.leader.clone()))?;
+        registry.register(Box::new(self.paused.clone()))?;
+        registry.register(Box::new(self.without_metrics.clone()))
     }
 
     /// Records whether a resource is paused.

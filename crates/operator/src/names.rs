@@ -46,9 +46,6 @@ pub const CONFIG_CHECKSUM: &str = "rookery.dev/config-checksum";
 /// Annotation by which Kubernetes chooses pods in a scale-down: the lowest value is removed first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// The metric of pods that autoscalers follow.
-pub const CONNECTIONS_METRIC: &str = "rookery_connections";
-
 /// Name of the servers' container.
 pub const CONTAINER: &str = "rookery";
 

@@ -1,4 +1,4 @@
-//! The HorizontalPodAutoscaler, which follows the number of connections.
+//! The HorizontalPodAutoscaler, which follows the number of connections and what else is asked for.
 
 use k8s_openapi::api::autoscaling::v2::{
     ContainerResourceMetricSource, CrossVersionObjectReference, HPAScalingPolicy, HPAScalingRules,
@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::metadata::object_meta;
 use crate::crd::Autoscaling;
 use crate::names;
+use crate::pods::PodMetric;
 use crate::validate::Validated;
 
 /// The longest period of a policy (autoscaling/v2, `HPAScalingPolicy.periodSeconds`).
@@ -34,20 +35,32 @@ pub(super) fn build(v: &Validated) -> HorizontalPodAutoscaler {
     }
 }
 
-/// The connections and, where it is asked for, the CPU.
+/// The metrics of pods that are asked for, with the target per pod: the connections always.
+pub(super) fn targets(autoscaling: &Autoscaling) -> impl Iterator<Item = (PodMetric, i64)> {
+    let connections = i64::from(autoscaling.connections_per_pod);
+    let deliveries = autoscaling.deliveries_per_second.map(i64::from);
+    let targets = [
+        (PodMetric::Connections, Some(connections)),
+        (PodMetric::DeliveriesPerSecond, deliveries),
+        (PodMetric::OutboxBytes, autoscaling.outbox_bytes),
+    ];
+    targets.into_iter().filter_map(|(metric, target)| target.map(|target| (metric, target)))
+}
+
+/// The metrics of pods and, where it is asked for, the CPU.
 fn metrics(autoscaling: &Autoscaling) -> Vec<MetricSpec> {
-    let connections = MetricSpec {
+    let pods = targets(autoscaling).map(|(metric, target)| MetricSpec {
         type_: "Pods".to_owned(),
         pods: Some(PodsMetricSource {
-            metric: MetricIdentifier { name: names::CONNECTIONS_METRIC.to_owned(), selector: None },
+            metric: MetricIdentifier { name: metric.name().to_owned(), selector: None },
             target: MetricTarget {
                 type_: "AverageValue".to_owned(),
-                average_value: Some(quantity(autoscaling.connections_per_pod)),
+                average_value: Some(quantity(target)),
                 ..MetricTarget::default()
             },
         }),
         ..MetricSpec::default()
-    };
+    });
     let cpu = autoscaling.cpu_utilization.map(|percent| MetricSpec {
         type_: "ContainerResource".to_owned(),
         container_resource: Some(ContainerResourceMetricSource {
@@ -61,12 +74,12 @@ fn metrics(autoscaling: &Autoscaling) -> Vec<MetricSpec> {
         }),
         ..MetricSpec::default()
     });
-    std::iter::once(connections).chain(cpu).collect()
+    pods.chain(cpu).collect()
 }
 
 /// A number as the cluster hands it back: 10000 is `10k` (Kubernetes API reference, `Quantity`).
-fn quantity(number: i32) -> Quantity {
-    let units = [(1_000_000, "M"), (1_000, "k")];
+fn quantity(number: i64) -> Quantity {
+    let units = [(10i64.pow(12), "T"), (10i64.pow(9), "G"), (1_000_000, "M"), (1_000, "k")];
     let unit = units.into_iter().find(|(factor, _)| number >= *factor && number % factor == 0);
     Quantity(match unit {
         Some((factor, unit)) => format!("{}{unit}", number / factor),

@@ -347,3 +347,30 @@ fn the_autoscaler_follows_cpu_too_and_its_behavior_is_replaced_in_part() {
     assert_eq!(after["scaleUp"]["selectPolicy"], "Min");
     assert_eq!(after["scaleUp"]["policies"], before["scaleUp"]["policies"]);
 }
+
+#[test]
+fn the_autoscaler_follows_deliveries_and_outboxes_where_asked() {
+    let spec = "autoscaling: { connectionsPerPod: 2000000000, deliveriesPerSecond: 30000, \
+                outboxBytes: 67108864, cpuUtilization: 80 }\n\
+                config: { limits: { connections: 2000000000 } }";
+    let hpa = find(&built(spec), "HorizontalPodAutoscaler", "chat");
+    let metrics = hpa["spec"]["metrics"].as_array().unwrap();
+    let pods: Vec<_> = metrics
+        .iter()
+        .filter(|metric| metric["type"] == "Pods")
+        .map(|metric| {
+            let pods = &metric["pods"];
+            let name = pods["metric"]["name"].as_str().unwrap();
+            (name, pods["target"]["averageValue"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        pods,
+        [
+            ("rookery_connections", "2G"),
+            ("rookery_deliveries_per_second", "30k"),
+            ("rookery_outbox_bytes", "67108864"),
+        ]
+    );
+    assert_eq!(metrics[3]["type"], "ContainerResource");
+}

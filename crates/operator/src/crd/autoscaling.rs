@@ -34,7 +34,7 @@ pub struct Autoscaling {
     /// Target number of connections per pod.
     #[schemars(range(min = 1))]
     pub connections_per_pod: i32,
-    /// Server of the metric `rookery_connections` of pods, which the autoscaler follows.
+    /// Server of the metrics of pods that the autoscaler follows, such as `rookery_connections`.
     pub metrics: MetricsSource,
     /// How long fewer pods must suffice before one is removed, so that a deploy of the clients'
     /// application, which closes connections for a moment, removes none.
@@ -44,6 +44,16 @@ pub struct Autoscaling {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub cpu_utilization: Option<i32>,
+    /// Target number of deliveries per second and pod, averaged over 30 s, which is followed beside
+    /// the connections: whichever needs more pods decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub deliveries_per_second: Option<i32>,
+    /// Target number of bytes that wait in outboxes, per pod, which is followed beside the
+    /// connections: whichever needs more pods decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub outbox_bytes: Option<i64>,
     /// Replaces parts of the autoscaler's behavior, such as `scaleDown.policies`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub behavior: Option<HorizontalPodAutoscalerBehavior>,
@@ -57,12 +67,14 @@ impl Default for Autoscaling {
             metrics: MetricsSource::Builtin,
             stabilization: Period(Duration::from_secs(300)),
             cpu_utilization: None,
+            deliveries_per_second: None,
+            outbox_bytes: None,
             behavior: None,
         }
     }
 }
 
-/// Server of the metric `rookery_connections`.
+/// Server of the metrics that the autoscaler follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MetricsSource {

@@ -3,8 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::names::CONNECTIONS_METRIC;
-use crate::pods::ServerPod;
+use crate::pods::{PodMetric, Reading};
 
 /// The API group that is served.
 pub const GROUP: &str = "custom.metrics.k8s.io";
@@ -35,24 +34,27 @@ fn entry() -> Value {
 
 /// The resources of the version (`meta/v1` `APIResourceList`).
 pub fn resources() -> Value {
-    json!({
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": GROUP_VERSION,
-        "resources": [{
-            "name": format!("pods/{CONNECTIONS_METRIC}"),
+    let resources = PodMetric::ALL.map(|metric| {
+        json!({
+            "name": format!("pods/{}", metric.name()),
             "singularName": "",
             "namespaced": true,
             "kind": "MetricValueList",
             "verbs": ["get"],
-        }],
+        })
+    });
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": GROUP_VERSION,
+        "resources": resources,
     })
 }
 
 /// The values of the pods that have a recent scrape (`MetricValueList` of
 /// `custom.metrics.k8s.io/v1beta2`).
-pub fn values(pods: &[ServerPod]) -> Value {
-    let items: Vec<Value> = pods.iter().filter_map(value).collect();
+pub fn values(readings: &[Reading], metric: PodMetric) -> Value {
+    let items: Vec<Value> = readings.iter().filter_map(|reading| value(reading, metric)).collect();
     json!({
         "kind": "MetricValueList",
         "apiVersion": GROUP_VERSION,
@@ -61,18 +63,18 @@ pub fn values(pods: &[ServerPod]) -> Value {
     })
 }
 
-fn value(pod: &ServerPod) -> Option<Value> {
-    let (connections, read_at) = pod.connections.zip(pod.read_at)?;
+fn value(reading: &Reading, metric: PodMetric) -> Option<Value> {
+    let (value, read_at) = reading.value.zip(reading.read_at)?;
     Some(json!({
         "describedObject": {
             "kind": "Pod",
-            "namespace": pod.namespace,
-            "name": pod.name,
+            "namespace": reading.namespace,
+            "name": reading.name,
             "apiVersion": "v1",
         },
-        "metric": {"name": CONNECTIONS_METRIC},
+        "metric": {"name": metric.name()},
         "timestamp": seconds(read_at),
-        "value": connections.to_string(),
+        "value": value.to_string(),
     }))
 }
 
@@ -138,16 +140,13 @@ mod tests {
 
     use super::*;
 
-    fn pod(name: &str, connections: Option<u64>) -> ServerPod {
-        ServerPod {
+    fn reading(name: &str, value: Option<u64>) -> Reading {
+        Reading {
             namespace: "apps".into(),
             name: name.into(),
-            instance: "chat".into(),
             ready: true,
-            terminating: false,
-            connections,
-            read_at: connections.map(|_| "2026-03-04T05:06:07.891Z".parse().unwrap()),
-            ..ServerPod::default()
+            value,
+            read_at: value.map(|_| "2026-03-04T05:06:07.891Z".parse().unwrap()),
         }
     }
 
@@ -159,15 +158,22 @@ mod tests {
         assert_eq!(group.preferred_version.unwrap().group_version, GROUP_VERSION);
         let list: APIResourceList = serde_json::from_value(resources()).unwrap();
         assert_eq!(list.group_version, GROUP_VERSION);
-        let resource = &list.resources[0];
-        assert_eq!(resource.name, "pods/rookery_connections");
-        assert!(resource.namespaced);
-        assert_eq!(resource.verbs, ["get"]);
+        let names: Vec<&str> = list.resources.iter().map(|found| found.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "pods/rookery_connections",
+                "pods/rookery_deliveries_per_second",
+                "pods/rookery_outbox_bytes"
+            ]
+        );
+        assert!(list.resources.iter().all(|found| found.namespaced && found.verbs == ["get"]));
     }
 
     #[test]
     fn a_pod_without_a_recent_scrape_has_no_value() {
-        let list = values(&[pod("a", Some(1234)), pod("b", None)]);
+        let read = [reading("a", Some(1234)), reading("b", None)];
+        let list = values(&read, PodMetric::Connections);
         assert_eq!(
             list["items"],
             json!([{

@@ -19,9 +19,7 @@ use super::authorize::{Authorizer, MetricRequest};
 use super::front_proxy::{FrontProxy, User};
 use super::responses::{self, GROUP, VERSION};
 use super::selector;
-use super::terminating::redistribute_terminating;
-use crate::names::CONNECTIONS_METRIC;
-use crate::pods::Pods;
+use crate::pods::{PodMetric, Pods, Reading, readings, redistributed};
 
 /// State shared by the routes.
 pub struct Api {
@@ -105,29 +103,34 @@ async fn values(
             return Err(ApiError::unavailable(&error.to_string()));
         }
     }
-    if target.metric != CONNECTIONS_METRIC {
+    let Some(metric) = PodMetric::by_name(&target.metric) else {
         let message = format!("there is no metric {:?} of pods", target.metric);
         return Err(ApiError::not_found(&message));
-    }
+    };
     let query = query.unwrap_or_default();
-    let pods = pods(&api.pods, &target, &selector_of(&query, "labelSelector")?);
-    // The metric has no labels of its own.
+    let found = readings_of(&api.pods, &target, metric, &selector_of(&query, "labelSelector")?);
+    // The metrics have no labels of their own.
     let of_metric = selector_of(&query, "metricLabelSelector")?;
-    if target.name != "*" && pods.iter().all(|pod| pod.connections.is_none()) {
-        let message = format!("pod {:?} has no fresh {CONNECTIONS_METRIC}", target.name);
+    if target.name != "*" && found.iter().all(|reading| reading.value.is_none()) {
+        let message = format!("pod {:?} has no fresh {}", target.name, metric.name());
         return Err(ApiError::not_found(&message));
     }
-    let chosen = if of_metric.matches(&Default::default()) { &pods[..] } else { &[] };
-    Ok(Json(responses::values(chosen)))
+    let chosen = if of_metric.matches(&Default::default()) { &found[..] } else { &[] };
+    Ok(Json(responses::values(chosen, metric)))
 }
 
-fn pods(pods: &Pods, target: &MetricRequest, selector: &Selector) -> Vec<crate::pods::ServerPod> {
+fn readings_of(
+    pods: &Pods,
+    target: &MetricRequest,
+    metric: PodMetric,
+    selector: &Selector,
+) -> Vec<Reading> {
     let mut found = pods.matching(&target.namespace, selector);
     if target.name == "*" {
-        return redistribute_terminating(found);
+        return redistributed(&found, metric);
     }
     found.retain(|pod| target.name == pod.name);
-    found
+    readings(&found, metric)
 }
 
 /// The selector in the query parameter `key`; one that selects everything if it is absent.

@@ -14,9 +14,17 @@ pub struct Sample {
     pub connections: u64,
     /// Whether Redis is connected: `rookery_redis_up`; `None` if the server has no Redis.
     pub redis_up: Option<bool>,
+    /// Number of deliveries so far: `rookery_deliveries_total`, written or dropped; `None` if the
+    /// server does not say.
+    pub deliveries: Option<u64>,
+    /// Bytes that wait in outboxes: `rookery_outbox_bytes`; `None` if the server does not say.
+    pub outbox_bytes: Option<u64>,
     /// Version of the server: the label of `rookery_build_info`; `None` if it says none.
     pub version: Option<Arc<str>>,
 }
+
+/// The label of the deliveries that are no work: their recipient had left.
+const GONE: &str = "outcome=\"gone\"";
 
 /// The longest version that is kept, in bytes.
 const MAX_VERSION_BYTES: usize = 64;
@@ -39,21 +47,31 @@ impl Sample {
     /// If the count of connections is missing or invalid.
     pub fn parse(text: &str) -> Result<Self, SampleError> {
         let mut connections = None;
-        let mut redis_up = None;
-        let mut version = None;
+        let mut sample = Sample::default();
         for line in text.lines() {
             let name = line.split(['{', ' ', '\t']).next().unwrap_or_default();
             match name {
                 "rookery_connections" => {
                     connections = Some(connections.unwrap_or(0u64).saturating_add(count(line)?));
                 }
-                "rookery_build_info" => version = version_of(line),
-                "rookery_redis_up" => redis_up = Some(count(line)? > 0),
+                "rookery_build_info" => sample.version = version_of(line),
+                "rookery_redis_up" => sample.redis_up = Some(count(line)? > 0),
+                "rookery_deliveries_total" if !line.contains(GONE) => {
+                    let before = sample.deliveries.unwrap_or(0);
+                    sample.deliveries = Some(before.saturating_add(count(line)?));
+                }
+                "rookery_outbox_bytes" => sample.outbox_bytes = Some(count(line)?),
                 _ => {}
             }
         }
         let connections = connections.ok_or(SampleError::MissingConnections)?;
-        Ok(Sample { connections, redis_up, version })
+        Ok(Sample { connections, ..sample })
+    }
+
+    /// Whether it says the same as another, apart from the load, which changes all the time.
+    pub fn is_same_state(&self, other: &Sample) -> bool {
+        let state = |sample: &Sample| (sample.connections, sample.redis_up, sample.version.clone());
+        state(self) == state(other)
     }
 }
 
@@ -95,7 +113,7 @@ mod tests {
             rookery_connections_other 9\nrookery_redis_up 1\n";
         assert_eq!(
             Sample::parse(text),
-            Ok(Sample { connections: 42, redis_up: Some(true), version: None })
+            Ok(Sample { connections: 42, redis_up: Some(true), ..Sample::default() })
         );
     }
 
@@ -104,8 +122,20 @@ mod tests {
         assert_eq!(Sample::parse("rookery_connections 0 1712345678\n"), Ok(Sample::default()));
         assert_eq!(
             Sample::parse("rookery_redis_up 0\nrookery_connections{a=\"b\"} 1e3\n"),
-            Ok(Sample { connections: 1000, redis_up: Some(false), version: None })
+            Ok(Sample { connections: 1000, redis_up: Some(false), ..Sample::default() })
         );
+    }
+
+    #[test]
+    fn the_load_is_read_without_deliveries_to_recipients_that_had_left() {
+        let text = "rookery_deliveries_total{outcome=\"written\"} 40\n\
+            rookery_deliveries_total{outcome=\"dropped_slow\"} 2\n\
+            rookery_deliveries_total{outcome=\"gone\"} 100\n\
+            rookery_outbox_bytes 4096\nrookery_connections 1\n";
+        let sample = Sample::parse(text).unwrap();
+        assert_eq!((sample.deliveries, sample.outbox_bytes), (Some(42), Some(4096)));
+        assert!(sample.is_same_state(&Sample { connections: 1, ..Sample::default() }));
+        assert!(!sample.is_same_state(&Sample::default()));
     }
 
     #[test]

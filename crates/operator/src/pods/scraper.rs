@@ -17,7 +17,7 @@ use super::sample::{Sample, SampleError};
 /// The metrics request, restricted to the families that are needed, which makes it cheap for
 /// the server.
 const PATH: &str = "/metrics?name[]=rookery_connections&name[]=rookery_redis_up\
-    &name[]=rookery_build_info";
+    &name[]=rookery_build_info&name[]=rookery_deliveries_total&name[]=rookery_outbox_bytes";
 
 /// Maximum response size, in bytes. A server that does not support `name[]` sends all its metrics.
 const MAX_RESPONSE_BYTES: usize = 4 << 20;

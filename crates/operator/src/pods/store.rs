@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::changes::Instance;
+use super::load::RateWindow;
 use super::observed::{Key, ObservedPod};
 use super::sample::Sample;
 use super::server_pod::ServerPod;
@@ -42,6 +43,7 @@ struct Entry {
     task: Option<(u64, DropGuard)>,
     scraped: bool,
     last: Option<Last>,
+    deliveries: RateWindow,
 }
 
 struct Last {
@@ -85,9 +87,16 @@ impl PodStore {
             task: None,
             scraped: false,
             last: None,
+            deliveries: RateWindow::default(),
         });
         if entry.observed.uid != observed.uid {
-            *entry = Entry { observed: observed.clone(), task: None, scraped: false, last: None };
+            *entry = Entry {
+                observed: observed.clone(),
+                task: None,
+                scraped: false,
+                last: None,
+                deliveries: RateWindow::default(),
+            };
         }
         let unchanged = entry.task.is_some() && entry.observed.address == observed.address;
         entry.observed = observed;
@@ -211,9 +220,15 @@ impl PodStore {
 impl Entry {
     fn record_sample(&mut self, sample: Sample, now: Instant) -> (bool, Duration) {
         let unchanged = match &self.last {
-            Some(last) if last.sample == sample && !last.reported_stale => last.unchanged + 1,
+            Some(last) if last.sample.is_same_state(&sample) && !last.reported_stale => {
+                last.unchanged + 1
+            }
             _ => 0,
         };
+        match sample.deliveries {
+            Some(deliveries) => self.deliveries.record(deliveries, now),
+            None => self.deliveries.clear(),
+        }
         let wall = Timestamp::now();
         self.last = Some(Last { sample, at: now, wall, unchanged, reported_stale: false });
         (
@@ -241,6 +256,8 @@ impl Entry {
             failure: self.observed.failure.clone(),
             pending_since: self.observed.pending_since,
             connections: fresh.map(|last| last.sample.connections),
+            deliveries_per_second: fresh.and_then(|_| self.deliveries.per_second()),
+            outbox_bytes: fresh.and_then(|last| last.sample.outbox_bytes),
             redis_up: fresh.and_then(|last| last.sample.redis_up),
             version: fresh.and_then(|last| last.sample.version.clone()),
             read_at: fresh.map(|last| last.wall),

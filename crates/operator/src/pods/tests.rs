@@ -45,7 +45,7 @@ fn chat() -> (String, String) {
 }
 
 fn sample(connections: u64) -> Option<Sample> {
-    Some(Sample { connections, redis_up: Some(true), version: None })
+    Some(Sample { connections, redis_up: Some(true), ..Sample::default() })
 }
 
 #[test]
@@ -99,6 +99,24 @@ fn a_pod_with_a_steady_count_is_scraped_less_often_until_it_changes() {
     assert_eq!(paces[5..], [QUIET_SCRAPE_INTERVAL; 2]);
     assert_eq!(store.record(&key("a"), task, sample(8), now), (Some(chat()), SCRAPE_INTERVAL));
     assert_eq!(store.record(&key("a"), task, None, now), (None, SCRAPE_INTERVAL));
+}
+
+#[test]
+fn a_steady_count_stays_quiet_under_load_and_the_load_is_served() {
+    let (mut store, task) = tracked("a");
+    let start = Instant::now();
+    let mut last = (None, SCRAPE_INTERVAL);
+    for n in 0..7 {
+        let sample =
+            Sample { deliveries: Some(n * 200), outbox_bytes: Some(n), ..sample(7).unwrap() };
+        let now = start + Duration::from_secs(2 * n);
+        last = store.record(&key("a"), task, Some(sample), now);
+    }
+    assert_eq!(last, (None, QUIET_SCRAPE_INTERVAL));
+    let pod = &store.of("apps", "chat", start + Duration::from_secs(12))[0];
+    assert_eq!((pod.deliveries_per_second, pod.outbox_bytes), (Some(100), Some(6)));
+    let pod = &store.of("apps", "chat", start + Duration::from_secs(12) + STALE_AFTER)[0];
+    assert_eq!((pod.deliveries_per_second, pod.outbox_bytes), (None, None));
 }
 
 #[test]
@@ -198,12 +216,14 @@ async fn a_scraper_reuses_its_connection_and_reconnects_when_it_was_closed() {
     assert_eq!(scraper.scrape().await.unwrap().connections, 1);
     assert_eq!(scraper.scrape().await.unwrap().connections, 2);
     let third = scraper.scrape().await.unwrap();
-    assert_eq!(third, Sample { connections: 3, redis_up: Some(false), version: None });
+    let expected = Sample { connections: 3, redis_up: Some(false), ..Sample::default() };
+    assert_eq!(third, expected);
     let error = scraper.scrape().await.unwrap_err().to_string();
     assert!(error.contains("rookery_connections"), "{error}");
     let head = server.await.unwrap();
     let path = "GET /metrics?name[]=rookery_connections&name[]=rookery_redis_up\
-        &name[]=rookery_build_info HTTP/1.1\r\n";
+        &name[]=rookery_build_info&name[]=rookery_deliveries_total&name[]=rookery_outbox_bytes \
+        HTTP/1.1\r\n";
     assert!(head.starts_with(path), "{head}");
 }
 

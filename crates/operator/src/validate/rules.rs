@@ -194,6 +194,17 @@ fn check_autoscaling(spec: &RookerySpec, problems: &mut Problems) {
         "spec.autoscaling.stabilization",
         "must be at most 1h: autoscalers look back no further",
     );
+    let below_one = |target: Option<i64>| target.is_some_and(|target| target < 1);
+    problems.add_if(
+        below_one(spec.autoscaling.deliveries_per_second.map(i64::from)),
+        "spec.autoscaling.deliveriesPerSecond",
+        "must be at least 1",
+    );
+    problems.add_if(
+        below_one(spec.autoscaling.outbox_bytes),
+        "spec.autoscaling.outboxBytes",
+        "must be at least 1",
+    );
     check_cpu(spec, problems);
 }
 
@@ -280,4 +291,25 @@ fn files(config: &Config) -> Vec<(&'static str, &Path)> {
 
 fn is_below(path: &Path, folder: &str) -> bool {
     path.starts_with(folder) && path != Path::new(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_of_the_autoscaler_is_at_least_one() {
+        let autoscaling = crate::crd::Autoscaling {
+            deliveries_per_second: Some(0),
+            outbox_bytes: Some(-1),
+            ..crate::crd::Autoscaling::default()
+        };
+        let mut problems = Problems::default();
+        check_autoscaling(&RookerySpec { autoscaling, ..RookerySpec::default() }, &mut problems);
+        let fields: Vec<&str> = problems.0.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            ["spec.autoscaling.deliveriesPerSecond", "spec.autoscaling.outboxBytes"]
+        );
+    }
 }
