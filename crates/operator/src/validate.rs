@@ -3,6 +3,7 @@
 mod effective;
 mod pods;
 mod problem;
+mod resources;
 mod rules;
 mod service;
 mod syntax;
@@ -27,7 +28,7 @@ use rookery_config::Config;
 pub const DEFAULT_IMAGE: &str = concat!("rookery:", env!("CARGO_PKG_VERSION"));
 
 /// Defaults for fields that a resource leaves out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Defaults {
     /// Server image of a resource that does not set one.
     pub image: String,

@@ -17,7 +17,7 @@ fn resource(spec: &str) -> Rookery {
 }
 
 fn defaults() -> Defaults {
-    Defaults { image: "rookery:test".to_owned(), operator_namespace: None }
+    Defaults { image: "rookery:test".to_owned(), ..Defaults::default() }
 }
 
 #[track_caller]
@@ -226,9 +226,9 @@ const INVALID: &[(&str, &[&str])] = &[
     (
         "redis: { urlSecret: { name: '', key: '', port: 0 } }",
         &[
-            "spec.redis.urlSecret.key: is empty",
             "spec.redis.urlSecret.port: must be from 1 to 65535",
-            "spec.redis.urlSecret.name: is ``; expected a name such as chat-redis",
+            "spec.redis.urlSecret.name: is ``; expected a name such as chat-keys",
+            "spec.redis.urlSecret.key: is ``; expected the key of a Secret",
         ],
     ),
     ("replicas: { min: 2 }", &["spec.replicas: more than one server needs Redis"]),
@@ -271,10 +271,11 @@ const INVALID: &[(&str, &[&str])] = &[
          { secretName: a, mountPath: /a/../etc }]",
         &[
             "spec.secrets[1].mountPath: is `/k/` again",
+            "spec.secrets[3].mountPath: is `/`, which would hide the configuration",
+            "spec.secrets[1].secretName: is ``; expected a name such as chat-keys",
             "spec.secrets[2].mountPath: is `etc`; expected the full path",
             "spec.secrets[3].mountPath: is `/`; expected the full path",
             "spec.secrets[4].mountPath: is `/a/../etc`; expected the full path",
-            "spec.secrets[1].secretName: is ``; expected a name such as chat-keys",
         ],
     ),
     (
@@ -286,24 +287,24 @@ const INVALID: &[(&str, &[&str])] = &[
             "spec.secrets[2].mountPath: is `/etc/rookery/keys`, which would hide",
         ],
     ),
-    ("image: ' '", &["spec.image: is empty"]),
+    ("image: ' '", &["spec.image: is ` `; expected an image such as"]),
     (
         "ingress: { host: 'https://a', className: A, tls: { secretName: a/b },\n\
          annotations: { a/b/c: x } }",
         &[
-            "spec.ingress.host: is `https://a`; expected a name such as chat.example.com",
             "spec.ingress.className: is `A`",
+            "spec.ingress.host: is `https://a`; expected a name such as chat.example.com",
             "spec.ingress.tls.secretName: is `a/b`",
-            "spec.ingress.annotations: has `a/b/c`, which is no key",
+            "spec.ingress.annotations: has `a/b/c`; expected a key",
         ],
     ),
     (
         "podTemplate: { labels: { a: 'b c' }, annotations: { 'a b': c }, env: { 'a=b': c } }\n\
          monitoring: { labels: { '': a } }",
         &[
-            "spec.podTemplate.labels: has `a: b c`, which is no value of a label",
-            "spec.monitoring.labels: has ``, which is no key",
-            "spec.podTemplate.annotations: has `a b`, which is no key",
+            "spec.monitoring.labels: has ``; expected a key",
+            "spec.podTemplate.labels: has `a: b c`; expected a label's value",
+            "spec.podTemplate.annotations: has `a b`; expected a key",
             "spec.podTemplate.env: has `a=b`",
         ],
     ),
