@@ -12,6 +12,7 @@ use crate::server::signals;
 use rookery_config::LogFormat;
 use rookery_operator as operator;
 use rookery_operator::Options;
+use rookery_operator::validate::Rights;
 use rookery_ops::log;
 
 /// Run the Kubernetes operator, which deploys the servers that `Rookery` resources describe.
@@ -22,7 +23,8 @@ The chart in charts/rookery-operator installs it with the permissions that it ne
 
 Examples:
   rookery operator
-  rookery operator --watch-namespaces chat,games --image rookery:0.1.0")]
+  rookery operator --watch-namespaces chat,games --image rookery:0.1.0
+  rookery operator --allow-images 'registry.example.com/*' --allow-ingress-hosts '*.example.com'")]
 pub struct Args {
     /// The namespaces whose resources to manage [default: all]
     #[arg(long, value_name = "NAMES", env = "ROOKERY_WATCH_NAMESPACES", value_delimiter = ',')]
@@ -61,6 +63,39 @@ pub struct Args {
     /// The namespace of the operator itself
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
+    /// The images that resources may name, as patterns in which `*` stands for any text [default: all]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "ROOKERY_ALLOW_IMAGES",
+        value_delimiter = ',',
+        num_args = 1..
+    )]
+    allow_images: Vec<String>,
+    /// The hosts that resources may ask for, as patterns in which `*` stands for any text [default:
+    /// all]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "ROOKERY_ALLOW_INGRESS_HOSTS",
+        value_delimiter = ',',
+        num_args = 1..
+    )]
+    allow_ingress_hosts: Vec<String>,
+    /// Refuse annotations of the servers' ServiceAccount, by which clouds give it an identity
+    #[arg(
+        long,
+        env = "ROOKERY_FORBID_SERVICE_ACCOUNT_ANNOTATIONS",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    forbid_service_account_annotations: bool,
+    /// Refuse egress beyond what the configuration needs
+    #[arg(
+        long,
+        env = "ROOKERY_FORBID_EXTRA_EGRESS",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    forbid_extra_egress: bool,
 }
 
 /// An address to listen on, or `none`.
@@ -82,11 +117,8 @@ impl FromStr for ListenAddress {
 
 impl From<Args> for Options {
     fn from(args: Args) -> Self {
-        let mut watch_namespaces = args.watch_namespaces;
-        // An empty environment variable counts as unset.
-        watch_namespaces.retain(|name| !name.trim().is_empty());
         Options {
-            watch_namespaces,
+            watch_namespaces: written(args.watch_namespaces),
             internal: args.internal,
             metrics_api: args.metrics_api.0,
             image: args.image,
@@ -95,8 +127,20 @@ impl From<Args> for Options {
             deployment: args.deployment,
             pod: args.pod,
             namespace: args.namespace,
+            rights: Rights {
+                images: written(args.allow_images),
+                ingress_hosts: written(args.allow_ingress_hosts),
+                forbid_service_account_annotations: args.forbid_service_account_annotations,
+                forbid_extra_egress: args.forbid_extra_egress,
+            },
         }
     }
+}
+
+/// The items without empty ones: an empty environment variable counts as unset.
+fn written(items: Vec<String>) -> Vec<String> {
+    let trimmed = items.iter().map(|item| item.trim());
+    trimmed.filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 /// Initializes the log and runs the operator until SIGTERM or SIGINT.

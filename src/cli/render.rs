@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (resource, node) = parse(&name, &text)?;
     let image = args.image.clone().filter(|image| !image.is_empty());
     let image = image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
-    let defaults = Defaults { image, operator_namespace: None };
+    let defaults = Defaults { image, ..Defaults::default() };
     let validated = validate(&resource, &defaults).map_err(|invalid| {
         let problems = invalid.0.into_iter();
         let problems =

@@ -137,7 +137,7 @@ scenario("the API server rejects invalid resources", async (s) => {
     // Made for no node, so that no server starts.
     const spec = { redis: REDIS, podTemplate: { nodeSelector: { none: "none" } } };
     await apply(rookery(namespace, NAME, spec));
-    for (const change of [{ prefix: "other" }, { wire: "sharded" }]) {
+    for (const change of [{ prefix: "other" }]) {
       const config = { auth: { anonymous: true }, redis: change };
       await refused({ ...spec, config }, "config.redis.wire and config.redis.prefix cannot change");
     }
@@ -146,13 +146,10 @@ scenario("the API server rejects invalid resources", async (s) => {
 
 /** Errors that only the operator detects, with the field that the condition must name. */
 const INVALID = [
-  ["neither tokens nor anonymous access", { config: {} }, "spec.config.auth:"],
-  ["a file that no Secret provides", { config: { auth: { jwt: { algorithms: ["HS256"], secretFile: "/etc/keys/jwt" } } } }, "spec.config.auth.jwt.secretFile:"],
-  ["more connections per pod than its limit", { autoscaling: { connectionsPerPod: 2_000_000 } }, "spec.autoscaling.connectionsPerPod:"],
-  ["a Secret mounted over the configuration", { secrets: [{ secretName: "keys", mountPath: "/etc/rookery" }] }, "spec.secrets\\[0\\].mountPath:"],
-  ["a label that the operator selects pods by", { podTemplate: { labels: { "app.kubernetes.io/name": "mine" } } }, "spec.podTemplate.labels:"],
-  ["an environment variable that overrides the configuration", { podTemplate: { env: { ROOKERY_LISTEN: "127.0.0.1:1" } } }, "spec.podTemplate.env:"],
-  ["an unreachable listen address", { config: { auth: { anonymous: true }, listen: "127.0.0.1:3000" } }, "spec.config.listen:"],
+  ["two Secrets in one folder", { secrets: [{ secretName: "a", mountPath: "/k" }, { secretName: "b", mountPath: "/k/" }] }, "spec.secrets\\[1\\].mountPath:"],
+  ["requests above limits", { resources: { requests: { memory: "1Gi" }, limits: { memory: "512Mi" } } }, "spec.resources.requests.memory:"],
+  ["both listeners on one port", { config: { auth: { anonymous: true }, listen: "0.0.0.0:9090" } }, "spec.config.internal:"],
+  ["a stabilization beyond the autoscaler's", { autoscaling: { stabilization: "2h" } }, "spec.autoscaling.stabilization:"],
   ["a rule that does not parse", { config: { auth: { anonymous: true }, rooms: [{ match: "{app}", join: "app in (" }] } }, "spec.config.rooms"],
 ];
 

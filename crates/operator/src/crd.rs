@@ -2,11 +2,14 @@
 
 mod autoscaling;
 mod client_service;
+mod forms;
 mod pod_template;
+mod relations;
 mod resources;
 mod schema;
 mod spec;
 mod status;
+mod validations;
 
 use std::borrow::Cow;
 
@@ -18,6 +21,7 @@ use serde_json::{Map, Value};
 
 pub use autoscaling::*;
 pub use client_service::*;
+pub(crate) use forms::{FORMS, Form, hides_value};
 pub use pod_template::*;
 pub use spec::*;
 pub use status::*;

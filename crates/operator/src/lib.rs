@@ -50,7 +50,7 @@ use observe::Scope;
 use pods::Pods;
 use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
-use validate::Defaults;
+use validate::{Defaults, Rights};
 
 /// How long shutdown waits for tasks before it abandons them.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,6 +79,8 @@ pub struct Options {
     pub pod: String,
     /// Namespace of the operator's own objects.
     pub namespace: String,
+    /// What resources may ask for.
+    pub rights: Rights,
 }
 
 impl Options {
@@ -139,7 +141,11 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
         scopes,
         pods: pods.clone(),
         serving: custom.serving(),
-        defaults: Defaults { image: options.image, operator_namespace: Some(options.namespace) },
+        defaults: Defaults {
+            image: options.image,
+            operator_namespace: Some(options.namespace),
+            rights: options.rights,
+        },
         identity: options.pod,
         metrics,
         known: Arc::default(),

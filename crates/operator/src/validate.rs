@@ -3,6 +3,9 @@
 mod effective;
 mod pods;
 mod problem;
+mod resources;
+mod restricted;
+mod rights;
 mod rules;
 mod service;
 mod syntax;
@@ -17,6 +20,7 @@ use kube::{Resource as _, ResourceExt as _};
 pub(super) use effective::CONFIG_DIR;
 use problem::Problems;
 pub use problem::{Invalid, Problem};
+pub use rights::Rights;
 
 use super::crd::{Rookery, RookerySpec, SecretKey};
 use super::names;
@@ -27,13 +31,15 @@ use rookery_config::Config;
 pub const DEFAULT_IMAGE: &str = concat!("rookery:", env!("CARGO_PKG_VERSION"));
 
 /// Defaults for fields that a resource leaves out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Defaults {
     /// Server image of a resource that does not set one.
     pub image: String,
     /// Where the operator runs: its pods may reach the servers' internal port. `None` where
     /// there is no operator.
     pub operator_namespace: Option<String>,
+    /// What resources may ask for.
+    pub rights: Rights,
 }
 
 /// A valid resource, with all defaults filled in.
@@ -90,6 +96,8 @@ pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, In
     rules::check_name(&name, &mut problems);
     rules::check_spec(spec, &mut problems);
     syntax::check(spec, &mut problems);
+    restricted::check(&spec.pod_template, &mut problems);
+    rights::check(spec, &defaults.rights, &mut problems);
     let (min_replicas, max_replicas) = rules::replicas(spec);
     let Some(effective) = effective::read(spec, &mut problems) else {
         return Err(Invalid(problems.0));

@@ -63,10 +63,13 @@ fn pod(v: &Validated) -> PodSpec {
     PodSpec {
         affinity: affinity.or_else(|| spread.is_none().then(|| apart_by_zone(v))),
         automount_service_account_token: Some(false),
-        containers: std::iter::once(container(v)).chain(more.sidecars.iter().cloned()).collect(),
+        containers: std::iter::once(container(v))
+            .chain(more.sidecars.iter().map(restrict))
+            .collect(),
         // Kubernetes sets ROOKERY_PORT for a Service named rookery, which would be read as a flag.
         enable_service_links: Some(false),
-        init_containers: non_empty_list(&more.init_containers),
+        init_containers: Some(more.init_containers.iter().map(restrict).collect())
+            .filter(|all: &Vec<_>| !all.is_empty()),
         image_pull_secrets: Some(more.image_pull_secrets.clone()).filter(|all| !all.is_empty()),
         node_selector: non_empty(more.node_selector.clone()),
         priority_class_name: more.priority_class_name.clone(),
@@ -169,6 +172,16 @@ fn container(v: &Validated) -> Container {
         volume_mounts: Some(mounts(v)),
         ..Container::default()
     }
+}
+
+/// The container with what the "restricted" standard asks of each, where it says nothing about it.
+fn restrict(container: &Container) -> Container {
+    let mut container = container.clone();
+    let context = container.security_context.get_or_insert_default();
+    context.allow_privilege_escalation.get_or_insert(false);
+    let capabilities = context.capabilities.get_or_insert_default();
+    capabilities.drop.get_or_insert_with(|| vec!["ALL".to_owned()]);
+    container
 }
 
 /// How long a server may wait for its turn in a rollout, including the lead that follows.

@@ -35,6 +35,7 @@ fn validated(spec: &str) -> Validated {
     let defaults = Defaults {
         image: "rookery:test".to_owned(),
         operator_namespace: Some("operators".to_owned()),
+        ..Defaults::default()
     };
     validate(&resource, &defaults).unwrap()
 }

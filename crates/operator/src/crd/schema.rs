@@ -5,6 +5,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use rookery_config::tree::{MAX_ITEMS, MAX_TEXT};
 
+use super::validations;
+
 /// Makes the schema structural (Kubernetes documentation, "Extend the Kubernetes API with
 /// CustomResourceDefinitions", section "Specifying a structural schema"): no `additionalProperties`
 /// beside properties, and `int-or-string` for a number or string. Removes formats that Kubernetes
@@ -21,7 +23,6 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
         schema.example = None;
         if is_quantity(schema) {
             schema.type_ = None;
-            schema.pattern = Some(QUANTITY.to_owned());
             schema.x_kubernetes_int_or_string = Some(true);
         }
         // A word or a list, as `rooms`: a structural schema has one type only.
@@ -42,6 +43,8 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
         }
     });
     if let Some(spec) = root.properties.as_mut().and_then(|all| all.get_mut("spec")) {
+        each(spec, &mut validations::of_units);
+        validations::add(spec);
         each(spec, &mut bound);
     }
     let config = root
@@ -50,6 +53,18 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
         .and_then(|properties| properties.get_mut("spec")?.properties.as_mut()?.get_mut("config"));
     if let Some(config) = config {
         each(config, &mut |schema| schema.default = None);
+        leave_out_unsupported(config);
+    }
+}
+
+/// Removes the keys and values of `spec.config` that this version always refuses.
+fn leave_out_unsupported(config: &mut JSONSchemaProps) {
+    let Some(sections) = &mut config.properties else { return };
+    sections.remove("backend");
+    let redis = sections.get_mut("redis").and_then(|redis| redis.properties.as_mut());
+    let wire = redis.and_then(|keys| keys.get_mut("wire")).and_then(|wire| wire.enum_.as_mut());
+    if let Some(values) = wire {
+        values.retain(|value| value.0 != "sharded");
     }
 }
 
@@ -79,10 +94,6 @@ fn is_int_or_string(all: &[JSONSchemaProps]) -> bool {
     number.minimum.is_some() && text.pattern.is_some()
 }
 
-/// Pattern of a quantity in string form (Kubernetes API reference, `Quantity`).
-const QUANTITY: &str =
-    r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?$";
-
 /// Whether this is Kubernetes's `Quantity`, which its own schema calls a string.
 fn is_quantity(schema: &JSONSchemaProps) -> bool {
     let described = schema.description.as_deref().unwrap_or_default();
@@ -93,7 +104,7 @@ fn is_quantity(schema: &JSONSchemaProps) -> bool {
 /// The formats that Kubernetes validates in a structural schema.
 const FORMATS: [&str; 4] = ["int32", "int64", "date-time", "double"];
 
-fn each(schema: &mut JSONSchemaProps, change: &mut impl FnMut(&mut JSONSchemaProps)) {
+pub(super) fn each(schema: &mut JSONSchemaProps, change: &mut impl FnMut(&mut JSONSchemaProps)) {
     change(schema);
     for inner in schema.properties.iter_mut().flat_map(|map| map.values_mut()) {
         each(inner, change);

@@ -51,7 +51,16 @@ fn sizes_may_be_numbers_or_strings() {
         .cloned()
         .unwrap();
     assert_eq!(queue["x-kubernetes-int-or-string"], true);
-    assert!(queue["pattern"].is_string());
+    let rule = &queue["x-kubernetes-validations"][0];
+    assert!(rule["message"].as_str().unwrap().starts_with("expected a size"), "{rule}");
+}
+
+#[test]
+fn what_this_version_always_refuses_is_not_in_the_definition() {
+    let ours = schema();
+    let config = &ours["properties"]["spec"]["properties"]["config"]["properties"];
+    assert!(config["backend"].is_null());
+    assert_eq!(config["redis"]["properties"]["wire"]["enum"], json!(["classic"]));
 }
 
 #[test]

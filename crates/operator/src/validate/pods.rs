@@ -44,6 +44,13 @@ pub(super) fn check(spec: &RookerySpec, problems: &mut Problems) {
             format_args!("has `{annotation}`, which is the operator's own; leave it out"),
         );
     }
+    for (i, variable) in pods.extra_env.iter().enumerate() {
+        problems.add_if(
+            variable.value.is_some() && variable.value_from.is_some(),
+            &format!("spec.podTemplate.extraEnv[{i}]"),
+            "has `value` and `valueFrom`; leave one of them out",
+        );
+    }
     check_names(pods, problems);
     for (i, mount) in pods.volume_mounts.iter().enumerate() {
         let hides = Path::new(&mount.mount_path).starts_with(CONFIG_DIR)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::effective::{CONFIG_DIR, is_sticky};
 use super::problem::Problems;
-use super::{pods, service};
+use super::{pods, resources, service};
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
 use crate::crd::{RedisSource, RookerySpec, SecretMount};
@@ -69,12 +69,8 @@ pub(super) fn check_spec(spec: &RookerySpec, problems: &mut Problems) {
     if let Some(service) = &spec.service {
         service::check(service, problems);
     }
-    if let Some(image) = &spec.image {
-        problems.add_if(
-            image.trim() != image || image.is_empty(),
-            "spec.image",
-            "is empty or has spaces around it; leave it out for the operator's own",
-        );
+    if let Some(written) = &spec.resources {
+        resources::check(written, problems);
     }
     let interval = spec.monitoring.interval.0;
     problems.add_if(
@@ -233,11 +229,6 @@ fn check_redis(redis: &RedisSource, spec: &RookerySpec, problems: &mut Problems)
     );
     if let Some(secret) = &redis.url_secret {
         problems.add_if(
-            secret.key.is_empty(),
-            "spec.redis.urlSecret.key",
-            "is empty; name the key of the Secret that holds the URL",
-        );
-        problems.add_if(
             secret.port == 0,
             "spec.redis.urlSecret.port",
             "must be from 1 to 65535: the port of the URL, which the NetworkPolicy opens",
@@ -250,14 +241,7 @@ fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
     for (i, mount) in mounts.iter().enumerate() {
         let field = format!("spec.secrets[{i}].mountPath");
         let path = &mount.mount_path;
-        let plain = path.starts_with('/') && path.len() > 1 && !path.contains(':');
-        if !plain || Path::new(path).components().any(|part| part.as_os_str() == "..") {
-            problems.add(
-                field,
-                format_args!("is `{path}`; expected the full path of a folder, such as /etc/keys"),
-            );
-        } else if Path::new(path).starts_with(CONFIG_DIR) || Path::new(CONFIG_DIR).starts_with(path)
-        {
+        if Path::new(path).starts_with(CONFIG_DIR) || Path::new(CONFIG_DIR).starts_with(path) {
             problems.add(
                 field,
                 format_args!(

@@ -17,7 +17,7 @@ fn resource(spec: &str) -> Rookery {
 }
 
 fn defaults() -> Defaults {
-    Defaults { image: "rookery:test".to_owned(), operator_namespace: None }
+    Defaults { image: "rookery:test".to_owned(), ..Defaults::default() }
 }
 
 #[track_caller]
@@ -226,9 +226,9 @@ const INVALID: &[(&str, &[&str])] = &[
     (
         "redis: { urlSecret: { name: '', key: '', port: 0 } }",
         &[
-            "spec.redis.urlSecret.key: is empty",
             "spec.redis.urlSecret.port: must be from 1 to 65535",
-            "spec.redis.urlSecret.name: is ``; expected a name such as chat-redis",
+            "spec.redis.urlSecret.name: is ``; expected a name such as chat-keys",
+            "spec.redis.urlSecret.key: is ``; expected the key of a Secret",
         ],
     ),
     ("replicas: { min: 2 }", &["spec.replicas: more than one server needs Redis"]),
@@ -271,10 +271,11 @@ const INVALID: &[(&str, &[&str])] = &[
          { secretName: a, mountPath: /a/../etc }]",
         &[
             "spec.secrets[1].mountPath: is `/k/` again",
+            "spec.secrets[3].mountPath: is `/`, which would hide the configuration",
+            "spec.secrets[1].secretName: is ``; expected a name such as chat-keys",
             "spec.secrets[2].mountPath: is `etc`; expected the full path",
             "spec.secrets[3].mountPath: is `/`; expected the full path",
             "spec.secrets[4].mountPath: is `/a/../etc`; expected the full path",
-            "spec.secrets[1].secretName: is ``; expected a name such as chat-keys",
         ],
     ),
     (
@@ -286,24 +287,24 @@ const INVALID: &[(&str, &[&str])] = &[
             "spec.secrets[2].mountPath: is `/etc/rookery/keys`, which would hide",
         ],
     ),
-    ("image: ' '", &["spec.image: is empty"]),
+    ("image: ' '", &["spec.image: is ` `; expected an image such as"]),
     (
         "ingress: { host: 'https://a', className: A, tls: { secretName: a/b },\n\
          annotations: { a/b/c: x } }",
         &[
-            "spec.ingress.host: is `https://a`; expected a name such as chat.example.com",
             "spec.ingress.className: is `A`",
+            "spec.ingress.host: is `https://a`; expected a name such as chat.example.com",
             "spec.ingress.tls.secretName: is `a/b`",
-            "spec.ingress.annotations: has `a/b/c`, which is no key",
+            "spec.ingress.annotations: has `a/b/c`; expected a key",
         ],
     ),
     (
         "podTemplate: { labels: { a: 'b c' }, annotations: { 'a b': c }, env: { 'a=b': c } }\n\
          monitoring: { labels: { '': a } }",
         &[
-            "spec.podTemplate.labels: has `a: b c`, which is no value of a label",
-            "spec.monitoring.labels: has ``, which is no key",
-            "spec.podTemplate.annotations: has `a b`, which is no key",
+            "spec.monitoring.labels: has ``; expected a key",
+            "spec.podTemplate.labels: has `a: b c`; expected a label's value",
+            "spec.podTemplate.annotations: has `a b`; expected a key",
             "spec.podTemplate.env: has `a=b`",
         ],
     ),
@@ -397,4 +398,114 @@ fn what_contradicts_the_operator_in_pods_and_services_is_refused() {
         let said = said(&resource(spec));
         assert!(said.starts_with(field), "{spec}\n{said}");
     }
+}
+
+#[test]
+fn what_weakens_the_pods_security_is_refused() {
+    for (pods, field) in [
+        (
+            "annotations: { container.apparmor.security.beta.kubernetes.io/rookery: unconfined }",
+            "annotations: has `container.apparmor",
+        ),
+        (
+            "annotations: { seccomp.security.alpha.kubernetes.io/pod: unconfined }",
+            "annotations: has `seccomp.security",
+        ),
+        (
+            "annotations: { openshift.io/required-scc: privileged }",
+            "annotations: has `openshift.io",
+        ),
+        (
+            "sidecars: [{ name: a, image: b, securityContext: { privileged: true } }]",
+            "sidecars[0].securityContext.privileged: weakens",
+        ),
+        (
+            "initContainers: [{ name: a, image: b, securityContext: { runAsUser: 0 } }]",
+            "initContainers[0].securityContext.runAsUser: weakens",
+        ),
+        (
+            "sidecars: [{ name: a, securityContext: { capabilities: { add: [NET_ADMIN] } } }]",
+            "sidecars[0].securityContext.capabilities.add: weakens",
+        ),
+        (
+            "sidecars: [{ name: a, securityContext: { seccompProfile: { type: Unconfined } } }]",
+            "sidecars[0].securityContext.seccompProfile: weakens",
+        ),
+        (
+            "sidecars: [{ name: a, ports: [{ containerPort: 1, hostPort: 1 }] }]",
+            "sidecars[0].ports: has a hostPort",
+        ),
+        (
+            "volumes: [{ name: a, hostPath: { path: / } }]",
+            "volumes[0].hostPath: is a kind of volume",
+        ),
+        ("volumes: [{ name: a, nfs: { server: b, path: / } }]", "volumes[0].nfs: is a kind"),
+    ] {
+        let said = said(&resource(&format!("podTemplate: {{ {pods} }}")));
+        assert!(said.starts_with(&format!("spec.podTemplate.{field}")), "{pods}\n{said}");
+    }
+    valid(
+        "podTemplate: { volumes: [{ name: a, emptyDir: {} }, { name: b, projected: {} }],\n\
+         annotations: { seccomp.security.alpha.kubernetes.io/pod: runtime/default },\n\
+         sidecars: [{ name: s, image: i, securityContext: { runAsUser: 7, privileged: false } }] }",
+    );
+}
+
+#[test]
+fn what_the_operator_forbids_is_refused_with_its_flag() {
+    let rights = Rights {
+        images: vec!["registry.example.com/*".to_owned()],
+        ingress_hosts: vec!["*.team.example.com".to_owned()],
+        forbid_service_account_annotations: true,
+        forbid_extra_egress: true,
+    };
+    let defaults = Defaults { rights, ..defaults() };
+    let check = |spec: &str| validate(&resource(spec), &defaults);
+    for (spec, field, flag) in [
+        ("image: docker.io/rookery", "spec.image", "--allow-images"),
+        (
+            "podTemplate: { sidecars: [{ name: a, image: busybox }] }",
+            "spec.podTemplate.sidecars[0].image",
+            "--allow-images",
+        ),
+        (
+            "podTemplate: { initContainers: [{ name: a, image: registry.example.com.evil/a }] }",
+            "spec.podTemplate.initContainers[0].image",
+            "--allow-images",
+        ),
+        (
+            "podTemplate: { volumes: [{ name: a, image: { reference: busybox } }] }",
+            "spec.podTemplate.volumes[0].image.reference",
+            "--allow-images",
+        ),
+        ("ingress: { host: pay.example.com }", "spec.ingress.host", "--allow-ingress-hosts"),
+        ("ingress: {}", "spec.ingress.host", "--allow-ingress-hosts"),
+        (
+            "ingress: { host: a.team.example.com, annotations: \
+             { nginx.ingress.kubernetes.io/server-alias: pay.example.com } }",
+            "spec.ingress.annotations",
+            "--allow-ingress-hosts",
+        ),
+        (
+            "podTemplate: { serviceAccountAnnotations: { eks.amazonaws.com/role-arn: a } }",
+            "spec.podTemplate.serviceAccountAnnotations",
+            "--forbid-service-account-annotations",
+        ),
+        (
+            "networkPolicy: { extraEgress: [{}] }",
+            "spec.networkPolicy.extraEgress",
+            "--forbid-extra-egress",
+        ),
+        (
+            "networkPolicy: { enabled: false }",
+            "spec.networkPolicy.enabled",
+            "--forbid-extra-egress",
+        ),
+    ] {
+        let said = check(spec).unwrap_err().to_string();
+        assert!(said.starts_with(field) && said.contains(flag), "{spec}\n{said}");
+        valid(spec);
+    }
+    check("image: registry.example.com/rookery:1\ningress: { host: a.team.example.com }").unwrap();
+    assert_eq!(check("{}").unwrap().image, "rookery:test", "the operator's own image is allowed");
 }

@@ -24,8 +24,29 @@ fn schema_of<T: JsonSchema>(title: &str) -> Value {
     let settings = SchemaSettings::draft07();
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     schema["title"] = title.into();
+    leave_out_unsupported(&mut schema);
     tighten(&mut schema);
     schema
+}
+
+/// Removes the keys and values of `config` that this version always refuses, as the definition of
+/// the resource does.
+fn leave_out_unsupported(schema: &mut Value) {
+    let Some(definitions) = schema["definitions"].as_object_mut() else { return };
+    for unused in ["Backend", "Hook"] {
+        definitions.remove(unused);
+    }
+    if let Some(values) = definitions.get_mut("Wire").and_then(|wire| wire["oneOf"].as_array_mut())
+    {
+        values.retain(|value| value["const"] != "sharded");
+    }
+    let config = match definitions.get_mut("Config") {
+        Some(config) => config,
+        None => &mut schema["properties"]["config"],
+    };
+    if let Some(keys) = config["properties"].as_object_mut() {
+        keys.remove("backend");
+    }
 }
 
 /// Rejects unknown keys, removes keywords that only Kubernetes reads, and allows numbers as
@@ -108,5 +129,7 @@ mod tests {
         let config = config["$ref"].as_str().map_or(config, |at| schema.pointer(&at[1..]).unwrap());
         assert!(config["properties"]["limits"].is_object(), "{config:#}");
         assert_eq!(config["additionalProperties"], false);
+        assert!(config["properties"]["backend"].is_null());
+        assert!(!schema.to_string().contains("sharded\""));
     }
 }
