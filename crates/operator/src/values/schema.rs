@@ -41,10 +41,11 @@ fn leave_out_unsupported(schema: &mut Value) {
         values.retain(|value| value["const"] != "sharded");
     }
     let config = match definitions.get_mut("Config") {
-        Some(config) => config,
-        None => &mut schema["properties"]["config"],
+        Some(config) => Some(config),
+        None => schema.pointer_mut("/properties/config"),
     };
-    if let Some(keys) = config["properties"].as_object_mut() {
+    let keys = config.and_then(|config| config["properties"].as_object_mut());
+    if let Some(keys) = keys {
         keys.remove("backend");
     }
 }
