@@ -5,6 +5,7 @@
 
 mod operator;
 mod schema;
+mod standalone;
 
 use std::collections::BTreeMap;
 
@@ -13,12 +14,13 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::crd::{
-    Autoscaling, ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring,
-    NetworkPolicySpec, PodTemplate, Replicas, SecretKey, SecretMount,
+    ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring, NetworkPolicySpec,
+    PodTemplate, Replicas, SecretKey, SecretMount,
 };
 
 pub use operator::*;
 pub use schema::schema;
+pub use standalone::*;
 
 /// Values of `helm install`: one `Rookery` resource, and the operator.
 #[derive(JsonSchema)]
@@ -37,7 +39,7 @@ pub struct Values {
     /// Minimum and maximum number of servers. Default: 2 to 10 with Redis, 1 without.
     pub replicas: Replicas,
     /// Autoscaling by connections.
-    pub autoscaling: Autoscaling,
+    pub autoscaling: AutoscalingValues,
     /// Ingress for clients. Created if it has a host or `enabled` is true.
     pub ingress: IngressValues,
     /// The Service for clients. Default: inside the cluster, for the Ingress.
@@ -64,6 +66,8 @@ pub struct Values {
     pub operator: OperatorValues,
     /// The definition of `Rookery` resources.
     pub crd: CrdValues,
+    /// The check of the configuration before an installation without an operator.
+    pub check: CheckValues,
     /// What `helm test` does.
     pub tests: TestValues,
     /// Values of a parent chart; not read.
@@ -92,6 +96,9 @@ pub struct ImageValues {
 pub struct RookeryValues {
     /// Whether to create the resource, with the name of the release.
     pub enabled: bool,
+    /// Whether the chart creates the objects of the service itself, without a resource and for a
+    /// cluster or namespace without an operator.
+    pub standalone: bool,
 }
 
 /// How clients get in.
