@@ -7,6 +7,8 @@
 
 #[path = "standalone/difference.rs"]
 mod difference;
+#[path = "standalone/refusals.rs"]
+mod refusals;
 #[path = "standalone/release.rs"]
 mod release;
 
@@ -67,6 +69,70 @@ fn the_objects_are_those_that_the_operator_makes() {
     }
     assert!(FILES.len() >= 30, "{}", FILES.len());
     FILES.iter().for_each(Rendered::assert_same);
+}
+
+/// What the chart alone refuses: it has no metric for the autoscaler.
+const NO_METRIC: &str = "without the operator nothing serves the number of connections";
+
+#[test]
+fn combinations_of_values_are_taken_or_refused_by_both() {
+    if helm_is_missing() {
+        return;
+    }
+    let mut taken = 0;
+    for (i, one) in FILES.iter().enumerate() {
+        let release = one.release.merged(&FILES[(i + 11) % FILES.len()].release);
+        match release.outcomes() {
+            [Ok(chart), Ok(operator)] => {
+                taken += 1;
+                Rendered { release, chart, operator }.assert_same();
+            }
+            [Err(_), Err(_)] => {}
+            [Err(said), Ok(_)] => assert!(said.contains(NO_METRIC), "{release:?}: {said}"),
+            [Ok(_), Err(said)] => panic!("{release:?}: only the operator refuses: {said}"),
+        }
+    }
+    assert!(taken > 10, "only {taken}");
+}
+
+#[test]
+fn the_network_policy_opens_what_the_operator_would() {
+    if helm_is_missing() {
+        return;
+    }
+    let base = "anonymous: true\nautoscaling: { enabled: false }\n";
+    for url in [
+        "redis://user:secret@Redis.Example.COM",
+        "redis://:secret@cache:7000/3",
+        "rediss://cache.data.SVC:7000",
+        "redis://cache.data.svc.cluster.local.:6379",
+        "redis://192.0.2.1",
+        "rediss://192.0.2.1:443/0?x=y",
+        "redis://[2001:DB8::1]/1",
+        "redis://[::ffff:192.0.2.1]:7000",
+        "redis://a.b.c.d:1",
+        "redis://redis-0.redis:6379",
+        "redis://user@host:6379",
+    ] {
+        let redis = json!({ "redis": { "url": url } });
+        Rendered::of(Release::of(base).merged(&Release::of(&redis.to_string()))).assert_same();
+    }
+    for url in [
+        "https://id.example.com",
+        "http://id/keys?x=1:2",
+        "https://USER@192.0.2.9/keys",
+        "http://[2001:db8::2]:8080/",
+        "https://id.example.com:443/a",
+    ] {
+        let jwt = json!({ "algorithms": ["RS256"], "jwksUrl": url });
+        let config = json!({ "config": { "auth": { "jwt": jwt }, "telemetry": { "otlp": url } } });
+        let release = Release::of(base).merged(&Release::of(&config.to_string()));
+        match release.outcomes() {
+            [Ok(chart), Ok(operator)] => Rendered { release, chart, operator }.assert_same(),
+            [_, Err(said)] => println!("{url}: {said}"),
+            [Err(said), _] => panic!("{url}: {said}"),
+        }
+    }
 }
 
 #[test]
@@ -191,23 +257,6 @@ fn keda_scales_as_the_autoscaler_would() {
 }
 
 #[test]
-fn an_autoscaler_that_could_not_read_its_metric_is_refused_with_the_choices() {
-    if helm_is_missing() {
-        return;
-    }
-    let release = Release::of("anonymous: true\nredis: { url: 'redis://redis:6379' }\n");
-    let said = release.refused(true);
-    for choice in [
-        "autoscaling.keda.serverAddress",
-        "autoscaling.metrics=external",
-        "autoscaling.cpuUtilization",
-        "autoscaling.enabled=false",
-    ] {
-        assert!(said.contains(choice), "{choice} is not in {said}");
-    }
-}
-
-#[test]
 fn objects_of_the_prometheus_operator_are_rendered_only_where_it_is() {
     if helm_is_missing() {
         return;
@@ -236,71 +285,6 @@ fn nothing_is_outside_the_namespace() {
 
 fn rendered(name: &str) -> &'static Rendered {
     FILES.iter().find(|rendered| rendered.release.name() == name).unwrap()
-}
-
-#[test]
-fn what_the_operator_refuses_is_refused_with_a_sentence() {
-    if helm_is_missing() {
-        return;
-    }
-    let base = Release::of(
-        "anonymous: true\nredis: { url: 'redis://redis:6379' }\nautoscaling: { enabled: false }\n",
-    );
-    for (set, says) in [
-        ("replicas.min=3,replicas.max=2", "replicas: min (3) is above max (2)"),
-        ("autoscaling.connectionsPerPod=50001", "a server takes only 50000 (config.limits.conn"),
-        ("config.limits.connections=9", "is 10000, but a server takes only 9"),
-        ("autoscaling.stabilization=61m", "must be at most 1h"),
-        (
-            "autoscaling.cpuUtilization=70,resources.limits.cpu=1",
-            "resources.requests.cpu is missing",
-        ),
-        ("config.redis.url=redis://other", "config.redis.url is also in redis"),
-        ("redis.url=null,config.redis.whenDown=refuse", "config.redis has no URL"),
-        ("config.listen=127.0.0.1:3000", "config.listen is 127.0.0.1:3000, where nobody outside"),
-        ("config.listen=0.0.0.0:0", "config.listen has no fixed port"),
-        ("config.internal=[::1]:9090", "config.internal is [::1]:9090, where nobody"),
-        ("config.auth.apiKeysFile=/etc/keys/a", "which no Secret of `secrets` brings"),
-        (
-            "secrets[0].secretName=a,secrets[0].mountPath=/etc/k,config.auth.apiKeysFile=/etc/keys",
-            "config.auth.apiKeysFile names /etc/keys",
-        ),
-        ("secrets[0].secretName=a,secrets[0].mountPath=/etc/rookery/x", "would hide the conf"),
-        ("secrets[0].secretName=a,secrets[0].mountPath=/etc", "would hide the configuration"),
-        ("secrets[0].secretName=a,secrets[0].mountPath=/a/../b", "expected the full path"),
-        (
-            "secrets[0].secretName=a,secrets[0].mountPath=/a,\
-             secrets[1].secretName=b,secrets[1].mountPath=/a/",
-            "again; give each Secret a folder",
-        ),
-        ("podTemplate.labels.app\\.kubernetes\\.io/instance=x", "by which the servers are found"),
-        ("podTemplate.env.ROOKERY_REDIS=x", "variable ROOKERY_REDIS, which would contradict"),
-        ("podTemplate.extraEnv[0].name=POD_NAMESPACE", "variable POD_NAMESPACE"),
-        ("podTemplate.annotations.rookery\\.dev/config-checksum=x", "is the chart's own"),
-        (
-            "podTemplate.volumeMounts[0].name=a,podTemplate.volumeMounts[0].mountPath=/etc/rookery",
-            "would hide the configuration",
-        ),
-        ("podTemplate.volumes[0].name=config", "the name \"config\" is taken"),
-        ("podTemplate.volumes[0].name=secret-7", "the name \"secret-7\" is taken"),
-        ("podTemplate.sidecars[0].name=rookery", "the name \"rookery\" of a container is taken"),
-        (
-            "podTemplate.sidecars[0].name=a,podTemplate.initContainers[0].name=a",
-            "the name \"a\" of a container is taken",
-        ),
-        ("service.loadBalancerClass=x", "service.loadBalancerClass needs type: LoadBalancer"),
-        ("service.externalTrafficPolicy=Local", "needs type: LoadBalancer or type: NodePort"),
-        (
-            "service.type=LoadBalancer,service.loadBalancerSourceRanges={192.0.2.0}",
-            "expected a network such as 192.0.2.0/24",
-        ),
-        ("monitoring.interval=999ms", "monitoring.interval must be at least 1s"),
-    ] {
-        let release = base.with(set);
-        let said = release.refused(true);
-        assert!(said.contains(says), "{set}: no `{says}` in\n{said}");
-        release.refused_by_operator();
-    }
 }
 
 #[test]

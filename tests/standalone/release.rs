@@ -108,6 +108,36 @@ impl Release {
         serde_saphyr::from_str(&self.text).unwrap()
     }
 
+    /// Both releases' values; where they differ, the other's.
+    pub fn merged(&self, other: &Release) -> Self {
+        let mut values = Value::Object(self.values());
+        merge(&mut values, Value::Object(other.values()));
+        let name = format!("{} and {}", self.name, other.name);
+        Release { name, text: values.to_string(), sets: Vec::new() }
+    }
+
+    /// What both make of the values, or what they say that refuse them: the chart, the operator.
+    pub fn outcomes(&self) -> [Result<BTreeMap<String, Object>, String>; 2] {
+        let outcome = |out: Output| match out.status.success() {
+            true => Ok(objects(&succeeded(&out))),
+            false => Err(String::from_utf8(out.stderr).unwrap()),
+        };
+        let kinds = ["ServiceMonitor", "PrometheusRule"];
+        let kinds = kinds.map(|kind| format!("monitoring.coreos.com/v1/{kind}"));
+        let resource = outcome(self.plain().template(false, &[]));
+        let operator = resource.and_then(|mut objects| {
+            let resource = objects.remove("Rookery chat").unwrap().value.to_string();
+            outcome(render(&resource, &["--monitoring"]))
+        });
+        [outcome(self.template(true, &kinds)), operator]
+    }
+
+    /// Without what only the chart knows.
+    fn plain(&self) -> Self {
+        let has_keda = self.values().get("autoscaling").is_some_and(|of| of["keda"].is_object());
+        if has_keda { self.with("autoscaling.keda=null") } else { self.clone() }
+    }
+
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -139,9 +169,7 @@ impl Release {
     }
 
     fn rendered(&self, more: &[&str]) -> BTreeMap<String, Object> {
-        let has_keda = self.text.contains("keda:");
-        let plain = if has_keda { self.with("autoscaling.keda=null") } else { self.clone() };
-        let mut resource = objects(&succeeded(&plain.template(false, &[])));
+        let mut resource = objects(&succeeded(&self.plain().template(false, &[])));
         let resource = resource.remove("Rookery chat").unwrap().value.to_string();
         objects(&succeeded(&render(&resource, more)))
     }
@@ -231,6 +259,17 @@ fn piped(command: &mut Command, input: &str) -> Output {
 fn succeeded(out: &Output) -> String {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout.clone()).unwrap()
+}
+
+fn merge(into: &mut Value, other: Value) {
+    match (into, other) {
+        (Value::Object(into), Value::Object(other)) => {
+            for (key, value) in other {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, other) => *into = other,
+    }
 }
 
 fn root() -> PathBuf {
