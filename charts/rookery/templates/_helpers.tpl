@@ -6,7 +6,7 @@
 {{- $_ := set $.Values . dict -}}
 {{- end -}}
 {{- end -}}
-{{- range list "image" "rookery" "operator" "crd" "dashboards" "check" -}}
+{{- range list "image" "rookery" "operator" "crd" "dashboards" -}}
 {{- if kindIs "invalid" (index $.Values .) -}}
 {{- fail (printf "`%s` is empty: leave it out, or write what is to be under it" .) -}}
 {{- end -}}

@@ -18,9 +18,10 @@ use super::crd::{
     PodTemplate, Replicas, SecretKey, SecretMount,
 };
 
+pub use standalone::*;
+
 pub use operator::*;
 pub use schema::schema;
-pub use standalone::*;
 
 /// Values of `helm install`: one `Rookery` resource, and the operator.
 #[derive(JsonSchema)]
@@ -33,6 +34,8 @@ pub struct Values {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// The `Rookery` resource.
     pub rookery: RookeryValues,
+    /// The check of the configuration before an installation without an operator.
+    pub check: CheckValues,
     /// Whether everybody may connect while `config.auth` does not say who may. Without either, the
     /// chart refuses to install.
     pub anonymous: bool,
@@ -66,8 +69,6 @@ pub struct Values {
     pub operator: OperatorValues,
     /// The definition of `Rookery` resources.
     pub crd: CrdValues,
-    /// The check of the configuration before an installation without an operator.
-    pub check: CheckValues,
     /// What `helm test` does.
     pub tests: TestValues,
     /// Values of a parent chart; not read.
