@@ -65,6 +65,9 @@ fn what_the_operator_refuses_is_refused_with_a_sentence() {
         assert!(said.contains(says), "{set}: no `{says}` in\n{said}");
         release.refused_by_operator();
     }
+    let empty = Release::of("anonymous: true\nconfig: { redis: {} }\n");
+    assert!(empty.refused(true).contains("config.redis has no URL"));
+    empty.refused_by_operator();
 }
 
 #[test]

@@ -57,7 +57,7 @@
 {{- include "rookery.default" (list $drain $key $default) -}}
 {{- end -}}
 {{- include "rookery.default" (list $drain "keepReady" true) -}}
-{{- if or .redis $config.redis -}}
+{{- if or .redis (kindIs "map" $config.redis) -}}
 {{- /* Enough for a rollout of two servers, of which a new one may need 20 s to come up. */ -}}
 {{- $patience := add (include "rookery.nanoseconds" $drain.lead) (include "rookery.nanoseconds" $drain.window) 20000000000 -}}
 {{- include "rookery.default" (list $drain "patience" (include "rookery.period" $patience)) -}}
@@ -85,16 +85,16 @@
 
 {{/* Whether the ingress keeps a client at one server: "true" or nothing. */}}
 {{- define "rookery.isSticky" -}}
-{{- if .ingress -}}
+{{- if kindIs "map" .ingress -}}
 {{- if dig "sticky" true .ingress -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* The smallest and the largest number of servers, in JSON: {min, max}. */}}
 {{- define "rookery.replicas" -}}
-{{- $hasRedis := or .redis (dig "redis" nil (.config | default dict)) -}}
-{{- $least := ternary 2 1 (not (not $hasRedis)) -}}
-{{- $most := ternary 10 1 (not (not $hasRedis)) -}}
+{{- $hasRedis := or (kindIs "map" .redis) (kindIs "map" (.config | default dict).redis) -}}
+{{- $least := ternary 2 1 $hasRedis -}}
+{{- $most := ternary 10 1 $hasRedis -}}
 {{- $asked := .replicas | default dict -}}
 {{- $min := int ($asked.min | default (min $least ($asked.max | default $least))) -}}
 {{- $max := int ($asked.max | default (max $most ($asked.min | default $most))) -}}
