@@ -5,6 +5,7 @@
 
 mod operator;
 mod schema;
+mod standalone;
 
 use std::collections::BTreeMap;
 
@@ -13,9 +14,11 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::crd::{
-    Autoscaling, ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring,
-    NetworkPolicySpec, PodTemplate, Replicas, SecretKey, SecretMount,
+    ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring, NetworkPolicySpec,
+    PodTemplate, Replicas, SecretKey, SecretMount,
 };
+
+pub use standalone::*;
 
 pub use operator::*;
 pub use schema::{operator_schema, schema};
@@ -31,13 +34,15 @@ pub struct Values {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// The `Rookery` resource.
     pub rookery: RookeryValues,
+    /// The check of the configuration before an installation without an operator.
+    pub check: CheckValues,
     /// Whether everybody may connect while `config.auth` does not say who may. Without either, the
     /// chart refuses to install.
     pub anonymous: bool,
     /// Minimum and maximum number of servers. Default: 2 to 10 with Redis, 1 without.
     pub replicas: Replicas,
     /// Autoscaling by connections.
-    pub autoscaling: Autoscaling,
+    pub autoscaling: AutoscalingValues,
     /// Ingress for clients. Created if it has a host or `enabled` is true.
     pub ingress: IngressValues,
     /// The Service for clients. Default: inside the cluster, for the Ingress.
@@ -94,6 +99,9 @@ pub struct ImageValues {
 pub struct RookeryValues {
     /// Whether to create the resource, with the name of the release.
     pub enabled: bool,
+    /// Whether the chart creates the objects of the service itself, without a resource and for a
+    /// cluster or namespace without an operator.
+    pub standalone: bool,
 }
 
 /// How clients get in.

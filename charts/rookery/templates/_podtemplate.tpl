@@ -1,0 +1,206 @@
+{{/* The template of the servers' pods, of what `rookery.resolved` says; mirrors
+     crates/operator/src/build/pod_template.rs. */}}
+{{- define "rookery.podTemplate" -}}
+{{- $more := .spec.podTemplate | default dict -}}
+{{- $annotations := dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString .internalPort) "prometheus.io/path" "/metrics" -}}
+{{- $annotations = mergeOverwrite $annotations ($more.annotations | default dict) -}}
+{{- /* `rooms` and `limits` are not in it: a running server applies them. */ -}}
+{{- $_ := set $annotations "rookery.dev/config-checksum" (toJson .restartConfig | sha256sum | trunc 32) -}}
+metadata:
+  # Not the chart's version: a new one is no reason to restart.
+  labels:
+    {{- toYaml (merge (dict) .labels ($more.labels | default dict)) | nindent 4 }}
+  annotations:
+    {{- toYaml $annotations | nindent 4 }}
+spec:
+  {{- if kindIs "map" $more.affinity }}
+  affinity:
+    {{- toYaml $more.affinity | nindent 4 }}
+  {{- else if not (kindIs "slice" $more.topologySpreadConstraints) }}
+  affinity:
+    podAntiAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+        - weight: 100
+          podAffinityTerm:
+            topologyKey: topology.kubernetes.io/zone
+            labelSelector:
+              matchLabels:
+                {{- toYaml .selector | nindent 16 }}
+  {{- end }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  {{- with $more.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $more.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $more.priorityClassName }}
+  priorityClassName: {{ . | quote }}
+  {{- end }}
+  securityContext:
+    {{- include "rookery.serverSecurity" $more | nindent 4 }}
+  serviceAccountName: {{ .name | quote }}
+  # Of the drain, beyond lead and window: the last write to a stalled client, and the exit of the process.
+  terminationGracePeriodSeconds: {{ add .drainSeconds 15 .patienceSeconds }}
+  {{- with $more.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  topologySpreadConstraints:
+    {{- if kindIs "slice" $more.topologySpreadConstraints }}
+    {{- toYaml $more.topologySpreadConstraints | nindent 4 }}
+    {{- else }}
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      matchLabelKeys: [pod-template-hash]
+      labelSelector:
+        matchLabels:
+          {{- toYaml .selector | nindent 10 }}
+    {{- end }}
+  {{- with $more.initContainers }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - {{- include "rookery.serverContainer" . | nindent 6 }}
+    {{- with $more.sidecars }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+    - name: config
+      configMap:
+        name: {{ .name | quote }}
+        # 0440: readable by owner and group.
+        defaultMode: 288
+    {{- range $i, $mount := .spec.secrets | default list }}
+    - name: secret-{{ $i }}
+      secret:
+        secretName: {{ $mount.secretName | quote }}
+        defaultMode: 288
+    {{- end }}
+    {{- with $more.volumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/* The security context of the servers' pods, of `podTemplate`. */}}
+{{- define "rookery.serverSecurity" -}}
+{{- if dig "fixedUser" true . -}}
+fsGroup: 65532
+runAsGroup: 65532
+runAsUser: 65532
+{{ end -}}
+runAsNonRoot: true
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* The servers' container. */}}
+{{- define "rookery.serverContainer" -}}
+{{- $more := .spec.podTemplate | default dict -}}
+name: rookery
+image: {{ .image | quote }}
+{{- with $more.imagePullPolicy }}
+imagePullPolicy: {{ . }}
+{{- end }}
+args: [serve, --config, /etc/rookery/rookery.yaml]
+env:
+  {{- include "rookery.serverEnv" . | nindent 2 }}
+{{- with $more.envFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+ports:
+  - name: client
+    containerPort: {{ .clientPort }}
+    protocol: TCP
+  - name: internal
+    containerPort: {{ .internalPort }}
+    protocol: TCP
+# Says why a server exits, in the pod's status.
+terminationMessagePolicy: FallbackToLogsOnError
+startupProbe:
+  httpGet:
+    path: /livez
+    port: internal
+  periodSeconds: 1
+  failureThreshold: 60
+  timeoutSeconds: 3
+# A busy server must not be killed, because all of its clients would lose their connections.
+livenessProbe:
+  httpGet:
+    path: /livez
+    port: internal
+  periodSeconds: 10
+  failureThreshold: 6
+  timeoutSeconds: 3
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: internal
+  periodSeconds: 2
+  failureThreshold: 3
+  timeoutSeconds: 3
+resources:
+  {{- with .spec.resources }}
+  {{- toYaml . | nindent 2 }}
+  {{- else }}
+  requests:
+    cpu: 100m
+    memory: 128Mi
+  {{- end }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+volumeMounts:
+  - name: config
+    mountPath: /etc/rookery
+    readOnly: true
+  {{- range $i, $mount := .spec.secrets | default list }}
+  - name: secret-{{ $i }}
+    mountPath: {{ $mount.mountPath | quote }}
+    readOnly: true
+  {{- end }}
+  {{- with $more.volumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/* The environment variables of the servers' container. */}}
+{{- define "rookery.serverEnv" -}}
+{{- $more := .spec.podTemplate | default dict -}}
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      apiVersion: v1
+      fieldPath: metadata.namespace
+- name: POD_TEMPLATE_HASH
+  valueFrom:
+    fieldRef:
+      apiVersion: v1
+      fieldPath: metadata.labels['pod-template-hash']
+# By which servers tell one rollout from another: docs/architecture.md, "Drain order in a rollout".
+- name: ROOKERY_REVISION
+  value: $(POD_NAMESPACE)/{{ .name }}/$(POD_TEMPLATE_HASH)
+{{- range $name, $value := $more.env | default dict }}
+- name: {{ $name | quote }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- with $more.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- with dig "redis" "urlSecret" nil .spec }}
+- name: ROOKERY_REDIS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .key | default "url" | quote }}
+      optional: false
+{{- end }}
+{{- end -}}
