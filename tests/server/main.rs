@@ -30,6 +30,7 @@ mod malformed;
 mod membership_races;
 mod memory;
 mod origins;
+mod paced_rollout;
 mod protocol;
 mod protocol_v3;
 mod proxy;

@@ -194,6 +194,11 @@ fn check_drain(drain: &Drain, problems: &mut Problems) {
     problems.at_most_longest("drain.lead", drain.lead);
     problems.at_most_longest("drain.window", drain.window);
     problems.at_most_longest("drain.patience", drain.patience);
+    if let Some(longest) = drain.longest_window {
+        problems.at_most_longest("drain.longestWindow", longest);
+        let text = "is less than `drain.window`; write at least as much, or leave it out";
+        problems.say_if(longest < drain.window, "drain.longestWindow", text);
+    }
     if let Some(cookie) = &drain.sticky_cookie
         && !is_token(cookie)
     {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use auth::{Algorithm, Auth, Jwt};
 pub use backend::{Backend, Hook};
-pub use drain::Drain;
+pub use drain::{ClosingOrder, Drain};
 pub use latency::Latency;
 pub use limits::{Connections, Limits, PerIp};
 pub use redis::{BridgeRule, Redis, WhenDown, Wire};

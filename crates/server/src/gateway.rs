@@ -12,6 +12,7 @@ mod client;
 mod connect_attempts;
 mod connect_error;
 mod drain;
+mod drain_pace;
 mod drain_state;
 mod engine;
 mod event_rate;
