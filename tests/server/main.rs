@@ -35,6 +35,7 @@ mod protocol;
 mod protocol_v3;
 mod proxy;
 mod ranking;
+mod rebalancing;
 mod redis;
 mod redis_shares;
 mod refused_connects;

@@ -18,6 +18,10 @@ pub struct Period(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(pub u32);
 
+/// A number of sessions per second, written as `250/s` or `250`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pace(pub u32);
+
 /// Hundredths, written as `20%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub u32);
@@ -79,6 +83,23 @@ impl Rate {
             .filter(|n| *n > 0)
             .map(Rate)
             .ok_or_else(|| format!("expected a rate such as 500/s, found `{text}`"))
+    }
+}
+
+impl Pace {
+    /// Parses `250/s` or `250`.
+    ///
+    /// # Errors
+    /// Says in a sentence what is expected.
+    pub fn parse(text: &str) -> Result<Pace, String> {
+        let number = text.trim();
+        let number = number.strip_suffix("/s").unwrap_or(number).trim();
+        let digits = number.bytes().all(|b| b.is_ascii_digit());
+        let parsed = digits.then(|| number.parse().ok()).flatten();
+        parsed
+            .filter(|n| *n > 0)
+            .map(Pace)
+            .ok_or_else(|| format!("expected sessions per second such as 250/s, found `{text}`"))
     }
 }
 
@@ -155,6 +176,34 @@ impl<'de> Deserialize<'de> for Rate {
     }
 }
 
+struct PaceVisitor;
+
+impl de::Visitor<'_> for PaceVisitor {
+    type Value = Pace;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("sessions per second such as 250/s")
+    }
+
+    fn visit_u64<E: de::Error>(self, n: u64) -> Result<Pace, E> {
+        Pace::parse(&n.to_string()).map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, n: i64) -> Result<Pace, E> {
+        Pace::parse(&n.to_string()).map_err(E::custom)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Pace, E> {
+        Pace::parse(text).map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pace {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(PaceVisitor)
+    }
+}
+
 impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         d.deserialize_str(TextVisitor {
@@ -187,6 +236,12 @@ impl std::fmt::Display for Rate {
     }
 }
 
+impl std::fmt::Display for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}/s", self.0)
+    }
+}
+
 impl std::fmt::Display for Percent {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "{}%", self.0)
@@ -202,7 +257,7 @@ macro_rules! serialize_by_display {
         }
     )*};
 }
-serialize_by_display!(Size, Period, Rate, Percent);
+serialize_by_display!(Size, Period, Rate, Pace, Percent);
 
 impl JsonSchema for Size {
     fn schema_name() -> Cow<'static, str> {
@@ -245,6 +300,22 @@ impl JsonSchema for Rate {
             "description": "Occurrences per second, such as 500/s.",
             "type": "string",
             "pattern": "^[0-9]+ */ *s$",
+        })
+    }
+}
+
+impl JsonSchema for Pace {
+    fn schema_name() -> Cow<'static, str> {
+        "Pace".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Sessions per second, such as 250/s.",
+            "anyOf": [
+                { "type": "integer", "minimum": 1 },
+                { "type": "string", "pattern": "^[0-9]+ *(/ *s)?$" },
+            ],
         })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Period, Rate};
+use crate::units::{Pace, Period};
 
 /// How sessions are closed at shutdown.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +19,7 @@ pub struct Drain {
     /// The reconnect budget: sessions per second that all instances of the deployment together
     /// close when they drain or rebalance. By default there is no bound with `order: turns`; with
     /// `order: together` it is half of `limits.connectRate` for each instance that takes the clients.
-    pub pace: Option<Rate>,
+    pub pace: Option<Pace>,
     /// The longest that the window may become for the sake of the budget; then the budget is
     /// exceeded. By default `window`, or 10m where `pace` is written.
     pub longest_window: Option<Period>,

@@ -2,12 +2,12 @@
 
 use super::*;
 use proptest::prelude::*;
-use rookery_config::units::{Period, Rate};
+use rookery_config::units::{Pace, Period};
 
 fn drain(window: u64, pace: Option<u32>, longest: Option<u64>) -> Drain {
     Drain {
         window: Period(Duration::from_secs(window)),
-        pace: pace.map(Rate),
+        pace: pace.map(Pace),
         longest_window: longest.map(|s| Period(Duration::from_secs(s))),
         order: ClosingOrder::Together,
         ..Drain::default()
