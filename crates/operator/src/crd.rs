@@ -4,6 +4,7 @@ mod autoscaling;
 mod client_service;
 mod pod_template;
 mod resources;
+mod rollout;
 mod schema;
 mod spec;
 mod status;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 pub use autoscaling::*;
 pub use client_service::*;
 pub use pod_template::*;
+pub use rollout::*;
 pub use spec::*;
 pub use status::*;
 
@@ -94,6 +96,12 @@ pub struct RookerySpec {
     /// How a terminating server closes its sessions. Overrides `config.drain`.
     #[serde(default)]
     pub drain: DrainSpec,
+    /// How servers are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSpec>,
+    /// How servers with more clients than others give some away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebalance: Option<RebalanceSpec>,
     /// Resource requests and limits of the servers. Default: requests of 100m CPU and 128Mi memory.
     #[serde(
         default,
