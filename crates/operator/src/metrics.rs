@@ -63,7 +63,7 @@ impl OperatorMetrics {
                 &["resource_namespace", "resource"],
             )?,
         };
-        for outcome in ["done", "invalid", "paused", "failed"] {
+        for outcome in ["done", "invalid", "paused", "waiting", "failed"] {
             metrics.reconciles.with_label_values(&[outcome]);
         }
         registry.register(Box::new(metrics.reconciles.clone()))?;
