@@ -90,7 +90,8 @@ mod tests {
         limits.headerRead limits.keepAlive limits.bodyIdle limits.bodyRate limits.bodies limits.httpConnections \
         backend.url backend.events backend.hooks backend.timeout \
         backend.signingKeyFile latency.sampleEvery latency.trackRooms latency.topRooms \
-        drain.lead drain.window drain.keepReady drain.patience drain.stickyCookie telemetry.otlp \
+        drain.lead drain.window drain.pace drain.longestWindow drain.order drain.keepReady drain.patience drain.stickyCookie \
+        rebalance.threshold rebalance.rate rebalance.after telemetry.otlp \
         telemetry.traceRatio telemetry.logFormat";
 
     #[test]

@@ -39,6 +39,8 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
         let verifier = gateway.authenticator.verifier.as_ref();
         verifier.and_then(|verifier| verifier.key_set_age()).unwrap_or_default().as_secs_f64()
     })?;
+    let help = "Sessions here by the mean of the deployment's instances: 1 where they are equal";
+    add("rookery_imbalance_ratio", help, Gateway::imbalance)?;
     add("rookery_drain_seconds", "Time since it was told to stop; 0 before", |gateway| {
         gateway.drain.elapsed().unwrap_or_default().as_secs_f64()
     })?;

@@ -24,7 +24,8 @@ use rookery_server::backplane::{Backplane, BackplaneParts, CompiledBridge, Rollo
 use rookery_server::broker::{Broker, BrokerParts};
 use rookery_server::connection::outbox::OutboxLimits;
 use rookery_server::gateway::{
-    self, Authenticator, DrainState, Engine, Gateway, Limits, LogThrottles, Sessions,
+    self, Authenticator, DrainState, Engine, Gateway, Limits, LogThrottles, RebalanceState,
+    Sessions,
 };
 use rookery_server::message::PodId;
 use rookery_server::rooms::index::MAX_SHARDS;
@@ -93,9 +94,8 @@ impl Server {
 impl Parts {
     fn new(config: Arc<Config>, shards: usize, traces: &Traces) -> anyhow::Result<Self> {
         let (metrics, lifecycle) = (Arc::new(Metrics::new()?), Lifecycle::default());
-        let memory = ProcessMemory::detect();
         let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
-        let outbox_limits = outbox_limits(&config);
+        let (memory, outbox_limits) = (ProcessMemory::detect(), outbox_limits(&config));
         let interests = config.redis.as_ref().map(|_| RoomInterests::new(LINGER));
         let shards = Shards::start(ShardPlan {
             count: shards,
@@ -123,6 +123,7 @@ impl Parts {
             outbox_limits,
             authenticator: Authenticator::new(verifier, config.anonymous()),
             drain: DrainState::default(),
+            rebalance: RebalanceState::default(),
             shards: shards.handles.clone(),
             metrics: metrics.clone(),
             log_throttles: LogThrottles::new(&metrics),
@@ -175,6 +176,7 @@ impl Parts {
         tracker.spawn(self.memory.clone().follow(sessions, readiness, stop.clone()));
         let engine = Engine::new(&self.sessions);
         tracker.spawn(gateway::sweep(self.sessions.clone(), stop.clone()));
+        tracker.spawn(gateway::rebalance(self.sessions.clone(), stop.clone()));
         tracker.spawn(gateway::accept(listeners.clients, engine, stop_accepting.clone()));
         Ok(())
     }

@@ -15,6 +15,8 @@ scenario("the autoscaler follows connections", async (s) => {
   const release = await Release.install(s, "scaling", {
     replicas: { min: 2, max: 6 },
     autoscaling: { connectionsPerPod: PER_POD, stabilization: "30s" },
+    // Which clients are where decides what is removed.
+    rebalance: { mode: "manual" },
   });
   const swarm = release.swarm(s);
   let first;

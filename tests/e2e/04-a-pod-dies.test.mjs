@@ -13,7 +13,11 @@ const CLIENTS = 90;
 
 scenario("a pod is killed", async (s) => {
   await operator.ensure();
-  const release = await api.install(s, "death", { replicas: { min: 3, max: 3 } });
+  const release = await api.install(s, "death", {
+    replicas: { min: 3, max: 3 },
+    // The pod that replaces it would get clients of the others.
+    rebalance: { mode: "manual" },
+  });
   const pods = await release.ready(3);
   const swarm = release.swarm(s);
   await swarm.grow(CLIENTS);

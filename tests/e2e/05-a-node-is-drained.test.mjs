@@ -22,6 +22,7 @@ scenario("a node is drained", async (s) => {
   const release = await Release.install(s, "drain", {
     replicas: { min: SERVERS, max: SERVERS },
     drain: { lead: `${LEAD}s`, window: `${WINDOW}s` },
+    rebalance: { mode: "manual" },
     podTemplate: { labels: LABEL },
   });
   const before = await release.ready(SERVERS);

@@ -1,7 +1,7 @@
 {{/* A section that was left empty in a values file is null: it becomes what it was meant to be. Every
      template starts with this. */}}
 {{- define "rookery.sections" -}}
-{{- range list "replicas" "autoscaling" "ingress" "service" "redis" "config" "drain" "resources" "podTemplate" "monitoring" "networkPolicy" "tests" "operator" "crd" -}}
+{{- range list "replicas" "autoscaling" "ingress" "service" "redis" "config" "drain" "rollout" "rebalance" "resources" "podTemplate" "monitoring" "networkPolicy" "tests" "operator" "crd" -}}
 {{- if kindIs "invalid" (index $.Values .) -}}
 {{- $_ := set $.Values . dict -}}
 {{- end -}}

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 
 use rookery_protocol::MAX_ROOM_BYTES;
 
-use crate::config::{Config, Cors, Drain, Latency, Limits, SocketIo, Telemetry};
+use crate::config::{Config, Cors, Drain, Latency, Limits, Rebalance, SocketIo, Telemetry};
 use crate::error::Problem;
 use crate::otlp;
 
@@ -39,6 +39,9 @@ pub fn check(config: &Config) -> Vec<Problem> {
     check_limits(&config.limits, &mut problems);
     check_latency(&config.latency, &mut problems);
     check_drain(&config.drain, &mut problems);
+    if let Some(rebalance) = &config.rebalance {
+        check_rebalance(rebalance, config.redis.is_some(), &mut problems);
+    }
     check_telemetry(&config.telemetry, &mut problems);
     problems.into_vec()
 }
@@ -194,6 +197,11 @@ fn check_drain(drain: &Drain, problems: &mut Problems) {
     problems.at_most_longest("drain.lead", drain.lead);
     problems.at_most_longest("drain.window", drain.window);
     problems.at_most_longest("drain.patience", drain.patience);
+    if let Some(longest) = drain.longest_window {
+        problems.at_most_longest("drain.longestWindow", longest);
+        let text = "is less than `drain.window`; write at least as much, or leave it out";
+        problems.say_if(longest < drain.window, "drain.longestWindow", text);
+    }
     if let Some(cookie) = &drain.sticky_cookie
         && !is_token(cookie)
     {
@@ -204,6 +212,20 @@ fn check_drain(drain: &Drain, problems: &mut Problems) {
             ),
         );
     }
+}
+
+fn check_rebalance(rebalance: &Rebalance, has_redis: bool, problems: &mut Problems) {
+    problems.say_if(
+        !has_redis,
+        "rebalance",
+        "needs `redis`, by which instances know of each other's sessions; remove the section",
+    );
+    problems.say_if(
+        !(5..=1000).contains(&rebalance.threshold.0),
+        "rebalance.threshold",
+        "must be from 5% to 1000%, such as 20%",
+    );
+    problems.time("rebalance.after", rebalance.after);
 }
 
 fn check_telemetry(telemetry: &Telemetry, problems: &mut Problems) {

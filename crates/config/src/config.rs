@@ -7,6 +7,7 @@ mod backend;
 mod drain;
 mod latency;
 mod limits;
+mod rebalance;
 mod redis;
 mod rooms;
 mod socketio;
@@ -21,9 +22,10 @@ use serde::{Deserialize, Serialize};
 
 pub use auth::{Algorithm, Auth, Jwt};
 pub use backend::{Backend, Hook};
-pub use drain::Drain;
+pub use drain::{ClosingOrder, Drain};
 pub use latency::Latency;
 pub use limits::{Connections, Limits, PerIp};
+pub use rebalance::Rebalance;
 pub use redis::{BridgeRule, Redis, WhenDown, Wire};
 pub use rooms::Rooms;
 pub use socketio::{Cors, SocketIo, Transport};
@@ -62,6 +64,8 @@ pub struct Config {
     pub latency: Latency,
     /// How sessions are closed at shutdown.
     pub drain: Drain,
+    /// How instances with more sessions than others give some away. Without it, none does.
+    pub rebalance: Option<Rebalance>,
     /// Logs and traces.
     pub telemetry: Telemetry,
 }
@@ -82,6 +86,7 @@ impl Default for Config {
             backend: None,
             latency: Latency::default(),
             drain: Drain::default(),
+            rebalance: None,
             telemetry: Telemetry::default(),
         }
     }

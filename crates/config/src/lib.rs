@@ -19,7 +19,8 @@ pub mod typed;
 pub mod units;
 
 pub use config::{
-    Algorithm, Auth, Backend, BridgeRule, Config, Connections, Cors, Drain, Hook, Jwt, Latency,
-    Limits, LogFormat, PerIp, Redis, Rooms, SocketIo, Telemetry, Transport, WhenDown, Wire,
+    Algorithm, Auth, Backend, BridgeRule, ClosingOrder, Config, Connections, Cors, Drain, Hook,
+    Jwt, Latency, Limits, LogFormat, PerIp, Rebalance, Redis, Rooms, SocketIo, Telemetry,
+    Transport, WhenDown, Wire,
 };
 pub use redacted::redacted;

@@ -1,4 +1,4 @@
-//! Sizes, times and rates, as they are written in the configuration.
+//! Sizes, times, rates and percentages, as they are written in the configuration.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -17,6 +17,14 @@ pub struct Period(pub Duration);
 /// A number of occurrences per second, written as `500/s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(pub u32);
+
+/// A number of sessions per second, written as `250/s` or `250`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pace(pub u32);
+
+/// Hundredths, written as `20%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u32);
 
 impl Size {
     /// The size as a `usize`, at most `usize::MAX`.
@@ -75,6 +83,37 @@ impl Rate {
             .filter(|n| *n > 0)
             .map(Rate)
             .ok_or_else(|| format!("expected a rate such as 500/s, found `{text}`"))
+    }
+}
+
+impl Pace {
+    /// Parses `250/s` or `250`.
+    ///
+    /// # Errors
+    /// Says in a sentence what is expected.
+    pub fn parse(text: &str) -> Result<Pace, String> {
+        let number = text.trim();
+        let number = number.strip_suffix("/s").unwrap_or(number).trim();
+        let digits = number.bytes().all(|b| b.is_ascii_digit());
+        let parsed = digits.then(|| number.parse().ok()).flatten();
+        parsed
+            .filter(|n| *n > 0)
+            .map(Pace)
+            .ok_or_else(|| format!("expected sessions per second such as 250/s, found `{text}`"))
+    }
+}
+
+impl Percent {
+    /// Parses `20%`.
+    ///
+    /// # Errors
+    /// Says in a sentence what is expected.
+    pub fn parse(text: &str) -> Result<Percent, String> {
+        text.trim()
+            .strip_suffix('%')
+            .and_then(|n| n.trim().parse().ok())
+            .map(Percent)
+            .ok_or_else(|| format!("expected a percentage such as 20%, found `{text}`"))
     }
 }
 
@@ -137,6 +176,43 @@ impl<'de> Deserialize<'de> for Rate {
     }
 }
 
+struct PaceVisitor;
+
+impl de::Visitor<'_> for PaceVisitor {
+    type Value = Pace;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("sessions per second such as 250/s")
+    }
+
+    fn visit_u64<E: de::Error>(self, n: u64) -> Result<Pace, E> {
+        Pace::parse(&n.to_string()).map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, n: i64) -> Result<Pace, E> {
+        Pace::parse(&n.to_string()).map_err(E::custom)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Pace, E> {
+        Pace::parse(text).map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pace {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(PaceVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_str(TextVisitor {
+            expected: "a percentage such as 20%",
+            parse: Percent::parse,
+        })
+    }
+}
+
 impl std::fmt::Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         for (factor, unit) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
@@ -160,6 +236,18 @@ impl std::fmt::Display for Rate {
     }
 }
 
+impl std::fmt::Display for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}/s", self.0)
+    }
+}
+
+impl std::fmt::Display for Percent {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
 macro_rules! serialize_by_display {
     ($($unit:ty),*) => {$(
         impl Serialize for $unit {
@@ -169,7 +257,7 @@ macro_rules! serialize_by_display {
         }
     )*};
 }
-serialize_by_display!(Size, Period, Rate);
+serialize_by_display!(Size, Period, Rate, Pace, Percent);
 
 impl JsonSchema for Size {
     fn schema_name() -> Cow<'static, str> {
@@ -212,6 +300,36 @@ impl JsonSchema for Rate {
             "description": "Occurrences per second, such as 500/s.",
             "type": "string",
             "pattern": "^[0-9]+ */ *s$",
+        })
+    }
+}
+
+impl JsonSchema for Pace {
+    fn schema_name() -> Cow<'static, str> {
+        "Pace".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Sessions per second, such as 250/s.",
+            "anyOf": [
+                { "type": "integer", "minimum": 1 },
+                { "type": "string", "pattern": "^[0-9]+ *(/ *s)?$" },
+            ],
+        })
+    }
+}
+
+impl JsonSchema for Percent {
+    fn schema_name() -> Cow<'static, str> {
+        "Percent".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A percentage such as 20%.",
+            "type": "string",
+            "pattern": "^[0-9]+ *%$",
         })
     }
 }

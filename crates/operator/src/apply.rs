@@ -17,7 +17,7 @@ use tracing::debug;
 
 pub use self::contests::Contests;
 use self::contests::is_of_this_content;
-use self::diff::{matches_desired, removal_patch};
+use self::diff::{is_subset, matches_desired, removal_patch};
 use self::replicas::Change;
 pub use self::replicas::Replicas;
 use super::names;
@@ -50,6 +50,19 @@ pub enum ApplyError {
     /// The request failed or the API server returned a server error.
     #[error("the cluster does not answer: {0}")]
     Cluster(#[from] kube::Error),
+}
+
+/// Whether applying a Deployment would replace its pods, because its content is another one than
+/// that which was applied before. Pure.
+pub fn replaces_pods(desired: &DynamicObject, there: &DynamicObject) -> bool {
+    let template = "/spec/template";
+    let (Some(wanted), Some(found)) =
+        (desired.data.pointer(template), there.data.pointer(template))
+    else {
+        return false;
+    };
+    !is_of_this_content(desired, there)
+        && (!is_subset(wanted, found) || removal_patch(wanted, found).is_some())
 }
 
 /// The result of [`Applier::apply`].

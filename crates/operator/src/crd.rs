@@ -6,6 +6,7 @@ mod forms;
 mod pod_template;
 mod relations;
 mod resources;
+mod rollout;
 mod schema;
 mod spec;
 mod status;
@@ -23,6 +24,7 @@ pub use autoscaling::*;
 pub use client_service::*;
 pub(crate) use forms::{FORMS, Form, hides_value};
 pub use pod_template::*;
+pub use rollout::*;
 pub use spec::*;
 pub use status::*;
 
@@ -98,6 +100,12 @@ pub struct RookerySpec {
     /// How a terminating server closes its sessions. Overrides `config.drain`.
     #[serde(default)]
     pub drain: DrainSpec,
+    /// How servers are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSpec>,
+    /// How servers with more clients than others give some away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebalance: Option<RebalanceSpec>,
     /// Resource requests and limits of the servers. Default: requests of 100m CPU and 128Mi memory.
     #[serde(
         default,

@@ -27,7 +27,9 @@ use super::metrics::OperatorMetrics;
 use super::names;
 use super::observe::{OwnedObjects, Scope};
 use super::pods::Pods;
-use super::reconcile::{Context, FailureCounts, GuardedRookery, error_policy, reconcile};
+use super::reconcile::{
+    Context, FailureCounts, GuardedRookery, RolloutTurns, error_policy, reconcile,
+};
 use super::status::ConnectionPace;
 use super::validate::Defaults;
 use super::validator::Validator;
@@ -184,6 +186,7 @@ impl Leader {
             validator: Validator::new(self.defaults),
             metrics: self.metrics,
             failures: FailureCounts::default(),
+            turns: RolloutTurns::default(),
             contests: Contests::default(),
             pace: ConnectionPace::default(),
         }

@@ -78,7 +78,7 @@ impl OperatorMetrics {
                 &["resource_namespace", "resource", "reason"],
             )?,
         };
-        for outcome in ["done", "invalid", "paused", "failed"] {
+        for outcome in ["done", "invalid", "paused", "waiting", "failed"] {
             metrics.reconciles.with_label_values(&[outcome]);
         }
         metrics.register_in(registry)?;

@@ -2,12 +2,13 @@
 
 mod degradations;
 mod failure_counts;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::api::ObjectMeta;
+use kube::api::{DynamicObject, ObjectMeta};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -19,15 +20,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::failure_counts::FailureCounts;
+use self::turns::Resource;
+pub use self::turns::RolloutTurns;
 
-use super::apply::{Applied, Applier, ApplyError, Contests, Replicas};
+use super::apply::{Applied, Applier, ApplyError, Contests, Replicas, replaces_pods};
 use super::build::{Capabilities, build};
 use super::crd::{Rookery, RookerySpec};
 use super::custom_metrics::Serving;
 use super::metrics::OperatorMetrics;
 use super::names;
 use super::observe::OwnedObjects;
-use super::pods::{Pods, explain_pending};
+use super::pods::{Pods, ServerPod, explain_pending};
 use super::status::{self, ConnectionPace, Degradation, StatusInputs};
 use super::truncate::truncate;
 use super::validator::Validator;
@@ -48,6 +51,9 @@ const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 /// Interval after which a resource is looked at again while a pod is pending for a reason that is not
 /// in its status: that it stays so is no event of a watch.
 const PENDING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Interval after which a resource that waits for its turn is looked at again.
+const TURN_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What reconciliations need. Shared by all resources of a scope.
 pub struct Context {
@@ -71,6 +77,8 @@ pub struct Context {
     pub stop: CancellationToken,
     /// Consecutive failures per resource.
     pub failures: FailureCounts,
+    /// Which resource's pods are replaced now, after an upgrade of the operator.
+    pub turns: RolloutTurns,
     /// What is known about objects that did not stay as they were applied.
     pub contests: Contests,
     /// When each status was last written.
@@ -180,6 +188,8 @@ struct Observation {
     redis: Option<bool>,
     /// The least number of pods, if the resource is valid.
     min_replicas: Option<i32>,
+    /// What it waits for before its pods are replaced.
+    waiting: Option<String>,
     /// Whether the resource asks to leave everything as it is.
     paused: bool,
     /// Warnings about valid settings.
@@ -215,6 +225,12 @@ impl Reconciliation<'_> {
         };
         let objects = build(&validated, &context.capabilities);
         let uid = self.rookery.uid().unwrap_or_default();
+        if let Some(other) = self.waits_for(&uid, &objects) {
+            observation.waiting = Some(other);
+            observation.warnings = validated.warnings.clone();
+            let written = self.update_status(observation).await;
+            return ("waiting", written.map(|next| next.min(TURN_INTERVAL)));
+        }
         match self.applier(&uid, validated.min_replicas).apply(&objects).await {
             Ok(applied) => {
                 self.report_changes(&applied).await;
@@ -249,6 +265,37 @@ impl Reconciliation<'_> {
         found
     }
 
+    /// The resource that this one waits for, in a sentence. It waits if the operator's own changes,
+    /// and not those of people, would replace its pods while those of another one are replaced.
+    fn waits_for(&self, uid: &str, objects: &[DynamicObject]) -> Option<String> {
+        let context = self.context;
+        let generation = self.rookery.metadata.generation;
+        let observed = self.rookery.status.as_ref().and_then(|status| status.observed_generation);
+        let (namespace, name) =
+            (self.rookery.namespace().unwrap_or_default(), self.rookery.name_any());
+        let there = context.owned.get("Deployment", &namespace, &name)?;
+        let is_deployment = |object: &&DynamicObject| {
+            object.types.as_ref().is_some_and(|types| types.kind == "Deployment")
+        };
+        let desired = objects.iter().find(is_deployment)?;
+        if observed != generation || !replaces_pods(desired, &there) {
+            return None;
+        }
+        let is_over = |other: &Resource| {
+            let deployment = context.owned.get("Deployment", &other.namespace, &other.name);
+            let drains = |pod: &ServerPod| pod.terminating;
+            deployment.is_none_or(|deployment| status::is_rollout_over(&deployment))
+                && !context.pods.of(&other.namespace, &other.name).iter().any(drains)
+        };
+        let resource = Resource { namespace, name };
+        let other = context.turns.take(uid, resource, is_over, Instant::now()).err()?;
+        Some(format!(
+            "the operator was upgraded and replaces the pods of one resource at a time; those of \
+             {}/{} come first",
+            other.namespace, other.name
+        ))
+    }
+
     fn applier<'a>(&'a self, uid: &'a str, min: i32) -> Applier<'a> {
         let autoscaled = self.rookery.spec.autoscaling.enabled;
         Applier {
@@ -277,6 +324,7 @@ impl Reconciliation<'_> {
             deployment: observation.applied.get("Deployment").or(there.as_deref()),
             min_replicas: observation.min_replicas.or_else(known_min).unwrap_or(1),
             paused: observation.paused,
+            waiting: observation.waiting.as_deref(),
             pods: &pods,
             redis: observation.redis,
             warnings: &observation.warnings,

@@ -37,6 +37,8 @@ pub struct StatusInputs<'a> {
     pub min_replicas: i32,
     /// Whether the resource's annotation asks to leave everything as it is.
     pub paused: bool,
+    /// What it waits for before its pods are replaced, in a sentence.
+    pub waiting: Option<&'a str>,
     /// Its server pods.
     pub pods: &'a [ServerPod],
     /// Whether Redis is configured; `None` while the resource is invalid.
@@ -77,6 +79,13 @@ pub fn compute(inputs: &StatusInputs) -> RookeryStatus {
             false => inputs.generation,
         },
     }
+}
+
+/// Whether every pod of a Deployment is of the latest template and available, or the rollout is
+/// stuck.
+pub fn is_rollout_over(deployment: &DynamicObject) -> bool {
+    let rollout = Rollout::of(Some(deployment));
+    rollout.is_complete() || rollout.stuck.is_some()
 }
 
 /// The versions that the pods report, such as `0.1.0`, or `0.1.0, 0.2.0` during an upgrade.

@@ -6,6 +6,7 @@ mod problem;
 mod resources;
 mod restricted;
 mod rights;
+mod rollout;
 mod rules;
 mod service;
 mod syntax;
@@ -21,6 +22,7 @@ pub(super) use effective::CONFIG_DIR;
 use problem::Problems;
 pub use problem::{Invalid, Problem};
 pub use rights::Rights;
+pub use rollout::Rollout;
 
 use super::crd::{Rookery, RookerySpec, SecretKey};
 use super::names;
@@ -61,6 +63,8 @@ pub struct Validated {
     pub lead: Duration,
     /// Period over which it then closes its sessions.
     pub window: Duration,
+    /// How servers are replaced.
+    pub rollout: Rollout,
     /// The port for clients, in the pods.
     pub client_port: u16,
     /// The port of the internal listener, in the pods.
@@ -98,8 +102,9 @@ pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, In
     syntax::check(spec, &mut problems);
     restricted::check(&spec.pod_template, &mut problems);
     rights::check(spec, &defaults.rights, &mut problems);
+    rollout::check(spec, &mut problems);
     let (min_replicas, max_replicas) = rules::replicas(spec);
-    let Some(effective) = effective::read(spec, &mut problems) else {
+    let Some(effective) = effective::read(spec, max_replicas, &mut problems) else {
         return Err(Invalid(problems.0));
     };
     rules::check_against(spec, &effective.config, &mut problems);
@@ -116,12 +121,17 @@ pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, In
         max_replicas,
         lead: config.drain.lead.0,
         window: config.drain.window.0,
+        rollout: Rollout::of(spec, &config, max_replicas),
         client_port: config.listen.port(),
         internal_port: config.internal.port(),
         sticky_cookie: config.drain.sticky_cookie.clone().filter(|_| effective::is_sticky(spec)),
         config_text: effective.text,
         restart_text: effective.restart_text,
-        warnings: rules::warnings(spec, &config, max_replicas),
+        warnings: {
+            let mut warnings = rules::warnings(spec, &config, max_replicas);
+            warnings.extend(rollout::warning(&config.drain));
+            warnings
+        },
         config,
         redis_secret: spec.redis.as_ref().and_then(|redis| redis.url_secret.clone()),
         operator_namespace: defaults.operator_namespace.clone(),
@@ -147,8 +157,19 @@ impl Validated {
     /// How long a server takes to hand over its clients: lead and window, in whole seconds,
     /// rounded up.
     pub fn drain_seconds(&self) -> u32 {
-        let whole = (self.lead + self.window).as_millis().div_ceil(1000);
-        u32::try_from(whole).unwrap_or(u32::MAX)
+        whole_seconds(self.lead + self.window)
+    }
+
+    /// The longest that a server may take to stop, in whole seconds, rounded up: the lead, the wait
+    /// for its turn with another lead, and the longest window.
+    pub fn longest_drain_seconds(&self) -> u32 {
+        let drain = &self.config.drain;
+        let wait = if drain.patience.0.is_zero() {
+            Duration::ZERO
+        } else {
+            drain.patience.0 + drain.lead.0
+        };
+        whole_seconds(self.lead + wait + drain.longest_window())
     }
 
     /// Name of the Service in front of the internal listeners.
@@ -162,6 +183,11 @@ impl fmt::Debug for Validated {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Validated").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// A time in whole seconds, rounded up.
+pub(super) fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 /// Deleting the resource deletes what it owns, which goes first where that is waited for

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::crd::{
     ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring, NetworkPolicySpec,
-    PodTemplate, Replicas, SecretKey, SecretMount,
+    PodTemplate, RebalanceSpec, Replicas, RolloutSpec, SecretKey, SecretMount,
 };
 
 pub use standalone::*;
@@ -55,6 +55,10 @@ pub struct Values {
     pub config: ConfigTree,
     /// How a terminating server closes its sessions. Overrides `config.drain`.
     pub drain: DrainSpec,
+    /// How servers are replaced.
+    pub rollout: RolloutSpec,
+    /// How servers with more clients than others give some away.
+    pub rebalance: RebalanceSpec,
     /// Resource requests and limits of the servers. Default: requests of 100m CPU and 128Mi memory.
     pub resources: ResourceRequirements,
     /// Additional settings of the server pods.

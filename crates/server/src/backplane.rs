@@ -146,6 +146,7 @@ impl Backplane {
                 outgoing.clone(),
                 peers.clone(),
                 rollout,
+                metrics.clone(),
             )),
             pod,
             pods_channel: channels.pods(),

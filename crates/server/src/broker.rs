@@ -3,6 +3,7 @@
 
 mod cluster;
 mod drain_order;
+mod fleet;
 mod inbound;
 mod publish;
 mod ranking;
@@ -25,6 +26,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 pub use cluster::{Matched, MembersAnswer, RoomsAnswer};
 pub use drain_order::DrainOrder;
+pub use fleet::Fleet;
 pub use publish::{Accepted, TryPublishError};
 
 /// How long other servers may take to answer a question.

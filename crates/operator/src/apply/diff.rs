@@ -16,7 +16,7 @@ pub(super) fn matches_desired(desired: &DynamicObject, there: &DynamicObject) ->
 
 /// Whether everything in `part` is also in `whole`, which may contain more, such as defaults of the
 /// cluster.
-fn is_subset(part: &Value, whole: &Value) -> bool {
+pub(super) fn is_subset(part: &Value, whole: &Value) -> bool {
     match (part, whole) {
         (Value::Null, _) => true,
         (Value::Object(part), Value::Object(whole)) => part.iter().all(|(key, value)| {

@@ -106,3 +106,20 @@ fn an_object_being_deleted_is_applied_again() {
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(long_ago));
     assert!(!matches_desired(&service("1", 80), &there));
 }
+
+#[test]
+fn pods_are_replaced_where_what_was_built_has_another_template() {
+    let deployment = |hash: &str, image: &str, surge: u32| {
+        object(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "chat", "annotations": { names::APPLIED: hash } },
+            "spec": { "strategy": surge, "template": { "containers": [{ "image": image }] } },
+        }))
+    };
+    let mut there = deployment("1", "a", 1);
+    there.data["spec"]["template"]["dnsPolicy"] = json!("ClusterFirst");
+    assert!(!replaces_pods(&deployment("1", "a", 1), &there));
+    assert!(!replaces_pods(&deployment("2", "a", 2), &there), "only the strategy is another");
+    assert!(replaces_pods(&deployment("2", "b", 1), &there));
+    assert!(!replaces_pods(&deployment("1", "b", 1), &there), "somebody edited it");
+}

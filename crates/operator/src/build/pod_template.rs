@@ -25,7 +25,7 @@ const USER: i64 = 65532;
 /// The mode of mounted files: readable by owner and group, and [`USER`] is their group.
 const READ_ONLY: i32 = 0o440;
 
-/// The time that a drain may take beyond lead and window: the last write to a stalled client
+/// The time that a drain may take beyond its lead, its wait and the longest window: the last write to a stalled client
 /// (`limits.writeStall`, 10 s), and the exit of the process.
 const ENDING_SECONDS: u32 = 15;
 
@@ -85,9 +85,9 @@ fn pod(v: &Validated) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         service_account_name: Some(v.name.clone()),
-        termination_grace_period_seconds: Some(
-            i64::from(v.drain_seconds().saturating_add(ENDING_SECONDS)) + patience_seconds(v),
-        ),
+        termination_grace_period_seconds: Some(i64::from(
+            v.longest_drain_seconds().saturating_add(ENDING_SECONDS),
+        )),
         tolerations: Some(more.tolerations.clone()).filter(|all| !all.is_empty()),
         topology_spread_constraints: Some(spread.unwrap_or_else(|| vec![over_nodes(v)])),
         volumes: Some(volumes(v)),
@@ -182,16 +182,6 @@ fn restrict(container: &Container) -> Container {
     let capabilities = context.capabilities.get_or_insert_default();
     capabilities.drop.get_or_insert_with(|| vec!["ALL".to_owned()]);
     container
-}
-
-/// How long a server may wait for its turn in a rollout, including the lead that follows.
-fn patience_seconds(v: &Validated) -> i64 {
-    let drain = &v.config.drain;
-    if drain.patience.0.is_zero() {
-        return 0;
-    }
-    let whole = (drain.patience.0 + drain.lead.0).as_millis().div_ceil(1000);
-    i64::try_from(whole).unwrap_or(i64::MAX / 2)
 }
 
 /// Identifies the resource among all that share a Redis, including those of other clusters.

@@ -18,7 +18,7 @@ pub(super) fn all(
     let redis = redis_reachable(inputs);
     vec![
         (ConditionType::Ready, ready(inputs, &stalled, &progressing, &redis, rollout)),
-        (ConditionType::Reconciling, reconciling(&stalled, &progressing)),
+        (ConditionType::Reconciling, reconciling(inputs, &stalled, &progressing)),
         (ConditionType::Available, available(inputs, rollout)),
         (ConditionType::Degraded, degraded(inputs, &stalled)),
         (ConditionType::Progressing, progressing),
@@ -57,10 +57,15 @@ fn ready(
 }
 
 /// The operator or the cluster is working towards the spec (kstatus, "Conditions").
-fn reconciling(stalled: &ConditionState, progressing: &ConditionState) -> ConditionState {
-    match (stalled.0, progressing.0) {
-        ("True", _) => state("False", "Stalled", "waiting for a change: see Stalled"),
-        (_, "True") => progressing.clone(),
+fn reconciling(
+    inputs: &StatusInputs,
+    stalled: &ConditionState,
+    progressing: &ConditionState,
+) -> ConditionState {
+    match (stalled.0, progressing.0, inputs.waiting) {
+        ("True", ..) => state("False", "Stalled", "waiting for a change: see Stalled"),
+        (_, "True", _) => progressing.clone(),
+        (.., Some(waiting)) => state("True", "WaitingForTurn", waiting),
         _ => state("False", "Done", "nothing is being changed"),
     }
 }

@@ -33,6 +33,7 @@ fn inputs<'a>(deployment: Option<&'a DynamicObject>, pods: &'a [ServerPod]) -> S
         before: None,
         min_replicas: 2,
         paused: false,
+        waiting: None,
         deployment,
         pods,
         redis: Some(true),
@@ -49,6 +50,16 @@ fn of(status: &RookeryStatus, kind: ConditionType) -> &Condition {
 /// Type, status and reason of each condition, in order.
 fn states(status: &RookeryStatus) -> Vec<String> {
     status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
+}
+
+#[test]
+fn a_resource_that_waits_for_its_turn_is_ready_and_reconciling() {
+    let deployment = deployment(2, 2, 2, 2);
+    let pods = [pod("a", Some(3), Some(true)), pod("b", Some(4), Some(true))];
+    let inputs = StatusInputs { waiting: Some("others"), ..inputs(Some(&deployment), &pods) };
+    let states = states(&compute(&inputs));
+    assert_eq!(states[..2], ["Ready=True Ready", "Reconciling=True WaitingForTurn"]);
+    assert!(is_rollout_over(&deployment));
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! The effective configuration of the servers: what the user wrote, completed by the operator.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value};
 
 use super::problem::Problems;
-use crate::crd::RookerySpec;
+use super::rollout;
+use crate::crd::{RebalanceMode, RedisSource, RookerySpec};
 use crate::{names, yaml};
 use rookery_config::error::Problem;
 use rookery_config::load::Sources;
@@ -21,9 +20,6 @@ const RELOADED: [&str; 2] = ["rooms", "limits"];
 /// Default name of the sticky cookie.
 const STICKY_COOKIE: &str = "rookery";
 
-/// What a new server may need to come up, on top of one drain, in a rollout of two servers.
-const STARTUP: Duration = Duration::from_secs(20);
-
 /// The effective configuration, as text and parsed.
 pub(super) struct Effective {
     pub(super) config: Config,
@@ -33,8 +29,8 @@ pub(super) struct Effective {
 
 /// Renders the configuration and parses it as the servers will; `None` if it does not have the
 /// shape of a configuration.
-pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effective> {
-    let tree = tree(spec);
+pub(super) fn read(spec: &RookerySpec, most: i32, problems: &mut Problems) -> Option<Effective> {
+    let tree = tree(spec, most);
     let text = yaml::text(&tree);
     let mut rest = tree;
     rest.retain(|section, _| !RELOADED.contains(&section.as_str()));
@@ -65,11 +61,14 @@ pub(super) fn is_sticky(spec: &RookerySpec) -> bool {
 
 /// What was written, and what was not and has to be for a server in a pod. No password is in it
 /// that was not written in the resource itself.
-fn tree(spec: &RookerySpec) -> Map<String, Value> {
+fn tree(spec: &RookerySpec, most: i32) -> Map<String, Value> {
     let mut tree = spec.config.0.clone();
     let any = |port: u16| Value::from(format!("0.0.0.0:{port}"));
     default(&mut tree, "listen", any(names::DEFAULT_CLIENT_PORT));
     default(&mut tree, "internal", any(names::DEFAULT_INTERNAL_PORT));
+    let at_hand = |redis: &RedisSource| redis.url.is_some() || redis.url_secret.is_some();
+    let has_redis = spec.redis.as_ref().is_some_and(at_hand)
+        || spec.config.0.get("redis").is_some_and(Value::is_object);
     if let Some(drain) = section(&mut tree, "drain") {
         for (key, decided, otherwise) in [
             ("lead", spec.drain.lead, Drain::default().lead),
@@ -82,13 +81,15 @@ fn tree(spec: &RookerySpec) -> Map<String, Value> {
             default(drain, key, text(otherwise));
         }
         default(drain, "keepReady", Value::Bool(true));
-        if spec.redis.is_some() || spec.config.0.get("redis").is_some_and(Value::is_object) {
-            let patience = patience(drain);
-            default(drain, "patience", patience.to_string().into());
+        if has_redis {
+            complete_rollout(spec, most, drain);
         }
         if is_sticky(spec) {
             default(drain, "stickyCookie", STICKY_COOKIE.into());
         }
+    }
+    if has_redis {
+        complete_rebalance(spec, &mut tree);
     }
     let url = spec.redis.as_ref().and_then(|redis| redis.url.clone());
     if let Some(url) = url
@@ -99,17 +100,44 @@ fn tree(spec: &RookerySpec) -> Map<String, Value> {
     tree
 }
 
-/// How long a server may wait for its turn in a rollout: enough where two are rolled out. Not by
-/// the number of servers, as a change of `replicas` must not roll them out; and no more, as it is a
-/// part of the grace period, half of which the deletion of a namespace waits for its pods
-/// (kube-controller-manager's namespace controller).
-fn patience(drain: &Map<String, Value>) -> Period {
-    let part = |key: &str, otherwise: Period| {
+/// How servers that know of each other share out a rollout: see [`rollout`].
+fn complete_rollout(spec: &RookerySpec, most: i32, drain: &mut Map<String, Value>) {
+    let part = |drain: &Map<String, Value>, key: &str, otherwise: Period| {
         let written = drain.get(key).and_then(Value::as_str);
         written.and_then(|text| Period::parse(text).ok()).unwrap_or(otherwise).0
     };
-    let default = Drain::default();
-    Period(part("lead", default.lead) + part("window", default.window) + STARTUP)
+    let otherwise = Drain::default();
+    let lead = part(drain, "lead", otherwise.lead);
+    let window = part(drain, "window", otherwise.window);
+    let patience = rollout::patience(spec, most, lead, window);
+    default(drain, "patience", Period(patience).to_string().into());
+    default(drain, "order", "together".into());
+    let pace = spec.rollout.as_ref().and_then(|rollout| rollout.pace_of_reconnects);
+    if let Some(pace) = pace {
+        drain.insert("pace".to_owned(), pace.to_string().into());
+    }
+    let longest = rollout::longest_window(spec, most, window);
+    default(drain, "longestWindow", Period(longest).to_string().into());
+}
+
+/// Servers that know of each other give clients away, unless the resource says that they are not
+/// to.
+fn complete_rebalance(spec: &RookerySpec, tree: &mut Map<String, Value>) {
+    let asked = spec.rebalance.clone().unwrap_or_default();
+    if asked.mode == RebalanceMode::Manual {
+        tree.remove("rebalance");
+        return;
+    }
+    let Some(rebalance) = section(tree, "rebalance") else { return };
+    for (key, decided) in [
+        ("threshold", asked.threshold.map(|percent| percent.to_string())),
+        ("rate", asked.rate.map(|rate| rate.to_string())),
+        ("after", asked.after.map(|after| after.to_string())),
+    ] {
+        if let Some(decided) = decided {
+            rebalance.insert(key.to_owned(), decided.into());
+        }
+    }
 }
 
 /// Writes `key` where it is not written, or nothing stands there.

@@ -13,6 +13,7 @@ use super::peers::{INTERVAL, Peers};
 use super::wire::channels::Channels;
 use super::wire::pod_messages::{Message, RolloutState};
 use crate::message::PodId;
+use crate::telemetry::metrics::Metrics;
 
 /// Tells the other pods every second that this one is alive, and keeps what they tell.
 pub(super) struct Heartbeat {
@@ -21,6 +22,7 @@ pub(super) struct Heartbeat {
     outgoing: Arc<Outgoing>,
     peers: Arc<Peers>,
     rollout: Mutex<Option<RolloutState>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Heartbeat {
@@ -31,8 +33,9 @@ impl Heartbeat {
         outgoing: Arc<Outgoing>,
         peers: Arc<Peers>,
         rollout: Option<RolloutState>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Heartbeat { pod, channels, outgoing, peers, rollout: Mutex::new(rollout) }
+        Heartbeat { pod, channels, outgoing, peers, rollout: Mutex::new(rollout), metrics }
     }
 
     /// The other pods.
@@ -40,9 +43,10 @@ impl Heartbeat {
         &self.peers
     }
 
-    /// This pod's place in a rollout.
+    /// This pod's place in a rollout, with its sessions.
     pub fn rollout(&self) -> Option<RolloutState> {
-        self.rollout.lock().clone()
+        let rollout = self.rollout.lock().clone()?;
+        Some(RolloutState { sessions: Some(self.metrics.sessions()), ..rollout })
     }
 
     /// Says at once that this pod was told to stop, at `when` (milliseconds since 1970).

@@ -1,16 +1,17 @@
-//! The drain: sessions are closed evenly over a window, so that their clients do not all reconnect
-//! at once.
+//! The drain: sessions are closed evenly over a window and within the reconnect budget, so that
+//! their clients do not all reconnect at once.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::drain_pace::DrainPace;
 use super::session::Sessions;
-use crate::broker::DrainOrder;
+use crate::broker::{DrainOrder, Fleet};
 use crate::connection::outbox::Ending;
 use crate::telemetry::metrics::Disconnected;
-use rookery_config as config;
+use rookery_config::{self as config, ClosingOrder};
 
 /// How often sessions are closed during the window.
 const STEP: Duration = Duration::from_millis(50);
@@ -54,18 +55,20 @@ pub async fn drain(
     let Some(in_turn) = abort.run_until_cancelled(waited).await else { return };
     // A turn that did not come in time is not part of the plan.
     let before = if in_turn { state.elapsed().unwrap_or(lead) } else { lead };
-    state.begin_window(before + window);
+    let longest = config.longest_window();
+    state.begin_window(before + longest);
     let open = sessions.len();
+    let pace = DrainPace::new(open, config, &gateway.limits.config());
     tracing::info!(
         sessions = open,
         window = %humantime::format_duration(window),
         "closing sessions"
     );
     let close = async {
-        tokio::join!(close_evenly(sessions, window), log_progress(sessions));
+        tokio::join!(close_all(sessions, pace), log_progress(sessions));
     };
     // Clients that do not fetch their last packets get no longer than a write may stall.
-    let limit = window + gateway.limits.config().write_stall.0 + Duration::from_secs(1);
+    let limit = longest + gateway.limits.config().write_stall.0 + Duration::from_secs(1);
     let closed = abort.run_until_cancelled(tokio::time::timeout(limit, close)).await;
     let seconds = state.elapsed().unwrap_or_default().as_secs_f64();
     match closed {
@@ -78,15 +81,24 @@ pub async fn drain(
     }
 }
 
-/// Closes all sessions, evenly over the window.
-async fn close_evenly(sessions: &Sessions, window: Duration) {
+/// Closes all sessions at `pace`.
+async fn close_all(sessions: &Sessions, pace: DrainPace) {
+    let gateway = sessions.gateway();
     let all = sessions.all();
-    let start = Instant::now();
-    let mut closed = 0;
+    let (start, step) = (Instant::now(), STEP.min(gateway.config.drain.window.0 / 20));
+    let (mut last, mut closed, mut allowed) = (start, 0, 0.0);
+    // The last known fleet holds while nothing is known.
+    let mut fleet = Fleet::default();
     while closed < all.len() {
-        tokio::time::sleep(STEP.min(window / 20)).await;
-        let passed = start.elapsed().as_secs_f64() / window.as_secs_f64().max(f64::MIN_POSITIVE);
-        let due = ((all.len() as f64 * passed).ceil() as usize).clamp(closed, all.len());
+        tokio::time::sleep(step).await;
+        fleet = gateway.broker.fleet().unwrap_or(fleet);
+        let now = Instant::now();
+        let rate = pace.per_second(all.len() - closed, now - start, &fleet);
+        allowed += rate * (now - last).as_secs_f64();
+        last = now;
+        // An infinite rate for no time is no number: that is all of them.
+        let due = if allowed.is_nan() { all.len() } else { allowed.ceil() as usize };
+        let due = due.clamp(closed, all.len());
         for session in &all[closed..due] {
             session.outbox.close(Disconnected::Drain, Ending::Finish);
         }
@@ -122,6 +134,13 @@ async fn wait_for_turn(
     if config.patience.0.is_zero() {
         return true;
     }
+    // Instances that close their sessions together wait for those that still serve only.
+    let turn = || match turn() {
+        Some(DrainOrder::OthersFirst(_)) if config.order == ClosingOrder::Together => {
+            Some(DrainOrder::Now)
+        }
+        order => order,
+    };
     let mut known = turn();
     while known.is_none() && start.elapsed() < HEARTBEATS_WITHIN && !sessions.is_empty() {
         tokio::time::sleep(POLL).await;

@@ -64,6 +64,6 @@ impl DrainState {
 
 /// The longest that the lead, the turns of other servers with another lead, and the window take.
 fn at_most(config: &config::Drain) -> Duration {
-    let (lead, window, patience) = (config.lead.0, config.window.0, config.patience.0);
+    let (lead, window, patience) = (config.lead.0, config.longest_window(), config.patience.0);
     if patience.is_zero() { lead + window } else { lead + patience + lead + window }
 }

@@ -11,6 +11,7 @@ mod response;
 mod upgrade;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
@@ -26,7 +27,7 @@ use polling::Post;
 use query::Query;
 pub use request::EngineRequest;
 pub use response::EngineResponse;
-use response::{draining, error, limit_reached, text};
+use response::{draining, error, limit_reached, rebalancing, text};
 use rookery_config::Transport;
 use rookery_protocol::Revision;
 pub use upgrade::PendingUpgrade;
@@ -131,6 +132,12 @@ fn open(
     if gateway.drain.phase() == DrainPhase::Window {
         gateway.refused(Rejected::Draining, subject, &"this instance is draining");
         return draining(&gateway.config);
+    }
+    let has_cookie = request.has_sticky_cookie();
+    if gateway.rebalance.sends_elsewhere(has_cookie, Instant::now()) {
+        let explanation = "this instance has more sessions than others and gives some away";
+        gateway.refused(Rejected::Rebalancing, subject, &explanation);
+        return rebalancing(&gateway.config);
     }
     let permit = match gateway.limits.acquire(origin) {
         Ok(permit) => permit,

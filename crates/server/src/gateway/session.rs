@@ -55,7 +55,8 @@ pub struct Session {
     /// The clients in the session's namespaces.
     pub clients: Arc<SessionClients>,
     sessions: Arc<Sessions>,
-    opened: Instant,
+    /// When the session was opened.
+    pub opened: Instant,
     /// `None` once the session has ended.
     transport: Mutex<Option<Transport>>,
     /// Whether the session has connected to a namespace; changed under the lock of `transport`.
@@ -149,6 +150,11 @@ impl Session {
                 permit.connect();
             }
         }
+    }
+
+    /// Whether the session has connected to a namespace.
+    pub fn is_counted(&self) -> bool {
+        self.is_counted.load(Ordering::Relaxed)
     }
 
     /// Whether the session is to be closed, because its client has sent nothing for

@@ -10,6 +10,7 @@ use super::authenticator::Authenticator;
 use super::drain_state::DrainState;
 use super::limits::Limits;
 use super::log_throttles::{LogSubject, LogThrottles};
+use super::rebalance::state::RebalanceState;
 use crate::broker::Broker;
 use crate::connection::outbox::{OutboxContext, OutboxLimits};
 use crate::telemetry::metrics::{Metrics, Rejected};
@@ -34,6 +35,8 @@ pub struct Gateway {
     pub authenticator: Authenticator,
     /// How far this instance is in its drain.
     pub drain: DrainState,
+    /// Whether newcomers are sent to other instances while this one gives sessions away.
+    pub rebalance: RebalanceState,
     /// The shards, by their number.
     pub shards: Vec<ShardHandle>,
     /// The counters of this instance.

@@ -172,6 +172,12 @@ impl Metrics {
         &self.connections[transport as usize]
     }
 
+    /// Open sessions that have connected to a namespace, on all transports.
+    pub fn sessions(&self) -> u64 {
+        let sessions: i64 = self.connections.iter().map(IntGauge::get).sum();
+        u64::try_from(sessions).unwrap_or(0)
+    }
+
     /// How many sessions ended for this reason.
     pub fn disconnects(&self, reason: Disconnected) -> u64 {
         self.disconnects[reason as usize].get()

@@ -21,7 +21,7 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
         "drain: { stickiness: x }",
         &[
             "`drain.stickiness`",
-            "known under `drain`: `lead`, `window`, `keepReady`, `patience` or `stickyCookie`",
+            "known under `drain`: `lead`, `window`, `pace`, `longestWindow`, `order`, `keepReady`, `patience` or `stickyCookie`",
         ],
     ),
     ("clustering: true", &["`clustering`", "known here: `listen`, `internal`,"]),
@@ -210,5 +210,22 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ("limits: { perIp: { ipv6Prefix: 0 } }", &["`limits.perIp.ipv6Prefix` must be from 1 to 128"]),
     ("limits: { perIp: { ipv6Prefix: 129 } }", &["`limits.perIp.ipv6Prefix` must be from 1"]),
     ("latency: { sampleEvery: 0 }", &["`latency.sampleEvery` must be at least 1"]),
+    (
+        "drain: { window: 30s, longestWindow: 10s }",
+        &["`drain.longestWindow` is less than `drain.window`"],
+    ),
+    ("rebalance: {}", &["`rebalance` needs `redis`"]),
+    (
+        "redis: { url: \"redis://h\" }\nrebalance: { threshold: 0% }",
+        &["`rebalance.threshold` must be from 5% to 1000%"],
+    ),
+    (
+        "redis: { url: \"redis://h\" }\nrebalance: { rate: 0 }",
+        &["`rebalance.rate` expected sessions"],
+    ),
+    (
+        "redis: { url: \"redis://h\" }\nrebalance: { after: 0s }",
+        &["`rebalance.after` must be more than 0s"],
+    ),
     ("drain: { stickyCookie: \"a=b\" }", &["`drain.stickyCookie` is `a=b`", "the name alone"]),
 ];

@@ -68,6 +68,9 @@ pub struct RolloutState {
     /// When it was told to stop, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_to_stop: Option<u64>,
+    /// Its sessions that have connected to a namespace; `None` from versions that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u64>,
 }
 
 /// What a pod can be asked.
@@ -276,6 +279,7 @@ impl RolloutState {
             revision: revision.to_owned(),
             born,
             told_to_stop: None,
+            sessions: None,
         })
     }
 }

@@ -25,7 +25,7 @@ pub async fn get(session: &Arc<Session>, base64: bool) -> EngineResponse {
     match session.outbox.poll(base64).await {
         Ok(polled) => {
             let mut response = payload(polled.form, polled.body);
-            if polled.last == Some(Disconnected::Drain) {
+            if matches!(polled.last, Some(Disconnected::Drain | Disconnected::Rebalance)) {
                 release_client(&session.gateway().config, response.headers_mut());
             }
             response

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Request;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{COOKIE, HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 
 use crate::gateway::engine::Engine;
@@ -42,6 +42,14 @@ impl EngineRequest {
     pub fn origin(&self) -> Origin {
         let headers = self.headers().get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
         Origin::of(self.peer.ip(), headers, &self.gateway().config.trusted_proxies)
+    }
+
+    /// Whether the request carries the ingress's sticky cookie.
+    pub fn has_sticky_cookie(&self) -> bool {
+        let Some(name) = &self.gateway().config.drain.sticky_cookie else { return false };
+        let cookies = self.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
+        pairs.any(|pair| pair.trim().split_once('=').is_some_and(|(key, _)| key == name))
     }
 
     /// Logs and counts that a trusted proxy reported an address that cannot be read, if it did.

@@ -63,7 +63,16 @@ pub fn limit_reached(limit: &LimitReached, config: &Config) -> EngineResponse {
 
 /// The response to a handshake while this instance drains.
 pub fn draining(config: &Config) -> EngineResponse {
-    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "this instance is about to stop\n");
+    elsewhere(config, "this instance is about to stop\n")
+}
+
+/// The response to a handshake while this instance gives sessions away.
+pub fn rebalancing(config: &Config) -> EngineResponse {
+    elsewhere(config, "another instance has fewer clients; try again\n")
+}
+
+fn elsewhere(config: &Config, explanation: &'static str) -> EngineResponse {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, explanation);
     let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, 1.into());
     release_client(config, headers);

@@ -37,6 +37,8 @@ pub enum Rejected {
     Forbidden,
     /// The instance is draining.
     Draining,
+    /// The instance has more sessions than others and gives some away.
+    Rebalancing,
     /// Too many connects were refused: the session ended.
     RefusedConnects,
 }
@@ -58,6 +60,8 @@ pub enum Disconnected {
     TokenExpired,
     /// The instance drained.
     Drain,
+    /// The instance had more sessions than others.
+    Rebalance,
     /// `limits.memory` was exceeded, and much waited for the client.
     Memory,
     /// Too many of its connects were refused.
@@ -118,6 +122,7 @@ labels!(Rejected {
     Unauthenticated => "unauthenticated",
     Forbidden => "forbidden",
     Draining => "draining",
+    Rebalancing => "rebalancing",
     RefusedConnects => "refused_connects",
 });
 labels!(Disconnected {
@@ -128,6 +133,7 @@ labels!(Disconnected {
     Dismissed => "dismissed",
     TokenExpired => "token_expired",
     Drain => "drain",
+    Rebalance => "rebalance",
     Memory => "memory",
     Refused => "refused",
 });
