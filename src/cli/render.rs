@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (resource, node) = parse(&name, &text)?;
     let image = args.image.clone().filter(|image| !image.is_empty());
     let image = image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
-    let defaults = Defaults { image, operator_namespace: None };
+    let defaults = Defaults { image, operator_namespace: None, scaler_address: None };
     let validated = validate(&resource, &defaults).map_err(|invalid| {
         let problems = invalid.0.into_iter();
         let problems =
@@ -62,8 +62,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for warning in &validated.warnings {
         eprintln!("warning: {}", escape::text(warning));
     }
-    let capabilities =
-        Capabilities { service_monitor: args.monitoring, prometheus_rule: args.monitoring };
+    let capabilities = Capabilities {
+        service_monitor: args.monitoring,
+        prometheus_rule: args.monitoring,
+        ..Capabilities::default()
+    };
     report::print(&documents(&build(&validated, &capabilities))?)
 }
 

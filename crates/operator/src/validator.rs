@@ -102,7 +102,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_resource_that_takes_too_long_is_refused_and_delays_no_other() {
-        let defaults = Defaults { image: "rookery".to_owned(), operator_namespace: None };
+        let defaults = Defaults {
+            image: "rookery".to_owned(),
+            operator_namespace: None,
+            scaler_address: None,
+        };
         let validator = Validator::new(defaults);
         let (end, ended) = mpsc::channel::<()>();
         let mut slow = std::pin::pin!(validator.run(move || {
@@ -119,7 +123,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_resource_is_validated_again_only_when_its_spec_changes() {
-        let defaults = Defaults { image: "rookery".to_owned(), operator_namespace: None };
+        let defaults = Defaults {
+            image: "rookery".to_owned(),
+            operator_namespace: None,
+            scaler_address: None,
+        };
         let validator = Validator::new(defaults);
         let spec = serde_json::json!({ "config": { "auth": { "anonymous": true } } });
         let mut resource = Rookery::new("chat", serde_json::from_value(spec).unwrap());
@@ -134,7 +142,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_problem_of_its_resource() {
-        let defaults = Defaults { image: "rookery".to_owned(), operator_namespace: None };
+        let defaults = Defaults {
+            image: "rookery".to_owned(),
+            operator_namespace: None,
+            scaler_address: None,
+        };
         let validator = Validator::new(defaults);
         let result = validator.run(|| -> Result<(), Invalid> { panic!("as the test wants") }).await;
         assert!(result.unwrap_err().to_string().starts_with("spec: cannot be validated"));

@@ -17,7 +17,7 @@ fn resource(spec: &str) -> Rookery {
 }
 
 fn defaults() -> Defaults {
-    Defaults { image: "rookery:test".to_owned(), operator_namespace: None }
+    Defaults { image: "rookery:test".to_owned(), operator_namespace: None, scaler_address: None }
 }
 
 #[track_caller]
