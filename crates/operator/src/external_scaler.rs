@@ -48,7 +48,10 @@ const MAX_STREAMS: usize = 64;
 /// Maximum duration of a stream. KEDA opens it again.
 const STREAM_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// How long calls in progress may take after the shutdown began.
+/// How long a replica that stops still serves, while the cluster removes it from the Service.
+pub const SHUTDOWN_DELAY: Duration = Duration::from_secs(2);
+
+/// How long calls in progress may take after that.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// The external scaler.
@@ -58,19 +61,16 @@ pub struct ExternalScaler {
     calls: IntCounterVec,
     streams: Arc<Semaphore>,
     refusals: Throttle,
-    stop: CancellationToken,
+    /// Cancelled when the streams end.
+    closing: CancellationToken,
 }
 
 impl ExternalScaler {
-    /// Creates the scaler; [`serve`](Self::serve) serves it until `stop` is cancelled.
+    /// Creates the scaler; [`serve`](Self::serve) serves it.
     ///
     /// # Errors
     /// If `registry` already has a metric of the same name.
-    pub fn new(
-        pods: Pods,
-        registry: &Registry,
-        stop: CancellationToken,
-    ) -> prometheus::Result<Self> {
+    pub fn new(pods: Pods, registry: &Registry) -> prometheus::Result<Self> {
         let calls = IntCounterVec::new(
             Opts::new(
                 "rookery_operator_scaler_requests_total",
@@ -80,13 +80,25 @@ impl ExternalScaler {
         )?;
         registry.register(Box::new(calls.clone()))?;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        Ok(ExternalScaler { pods, calls, streams, refusals: Throttle::default(), stop })
+        let (refusals, closing) = (Throttle::default(), CancellationToken::new());
+        Ok(ExternalScaler { pods, calls, streams, refusals, closing })
     }
 
-    /// Serves the scaler on `listener` until it is stopped.
-    pub async fn serve(self, listener: TcpListener) {
-        let stop = self.stop.clone();
-        listener::serve(listener, router(Arc::new(self)), stop, SHUTDOWN_GRACE).await;
+    /// Serves the scaler on `listener` until `shutdown_delay` after `stop` is cancelled.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        shutdown_delay: Duration,
+    ) {
+        let closing = self.closing.clone();
+        let close = async {
+            stop.cancelled().await;
+            tokio::time::sleep(shutdown_delay).await;
+            closing.cancel();
+        };
+        let router = router(Arc::new(self));
+        tokio::join!(close, listener::serve(listener, router, closing.clone(), SHUTDOWN_GRACE));
     }
 
     fn is_active(&self, object: &ScaledObjectRef) -> Result<IsActiveResponse, Status> {
@@ -106,9 +118,9 @@ impl ExternalScaler {
                 "there are {MAX_STREAMS} streams already; use a trigger of type external"
             ))
         })?;
-        let stop = self.stop.clone();
+        let closing = self.closing.clone();
         let end = async move {
-            let _ = stop.run_until_cancelled(tokio::time::sleep(STREAM_LIFETIME)).await;
+            let _ = closing.run_until_cancelled(tokio::time::sleep(STREAM_LIFETIME)).await;
         };
         let answers = stream::iter([Ok(answer)]).chain(stream::pending()).take_until(Box::pin(end));
         Ok(answers.map(move |answer| {

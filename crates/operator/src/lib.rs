@@ -149,8 +149,8 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     let mut custom = CustomMetrics::new(client.clone(), pods.clone(), &registry, names)?;
     custom.start(listeners.metrics_api, &tracker, &stop);
     if let Some(listener) = listeners.external_scaler {
-        let scaler = ExternalScaler::new(pods.clone(), &registry, stop.clone())?;
-        tracker.spawn(scaler.serve(listener));
+        let scaler = ExternalScaler::new(pods.clone(), &registry)?;
+        tracker.spawn(scaler.serve(listener, stop.clone(), external_scaler::SHUTDOWN_DELAY));
     }
     tracker.spawn(update_readiness(readiness, pods.clone(), custom.clone(), stop.clone()));
     options.log();

@@ -21,12 +21,11 @@ impl Served {
         let scraped: Vec<_> =
             scraped.iter().map(|(name, connections)| (*name, connections.map(sample))).collect();
         let stop = CancellationToken::new();
-        let scaler =
-            ExternalScaler::new(fake::pods(&scraped), &Registry::new(), stop.clone()).unwrap();
+        let scaler = ExternalScaler::new(fake::pods(&scraped), &Registry::new()).unwrap();
         let calls = scaler.calls.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let task = tokio::spawn(scaler.serve(listener));
+        let task = tokio::spawn(scaler.serve(listener, stop.clone(), Duration::ZERO));
         let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
         Served { client: tonic::client::Grpc::new(channel), calls, stop, task }
     }
