@@ -1,7 +1,7 @@
 // custom.metrics.k8s.io belongs to another server, in either order of installation and by takeover of
 // our APIService: theirs survives the operator and its uninstallation, and namespaces can be deleted.
 import assert from "node:assert/strict";
-import { all, apply, get, kubectl } from "./harness/kubectl.mjs";
+import { apply, get, kubectl } from "./harness/kubectl.mjs";
 import * as namespaces from "./harness/namespace.mjs";
 import * as operator from "./harness/operator.mjs";
 import { OURS, OtherMetrics } from "./harness/other-metrics.mjs";
@@ -13,20 +13,36 @@ import { until, within } from "./harness/until.mjs";
 /** How soon a namespace is gone once it is deleted, in milliseconds. */
 const GONE = 60_000;
 
+/** KEDA's kind, without its schema. */
+const SCALED_OBJECTS = {
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: "scaledobjects.keda.sh" },
+  spec: {
+    group: "keda.sh",
+    scope: "Namespaced",
+    names: { kind: "ScaledObject", plural: "scaledobjects", singular: "scaledobject" },
+    versions: [
+      {
+        name: "v1alpha1",
+        served: true,
+        storage: true,
+        schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
+      },
+    ],
+  },
+};
+
 scenario("another server is installed first", async (s) => {
   await operator.remove();
   const other = await OtherMetrics.start(s);
   const theirs = await other.apiService();
-  const namespace = await watched(s);
   await operator.ensure();
+  const namespace = await watched(s);
 
   await s.step("the operator makes no APIService, and the condition names the owner", async () => {
     await degraded(namespace, "MetricsElsewhere", new RegExp(`${other.namespace}/metrics`));
     assert.equal(await ours(), undefined);
-  });
-
-  await s.step("a metric says that it is elsewhere", async () => {
-    await until("the leader says so", async () => (await metrics()).includes('rookery_operator_metrics_api{state="elsewhere"} 1'));
   });
 
   await s.step("theirs survives our uninstallation, byte for byte", async () => {
@@ -117,6 +133,44 @@ scenario("the metrics API is switched off", async (s) => {
   });
 });
 
+scenario("KEDA scales in place of the autoscaler", async (s) => {
+  // Its kind is enough: what KEDA makes of it is KEDA's.
+  await apply([SCALED_OBJECTS]);
+  s.atEnd(() => kubectl("delete", "crd", SCALED_OBJECTS.metadata.name, "--ignore-not-found"));
+  s.atEnd(() => operator.upgrade());
+  await operator.upgrade({ kedaScaler: { enabled: true } });
+  const namespace = await watched(s);
+  const scales = (metrics) => apply(rookery(namespace, NAME, { podTemplate: { nodeSelector: { none: "none" } }, autoscaling: { metrics } }));
+  const autoscalers = async () => {
+    const found = await Promise.all(["hpa", "scaledobject"].map((kind) => get(namespace, kind, NAME)));
+    return found.map((one) => one !== undefined);
+  };
+  await until("there is an autoscaler", async () => (await autoscalers())[0]);
+
+  await s.step("a ScaledObject takes the autoscaler's place, and asks the operator's scaler", async () => {
+    await scales("keda");
+    await until("it does", async () => {
+      const [hpa, scaled] = await autoscalers();
+      return !hpa && scaled;
+    });
+    const { spec } = await get(namespace, "scaledobject", NAME);
+    const { scalerAddress, rookery: name } = spec.triggers[0].metadata;
+    assert.equal(name, NAME);
+    const [service, where, port] = scalerAddress.split(/[.:]/).filter((part) => part !== "svc");
+    const { spec: found } = await get(where, "service", service);
+    assert.deepEqual(found.ports.map((one) => String(one.port)), [port]);
+    await until("it is not degraded", async () => (await condition(namespace, NAME, "Degraded"))?.status === "False");
+  });
+
+  await s.step("and the other way round", async () => {
+    await scales("builtin");
+    await until("it does", async () => {
+      const [hpa, scaled] = await autoscalers();
+      return hpa && !scaled;
+    });
+  });
+});
+
 /** A namespace with a resource whose autoscaler asks for our metrics, for no node. */
 async function watched(s) {
   const namespace = await namespaces.create("elsewhere");
@@ -146,13 +200,6 @@ function isOurs() {
     return found?.spec.service.namespace === operator.NAMESPACE &&
       found.status?.conditions?.some(({ type, status }) => type === "Available" && status === "True");
   });
-}
-
-/** What both replicas of the operator say of themselves. */
-async function metrics() {
-  const pods = await all(operator.NAMESPACE, "pods", "app.kubernetes.io/component=operator");
-  const path = ({ metadata }) => `/api/v1/namespaces/${operator.NAMESPACE}/pods/${metadata.name}:9090/proxy/metrics`;
-  return (await Promise.all(pods.map((pod) => kubectl("get", "--raw", path(pod))))).join("");
 }
 
 /** A namespace can be deleted: fails unless it is gone in time. */
