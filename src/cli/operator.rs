@@ -35,6 +35,9 @@ pub struct Args {
     /// The address that serves custom.metrics.k8s.io, with TLS; `none` leaves that API to others
     #[arg(long, value_name = "ADDR", env = "ROOKERY_METRICS_API", default_value = "0.0.0.0:6443")]
     metrics_api: ListenAddress,
+    /// The address that serves KEDA's external scaler, by gRPC without TLS [default: none]
+    #[arg(long, value_name = "ADDR", env = "ROOKERY_EXTERNAL_SCALER")]
+    external_scaler: Option<SocketAddr>,
     /// The default image, for resources that name none
     #[arg(long, value_name = "IMAGE", env = "ROOKERY_IMAGE", default_value = concat!("rookery:", env!("CARGO_PKG_VERSION")))]
     image: String,
@@ -121,6 +124,7 @@ impl From<Args> for Options {
             watch_namespaces: written(args.watch_namespaces),
             internal: args.internal,
             metrics_api: args.metrics_api.0,
+            external_scaler: args.external_scaler,
             image: args.image,
             service: args.service,
             cluster_role: args.cluster_role,

@@ -62,8 +62,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for warning in &validated.warnings {
         eprintln!("warning: {}", escape::text(warning));
     }
-    let capabilities =
-        Capabilities { service_monitor: args.monitoring, prometheus_rule: args.monitoring };
+    let capabilities = Capabilities {
+        service_monitor: args.monitoring,
+        prometheus_rule: args.monitoring,
+        ..Capabilities::default()
+    };
     report::print(&documents(&build(&validated, &capabilities))?)
 }
 

@@ -11,12 +11,13 @@ import { PODS, members, refused, slow, stage } from "./stage.mjs";
 const repository = (path) => new URL(`../../${path}`, import.meta.url);
 
 /**
- * There from the first request of an autoscaler and the first paused or unscaled resource on, which no
+ * There from the first request of an autoscaler or of KEDA and the first paused or unscaled resource on, which no
  * cluster has here, and of the API server, which is not scraped here.
  */
 const LATER = new Set([
   "rookery_operator_metrics_api_requests_total",
   "rookery_operator_paused",
+  "rookery_operator_scaler_requests_total",
   "rookery_operator_without_metrics",
   "aggregator_unavailable_apiservice",
 ]);

@@ -20,6 +20,7 @@ use self::contests::is_of_this_content;
 use self::diff::{is_subset, matches_desired, removal_patch};
 use self::replicas::Change;
 pub use self::replicas::Replicas;
+use super::build::AUTOSCALERS;
 use super::names;
 use super::observe::OwnedObjects;
 
@@ -108,6 +109,8 @@ impl Applier<'_> {
     /// See [`ApplyError`]. Objects applied before the failure stay applied.
     pub async fn apply(&self, desired: &[DynamicObject]) -> Result<Applied, ApplyError> {
         let mut applied = Applied::default();
+        // KEDA refuses a second autoscaler, and Kubernetes ignores both.
+        prune(self.client, self.owned, desired, self.uid, &AUTOSCALERS, &mut applied).await?;
         for object in desired {
             let target = Target::of(self.client, object);
             let before = self.owned.get(&target.kind, &target.namespace, &target.name);
@@ -126,7 +129,7 @@ impl Applier<'_> {
             };
             applied.objects.push(after);
         }
-        prune(self.client, self.owned, desired, self.uid, &mut applied).await?;
+        prune(self.client, self.owned, desired, self.uid, &[], &mut applied).await?;
         Ok(applied)
     }
 
@@ -178,12 +181,13 @@ impl Applier<'_> {
 }
 
 /// Deletes owned objects that are no longer desired, such as the Ingress after `spec.ingress` was
-/// removed.
+/// removed; only those of `kinds`, unless it is empty.
 async fn prune(
     client: &Client,
     owned: &OwnedObjects,
     desired: &[DynamicObject],
     uid: &str,
+    kinds: &[&str],
     applied: &mut Applied,
 ) -> Result<(), ApplyError> {
     let Some(namespace) = desired.iter().find_map(ResourceExt::namespace) else { return Ok(()) };
@@ -192,7 +196,8 @@ async fn prune(
             wanted.name_any() == object.name_any()
                 && wanted.types.as_ref().is_some_and(|types| types.kind == kind.kind)
         });
-        if wanted || object.metadata.deletion_timestamp.is_some() {
+        let is_due = kinds.is_empty() || kinds.contains(&kind.kind.as_str());
+        if wanted || !is_due || object.metadata.deletion_timestamp.is_some() {
             continue;
         }
         let preconditions = Preconditions { uid: object.uid(), resource_version: None };

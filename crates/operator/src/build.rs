@@ -10,6 +10,7 @@ mod monitoring;
 mod network_policy;
 mod pod_template;
 mod rules;
+mod scaled_object;
 mod service_account;
 mod services;
 
@@ -21,6 +22,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{ApiResource, DynamicObject};
 use serde::Serialize;
 
+use super::crd::MetricsSource;
 use super::names;
 use super::validate::Validated;
 
@@ -31,6 +33,8 @@ pub struct Capabilities {
     pub service_monitor: bool,
     /// Whether `PrometheusRule` of `monitoring.coreos.com/v1` is known.
     pub prometheus_rule: bool,
+    /// Whether `ScaledObject` of `keda.sh/v1alpha1` is known.
+    pub scaled_object: bool,
 }
 
 /// The objects that the resource needs and the cluster supports, in the order in which they are
@@ -45,8 +49,16 @@ pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
     objects.extend(network_policy::build(v).map(object));
     objects.push(object(disruption_budget::build(v)));
     objects.push(object(deployment::build(v)));
-    if v.spec.autoscaling.enabled {
-        objects.push(object(autoscaler::build(v)));
+    let autoscaling = &v.spec.autoscaling;
+    match autoscaling.metrics {
+        _ if !autoscaling.enabled => {}
+        MetricsSource::Keda if capabilities.scaled_object => {
+            objects.extend(scaled_object::build(v).map(object));
+        }
+        MetricsSource::Keda => {}
+        MetricsSource::Builtin | MetricsSource::External => {
+            objects.push(object(autoscaler::build(v)));
+        }
     }
     objects.extend(ingress::build(v).map(object));
     if capabilities.service_monitor && v.spec.monitoring.service_monitor {
@@ -60,7 +72,7 @@ pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
 }
 
 /// Every kind that [`build`] may create. These are watched, and pruned once they are no longer
-/// desired. The last two exist only where the Prometheus operator is installed.
+/// desired. The last three exist only where the Prometheus operator and KEDA are installed.
 pub fn kinds() -> Vec<ApiResource> {
     vec![
         ApiResource::erase::<ServiceAccount>(&()),
@@ -73,8 +85,13 @@ pub fn kinds() -> Vec<ApiResource> {
         ApiResource::erase::<Ingress>(&()),
         monitoring::service_monitor_kind(),
         monitoring::prometheus_rule_kind(),
+        scaled_object::kind(),
     ]
 }
+
+/// The kinds of autoscalers, of which a Deployment may have one: the one that is no longer desired
+/// is deleted before the other is applied.
+pub const AUTOSCALERS: [&str; 2] = ["HorizontalPodAutoscaler", "ScaledObject"];
 
 /// The object to apply, annotated with the hash of its content.
 fn object(built: impl Serialize) -> DynamicObject {

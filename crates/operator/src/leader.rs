@@ -40,7 +40,7 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Maximum number of concurrent reconciliations per scope.
 const MAX_CONCURRENT_RECONCILES: u16 = 8;
 
-/// Interval between checks for the Prometheus operator's kinds.
+/// Interval between checks for the kinds of the Prometheus operator and KEDA.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Deadline of one such check.
@@ -198,6 +198,7 @@ fn available_kinds(capabilities: &Capabilities) -> Vec<ApiResource> {
     let has = |kind: &ApiResource| match kind.kind.as_str() {
         "ServiceMonitor" => capabilities.service_monitor,
         "PrometheusRule" => capabilities.prometheus_rule,
+        "ScaledObject" => capabilities.scaled_object,
         _ => true,
     };
     kinds().into_iter().filter(has).collect()
@@ -243,7 +244,7 @@ async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &Canc
         }
         let now = discover_capabilities(client, *known).await;
         if now != *known {
-            info!(before = ?known, ?now, "available Prometheus operator kinds changed; restarting the controllers");
+            info!(before = ?known, ?now, "available kinds of the Prometheus operator and KEDA changed; restarting the controllers");
             return;
         }
     }
@@ -252,8 +253,8 @@ async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &Canc
 /// Asks the cluster which optional kinds it has. A kind that cannot be determined keeps its value
 /// in `known`.
 async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabilities {
-    let has = |kind: &'static str, known: bool| async move {
-        let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
+    let has = |group: &'static str, version: &'static str, kind: &'static str, known: bool| async move {
+        let kind = GroupVersionKind::gvk(group, version, kind);
         let look = kube::discovery::oneshot::pinned_kind(client, &kind);
         match tokio::time::timeout(DISCOVERY_TIMEOUT, look).await {
             Ok(Ok(_)) => true,
@@ -262,11 +263,12 @@ async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabili
             Ok(Err(_)) | Err(_) => known,
         }
     };
-    let (service_monitor, prometheus_rule) = tokio::join!(
-        has("ServiceMonitor", known.service_monitor),
-        has("PrometheusRule", known.prometheus_rule),
+    let (service_monitor, prometheus_rule, scaled_object) = tokio::join!(
+        has("monitoring.coreos.com", "v1", "ServiceMonitor", known.service_monitor),
+        has("monitoring.coreos.com", "v1", "PrometheusRule", known.prometheus_rule),
+        has("keda.sh", "v1alpha1", "ScaledObject", known.scaled_object),
     );
-    Capabilities { service_monitor, prometheus_rule }
+    Capabilities { service_monitor, prometheus_rule, scaled_object }
 }
 
 #[cfg(test)]

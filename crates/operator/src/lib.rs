@@ -12,6 +12,7 @@ pub mod build;
 pub mod crd;
 pub mod custom_metrics;
 pub mod deletion_cost;
+mod external_scaler;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod leader;
@@ -44,6 +45,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use custom_metrics::CustomMetrics;
+use external_scaler::ExternalScaler;
 use leader::Leader;
 use metrics::OperatorMetrics;
 use observe::Scope;
@@ -67,6 +69,8 @@ pub struct Options {
     pub internal: SocketAddr,
     /// Address on which custom.metrics.k8s.io is served over TLS; `None` if it is not served.
     pub metrics_api: Option<SocketAddr>,
+    /// Address on which KEDA's external scaler is served; `None` if it is not served.
+    pub external_scaler: Option<SocketAddr>,
     /// Server image of resources that do not set `spec.image`.
     pub image: String,
     /// Name of the Service that routes to `metrics_api` on port 443.
@@ -94,11 +98,26 @@ impl Options {
     }
 
     fn defaults(&self) -> Defaults {
+        let scaler = self.external_scaler.map(|_| {
+            let service = format!("{}{}", self.service, names::SCALER_SUFFIX);
+            format!("{service}.{}.svc:{}", self.namespace, names::SCALER_PORT)
+        });
         Defaults {
             image: self.image.clone(),
             operator_namespace: Some(self.namespace.clone()),
             rights: self.rights.clone(),
+            scaler_address: scaler,
         }
+    }
+
+    fn log(&self) {
+        info!(
+            internal = %self.internal,
+            metrics_api = self.metrics_api.map(tracing::field::display),
+            external_scaler = self.external_scaler.map(tracing::field::display),
+            namespaces = ?self.watch_namespaces,
+            "operator started"
+        );
     }
 
     fn candidate(&self, owner: Option<OwnerReference>) -> lease::Candidate {
@@ -119,26 +138,25 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
     let (registry, metrics) = register_metrics().context("metrics")?;
     let tracker = TaskTracker::new();
     let readiness = Readiness::default();
-    let internal = bind(options.internal, "--internal").await?;
-    let metrics_api = bind_optional(options.metrics_api, "--metrics-api").await?;
+    let listeners = Listeners::bind(&options).await?;
     let owner = deployment_owner(&client, &options).await?;
 
     let gather = registry.clone();
     let admin = admin::router(move |_| gather.gather(), readiness.clone());
-    tracker.spawn(listener::serve(internal, admin, stop.clone(), Duration::from_secs(1)));
+    let grace = Duration::from_secs(1);
+    tracker.spawn(listener::serve(listeners.internal, admin, stop.clone(), grace));
 
     let scopes = Scope::of(&options.watch_namespaces);
     let pods = Pods::start(&client, &scopes, &registry, &tracker, stop.clone())?;
     let names = options.object_names();
     let mut custom = CustomMetrics::new(client.clone(), pods.clone(), &registry, names)?;
-    custom.start(metrics_api, &tracker, &stop);
+    custom.start(listeners.metrics_api, &tracker, &stop);
+    if let Some(listener) = listeners.external_scaler {
+        let scaler = ExternalScaler::new(pods.clone(), &registry)?;
+        tracker.spawn(scaler.serve(listener, stop.clone(), external_scaler::SHUTDOWN_DELAY));
+    }
     tracker.spawn(update_readiness(readiness, pods.clone(), custom.clone(), stop.clone()));
-    info!(
-        internal = %options.internal,
-        metrics_api = options.metrics_api.map(tracing::field::display),
-        namespaces = ?options.watch_namespaces,
-        "operator started"
-    );
+    options.log();
 
     // Release the Lease only after the leader's work has ended.
     let release = CancellationToken::new();
@@ -224,6 +242,23 @@ async fn update_readiness(
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         listed.set(pods.is_synced());
         served.set(custom.is_ready());
+    }
+}
+
+/// The sockets that the operator listens on.
+struct Listeners {
+    internal: TcpListener,
+    metrics_api: Option<TcpListener>,
+    external_scaler: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(options: &Options) -> anyhow::Result<Self> {
+        Ok(Listeners {
+            internal: bind(options.internal, "--internal").await?,
+            metrics_api: bind_optional(options.metrics_api, "--metrics-api").await?,
+            external_scaler: bind_optional(options.external_scaler, "--external-scaler").await?,
+        })
     }
 }
 

@@ -67,5 +67,11 @@ pub const DEFAULT_CLIENT_PORT: u16 = 3000;
 /// Default port of the internal listener in the pods.
 pub const DEFAULT_INTERNAL_PORT: u16 = 9090;
 
+/// Suffix of the Service in front of the external scaler, after the name of the operator's Service.
+pub const SCALER_SUFFIX: &str = "-scaler";
+
+/// Port of the Service in front of the external scaler.
+pub const SCALER_PORT: u16 = 9090;
+
 /// Name of the Secret that holds the certificates of the metrics API, in the operator's namespace.
 pub const METRICS_SECRET: &str = "rookery-operator-metrics-api";

@@ -93,8 +93,12 @@ impl OwnedObjects {
 
     /// The least number of pods that the autoscaler of this name keeps, if it is cached.
     pub fn min_replicas(&self, namespace: &str, name: &str) -> Option<i32> {
-        let autoscaler = self.get("HorizontalPodAutoscaler", namespace, name)?;
-        autoscaler.data.pointer("/spec/minReplicas")?.as_i64()?.try_into().ok()
+        let of = |kind, field| {
+            let autoscaler = self.get(kind, namespace, name)?;
+            autoscaler.data.pointer(field)?.as_i64()?.try_into().ok()
+        };
+        of("HorizontalPodAutoscaler", "/spec/minReplicas")
+            .or_else(|| of("ScaledObject", "/spec/minReplicaCount"))
     }
 
     /// All objects that the resource with this `uid` owns, with their kinds.

@@ -268,4 +268,6 @@ fn is_denied(error: &watcher::Error) -> bool {
 }
 
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 mod tests;

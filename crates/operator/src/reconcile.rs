@@ -33,6 +33,7 @@ use super::observe::OwnedObjects;
 use super::pods::{Pods, ServerPod, explain_pending};
 use super::status::{self, ConnectionPace, Degradation, StatusInputs};
 use super::truncate::truncate;
+use super::validate::Validated;
 use super::validator::Validator;
 
 /// The longest note of an event (Kubernetes API reference, events.k8s.io/v1, `note`).
@@ -234,8 +235,8 @@ impl Reconciliation<'_> {
         match self.applier(&uid, validated.min_replicas).apply(&objects).await {
             Ok(applied) => {
                 self.report_changes(&applied).await;
-                observation.degradation =
-                    degradations::of_contests(&applied.contested).or(self.without_metrics());
+                observation.degradation = degradations::of_contests(&applied.contested)
+                    .or(self.without_metrics(&validated));
                 observation.applied = applied;
                 observation.warnings = validated.warnings.clone();
                 let written = self.update_status(observation).await;
@@ -256,9 +257,14 @@ impl Reconciliation<'_> {
     }
 
     /// Why the autoscaler gets no metrics, which is also recorded as a metric.
-    fn without_metrics(&self) -> Option<Degradation> {
+    fn without_metrics(&self, validated: &Validated) -> Option<Degradation> {
         let autoscaling = &self.rookery.spec.autoscaling;
-        let found = degradations::of_autoscaling(autoscaling, &self.context.serving.borrow());
+        let found = degradations::of_autoscaling(
+            autoscaling,
+            &self.context.serving.borrow(),
+            self.context.capabilities.scaled_object,
+            validated.scaler_address.is_some(),
+        );
         let namespace = self.rookery.namespace().unwrap_or_default();
         let reason = found.as_ref().map(|degradation| degradation.reason);
         self.context.metrics.set_without_metrics(&namespace, &self.rookery.name_any(), reason);

@@ -24,7 +24,7 @@ pub use problem::{Invalid, Problem};
 pub use rights::Rights;
 pub use rollout::Rollout;
 
-use super::crd::{Rookery, RookerySpec, SecretKey};
+use super::crd::{MetricsSource, Rookery, RookerySpec, SecretKey};
 use super::names;
 use rookery_config::Config;
 
@@ -42,6 +42,9 @@ pub struct Defaults {
     pub operator_namespace: Option<String>,
     /// What resources may ask for.
     pub rights: Rights,
+    /// Address of the operator's external scaler, `host:port`, for KEDA. `None` where it is not
+    /// served.
+    pub scaler_address: Option<String>,
 }
 
 /// A valid resource, with all defaults filled in.
@@ -82,6 +85,8 @@ pub struct Validated {
     pub redis_secret: Option<SecretKey>,
     /// Where the operator runs.
     pub operator_namespace: Option<String>,
+    /// Address of the operator's external scaler, for KEDA.
+    pub scaler_address: Option<String>,
     /// Warnings about valid but probably unintended settings, one sentence each.
     pub warnings: Vec<String>,
     /// The spec as written, for fields that are passed on unchanged.
@@ -127,16 +132,30 @@ pub fn validate(resource: &Rookery, defaults: &Defaults) -> Result<Validated, In
         sticky_cookie: config.drain.sticky_cookie.clone().filter(|_| effective::is_sticky(spec)),
         config_text: effective.text,
         restart_text: effective.restart_text,
-        warnings: {
-            let mut warnings = rules::warnings(spec, &config, max_replicas);
-            warnings.extend(rollout::warning(&config.drain));
-            warnings
-        },
+        warnings: [
+            rules::warnings(spec, &config, max_replicas),
+            rollout::warning(&config.drain).into_iter().collect(),
+            without_scaler(spec, defaults),
+        ]
+        .concat(),
         config,
         redis_secret: spec.redis.as_ref().and_then(|redis| redis.url_secret.clone()),
         operator_namespace: defaults.operator_namespace.clone(),
+        scaler_address: defaults.scaler_address.clone(),
         spec: spec.clone(),
     })
+}
+
+/// A warning where there is no operator, whose scaler KEDA would ask. Where there is one, the
+/// condition `Degraded` says it.
+fn without_scaler(spec: &RookerySpec, defaults: &Defaults) -> Vec<String> {
+    let autoscaling = &spec.autoscaling;
+    let is_keda = autoscaling.enabled && autoscaling.metrics == MetricsSource::Keda;
+    let text = "`autoscaling.metrics: keda` needs the operator, whose external scaler KEDA asks: \
+                without it there is no autoscaler; write a ScaledObject of your own and \
+                `autoscaling.enabled: false`";
+    let is_missing = is_keda && defaults.operator_namespace.is_none();
+    is_missing.then(|| text.to_owned()).into_iter().collect()
 }
 
 impl Validated {

@@ -11,7 +11,11 @@ import { until } from "./until.mjs";
 /** The APIService's name. */
 export const NAME = "v1beta1.custom.metrics.k8s.io";
 
-const GROUP_VERSION = "custom.metrics.k8s.io/v1beta1";
+/** The name of the operator's APIService, which it can take over. */
+export const OURS = "v1beta2.custom.metrics.k8s.io";
+
+const GROUP = "custom.metrics.k8s.io";
+const ROOT = new RegExp(`^/apis/${GROUP}/(v1beta[12])`);
 const METRIC = /^\/namespaces\/([^/]+)\/pods\/(?:\*|%2A)\/rookery_connections$/i;
 
 export class OtherMetrics {
@@ -36,6 +40,12 @@ export class OtherMetrics {
   /** Its complete APIService. */
   apiService() {
     return get("default", "apiservice", NAME);
+  }
+
+  /** Takes over the operator's APIService, as an adapter's manifest of the same name does. */
+  async takeOver() {
+    const spec = { ...this.#apiService("v1beta2").spec, caBundle: null };
+    await kubectl("patch", "apiservice", OURS, "--type=merge", "--field-manager=adapter", "-p", JSON.stringify({ spec }));
   }
 
   /** Removes its APIService. */
@@ -67,10 +77,11 @@ export class OtherMetrics {
 
   async #answer(url) {
     const { pathname, searchParams } = new URL(url, "https://other");
-    const path = pathname.replace(`/apis/${GROUP_VERSION}`, "");
-    if (path === "" && pathname !== path) {
+    const [, version] = ROOT.exec(pathname) ?? [];
+    const path = pathname.replace(ROOT, "");
+    if (path === "" && version !== undefined) {
       const pods = { name: "pods/rookery_connections", singularName: "", namespaced: true, kind: "MetricValueList", verbs: ["get"] };
-      return { kind: "APIResourceList", apiVersion: "v1", groupVersion: GROUP_VERSION, resources: [pods] };
+      return { kind: "APIResourceList", apiVersion: "v1", groupVersion: `${GROUP}/${version}`, resources: [pods] };
     }
     const [, namespace] = METRIC.exec(path) ?? [];
     if (namespace === undefined) return undefined;
@@ -83,7 +94,7 @@ export class OtherMetrics {
       value: String(this.connections),
       selector: null,
     }));
-    return { kind: "MetricValueList", apiVersion: GROUP_VERSION, metadata: {}, items };
+    return { kind: "MetricValueList", apiVersion: `${GROUP}/v1beta1`, metadata: {}, items };
   }
 
   #objects(address) {
@@ -104,20 +115,24 @@ export class OtherMetrics {
         endpoints: [{ addresses: [address] }],
         ports: [{ name: "", port, protocol: "TCP" }],
       },
-      {
-        apiVersion: "apiregistration.k8s.io/v1",
-        kind: "APIService",
-        metadata: { name: NAME },
-        spec: {
-          group: "custom.metrics.k8s.io",
-          version: "v1beta1",
-          groupPriorityMinimum: 100,
-          versionPriority: 100,
-          insecureSkipTLSVerify: true,
-          service: { name: "metrics", namespace, port: 443 },
-        },
-      },
+      this.#apiService("v1beta1"),
     ];
+  }
+
+  #apiService(version) {
+    return {
+      apiVersion: "apiregistration.k8s.io/v1",
+      kind: "APIService",
+      metadata: { name: `${version}.${GROUP}` },
+      spec: {
+        group: GROUP,
+        version,
+        groupPriorityMinimum: 100,
+        versionPriority: 100,
+        insecureSkipTLSVerify: true,
+        service: { name: "metrics", namespace: this.namespace, port: 443 },
+      },
+    };
   }
 }
 

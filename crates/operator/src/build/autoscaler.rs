@@ -89,7 +89,7 @@ fn quantity(number: i64) -> Quantity {
 
 /// Scales up at once and fast, because clients arrive in crowds and wait; scales down by one server
 /// per drain period, so that only one server's clients reconnect at a time.
-fn behavior(v: &Validated) -> HorizontalPodAutoscalerBehavior {
+pub(super) fn behavior(v: &Validated) -> HorizontalPodAutoscalerBehavior {
     let policy = |type_: &str, value, period_seconds| HPAScalingPolicy {
         type_: type_.to_owned(),
         value,

@@ -8,11 +8,13 @@ use super::*;
 use crate::crd::Rookery;
 use crate::validate::{Defaults, validate};
 
+mod autoscaler;
 mod ingress;
 mod network_policy;
 mod rules;
 
-const ALL: Capabilities = Capabilities { service_monitor: true, prometheus_rule: true };
+const ALL: Capabilities =
+    Capabilities { service_monitor: true, prometheus_rule: true, scaled_object: true };
 
 /// With most of what can be asked for.
 const FULL: &str = "
@@ -35,6 +37,7 @@ fn validated(spec: &str) -> Validated {
     let defaults = Defaults {
         image: "rookery:test".to_owned(),
         operator_namespace: Some("operators".to_owned()),
+        scaler_address: Some("rookery-operator-scaler.operators.svc:9090".to_owned()),
         ..Defaults::default()
     };
     validate(&resource, &defaults).unwrap()
@@ -77,8 +80,10 @@ fn every_object_is_named_labelled_owned_and_hashed() {
 fn every_kind_that_is_made_is_one_that_is_watched() {
     let kinds: BTreeSet<_> =
         kinds().iter().map(|k| (k.api_version.to_string(), k.kind.to_string())).collect();
+    let with_keda = built("autoscaling: { metrics: keda }");
     let made: BTreeSet<_> = built(FULL)
         .into_iter()
+        .chain(with_keda)
         .filter_map(|object| object.types)
         .map(|types| (types.api_version, types.kind))
         .collect();
@@ -347,31 +352,4 @@ fn the_autoscaler_follows_cpu_too_and_its_behavior_is_replaced_in_part() {
     assert_eq!(after["scaleDown"][window], before["scaleDown"][window]);
     assert_eq!(after["scaleUp"]["selectPolicy"], "Min");
     assert_eq!(after["scaleUp"]["policies"], before["scaleUp"]["policies"]);
-}
-
-#[test]
-fn the_autoscaler_follows_deliveries_and_outboxes_where_asked() {
-    let spec = "autoscaling: { connectionsPerPod: 2000000000, deliveriesPerSecond: 30000, \
-                outboxBytes: 67108864, cpuUtilization: 80 }\n\
-                config: { limits: { connections: 2000000000 } }";
-    let hpa = find(&built(spec), "HorizontalPodAutoscaler", "chat");
-    let metrics = hpa["spec"]["metrics"].as_array().unwrap();
-    let pods: Vec<_> = metrics
-        .iter()
-        .filter(|metric| metric["type"] == "Pods")
-        .map(|metric| {
-            let pods = &metric["pods"];
-            let name = pods["metric"]["name"].as_str().unwrap();
-            (name, pods["target"]["averageValue"].as_str().unwrap())
-        })
-        .collect();
-    assert_eq!(
-        pods,
-        [
-            ("rookery_connections", "2G"),
-            ("rookery_deliveries_per_second", "30k"),
-            ("rookery_outbox_bytes", "67108864"),
-        ]
-    );
-    assert_eq!(metrics[3]["type"], "ContainerResource");
 }

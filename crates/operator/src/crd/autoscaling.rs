@@ -83,4 +83,7 @@ pub enum MetricsSource {
     Builtin,
     /// Another server of custom.metrics.k8s.io, such as prometheus-adapter.
     External,
+    /// KEDA, which asks the operator's external scaler: there is a `ScaledObject` instead of a
+    /// HorizontalPodAutoscaler.
+    Keda,
 }

@@ -30,6 +30,15 @@ impl PodMetric {
         }
     }
 
+    /// The key of its target per pod, in `spec.autoscaling` and in a KEDA trigger's metadata.
+    pub fn target_key(self) -> &'static str {
+        match self {
+            PodMetric::Connections => "connectionsPerPod",
+            PodMetric::DeliveriesPerSecond => "deliveriesPerSecond",
+            PodMetric::OutboxBytes => "outboxBytes",
+        }
+    }
+
     /// The metric of this name.
     pub fn by_name(name: &str) -> Option<PodMetric> {
         PodMetric::ALL.into_iter().find(|metric| metric.name() == name)

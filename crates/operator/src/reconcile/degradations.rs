@@ -5,11 +5,43 @@ use crate::crd::{Autoscaling, MetricsSource};
 use crate::custom_metrics::Serving;
 use crate::status::Degradation;
 
-/// Autoscaling that gets no metrics from this operator.
-pub(super) fn of_autoscaling(autoscaling: &Autoscaling, serving: &Serving) -> Option<Degradation> {
-    if !autoscaling.enabled || autoscaling.metrics != MetricsSource::Builtin {
-        return None;
+/// Autoscaling that gets no metrics from this operator. `has_keda` is whether the cluster knows
+/// KEDA's `ScaledObject`, `has_scaler` whether this operator serves the external scaler.
+pub(super) fn of_autoscaling(
+    autoscaling: &Autoscaling,
+    serving: &Serving,
+    has_keda: bool,
+    has_scaler: bool,
+) -> Option<Degradation> {
+    match autoscaling.metrics {
+        _ if !autoscaling.enabled => None,
+        MetricsSource::External => None,
+        MetricsSource::Builtin => of_metrics_api(serving),
+        MetricsSource::Keda => of_keda(has_keda, has_scaler),
     }
+}
+
+fn of_keda(has_keda: bool, has_scaler: bool) -> Option<Degradation> {
+    if !has_scaler {
+        return Some(Degradation {
+            reason: "KedaScalerDisabled",
+            message: "autoscaling.metrics is keda, but the operator runs without its external \
+                      scaler, so nothing scales: set kedaScaler.enabled: true in the values of the \
+                      operator's chart, or autoscaling.enabled: false and write a ScaledObject of \
+                      your own"
+                .to_owned(),
+        });
+    }
+    (!has_keda).then(|| Degradation {
+        reason: "KedaMissing",
+        message: "autoscaling.metrics is keda, but this cluster has no kind ScaledObject of \
+                  keda.sh/v1alpha1, so nothing scales: install KEDA; the operator notices within a \
+                  minute"
+            .to_owned(),
+    })
+}
+
+fn of_metrics_api(serving: &Serving) -> Option<Degradation> {
     match serving {
         Serving::Foreign { service } => Some(Degradation {
             reason: "MetricsElsewhere",
@@ -70,15 +102,32 @@ mod tests {
     #[test]
     fn autoscaling_without_the_metrics_api_says_what_to_do() {
         let builtin = Autoscaling::default();
-        let degradation = of_autoscaling(&builtin, &Serving::Disabled).unwrap();
+        let of = |autoscaling: &Autoscaling| {
+            of_autoscaling(autoscaling, &Serving::Disabled, false, false)
+        };
+        let degradation = of(&builtin).unwrap();
         for named in ["metricsApi.enabled", "external", "keda"] {
             assert!(degradation.message.contains(named), "{}", degradation.message);
         }
         assert!(WITHOUT_METRICS.contains(&degradation.reason));
         let external = Autoscaling { metrics: MetricsSource::External, ..builtin.clone() };
         let manual = Autoscaling { enabled: false, ..builtin };
-        assert_eq!(of_autoscaling(&external, &Serving::Disabled), None);
-        assert_eq!(of_autoscaling(&manual, &Serving::Disabled), None);
+        assert_eq!((of(&external), of(&manual)), (None, None));
+    }
+
+    #[test]
+    fn keda_needs_its_kind_and_the_external_scaler() {
+        let keda = Autoscaling { metrics: MetricsSource::Keda, ..Autoscaling::default() };
+        let of = |has_keda, has_scaler| {
+            of_autoscaling(&keda, &Serving::Disabled, has_keda, has_scaler)
+                .map(|found| found.reason)
+        };
+        assert_eq!(of(true, false), Some("KedaScalerDisabled"));
+        assert_eq!(of(false, true), Some("KedaMissing"));
+        assert_eq!(of(true, true), None);
+        for reason in [of(true, false), of(false, true)].into_iter().flatten() {
+            assert!(WITHOUT_METRICS.contains(&reason));
+        }
     }
 
     #[test]
