@@ -183,3 +183,18 @@ fn serve(options: Options) -> anyhow::Result<()> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metrics_api_has_an_address_or_none() {
+        let parse = |text: &str| text.parse::<ListenAddress>().map(|address| address.0);
+        assert_eq!(parse("none"), Ok(None));
+        assert_eq!(parse("0.0.0.0:6443"), Ok(Some(([0, 0, 0, 0], 6443).into())));
+        for wrong in ["", "6443", "None", "host:6443"] {
+            assert!(parse(wrong).is_err_and(|error| error.contains("`none`")), "{wrong}");
+        }
+    }
+}
