@@ -212,25 +212,6 @@ test("serverSideEmit with an ack completes without a timeout", async (t) => {
   assert.deepEqual(answers, [null]);
 });
 
-test("emitWithAck to a room reaches all its members and completes without a timeout", async (t) => {
-  const { rookery, io, url } = await neighbours(t);
-  const here = [];
-  for (const which of [v4, kind(3, "polling"), kind(2, "websocket"), kind(2, "polling")]) {
-    here.push(await connected(t, which, rookery.url));
-  }
-  const there = await connected(t, v4, url);
-  for (const socket of [...here, there]) await join(socket, "room");
-  const asked = here.map((socket) => collect(socket, "question"));
-  there.on("question", (text, answer) => answer(`${text}? me`));
-  const ask = (room) => within("emitWithAck", io.to(room).timeout(5_000).emitWithAck("question", "who"));
-  assert.deepEqual(await ask("room"), ["who? me"]);
-  for (const arrived of asked) {
-    await until("it is asked", () => arrived.length > 0);
-    assert.equal(arrived[0][0], "who");
-  }
-  assert.deepEqual(await ask("nobody"), []);
-});
-
 test("a client cannot join a room that is named like a member's id, of Node or Rookery", async (t) => {
   const { rookery, url } = await neighbours(t);
   const [victim, attacker] = [await connected(t, v4, url), await connected(t, v4, rookery.url)];

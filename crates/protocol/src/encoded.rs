@@ -74,6 +74,16 @@ impl Encoded {
         Self::packet(Message { namespace, id: None, event: Some(event) }, args)
     }
 
+    /// Encodes an event that asks its recipients to acknowledge it as `id`.
+    pub fn event_with_ack<'a>(
+        namespace: &'a str,
+        id: u64,
+        event: &'a str,
+        args: impl IntoIterator<Item: Into<DataRef<'a>>, IntoIter: Clone>,
+    ) -> Self {
+        Self::packet(Message { namespace, id: Some(id), event: Some(event) }, args)
+    }
+
     /// Encodes the acknowledgement of the event with `id`.
     pub fn ack<'a>(
         namespace: &'a str,

@@ -6,10 +6,6 @@
 //! decides what becomes of it. [`wire`] is pure: bytes in, values out. All tasks run on the runtime
 //! that [`Backplane::start`] is given: one of its own, so that a flood of messages does not delay
 //! probes and clients.
-//!
-//! Clients of this server cannot ack a broadcast that another server sent with acks: such a
-//! broadcast is delivered, and the answer says that no client will ack, so that the sender's call
-//! ends without waiting for them.
 
 pub mod bridge;
 pub mod clock;
@@ -57,6 +53,7 @@ use questions::Questions;
 use wire::channels::Channels;
 use wire::pod_messages::Answer;
 pub use wire::pod_messages::RolloutState;
+use wire::requests::BroadcastAnswer;
 
 /// A connection for commands, while one is up.
 type Commands = Mutex<Option<MultiplexedConnection>>;
@@ -116,6 +113,8 @@ struct Parts {
     questions: Arc<Questions<(String, Answer)>>,
     /// Questions to Node servers.
     node_questions: Arc<Questions<Vec<MemberInfo>>>,
+    /// Broadcasts whose recipients' acknowledgements are waited for.
+    broadcasts: Arc<Questions<BroadcastAnswer>>,
     metrics: Arc<Metrics>,
     /// Throttles the lines about publications that are not sent.
     unsent: Throttle,
@@ -157,6 +156,7 @@ impl Backplane {
             commands: Arc::default(),
             questions: Arc::default(),
             node_questions: Arc::default(),
+            broadcasts: Arc::default(),
             unsent: Throttle::new(&metrics.log_lines_suppressed),
             metrics,
         };

@@ -1,6 +1,8 @@
 //! The [`Broker`]: the one place that knows both the rooms of this instance and the other
 //! instances. It decides where publications go, answers what other servers ask, and asks them.
 
+mod acked;
+mod acks;
 mod cluster;
 mod drain_order;
 mod fleet;
@@ -12,8 +14,8 @@ mod servers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
+use rookery_protocol::{Data, Room};
 
 use crate::backplane::Backplane;
 use crate::connection::Wait;
@@ -24,6 +26,8 @@ use crate::rooms::shard::Reply;
 use crate::rooms::statistics::RoomStatistics;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
+pub use acked::AckedReceipt;
+use acks::Acks;
 pub use cluster::{Matched, MembersAnswer, RoomsAnswer};
 pub use drain_order::DrainOrder;
 pub use fleet::Fleet;
@@ -53,13 +57,14 @@ pub struct BrokerParts {
 #[derive(Clone)]
 pub struct Broker {
     parts: Arc<BrokerParts>,
+    acks: Arc<Acks>,
     query_deadline: Duration,
 }
 
 impl Broker {
     /// A broker of these parts.
     pub fn new(parts: BrokerParts) -> Self {
-        Broker { parts: Arc::new(parts), query_deadline: QUERY_DEADLINE }
+        Broker { parts: Arc::new(parts), acks: Arc::default(), query_deadline: QUERY_DEADLINE }
     }
 
     /// The same, with another deadline for the questions to other servers.
@@ -99,6 +104,11 @@ impl Broker {
     /// queue; the member gets nothing any more even before.
     pub fn disconnect(&self, shard: usize, member: Arc<Member>) -> Wait {
         self.parts.rooms.disconnect(shard, member)
+    }
+
+    /// A member acknowledged the event with this id, with arguments of so many bytes in all.
+    pub fn acknowledged(&self, member: &Member, id: u64, args: Vec<Data>, bytes: usize) {
+        self.acks.received((&member.namespace, member.key), id, args, bytes);
     }
 
     /// Makes a member join rooms, all or none, once what others publish there is heard here, at most

@@ -53,7 +53,7 @@ impl Path {
         let publication =
             Publication::of_client(&self.member, namespace, room, event, args, except_sender);
         let class = |room: &str| self.rules.class_of(room).clone();
-        (EncodedPublication::new(publication, class, None), ack)
+        (EncodedPublication::new(publication, None, class, None), ack)
     }
 
     /// The number of allocations that an event takes.

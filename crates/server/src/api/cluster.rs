@@ -1,9 +1,11 @@
 //! [`Cluster`]: what the HTTP API asks of the broker.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, TryFutureExt as _};
 
-use crate::broker::{Broker, Matched, MembersAnswer, RoomsAnswer};
+use crate::broker::{AckedReceipt, Broker, Matched, MembersAnswer, RoomsAnswer};
 use crate::message::{Publication, PublishError, Receipt, RoomKey, Scope, Selector};
 use crate::rooms::ranking::{RoomRanking, RoomRankingQuery};
 use rookery_protocol::Room;
@@ -26,6 +28,14 @@ pub trait Cluster: Send + Sync + 'static {
         &self,
         publication: Publication,
     ) -> BoxFuture<'_, Result<BoxFuture<'static, Receipt>, PublishError>>;
+
+    /// Delivers like [`publish`](Cluster::publish), and waits until every recipient has acknowledged
+    /// the publication, at most for `patience`.
+    fn publish_with_acks(
+        &self,
+        publication: Publication,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<AckedReceipt, PublishError>>;
 
     /// The rooms with members whose names start with `prefix`.
     fn rooms<'a>(&'a self, namespace: &'a str, prefix: &'a str) -> BoxFuture<'a, RoomsAnswer>;
@@ -76,6 +86,14 @@ impl Cluster for Broker {
         publication: Publication,
     ) -> BoxFuture<'_, Result<BoxFuture<'static, Receipt>, PublishError>> {
         Broker::accept(self, publication).map_ok(|accepted| accepted.receipt().boxed()).boxed()
+    }
+
+    fn publish_with_acks(
+        &self,
+        publication: Publication,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<AckedReceipt, PublishError>> {
+        Broker::publish_with_acks(self, publication, patience).boxed()
     }
 
     fn rooms<'a>(&'a self, namespace: &'a str, prefix: &'a str) -> BoxFuture<'a, RoomsAnswer> {

@@ -30,7 +30,7 @@ use super::access::Access;
 use super::cluster::Cluster;
 use super::idempotency::{IdempotencyStore, MemoryStore};
 use super::*;
-use crate::broker::{Matched, MembersAnswer, RoomsAnswer};
+use crate::broker::{AckedReceipt, Matched, MembersAnswer, RoomsAnswer};
 use crate::message::Publication;
 use crate::message::RoomKey;
 use crate::message::{MemberInfo, PublishError, Receipt, Scope, Selector};
@@ -42,7 +42,7 @@ use rookery_config::api_keys::ApiKeys;
 use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
 use rookery_policy::{RoomRule, Rules};
-use rookery_protocol::Room;
+use rookery_protocol::{Data, Room};
 
 /// The largest packet in these tests.
 const MAX_PAYLOAD: usize = 64 << 10;
@@ -117,6 +117,20 @@ impl Cluster for World {
     ) -> BoxFuture<'_, Result<BoxFuture<'static, Receipt>, PublishError>> {
         let published = self.publish(publication);
         async move { Ok(futures_util::future::ready(published.await?).boxed()) }.boxed()
+    }
+
+    fn publish_with_acks(
+        &self,
+        publication: Publication,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<AckedReceipt, PublishError>> {
+        let published = self.publish(publication);
+        async move {
+            let acks = vec![Data::from("yes"), Data::Null, Data::Binary(vec![1, 2].into())];
+            let timed_out = patience < Duration::from_secs(1);
+            Ok(AckedReceipt { receipt: published.await?, recipients: 3, acks, timed_out })
+        }
+        .boxed()
     }
 
     fn rooms<'a>(&'a self, namespace: &'a str, prefix: &'a str) -> BoxFuture<'a, RoomsAnswer> {

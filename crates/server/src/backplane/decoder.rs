@@ -6,7 +6,7 @@ mod routes;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use memchr::memmem;
 use parking_lot::Mutex;
@@ -21,15 +21,22 @@ use super::heartbeat::Heartbeat;
 use super::inbound::Inbound;
 use super::link_status::LinkStatus;
 use super::outgoing::{MessageKind, Outgoing};
+use super::query::BROADCAST_ID;
 use super::questions::Questions;
 use super::sequence::{Continuity, SequenceTracker};
 use super::wire::channels::Channels;
 use super::wire::classic::{self, Broadcast};
 use super::wire::pod_messages::{Answer, Message};
-use super::wire::requests::{self, Ask};
-use crate::message::{MemberInfo, PodId};
+use super::wire::requests::{self, Ask, BroadcastAnswer, RequestId};
+use crate::message::{MemberInfo, PodId, Publication};
 use crate::telemetry::metrics::{Direction, Metrics};
 use routes::{Route, Routes};
+
+/// How long acknowledgements are waited for where a sender does not say it.
+const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest time that acknowledgements are waited for.
+const MAX_ACK_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Decodes messages, and hands them to whoever waits for them: publications, requests and
 /// questions to a queue, answers to the questions that they answer, heartbeats to the peers.
@@ -46,6 +53,7 @@ pub(super) struct Decoder {
     status: Arc<LinkStatus>,
     questions: Arc<Questions<(String, Answer)>>,
     node_questions: Arc<Questions<Vec<MemberInfo>>>,
+    broadcasts: Arc<Questions<BroadcastAnswer>>,
     outgoing: Arc<Outgoing>,
     inbound: mpsc::Sender<Inbound>,
     metrics: Arc<Metrics>,
@@ -77,6 +85,7 @@ impl Decoder {
             status: parts.status.clone(),
             questions: parts.questions.clone(),
             node_questions: parts.node_questions.clone(),
+            broadcasts: parts.broadcasts.clone(),
             outgoing: parts.outgoing.clone(),
             inbound,
             sequences: Mutex::default(),
@@ -181,12 +190,27 @@ impl Decoder {
     }
 
     fn publish(&self, broadcast: Broadcast, received: Instant) {
-        let namespace = self.namespaces.iter().find(|n| ***n == *broadcast.namespace);
-        let Some(namespace) = namespace else { return };
+        if let Some(publication) = self.publication(broadcast, received) {
+            self.hand_over(Inbound::Publication(publication));
+        }
+    }
+
+    /// A broadcast of a server that waits for acknowledgements, where it gives an id for them.
+    fn publish_with_acks(&self, broadcast: Broadcast, id: Option<RequestId>, received: Instant) {
+        let timeout = broadcast.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT).min(MAX_ACK_TIMEOUT);
+        let Some(publication) = self.publication(broadcast, received) else { return };
+        self.hand_over(match id {
+            Some(id) => Inbound::WithAcks { publication, id, timeout },
+            None => Inbound::Publication(publication),
+        });
+    }
+
+    /// The publication that a broadcast is here; `None` in a namespace that is not configured.
+    fn publication(&self, broadcast: Broadcast, received: Instant) -> Option<Publication> {
+        let namespace = self.namespaces.iter().find(|n| ***n == *broadcast.namespace)?;
         let accepted = broadcast.origin.map_or(received, |t| self.clock.to_ours(t, received));
         let id = || self.next_id();
-        let publication = broadcast.into_publication(namespace.clone(), id, accepted);
-        self.hand_over(Inbound::Publication(publication));
+        Some(broadcast.into_publication(namespace.clone(), id, accepted))
     }
 
     fn request(&self, namespace: &Arc<str>, payload: &[u8], received: Instant) {
@@ -203,13 +227,16 @@ impl Decoder {
         };
         match (request.ask, request.id) {
             (Ask::Broadcast(broadcast), id) => {
-                match broadcast {
-                    Some(broadcast) => self.publish(*broadcast, received),
-                    None => self.drop("a broadcast", &"it names no room"),
+                // A pod's own requests come back to it.
+                if request.uid.as_deref() == Some(&*self.pod) {
+                    return;
                 }
-                if let Some(id) = id {
-                    // No client here will ack: see the head of `backplane`.
-                    answer(requests::count_answer(&id, 0));
+                match broadcast {
+                    Some(broadcast) => self.publish_with_acks(*broadcast, id, received),
+                    None => {
+                        self.drop("a broadcast", &"it names no room");
+                        id.into_iter().for_each(|id| answer(requests::count_answer(&id, 0)));
+                    }
                 }
             }
             (Ask::ServerSideEmit, id) => {
@@ -225,13 +252,21 @@ impl Decoder {
 
     fn response(&self, payload: &[u8]) {
         // Everybody's answers come by here: only what may be ours is read.
-        if self.node_questions.is_empty() || memmem::find(payload, self.pod.as_bytes()).is_none() {
+        let (broadcasts, questions) = (&self.broadcasts, &self.node_questions);
+        if broadcasts.is_empty() && questions.is_empty()
+            || memmem::find(payload, self.pod.as_bytes()).is_none()
+        {
+            return;
+        }
+        let own = |id: &str| Some(id.strip_prefix(&*self.pod)?.strip_prefix('-')?.to_owned());
+        if let Some((id, said)) = requests::broadcast_answer(payload) {
+            let number = own(&id).and_then(|id| id.strip_prefix(BROADCAST_ID)?.parse().ok());
+            number.into_iter().for_each(|number| broadcasts.answer(number, said.clone()));
             return;
         }
         let Ok((id, members)) = requests::fetched(payload) else { return };
-        let number = id.strip_prefix(&*self.pod).and_then(|n| n.strip_prefix('-')?.parse().ok());
-        if let Some(number) = number {
-            self.node_questions.answer(number, members);
+        if let Some(number) = own(&id).and_then(|id| id.parse().ok()) {
+            questions.answer(number, members);
         }
     }
 

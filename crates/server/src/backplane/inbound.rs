@@ -1,6 +1,7 @@
 //! The [`Inbound`] messages of other servers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::wire::pod_messages::Ask;
 use super::wire::requests;
@@ -17,6 +18,15 @@ pub enum Inbound {
     Publication(Publication),
     /// What a backend publishes on a bridged channel. Every pod hears it.
     Bridge(Publication),
+    /// What another server publishes, and asks the recipients to acknowledge.
+    WithAcks {
+        /// What is published.
+        publication: Publication,
+        /// What the answers must carry.
+        id: requests::RequestId,
+        /// How long the sender waits for acknowledgements.
+        timeout: Duration,
+    },
     /// What a Node server asks.
     NodeRequest {
         /// The namespace that it is about.

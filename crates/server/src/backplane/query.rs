@@ -1,14 +1,21 @@
 //! Questions to other servers, and answers to theirs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
 use super::outgoing::MessageKind;
+use super::questions::{MAX_ANSWERS, Open};
 use super::wire::pod_messages::{Answer, Ask, Message};
-use super::wire::requests;
+use super::wire::requests::{self, BroadcastAnswer};
 use super::{Backplane, Parts};
-use crate::message::{MemberInfo, Selector};
+use crate::message::{MemberInfo, Publication, Selector};
+
+/// Acknowledgements of other servers' members that may wait to be collected.
+const MAX_ACKS: usize = 1 << 16;
+
+/// What the number in the id of a broadcast begins with, so that its answers are told from others.
+pub(super) const BROADCAST_ID: char = 'b';
 
 /// How many servers can be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +59,7 @@ impl Backplane {
             return answers;
         }
         let Parts { questions, pod, channels, .. } = &*self.parts;
-        let mut open = questions.open();
+        let mut open = questions.open(MAX_ANSWERS);
         let question = Message::Question {
             pod: pod.to_string(),
             id: open.id,
@@ -90,7 +97,7 @@ impl Backplane {
             return answers;
         }
         let Parts { node_questions, pod, channels, .. } = &*self.parts;
-        let mut open = node_questions.open();
+        let mut open = node_questions.open(MAX_ANSWERS);
         let id = format!("{pod}-{}", open.id);
         if !self.send(channels.requests(namespace), requests::fetch(pod, &id, of)) {
             return answers;
@@ -105,6 +112,26 @@ impl Backplane {
             }
         }
         answers
+    }
+
+    /// Sends a publication whose recipients are to acknowledge it to the other servers, which answer
+    /// with the number of their recipients and each acknowledgement. `None`: it is not sent, and
+    /// counted as unsent.
+    pub fn broadcast_with_acks(
+        &self,
+        publication: &Publication,
+        timeout: Duration,
+    ) -> Option<Open<'_, BroadcastAnswer>> {
+        let Parts { broadcasts, pod, channels, clock, metrics, .. } = &*self.parts;
+        let open = broadcasts.open(MAX_ACKS);
+        let id = format!("{pod}-{BROADCAST_ID}{}", open.id);
+        let origin = clock.to_redis(publication.accepted);
+        let request = requests::broadcast(pod, &id, publication, origin, timeout);
+        if !self.send(channels.requests(&publication.namespace), request) {
+            metrics.redis_unsent.inc();
+            return None;
+        }
+        Some(open)
     }
 
     /// Answers a question of another pod.

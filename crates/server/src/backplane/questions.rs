@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 /// How many answers may wait for one question's asker.
-const MAX_ANSWERS: usize = 1024;
+pub const MAX_ANSWERS: usize = 1024;
 
 /// Questions that wait for answers, by their ids.
 #[derive(Debug)]
@@ -21,9 +21,10 @@ impl<A> Default for Questions<A> {
 }
 
 impl<A> Questions<A> {
-    /// Opens a question; it is closed when the handle is dropped.
-    pub fn open(&self) -> Open<'_, A> {
-        let (sender, answers) = mpsc::channel(MAX_ANSWERS);
+    /// Opens a question; it is closed when the handle is dropped. At most `max_answers` wait for
+    /// the asker, [`MAX_ANSWERS`] where each server answers once.
+    pub fn open(&self, max_answers: usize) -> Open<'_, A> {
+        let (sender, answers) = mpsc::channel(max_answers);
         let mut open = self.open.lock();
         open.0 += 1;
         let id = open.0;
@@ -68,7 +69,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_reaches_the_question_that_is_open() {
         let questions = Questions::default();
-        let mut open = questions.open();
+        let mut open = questions.open(MAX_ANSWERS);
         questions.answer(open.id, "yes");
         questions.answer(open.id + 1, "no");
         assert_eq!(open.answers.recv().await, Some("yes"));

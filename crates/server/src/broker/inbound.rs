@@ -49,6 +49,9 @@ impl Broker {
         if let Inbound::Publication(publication) | Inbound::Bridge(publication) = message {
             return self.deliver(publication);
         }
+        if let Inbound::WithAcks { publication, id, timeout } = message {
+            return self.deliver_with_acks(publication, id, timeout, backplane, tasks);
+        }
         let permit = answering.clone().try_acquire_owned();
         let permit = permit.map_err(|_| "too many requests are being answered")?;
         let (broker, backplane) = (self.clone(), backplane.clone());
@@ -63,7 +66,7 @@ impl Broker {
                     Inbound::PeerQuestion { pod, id, namespace, ask } => {
                         answer_pod(&broker.parts, &backplane, (&pod, id), &namespace, ask).await;
                     }
-                    Inbound::Publication(_) | Inbound::Bridge(_) => {}
+                    Inbound::Publication(_) | Inbound::Bridge(_) | Inbound::WithAcks { .. } => {}
                 }
             };
             tokio::select! {

@@ -65,18 +65,24 @@ impl Broker {
         &self,
         publication: Publication,
     ) -> Result<(Scope, RecipientCount), PublishError> {
-        self.admit()?;
-        let reservation = match self.parts.rooms.try_reserve(&publication) {
-            Some(reservation) => reservation,
-            None => {
-                let waiting = timeout(PUBLISH_DEADLINE, self.parts.rooms.reserve(&publication));
-                let reservation = waiting.await.map_err(|_| PublishError::Overloaded)?;
-                // Redis may have gone away meanwhile.
-                self.admit()?;
-                reservation
-            }
-        };
+        let reservation = self.reserve(&publication).await?;
         Ok(self.dispatch(reservation, publication, true))
+    }
+
+    /// Waits for a place in the queues of the shards.
+    pub(super) async fn reserve(
+        &self,
+        publication: &Publication,
+    ) -> Result<Reservation<'_>, PublishError> {
+        self.admit()?;
+        if let Some(reservation) = self.parts.rooms.try_reserve(publication) {
+            return Ok(reservation);
+        }
+        let waiting = timeout(PUBLISH_DEADLINE, self.parts.rooms.reserve(publication));
+        let reservation = waiting.await.map_err(|_| PublishError::Overloaded)?;
+        // Redis may have gone away meanwhile.
+        self.admit()?;
+        Ok(reservation)
     }
 
     fn admit(&self) -> Result<(), PublishError> {

@@ -30,7 +30,7 @@ use rookery_protocol::{Room, packet};
 /// The event by which a client replaces its token.
 const REFRESH: &str = "auth:refresh";
 
-/// Handles an event, or an acknowledgement, which answers nothing that was asked. Returns what must
+/// Handles an event, or the acknowledgement of one. Returns what must
 /// end before the client's next packet is handled, so that its answers come in the order of its
 /// events.
 ///
@@ -42,12 +42,15 @@ pub fn receive(
     attachments: &[Bytes],
 ) -> Result<Wait, PacketError> {
     let attachments = head.kind.is_binary().then_some(attachments);
-    if matches!(head.kind, PacketType::Ack | PacketType::BinaryAck) {
-        packet::decode_ack(head.payload, attachments)?;
-        return Ok(None);
-    }
     let attached = attachments.unwrap_or_default().iter().map(Bytes::len).sum::<usize>();
     let bytes = head.payload.len() + attached;
+    if matches!(head.kind, PacketType::Ack | PacketType::BinaryAck) {
+        let args = packet::decode_ack(head.payload, attachments)?;
+        if let Some(id) = head.id {
+            client.gateway().broker.acknowledged(&client.member, id, args, bytes);
+        }
+        return Ok(None);
+    }
     let exceeded = client.may_send_event(bytes).err();
     let may_be_in_burst =
         || matches!(exceeded, Some(RateExceeded::Events(_))) && client.has_join_burst();
@@ -283,6 +286,8 @@ fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool, byt
 fn publish_refusal(error: &PublishError) -> Refusal {
     match error {
         PublishError::RedisDown => Refusal::new(Code::NotConnectedToRedis, error.to_string()),
-        PublishError::Overloaded => Refusal::new(Code::RateLimited, error.to_string()),
+        PublishError::Overloaded | PublishError::TooManyAcks => {
+            Refusal::new(Code::RateLimited, error.to_string())
+        }
     }
 }

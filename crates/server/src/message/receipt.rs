@@ -39,4 +39,7 @@ pub enum PublishError {
         PUBLISH_DEADLINE.as_secs()
     )]
     Overloaded,
+    /// Too many publications wait for their recipients' acknowledgements.
+    #[error("too many publications wait for acknowledgements")]
+    TooManyAcks,
 }

@@ -28,9 +28,11 @@ pub struct EncodedPublication {
 }
 
 impl EncodedPublication {
-    /// Encodes it. `class` gives the latency class of a room; `trace` follows its deliveries.
+    /// Encodes it. With `ack`, it asks its recipients to acknowledge it by this number. `class` gives
+    /// the latency class of a room; `trace` follows its deliveries.
     pub fn new(
         publication: Publication,
+        ack: Option<u64>,
         class: impl Fn(&str) -> Arc<str>,
         trace: Option<Arc<DeliverySpan>>,
     ) -> Self {
@@ -48,8 +50,12 @@ impl EncodedPublication {
             true => smallvec![tag(None)],
             false => p.rooms.iter().map(|room| tag(Some(room))).collect(),
         };
+        let encoded = match ack {
+            Some(id) => Encoded::event_with_ack(&p.namespace, id, &p.event, &p.args),
+            None => Encoded::event(&p.namespace, &p.event, &p.args),
+        };
         EncodedPublication {
-            encoded: Arc::new(Encoded::event(&p.namespace, &p.event, &p.args)),
+            encoded: Arc::new(encoded),
             tags,
             trace,
             volatile: p.volatile,

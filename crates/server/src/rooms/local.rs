@@ -199,10 +199,10 @@ impl LocalRooms {
         }
     }
 
-    fn encode(&self, publication: Publication) -> Arc<EncodedPublication> {
+    fn encode(&self, publication: Publication, ack: Option<u64>) -> Arc<EncodedPublication> {
         let trace = self.parts.tracer.deliver(&publication);
         let class = |room: &str| (self.parts.classify)(room);
-        Arc::new(EncodedPublication::new(publication, class, trace))
+        Arc::new(EncodedPublication::new(publication, ack, class, trace))
     }
 
     /// Delivers without waiting, to each shard for itself: one that is full does not keep others
@@ -212,7 +212,7 @@ impl LocalRooms {
         if shards.is_empty() {
             return true;
         }
-        let encoded = self.encode(publication);
+        let encoded = self.encode(publication, None);
         let mut complete = true;
         for shard in shards.iter() {
             let publish = ShardCommand::Publish(encoded.clone(), None);
@@ -258,7 +258,20 @@ impl LocalRooms {
         if reservation.is_empty() {
             return RecipientCount::default();
         }
-        reservation.send(&self.encode(publication), counted)
+        reservation.send(&self.encode(publication, None), counted)
+    }
+
+    /// The same, counted, and asking its recipients to acknowledge it by this number.
+    pub fn deliver_with_ack(
+        &self,
+        reservation: Reservation<'_>,
+        publication: Publication,
+        ack: u64,
+    ) -> RecipientCount {
+        if reservation.is_empty() {
+            return RecipientCount::default();
+        }
+        reservation.send(&self.encode(publication, Some(ack)), true)
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acks;
 mod bridge;
 mod failovers;
 mod gaps;

@@ -175,7 +175,7 @@ impl Pod {
     }
 
     /// Adds a member that is in these rooms.
-    pub async fn add(&self, id: &str, user: Option<&str>, rooms: &[&str]) {
+    pub async fn add(&self, id: &str, user: Option<&str>, rooms: &[&str]) -> Arc<Member> {
         let outbox = Outbox::new(Revision::V4, self.context.clone());
         let member = Arc::new_cyclic(|this: &Weak<Member>| {
             let (this, rooms) = (this.clone(), self.rooms.clone());
@@ -186,11 +186,12 @@ impl Pod {
             });
             Member::new(id.into(), "/".into(), user.map(Arc::from), outbox, dismiss)
         });
-        if let Some(wait) = self.rooms.connect(0, member) {
+        if let Some(wait) = self.rooms.connect(0, member.clone()) {
             wait.await;
         }
         let rooms: Vec<Room> = rooms.iter().map(|room| Room::from(*room)).collect();
         self.rooms.join_selected("/", &Selector::Member(id.into()), &rooms).await;
+        member
     }
 
     /// The rooms of a member; `None` where there is no such member.
@@ -285,7 +286,10 @@ fn recorded(
     let (to_broker, recorded) = mpsc::channel(1);
     tokio::spawn(async move {
         while let Some(message) = inbound.recv().await {
-            if let Inbound::Publication(publication) | Inbound::Bridge(publication) = &message {
+            if let Inbound::Publication(publication)
+            | Inbound::Bridge(publication)
+            | Inbound::WithAcks { publication, .. } = &message
+            {
                 received.lock().push(publication.clone());
             }
             if to_broker.send(message).await.is_err() {

@@ -98,6 +98,10 @@ async fn publish_item(
     context: &PublishContext,
 ) -> Result<Item, Problem> {
     let request = body::parse::<PublishRequest>(item.get(), '{')?;
+    if request.acks_within()?.is_some() {
+        let detail = "A batch does not wait for acknowledgements: publish the event alone";
+        return Err(Problem::invalid("ack", detail));
+    }
     if request.is_idempotent() {
         // The next item may repeat the id.
         return accept(shared, request, context).await.map(Item::Answered);

@@ -5,12 +5,13 @@ mod payload;
 pub(super) mod request;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 
-use crate::api::answer::PublishAnswer;
+use crate::api::answer::{AcknowledgedAnswer, PublishAnswer, Published};
 use crate::api::body::JsonBody;
 use crate::api::idempotency::{ClaimOutcome, IdempotencyKey};
 use crate::api::problem::{Problem, ProblemResponse};
@@ -22,12 +23,13 @@ use request::PublishRequest;
 
 /// Publish an event to rooms
 ///
-/// Events that one HTTP connection publishes to a room arrive in order.
+/// Events that one HTTP connection publishes to a room arrive in order. With `ack`, the answer comes
+/// once every recipient has acknowledged the event, or the time is over.
 #[utoipa::path(
     post, path = "/api/publish", tag = "publish", request_body = PublishRequest,
     params(("namespace" = Option<String>, Query, description = "Instead of `namespace` in the body")),
     responses(
-        (status = 200, description = "Accepted", body = PublishAnswer),
+        (status = 200, description = "Accepted", body = Published),
         (status = 503, response = ProblemResponse),
     ),
 )]
@@ -35,8 +37,29 @@ pub(in crate::api) async fn publish(
     State(shared): State<Arc<Shared>>,
     context: PublishContext,
     body: JsonBody<PublishRequest>,
-) -> Result<axum::Json<PublishAnswer>, Problem> {
-    accept(&shared, body.value, &context).await.map(axum::Json)
+) -> Result<axum::Json<Published>, Problem> {
+    let published = match body.value.acks_within()? {
+        Some(patience) => collect_acks(&shared, body.value, patience, &context).await?,
+        None => Published::Accepted(accept(&shared, body.value, &context).await?),
+    };
+    Ok(axum::Json(published))
+}
+
+/// Validates a request whose recipients are to acknowledge the event, and publishes it.
+async fn collect_acks(
+    shared: &Arc<Shared>,
+    request: PublishRequest,
+    patience: Duration,
+    context: &PublishContext,
+) -> Result<Published, Problem> {
+    let publication = request.into_publication(shared, context)?;
+    let id = publication.id.text();
+    let owned = shared.clone();
+    let published = uninterrupted(shared, async move {
+        let cluster = &owned.api.cluster;
+        cluster.publish_with_acks(publication, patience).await.map_err(refused)
+    });
+    Ok(Published::Acknowledged(AcknowledgedAnswer::new(id, published.await?)))
 }
 
 /// Validates a request and publishes it, unless its id was published before.
@@ -144,6 +167,6 @@ fn refused(error: PublishError) -> Problem {
     let problem = Problem::unavailable(format!("Nothing was delivered: {error}. Try again"));
     match error {
         PublishError::RedisDown => problem.code("not_connected_to_redis"),
-        PublishError::Overloaded => problem,
+        PublishError::Overloaded | PublishError::TooManyAcks => problem,
     }
 }

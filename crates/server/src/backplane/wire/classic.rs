@@ -5,7 +5,7 @@
 //! clock, `id` the publication's id, `tp` its W3C traceparent, `n` its
 //! [sequence number](SequenceNumber) on its channel, which comes last.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub struct Broadcast {
     pub except: Vec<Room>,
     /// Only for clients that can take it at once.
     pub volatile: bool,
+    /// How long the sender waits for acknowledgements, where it asks for them.
+    pub timeout: Option<Duration>,
     /// When its origin accepted it, in microseconds of Redis' clock. Node does not say.
     pub origin: Option<u64>,
     /// Its id, from a pod.
@@ -49,6 +51,14 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
+    /// Reads our own fields.
+    pub fn read_own(&mut self, own: &Data) {
+        self.origin = own.get("t").and_then(number);
+        self.id = own_text(own, "id");
+        self.traceparent = own_text(own, "tp");
+        self.sequence = own.get("n").and_then(sequence);
+    }
+
     /// The publication that it is here, in the namespace as this instance holds it.
     pub fn into_publication(
         self,
@@ -86,10 +96,7 @@ pub fn decode(bytes: &[u8]) -> Result<Broadcast, WireError> {
     let mut broadcast = from_packet(packet, &options)?;
     broadcast.uid = uid;
     if let Some(own) = parts.next() {
-        broadcast.origin = own.get("t").and_then(number);
-        broadcast.id = own_text(&own, "id");
-        broadcast.traceparent = own_text(&own, "tp");
-        broadcast.sequence = own.get("n").and_then(sequence);
+        broadcast.read_own(&own);
     }
     Ok(broadcast)
 }
@@ -116,6 +123,7 @@ pub fn from_packet(packet: Data, options: &Data) -> Result<Broadcast, WireError>
         return Err(WireError::Shape("no event name"));
     }
     let event = text(args.remove(0)).ok_or(WireError::Shape("no event name"))?;
+    let flag = |name: &str| options.get("flags").and_then(|flags| flags.get(name));
     Ok(Broadcast {
         uid: String::new(),
         namespace,
@@ -123,7 +131,8 @@ pub fn from_packet(packet: Data, options: &Data) -> Result<Broadcast, WireError>
         args,
         rooms,
         except,
-        volatile: options.get("flags").and_then(|f| f.get("volatile")) == Some(&Data::Bool(true)),
+        volatile: flag("volatile") == Some(&Data::Bool(true)),
+        timeout: flag("timeout").and_then(number).map(Duration::from_millis),
         origin: None,
         id: None,
         traceparent: None,
@@ -147,39 +156,52 @@ pub fn encode(publication: &Publication, uid: &str, origin: Option<u64>) -> Vec<
     let mut to = Vec::with_capacity(256);
     msgpack::write_array_len(&mut to, 4);
     msgpack::write_str(&mut to, uid);
-
-    msgpack::write_map_len(&mut to, 3);
-    msgpack::write_str(&mut to, "type");
-    // With binary in it too: Node finds that out itself, and writes a packet that no client can
-    // parse where the type says so already.
-    msgpack::write_uint(&mut to, EVENT);
-    msgpack::write_str(&mut to, "data");
-    msgpack::write_array_len(&mut to, 1 + publication.args.len());
-    msgpack::write_str(&mut to, &publication.event);
-    publication.args.iter().for_each(|arg| msgpack::write(&mut to, arg));
-    msgpack::write_str(&mut to, "nsp");
-    msgpack::write_str(&mut to, &publication.namespace);
-
-    msgpack::write_map_len(&mut to, 3);
-    for (key, rooms) in [("rooms", &publication.rooms), ("except", &publication.except)] {
-        msgpack::write_str(&mut to, key);
-        msgpack::write_array_len(&mut to, rooms.len());
-        rooms.iter().for_each(|room| msgpack::write_str(&mut to, room));
-    }
-    msgpack::write_str(&mut to, "flags");
-    msgpack::write_map_len(&mut to, usize::from(publication.volatile));
-    if publication.volatile {
-        msgpack::write_str(&mut to, "volatile");
-        msgpack::write(&mut to, &Data::Bool(true));
-    }
-
-    write_own(&mut to, publication, origin);
+    write_packet(&mut to, publication);
+    write_options(&mut to, publication, None);
+    write_own(&mut to, publication, origin, true);
     to
 }
 
-fn write_own(to: &mut Vec<u8>, publication: &Publication, origin: Option<u64>) {
-    let fields = 2 + usize::from(origin.is_some()) + usize::from(publication.traceparent.is_some());
-    msgpack::write_map_len(to, fields);
+/// Writes `{type, data, nsp}`.
+pub fn write_packet(to: &mut Vec<u8>, publication: &Publication) {
+    msgpack::write_map_len(to, 3);
+    msgpack::write_str(to, "type");
+    // With binary in it too: Node finds that out itself, and writes a packet that no client can
+    // parse where the type says so already.
+    msgpack::write_uint(to, EVENT);
+    msgpack::write_str(to, "data");
+    msgpack::write_array_len(to, 1 + publication.args.len());
+    msgpack::write_str(to, &publication.event);
+    publication.args.iter().for_each(|arg| msgpack::write(to, arg));
+    msgpack::write_str(to, "nsp");
+    msgpack::write_str(to, &publication.namespace);
+}
+
+/// Writes `{rooms, except, flags}`; with how long acknowledgements are waited for, where they are.
+pub fn write_options(to: &mut Vec<u8>, publication: &Publication, timeout: Option<Duration>) {
+    msgpack::write_map_len(to, 3);
+    for (key, rooms) in [("rooms", &publication.rooms), ("except", &publication.except)] {
+        msgpack::write_str(to, key);
+        msgpack::write_array_len(to, rooms.len());
+        rooms.iter().for_each(|room| msgpack::write_str(to, room));
+    }
+    msgpack::write_str(to, "flags");
+    msgpack::write_map_len(to, usize::from(publication.volatile) + usize::from(timeout.is_some()));
+    if publication.volatile {
+        msgpack::write_str(to, "volatile");
+        msgpack::write(to, &Data::Bool(true));
+    }
+    if let Some(timeout) = timeout {
+        msgpack::write_str(to, "timeout");
+        msgpack::write_uint(to, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    }
+}
+
+/// Writes our own fields; `numbered`: with a sequence number at the end, which the publisher
+/// replaces.
+pub fn write_own(to: &mut Vec<u8>, publication: &Publication, origin: Option<u64>, numbered: bool) {
+    let optional = [origin.is_some(), publication.traceparent.is_some(), numbered];
+    msgpack::write_map_len(to, 1 + optional.into_iter().filter(|there| *there).count());
     if let Some(origin) = origin {
         msgpack::write_str(to, "t");
         msgpack::write_uint(to, origin);
@@ -190,9 +212,10 @@ fn write_own(to: &mut Vec<u8>, publication: &Publication, origin: Option<u64>) {
         msgpack::write_str(to, "tp");
         msgpack::write_str(to, traceparent);
     }
-    // Last, where the publisher replaces it.
-    msgpack::write_str(to, "n");
-    SequenceNumber::write_unknown(to);
+    if numbered {
+        msgpack::write_str(to, "n");
+        SequenceNumber::write_unknown(to);
+    }
 }
 
 /// The rooms and the excepted rooms of `{rooms, except}`. No rooms: the whole namespace, which only
@@ -266,135 +289,4 @@ fn own_text(own: &Data, key: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn publication(rooms: &[&str], args: Vec<Data>) -> Publication {
-        Publication {
-            id: "id-1".into(),
-            namespace: "/admin".into(),
-            rooms: rooms.iter().map(|r| Room::from(*r)).collect(),
-            except: ["out".into()].into(),
-            event: "hello".into(),
-            args: args.into(),
-            volatile: true,
-            source: Source::Api,
-            accepted: Instant::now(),
-            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
-        }
-    }
-
-    #[test]
-    fn a_publication_comes_back_with_everything() {
-        let args = vec![Data::from("x"), Data::Binary(Bytes::from_static(&[0, 255]))];
-        let publication = publication(&["a", "b"], args.clone());
-        let bytes = encode(&publication, "podpodpo", Some(1_700_000_000_000_000));
-        assert_eq!(sender(&bytes), Some(&b"podpodpo"[..]));
-        let Data::Array(parts) = msgpack::read(&bytes).unwrap() else { panic!("no array") };
-        assert_eq!(parts[1].get("type"), Some(&Data::Number(EVENT.into())));
-        let broadcast = decode(&bytes).unwrap();
-        assert_eq!(broadcast.uid, "podpodpo");
-        assert_eq!(broadcast.namespace, "/admin");
-        assert_eq!(broadcast.rooms[..], publication.rooms[..]);
-        assert_eq!(broadcast.except[..], publication.except[..]);
-        assert_eq!((broadcast.event.as_str(), &broadcast.args), ("hello", &args));
-        assert!(broadcast.volatile);
-        assert_eq!(broadcast.origin, Some(1_700_000_000_000_000));
-        assert_eq!(broadcast.sequence, None);
-        let sequence = SequenceNumber { epoch: 3, number: 1 };
-        let mut numbered = bytes.clone();
-        sequence.replace_last(&mut numbered);
-        assert_eq!(decode(&numbered).unwrap().sequence, Some(sequence));
-        let accepted = Instant::now();
-        let back = broadcast.into_publication("/admin".into(), || unreachable!(), accepted);
-        assert_eq!((back.id, back.source), (publication.id, Source::Redis));
-        assert_eq!(back.traceparent, publication.traceparent);
-    }
-
-    /// The exact bytes that notepack.io writes for
-    /// `["emitter", {type: 2, data: ["e", 1, undefined], nsp: "/"}, {rooms: ["r", 7], flags: {}, except: []}]`.
-    #[test]
-    fn an_emitters_broadcast_is_understood() {
-        let mut bytes = vec![0x93, 0xa7];
-        bytes.extend(b"emitter");
-        bytes.extend(b"\x83\xa4type\x02\xa4data\x93\xa1e\x01\xc0\xa3nsp\xa1/");
-        bytes.extend(b"\x83\xa5rooms\x92\xa1r\x07\xa5flags\x80\xa6except\x90");
-        let broadcast = decode(&bytes).unwrap();
-        assert_eq!(broadcast.uid, "emitter");
-        assert_eq!(broadcast.args, [Data::Number(1.into()), Data::Null]);
-        assert_eq!(broadcast.rooms, [Room::from("r"), Room::from("7")]);
-        assert!(!broadcast.volatile && broadcast.origin.is_none() && broadcast.id.is_none());
-    }
-
-    /// `options` as `[uid, packet, options]` in MessagePack.
-    fn broadcast_to(options: &str) -> Vec<u8> {
-        let packet = r#"{"type":2,"data":["e"],"nsp":"/"}"#;
-        let json = format!(r#"["emitter",{packet}{options}]"#);
-        let mut bytes = Vec::new();
-        msgpack::write(&mut bytes, &rookery_protocol::json::parse_json(json.as_bytes()).unwrap());
-        bytes
-    }
-
-    #[test]
-    fn only_an_absent_or_empty_list_of_rooms_is_the_whole_namespace() {
-        for options in ["{}", r#"{"rooms":[]}"#, r#"{"rooms":null,"except":[null],"flags":{}}"#] {
-            let broadcast = decode(&broadcast_to(&format!(",{options}"))).unwrap();
-            assert!(broadcast.rooms.is_empty() && broadcast.except.is_empty(), "{options}");
-        }
-        let some = decode(&broadcast_to(r#",{"rooms":[null,"a",["b"],7],"except":[{},"c"]}"#));
-        let some = some.unwrap();
-        assert_eq!(some.rooms, [Room::from("a"), Room::from("7")]);
-        assert_eq!(some.except, [Room::from("c")]);
-        for nobody in [
-            "",
-            ",null",
-            ",[]",
-            ",\"a\"",
-            r#",{"rooms":[null]}"#,
-            r#",{"rooms":[null,null],"except":[]}"#,
-            r#",{"rooms":[["a"],{"a":1},true]}"#,
-            r#",{"rooms":"a"}"#,
-            r#",{"rooms":""}"#,
-            r#",{"rooms":7}"#,
-            r#",{"rooms":{}}"#,
-            r#",{"rooms":["a"],"except":"b"}"#,
-        ] {
-            assert!(decode(&broadcast_to(nobody)).is_err(), "{nobody}");
-        }
-        assert_eq!(decode(&broadcast_to(r#",{"rooms":[""]}"#)).unwrap().rooms, [Room::from("")]);
-    }
-
-    #[test]
-    fn what_is_no_event_is_refused() {
-        for bytes in [
-            &b"\x90"[..],
-            b"\x92\xa1u\xc0",
-            b"\x92\xa1u\x82\xa4type\x03\xa4data\x91\xa1e",
-            b"\x92\xa1u\x82\xa4type\x02\xa4data\x90",
-            b"\x92\xa1u\x82\xa4type\x02\xa4data\x91\xc0",
-            b"\x81\xa1u\xc0",
-        ] {
-            assert!(matches!(decode(bytes), Err(WireError::Shape(_))), "{bytes:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_give_an_answer(bytes in any::<Vec<u8>>()) {
-            let _ = decode(&bytes);
-            let _ = sender(&bytes);
-        }
-
-        #[test]
-        fn one_wrong_byte_gives_an_answer(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let args = vec![Data::Array(vec![Data::Null; 20]), Data::from("text")];
-            let mut bytes = encode(&publication(&["a"], args), "podpodpo", Some(1));
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            let _ = decode(&bytes);
-        }
-    }
-}
+mod tests;

@@ -7,12 +7,12 @@
 mod old;
 
 use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::classic::{self, Broadcast, number, rooms, text};
-use crate::message::{MemberInfo, Selector};
+use crate::message::{MemberInfo, Publication, Selector};
 use rookery_protocol::Data;
 use rookery_protocol::Room;
 use rookery_protocol::json::parse_json;
@@ -29,6 +29,7 @@ mod kind {
     pub const SERVER_SIDE_EMIT: u64 = 6;
     pub const BROADCAST: u64 = 7;
     pub const BROADCAST_CLIENT_COUNT: u64 = 8;
+    pub const BROADCAST_ACK: u64 = 9;
 }
 
 /// A request as it was read.
@@ -118,13 +119,7 @@ pub fn decode(bytes: &[u8]) -> Result<Request, WireError> {
             Ask::Fetch(selector(request.get("opts").unwrap_or(&Data::Null)))
         }
         Some(kind::SERVER_SIDE_EMIT) => Ask::ServerSideEmit,
-        Some(kind::BROADCAST) => {
-            let packet = request.get("packet").cloned().unwrap_or(Data::Null);
-            let options = request.get("opts").unwrap_or(&Data::Null);
-            let is_for_nobody = classic::targets(options).is_err();
-            let broadcast = || classic::from_packet(packet, options).map(Box::new);
-            Ask::Broadcast((!is_for_nobody).then(broadcast).transpose()?)
-        }
+        Some(kind::BROADCAST) => Ask::Broadcast(broadcast_in(&request)?),
         _ => return Err(WireError::Shape("unknown request type")),
     };
     Ok(Request {
@@ -133,6 +128,20 @@ pub fn decode(bytes: &[u8]) -> Result<Request, WireError> {
         from_pod: request.get("rookery") == Some(&Data::Bool(true)),
         ask,
     })
+}
+
+/// The broadcast of a request, whose sender waits for acknowledgements; `None` where it is for nobody.
+fn broadcast_in(request: &Data) -> Result<Option<Box<Broadcast>>, WireError> {
+    let packet = request.get("packet").cloned().unwrap_or(Data::Null);
+    let options = request.get("opts").unwrap_or(&Data::Null);
+    if classic::targets(options).is_err() {
+        return Ok(None);
+    }
+    let mut broadcast = classic::from_packet(packet, options)?;
+    if let Some(own) = request.get("own") {
+        broadcast.read_own(own);
+    }
+    Ok(Some(Box::new(broadcast)))
 }
 
 /// Whom `{rooms, except}` selects.
@@ -187,6 +196,72 @@ pub fn count_answer(id: &RequestId, clients: usize) -> Vec<u8> {
     bytes(&json!({
         "type": kind::BROADCAST_CLIENT_COUNT, id.key(): id.id, "clientCount": clients,
     }))
+}
+
+/// The answer to [`Ask::Broadcast`] for each client that acknowledged it, with its first argument.
+pub fn ack_answer(id: &RequestId, argument: &Data) -> Vec<u8> {
+    let mut to = Vec::with_capacity(64);
+    msgpack::write_map_len(&mut to, 3);
+    msgpack::write_str(&mut to, "type");
+    msgpack::write_uint(&mut to, kind::BROADCAST_ACK);
+    msgpack::write_str(&mut to, id.key());
+    msgpack::write_str(&mut to, &id.id);
+    msgpack::write_str(&mut to, "packet");
+    msgpack::write(&mut to, argument);
+    to
+}
+
+/// A broadcast whose acknowledgements are waited for: for pods and Node servers alike.
+pub fn broadcast(
+    uid: &str,
+    id: &str,
+    publication: &Publication,
+    origin: Option<u64>,
+    timeout: Duration,
+) -> Vec<u8> {
+    let mut to = Vec::with_capacity(256);
+    msgpack::write_map_len(&mut to, 6);
+    for (key, value) in [("uid", uid), ("requestId", id)] {
+        msgpack::write_str(&mut to, key);
+        msgpack::write_str(&mut to, value);
+    }
+    msgpack::write_str(&mut to, "type");
+    msgpack::write_uint(&mut to, kind::BROADCAST);
+    msgpack::write_str(&mut to, "packet");
+    classic::write_packet(&mut to, publication);
+    msgpack::write_str(&mut to, "opts");
+    classic::write_options(&mut to, publication, Some(timeout));
+    msgpack::write_str(&mut to, "own");
+    classic::write_own(&mut to, publication, origin, false);
+    to
+}
+
+/// What another server answers to [`broadcast`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum BroadcastAnswer {
+    /// It has so many recipients.
+    Recipients(usize),
+    /// One of them acknowledged it, with this first argument; and the bytes of the answer.
+    Ack(Data, usize),
+}
+
+/// Reads an answer to [`broadcast`]: the request's id, and what is said. `None` where it is an answer
+/// to something else.
+pub fn broadcast_answer(bytes: &[u8]) -> Option<(String, BroadcastAnswer)> {
+    let answer = read(bytes).ok()?;
+    let id = answer.get("requestId").cloned().and_then(text)?;
+    let said = match answer.get("type").and_then(number)? {
+        kind::BROADCAST_CLIENT_COUNT => {
+            let recipients = answer.get("clientCount").and_then(number)?;
+            BroadcastAnswer::Recipients(usize::try_from(recipients).ok()?)
+        }
+        kind::BROADCAST_ACK => {
+            let argument = answer.get("packet").cloned().unwrap_or(Data::Null);
+            BroadcastAnswer::Ack(argument, bytes.len())
+        }
+        _ => return None,
+    };
+    Some((id, said))
 }
 
 /// Asks Node servers for the selected members. To socket.io-redis 5 this is a custom request, which

@@ -40,7 +40,8 @@ fn arrival(membership: &Membership, except: &[&str]) -> Arrival {
         accepted: Instant::now(),
         traceparent: None,
     };
-    let publication = Arc::new(EncodedPublication::new(publication, |_| "default".into(), None));
+    let publication =
+        Arc::new(EncodedPublication::new(publication, None, |_| "default".into(), None));
     Arrival { publication, count: None, exclusion }
 }
 

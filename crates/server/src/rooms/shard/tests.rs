@@ -89,7 +89,7 @@ impl Fixture {
             accepted: Instant::now(),
             traceparent: None,
         };
-        let encoded = EncodedPublication::new(publication, |_| "default".into(), None);
+        let encoded = EncodedPublication::new(publication, None, |_| "default".into(), None);
         self.send(ShardCommand::Publish(Arc::new(encoded), count)).await;
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess};
@@ -19,11 +19,18 @@ use crate::api::problem::Problem;
 use crate::api::random::RandomSource;
 use crate::api::state::Shared;
 use crate::message::{Publication, Source};
+use rookery_config::units::Period;
 use rookery_protocol::packet::{self, ArgsError, MAX_ATTACHMENTS};
 use rookery_protocol::{Data, MAX_DEPTH, RESERVED_EVENTS, Room};
 
 /// The most rooms in `rooms`, and in `except`.
 const MAX_ROOMS: usize = 1000;
+
+/// How long acknowledgements are waited for unless the request says it.
+const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest time that acknowledgements are waited for.
+const MAX_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An event for the members of one or more rooms. A member of several rooms gets it once.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -50,11 +57,27 @@ pub(in crate::api) struct PublishRequest {
     /// Deliver only to members with an empty outbox.
     #[serde(default)]
     volatile: bool,
+    /// Ask every recipient to acknowledge the event, and answer with what they say. Not with `id`, nor
+    /// in a batch.
+    #[serde(default)]
+    ack: bool,
+    /// How long to wait for acknowledgements: milliseconds, or a text such as `10s`; at most a
+    /// minute, 5 s if absent.
+    #[schema(value_type = Option<u64>, example = 5000)]
+    timeout: Option<AckTimeout>,
     /// An idempotency key, up to 200 bytes. A request that repeats an id in the same namespace
     /// within two minutes gets the first answer and is not delivered again, whatever else it
     /// holds. The ids of API keys with different names are apart.
     #[schema(min_length = 1, max_length = 200)]
     id: Option<String>,
+}
+
+/// Milliseconds, or a text such as `10s`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected milliseconds, or a duration such as \"10s\"")]
+enum AckTimeout {
+    Milliseconds(u64),
+    Period(Period),
 }
 
 /// One room, or up to 1,000.
@@ -78,6 +101,33 @@ impl PublishRequest {
     /// Whether a repeat of this request must not be delivered again.
     pub(in crate::api) fn is_idempotent(&self) -> bool {
         self.id.is_some()
+    }
+
+    /// How long to wait for acknowledgements, if this request asks for them.
+    ///
+    /// # Errors
+    /// 400, naming the field that does not fit.
+    pub(in crate::api) fn acks_within(&self) -> Result<Option<Duration>, Problem> {
+        let timeout = match self.timeout {
+            None => DEFAULT_ACK_TIMEOUT,
+            Some(_) if !self.ack => {
+                let detail =
+                    "`timeout` is for acknowledgements: set `ack` to true, or leave it out";
+                return Err(Problem::invalid("timeout", detail));
+            }
+            Some(AckTimeout::Milliseconds(n)) => Duration::from_millis(n),
+            Some(AckTimeout::Period(period)) => period.0,
+        };
+        if timeout.is_zero() || timeout > MAX_ACK_TIMEOUT {
+            let detail = format!("Wait for 1 ms to {} s", MAX_ACK_TIMEOUT.as_secs());
+            return Err(Problem::invalid("timeout", detail));
+        }
+        if self.ack && self.id.is_some() {
+            let detail =
+                "An event with `ack` cannot have an `id`: its acknowledgements are not kept";
+            return Err(Problem::invalid("id", detail));
+        }
+        Ok(self.ack.then_some(timeout))
     }
 
     /// The publication that this request describes, accepted now.
