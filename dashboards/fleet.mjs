@@ -14,7 +14,7 @@ const measured = (le) => `sum(${rate("rookery_delivery_latency_seconds_bucket", 
 const written = `sum(${rate("rookery_deliveries_total", ',outcome="written"')})`;
 const counted = `sum(${rate("rookery_deliveries_total", ',outcome=~"written|dropped_slow"')})`;
 
-const BAD = { refused: "red", slow: "red", transport_error: "orange", ping_timeout: "yellow", client: "green", drain: "blue" };
+const BAD = { refused: "red", slow: "red", transport_error: "orange", ping_timeout: "yellow", client: "green", drain: "blue", rebalance: "purple" };
 const OUTCOMES = { written: "green", dropped_slow: "red", dropped_volatile: "yellow", gone: "purple" };
 
 export const fleet = dashboard({
@@ -33,11 +33,11 @@ export const fleet = dashboard({
   .withPanel(figure({ title: "Clients refused", unit: "cps", query: `sum(${rate("rookery_rejected_total", ',reason=~"connections|memory|connect_rate|per_ip"')})`, levels: [["green", null], ["red", 0.1]], good: "Handshakes answered 503 because of a limit, per second. Good: 0." }))
 
   .withRow(row("Connections"))
-  .withPanel(lines({ title: "Connections by pod", unit: "short", stack: true, queries: [["{{pod}}", byPod(now("rookery_connections"))]], good: "Good: about even. A new pod fills slowly, because connected clients do not move." }))
+  .withPanel(lines({ title: "Connections by pod", unit: "short", stack: true, queries: [["{{pod}}", byPod(now("rookery_connections"))]], good: "Good: about even. A new pod gets a share of the clients of the others within minutes, unless rebalancing is off (rebalance.mode: manual)." }))
   .withPanel(lines({ title: "Connections by transport", unit: "short", stack: true, queries: [["{{transport}}", `sum by (transport) (${now("rookery_connections")})`]], good: "Good: nearly all websocket. If many use polling, something between client and pod blocks WebSockets; run `rookery doctor`." }))
   .withPanel(lines({ title: "Share of the limit by pod", unit: "percentunit", limit: 0.9, max: 1, queries: [["{{pod}}", share]], good: "Connections as a fraction of limits.connections. Good: below 80 %, which leaves headroom for the clients of a lost pod." }))
   .withPanel(lines({ title: "Connects", unit: "cps", queries: [["{{outcome}}", `sum by (outcome) (${rate("rookery_connects_total")})`]], colors: { accepted: "green", refused: "red" }, good: "Requests to connect to a namespace, per second. Good: few are refused. A peak without a rollout is a reconnect storm." }))
-  .withPanel(lines({ title: "Disconnects by reason", unit: "cps", stack: true, queries: [["{{reason}}", `sum by (reason) (${rate("rookery_disconnects_total")})`]], colors: BAD, good: "Sessions that ended, per second. Good: client, and drain during rollouts. transport_error: the ingress or the network cuts connections; slow: clients do not read what they are sent." }))
+  .withPanel(lines({ title: "Disconnects by reason", unit: "cps", stack: true, queries: [["{{reason}}", `sum by (reason) (${rate("rookery_disconnects_total")})`]], colors: BAD, good: "Sessions that ended, per second. Good: client, drain during rollouts, and rebalance after new pods came. transport_error: the ingress or the network cuts connections; slow: clients do not read what they are sent." }))
   .withPanel(lines({ title: "Rejections by reason", unit: "cps", stack: true, queries: [["{{reason}}", `sum by (reason) (${rate("rookery_rejected_total")})`]], good: "Refused clients and requests, per second. Good: near 0. connections, memory, connect_rate: the pods are full; unauthenticated, forbidden: tokens or rules." }))
 
   .withRow(row("Publications and deliveries"))

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::client::{Member, Poller};
 use crate::harness::{Rookery, shared_permit, until, within};
-use crate::http::{Request, Response};
+use crate::http::{Connection, Request, Response};
 use crate::websocket::{WebSocket, handshake};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
@@ -216,4 +216,19 @@ async fn a_client_that_sends_too_many_bytes_is_refused_without_an_echo() {
             == "SUCCESS"
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_free_to_reach_another_instance() {
+    let _permit = shared_permit().await;
+    let config = "limits: { httpConnections: 40 }\ndrain: { stickyCookie: pin }\n";
+    let server = Rookery::start(config).await;
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        held.push(Connection::open(server.clients).await.unwrap());
+    }
+    until("some are refused", async || server.rejected("per_ip").await >= 20.0).await;
+    let refused = within("the answer", held.pop().unwrap().response()).await.unwrap();
+    assert_eq!((refused.status, refused.header("connection")), (503, Some("close")));
+    assert_eq!(refused.header("set-cookie"), Some("pin=; Path=/; Max-Age=0"));
 }

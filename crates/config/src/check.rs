@@ -40,7 +40,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     check_latency(&config.latency, &mut problems);
     check_drain(&config.drain, &mut problems);
     if let Some(rebalance) = &config.rebalance {
-        check_rebalance(rebalance, config.redis.is_some(), &mut problems);
+        check_rebalance(rebalance, &mut problems);
     }
     check_telemetry(&config.telemetry, &mut problems);
     problems.into_vec()
@@ -214,12 +214,7 @@ fn check_drain(drain: &Drain, problems: &mut Problems) {
     }
 }
 
-fn check_rebalance(rebalance: &Rebalance, has_redis: bool, problems: &mut Problems) {
-    problems.say_if(
-        !has_redis,
-        "rebalance",
-        "needs `redis`, by which instances know of each other's sessions; remove the section",
-    );
+fn check_rebalance(rebalance: &Rebalance, problems: &mut Problems) {
     problems.say_if(
         !(5..=1000).contains(&rebalance.threshold.0),
         "rebalance.threshold",

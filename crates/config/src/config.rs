@@ -64,7 +64,8 @@ pub struct Config {
     pub latency: Latency,
     /// How sessions are closed at shutdown.
     pub drain: Drain,
-    /// How instances with more sessions than others give some away. Without it, none does.
+    /// How instances with more sessions than others give some away. Without it, or without
+    /// Redis, none does.
     pub rebalance: Option<Rebalance>,
     /// Logs and traces.
     pub telemetry: Telemetry,

@@ -26,7 +26,7 @@ use engine_error::EngineError;
 use polling::Post;
 use query::Query;
 pub use request::EngineRequest;
-pub use response::EngineResponse;
+pub use response::{EngineResponse, expired_cookies};
 use response::{draining, error, limit_reached, rebalancing, text};
 use rookery_config::Transport;
 use rookery_protocol::Revision;

@@ -11,18 +11,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
 use super::forwarded::Origin;
+use super::http::expired_cookies;
 use super::limits::ConnectionPermit;
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
 use connection::ClientConnection;
+use rookery_config::Config;
 use rookery_ops::throttle::limited;
 
 /// How long to wait before accepting again after the process ran out of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// The answer to a connection that a limit refuses.
-const CONNECTION_REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
-    retry-after: 5\r\ncontent-length: 0\r\n\r\n";
+/// The answer to a connection that a limit refuses, without the cookies that it expires.
+const CONNECTION_REFUSED: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
+    retry-after: 5\r\ncontent-length: 0\r\n";
 
 /// Accepts connections until `stop` and assigns them to the shards in turn.
 pub async fn accept(listener: TcpListener, engine: Engine, stop: CancellationToken) {
@@ -66,8 +68,19 @@ fn admit(
     };
     gateway.refused(limit.reason, LogSubject::address(peer.ip()), &limit.explanation);
     // Best effort: the client may be gone already.
-    let _ = socket.write(CONNECTION_REFUSED);
+    let _ = socket.write(connection_refused(&gateway.config).as_bytes());
     None
+}
+
+/// The answer to a connection that a limit refuses. Where there is a sticky cookie the peer is an
+/// ingress, and the client's next request may reach another instance.
+fn connection_refused(config: &Config) -> String {
+    let mut answer = CONNECTION_REFUSED.to_owned();
+    for cookie in expired_cookies(config) {
+        answer.push_str(&format!("set-cookie: {cookie}\r\n"));
+    }
+    answer.push_str("\r\n");
+    answer
 }
 
 fn is_client_error(error: &io::Error) -> bool {

@@ -54,6 +54,9 @@ async fn act(sessions: &Sessions, own: u64, decision: Decision, stop: &Cancellat
                     "this instance has more sessions than others; closing some of them"
                 );
             }
+            if count == 0 {
+                return;
+            }
             let oldest = oldest(sessions.all(), count, opened_before);
             state.closed(oldest.len(), Instant::now());
             for some in oldest.chunks(oldest.len().div_ceil(STEPS).max(1)) {

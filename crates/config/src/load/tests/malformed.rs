@@ -214,18 +214,8 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
         "drain: { window: 30s, longestWindow: 10s }",
         &["`drain.longestWindow` is less than `drain.window`"],
     ),
-    ("rebalance: {}", &["`rebalance` needs `redis`"]),
-    (
-        "redis: { url: \"redis://h\" }\nrebalance: { threshold: 0% }",
-        &["`rebalance.threshold` must be from 5% to 1000%"],
-    ),
-    (
-        "redis: { url: \"redis://h\" }\nrebalance: { rate: 0 }",
-        &["`rebalance.rate` expected sessions"],
-    ),
-    (
-        "redis: { url: \"redis://h\" }\nrebalance: { after: 0s }",
-        &["`rebalance.after` must be more than 0s"],
-    ),
+    ("rebalance: { threshold: 0% }", &["`rebalance.threshold` must be from 5% to 1000%"]),
+    ("rebalance: { rate: 0 }", &["`rebalance.rate` expected sessions"]),
+    ("rebalance: { after: 0s }", &["`rebalance.after` must be more than 0s"]),
     ("drain: { stickyCookie: \"a=b\" }", &["`drain.stickyCookie` is `a=b`", "the name alone"]),
 ];

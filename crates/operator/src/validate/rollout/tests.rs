@@ -9,7 +9,11 @@ use crate::validate::{Defaults, Validated, validate};
 const REDIS: &str = "redis: { url: 'redis://r' }\nconfig: { auth: { anonymous: true } }\n";
 
 fn read(spec: &str) -> Result<Validated, String> {
-    let spec: Value = serde_saphyr::from_str(&format!("{REDIS}{spec}")).unwrap();
+    of_text(&format!("{REDIS}{spec}"))
+}
+
+fn of_text(spec: &str) -> Result<Validated, String> {
+    let spec: Value = serde_saphyr::from_str(spec).unwrap();
     let resource = Rookery::new("chat", serde_json::from_value(spec).unwrap());
     let defaults = Defaults { image: "rookery:test".to_owned(), operator_namespace: None };
     validate(&resource, &defaults).map_err(|invalid| invalid.to_string())
@@ -31,14 +35,14 @@ fn many_servers_are_replaced_at_once_and_two_one_after_the_other() {
     assert_eq!((many.max_unavailable, many.min_ready.as_secs()), (IntOrString::Int(0), 5));
     let two = valid("replicas: { max: 2 }").rollout;
     assert_eq!((two.max_surge, two.min_ready.as_secs()), (IntOrString::Int(1), 35));
-    let turns = "drain: {}\nreplicas: { max: 9 }\n";
-    let spec = serde_saphyr::from_str(&format!(
-        "redis: {{ url: 'redis://r' }}\n{turns}config: {{ auth: {{ anonymous: true }}, drain: {{ order: turns }} }}"
-    ));
-    let resource = Rookery::new("chat", serde_json::from_value(spec.unwrap()).unwrap());
-    let defaults = Defaults { image: String::new(), operator_namespace: None };
-    let turns = validate(&resource, &defaults).unwrap().rollout;
-    assert_eq!((turns.max_surge, turns.min_ready.as_secs()), (IntOrString::Int(1), 35));
+    for alone in ["order: turns", "patience: 0s"] {
+        let spec = format!(
+            "redis: {{ url: 'redis://r' }}\nreplicas: {{ max: 9 }}\n\
+             config: {{ auth: {{ anonymous: true }}, drain: {{ {alone} }} }}"
+        );
+        let rollout = of_text(&spec).unwrap().rollout;
+        assert_eq!((rollout.max_surge, rollout.min_ready.as_secs()), (IntOrString::Int(1), 35));
+    }
 }
 
 #[test]
@@ -114,7 +118,7 @@ fn mistakes_are_named() {
 #[test]
 fn rebalancing_is_on_unless_it_is_manual() {
     let of = |spec: &str| valid(spec).config.rebalance;
-    assert_eq!(of("{}".trim_matches(['{', '}'])).unwrap().rate.0, 50);
+    assert_eq!(of("").unwrap().rate.0, 50);
     let written = of("rebalance: { threshold: 30%, rate: 10, after: 5m }").unwrap();
     assert_eq!((written.threshold.0, written.rate.0, written.after.0.as_secs()), (30, 10, 300));
     assert!(of("rebalance: { mode: manual }").is_none());

@@ -87,13 +87,20 @@ pub fn release_client(config: &Config, headers: &mut HeaderMap) {
 }
 
 fn expire_sticky_cookie(config: &Config, headers: &mut HeaderMap) {
-    let Some(cookie) = &config.drain.sticky_cookie else { return };
-    // Browsers accept a cookie in a cross-site response only with these attributes.
-    let cross_site = config.socketio.cors.credentials.then_some("; SameSite=None; Secure");
-    for attributes in std::iter::once("").chain(cross_site) {
-        let expired = format!("{cookie}=; Path=/; Max-Age=0{attributes}");
+    for expired in expired_cookies(config) {
         if let Ok(expired) = HeaderValue::from_str(&expired) {
             headers.append(header::SET_COOKIE, expired);
         }
     }
+}
+
+/// The values of `Set-Cookie` that expire the ingress's sticky cookie.
+pub fn expired_cookies(config: &Config) -> impl Iterator<Item = String> {
+    // Browsers accept a cookie in a cross-site response only with these attributes.
+    let cross_site = config.socketio.cors.credentials.then_some("; SameSite=None; Secure");
+    let cookie = config.drain.sticky_cookie.as_ref();
+    let attributes = cookie.into_iter().flat_map(move |cookie| {
+        std::iter::once("").chain(cross_site).map(move |attributes| (cookie, attributes))
+    });
+    attributes.map(|(cookie, attributes)| format!("{cookie}=; Path=/; Max-Age=0{attributes}"))
 }

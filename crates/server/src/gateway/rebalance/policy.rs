@@ -19,8 +19,11 @@ const WITHOUT_EFFECT: Duration = Duration::from_secs(20);
 /// After this many closed sessions an effect is expected.
 const EFFECT_AFTER: u64 = 20;
 
-/// An instance that gave up rests this many times `rebalance.after`.
+/// An instance that gave up rests this many times `rebalance.after`, and each time twice as long.
 const REST: u32 = 10;
+
+/// The longest rest.
+const LONGEST_REST: Duration = Duration::from_secs(24 * 3600);
 
 /// The longest time between two decisions that counts for the rate.
 const LONGEST_TICK: Duration = Duration::from_secs(2);
@@ -36,6 +39,8 @@ pub struct RebalancePolicy {
     above_since: Option<Instant>,
     round: Option<Round>,
     rest_until: Option<Instant>,
+    /// How often in succession it gave up.
+    gave_up: u32,
 }
 
 /// What happens from the first session that is closed until this instance is at the mean.
@@ -82,6 +87,7 @@ impl RebalancePolicy {
             above_since: None,
             round: None,
             rest_until: None,
+            gave_up: 0,
         }
     }
 
@@ -110,9 +116,12 @@ impl RebalancePolicy {
             allowed: 0.0,
         });
         let ended = if excess < 1.0 {
+            self.gave_up = 0;
             Decision::Done(round.closed)
         } else if round.is_without_effect(&takers, now) {
-            self.rest_until = Some(now + self.config.after.0 * REST);
+            let rest = self.config.after.0.saturating_mul(REST << self.gave_up.min(16));
+            self.rest_until = Some(now + rest.min(LONGEST_REST));
+            self.gave_up += 1;
             Decision::GaveUp(round.closed)
         } else {
             let above = others.iter().map(|n| (*n as f64 - mean).max(0.0)).sum::<f64>() + excess;
