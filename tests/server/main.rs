@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod api_keys;
+mod authority;
 mod bodies;
 mod broken_upgrades;
 mod client;
@@ -35,6 +36,7 @@ mod protocol_v3;
 mod proxy;
 mod ranking;
 mod redis;
+mod redis_account;
 mod redis_shares;
 mod refused_connects;
 mod reload;

@@ -24,7 +24,7 @@ pub use backend::{Backend, Hook};
 pub use drain::Drain;
 pub use latency::Latency;
 pub use limits::{Connections, Limits, PerIp};
-pub use redis::{BridgeRule, Redis, WhenDown, Wire};
+pub use redis::{BridgeRule, Redis, RedisTls, WhenDown, Wire};
 pub use rooms::Rooms;
 pub use socketio::{Cors, SocketIo, Transport};
 pub use telemetry::{LogFormat, Telemetry};

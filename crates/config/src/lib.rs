@@ -20,6 +20,7 @@ pub mod units;
 
 pub use config::{
     Algorithm, Auth, Backend, BridgeRule, Config, Connections, Cors, Drain, Hook, Jwt, Latency,
-    Limits, LogFormat, PerIp, Redis, Rooms, SocketIo, Telemetry, Transport, WhenDown, Wire,
+    Limits, LogFormat, PerIp, Redis, RedisTls, Rooms, SocketIo, Telemetry, Transport, WhenDown,
+    Wire,
 };
 pub use redacted::redacted;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::apply::Contests;
-use super::build::{Capabilities, kinds};
+use super::build::{Capabilities, GATEWAY_GROUP, kinds};
 use super::crd::Rookery;
 use super::custom_metrics::Serving;
 use super::deletion_cost::Scaling;
@@ -38,7 +38,7 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Maximum number of concurrent reconciliations per scope.
 const MAX_CONCURRENT_RECONCILES: u16 = 8;
 
-/// Interval between checks for the Prometheus operator's kinds.
+/// Interval between checks for optional kinds.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Deadline of one such check.
@@ -192,11 +192,7 @@ impl Leader {
 
 /// The kinds of [`kinds`] that this cluster has.
 fn available_kinds(capabilities: &Capabilities) -> Vec<ApiResource> {
-    let has = |kind: &ApiResource| match kind.kind.as_str() {
-        "ServiceMonitor" => capabilities.service_monitor,
-        "PrometheusRule" => capabilities.prometheus_rule,
-        _ => true,
-    };
+    let has = |kind: &ApiResource| capabilities.has(&kind.kind);
     kinds().into_iter().filter(has).collect()
 }
 
@@ -240,7 +236,7 @@ async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &Canc
         }
         let now = discover_capabilities(client, *known).await;
         if now != *known {
-            info!(before = ?known, ?now, "available Prometheus operator kinds changed; restarting the controllers");
+            info!(before = ?known, ?now, "available optional kinds changed; restarting the controllers");
             return;
         }
     }
@@ -249,8 +245,9 @@ async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &Canc
 /// Asks the cluster which optional kinds it has. A kind that cannot be determined keeps its value
 /// in `known`.
 async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabilities {
-    let has = |kind: &'static str, known: bool| async move {
-        let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
+    let has = |group: &'static str, kind: &'static str| async move {
+        let known = known.has(kind);
+        let kind = GroupVersionKind::gvk(group, "v1", kind);
         let look = kube::discovery::oneshot::pinned_kind(client, &kind);
         match tokio::time::timeout(DISCOVERY_TIMEOUT, look).await {
             Ok(Ok(_)) => true,
@@ -259,11 +256,29 @@ async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabili
             Ok(Err(_)) | Err(_) => known,
         }
     };
-    let (service_monitor, prometheus_rule) = tokio::join!(
-        has("ServiceMonitor", known.service_monitor),
-        has("PrometheusRule", known.prometheus_rule),
+    let (service_monitor, pod_monitor, prometheus_rule, http_route) = tokio::join!(
+        has("monitoring.coreos.com", "ServiceMonitor"),
+        has("monitoring.coreos.com", "PodMonitor"),
+        has("monitoring.coreos.com", "PrometheusRule"),
+        has(GATEWAY_GROUP, "HTTPRoute"),
     );
-    Capabilities { service_monitor, prometheus_rule }
+    let session_persistence = http_route && has_session_persistence(client, known).await;
+    Capabilities { service_monitor, pod_monitor, prometheus_rule, http_route, session_persistence }
+}
+
+/// Whether the definition of HTTPRoute has `sessionPersistence`, as the API server describes it to
+/// everybody.
+async fn has_session_persistence(client: &Client, known: Capabilities) -> bool {
+    let Ok(request) =
+        http::Request::get(format!("/openapi/v3/apis/{GATEWAY_GROUP}/v1")).body(Vec::new())
+    else {
+        return known.session_persistence;
+    };
+    let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, client.request_text(request)).await;
+    match answer {
+        Ok(Ok(text)) => text.contains("\"sessionPersistence\""),
+        Ok(Err(_)) | Err(_) => known.session_persistence,
+    }
 }
 
 #[cfg(test)]

@@ -93,6 +93,14 @@ impl Options {
         }
     }
 
+    fn defaults(&self) -> Defaults {
+        Defaults {
+            image: self.image.clone(),
+            operator_namespace: Some(self.namespace.clone()),
+            rights: self.rights.clone(),
+        }
+    }
+
     fn candidate(&self, owner: Option<OwnerReference>) -> lease::Candidate {
         lease::Candidate {
             namespace: self.namespace.clone(),
@@ -141,11 +149,7 @@ pub async fn run(options: Options, client: Client, stop: CancellationToken) -> a
         scopes,
         pods: pods.clone(),
         serving: custom.serving(),
-        defaults: Defaults {
-            image: options.image,
-            operator_namespace: Some(options.namespace),
-            rights: options.rights,
-        },
+        defaults: options.defaults(),
         identity: options.pod,
         metrics,
         known: Arc::default(),

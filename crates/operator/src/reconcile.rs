@@ -21,7 +21,7 @@ use tracing::{info, warn};
 pub use self::failure_counts::FailureCounts;
 
 use super::apply::{Applied, Applier, ApplyError, Contests, Replicas};
-use super::build::{Capabilities, build};
+use super::build::{Capabilities, build, warnings};
 use super::crd::{Rookery, RookerySpec};
 use super::custom_metrics::Serving;
 use super::metrics::OperatorMetrics;
@@ -225,6 +225,7 @@ impl Reconciliation<'_> {
                     });
                 observation.applied = applied;
                 observation.warnings = validated.warnings.clone();
+                observation.warnings.extend(warnings(&validated, &context.capabilities));
                 let written = self.update_status(observation).await;
                 (if written.is_ok() { "done" } else { "failed" }, written)
             }

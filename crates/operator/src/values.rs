@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::crd::{
-    Autoscaling, ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring,
-    NetworkPolicySpec, PodTemplate, Replicas, SecretKey, SecretMount,
+    Autoscaling, ClientService, ConfigTree, DrainSpec, Gateway, ImagePullPolicy, Ingress,
+    Monitoring, NetworkPolicySpec, PodTemplate, Replicas, SecretField, SecretKey, SecretMount,
 };
 
 pub use operator::*;
@@ -40,6 +40,8 @@ pub struct Values {
     pub autoscaling: Autoscaling,
     /// Ingress for clients. Created if it has a host or `enabled` is true.
     pub ingress: IngressValues,
+    /// Route of the Gateway API for clients, beside the Ingress or instead of it.
+    pub gateway: Option<Gateway>,
     /// The Service for clients. Default: inside the cluster, for the Ingress.
     pub service: ClientService,
     /// Redis that connects the servers. Default: a single server keeps its rooms in memory.
@@ -105,7 +107,7 @@ pub struct IngressValues {
     pub ingress: Ingress,
 }
 
-/// Redis that connects the servers: one of `url`, `urlSecret` and `demo`.
+/// Redis that connects the servers: one of `url`, `urlSecret`, `host` and `demo`.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RedisValues {
@@ -114,6 +116,20 @@ pub struct RedisValues {
     pub url: Option<String>,
     /// Key of a Secret in the same namespace that holds the URL.
     pub url_secret: Option<SecretKey>,
+    /// Host name or address of Redis, instead of a URL.
+    pub host: Option<String>,
+    /// Port at `host`. Default: 6379.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// Whether `host` is reached by TLS. Default: false.
+    pub tls: Option<bool>,
+    /// User to log in as. Default: Redis's default user.
+    pub username: Option<String>,
+    /// Key of a Secret in the same namespace that holds the password.
+    pub password_secret: Option<SecretField>,
+    /// Key of a Secret in the same namespace that holds the certificates, in PEM, of the authorities
+    /// to trust instead of the system's.
+    pub ca_secret: Option<SecretField>,
     /// Whether to run a Redis with one pod and no persistence, for trying Rookery out.
     pub demo: bool,
     /// Image of the demo Redis.

@@ -8,11 +8,19 @@ use super::*;
 use crate::crd::Rookery;
 use crate::validate::{Defaults, validate};
 
+mod gateway;
 mod ingress;
 mod network_policy;
+mod redis;
 mod rules;
 
-const ALL: Capabilities = Capabilities { service_monitor: true, prometheus_rule: true };
+const ALL: Capabilities = Capabilities {
+    service_monitor: true,
+    pod_monitor: true,
+    prometheus_rule: true,
+    http_route: true,
+    session_persistence: true,
+};
 
 /// With most of what can be asked for.
 const FULL: &str = "
@@ -77,8 +85,10 @@ fn every_object_is_named_labelled_owned_and_hashed() {
 fn every_kind_that_is_made_is_one_that_is_watched() {
     let kinds: BTreeSet<_> =
         kinds().iter().map(|k| (k.api_version.to_string(), k.kind.to_string())).collect();
+    let other_ways = "gateway: { parentRefs: [{ name: a }] }\nmonitoring: { podMonitor: true }";
     let made: BTreeSet<_> = built(FULL)
         .into_iter()
+        .chain(built(other_ways))
         .filter_map(|object| object.types)
         .map(|types| (types.api_version, types.kind))
         .collect();
@@ -217,7 +227,9 @@ fn a_url_in_a_secret_is_passed_in_the_environment() {
 
 #[test]
 fn the_pods_own_labels_and_annotations_are_added() {
-    let metadata = deployment(FULL)["spec"]["template"]["metadata"].take();
+    let metadata = deployment(&format!("{FULL}monitoring: {{ serviceMonitor: false }}\n"))["spec"]
+        ["template"]["metadata"]
+        .take();
     assert_eq!(metadata["labels"]["team"], "a");
     assert_eq!(metadata["labels"][names::INSTANCE], "chat");
     assert_eq!(metadata["annotations"]["prometheus.io/scrape"], "false");

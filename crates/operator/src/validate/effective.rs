@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::problem::Problems;
-use crate::crd::RookerySpec;
+use crate::crd::{RedisSource, RookerySpec};
 use crate::{names, yaml};
 use rookery_config::error::Problem;
 use rookery_config::load::Sources;
@@ -14,6 +14,18 @@ use rookery_config::{Config, Drain};
 
 /// Directory in which the servers find their configuration.
 pub(crate) const CONFIG_DIR: &str = "/etc/rookery";
+
+/// Directory in which the servers find the password of Redis.
+pub(crate) const REDIS_PASSWORD_DIR: &str = "/etc/rookery-redis/password";
+
+/// Directory in which the servers find the authorities of Redis.
+pub(crate) const REDIS_CA_DIR: &str = "/etc/rookery-redis/ca";
+
+/// File in [`REDIS_PASSWORD_DIR`].
+pub(crate) const REDIS_PASSWORD_FILE: &str = "password";
+
+/// File in [`REDIS_CA_DIR`].
+pub(crate) const REDIS_CA_FILE: &str = "ca.crt";
 
 /// Sections that servers reload without a restart.
 const RELOADED: [&str; 2] = ["rooms", "limits"];
@@ -40,7 +52,9 @@ pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effect
     rest.retain(|section, _| !RELOADED.contains(&section.as_str()));
     // Only its being there matters; the real one is not known.
     let secret = spec.redis.as_ref().and_then(|redis| redis.url_secret.as_ref());
-    let redis = secret.map(|secret| format!("redis://redis:{}", secret.port));
+    let has_ca = spec.redis.as_ref().is_some_and(|redis| redis.ca_secret.is_some());
+    let scheme = if has_ca { "rediss" } else { "redis" };
+    let redis = secret.map(|secret| format!("{scheme}://redis:{}", secret.port));
     let sources = Sources { redis, ..Sources::default() };
     match sources.judge_text(&text) {
         Err(error) => {
@@ -58,9 +72,10 @@ pub(super) fn read(spec: &RookerySpec, problems: &mut Problems) -> Option<Effect
     }
 }
 
-/// Whether the ingress uses a cookie for sticky sessions.
+/// Whether the ingress or the Gateway uses a cookie for sticky sessions.
 pub(super) fn is_sticky(spec: &RookerySpec) -> bool {
     spec.ingress.as_ref().is_some_and(|ingress| ingress.sticky)
+        || spec.gateway.as_ref().is_some_and(|gateway| gateway.sticky)
 }
 
 /// What was written, and what was not and has to be for a server in a pod. No password is in it
@@ -90,13 +105,34 @@ fn tree(spec: &RookerySpec) -> Map<String, Value> {
             default(drain, "stickyCookie", STICKY_COOKIE.into());
         }
     }
-    let url = spec.redis.as_ref().and_then(|redis| redis.url.clone());
-    if let Some(url) = url
-        && let Some(redis) = section(&mut tree, "redis")
-    {
-        redis.insert("url".to_owned(), url.into());
+    if let Some(redis) = &spec.redis {
+        add_redis(&mut tree, redis);
     }
     tree
+}
+
+/// Writes where Redis is and how to log in; a Secret's content is in a file.
+fn add_redis(tree: &mut Map<String, Value>, source: &RedisSource) {
+    let password = source.password_secret.as_ref();
+    let ca = source.ca_secret.as_ref();
+    let settings: Vec<(&str, Value)> = [
+        ("url", source.written_url().map(Value::from)),
+        ("username", source.username.clone().map(Value::from)),
+        (
+            "passwordFile",
+            password.map(|_| format!("{REDIS_PASSWORD_DIR}/{REDIS_PASSWORD_FILE}").into()),
+        ),
+        ("tls", ca.map(|_| json!({ "caFile": format!("{REDIS_CA_DIR}/{REDIS_CA_FILE}") }))),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value?)))
+    .collect();
+    if settings.is_empty() {
+        return;
+    }
+    if let Some(redis) = section(tree, "redis") {
+        redis.extend(settings.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    }
 }
 
 /// How long a server may wait for its turn in a rollout: enough where two are rolled out. Not by
@@ -134,8 +170,21 @@ fn say(spec: &RookerySpec, problem: &Problem, problems: &mut Problems) {
     };
     let text = problem.text.strip_prefix(&format!("`{key}`"));
     let text = text.map_or(problem.text.as_str(), |rest| rest.trim_start_matches([':', ' ']));
-    let elsewhere = spec.redis.as_ref().is_some_and(|redis| redis.url.is_some());
+    let source = spec.redis.as_ref();
+    let elsewhere = source.is_some_and(|redis| redis.url.is_some());
     match key.as_str() {
+        "redis.url" if source.is_some_and(|redis| redis.host.is_some()) => {
+            problems.add("spec.redis.host", "is no host name or address");
+        }
+        "redis.username" if source.is_some_and(|redis| redis.username.is_some()) => {
+            problems.add("spec.redis.username", text);
+        }
+        "redis.passwordFile" if source.is_some_and(|redis| redis.password_secret.is_some()) => {
+            problems.add("spec.redis.passwordSecret", text);
+        }
+        "redis.tls.caFile" if source.is_some_and(|redis| redis.ca_secret.is_some()) => {
+            problems.add("spec.redis.caSecret", "needs TLS; write `tls: true` or a rediss:// URL");
+        }
         "redis.url" if elsewhere => problems.add("spec.redis.url", text),
         // The message for a file speaks of flags.
         "redis.url" if text.starts_with("is missing") => problems.add(
