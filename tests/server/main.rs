@@ -31,6 +31,7 @@ mod malformed;
 mod membership_races;
 mod memory;
 mod origins;
+mod private_authority;
 mod protocol;
 mod protocol_v3;
 mod proxy;
