@@ -100,7 +100,8 @@ pub fn warnings(v: &Validated, capabilities: &Capabilities) -> Vec<String> {
         if !capabilities.http_route {
             found.push(
                 "`gateway`: the cluster has no HTTPRoute (httproutes.gateway.networking.k8s.io, \
-                 version v1), so there is no route; install the Gateway API, or leave `gateway` out"
+                 version v1) that the operator may read, so there is no route; install the Gateway \
+                 API and the operator's ClusterRole of this version, or leave `gateway` out"
                     .to_owned(),
             );
         } else if gateway.sticky
@@ -119,8 +120,8 @@ pub fn warnings(v: &Validated, capabilities: &Capabilities) -> Vec<String> {
     if v.spec.monitoring.pod_monitor && !capabilities.pod_monitor {
         found.push(
             "`monitoring.podMonitor`: the cluster has no PodMonitor \
-             (podmonitors.monitoring.coreos.com, version v1); install the Prometheus operator, or \
-             leave it out"
+             (podmonitors.monitoring.coreos.com, version v1) that the operator may read; install the \
+             Prometheus operator, or leave it out"
                 .to_owned(),
         );
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::events::Reporter;
@@ -94,7 +94,7 @@ impl Leader {
     pub async fn run(self, stop: CancellationToken) {
         let mut capabilities = Capabilities::default();
         while !stop.is_cancelled() {
-            capabilities = discover_capabilities(&self.client, capabilities).await;
+            capabilities = discover_capabilities(&self.client, &self.scopes, capabilities).await;
             let round = stop.child_token();
             let controllers = self
                 .scopes
@@ -102,7 +102,7 @@ impl Leader {
                 .map(|scope| self.clone().leader(scope.clone(), capabilities, round.clone()));
             let controllers = futures_util::future::join_all(controllers);
             let changed = async {
-                wait_for_kind_change(&self.client, &capabilities, &round).await;
+                wait_for_kind_change(&self.client, &self.scopes, &capabilities, &round).await;
                 round.cancel();
             };
             tokio::join!(controllers, changed);
@@ -228,13 +228,18 @@ fn changes_of<T: Send + Sync + 'static>(
 }
 
 /// Waits until the optional kinds differ from `known`, or until `stop` is cancelled.
-async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &CancellationToken) {
+async fn wait_for_kind_change(
+    client: &Client,
+    scopes: &[Scope],
+    known: &Capabilities,
+    stop: &CancellationToken,
+) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(DISCOVERY_INTERVAL) => {}
         }
-        let now = discover_capabilities(client, *known).await;
+        let now = discover_capabilities(client, scopes, *known).await;
         if now != *known {
             info!(before = ?known, ?now, "available optional kinds changed; restarting the controllers");
             return;
@@ -242,15 +247,19 @@ async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &Canc
     }
 }
 
-/// Asks the cluster which optional kinds it has. A kind that cannot be determined keeps its value
-/// in `known`.
-async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabilities {
+/// Asks the cluster which optional kinds it has and lets the operator read in every scope. A kind
+/// that cannot be determined keeps its value in `known`.
+async fn discover_capabilities(
+    client: &Client,
+    scopes: &[Scope],
+    known: Capabilities,
+) -> Capabilities {
     let has = |group: &'static str, kind: &'static str| async move {
         let known = known.has(kind);
         let kind = GroupVersionKind::gvk(group, "v1", kind);
         let look = kube::discovery::oneshot::pinned_kind(client, &kind);
         match tokio::time::timeout(DISCOVERY_TIMEOUT, look).await {
-            Ok(Ok(_)) => true,
+            Ok(Ok((kind, _))) => may_read(client, scopes, &kind).await.unwrap_or(known),
             Ok(Err(kube::Error::Discovery(_))) => false,
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => false,
             Ok(Err(_)) | Err(_) => known,
@@ -264,6 +273,25 @@ async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabili
     );
     let session_persistence = http_route && has_session_persistence(client, known).await;
     Capabilities { service_monitor, pod_monitor, prometheus_rule, http_route, session_persistence }
+}
+
+/// Whether the operator may list a kind in every scope: an older chart gives no right to the newer
+/// kinds, and a watch that is refused would keep the controllers waiting. `None` if that cannot be
+/// determined.
+async fn may_read(client: &Client, scopes: &[Scope], kind: &ApiResource) -> Option<bool> {
+    for scope in scopes {
+        let api = scope.api(client.clone(), kind);
+        let first = ListParams::default().limit(1);
+        match tokio::time::timeout(DISCOVERY_TIMEOUT, api.list_metadata(&first)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                debug!(kind = %kind.kind, "the operator may not list this kind: it is not used");
+                return Some(false);
+            }
+            Ok(Err(_)) | Err(_) => return None,
+        }
+    }
+    Some(true)
 }
 
 /// Whether the definition of HTTPRoute has `sessionPersistence`, as the API server describes it to
