@@ -90,7 +90,7 @@ imagePullPolicy: {{ . }}
 {{- define "rookery.hasIngress" -}}
 {{- if kindIs "bool" .Values.ingress.enabled -}}
 {{- if .Values.ingress.enabled -}}true{{- end -}}
-{{- else if .Values.ingress.host -}}true
+{{- else if or .Values.ingress.host .Values.ingress.hosts -}}true
 {{- end -}}
 {{- end -}}
 
