@@ -41,6 +41,9 @@ pub struct Args {
     /// Also print a ServiceMonitor and a PrometheusRule, for the Prometheus operator
     #[arg(long)]
     monitoring: bool,
+    /// Ask for session persistence in the HTTPRoute, for the Gateway API's experimental channel
+    #[arg(long)]
+    session_persistence: bool,
 }
 
 /// Prints the objects, in the order to apply them.
@@ -62,9 +65,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for warning in &validated.warnings {
         eprintln!("warning: {}", escape::text(warning));
     }
+    // What is written for a kind is for a cluster that has it.
     let capabilities = Capabilities {
         service_monitor: args.monitoring,
+        pod_monitor: args.monitoring,
         prometheus_rule: args.monitoring,
+        http_route: true,
+        session_persistence: args.session_persistence,
         ..Capabilities::default()
     };
     report::print(&documents(&build(&validated, &capabilities))?)

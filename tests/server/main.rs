@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod api_keys;
+mod authority;
 mod bodies;
 mod broken_upgrades;
 mod client;
@@ -31,12 +32,14 @@ mod membership_races;
 mod memory;
 mod origins;
 mod paced_rollout;
+mod private_authority;
 mod protocol;
 mod protocol_v3;
 mod proxy;
 mod ranking;
 mod rebalancing;
 mod redis;
+mod redis_account;
 mod redis_shares;
 mod refused_connects;
 mod reload;

@@ -68,13 +68,13 @@ imagePullPolicy: {{ . }}
 {{- define "rookery.hasIngress" -}}
 {{- if kindIs "bool" .Values.ingress.enabled -}}
 {{- if .Values.ingress.enabled -}}true{{- end -}}
-{{- else if .Values.ingress.host -}}true
+{{- else if or .Values.ingress.host .Values.ingress.hosts -}}true
 {{- end -}}
 {{- end -}}
 
 {{/* Whether the release has a Redis: "true" or nothing. */}}
 {{- define "rookery.hasRedis" -}}
-{{- if or .Values.redis.demo .Values.redis.url .Values.redis.urlSecret (dig "redis" "url" "" .Values.config) -}}
+{{- if or .Values.redis.demo .Values.redis.url .Values.redis.urlSecret .Values.redis.host (dig "redis" "url" "" .Values.config) -}}
 true
 {{- end -}}
 {{- end -}}

@@ -28,6 +28,16 @@ pub fn check_files(config: &Config) -> Vec<Problem> {
             found("auth.jwt.publicKeyFile", check_public_key(path, &jwt.algorithms));
         }
     }
+    if let Some(redis) = &config.redis {
+        if let Some(path) = &redis.password_file {
+            let read = read_password(path).map(drop);
+            found("redis.passwordFile", read.map_err(|error| unusable(path, &error)));
+        }
+        if let Some(path) = &redis.tls.ca_file {
+            let read = read_authorities(path).map(drop);
+            found("redis.tls.caFile", read.map_err(|error| unusable(path, &error)));
+        }
+    }
     if let Some(path) = &config.auth.api_keys_file {
         let keys = ApiKeys::load(path).map(drop);
         found("auth.apiKeysFile", keys.map_err(|error| format!("is refused: {error}")));
@@ -68,6 +78,38 @@ pub fn secret_in(content: &[u8]) -> Result<&[u8], String> {
         )),
     }
 }
+
+/// Reads a password from a file: all of it but one trailing newline. Blocking I/O.
+///
+/// # Errors
+/// Fails if the file cannot be read, and with [`io::ErrorKind::InvalidData`] if it is empty or not
+/// text.
+pub fn read_password(path: &Path) -> io::Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let password = line.strip_suffix('\r').unwrap_or(line);
+    if password.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty"));
+    }
+    Ok(password.to_owned())
+}
+
+/// Reads the certificates of authorities from a file, in PEM. Blocking I/O.
+///
+/// # Errors
+/// Fails if the file cannot be read, and with [`io::ErrorKind::InvalidData`] if it holds no
+/// certificate.
+pub fn read_authorities(path: &Path) -> io::Result<Vec<u8>> {
+    let content = std::fs::read(path)?;
+    if !content.windows(BEGIN_CERTIFICATE.len()).any(|part| part == BEGIN_CERTIFICATE) {
+        let why = "it holds no certificate in PEM";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    Ok(content)
+}
+
+/// The first line of a certificate in PEM (RFC 7468, section 5.1).
+const BEGIN_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 fn unusable(path: &Path, error: &io::Error) -> String {
     let file = path.display();

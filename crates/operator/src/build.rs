@@ -4,6 +4,7 @@ mod autoscaler;
 mod config_map;
 mod deployment;
 mod disruption_budget;
+mod gateway;
 mod ingress;
 mod metadata;
 mod monitoring;
@@ -25,17 +26,40 @@ use serde::Serialize;
 use super::crd::MetricsSource;
 use super::names;
 use super::validate::Validated;
+use rookery_config::Transport;
 
 /// Optional kinds that the cluster has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether `ServiceMonitor` of `monitoring.coreos.com/v1` is known.
     pub service_monitor: bool,
+    /// Whether `PodMonitor` of `monitoring.coreos.com/v1` is known.
+    pub pod_monitor: bool,
     /// Whether `PrometheusRule` of `monitoring.coreos.com/v1` is known.
     pub prometheus_rule: bool,
     /// Whether `ScaledObject` of `keda.sh/v1alpha1` is known.
     pub scaled_object: bool,
+    /// Whether `HTTPRoute` of `gateway.networking.k8s.io/v1` is known.
+    pub http_route: bool,
+    /// Whether an `HTTPRoute` has `sessionPersistence`.
+    pub session_persistence: bool,
 }
+
+impl Capabilities {
+    /// Whether the cluster has this kind, if it is one of the optional ones.
+    pub fn has(&self, kind: &str) -> bool {
+        match kind {
+            "ServiceMonitor" => self.service_monitor,
+            "PodMonitor" => self.pod_monitor,
+            "PrometheusRule" => self.prometheus_rule,
+            "HTTPRoute" => self.http_route,
+            _ => true,
+        }
+    }
+}
+
+/// The API group of the HTTPRoute.
+pub const GATEWAY_GROUP: &str = gateway::GROUP;
 
 /// The objects that the resource needs and the cluster supports, in the order in which they are
 /// applied. The Deployment has no `replicas`: see [`names::REPLICAS_MANAGER`].
@@ -48,7 +72,11 @@ pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
     ];
     objects.extend(network_policy::build(v).map(object));
     objects.push(object(disruption_budget::build(v)));
-    objects.push(object(deployment::build(v)));
+    let mut deployment = deployment::build(v);
+    if has_monitor(v, capabilities) {
+        pod_template::remove_scrape_annotations(&mut deployment);
+    }
+    objects.push(object(deployment));
     let autoscaling = &v.spec.autoscaling;
     match autoscaling.metrics {
         _ if !autoscaling.enabled => {}
@@ -61,7 +89,12 @@ pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
         }
     }
     objects.extend(ingress::build(v).map(object));
-    if capabilities.service_monitor && v.spec.monitoring.service_monitor {
+    if let Some(route) = v.spec.gateway.as_ref().filter(|_| capabilities.http_route) {
+        objects.push(object(gateway::http_route(v, route, capabilities.session_persistence)));
+    }
+    if wants_pod_monitor(v, capabilities) {
+        objects.push(object(monitoring::pod_monitor(v)));
+    } else if has_monitor(v, capabilities) {
         objects.push(object(services::metrics(v)));
         objects.push(object(monitoring::service_monitor(v)));
     }
@@ -71,8 +104,56 @@ pub fn build(v: &Validated, capabilities: &Capabilities) -> Vec<DynamicObject> {
     objects
 }
 
+/// What the resource asks for and the cluster cannot give, one sentence each.
+pub fn warnings(v: &Validated, capabilities: &Capabilities) -> Vec<String> {
+    let mut found = Vec::new();
+    let polling = v.config.socketio.transports.contains(&Transport::Polling);
+    if let Some(gateway) = &v.spec.gateway {
+        if !capabilities.http_route {
+            found.push(
+                "`gateway`: the cluster has no HTTPRoute (httproutes.gateway.networking.k8s.io, \
+                 version v1) that the operator may read, so there is no route; install the Gateway \
+                 API and the operator's ClusterRole of this version, or leave `gateway` out"
+                    .to_owned(),
+            );
+        } else if gateway.sticky
+            && !capabilities.session_persistence
+            && polling
+            && v.max_replicas > 1
+        {
+            found.push(
+                "`gateway.sticky`: the cluster's HTTPRoute has no `sessionPersistence`, which is \
+                 in the experimental channel of the Gateway API; install that, or leave only \
+                 `websocket` in `config.socketio.transports`"
+                    .to_owned(),
+            );
+        }
+    }
+    if v.spec.monitoring.pod_monitor && !capabilities.pod_monitor {
+        found.push(
+            "`monitoring.podMonitor`: the cluster has no PodMonitor \
+             (podmonitors.monitoring.coreos.com, version v1) that the operator may read; install the \
+             Prometheus operator, or leave it out"
+                .to_owned(),
+        );
+    }
+    found
+}
+
+fn wants_pod_monitor(v: &Validated, capabilities: &Capabilities) -> bool {
+    v.spec.monitoring.pod_monitor && capabilities.pod_monitor
+}
+
+/// Whether the Prometheus operator is told of the pods, so that no annotation has to.
+fn has_monitor(v: &Validated, capabilities: &Capabilities) -> bool {
+    let monitoring = &v.spec.monitoring;
+    let service_monitor =
+        monitoring.service_monitor && !monitoring.pod_monitor && capabilities.service_monitor;
+    wants_pod_monitor(v, capabilities) || service_monitor
+}
+
 /// Every kind that [`build`] may create. These are watched, and pruned once they are no longer
-/// desired. The last three exist only where the Prometheus operator and KEDA are installed.
+/// desired. Of the last five, a cluster has those that [`Capabilities::has`].
 pub fn kinds() -> Vec<ApiResource> {
     vec![
         ApiResource::erase::<ServiceAccount>(&()),
@@ -83,7 +164,9 @@ pub fn kinds() -> Vec<ApiResource> {
         ApiResource::erase::<Deployment>(&()),
         ApiResource::erase::<HorizontalPodAutoscaler>(&()),
         ApiResource::erase::<Ingress>(&()),
+        gateway::http_route_kind(),
         monitoring::service_monitor_kind(),
+        monitoring::pod_monitor_kind(),
         monitoring::prometheus_rule_kind(),
         scaled_object::kind(),
     ]

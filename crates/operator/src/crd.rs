@@ -3,7 +3,9 @@
 mod autoscaling;
 mod client_service;
 mod forms;
+mod gateway;
 mod pod_template;
+mod redis;
 mod relations;
 mod resources;
 mod rollout;
@@ -23,7 +25,9 @@ use serde_json::{Map, Value};
 pub use autoscaling::*;
 pub use client_service::*;
 pub(crate) use forms::{FORMS, Form, hides_value};
+pub use gateway::*;
 pub use pod_template::*;
+pub use redis::*;
 pub use rollout::*;
 pub use spec::*;
 pub use status::*;
@@ -85,6 +89,9 @@ pub struct RookerySpec {
     /// Ingress for clients. Without it, no Ingress is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Ingress>,
+    /// Route of the Gateway API for clients, beside the Ingress or instead of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
     /// The Service for clients. Default: inside the cluster, for the Ingress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ClientService>,
@@ -113,7 +120,8 @@ pub struct RookerySpec {
         deserialize_with = "resources::deserialize"
     )]
     pub resources: Option<k8s_openapi::api::core::v1::ResourceRequirements>,
-    /// Additional settings of the server pods.
+    /// Additional settings of the server pods: a list of fields, each of which is added to what the
+    /// operator writes. It is no PodTemplateSpec, and other fields are unknown.
     #[serde(default)]
     pub pod_template: PodTemplate,
     /// Objects for the Prometheus operator, created if its definitions exist.

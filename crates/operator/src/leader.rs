@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::events::Reporter;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::apply::Contests;
-use super::build::{Capabilities, kinds};
+use super::build::{Capabilities, GATEWAY_GROUP, kinds};
 use super::crd::Rookery;
 use super::custom_metrics::Serving;
 use super::deletion_cost::Scaling;
@@ -40,7 +40,7 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Maximum number of concurrent reconciliations per scope.
 const MAX_CONCURRENT_RECONCILES: u16 = 8;
 
-/// Interval between checks for the kinds of the Prometheus operator and KEDA.
+/// Interval between checks for optional kinds.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Deadline of one such check.
@@ -96,7 +96,7 @@ impl Leader {
     pub async fn run(self, stop: CancellationToken) {
         let mut capabilities = Capabilities::default();
         while !stop.is_cancelled() {
-            capabilities = discover_capabilities(&self.client, capabilities).await;
+            capabilities = discover_capabilities(&self.client, &self.scopes, capabilities).await;
             let round = stop.child_token();
             let controllers = self
                 .scopes
@@ -104,7 +104,7 @@ impl Leader {
                 .map(|scope| self.clone().leader(scope.clone(), capabilities, round.clone()));
             let controllers = futures_util::future::join_all(controllers);
             let changed = async {
-                wait_for_kind_change(&self.client, &capabilities, &round).await;
+                wait_for_kind_change(&self.client, &self.scopes, &capabilities, &round).await;
                 round.cancel();
             };
             tokio::join!(controllers, changed);
@@ -195,12 +195,7 @@ impl Leader {
 
 /// The kinds of [`kinds`] that this cluster has.
 fn available_kinds(capabilities: &Capabilities) -> Vec<ApiResource> {
-    let has = |kind: &ApiResource| match kind.kind.as_str() {
-        "ServiceMonitor" => capabilities.service_monitor,
-        "PrometheusRule" => capabilities.prometheus_rule,
-        "ScaledObject" => capabilities.scaled_object,
-        _ => true,
-    };
+    let has = |kind: &ApiResource| capabilities.has(&kind.kind);
     kinds().into_iter().filter(has).collect()
 }
 
@@ -236,39 +231,93 @@ fn changes_of<T: Send + Sync + 'static>(
 }
 
 /// Waits until the optional kinds differ from `known`, or until `stop` is cancelled.
-async fn wait_for_kind_change(client: &Client, known: &Capabilities, stop: &CancellationToken) {
+async fn wait_for_kind_change(
+    client: &Client,
+    scopes: &[Scope],
+    known: &Capabilities,
+    stop: &CancellationToken,
+) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(DISCOVERY_INTERVAL) => {}
         }
-        let now = discover_capabilities(client, *known).await;
+        let now = discover_capabilities(client, scopes, *known).await;
         if now != *known {
-            info!(before = ?known, ?now, "available kinds of the Prometheus operator and KEDA changed; restarting the controllers");
+            info!(before = ?known, ?now, "available optional kinds changed; restarting the controllers");
             return;
         }
     }
 }
 
-/// Asks the cluster which optional kinds it has. A kind that cannot be determined keeps its value
-/// in `known`.
-async fn discover_capabilities(client: &Client, known: Capabilities) -> Capabilities {
-    let has = |group: &'static str, version: &'static str, kind: &'static str, known: bool| async move {
+/// Asks the cluster which optional kinds it has and lets the operator read in every scope. A kind
+/// that cannot be determined keeps its value in `known`.
+async fn discover_capabilities(
+    client: &Client,
+    scopes: &[Scope],
+    known: Capabilities,
+) -> Capabilities {
+    let has = |group: &'static str, version: &'static str, kind: &'static str| async move {
+        let known = known.has(kind);
         let kind = GroupVersionKind::gvk(group, version, kind);
         let look = kube::discovery::oneshot::pinned_kind(client, &kind);
         match tokio::time::timeout(DISCOVERY_TIMEOUT, look).await {
-            Ok(Ok(_)) => true,
+            Ok(Ok((kind, _))) => may_read(client, scopes, &kind).await.unwrap_or(known),
             Ok(Err(kube::Error::Discovery(_))) => false,
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => false,
             Ok(Err(_)) | Err(_) => known,
         }
     };
-    let (service_monitor, prometheus_rule, scaled_object) = tokio::join!(
-        has("monitoring.coreos.com", "v1", "ServiceMonitor", known.service_monitor),
-        has("monitoring.coreos.com", "v1", "PrometheusRule", known.prometheus_rule),
-        has("keda.sh", "v1alpha1", "ScaledObject", known.scaled_object),
+    let (service_monitor, pod_monitor, prometheus_rule, scaled_object, http_route) = tokio::join!(
+        has("monitoring.coreos.com", "v1", "ServiceMonitor"),
+        has("monitoring.coreos.com", "v1", "PodMonitor"),
+        has("monitoring.coreos.com", "v1", "PrometheusRule"),
+        has("keda.sh", "v1alpha1", "ScaledObject"),
+        has(GATEWAY_GROUP, "v1", "HTTPRoute"),
     );
-    Capabilities { service_monitor, prometheus_rule, scaled_object }
+    let session_persistence = http_route && has_session_persistence(client, known).await;
+    Capabilities {
+        service_monitor,
+        pod_monitor,
+        prometheus_rule,
+        scaled_object,
+        http_route,
+        session_persistence,
+    }
+}
+
+/// Whether the operator may list a kind in every scope: an older chart gives no right to the newer
+/// kinds, and a watch that is refused would keep the controllers waiting. `None` if that cannot be
+/// determined.
+async fn may_read(client: &Client, scopes: &[Scope], kind: &ApiResource) -> Option<bool> {
+    for scope in scopes {
+        let api = scope.api(client.clone(), kind);
+        let first = ListParams::default().limit(1);
+        match tokio::time::timeout(DISCOVERY_TIMEOUT, api.list_metadata(&first)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                debug!(kind = %kind.kind, "the operator may not list this kind: it is not used");
+                return Some(false);
+            }
+            Ok(Err(_)) | Err(_) => return None,
+        }
+    }
+    Some(true)
+}
+
+/// Whether the definition of HTTPRoute has `sessionPersistence`, as the API server describes it to
+/// everybody.
+async fn has_session_persistence(client: &Client, known: Capabilities) -> bool {
+    let Ok(request) =
+        http::Request::get(format!("/openapi/v3/apis/{GATEWAY_GROUP}/v1")).body(Vec::new())
+    else {
+        return known.session_persistence;
+    };
+    let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, client.request_text(request)).await;
+    match answer {
+        Ok(Ok(text)) => text.contains("\"sessionPersistence\""),
+        Ok(Err(_)) | Err(_) => known.session_persistence,
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use self::turns::Resource;
 pub use self::turns::RolloutTurns;
 
 use super::apply::{Applied, Applier, ApplyError, Contests, Replicas, replaces_pods};
-use super::build::{Capabilities, build};
+use super::build::{Capabilities, build, warnings};
 use super::crd::{Rookery, RookerySpec};
 use super::custom_metrics::Serving;
 use super::metrics::OperatorMetrics;
@@ -239,6 +239,7 @@ impl Reconciliation<'_> {
                     .or(self.without_metrics(&validated));
                 observation.applied = applied;
                 observation.warnings = validated.warnings.clone();
+                observation.warnings.extend(warnings(&validated, &context.capabilities));
                 let written = self.update_status(observation).await;
                 (if written.is_ok() { "done" } else { "failed" }, written)
             }

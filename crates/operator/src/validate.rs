@@ -3,6 +3,7 @@
 mod effective;
 mod pods;
 mod problem;
+mod redis;
 mod resources;
 mod restricted;
 mod rights;
@@ -18,7 +19,9 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
-pub(super) use effective::CONFIG_DIR;
+pub(super) use effective::{
+    CONFIG_DIR, REDIS_CA_DIR, REDIS_CA_FILE, REDIS_PASSWORD_DIR, REDIS_PASSWORD_FILE,
+};
 use problem::Problems;
 pub use problem::{Invalid, Problem};
 pub use rights::Rights;

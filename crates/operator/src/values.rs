@@ -14,8 +14,9 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::crd::{
-    ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring, NetworkPolicySpec,
-    PodTemplate, RebalanceSpec, Replicas, RolloutSpec, SecretKey, SecretMount,
+    ClientService, ConfigTree, DrainSpec, Gateway, ImagePullPolicy, Ingress, Monitoring,
+    NetworkPolicySpec, PodTemplate, RebalanceSpec, Replicas, RolloutSpec, SecretField, SecretKey,
+    SecretMount,
 };
 
 pub use standalone::*;
@@ -45,6 +46,8 @@ pub struct Values {
     pub autoscaling: AutoscalingValues,
     /// Ingress for clients. Created if it has a host or `enabled` is true.
     pub ingress: IngressValues,
+    /// Route of the Gateway API for clients, beside the Ingress or instead of it.
+    pub gateway: Option<Gateway>,
     /// The Service for clients. Default: inside the cluster, for the Ingress.
     pub service: ClientService,
     /// Redis that connects the servers. Default: a single server keeps its rooms in memory.
@@ -119,7 +122,7 @@ pub struct IngressValues {
     pub ingress: Ingress,
 }
 
-/// Redis that connects the servers: one of `url`, `urlSecret` and `demo`.
+/// Redis that connects the servers: one of `url`, `urlSecret`, `host` and `demo`.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RedisValues {
@@ -128,6 +131,20 @@ pub struct RedisValues {
     pub url: Option<String>,
     /// Key of a Secret in the same namespace that holds the URL.
     pub url_secret: Option<SecretKey>,
+    /// Host name or address of Redis, instead of a URL.
+    pub host: Option<String>,
+    /// Port at `host`. Default: 6379.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// Whether `host` is reached by TLS. Default: false.
+    pub tls: Option<bool>,
+    /// User to log in as. Default: Redis's default user.
+    pub username: Option<String>,
+    /// Key of a Secret in the same namespace that holds the password.
+    pub password_secret: Option<SecretField>,
+    /// Key of a Secret in the same namespace that holds the certificates, in PEM, of the authorities
+    /// to trust instead of the system's.
+    pub ca_secret: Option<SecretField>,
     /// Whether to run a Redis with one pod and no persistence, for trying Rookery out.
     pub demo: bool,
     /// Image of the demo Redis.

@@ -42,7 +42,7 @@ use crate::rooms::interest::RoomInterests;
 use crate::telemetry::metrics::Metrics;
 pub use bridge::CompiledBridge;
 use clock::Clock;
-pub use connect::BadUrl;
+pub use connect::BadRedis;
 use decoder::Decoder;
 use heartbeat::Heartbeat;
 pub use inbound::{INBOUND_QUEUE, Inbound};
@@ -125,13 +125,13 @@ impl Backplane {
     /// `tasks.shutdown`; what waits to be sent is then sent within a second.
     ///
     /// # Errors
-    /// Where `redis.url` cannot be used.
+    /// Where the configuration of Redis cannot be used.
     pub fn start(
         parts: BackplaneParts,
         tasks: &Tasks,
-    ) -> Result<(Backplane, mpsc::Receiver<Inbound>), BadUrl> {
+    ) -> Result<(Backplane, mpsc::Receiver<Inbound>), BadRedis> {
         let BackplaneParts { config, pod, namespaces, interests, metrics, bridge, rollout } = parts;
-        let client = connect::client(&config.url)?;
+        let client = connect::client(&config)?;
         let channels = Channels::new(&config.prefix, pod.clone());
         let (outgoing, queue) = Outgoing::new();
         let (inbound, received) = mpsc::channel(INBOUND_QUEUE);

@@ -9,6 +9,7 @@ use super::rules;
 
 pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problems) {
     check_url(&redis.url, problems);
+    check_login(redis, problems);
     if redis.wire == Wire::Sharded {
         problems.unsupported("redis.wire", "redis.wire: sharded", "use `classic`");
     }
@@ -44,6 +45,29 @@ fn check_url(url: &str, problems: &mut Problems) {
              write `@`, `/` and the like in a password as %40, %2F",
         );
     }
+}
+
+/// Checks what is written beside the URL against it.
+fn check_login(redis: &Redis, problems: &mut Problems) {
+    let (scheme, rest) = redis.url.split_once("://").unwrap_or_default();
+    let in_url = rest.rsplit_once('@').map(|(login, _)| login);
+    if let Some(username) = &redis.username {
+        problems.not_blank("redis.username", username);
+        let again = in_url.is_some_and(|login| !login.starts_with(':'));
+        problems.say_if(again, "redis.username", "is also in `redis.url`; leave one of them out");
+        problems.say_if(
+            redis.password_file.is_none() && !in_url.is_some_and(|login| login.contains(':')),
+            "redis.username",
+            "has no password; name the file that holds it in `redis.passwordFile`",
+        );
+    }
+    let again = redis.password_file.is_some() && in_url.is_some_and(|login| login.contains(':'));
+    problems.say_if(again, "redis.passwordFile", "is also in `redis.url`; leave one of them out");
+    problems.say_if(
+        redis.tls.ca_file.is_some() && scheme == "redis",
+        "redis.tls.caFile",
+        "is for `rediss://` URLs: write `rediss://` in `redis.url`, or leave it out",
+    );
 }
 
 fn is_redis(scheme: &str) -> bool {

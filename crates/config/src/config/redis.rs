@@ -1,5 +1,7 @@
 //! The section `redis`: fan-out between instances.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,14 @@ pub struct Redis {
     /// it.
     #[serde(default)]
     pub url: String,
+    /// The user to log in as, instead of one in `url`.
+    pub username: Option<String>,
+    /// The file that holds the password, instead of one in `url`: all of it but a trailing newline.
+    /// It is read at startup.
+    pub password_file: Option<PathBuf>,
+    /// How a `rediss://` URL is verified.
+    #[serde(default)]
+    pub tls: RedisTls,
     /// The protocol between instances.
     #[serde(default)]
     pub wire: Wire,
@@ -37,6 +47,9 @@ impl Redis {
     pub fn at(url: String) -> Self {
         Redis {
             url,
+            username: None,
+            password_file: None,
+            tls: RedisTls::default(),
             wire: Wire::default(),
             prefix: Self::default_prefix(),
             when_down: WhenDown::default(),
@@ -62,12 +75,24 @@ impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.debug_struct("Redis")
             .field("url", &self.redacted_url())
+            .field("username", &self.username)
+            .field("password_file", &self.password_file)
+            .field("tls", &self.tls)
             .field("wire", &self.wire)
             .field("prefix", &self.prefix)
             .field("when_down", &self.when_down)
             .field("bridge", &self.bridge)
             .finish()
     }
+}
+
+/// How the certificate of a Redis server is verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RedisTls {
+    /// The file that holds the certificates, in PEM, of the authorities to trust instead of the
+    /// system's. It is read at startup.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The protocol between instances.

@@ -30,7 +30,7 @@ use k8s_openapi::api::networking::v1 as net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::metadata::{non_empty, object_meta};
-use crate::crd::{Ingress, IngressController};
+use crate::crd::{Ingress, IngressController, IngressTls};
 use crate::names;
 use crate::validate::Validated;
 
@@ -49,30 +49,46 @@ pub(super) fn build(v: &Validated) -> Option<net::Ingress> {
         }),
         ..net::IngressBackend::default()
     };
-    let rule = net::IngressRule {
-        host: ingress.host.clone(),
-        http: Some(net::HTTPIngressRuleValue {
-            paths: vec![net::HTTPIngressPath {
-                path: Some(v.config.socketio.path.clone()),
-                path_type: "Prefix".to_owned(),
-                backend,
-            }],
-        }),
+    let paths = vec![net::HTTPIngressPath {
+        path: Some(v.config.socketio.path.clone()),
+        path_type: "Prefix".to_owned(),
+        backend,
+    }];
+    let rule = |host: Option<String>| net::IngressRule {
+        host,
+        http: Some(net::HTTPIngressRuleValue { paths: paths.clone() }),
     };
-    let tls = ingress.tls.as_ref().map(|tls| net::IngressTLS {
-        hosts: ingress.host.clone().map(|host| vec![host]),
-        secret_name: tls.secret_name.clone(),
-    });
+    let hosts = ingress.all_hosts();
+    let rules = match hosts.is_empty() {
+        true => vec![rule(None)],
+        false => hosts.iter().cloned().map(Some).map(rule).collect(),
+    };
+    let tls = ingress.tls.as_ref().map(|tls| certificates(tls, &hosts));
     Some(net::Ingress {
         metadata: ObjectMeta { annotations: non_empty(annotations), ..object_meta(v) },
         spec: Some(net::IngressSpec {
             ingress_class_name: ingress.class_name.clone(),
-            rules: Some(vec![rule]),
-            tls: tls.map(|tls| vec![tls]),
+            rules: Some(rules),
+            tls,
             ..net::IngressSpec::default()
         }),
         ..net::Ingress::default()
     })
+}
+
+/// Which certificate is for which hosts.
+fn certificates(tls: &IngressTls, hosts: &[String]) -> Vec<net::IngressTLS> {
+    let (own, shared): (Vec<_>, Vec<_>) =
+        hosts.iter().partition(|host| tls.secret_names.contains_key(*host));
+    let shared = (own.is_empty() || !shared.is_empty()).then(|| net::IngressTLS {
+        hosts: Some(shared.into_iter().cloned().collect()).filter(|all: &Vec<_>| !all.is_empty()),
+        secret_name: tls.secret_name.clone(),
+    });
+    let own = own.into_iter().map(|host| net::IngressTLS {
+        hosts: Some(vec![host.clone()]),
+        secret_name: tls.secret_names.get(host).cloned(),
+    });
+    shared.into_iter().chain(own).collect()
 }
 
 /// Annotations of the Service for clients.

@@ -16,6 +16,11 @@ pub(super) fn service_monitor_kind() -> ApiResource {
     kind("ServiceMonitor", "servicemonitors")
 }
 
+/// The kind of [`pod_monitor`].
+pub(super) fn pod_monitor_kind() -> ApiResource {
+    kind("PodMonitor", "podmonitors")
+}
+
 /// The kind of [`prometheus_rule`].
 pub(super) fn prometheus_rule_kind() -> ApiResource {
     kind("PrometheusRule", "prometheusrules")
@@ -31,6 +36,22 @@ pub(super) fn service_monitor(v: &Validated) -> Value {
             "selector": { "matchLabels": v.selector() },
             "endpoints": [{
                 "port": names::METRICS_PORT,
+                "path": "/metrics",
+                "interval": prometheus_time(v.spec.monitoring.interval.0.as_millis()),
+            }],
+        }),
+    )
+}
+
+/// Scrapes every server at its internal port, without a Service.
+pub(super) fn pod_monitor(v: &Validated) -> Value {
+    object(
+        v,
+        &pod_monitor_kind(),
+        json!({
+            "selector": { "matchLabels": v.selector() },
+            "podMetricsEndpoints": [{
+                "port": names::INTERNAL_PORT,
                 "path": "/metrics",
                 "interval": prometheus_time(v.spec.monitoring.interval.0.as_millis()),
             }],

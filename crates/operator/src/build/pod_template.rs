@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
-    PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector,
-    SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
-    WeightedPodAffinityTerm,
+    HTTPGetAction, KeyToPath, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+    SecretKeySelector, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
+    VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,9 +16,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::config_map;
 use super::metadata::{hash, non_empty, pod_selector};
-use crate::crd::ImagePullPolicy;
+use crate::crd::{ImagePullPolicy, SecretField};
 use crate::names;
-use crate::validate::{CONFIG_DIR, Validated};
+use crate::validate::{
+    CONFIG_DIR, REDIS_CA_DIR, REDIS_CA_FILE, REDIS_PASSWORD_DIR, REDIS_PASSWORD_FILE, Validated,
+};
 
 /// The user and group that the image runs as.
 const USER: i64 = 65532;
@@ -53,6 +56,15 @@ fn annotations(v: &Validated) -> BTreeMap<String, String> {
     annotations.extend(v.spec.pod_template.annotations.clone());
     annotations.insert(names::CONFIG_CHECKSUM.to_owned(), hash(&v.restart_text));
     annotations
+}
+
+/// Removes the annotations by which a Prometheus without its operator finds the pods, so that one
+/// with it does not scrape them twice. Those that the user wrote stay only if they say otherwise.
+pub(super) fn remove_scrape_annotations(deployment: &mut Deployment) {
+    let template = deployment.spec.as_mut().and_then(|spec| spec.template.metadata.as_mut());
+    if let Some(annotations) = template.and_then(|metadata| metadata.annotations.as_mut()) {
+        annotations.retain(|key, value| !key.starts_with("prometheus.io/") || value == "false");
+    }
 }
 
 fn pod(v: &Validated) -> PodSpec {
@@ -281,7 +293,21 @@ fn volumes(v: &Validated) -> Vec<Volume> {
         ..Volume::default()
     });
     let more = v.spec.pod_template.volumes.iter().cloned();
-    std::iter::once(config).chain(secrets).chain(more).collect()
+    let redis = redis_files(v).into_iter().map(|(name, _, secret, path)| Volume {
+        name: name.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.name.clone()),
+            default_mode: Some(READ_ONLY),
+            items: Some(vec![KeyToPath {
+                key: secret.key.clone(),
+                path: path.to_owned(),
+                mode: None,
+            }]),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    });
+    std::iter::once(config).chain(secrets).chain(redis).chain(more).collect()
 }
 
 /// Mounts whole directories: changes to a file that is mounted alone do not reach a running pod.
@@ -295,8 +321,21 @@ fn mounts(v: &Validated) -> Vec<VolumeMount> {
     let secrets = v.spec.secrets.iter().enumerate();
     std::iter::once(mount("config".to_owned(), CONFIG_DIR))
         .chain(secrets.map(|(i, secret)| mount(secret_volume(i), &secret.mount_path)))
+        .chain(redis_files(v).into_iter().map(|(name, folder, ..)| mount(name.to_owned(), folder)))
         .chain(v.spec.pod_template.volume_mounts.iter().cloned())
         .collect()
+}
+
+/// The files of `spec.redis`: volume, folder, Secret and path in the folder.
+fn redis_files(v: &Validated) -> Vec<(&'static str, &'static str, &SecretField, &'static str)> {
+    let Some(redis) = &v.spec.redis else { return Vec::new() };
+    let password = redis
+        .password_secret
+        .as_ref()
+        .map(|secret| ("redis-password", REDIS_PASSWORD_DIR, secret, REDIS_PASSWORD_FILE));
+    let authorities =
+        redis.ca_secret.as_ref().map(|secret| ("redis-ca", REDIS_CA_DIR, secret, REDIS_CA_FILE));
+    password.into_iter().chain(authorities).collect()
 }
 
 fn non_empty_list<T: Clone>(list: &[T]) -> Option<Vec<T>> {

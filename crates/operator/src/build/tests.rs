@@ -9,12 +9,20 @@ use crate::crd::Rookery;
 use crate::validate::{Defaults, validate};
 
 mod autoscaler;
+mod gateway;
 mod ingress;
 mod network_policy;
+mod redis;
 mod rules;
 
-const ALL: Capabilities =
-    Capabilities { service_monitor: true, prometheus_rule: true, scaled_object: true };
+const ALL: Capabilities = Capabilities {
+    service_monitor: true,
+    pod_monitor: true,
+    prometheus_rule: true,
+    scaled_object: true,
+    http_route: true,
+    session_persistence: true,
+};
 
 /// With most of what can be asked for.
 const FULL: &str = "
@@ -81,9 +89,11 @@ fn every_kind_that_is_made_is_one_that_is_watched() {
     let kinds: BTreeSet<_> =
         kinds().iter().map(|k| (k.api_version.to_string(), k.kind.to_string())).collect();
     let with_keda = built("autoscaling: { metrics: keda }");
+    let other_ways = "gateway: { parentRefs: [{ name: a }] }\nmonitoring: { podMonitor: true }";
     let made: BTreeSet<_> = built(FULL)
         .into_iter()
         .chain(with_keda)
+        .chain(built(other_ways))
         .filter_map(|object| object.types)
         .map(|types| (types.api_version, types.kind))
         .collect();
@@ -222,7 +232,9 @@ fn a_url_in_a_secret_is_passed_in_the_environment() {
 
 #[test]
 fn the_pods_own_labels_and_annotations_are_added() {
-    let metadata = deployment(FULL)["spec"]["template"]["metadata"].take();
+    let metadata = deployment(&format!("{FULL}monitoring: {{ serviceMonitor: false }}\n"))["spec"]
+        ["template"]["metadata"]
+        .take();
     assert_eq!(metadata["labels"]["team"], "a");
     assert_eq!(metadata["labels"][names::INSTANCE], "chat");
     assert_eq!(metadata["annotations"]["prometheus.io/scrape"], "false");

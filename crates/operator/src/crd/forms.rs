@@ -19,11 +19,24 @@ pub(crate) const FORMS: &[(&str, &Form)] = &[
     ("image", &IMAGE),
     ("ingress.className", &OBJECT_NAME),
     ("ingress.host", &HOST),
+    ("ingress.hosts[]", &HOST),
     ("ingress.tls.secretName", &OBJECT_NAME),
+    ("ingress.tls.secretNames{key}", &HOST),
+    ("ingress.tls.secretNames{}", &OBJECT_NAME),
+    ("gateway.parentRefs[].name", &OBJECT_NAME),
+    ("gateway.parentRefs[].namespace", &LABEL_NAME),
+    ("gateway.parentRefs[].sectionName", &OBJECT_NAME),
+    ("gateway.hostnames[]", &HOST),
+    ("gateway.annotations{key}", &KEY),
     ("ingress.annotations{key}", &KEY),
     ("service.annotations{key}", &KEY),
     ("service.loadBalancerClass", &KEY),
     ("service.loadBalancerSourceRanges[]", &NETWORK),
+    ("redis.host", &REDIS_HOST),
+    ("redis.passwordSecret.name", &OBJECT_NAME),
+    ("redis.passwordSecret.key", &SECRET_KEY),
+    ("redis.caSecret.name", &OBJECT_NAME),
+    ("redis.caSecret.key", &SECRET_KEY),
     ("redis.urlSecret.name", &OBJECT_NAME),
     ("redis.urlSecret.key", &SECRET_KEY),
     ("secrets[].secretName", &OBJECT_NAME),
@@ -72,6 +85,10 @@ pub(super) const CONFIG_FORMS: &[(&str, &Form)] = &[
     ("config.auth.jwt.audience", &NOT_BLANK),
     ("config.auth.jwt.userClaim", &NOT_BLANK),
     ("config.redis.url", &REDIS_URL),
+    ("redis.username", &NOT_BLANK),
+    ("config.redis.username", &NOT_BLANK),
+    ("config.redis.passwordFile", &FILE),
+    ("config.redis.tls.caFile", &FILE),
     ("config.redis.prefix", &NOT_BLANK),
     ("config.redis.bridge[].channel", &NOT_BLANK),
     ("config.redis.bridge[].room", &NOT_BLANK),
@@ -179,6 +196,12 @@ const REDIS_URL: Form = Form {
     pattern: r"^rediss?://([^/@ ]*@)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[0-9]*)?(\?[^ ]*)?(#insecure)?$",
     expected: "the URL of one server, such as redis://host:6379 or rediss://host:6379 (TLS); `@`, `/` and the like in a password are written %40, %2F",
     longest: 2048,
+};
+
+const REDIS_HOST: Form = Form {
+    pattern: r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$",
+    expected: "a host name or an address alone, such as redis or 10.0.0.7: the port is in `port`",
+    longest: 253,
 };
 
 const WEB_URL: Form = Form {

@@ -23,6 +23,7 @@ pub(super) const BOUNDS: &[(&str, Change)] = &[
     ("config.namespaces", not_empty),
     ("config.socketio.transports", not_empty),
     ("config.auth.jwt.algorithms", not_empty),
+    ("ingress.hosts", |schema| schema.max_items = Some(64)),
     // Each item is looked up among the other field's.
     ("secrets", |schema| schema.max_items = Some(64)),
     ("config.socketio.cors.origins", |schema| schema.max_items = Some(256)),
@@ -98,6 +99,20 @@ pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
          secrets",
     ),
     (
+        "",
+        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.passwordFile) || \
+         (has(self.secrets) && self.secrets.exists(secret, \
+         self.config.redis.passwordFile.startsWith(secret.mountPath)))",
+        "config.redis.passwordFile is in no mountPath of secrets: add the Secret that has it to secrets",
+    ),
+    (
+        "",
+        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.tls) || !has(self.config.redis.tls.caFile) || \
+         (has(self.secrets) && self.secrets.exists(secret, \
+         self.config.redis.tls.caFile.startsWith(secret.mountPath)))",
+        "config.redis.tls.caFile is in no mountPath of secrets: add the Secret that has it to secrets",
+    ),
+    (
         "config.auth.jwt",
         "[has(self.secretFile), has(self.publicKeyFile), has(self.jwksUrl)].filter(key, key).size() == 1",
         "write exactly one of secretFile, publicKeyFile and jwksUrl",
@@ -143,6 +158,14 @@ pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
         "podTemplate.annotations",
         "self.all(key, !key.startsWith('rookery.dev/'))",
         "has an annotation rookery.dev/…, which is the operator's own: leave it out",
+    ),
+    (
+        "podTemplate.annotations",
+        "self.all(key, !(key.startsWith('container.apparmor.security.beta.kubernetes.io/') || \
+         key.startsWith('container.seccomp.security.alpha.kubernetes.io/') || \
+         key.startsWith('seccomp.security.alpha.kubernetes.io/')) || \
+         self[key] == 'runtime/default' || self[key].startsWith('localhost/'))",
+        "has an annotation that weakens the pods' security: leave it out",
     ),
     (
         "podTemplate.env",

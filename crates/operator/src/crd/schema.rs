@@ -19,6 +19,10 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
         {
             schema.additional_properties = None;
         }
+        // Beside `additionalProperties`, what is below an unknown field would be pruned.
+        if schema.x_kubernetes_preserve_unknown_fields == Some(true) {
+            schema.additional_properties = None;
+        }
         schema.format = schema.format.take().filter(|format| FORMATS.contains(&format.as_str()));
         schema.example = None;
         if is_quantity(schema) {

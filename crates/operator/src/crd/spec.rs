@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
-use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +21,9 @@ pub struct Ingress {
     /// Host name that clients use. Default: every host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Further host names that clients use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// HTTPS settings. Default: plain HTTP, or the controller's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<IngressTls>,
@@ -38,10 +40,18 @@ impl Default for Ingress {
             class_name: None,
             controller: IngressController::Traefik,
             host: None,
+            hosts: Vec::new(),
             tls: None,
             sticky: true,
             annotations: BTreeMap::new(),
         }
+    }
+}
+
+impl Ingress {
+    /// All host names; empty: every host.
+    pub fn all_hosts(&self) -> Vec<String> {
+        self.host.iter().chain(&self.hosts).cloned().collect()
     }
 }
 
@@ -63,46 +73,9 @@ pub struct IngressTls {
     /// Name of the Secret with the certificate. Default: the controller's default certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
-}
-
-/// Redis that connects the servers: either `url` or `urlSecret`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.url) != has(self.urlSecret)", "write url or urlSecret: exactly one"))]
-pub struct RedisSource {
-    /// URL of Redis: `redis://host:6379`, or `rediss://…` for TLS. It is visible in the ConfigMap:
-    /// use `urlSecret` if it contains a password.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Key of a Secret in the same namespace that holds the URL.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url_secret: Option<SecretKey>,
-}
-
-/// A key of a Secret.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretKey {
-    /// Name of the Secret.
-    #[schemars(length(min = 1))]
-    pub name: String,
-    /// Key in the Secret.
-    #[serde(default = "SecretKey::default_key")]
-    pub key: String,
-    /// Port of the URL, which the NetworkPolicy opens.
-    #[serde(default = "SecretKey::default_port")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: u16,
-}
-
-impl SecretKey {
-    fn default_key() -> String {
-        "url".to_owned()
-    }
-
-    fn default_port() -> u16 {
-        6379
-    }
+    /// Names of Secrets by host, for hosts with a certificate of their own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_names: BTreeMap<String, String>,
 }
 
 /// A Secret mounted into the servers.
@@ -135,11 +108,13 @@ pub struct DrainSpec {
 pub struct Monitoring {
     /// Whether to create a ServiceMonitor, if its definition exists.
     pub service_monitor: bool,
+    /// Whether to create a PodMonitor instead of the ServiceMonitor, if its definition exists.
+    pub pod_monitor: bool,
     /// Whether to create a PrometheusRule, if its definition exists.
     pub prometheus_rule: bool,
     /// Interval between scrapes.
     pub interval: Period,
-    /// Additional labels of both objects, by which a Prometheus selects them.
+    /// Additional labels of these objects, by which a Prometheus selects them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Base URL of the runbooks that alerts link to: `https://docs.example.com/runbooks` gives
@@ -154,6 +129,7 @@ impl Default for Monitoring {
     fn default() -> Self {
         Monitoring {
             service_monitor: true,
+            pod_monitor: false,
             prometheus_rule: true,
             interval: Period(Duration::from_secs(15)),
             labels: BTreeMap::new(),

@@ -28,6 +28,9 @@ fn the_schema_is_structural() {
         assert!(schema["type"].is_string() || free, "{path} has no type: {schema}");
         assert_ne!(schema["additionalProperties"], false, "{path}");
         assert!(schema.get("$ref").is_none(), "{path}");
+        let is_kept = schema["x-kubernetes-preserve-unknown-fields"] == true;
+        let would_prune = !schema["additionalProperties"].is_null();
+        assert!(!(is_kept && would_prune), "{path}: fields of fields would be pruned");
     });
 }
 

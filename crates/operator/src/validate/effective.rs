@@ -1,6 +1,6 @@
 //! The effective configuration of the servers: what the user wrote, completed by the operator.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::problem::Problems;
 use super::rollout;
@@ -13,6 +13,18 @@ use rookery_config::{Config, Drain};
 
 /// Directory in which the servers find their configuration.
 pub(crate) const CONFIG_DIR: &str = "/etc/rookery";
+
+/// Directory in which the servers find the password of Redis.
+pub(crate) const REDIS_PASSWORD_DIR: &str = "/etc/rookery-redis/password";
+
+/// Directory in which the servers find the authorities of Redis.
+pub(crate) const REDIS_CA_DIR: &str = "/etc/rookery-redis/ca";
+
+/// File in [`REDIS_PASSWORD_DIR`].
+pub(crate) const REDIS_PASSWORD_FILE: &str = "password";
+
+/// File in [`REDIS_CA_DIR`].
+pub(crate) const REDIS_CA_FILE: &str = "ca.crt";
 
 /// Sections that servers reload without a restart.
 const RELOADED: [&str; 2] = ["rooms", "limits"];
@@ -36,7 +48,9 @@ pub(super) fn read(spec: &RookerySpec, most: i32, problems: &mut Problems) -> Op
     rest.retain(|section, _| !RELOADED.contains(&section.as_str()));
     // Only its being there matters; the real one is not known.
     let secret = spec.redis.as_ref().and_then(|redis| redis.url_secret.as_ref());
-    let redis = secret.map(|secret| format!("redis://redis:{}", secret.port));
+    let has_ca = spec.redis.as_ref().is_some_and(|redis| redis.ca_secret.is_some());
+    let scheme = if has_ca { "rediss" } else { "redis" };
+    let redis = secret.map(|secret| format!("{scheme}://redis:{}", secret.port));
     let sources = Sources { redis, ..Sources::default() };
     match sources.judge_text(&text) {
         Err(error) => {
@@ -54,9 +68,10 @@ pub(super) fn read(spec: &RookerySpec, most: i32, problems: &mut Problems) -> Op
     }
 }
 
-/// Whether the ingress uses a cookie for sticky sessions.
+/// Whether the ingress or the Gateway uses a cookie for sticky sessions.
 pub(super) fn is_sticky(spec: &RookerySpec) -> bool {
     spec.ingress.as_ref().is_some_and(|ingress| ingress.sticky)
+        || spec.gateway.as_ref().is_some_and(|gateway| gateway.sticky)
 }
 
 /// What was written, and what was not and has to be for a server in a pod. No password is in it
@@ -91,13 +106,34 @@ fn tree(spec: &RookerySpec, most: i32) -> Map<String, Value> {
     if has_redis {
         complete_rebalance(spec, &mut tree);
     }
-    let url = spec.redis.as_ref().and_then(|redis| redis.url.clone());
-    if let Some(url) = url
-        && let Some(redis) = section(&mut tree, "redis")
-    {
-        redis.insert("url".to_owned(), url.into());
+    if let Some(redis) = &spec.redis {
+        add_redis(&mut tree, redis);
     }
     tree
+}
+
+/// Writes where Redis is and how to log in; a Secret's content is in a file.
+fn add_redis(tree: &mut Map<String, Value>, source: &RedisSource) {
+    let password = source.password_secret.as_ref();
+    let ca = source.ca_secret.as_ref();
+    let settings: Vec<(&str, Value)> = [
+        ("url", source.written_url().map(Value::from)),
+        ("username", source.username.clone().map(Value::from)),
+        (
+            "passwordFile",
+            password.map(|_| format!("{REDIS_PASSWORD_DIR}/{REDIS_PASSWORD_FILE}").into()),
+        ),
+        ("tls", ca.map(|_| json!({ "caFile": format!("{REDIS_CA_DIR}/{REDIS_CA_FILE}") }))),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value?)))
+    .collect();
+    if settings.is_empty() {
+        return;
+    }
+    if let Some(redis) = section(tree, "redis") {
+        redis.extend(settings.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    }
 }
 
 /// How servers that know of each other share out a rollout: see [`rollout`].
@@ -162,8 +198,21 @@ fn say(spec: &RookerySpec, problem: &Problem, problems: &mut Problems) {
     };
     let text = problem.text.strip_prefix(&format!("`{key}`"));
     let text = text.map_or(problem.text.as_str(), |rest| rest.trim_start_matches([':', ' ']));
-    let elsewhere = spec.redis.as_ref().is_some_and(|redis| redis.url.is_some());
+    let source = spec.redis.as_ref();
+    let elsewhere = source.is_some_and(|redis| redis.url.is_some());
     match key.as_str() {
+        "redis.url" if source.is_some_and(|redis| redis.host.is_some()) => {
+            problems.add("spec.redis.host", "is no host name or address");
+        }
+        "redis.username" if source.is_some_and(|redis| redis.username.is_some()) => {
+            problems.add("spec.redis.username", text);
+        }
+        "redis.passwordFile" if source.is_some_and(|redis| redis.password_secret.is_some()) => {
+            problems.add("spec.redis.passwordSecret", text);
+        }
+        "redis.tls.caFile" if source.is_some_and(|redis| redis.ca_secret.is_some()) => {
+            problems.add("spec.redis.caSecret", "needs TLS; write `tls: true` or a rediss:// URL");
+        }
         "redis.url" if elsewhere => problems.add("spec.redis.url", text),
         // The message for a file speaks of flags.
         "redis.url" if text.starts_with("is missing") => problems.add(

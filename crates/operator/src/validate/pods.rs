@@ -65,7 +65,7 @@ pub(super) fn check(spec: &RookerySpec, problems: &mut Problems) {
 
 /// Names of volumes and containers must not be those that the operator gives, nor repeat.
 fn check_names(pods: &PodTemplate, problems: &mut Problems) {
-    let mut volumes = HashSet::from(["config"]);
+    let mut volumes = HashSet::from(["config", "redis-password", "redis-ca"]);
     for (i, volume) in pods.volumes.iter().enumerate() {
         let taken = !volumes.insert(&volume.name) || volume.name.starts_with("secret-");
         problems.add_if(

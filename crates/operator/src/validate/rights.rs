@@ -93,7 +93,7 @@ fn check_hosts(spec: &RookerySpec, allowed: &[String], problems: &mut Problems) 
     for (field, host) in hosts(spec) {
         match host {
             Some(host) => problems.add_if(
-                !allowed.iter().any(|pattern| matches(pattern, host)),
+                !allowed.iter().any(|pattern| matches(pattern, &host)),
                 &field,
                 format_args!("is `{host}`, which is not allowed; {}", says()),
             ),
@@ -105,6 +105,7 @@ fn check_hosts(spec: &RookerySpec, allowed: &[String], problems: &mut Problems) 
     }
     let annotations = [
         ("spec.ingress.annotations", spec.ingress.as_ref().map(|ingress| &ingress.annotations)),
+        ("spec.gateway.annotations", spec.gateway.as_ref().map(|gateway| &gateway.annotations)),
         ("spec.service.annotations", spec.service.as_ref().map(|service| &service.annotations)),
     ];
     for (field, annotations) in annotations {
@@ -119,9 +120,24 @@ fn check_hosts(spec: &RookerySpec, allowed: &[String], problems: &mut Problems) 
 }
 
 /// Every host that a resource asks for, with its field; `None` where it asks for all.
-fn hosts(spec: &RookerySpec) -> Vec<(String, Option<&str>)> {
-    let Some(ingress) = &spec.ingress else { return Vec::new() };
-    vec![("spec.ingress.host".to_owned(), ingress.host.as_deref())]
+fn hosts(spec: &RookerySpec) -> Vec<(String, Option<String>)> {
+    let named = |field: &'static str| {
+        move |(i, host): (usize, &'_ String)| (format!("{field}[{i}]"), Some(host.to_owned()))
+    };
+    let mut all = Vec::new();
+    if let Some(ingress) = &spec.ingress {
+        if ingress.host.is_some() || ingress.hosts.is_empty() {
+            all.push(("spec.ingress.host".to_owned(), ingress.host.clone()));
+        }
+        all.extend(ingress.hosts.iter().enumerate().map(named("spec.ingress.hosts")));
+    }
+    if let Some(gateway) = &spec.gateway {
+        if gateway.hostnames.is_empty() {
+            all.push(("spec.gateway.hostnames".to_owned(), None));
+        }
+        all.extend(gateway.hostnames.iter().enumerate().map(named("spec.gateway.hostnames")));
+    }
+    all
 }
 
 /// Whether a pattern, in which `*` stands for any text, matches a whole text.

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::effective::{CONFIG_DIR, is_sticky};
+use super::effective::CONFIG_DIR;
 use super::problem::Problems;
-use super::{pods, resources, service};
+use super::{pods, redis, resources, service};
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
-use crate::crd::{RedisSource, RookerySpec, SecretMount};
+use crate::crd::{RookerySpec, SecretMount};
 use rookery_config::check::warnings;
 use rookery_config::{Config, Transport};
 
@@ -62,7 +62,7 @@ pub(super) fn check_spec(spec: &RookerySpec, problems: &mut Problems) {
     check_replicas(spec, problems);
     check_autoscaling(spec, problems);
     if let Some(redis) = &spec.redis {
-        check_redis(redis, spec, problems);
+        redis::check(redis, spec, problems);
     }
     check_mounts(&spec.secrets, problems);
     pods::check(spec, problems);
@@ -104,7 +104,7 @@ pub(super) fn check_against(spec: &RookerySpec, config: &Config, problems: &mut 
             ),
         );
     }
-    for (key, path) in files(config) {
+    for (key, path) in files(spec, config) {
         if !spec.secrets.iter().any(|mount| is_below(path, &mount.mount_path)) {
             let folder = path.parent().unwrap_or(path).display();
             problems.add(
@@ -123,16 +123,21 @@ pub(super) fn check_against(spec: &RookerySpec, config: &Config, problems: &mut 
 pub(super) fn warnings(spec: &RookerySpec, config: &Config, max_replicas: i32) -> Vec<String> {
     let mut found = warnings::warnings(config);
     let polling = config.socketio.transports.contains(&Transport::Polling);
-    if spec.ingress.is_some() && !is_sticky(spec) && polling && max_replicas > 1 {
-        found.push(
-            "`ingress.sticky: false` with several servers: a polling client's requests would go \
-             to servers that do not know it; leave only `websocket` in \
-             `config.socketio.transports`, or write `sticky: true`"
-                .to_owned(),
-        );
+    let unsticky = [
+        ("ingress", spec.ingress.as_ref().map(|ingress| ingress.sticky)),
+        ("gateway", spec.gateway.as_ref().map(|gateway| gateway.sticky)),
+    ];
+    for (key, _) in unsticky.iter().filter(|(_, sticky)| *sticky == Some(false)) {
+        if polling && max_replicas > 1 {
+            found.push(format!(
+                "`{key}.sticky: false` with several servers: a polling client's requests would go \
+                 to servers that do not know it; leave only `websocket` in \
+                 `config.socketio.transports`, or write `sticky: true`"
+            ));
+        }
     }
-    if spec.ingress.is_some() && config.limits.per_ip.is_some() && config.trusted_proxies.is_empty()
-    {
+    let has_proxy = spec.ingress.is_some() || spec.gateway.is_some();
+    if has_proxy && config.limits.per_ip.is_some() && config.trusted_proxies.is_empty() {
         found.push(
             "`config.limits.perIp` behind an ingress counts all clients as one; name the \
              ingress's pods in `config.trustedProxies`, such as 10.0.0.0/8"
@@ -143,7 +148,7 @@ pub(super) fn warnings(spec: &RookerySpec, config: &Config, max_replicas: i32) -
     if url.is_some_and(|url| url.contains('@')) {
         found.push(
             "`redis.url` holds a password, which shows in the ConfigMap; put the URL in a Secret \
-             and name it in `redis.urlSecret`"
+             and name it in `redis.urlSecret`, or the password alone in `redis.passwordSecret`"
                 .to_owned(),
         );
     }
@@ -217,25 +222,6 @@ fn check_cpu(spec: &RookerySpec, problems: &mut Problems) {
     );
 }
 
-fn check_redis(redis: &RedisSource, spec: &RookerySpec, problems: &mut Problems) {
-    if redis.url.is_some() == redis.url_secret.is_some() {
-        problems.add("spec.redis", "write `url` or `urlSecret`: exactly one");
-    }
-    let twice = spec.config.0.get("redis").is_some_and(|redis| !redis["url"].is_null());
-    problems.add_if(
-        twice,
-        "spec.config.redis.url",
-        "is also in `spec.redis`; leave one of them out",
-    );
-    if let Some(secret) = &redis.url_secret {
-        problems.add_if(
-            secret.port == 0,
-            "spec.redis.urlSecret.port",
-            "must be from 1 to 65535: the port of the URL, which the NetworkPolicy opens",
-        );
-    }
-}
-
 fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
     let mut folders = HashSet::new();
     for (i, mount) in mounts.iter().enumerate() {
@@ -258,15 +244,22 @@ fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
     }
 }
 
-/// The files that a configuration names, by key.
-fn files(config: &Config) -> Vec<(&'static str, &Path)> {
+/// The files that the user's configuration names, by key.
+fn files<'c>(spec: &RookerySpec, config: &'c Config) -> Vec<(&'static str, &'c Path)> {
     let jwt = config.auth.jwt.as_ref();
     let backend = config.backend.as_ref();
+    // Those of `spec.redis` are the operator's.
+    let source = spec.redis.clone().unwrap_or_default();
+    let redis = config.redis.as_ref();
+    let password = redis.filter(|_| source.password_secret.is_none());
+    let authorities = redis.filter(|_| source.ca_secret.is_none());
     [
         ("auth.jwt.secretFile", jwt.and_then(|jwt| jwt.secret_file.as_deref())),
         ("auth.jwt.publicKeyFile", jwt.and_then(|jwt| jwt.public_key_file.as_deref())),
         ("auth.apiKeysFile", config.auth.api_keys_file.as_deref()),
         ("backend.signingKeyFile", backend.and_then(|b| b.signing_key_file.as_deref())),
+        ("redis.passwordFile", password.and_then(|redis| redis.password_file.as_deref())),
+        ("redis.tls.caFile", authorities.and_then(|redis| redis.tls.ca_file.as_deref())),
     ]
     .into_iter()
     .filter_map(|(key, path)| Some((key, path?)))

@@ -1,13 +1,16 @@
 //! Connections to Redis, and how long to wait between two attempts.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisResult,
-    ServerErrorKind, Value,
+    ServerErrorKind, TlsCertificates, Value,
 };
 use rookery_backoff::Backoff;
+use rookery_config::{Redis, files};
 
 /// How long a connection may take to be made, greeting included.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -19,21 +22,60 @@ pub const HEARTBEAT: Duration = Duration::from_secs(3);
 /// 7 seconds.
 pub const HEARTBEAT_ANSWER: Duration = Duration::from_secs(4);
 
-/// The redis URL of the configuration cannot be used.
+/// The configuration of Redis cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("redis.url: {0}; expected redis://HOST:PORT or, for TLS, rediss://HOST:PORT")]
-pub struct BadUrl(redis::RedisError);
+pub enum BadRedis {
+    /// The URL is none, or the certificates of `redis.tls` are none.
+    #[error(
+        "redis.url: {0}; expected redis://HOST:PORT or, for TLS, rediss://HOST:PORT, and \
+         certificates in PEM in redis.tls.caFile"
+    )]
+    Url(#[from] redis::RedisError),
+    /// A file that it names cannot be read.
+    #[error("{key}: cannot read {}: {error}; check the path and its mode", path.display())]
+    File {
+        /// The key that names the file.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
 
-/// Reads the URL; connects to nothing.
+/// Reads the URL and the files that hold a password and certificates; connects to nothing. Blocking
+/// I/O.
 ///
 /// # Errors
-/// Where it is no URL of Redis.
-pub fn client(url: &str) -> Result<Client, BadUrl> {
-    let info = url.into_connection_info().map_err(BadUrl)?;
+/// Where the URL is none of Redis, or a file cannot be read.
+pub fn client(config: &Redis) -> Result<Client, BadRedis> {
+    let info = config.url.as_str().into_connection_info()?;
     // RESP3, because there messages are handed over while the socket is read: no queue between.
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    let mut settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    if let Some(username) = &config.username {
+        settings = settings.set_username(username);
+    }
+    if let Some(path) = &config.password_file {
+        let read = read("redis.passwordFile", path, files::read_password)?;
+        settings = settings.set_password(read);
+    }
     let tcp = info.tcp_settings().clone().set_nodelay(true);
-    Client::open(info.set_redis_settings(settings).set_tcp_settings(tcp)).map_err(BadUrl)
+    let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
+    match &config.tls.ca_file {
+        None => Ok(Client::open(info)?),
+        Some(path) => {
+            let root_cert = Some(read("redis.tls.caFile", path, files::read_authorities)?);
+            Ok(Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })?)
+        }
+    }
+}
+
+fn read<T>(
+    key: &'static str,
+    path: &Path,
+    read: fn(&Path) -> io::Result<T>,
+) -> Result<T, BadRedis> {
+    read(path).map_err(|error| BadRedis::File { key, path: path.to_owned(), error })
 }
 
 /// Makes a connection whose messages, and whose end, `push` gets. `answer`: how long an answer to
@@ -150,7 +192,16 @@ mod tests {
 
     #[test]
     fn a_bad_url_names_the_key() {
-        assert!(client("http://x").unwrap_err().to_string().starts_with("redis.url: "));
-        assert!(client("redis://:secret@localhost:1/2").is_ok());
+        let at = |url: &str| client(&Redis::at(url.to_owned()));
+        assert!(at("http://x").unwrap_err().to_string().starts_with("redis.url: "));
+        assert!(at("redis://:secret@localhost:1/2").is_ok());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_names_its_key() {
+        let mut config = Redis::at("redis://localhost:1".to_owned());
+        config.password_file = Some("/nowhere/password".into());
+        let said = client(&config).unwrap_err().to_string();
+        assert!(said.starts_with("redis.passwordFile: cannot read /nowhere/password: "), "{said}");
     }
 }

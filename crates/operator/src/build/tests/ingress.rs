@@ -77,3 +77,25 @@ fn the_ingress_has_the_path_of_socketio() {
     assert_eq!(ingress["tls"], json!([{ "hosts": ["chat.example.com"], "secretName": "tls" }]));
     assert_eq!(ingress["ingressClassName"], "traefik");
 }
+
+#[test]
+fn several_hosts_share_a_certificate_or_have_their_own() {
+    let ingress = find(
+        &built(
+            "ingress: { host: a.example.com, hosts: [b.example.com, c.example.com],\n\
+             tls: { secretName: shared, secretNames: { c.example.com: own } } }",
+        ),
+        "Ingress",
+        "chat",
+    );
+    let rules = ingress["spec"]["rules"].as_array().unwrap();
+    let hosts: Vec<&Value> = rules.iter().map(|rule| &rule["host"]).collect();
+    assert_eq!(hosts, ["a.example.com", "b.example.com", "c.example.com"]);
+    assert_eq!(
+        ingress["spec"]["tls"],
+        json!([
+            { "hosts": ["a.example.com", "b.example.com"], "secretName": "shared" },
+            { "hosts": ["c.example.com"], "secretName": "own" },
+        ])
+    );
+}

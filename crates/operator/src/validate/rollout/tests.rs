@@ -15,7 +15,7 @@ fn read(spec: &str) -> Result<Validated, String> {
 fn of_text(spec: &str) -> Result<Validated, String> {
     let spec: Value = serde_saphyr::from_str(spec).unwrap();
     let resource = Rookery::new("chat", serde_json::from_value(spec).unwrap());
-    let defaults = Defaults { image: "rookery:test".to_owned(), operator_namespace: None };
+    let defaults = Defaults { image: "rookery:test".to_owned(), ..Defaults::default() };
     validate(&resource, &defaults).map_err(|invalid| invalid.to_string())
 }
 
