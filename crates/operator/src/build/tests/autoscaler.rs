@@ -67,8 +67,7 @@ fn without_an_operator_there_is_a_warning_that_keda_has_nobody_to_ask() {
     assert!(!is_told(&validated(spec).warnings));
     let mut resource = Rookery::new("chat", serde_saphyr::from_str(spec).unwrap());
     resource.spec.config.0.insert("auth".to_owned(), json!({ "anonymous": true }));
-    let defaults =
-        Defaults { image: "x".to_owned(), ..Defaults::default() };
+    let defaults = Defaults { image: "x".to_owned(), ..Defaults::default() };
     let validated = validate(&resource, &defaults).unwrap();
     assert!(is_told(&validated.warnings));
     let kinds: Vec<_> = build(&validated, &ALL).into_iter().filter_map(|o| o.types).collect();
