@@ -2,12 +2,16 @@
 //! resource is applied, and the bounds of fields that have no type of their own.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use serde_json::{Value, json};
 
 /// Changes a schema.
 type Change = fn(&mut JSONSchemaProps);
 
 /// Bounds of numbers and lists.
 pub(super) const BOUNDS: &[(&str, Change)] = &[
+    ("podTemplate.sidecars[]", container),
+    ("podTemplate.initContainers[]", container),
+    ("podTemplate.volumes[]", volume),
     ("config.limits.connections", at_least_one),
     ("config.limits.roomsPerClient", at_least_one),
     ("config.limits.eventsPerSecond", at_least_one),
@@ -48,6 +52,45 @@ fn at_least_one(schema: &mut JSONSchemaProps) {
 
 fn not_empty(schema: &mut JSONSchemaProps) {
     schema.min_items = Some(1);
+}
+
+/// Types the fields of a container in which people err, or that a rule is about. Its other fields are
+/// kept as they are written, and checked when the Deployment is applied.
+fn container(schema: &mut JSONSchemaProps) {
+    let unknown = "x-kubernetes-preserve-unknown-fields";
+    fields(
+        schema,
+        json!({
+            "name": { "type": "string" },
+            "image": { "type": "string" },
+            "env": {
+                "type": "array",
+                "maxItems": 256,
+                "items": {
+                    "type": "object",
+                    unknown: true,
+                    "required": ["name"],
+                    "properties": { "name": { "type": "string" }, "value": { "type": "string" } },
+                },
+            },
+            "securityContext": {
+                "type": "object",
+                unknown: true,
+                "properties": { "privileged": { "type": "boolean" } },
+            },
+        }),
+    );
+}
+
+/// As [`container`], for a volume.
+fn volume(schema: &mut JSONSchemaProps) {
+    let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    fields(schema, json!({ "name": { "type": "string" }, "hostPath": any }));
+}
+
+fn fields(schema: &mut JSONSchemaProps, properties: Value) {
+    schema.properties = serde_json::from_value(properties).ok();
+    schema.required = Some(vec!["name".to_owned()]);
 }
 
 /// Rules by the path of the object that they are of: path, rule, message.
@@ -166,6 +209,23 @@ pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
          key.startsWith('seccomp.security.alpha.kubernetes.io/')) || \
          self[key] == 'runtime/default' || self[key].startsWith('localhost/'))",
         "has an annotation that weakens the pods' security: leave it out",
+    ),
+    (
+        "podTemplate.sidecars[]",
+        "!has(self.securityContext) || !has(self.securityContext.privileged) || \
+         !self.securityContext.privileged",
+        "securityContext.privileged weakens the pods' security: leave it out",
+    ),
+    (
+        "podTemplate.initContainers[]",
+        "!has(self.securityContext) || !has(self.securityContext.privileged) || \
+         !self.securityContext.privileged",
+        "securityContext.privileged weakens the pods' security: leave it out",
+    ),
+    (
+        "podTemplate.volumes[]",
+        "!has(self.hostPath)",
+        "hostPath weakens the pods' security: use another kind of volume",
     ),
     (
         "podTemplate.env",

@@ -28,6 +28,9 @@ pub(super) fn of_units(schema: &mut JSONSchemaProps) {
 /// Adds the rules of [`FORMS`], [`CONFIG_FORMS`], [`BOUNDS`] and [`RELATIONS`] to the schema of a
 /// spec.
 pub(super) fn add(spec: &mut JSONSchemaProps) {
+    for (path, change) in BOUNDS {
+        at(spec, path, &mut |schema, _| change(schema));
+    }
     for (path, form) in FORMS {
         at(spec, path, &mut |schema, of_keys| {
             if of_keys { require_keys(schema, form) } else { require(schema, form) }
@@ -35,9 +38,6 @@ pub(super) fn add(spec: &mut JSONSchemaProps) {
     }
     for (path, form) in CONFIG_FORMS {
         at(spec, path, &mut |schema, _| require(schema, form));
-    }
-    for (path, change) in BOUNDS {
-        at(spec, path, &mut |schema, _| change(schema));
     }
     for (path, rule, message) in RELATIONS {
         at(spec, path, &mut |schema, _| push(schema, (*rule).to_owned(), (*message).to_owned()));

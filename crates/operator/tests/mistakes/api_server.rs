@@ -59,7 +59,8 @@ fn each(value: &mut Value, schema: &Value, change: &mut impl FnMut(&mut Value, &
 
 fn check_types(at: &str, value: &Value, schema: &Value, problems: &mut Vec<String>) {
     let mut say = |text: &str| problems.push(format!("{at}: {text}"));
-    if schema["x-kubernetes-preserve-unknown-fields"] == true {
+    let is_open = schema["x-kubernetes-preserve-unknown-fields"] == true;
+    if is_open && schema["properties"].is_null() {
         return;
     }
     if schema["x-kubernetes-int-or-string"] == true {
@@ -111,7 +112,9 @@ fn check_fields(at: &str, value: &Value, schema: &Value, problems: &mut Vec<Stri
         }
         for (name, inner) in map {
             let of = schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]);
-            if of.is_null() {
+            if of.is_null() && schema["x-kubernetes-preserve-unknown-fields"] == true {
+                continue;
+            } else if of.is_null() {
                 problems.push(format!("unknown field \"{at}.{name}\""));
             } else {
                 check_types(&format!("{at}.{name}"), inner, of, problems);
