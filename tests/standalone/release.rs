@@ -13,10 +13,13 @@ use serde_json::{Map, Value};
 const KUBERNETES: &str = "1.34.0";
 
 /// The sections of the values that are the `spec` of the resource, but `config`: that is passed on.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 13] = [
     "replicas",
     "autoscaling",
     "ingress",
+    "gateway",
+    "rollout",
+    "rebalance",
     "service",
     "redis",
     "drain",
@@ -122,7 +125,7 @@ impl Release {
             true => Ok(objects(&succeeded(&out))),
             false => Err(String::from_utf8(out.stderr).unwrap()),
         };
-        let kinds = ["ServiceMonitor", "PrometheusRule"];
+        let kinds = ["ServiceMonitor", "PodMonitor", "PrometheusRule"];
         let kinds = kinds.map(|kind| format!("monitoring.coreos.com/v1/{kind}"));
         let resource = outcome(self.plain().template(false, &[]));
         let operator = resource.and_then(|mut objects| {
@@ -148,7 +151,7 @@ impl Release {
 
     /// Everything that the chart renders without an operator, by kind and name.
     pub fn standalone(&self) -> BTreeMap<String, Object> {
-        let kinds = ["ServiceMonitor", "PrometheusRule"];
+        let kinds = ["ServiceMonitor", "PodMonitor", "PrometheusRule"];
         let kinds = kinds.map(|kind| format!("monitoring.coreos.com/v1/{kind}"));
         objects(&succeeded(&self.template(true, &kinds)))
     }

@@ -5,6 +5,14 @@
 {{- $annotations := dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString .internalPort) "prometheus.io/path" "/metrics" -}}
 {{- $annotations = mergeOverwrite $annotations ($more.annotations | default dict) -}}
 {{- /* `rooms` and `limits` are not in it: a running server applies them. */ -}}
+{{- if or .podMonitor .serviceMonitor -}}
+{{- /* A Prometheus with its operator is told of the pods otherwise, and must not scrape them twice. */ -}}
+{{- range $key, $value := $annotations -}}
+{{- if and (hasPrefix "prometheus.io/" $key) (ne $value "false") -}}
+{{- $_ := unset $annotations $key -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $_ := set $annotations "rookery.dev/config-checksum" (toJson .restartConfig | sha256sum | trunc 32) -}}
 metadata:
   # Not the chart's version: a new one is no reason to restart.
@@ -43,8 +51,8 @@ spec:
   securityContext:
     {{- include "rookery.serverSecurity" $more | nindent 4 }}
   serviceAccountName: {{ .name | quote }}
-  # Of the drain, beyond lead and window: the last write to a stalled client, and the exit of the process.
-  terminationGracePeriodSeconds: {{ add .drainSeconds 15 .patienceSeconds }}
+  # Beyond the drain: the last write to a stalled client, and the exit of the process.
+  terminationGracePeriodSeconds: {{ add .longestDrainSeconds 15 }}
   {{- with $more.tolerations }}
   tolerations:
     {{- toYaml . | nindent 4 }}
@@ -63,12 +71,12 @@ spec:
     {{- end }}
   {{- with $more.initContainers }}
   initContainers:
-    {{- toYaml . | nindent 4 }}
+    {{- include "rookery.restricted" . | fromJsonArray | toYaml | nindent 4 }}
   {{- end }}
   containers:
     - {{- include "rookery.serverContainer" . | nindent 6 }}
     {{- with $more.sidecars }}
-    {{- toYaml . | nindent 4 }}
+    {{- include "rookery.restricted" . | fromJsonArray | toYaml | nindent 4 }}
     {{- end }}
   volumes:
     - name: config
@@ -82,9 +90,47 @@ spec:
         secretName: {{ $mount.secretName | quote }}
         defaultMode: 288
     {{- end }}
+    {{- range include "rookery.redisFiles" .spec | fromJsonArray }}
+    - name: {{ .name }}
+      secret:
+        secretName: {{ .secret.name | quote }}
+        defaultMode: 288
+        items:
+          - key: {{ .secret.key | quote }}
+            path: {{ .path }}
+    {{- end }}
     {{- with $more.volumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end -}}
+
+{{/* Containers with what the Pod Security Standard "restricted" asks of each, where they say nothing about it, in
+     JSON. */}}
+{{- define "rookery.restricted" -}}
+{{- $all := list -}}
+{{- range . -}}
+{{- $container := deepCopy . -}}
+{{- $context := $container.securityContext | default dict -}}
+{{- include "rookery.default" (list $context "allowPrivilegeEscalation" false) -}}
+{{- $capabilities := $context.capabilities | default dict -}}
+{{- include "rookery.default" (list $capabilities "drop" (list "ALL")) -}}
+{{- $_ := set $context "capabilities" $capabilities -}}
+{{- $_ := set $container "securityContext" $context -}}
+{{- $all = append $all $container -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end -}}
+
+{{/* The files of `redis`, in JSON: volume, folder, Secret and path in the folder. */}}
+{{- define "rookery.redisFiles" -}}
+{{- $files := list -}}
+{{- with (.redis | default dict).passwordSecret -}}
+{{- $files = append $files (dict "name" "redis-password" "folder" "/etc/rookery-redis/password" "secret" . "path" "password") -}}
+{{- end -}}
+{{- with (.redis | default dict).caSecret -}}
+{{- $files = append $files (dict "name" "redis-ca" "folder" "/etc/rookery-redis/ca" "secret" . "path" "ca.crt") -}}
+{{- end -}}
+{{- toJson $files -}}
 {{- end -}}
 
 {{/* The security context of the servers' pods, of `podTemplate`. */}}
@@ -165,6 +211,11 @@ volumeMounts:
   {{- range $i, $mount := .spec.secrets | default list }}
   - name: secret-{{ $i }}
     mountPath: {{ $mount.mountPath | quote }}
+    readOnly: true
+  {{- end }}
+  {{- range include "rookery.redisFiles" .spec | fromJsonArray }}
+  - name: {{ .name }}
+    mountPath: {{ .folder }}
     readOnly: true
   {{- end }}
   {{- with $more.volumeMounts }}

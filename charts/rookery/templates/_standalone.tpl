@@ -13,11 +13,9 @@
 {{- $config := include "rookery.config" $spec | fromJson -}}
 {{- $drain := $config.drain -}}
 {{- $drainSeconds := divf (add (include "rookery.nanoseconds" $drain.lead | int64) (include "rookery.nanoseconds" $drain.window | int64)) 1000000000 | ceil | int64 -}}
-{{- $patience := include "rookery.nanoseconds" ($drain.patience | default "0s") | int64 -}}
-{{- $patienceSeconds := 0 -}}
-{{- if $patience -}}
-{{- $patienceSeconds = divf (add $patience (include "rookery.nanoseconds" $drain.lead | int64)) 1000000000 | ceil | int64 -}}
-{{- end -}}
+{{- $monitoring := $spec.monitoring | default dict -}}
+{{- $podMonitor := and $monitoring.podMonitor (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor") -}}
+{{- $serviceMonitor := and (dig "serviceMonitor" true $monitoring) (not $monitoring.podMonitor) (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/ServiceMonitor") -}}
 {{- $selector := dict "app.kubernetes.io/name" "rookery" "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/component" "server" -}}
 {{- $replicas := include "rookery.replicas" $spec | fromJson -}}
 {{- $cookie := "" -}}
@@ -35,7 +33,10 @@
     "minReplicas" $replicas.min
     "maxReplicas" $replicas.max
     "drainSeconds" $drainSeconds
-    "patienceSeconds" $patienceSeconds
+    "longestDrainSeconds" (include "rookery.longestDrainSeconds" $config | int64)
+    "rollout" (include "rookery.rollout" (dict "spec" $spec "config" $config "most" $replicas.max) | fromJson)
+    "podMonitor" (not (not $podMonitor))
+    "serviceMonitor" (not (not $serviceMonitor))
     "clientPort" (regexFind "[0-9]+$" $config.listen | int)
     "internalPort" (regexFind "[0-9]+$" $config.internal | int)
     "stickyCookie" $cookie
@@ -57,17 +58,34 @@
 {{- include "rookery.default" (list $drain $key $default) -}}
 {{- end -}}
 {{- include "rookery.default" (list $drain "keepReady" true) -}}
-{{- if or .redis (kindIs "map" $config.redis) -}}
-{{- /* Enough for a rollout of two servers, of which a new one may need 20 s to come up. */ -}}
-{{- $patience := add (include "rookery.nanoseconds" $drain.lead) (include "rookery.nanoseconds" $drain.window) 20000000000 -}}
-{{- include "rookery.default" (list $drain "patience" (include "rookery.period" $patience)) -}}
+{{- $hasRedis := or .redis (kindIs "map" $config.redis) -}}
+{{- if $hasRedis -}}
+{{- include "rookery.completeRollout" (dict "spec" . "drain" $drain) -}}
 {{- end -}}
 {{- if include "rookery.isSticky" . -}}
 {{- include "rookery.default" (list $drain "stickyCookie" "rookery") -}}
 {{- end -}}
 {{- $_ := set $config "drain" $drain -}}
-{{- with (.redis | default dict).url -}}
-{{- $_ := set $config "redis" (merge (dict "url" .) ($config.redis | default dict)) -}}
+{{- if $hasRedis -}}
+{{- include "rookery.completeRebalance" (dict "asked" (.rebalance | default dict) "config" $config) -}}
+{{- end -}}
+{{- with .redis -}}
+{{- $redis := dict -}}
+{{- with include "rookery.redisUrl" . -}}
+{{- $_ := set $redis "url" . -}}
+{{- end -}}
+{{- with .username -}}
+{{- $_ := set $redis "username" . -}}
+{{- end -}}
+{{- if .passwordSecret -}}
+{{- $_ := set $redis "passwordFile" "/etc/rookery-redis/password/password" -}}
+{{- end -}}
+{{- if .caSecret -}}
+{{- $_ := set $redis "tls" (dict "caFile" "/etc/rookery-redis/ca/ca.crt") -}}
+{{- end -}}
+{{- if $redis -}}
+{{- $_ := set $config "redis" (mergeOverwrite ($config.redis | default dict) $redis) -}}
+{{- end -}}
 {{- end -}}
 {{- include "rookery.default" (list $config "listen" "0.0.0.0:3000") -}}
 {{- include "rookery.default" (list $config "internal" "0.0.0.0:9090") -}}
@@ -83,11 +101,11 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the ingress keeps a client at one server: "true" or nothing. */}}
+{{/* Whether the ingress or the gateway keeps a client at one server: "true" or nothing. */}}
 {{- define "rookery.isSticky" -}}
-{{- if kindIs "map" .ingress -}}
-{{- if dig "sticky" true .ingress -}}true{{- end -}}
-{{- end -}}
+{{- $ingress := and (kindIs "map" .ingress) (dig "sticky" true (.ingress | default dict)) -}}
+{{- $gateway := and (kindIs "map" .gateway) (dig "sticky" true (.gateway | default dict)) -}}
+{{- if or $ingress $gateway -}}true{{- end -}}
 {{- end -}}
 
 {{/* The smallest and the largest number of servers, in JSON: {min, max}. */}}
@@ -142,7 +160,11 @@
 {{/* A number as Kubernetes writes a quantity: 10000 is `10k`. */}}
 {{- define "rookery.quantity" -}}
 {{- $number := int64 . -}}
-{{- if and $number (eq (mod $number 1000000) 0) -}}
+{{- if and $number (eq (mod $number 1000000000000) 0) -}}
+{{ div $number 1000000000000 }}T
+{{- else if and $number (eq (mod $number 1000000000) 0) -}}
+{{ div $number 1000000000 }}G
+{{- else if and $number (eq (mod $number 1000000) 0) -}}
 {{ div $number 1000000 }}M
 {{- else if and $number (eq (mod $number 1000) 0) -}}
 {{ div $number 1000 }}k
