@@ -12,7 +12,7 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Where the two differ, a line each. What may differ, and is left out of the comparison:
 ///
 /// - the label `helm.sh/chart`, and the value of `app.kubernetes.io/managed-by`;
-/// - the operator's annotation `rookery.dev/applied`;
+/// - the operator's annotations `rookery.dev/applied` and `rookery.dev/redis`;
 /// - the value of `rookery.dev/config-checksum`: each hashes its own text of the configuration, and another
 ///   test sees that both change together;
 /// - how the ConfigMap's YAML is written;
@@ -48,6 +48,7 @@ fn comparable(object: &Object) -> Value {
     remove(&mut value, "/metadata/labels", "helm.sh/chart");
     remove(&mut value, "/metadata/labels", MANAGED_BY);
     remove(&mut value, "/metadata/annotations", "rookery.dev/applied");
+    remove(&mut value, "/metadata/annotations", "rookery.dev/redis");
     if value["metadata"]["annotations"].as_object().is_some_and(serde_json::Map::is_empty) {
         remove(&mut value, "/metadata", "annotations");
     }

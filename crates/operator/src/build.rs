@@ -52,6 +52,7 @@ impl Capabilities {
             "ServiceMonitor" => self.service_monitor,
             "PodMonitor" => self.pod_monitor,
             "PrometheusRule" => self.prometheus_rule,
+            "ScaledObject" => self.scaled_object,
             "HTTPRoute" => self.http_route,
             _ => true,
         }

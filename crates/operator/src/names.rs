@@ -28,6 +28,16 @@ pub const APPLIED: &str = "rookery.dev/applied";
 /// resource asked for last.
 pub const INITIAL_REPLICAS: &str = "rookery.dev/initial-replicas";
 
+/// Annotation of a Deployment: which Redis its pods are connected by, without the password.
+pub const REDIS: &str = "rookery.dev/redis";
+
+/// Annotation of a `Rookery` with the value [`ACCEPTED`]: its pods may be replaced by pods that another
+/// Redis connects, though the two do not hear each other meanwhile.
+pub const REDIS_CHANGE: &str = "rookery.dev/redis-change";
+
+/// Value of [`REDIS_CHANGE`].
+pub const ACCEPTED: &str = "accept";
+
 /// Annotation of a `Rookery` with the value [`PAUSED`]: the operator changes none of its objects.
 pub const RECONCILE: &str = "rookery.dev/reconcile";
 

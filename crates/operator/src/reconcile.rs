@@ -2,6 +2,8 @@
 
 mod degradations;
 mod failure_counts;
+mod observation;
+mod redis_change;
 mod turns;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::failure_counts::FailureCounts;
+use self::observation::Observation;
 use self::turns::Resource;
 pub use self::turns::RolloutTurns;
 
@@ -178,31 +181,6 @@ fn metadata_only(meta: &ObjectMeta) -> Rookery {
     rookery
 }
 
-/// What a reconciliation found out.
-#[derive(Default)]
-struct Observation {
-    /// The objects as they are in the cluster, if they were applied.
-    applied: Applied,
-    /// What keeps the resource from being fully applied.
-    degradation: Option<Degradation>,
-    /// Whether Redis is configured, if the resource is valid.
-    redis: Option<bool>,
-    /// The least number of pods, if the resource is valid.
-    min_replicas: Option<i32>,
-    /// What it waits for before its pods are replaced.
-    waiting: Option<String>,
-    /// Whether the resource asks to leave everything as it is.
-    paused: bool,
-    /// Warnings about valid settings.
-    warnings: Vec<String>,
-}
-
-impl Observation {
-    fn degraded(reason: &'static str, message: String) -> Self {
-        Observation { degradation: Some(Degradation { reason, message }), ..Observation::default() }
-    }
-}
-
 struct Reconciliation<'a> {
     rookery: &'a Rookery,
     context: &'a Context,
@@ -212,19 +190,15 @@ impl Reconciliation<'_> {
     /// Returns the `outcome` label for the counter, and when to look again.
     async fn run(&self) -> (&'static str, Result<Duration, ReconcileError>) {
         let context = self.context;
-        let validated = match context.validator.validate(self.rookery).await {
-            Ok(validated) => validated,
-            Err(invalid) => {
-                let observation = Observation::degraded("Invalid", invalid.to_string());
-                return ("invalid", self.update_status(observation).await);
-            }
+        let (validated, objects) = match self.desired().await {
+            Ok(desired) => desired,
+            Err(refused) => return ("invalid", self.update_status(refused).await),
         };
         let mut observation = Observation {
             redis: Some(validated.config.redis.is_some()),
             min_replicas: Some(validated.min_replicas),
             ..Observation::default()
         };
-        let objects = build(&validated, &context.capabilities);
         let uid = self.rookery.uid().unwrap_or_default();
         if let Some(other) = self.waits_for(&uid, &objects) {
             observation.waiting = Some(other);
@@ -254,6 +228,21 @@ impl Reconciliation<'_> {
                 }
                 ("failed", Err(error.into()))
             }
+        }
+    }
+
+    /// The objects that the resource asks for, or why they cannot be applied.
+    async fn desired(&self) -> Result<(Arc<Validated>, Vec<DynamicObject>), Observation> {
+        let context = self.context;
+        let validated = context.validator.validate(self.rookery).await;
+        let validated =
+            validated.map_err(|invalid| Observation::degraded("Invalid", invalid.to_string()))?;
+        let objects = build(&validated, &context.capabilities);
+        let namespace = self.rookery.namespace().unwrap_or_default();
+        let there = context.owned.get("Deployment", &namespace, &self.rookery.name_any());
+        match redis_change::refused(self.rookery.meta(), there.as_deref(), &objects) {
+            Some(why) => Err(Observation::degraded("RedisChanged", why)),
+            None => Ok((validated, objects)),
         }
     }
 

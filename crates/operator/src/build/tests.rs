@@ -34,7 +34,7 @@ config:
 podTemplate: { labels: { team: a }, annotations: { prometheus.io/scrape: 'false' } }
 ";
 
-fn validated(spec: &str) -> Validated {
+pub(super) fn validated(spec: &str) -> Validated {
     let mut spec: Value = serde_saphyr::from_str(spec).unwrap();
     if spec["config"]["auth"].is_null() {
         spec["config"]["auth"] = json!({ "anonymous": true });
@@ -65,6 +65,20 @@ fn find(objects: &[DynamicObject], kind: &str, name: &str) -> Value {
 
 fn deployment(spec: &str) -> Value {
     find(&built(spec), "Deployment", "chat")
+}
+
+#[test]
+fn a_kind_that_comes_with_other_software_is_optional() {
+    let optional: Vec<_> =
+        kinds().into_iter().filter(|kind| !Capabilities::default().has(&kind.kind)).collect();
+    let foreign = |kind: &ApiResource| {
+        kind.group.contains('.') && !kind.group.ends_with(".k8s.io")
+            || kind.group.starts_with("gateway.")
+    };
+    let expected: Vec<_> = kinds().into_iter().filter(foreign).collect();
+    assert_eq!(optional, expected);
+    assert_eq!(optional.len(), 5);
+    assert!(kinds().iter().all(|kind| ALL.has(&kind.kind)));
 }
 
 #[test]

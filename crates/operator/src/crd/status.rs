@@ -60,7 +60,7 @@ impl RookeryStatus {
 }
 
 /// Reasons for which the resource itself has to be changed.
-pub const SPEC_REASONS: [&str; 3] = ["Invalid", "NameTaken", "Refused"];
+pub const SPEC_REASONS: [&str; 4] = ["Invalid", "NameTaken", "RedisChanged", "Refused"];
 
 /// The types of [`RookeryStatus::conditions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -81,9 +81,7 @@ fn tree(spec: &RookerySpec, most: i32) -> Map<String, Value> {
     let any = |port: u16| Value::from(format!("0.0.0.0:{port}"));
     default(&mut tree, "listen", any(names::DEFAULT_CLIENT_PORT));
     default(&mut tree, "internal", any(names::DEFAULT_INTERNAL_PORT));
-    let at_hand = |redis: &RedisSource| {
-        redis.written_url().is_some() || redis.url_secret.is_some()
-    };
+    let at_hand = |redis: &RedisSource| redis.written_url().is_some() || redis.url_secret.is_some();
     let has_redis = spec.redis.as_ref().is_some_and(at_hand)
         || spec.config.0.get("redis").is_some_and(Value::is_object);
     if let Some(drain) = section(&mut tree, "drain") {
