@@ -78,8 +78,11 @@ pub fn is_ours(found: &APIService, names: &ObjectNames) -> bool {
 pub fn is_taken(found: &APIService, names: &ObjectNames) -> bool {
     let has_label =
         found.labels().get(names::MANAGED_BY).is_some_and(|label| label == names::MANAGER);
-    let has_owner = found.owner_references().iter().any(|owner| is_our_owner(owner, names));
-    !is_ours(found, names) && (has_label || has_owner)
+    let owners = found.owner_references();
+    let has_owner = owners.iter().any(|owner| is_our_owner(owner, names));
+    // Another Rookery operator writes the same label, and its own ClusterRole.
+    let is_of_another = owners.iter().any(|owner| owner.kind == ClusterRole::KIND);
+    !is_ours(found, names) && (has_owner || (has_label && !is_of_another))
 }
 
 /// Whether an owner reference is one that this operator writes. The ClusterRole may be deleted

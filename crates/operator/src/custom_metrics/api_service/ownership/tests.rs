@@ -154,3 +154,17 @@ fn an_unreachable_apiservice_is_reported_after_a_grace_period() {
     let told = Serving::Unreachable { message: "timeout".into() };
     assert_eq!(availability(&ours, at(30)), told);
 }
+
+#[test]
+fn the_apiservice_of_another_rookery_operator_is_left_as_it_is() {
+    let mut other = of(NAME, "v1beta2", "canary");
+    other.metadata.labels = wanted().metadata.labels;
+    other.metadata.owner_references = Some(vec![OwnerReference {
+        kind: ClusterRole::KIND.into(),
+        name: "canary-metrics-api".into(),
+        ..OwnerReference::default()
+    }]);
+    let all = seen([other]);
+    let action = Action::Yield { service: "system/canary".into(), ours: None, taken: None };
+    assert_eq!(next_action(&all, &wanted(), &names()), action);
+}
