@@ -141,10 +141,6 @@ impl Release {
         if has_keda { self.with("autoscaling.keda=null") } else { self.clone() }
     }
 
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -101,8 +101,10 @@ fn to_url(url: &str) -> Vec<NetworkPolicyEgressRule> {
         let to = Some(vec![block(address)]);
         return vec![NetworkPolicyEgressRule { to, ..rule }];
     }
+    // Host names have no case (RFC 3986, section 3.2.2); a URL of Redis is not normalized.
+    let host = host.to_ascii_lowercase();
     let pods =
-        service_pods(host).map(|to| NetworkPolicyEgressRule { to: Some(vec![to]), ports: None });
+        service_pods(&host).map(|to| NetworkPolicyEgressRule { to: Some(vec![to]), ports: None });
     std::iter::once(rule).chain(pods).collect()
 }
 

@@ -64,6 +64,7 @@ fn servers_reach_the_pods_behind_a_service() {
         ("redis", json!({ "podSelector": {} })),
         ("redis.data", of("data")),
         ("redis.data.svc", of("data")),
+        ("Redis.Data.SVC", of("data")),
         ("redis.data.svc.cluster.local", of("data")),
     ] {
         let rules = egress(&format!("redis: {{ url: 'redis://{host}' }}"));
