@@ -184,14 +184,15 @@ scenario("a team with the role edit in one namespace runs a service without an o
 
 scenario("the API server accepts a service without an operator, for every set of values", async (s) => {
   const team = await Team.start(s, "printed");
-  // KEDA is not in this cluster.
-  const files = (await readdir(SETS)).filter((file) => !file.includes("keda"));
+  // KEDA and the Gateway API are not in this cluster.
+  const files = (await readdir(SETS)).filter((file) => !/keda|gateway/.test(file));
   assert.ok(files.length >= 30, files.join(" "));
   for (const file of files.sort()) {
     await s.step(file, async () => {
       const set = ["--values", new URL(file, SETS).pathname, "--set", "rookery.standalone=true"];
       const where = ["--namespace", team.namespace, "--kube-version", "1.34.0"];
-      const manifest = await helm("template", NAME, CHART, ...where, ...set);
+      // The pod of `helm test` wants a priority class that this cluster does not have.
+      const manifest = await helm("template", NAME, CHART, "--skip-tests", ...where, ...set);
       const printed = await apply(manifest, "--dry-run=server", "--server-side");
       const count = printed.split("\n").filter((line) => line.endsWith("(server dry run)")).length;
       assert.equal(count, manifest.split("\n").filter((line) => line.startsWith("kind: ")).length, printed);

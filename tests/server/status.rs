@@ -49,7 +49,7 @@ async fn the_status_reports_what_happened() {
     assert_eq!(now["publications"], sources);
     let outcomes = json!({"dropped_slow": 0, "dropped_volatile": 0, "gone": 0, "written": 1});
     assert_eq!(now["deliveries"], outcomes);
-    assert_eq!(now["disconnects"].as_object().unwrap().len(), 9);
+    assert_eq!(now["disconnects"].as_object().unwrap().len(), 10);
     assert!(now["rejected"].as_object().unwrap().len() >= 11);
     assert_eq!(now["startedAt"], at_start["startedAt"]);
     let uptime = |status: &Value| status["uptimeSeconds"].as_f64().unwrap();
