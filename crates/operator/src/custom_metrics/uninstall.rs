@@ -85,16 +85,16 @@ async fn remove_if_uninstalling(client: &Client, names: &ObjectNames) {
     }
 }
 
-/// Whether no other replica is available. The Deployment may still count this one for a moment, so
-/// a count of one is read again for up to 2 s.
+/// Whether no other replica is available. The Deployment may still count this one for a moment, and
+/// others that stop at the same time, so it is read again for up to 2 s.
 async fn is_last(client: &Client, names: &ObjectNames) -> bool {
     let others = async {
         loop {
             let Ok(found) = names.deployment(client).await else { return true };
             match found.as_ref().and_then(available_replicas) {
                 Some(0) => return false,
-                Some(1) => tokio::time::sleep(RETRY_DELAY).await,
-                Some(_) | None => return true,
+                Some(_) => tokio::time::sleep(RETRY_DELAY).await,
+                None => return true,
             }
         }
     };
