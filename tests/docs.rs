@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// The pages about Kubernetes, in which a key such as `redis.demo` is a chart value.
-const KUBERNETES: [&str; 9] = [
+const KUBERNETES: [&str; 10] = [
     "install",
     "upgrade",
     "autoscaling",
@@ -21,6 +21,7 @@ const KUBERNETES: [&str; 9] = [
     "monitoring",
     "leaving",
     "gitops",
+    "openshift",
 ];
 
 fn root() -> PathBuf {
