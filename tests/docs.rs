@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// The pages about Kubernetes, in which a key such as `redis.demo` is a chart value.
-const KUBERNETES: [&str; 10] = [
+const KUBERNETES: [&str; 11] = [
     "install",
     "upgrade",
     "autoscaling",
@@ -22,6 +22,7 @@ const KUBERNETES: [&str; 10] = [
     "leaving",
     "gitops",
     "openshift",
+    "publishing",
 ];
 
 fn root() -> PathBuf {
