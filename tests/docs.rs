@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// The pages about Kubernetes, in which a key such as `redis.demo` is a chart value.
-const KUBERNETES: [&str; 8] = [
+const KUBERNETES: [&str; 12] = [
     "install",
     "upgrade",
     "autoscaling",
@@ -20,6 +20,10 @@ const KUBERNETES: [&str; 8] = [
     "production",
     "monitoring",
     "leaving",
+    "gitops",
+    "openshift",
+    "publishing",
+    "cloud",
 ];
 
 fn root() -> PathBuf {

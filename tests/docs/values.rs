@@ -84,16 +84,16 @@ fn values_files_contain_only_chart_values() {
 #[test]
 fn applications_and_helm_releases_contain_only_chart_values() {
     let of = |kind: &str| match kind {
-        "Application" => Some(("/spec/source/path", "/spec/source/helm/valuesObject")),
-        "HelmRelease" => Some(("/spec/chart/spec/chart", "/spec/values")),
+        "Application" => Some(("/spec/source/chart", "/spec/source/helm/valuesObject")),
+        "HelmRelease" => Some(("/spec/chartRef/name", "/spec/values")),
         _ => None,
     };
     let mut seen = 0;
     for block in all_blocks() {
         let manifest = block.value();
         let Some((chart, values)) = manifest["kind"].as_str().and_then(of) else { continue };
-        let path = manifest.pointer(chart).and_then(Value::as_str).expect("it names a chart");
-        let schema = schema_of(path.strip_prefix("charts/").expect("a chart of this repository"));
+        let chart = manifest.pointer(chart).and_then(Value::as_str).expect("it names a chart");
+        let schema = schema_of(chart);
         let mut found = Vec::new();
         let values = manifest.pointer(values).cloned().unwrap_or_default();
         unknown(&schema, &schema, &values, "", &mut found);
