@@ -2,6 +2,7 @@
      crates/operator/src/build/pod_template.rs. */}}
 {{- define "rookery.podTemplate" -}}
 {{- $more := .spec.podTemplate | default dict -}}
+{{- $mode := include "rookery.fileMode" $more -}}
 {{- $annotations := dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString .internalPort) "prometheus.io/path" "/metrics" -}}
 {{- $annotations = mergeOverwrite $annotations ($more.annotations | default dict) -}}
 {{- /* `rooms` and `limits` are not in it: a running server applies them. */ -}}
@@ -82,19 +83,18 @@ spec:
     - name: config
       configMap:
         name: {{ .name | quote }}
-        # 0440: readable by owner and group.
-        defaultMode: 288
+        defaultMode: {{ $mode }}
     {{- range $i, $mount := .spec.secrets | default list }}
     - name: secret-{{ $i }}
       secret:
         secretName: {{ $mount.secretName | quote }}
-        defaultMode: 288
+        defaultMode: {{ $mode }}
     {{- end }}
     {{- range include "rookery.redisFiles" .spec | fromJsonArray }}
     - name: {{ .name }}
       secret:
         secretName: {{ .secret.name | quote }}
-        defaultMode: 288
+        defaultMode: {{ $mode }}
         items:
           - key: {{ .secret.key | quote }}
             path: {{ .path }}
@@ -131,6 +131,12 @@ spec:
 {{- $files = append $files (dict "name" "redis-ca" "folder" "/etc/rookery-redis/ca" "secret" . "path" "ca.crt") -}}
 {{- end -}}
 {{- toJson $files -}}
+{{- end -}}
+
+{{/* The mode of mounted files, of `podTemplate`: 0440, readable by the group of the fixed user; 0444 where the cluster
+     chooses the user, who may be in no group of theirs. */}}
+{{- define "rookery.fileMode" -}}
+{{- ternary 288 292 (dig "fixedUser" true .) -}}
 {{- end -}}
 
 {{/* The security context of the servers' pods, of `podTemplate`. */}}

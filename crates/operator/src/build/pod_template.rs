@@ -25,9 +25,6 @@ use crate::validate::{
 /// The user and group that the image runs as.
 const USER: i64 = 65532;
 
-/// The mode of mounted files: readable by owner and group, and [`USER`] is their group.
-const READ_ONLY: i32 = 0o440;
-
 /// The time that a drain may take beyond its lead, its wait and the longest window: the last write to a stalled client
 /// (`limits.writeStall`, 10 s), and the exit of the process.
 const ENDING_SECONDS: u32 = 15;
@@ -278,7 +275,7 @@ fn volumes(v: &Validated) -> Vec<Volume> {
         name: "config".to_owned(),
         config_map: Some(ConfigMapVolumeSource {
             name: v.name.clone(),
-            default_mode: Some(READ_ONLY),
+            default_mode: Some(mode(v)),
             ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()
@@ -287,7 +284,7 @@ fn volumes(v: &Validated) -> Vec<Volume> {
         name: secret_volume(i),
         secret: Some(SecretVolumeSource {
             secret_name: Some(mount.secret_name.clone()),
-            default_mode: Some(READ_ONLY),
+            default_mode: Some(mode(v)),
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()
@@ -297,7 +294,7 @@ fn volumes(v: &Validated) -> Vec<Volume> {
         name: name.to_owned(),
         secret: Some(SecretVolumeSource {
             secret_name: Some(secret.name.clone()),
-            default_mode: Some(READ_ONLY),
+            default_mode: Some(mode(v)),
             items: Some(vec![KeyToPath {
                 key: secret.key.clone(),
                 path: path.to_owned(),
@@ -308,6 +305,12 @@ fn volumes(v: &Validated) -> Vec<Volume> {
         ..Volume::default()
     });
     std::iter::once(config).chain(secrets).chain(redis).chain(more).collect()
+}
+
+/// The mode of mounted files: readable by [`USER`]'s group; by everybody in the pod where the cluster
+/// chooses the user, who may be in no group of theirs.
+fn mode(v: &Validated) -> i32 {
+    if v.spec.pod_template.fixed_user { 0o440 } else { 0o444 }
 }
 
 /// Mounts whole directories: changes to a file that is mounted alone do not reach a running pod.

@@ -358,6 +358,15 @@ fn a_user_that_the_cluster_assigns_is_left_out() {
         assert!(assigned[field].is_null(), "{field}");
     }
     assert_eq!(assigned["runAsNonRoot"], true);
+    // It can read its configuration, whoever it is.
+    let mode = |spec: &str| {
+        let volumes = &deployment(spec)["spec"]["template"]["spec"]["volumes"];
+        volumes[0]["configMap"]["defaultMode"].clone()
+    };
+    assert_eq!(
+        (mode("{}"), mode("podTemplate: { fixedUser: false }")),
+        (0o440.into(), 0o444.into())
+    );
 }
 
 #[test]
