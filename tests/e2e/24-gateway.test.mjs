@@ -17,7 +17,7 @@ import { until } from "./harness/until.mjs";
 const MODULE = "sigs.k8s.io/gateway-api@v1.6.3";
 
 /** The kinds that Traefik watches. */
-const KINDS = ["gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants", "backendtlspolicies"];
+const KINDS = ["gatewayclasses", "gateways", "httproutes", "grpcroutes", "tlsroutes", "referencegrants", "backendtlspolicies"];
 
 /** The NodePort of fixtures/traefik-gateway.yaml. */
 const PORT = 30081;
