@@ -50,6 +50,20 @@ function policy(namespace) {
   ];
 }
 
+/** A pod that chooses its user. */
+function fixed(namespace) {
+  const security = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] }, seccompProfile: { type: "RuntimeDefault" } };
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { namespace, name: "fixed" },
+    spec: {
+      containers: [{ name: "fixed", image: ROOKERY, securityContext: security }],
+      securityContext: { runAsNonRoot: true, runAsUser: 65532 },
+    },
+  };
+}
+
 scenario("pods start where the cluster chooses their user", async (s) => {
   await operator.ensure();
   const namespace = await namespaces.create("openshift", { "pod-security.kubernetes.io/enforce": "restricted" });
@@ -57,6 +71,12 @@ scenario("pods start where the cluster chooses their user", async (s) => {
   s.atEnd(() => namespaces.remove(namespace));
   await apply(policy(namespace));
   s.atEnd(() => kubectl("delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", namespace));
+  await until("the policy is in effect", () =>
+    apply(fixed(namespace), "--dry-run=server").then(
+      () => false,
+      (error) => /outside the namespace's range/.test(error.message),
+    ),
+  );
   await apply({ apiVersion: "v1", kind: "Secret", metadata: { namespace, name: "keys" }, stringData: { keys: KEYS } });
 
   const host = `chat.${namespace}.test`;
