@@ -85,8 +85,9 @@ async function runBeside(files) {
 const first = files.filter((file) => file.split(".")[0] <= LAST);
 // Alone, a file is read as it runs.
 const beside = first.length > 1 ? files.filter((file) => BESIDE.some((name) => file.startsWith(name))) : [];
-// The first file installs the operator.
 if (first.length > 0) await runAlone(first[0]);
+// Two files that find no operator would both install it.
+if (beside.length > 0) await operator.ensure();
 const besides = runBeside(beside);
 for (const file of first.slice(1)) await runAlone(file);
 for (const file of await besides) await runAlone(file, true);
