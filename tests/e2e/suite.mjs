@@ -16,8 +16,8 @@ const LIMIT = 16 * 60_000;
 /** Files that mostly wait, in namespaces of their own: they run beside the files up to {@link LAST}. */
 const BESIDE = ["16-a-team", "18-standalone", "22-mistakes"];
 
-/** The last file beside which others may run: those after it load the cluster, or take the operator away. */
-const LAST = "08-chart";
+/** The last file beside which others may run: those after it drain a node, load the cluster, or take the operator away. */
+const LAST = "04-a-pod-dies";
 
 /** Runs one file: how many of its tests passed and failed. `say` gets what it prints. */
 function run(file, say) {
