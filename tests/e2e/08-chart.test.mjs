@@ -25,6 +25,9 @@ scenario("the API server accepts the output of the charts and `rookery render`",
   await apply(kinds);
   s.atEnd(() => kubectl("delete", "crd", "servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"));
   await until("the cluster knows them", () => kubectl("get", "servicemonitors,prometheusrules", "-n", namespace, "-o", "name").then(() => true));
+  // A pod with a priority class that does not exist is refused.
+  await apply({ apiVersion: "scheduling.k8s.io/v1", kind: "PriorityClass", metadata: { name: "high" }, value: 1 });
+  s.atEnd(() => kubectl("delete", "priorityclass", "high"));
   /** Has the API server judge objects, of which nothing is kept; its warnings are errors. */
   const judge = async (yaml) => {
     const strictly = ["--server-side", "--force-conflicts", "--warnings-as-errors"];
