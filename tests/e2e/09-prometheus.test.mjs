@@ -107,6 +107,16 @@ scenario("Prometheus in the cluster", async (s) => {
     assert.deepEqual(targets.filter(({ health }) => health !== "down"), []);
     assert.ok(targets.every(({ lastError }) => /deadline|refused|timeout|unreachable/.test(lastError)), JSON.stringify(targets));
   });
+
+  await s.step("a ServiceMonitor takes the place of the annotations", async () => {
+    await release.upgrade({ monitoring: { serviceMonitor: true } });
+    await until("it is there, and no pod is annotated", async () => {
+      const pods = await release.pods();
+      const annotated = pods.filter(({ object }) => object.metadata.annotations["prometheus.io/scrape"] !== undefined);
+      const made = await get(release.namespace, "servicemonitors.monitoring.coreos.com", NAME);
+      return made !== undefined && pods.length > 0 && annotated.length === 0;
+    }, { patience: 180_000 });
+  });
 });
 
 /**
@@ -130,17 +140,7 @@ async function chatter(s, release) {
     }
   })();
   // Who waits for its end hears of what went wrong.
-  publishes.catch(() => {
-  await s.step("a ServiceMonitor takes the place of the annotations", async () => {
-    await release.upgrade({ monitoring: { serviceMonitor: true } });
-    await until("it is there, and no pod is annotated", async () => {
-      const pods = await release.pods();
-      const annotated = pods.filter(({ object }) => object.metadata.annotations["prometheus.io/scrape"] !== undefined);
-      const made = await get(release.namespace, "servicemonitors.monitoring.coreos.com", NAME);
-      return made !== undefined && pods.length > 0 && annotated.length === 0;
-    }, { patience: 180_000 });
-  });
-});
+  publishes.catch(() => {});
   await until("what is published is heard", () => heard > 20);
   return {
     end: async () => {
