@@ -1,42 +1,17 @@
 // Events that ask all their recipients to acknowledge them, from Node servers and from the HTTP API.
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
 import { test } from "node:test";
-import { createAdapter } from "@socket.io/redis-adapter";
-import { createClient } from "redis";
-import { Server } from "socket.io";
 import { Instance, KINDS, Redis, atEnd, collect, connected, join, kind, until, within } from "./harness.mjs";
+import { nodeServer, servers } from "./node_server.mjs";
 
 const v4 = kind(4, "websocket");
-
-/** A Node server whose clients can `join` rooms. */
-async function node(t, redis, options) {
-  const publisher = await createClient({ url: redis.url }).connect();
-  const subscriber = await publisher.duplicate().connect();
-  const http = createServer();
-  const io = new Server(http, { adapter: createAdapter(publisher, subscriber, options), allowEIO3: true });
-  io.on("connection", (socket) => {
-    socket.on("join", ({ room }, done) => {
-      socket.join(room);
-      done({ status: "SUCCESS" });
-    });
-  });
-  await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
-  atEnd(t, async () => {
-    await io.close();
-    await subscriber.close();
-    await publisher.close();
-  });
-  const servers = async () => (await publisher.sendCommand(["PUBSUB", "NUMSUB", "socket.io-request#/#"]))[1];
-  return { io, url: `http://127.0.0.1:${http.address().port}`, servers };
-}
 
 /** Two instances of Rookery and a Node server on one Redis. */
 async function neighbours(t, options) {
   const redis = await Redis.start(t);
   const [one, other] = [await Instance.start(t, {}, { redis }), await Instance.start(t, {}, { redis })];
-  const { io, url, servers } = await node(t, redis, options);
-  await until("all three are there", async () => (await servers()) === 3);
+  const { io, url, publisher } = await nodeServer(t, redis, options);
+  await until("all three are there", async () => (await servers(publisher)) === 3);
   return { one, other, io, url };
 }
 

@@ -1,47 +1,24 @@
 // Node Socket.IO servers with the Redis adapter, and the emitter, interoperate with Rookery.
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
 import { test } from "node:test";
-import { createAdapter } from "@socket.io/redis-adapter";
 import { Emitter } from "@socket.io/redis-emitter";
 import { createClient } from "redis";
-import { Server } from "socket.io";
 import {
   Instance, KINDS, Redis, ask, atEnd, collect, connected, join, kind, until, within,
 } from "./harness.mjs";
+import { nodeServer, servers } from "./node_server.mjs";
 
 const v4 = kind(4, "websocket");
-
-/** A Node server whose clients can `join` rooms. */
-async function node(t, redis) {
-  const publisher = await createClient({ url: redis.url }).connect();
-  const subscriber = await publisher.duplicate().connect();
-  const http = createServer();
-  const io = new Server(http, { adapter: createAdapter(publisher, subscriber), allowEIO3: true });
-  io.on("connection", (socket) => {
-    socket.on("join", ({ room }, done) => {
-      socket.join(room);
-      done({ status: "SUCCESS" });
-    });
-  });
-  await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
-  atEnd(t, async () => {
-    await io.close();
-    await subscriber.close();
-    await publisher.close();
-  });
-  return { io, url: `http://127.0.0.1:${http.address().port}` };
-}
 
 /** Rookery, a Node server and an emitter on one Redis server. */
 async function neighbours(t, config) {
   const redis = await Redis.start(t);
   const rookery = await Instance.start(t, config, { redis });
-  const { io, url } = await node(t, redis);
+  const { io, url } = await nodeServer(t, redis);
   const publisher = await createClient({ url: redis.url }).connect();
   atEnd(t, () => publisher.close());
   // Node asks those who subscribe to the request channel.
-  await until("both are there", async () => (await publisher.sendCommand(["PUBSUB", "NUMSUB", "socket.io-request#/#"]))[1] == 2);
+  await until("both are there", async () => (await servers(publisher)) === 2);
   return { rookery, io, url, emitter: new Emitter(publisher), redis };
 }
 

@@ -1,12 +1,9 @@
 // A member's public id is its `socket.id`, for the stock clients of every generation, as in Node.
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
 import { test } from "node:test";
-import { createAdapter } from "@socket.io/redis-adapter";
 import { Emitter } from "@socket.io/redis-emitter";
-import { createClient } from "redis";
-import { Server } from "socket.io";
 import { Instance, KINDS, Redis, ask, atEnd, collect, connected, join, kind, until } from "./harness.mjs";
+import { nodeServer } from "./node_server.mjs";
 
 const NAMESPACES = ["/", "/admin"];
 
@@ -19,20 +16,11 @@ async function clientsOf(t, which, url) {
   return { "/": root, "/admin": admin };
 }
 
-/** A Node server whose clients can `join` rooms. */
+/** A Node server with both namespaces. */
 async function node(t, redis) {
-  const publisher = await createClient({ url: redis.url }).connect();
-  const subscriber = await publisher.duplicate().connect();
-  const http = createServer();
-  const io = new Server(http, { adapter: createAdapter(publisher, subscriber), allowEIO3: true });
-  io.of("/admin");
-  await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
-  atEnd(t, async () => {
-    await io.close();
-    await subscriber.close();
-    await publisher.close();
-  });
-  return { io, publisher, url: `http://127.0.0.1:${http.address().port}` };
+  const server = await nodeServer(t, redis);
+  server.io.of("/admin");
+  return server;
 }
 
 for (const which of KINDS) {

@@ -1,0 +1,35 @@
+// A Node Socket.IO server beside Rookery, with the adapter of a Redis.
+import { createServer } from "node:http";
+import { createAdapter } from "@socket.io/redis-adapter";
+import { createClient } from "redis";
+import { Server } from "socket.io";
+import { atEnd } from "./harness.mjs";
+
+/**
+ * A server whose clients can `join` rooms of the namespace `/`, closed with the test; `options` are the
+ * adapter's. `publisher` is its connection to Redis.
+ */
+export async function nodeServer(t, redis, options) {
+  const publisher = await createClient({ url: redis.url }).connect();
+  const subscriber = await publisher.duplicate().connect();
+  const http = createServer();
+  const io = new Server(http, { adapter: createAdapter(publisher, subscriber, options), allowEIO3: true });
+  io.on("connection", (socket) => {
+    socket.on("join", ({ room }, done) => {
+      socket.join(room);
+      done({ status: "SUCCESS" });
+    });
+  });
+  await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
+  atEnd(t, async () => {
+    await io.close();
+    await subscriber.close();
+    await publisher.close();
+  });
+  return { io, publisher, url: `http://127.0.0.1:${http.address().port}` };
+}
+
+/** How many servers, of Node and of Rookery, listen to the requests of Node in the namespace `/`. */
+export async function servers(publisher) {
+  return (await publisher.sendCommand(["PUBSUB", "NUMSUB", "socket.io-request#/#"]))[1];
+}
