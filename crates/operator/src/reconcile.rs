@@ -174,6 +174,13 @@ pub fn error_policy(
     Action::requeue(wait)
 }
 
+/// The Deployment among the objects of a resource.
+fn deployment_of(objects: &[DynamicObject]) -> Option<&DynamicObject> {
+    let kind =
+        |object: &&DynamicObject| object.types.as_ref().is_some_and(|t| t.kind == "Deployment");
+    objects.iter().find(kind)
+}
+
 /// A resource with `meta` and an empty spec, for the status of one that cannot be parsed.
 fn metadata_only(meta: &ObjectMeta) -> Rookery {
     let mut rookery = Rookery::new("", RookerySpec::default());
@@ -240,7 +247,8 @@ impl Reconciliation<'_> {
         let objects = build(&validated, &context.capabilities);
         let namespace = self.rookery.namespace().unwrap_or_default();
         let there = context.owned.get("Deployment", &namespace, &self.rookery.name_any());
-        match redis_change::refused(self.rookery.meta(), there.as_deref(), &objects) {
+        match redis_change::refused(self.rookery.meta(), there.as_deref(), deployment_of(&objects))
+        {
             Some(why) => Err(Observation::degraded("RedisChanged", why)),
             None => Ok((validated, objects)),
         }
@@ -270,10 +278,7 @@ impl Reconciliation<'_> {
         let (namespace, name) =
             (self.rookery.namespace().unwrap_or_default(), self.rookery.name_any());
         let there = context.owned.get("Deployment", &namespace, &name)?;
-        let is_deployment = |object: &&DynamicObject| {
-            object.types.as_ref().is_some_and(|types| types.kind == "Deployment")
-        };
-        let desired = objects.iter().find(is_deployment)?;
+        let desired = deployment_of(objects)?;
         if observed != generation || !replaces_pods(desired, &there) {
             return None;
         }

@@ -6,13 +6,13 @@ use kube::core::DynamicObject;
 
 use crate::names;
 
-/// Why the objects cannot be applied: the pods that run are connected by another Redis than the new
+/// Why the desired Deployment cannot be applied: the pods that run are connected by another Redis than the new
 /// ones would be, and the two would not hear each other while they are replaced. `None` where that
 /// is not so, splits nothing, or is accepted.
 pub(super) fn refused(
     resource: &ObjectMeta,
     there: Option<&DynamicObject>,
-    desired: &[DynamicObject],
+    desired: Option<&DynamicObject>,
 ) -> Option<String> {
     let accepted = resource.annotations.as_ref().and_then(|all| all.get(names::REDIS_CHANGE));
     if accepted.is_some_and(|value| value == names::ACCEPTED) {
@@ -21,9 +21,7 @@ pub(super) fn refused(
     let there = there?;
     let pods = there.data.pointer("/status/replicas").and_then(|n| n.as_i64()).unwrap_or(0);
     let now = there.annotations().get(names::REDIS)?;
-    let is_deployment =
-        |object: &&DynamicObject| object.types.as_ref().is_some_and(|t| t.kind == "Deployment");
-    let wanted = desired.iter().find(is_deployment)?.annotations().get(names::REDIS)?;
+    let wanted = desired?.annotations().get(names::REDIS)?;
     (pods > 1 && now != wanted).then(|| {
         format!(
             "the {pods} pods are connected by {now}, and would be replaced by pods connected by \
@@ -53,7 +51,7 @@ mod tests {
     }
 
     fn said(resource: &ObjectMeta, there: Option<&DynamicObject>, redis: &str) -> Option<String> {
-        refused(resource, there, &[deployment(redis, 0)])
+        refused(resource, there, Some(&deployment(redis, 0)))
     }
 
     #[test]

@@ -261,7 +261,9 @@ impl Decoder {
         let own = |id: &str| Some(id.strip_prefix(&*self.pod)?.strip_prefix('-')?.to_owned());
         if let Some((id, said)) = requests::broadcast_answer(payload) {
             let number = own(&id).and_then(|id| id.strip_prefix(BROADCAST_ID)?.parse().ok());
-            number.into_iter().for_each(|number| broadcasts.answer(number, said.clone()));
+            if let Some(number) = number {
+                broadcasts.answer(number, said);
+            }
             return;
         }
         let Ok((id, members)) = requests::fetched(payload) else { return };

@@ -8,7 +8,6 @@ use std::mem;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::hashing::HashMap;
-use rookery_protocol::msgpack;
 
 /// Channels whose last number a publisher remembers. Those that were used longest ago are forgotten
 /// first; on a channel that is used again numbering starts again.
@@ -30,38 +29,38 @@ pub struct SequenceNumber {
 }
 
 impl SequenceNumber {
+    /// What is written where the number is not known yet.
+    const UNKNOWN: SequenceNumber = SequenceNumber { epoch: 0, number: 0 };
+
     /// Length of the written form, in bytes.
     const WRITTEN: usize = 19;
 
     /// Writes a number that is not known yet, in MessagePack; [`SequenceNumber::replace_last`] puts
     /// the real one in its place.
     pub fn write_unknown(to: &mut Vec<u8>) {
-        msgpack::write_array_len(to, 2);
-        [0, 0].iter().for_each(|part| write_fixed(to, *part));
+        to.extend(Self::UNKNOWN.written());
     }
 
     /// Replaces the number that ends `message`. A message that does not end with one stays as it is.
-    pub fn replace_last(self, message: &mut Vec<u8>) {
-        let Some(at) = message.len().checked_sub(Self::WRITTEN) else { return };
-        if message[at..] != Self::unknown() {
-            return;
+    pub fn replace_last(self, message: &mut [u8]) {
+        if let Some(last) = message.last_chunk_mut()
+            && *last == Self::UNKNOWN.written()
+        {
+            *last = self.written();
         }
-        message.truncate(at);
-        msgpack::write_array_len(message, 2);
-        [self.epoch, self.number].iter().for_each(|part| write_fixed(message, *part));
     }
 
-    fn unknown() -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(Self::WRITTEN);
-        Self::write_unknown(&mut bytes);
+    /// An array of two unsigned integers of 64 bits, whatever their values, so that they can be
+    /// replaced in place (MessagePack specification, "Array format family" and "Int format family").
+    fn written(self) -> [u8; Self::WRITTEN] {
+        let mut bytes = [0; Self::WRITTEN];
+        bytes[0] = 0x92;
+        for (part, value) in bytes[1..].chunks_exact_mut(9).zip([self.epoch, self.number]) {
+            part[0] = 0xcf;
+            part[1..].copy_from_slice(&value.to_be_bytes());
+        }
         bytes
     }
-}
-
-/// An unsigned integer of 64 bits, whatever its value, so that it can be replaced in place.
-fn write_fixed(to: &mut Vec<u8>, value: u64) {
-    to.push(0xcf);
-    to.extend(value.to_be_bytes());
 }
 
 /// Numbers what this pod publishes, channel by channel.
@@ -172,6 +171,8 @@ fn follow(publishers: &mut Vec<Followed>, publisher: &str, number: SequenceNumbe
 
 #[cfg(test)]
 mod tests {
+    use rookery_protocol::msgpack;
+
     use super::*;
 
     fn number(epoch: u64, number: u64) -> SequenceNumber {

@@ -1,13 +1,11 @@
 //! Publications whose recipients acknowledge them: those of this instance, and those of others.
 
 use std::future::pending;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rookery_protocol::Data;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Broker;
@@ -113,13 +111,12 @@ impl Broker {
             count_is(0);
             return Err("the queue of a shard is full");
         };
-        let acked = Arc::new(Counter::default());
+        let (acked, mut progress) = watch::channel(0);
         let take = {
-            let (acked, namespace, backplane) =
-                (acked.clone(), namespace.clone(), backplane.clone());
+            let (namespace, backplane) = (namespace.clone(), backplane.clone());
             move |argument: Data, _| {
                 backplane.answer_node(&namespace, requests::ack_answer(&id, &argument));
-                acked.add_one();
+                acked.send_modify(|count| *count += 1);
             }
         };
         let Some(open) = self.acks.open(namespace, take) else {
@@ -133,7 +130,8 @@ impl Broker {
         let wait = async move {
             let recipients = count.total().await;
             count_is(recipients);
-            acked.reaches(recipients).await;
+            // An error: the acknowledgements are not waited for any more.
+            let _ = progress.wait_for(|count| *count >= recipients).await;
         };
         let wait = shutdown.run_until_cancelled_owned(timeout(patience, wait));
         // Until then acknowledgements are passed on.
@@ -182,26 +180,6 @@ impl Collected {
     fn take(&mut self, argument: Data, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
         self.acks.push(if self.bytes <= MAX_BYTES { argument } else { Data::Null });
-    }
-}
-
-/// Counts, and tells when a number is reached.
-#[derive(Default)]
-struct Counter {
-    count: AtomicUsize,
-    changed: Notify,
-}
-
-impl Counter {
-    fn add_one(&self) {
-        self.count.fetch_add(1, Ordering::Release);
-        self.changed.notify_one();
-    }
-
-    async fn reaches(&self, number: usize) {
-        while self.count.load(Ordering::Acquire) < number {
-            self.changed.notified().await;
-        }
     }
 }
 
