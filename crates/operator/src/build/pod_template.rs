@@ -25,8 +25,8 @@ use crate::validate::{
 /// The user and group that the image runs as.
 const USER: i64 = 65532;
 
-/// The time that a drain may take beyond its lead, its wait and the longest window: the last write to a stalled client
-/// (`limits.writeStall`, 10 s), and the exit of the process.
+/// The time that a drain may take beyond its lead, its wait and the longest window: the last write to
+/// a stalled client (`limits.writeStall`, 10 s), and the exit of the process.
 const ENDING_SECONDS: u32 = 15;
 
 pub(super) fn build(v: &Validated) -> PodTemplateSpec {

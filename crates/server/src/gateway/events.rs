@@ -30,9 +30,8 @@ use rookery_protocol::{Room, packet};
 /// The event by which a client replaces its token.
 const REFRESH: &str = "auth:refresh";
 
-/// Handles an event, or the acknowledgement of one. Returns what must
-/// end before the client's next packet is handled, so that its answers come in the order of its
-/// events.
+/// Handles an event, or the acknowledgement of one. Returns what must end before the client's next
+/// packet is handled, so that its answers come in the order of its events.
 ///
 /// # Errors
 /// When the packet is malformed: then the session must end.
