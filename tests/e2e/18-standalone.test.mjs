@@ -142,7 +142,7 @@ scenario("a team with the role edit in one namespace runs a service without an o
 scenario("a team with the role edit in one namespace runs a service without an operator, by kubectl", async (s) => {
   const team = await Team.start(s, "alone");
   const template = (more) =>
-    team.helm(values(team, more), "template", NAME, CHART, "--skip-crds", "--skip-tests", "--kube-version", "1.34.0");
+    team.helm(values(team, more), "template", NAME, CHART, "--skip-tests", "--kube-version", "1.34.0");
   const applied = (manifest) => team.kubectl(["apply", "--server-side", "-f", "-"], manifest);
   const manifest = await template();
 

@@ -37,7 +37,7 @@ export class Team {
 
   /** `helm install` or `helm upgrade` of its service. */
   release(verb, values, ...args) {
-    return this.helm(values, verb, NAME, CHART, "--skip-crds", ...args);
+    return this.helm(values, verb, NAME, CHART, ...args);
   }
 
   /** kubectl, as the team. */
