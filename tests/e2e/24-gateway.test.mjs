@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { POLLING, UPGRADE, WEBSOCKET, connected } from "./harness/clients.mjs";
+import { POLLING, UPGRADE, WEBSOCKET, connected, podOf } from "./harness/clients.mjs";
 import { REDIS, ROOKERY } from "./harness/images.mjs";
 import { ingress } from "./harness/ingress.mjs";
 import { apply, command, get, kubectl } from "./harness/kubectl.mjs";
@@ -106,11 +106,17 @@ scenario(
       const several = { ...spec, replicas: { min: 2, max: 2 }, redis: { host: "redis" } };
       const config = { auth: { anonymous: true }, socketio: { transports: ["websocket"] } };
       await apply(rookery(namespace, "chat", { ...several, config, gateway: { ...spec.gateway, sticky: false } }));
-      await kubectl("wait", "-n", namespace, "rookery/chat", "--for=condition=Ready", "--timeout=180s");
-      const clients = await Promise.all(Array.from({ length: 8 }, () => connected(entrance, host, WEBSOCKET)));
-      const pods = new Set(clients.map((client) => client.id.slice(0, 8)));
-      clients.forEach((client) => client.close());
-      assert.ok(pods.size >= 1);
+      await until("both pods are ready", async () => (await condition(namespace, "chat", "Ready"))?.status === "True", { patience: 180_000 });
+      // Traefik learns of the new pods a moment after the operator.
+      await until("clients get in at both pods", async () => {
+        const connecting = Array.from({ length: 8 }, () => connected(entrance, host, WEBSOCKET));
+        const clients = (await Promise.allSettled(connecting)).filter(({ value }) => value).map(({ value }) => value);
+        const pods = new Set(clients.map(podOf));
+        clients.forEach((client) => client.close());
+        assert.equal(clients.length, connecting.length);
+        assert.equal(pods.size, 2);
+        return true;
+      });
     });
   },
   { skip: go ? false : "the Gateway API's definitions are in a Go module, and there is no go" },
