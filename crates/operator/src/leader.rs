@@ -30,7 +30,7 @@ use super::pods::Pods;
 use super::reconcile::{
     Context, FailureCounts, GuardedRookery, RolloutTurns, error_policy, reconcile,
 };
-use super::status::ConnectionPace;
+use super::status::StatusWrites;
 use super::validate::Defaults;
 use super::validator::Validator;
 
@@ -188,7 +188,7 @@ impl Leader {
             failures: FailureCounts::default(),
             turns: RolloutTurns::default(),
             contests: Contests::default(),
-            pace: ConnectionPace::default(),
+            status_writes: StatusWrites::default(),
         }
     }
 }

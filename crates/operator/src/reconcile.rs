@@ -34,7 +34,7 @@ use super::metrics::OperatorMetrics;
 use super::names;
 use super::observe::OwnedObjects;
 use super::pods::{Pods, ServerPod, explain_pending};
-use super::status::{self, ConnectionPace, Degradation, StatusInputs};
+use super::status::{self, Degradation, StatusInputs, StatusWrites};
 use super::truncate::truncate;
 use super::validate::Validated;
 use super::validator::Validator;
@@ -85,8 +85,8 @@ pub struct Context {
     pub turns: RolloutTurns,
     /// What is known about objects that did not stay as they were applied.
     pub contests: Contests,
-    /// When each status was last written.
-    pub pace: ConnectionPace,
+    /// The last write of each resource's status.
+    pub status_writes: StatusWrites,
 }
 
 /// Why a reconciliation failed. Every failure is retried.
@@ -313,7 +313,10 @@ impl Reconciliation<'_> {
         let context = self.context;
         let name = self.rookery.name_any();
         let namespace = self.rookery.namespace().unwrap_or_default();
-        let before = self.rookery.status.as_ref();
+        let (uid, version) = (self.rookery.uid().unwrap_or_default(), self.rookery.resource_version());
+        let cached = self.rookery.status.as_ref();
+        let before = context.status_writes.current(&uid, version.as_deref(), cached);
+        let before = before.as_ref();
         let there = context.owned.get("Deployment", &namespace, &name);
         // A resource that cannot be read keeps what it has.
         let known_min = || context.owned.min_replicas(&namespace, &name);
@@ -336,18 +339,17 @@ impl Reconciliation<'_> {
             true => PENDING_INTERVAL,
             false => RESYNC_INTERVAL,
         };
-        let uid = self.rookery.uid().unwrap_or_default();
-        let wait = context.pace.wait(&uid, before, &status, Instant::now());
+        let wait = context.status_writes.wait(&uid, before, &status, Instant::now());
         if !wait.is_zero() {
             return Ok(next.min(wait));
         }
         let written = status::write(&context.client, &namespace, &name, before, &status).await;
         if written.map_err(ReconcileError::Status)? {
-            context.pace.written(&uid, Instant::now());
             context.metrics.status_writes.inc();
             if let Some((reason, message)) = status.new_problem(before) {
                 self.publish_event(EventType::Warning, reason, message.to_owned()).await;
             }
+            context.status_writes.written(&uid, version.as_deref(), status, Instant::now());
         }
         Ok(next)
     }

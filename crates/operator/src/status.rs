@@ -1,8 +1,8 @@
 //! The status of a resource: computed here, and written only when it changed.
 
 mod conditions;
-mod pace;
 mod rollout;
+mod writes;
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use rookery_ops::escape;
 use serde_json::json;
 
 use self::conditions::ConditionState;
-pub use self::pace::ConnectionPace;
+pub use self::writes::StatusWrites;
 use self::rollout::Rollout;
 use super::crd::{ConditionType, Rookery, RookeryStatus};
 use super::names;
