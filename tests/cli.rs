@@ -80,6 +80,24 @@ fn check_summarizes_a_valid_file() {
 }
 
 #[test]
+fn check_connects_only_if_asked_and_exits_with_1_where_that_fails() {
+    let files = Files::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = format!("redis: {{ url: 'redis://ann:hunter2@{free}' }}\n");
+    let config = files.write("rookery.yaml", &text);
+    assert_eq!(rookery(&["check", &config]).code, 0);
+    let run = rookery(&["check", &config, "--connect"]);
+    assert_eq!(run.code, 1);
+    assert!(run.out.contains("is valid"), "{}", run.out);
+    assert!(run.err.starts_with("error: cannot use Redis at "), "{}", run.err);
+    assert!(run.err.contains("check the address") && !run.err.contains("hunter2"), "{}", run.err);
+
+    let config = files.write("alone.yaml", "auth: { anonymous: true }\n");
+    let run = rookery(&["check", &config, "--connect"]);
+    assert!(run.code == 0 && run.out.contains("nothing to connect to"), "{}{}", run.out, run.err);
+}
+
+#[test]
 fn check_reports_every_problem_and_exits_with_2() {
     let files = Files::new();
     let config = files.write(

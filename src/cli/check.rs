@@ -1,4 +1,6 @@
-//! `rookery check`: validate a configuration file and summarize it.
+//! `rookery check`: validate a configuration file and summarize it, and try what it connects to.
+
+mod connections;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -13,19 +15,49 @@ use rookery_ops::escape;
 use rookery_policy::Operation;
 
 /// Validate a configuration file and the files that it names, and summarize it.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  rookery check rookery.yaml")]
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  rookery check rookery.yaml
+  rookery check rookery.yaml --connect    # also tries Redis: login, version, rights, limits
+
+Exit codes: 0 valid, 1 what it connects to cannot be used, 2 invalid.")]
 pub struct Args {
     /// The configuration file, in YAML
     file: PathBuf,
+    /// Also connect to Redis as an instance would, and name what is missing. Nothing is changed
+    /// there, and no instance hears of it.
+    #[arg(long)]
+    connect: bool,
+    /// With --connect: the URL of the Redis server [default: the file's `redis.url`]
+    #[arg(long, value_name = "URL", env = "ROOKERY_REDIS", hide_env_values = true)]
+    redis: Option<String>,
+}
+
+impl Args {
+    fn sources(&self) -> Sources {
+        // As `rookery serve` takes it; an empty environment variable counts as unset.
+        let redis = self.redis.clone().filter(|url| self.connect && !url.is_empty());
+        Sources { redis, ..Sources::file(&self.file) }
+    }
+}
+
+impl std::fmt::Debug for Args {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Args")
+            .field("sources", &self.sources())
+            .field("connect", &self.connect)
+            .finish()
+    }
 }
 
 /// Prints a summary of the configuration, and warnings about settings that are probably mistakes.
 ///
 /// # Errors
-/// Every problem of the configuration.
+/// Every problem of the configuration; or [`Unusable`](report::Unusable), when what it connects to
+/// was tried and cannot be used.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let config = Sources::file(&args.file).load()?;
+    let config = args.sources().load()?;
     let keys = config.auth.api_keys_file.as_deref().map(ApiKeys::load).transpose()?;
     let mut text = format!("{} is valid\n", args.file.display());
     for (name, value) in summary(&config, keys.as_ref()) {
@@ -35,7 +67,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for warning in warnings(&config) {
         let _ = writeln!(text, "warning: {}", escape::text(&warning));
     }
-    report::print(&text)
+    report::print(&text)?;
+    if args.connect { connections::check(&config) } else { Ok(()) }
 }
 
 /// The names and values of the summary's lines. They contain no secret.

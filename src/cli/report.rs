@@ -18,6 +18,14 @@ pub struct Usage(
     pub String,
 );
 
+/// What a command tried cannot be used: exit code 1, a line for each reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct Unusable(
+    /// The reasons, each a sentence that names the fix.
+    pub Vec<String>,
+);
+
 /// A command's error and the format to print it in.
 #[derive(Debug)]
 pub struct Failure {
@@ -85,6 +93,9 @@ impl Failure {
     }
 
     fn sentences(&self) -> Vec<(String, Option<&Problem>)> {
+        if let Some(Unusable(reasons)) = self.error.downcast_ref() {
+            return reasons.iter().map(|reason| (reason.clone(), None)).collect();
+        }
         match self.error.downcast_ref::<ConfigError>() {
             None => vec![(format!("{:#}", self.error), None)],
             Some(error) => error.problems.iter().map(|p| (error.sentence(p), Some(p))).collect(),

@@ -313,7 +313,8 @@ impl Reconciliation<'_> {
         let context = self.context;
         let name = self.rookery.name_any();
         let namespace = self.rookery.namespace().unwrap_or_default();
-        let (uid, version) = (self.rookery.uid().unwrap_or_default(), self.rookery.resource_version());
+        let (uid, version) =
+            (self.rookery.uid().unwrap_or_default(), self.rookery.resource_version());
         let cached = self.rookery.status.as_ref();
         let before = context.status_writes.current(&uid, version.as_deref(), cached);
         let before = before.as_ref();

@@ -14,8 +14,8 @@ use rookery_ops::escape;
 use serde_json::json;
 
 use self::conditions::ConditionState;
-pub use self::writes::StatusWrites;
 use self::rollout::Rollout;
+pub use self::writes::StatusWrites;
 use super::crd::{ConditionType, Rookery, RookeryStatus};
 use super::names;
 use super::pods::ServerPod;

@@ -13,6 +13,7 @@ mod connect;
 mod decoder;
 mod heartbeat;
 mod inbound;
+pub mod inspection;
 mod link_status;
 pub mod outgoing;
 pub mod peers;

@@ -106,8 +106,9 @@ mod tests {
     fn a_status_that_the_cache_does_not_show_yet_counts_as_written() {
         let writes = StatusWrites::default();
         let (old, new, later) = (with_connections(1), with_connections(2), with_connections(3));
-        let current =
-            |version: &str, cached: &RookeryStatus| writes.current("a", Some(version), Some(cached));
+        let current = |version: &str, cached: &RookeryStatus| {
+            writes.current("a", Some(version), Some(cached))
+        };
         assert_eq!(current("7", &old), Some(old.clone()));
         writes.written("a", Some("7"), new.clone(), Instant::now());
         assert_eq!(current("7", &old), Some(new.clone()), "the cache is behind");

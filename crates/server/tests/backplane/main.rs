@@ -6,6 +6,7 @@ mod acks;
 mod bridge;
 mod failovers;
 mod gaps;
+mod inspection;
 mod node_servers;
 mod outages;
 mod pod;

@@ -1,0 +1,338 @@
+//! [`inspect`]: what a Redis server lets an instance do, before one depends on it.
+
+mod settings;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind, Value, cmd};
+use rookery_config::Redis;
+
+use super::connect::{BadRedis, client, connect};
+use super::wire::channels::Channels;
+use crate::message::{PodId, RoomKeyRef};
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// How long the keys that are written to try it stay, should deleting them fail: milliseconds.
+const KEY_TTL: u64 = 1_000;
+
+/// What an inspection found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// The server's version, such as 7.0.15, where it says it.
+    pub version: Option<String>,
+    /// What is missing or should be known, the gravest first.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that a server does not permit or does otherwise than an instance needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it means.
+    pub severity: Severity,
+    /// A sentence that names the fix.
+    pub text: String,
+}
+
+/// What a [`Finding`] means, the gravest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// An instance does not work with this server.
+    Error,
+    /// It works, with a loss.
+    Warning,
+    /// Something could not be looked at.
+    Note,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        })
+    }
+}
+
+/// Nothing could be inspected.
+#[derive(Debug, thiserror::Error)]
+pub enum NotInspected {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] BadRedis),
+    /// No connection, or no login.
+    #[error("cannot use Redis at {url}: {error}; {fix}")]
+    Redis {
+        /// The server's URL, without its password.
+        url: String,
+        /// What Redis, or the system, says.
+        error: RedisError,
+        /// What to look at.
+        fix: &'static str,
+    },
+}
+
+/// Connects like an instance, and tries every command and channel that one needs. Nobody hears
+/// anything of it: what is published goes to a channel of an instance that does not exist, and the
+/// key that is written is deleted.
+///
+/// # Errors
+/// When the configuration cannot be used, or the server cannot be reached or does not accept the
+/// login.
+pub async fn inspect(config: &Redis, namespaces: &[Arc<str>]) -> Result<Inspection, NotInspected> {
+    let client = client(config)?;
+    let not_inspected = |error: RedisError| {
+        let fix = advice(&error);
+        NotInspected::Redis { url: config.redacted_url(), error, fix }
+    };
+    let ignore = |_: PushInfo| -> Result<(), redis::aio::SendError> { Ok(()) };
+    let connection = connect(&client, Some(ANSWER), ignore).await.map_err(not_inspected)?;
+    let mut trial = Trial { connection, user: user(config), findings: Vec::new() };
+    let version = trial.greeting().await.map_err(not_inspected)?;
+    let channels = Channels::new(&config.prefix, PodId::random());
+    trial.channels(&channels, config, namespaces).await.map_err(not_inspected)?;
+    trial.commands(&channels, config, namespaces).await.map_err(not_inspected)?;
+    trial.settings().await.map_err(not_inspected)?;
+    let Trial { mut findings, .. } = trial;
+    findings.sort_by_key(|finding| finding.severity);
+    Ok(Inspection { version, findings })
+}
+
+/// The name that the connection logs in with.
+fn user(config: &Redis) -> String {
+    let in_url = || {
+        use redis::IntoConnectionInfo;
+        let info = config.url.as_str().into_connection_info().ok()?;
+        info.redis_settings().username().map(ToOwned::to_owned)
+    };
+    config.username.clone().or_else(in_url).unwrap_or_else(|| "default".to_owned())
+}
+
+/// What to look at after an error of a connection.
+fn advice(error: &RedisError) -> &'static str {
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH")) => {
+            "check the user and the password"
+        }
+        (ErrorKind::Io, _) => {
+            "check the address, that no firewall or NetworkPolicy is in the way, and that the URL begins \
+             with rediss:// if the server expects TLS, and only then"
+        }
+        (_, Some("ERR")) => "the server must be Redis 6 or later",
+        _ => "see what it says",
+    }
+}
+
+/// A connection that tries what an instance needs.
+struct Trial {
+    connection: MultiplexedConnection,
+    user: String,
+    findings: Vec<Finding>,
+}
+
+impl Trial {
+    fn found(&mut self, severity: Severity, text: String) {
+        self.findings.push(Finding { severity, text });
+    }
+
+    async fn run(&mut self, command: &Cmd) -> RedisResult<Result<Value, RedisError>> {
+        answered(command.query_async(&mut self.connection).await)
+    }
+
+    /// The server's version; a replica is an error.
+    async fn greeting(&mut self) -> RedisResult<Option<String>> {
+        let Ok(Value::Map(fields)) = self.run(cmd("HELLO").arg(3)).await? else {
+            return Ok(None);
+        };
+        let text = |value: &Value| redis::from_redis_value_ref::<String>(value).ok();
+        let field = |name: &str| {
+            let found = fields.iter().find(|(key, _)| text(key).as_deref() == Some(name));
+            found.and_then(|(_, value)| text(value))
+        };
+        if field("role").is_some_and(|role| role != "master") {
+            let why = "the server is a replica: what is published there does not reach the other \
+                       instances; use the address of the primary";
+            self.found(Severity::Error, why.to_owned());
+        }
+        Ok(field("version"))
+    }
+
+    /// Whether everything that every instance subscribes is permitted.
+    async fn channels(
+        &mut self,
+        channels: &Channels,
+        config: &Redis,
+        namespaces: &[Arc<str>],
+    ) -> RedisResult<()> {
+        let (mut permitted, mut refused) = (Vec::new(), Vec::new());
+        for channel in needed(channels, config, namespaces) {
+            match answered(self.connection.subscribe(&channel).await)? {
+                Ok(()) => permitted.push(channel),
+                Err(error) if lacks_command(&error) => {
+                    self.lacks("subscribe");
+                    break;
+                }
+                Err(error) if is_forbidden(&error) => refused.push(channel),
+                Err(error) => self.fails("SUBSCRIBE", &error),
+            }
+        }
+        if !permitted.is_empty()
+            && answered(self.connection.unsubscribe(&permitted).await)?.is_err()
+        {
+            self.lacks("unsubscribe");
+        }
+        for channel in refused {
+            let user = &self.user;
+            let text = format!(
+                "user {user} may not use the channel {channel}: `ACL SETUSER {user} &{channel}`, or a \
+                 pattern that covers it"
+            );
+            self.found(Severity::Error, text);
+        }
+        self.patterns(channels, namespaces).await
+    }
+
+    /// Whether members can be addressed by the narrow pattern, by a wider one, or not at all.
+    async fn patterns(&mut self, channels: &Channels, namespaces: &[Arc<str>]) -> RedisResult<()> {
+        let of = |pattern: fn(&Channels, &str) -> String| -> Vec<String> {
+            namespaces.iter().map(|namespace| pattern(channels, namespace)).collect()
+        };
+        let wide = of(Channels::broadcasts_pattern);
+        let everything = vec![channels.everything_pattern()];
+        for (patterns, is_narrow) in
+            [(of(Channels::members_pattern), true), (wide.clone(), false), (everything, false)]
+        {
+            match answered(self.connection.psubscribe(&patterns).await)? {
+                Err(error) if lacks_command(&error) => self.lacks("psubscribe"),
+                Err(error) if is_forbidden(&error) => continue,
+                Err(error) => self.fails("PSUBSCRIBE", &error),
+                Ok(()) if is_narrow => {}
+                Ok(()) => {
+                    let text = format!(
+                        "user {} may not subscribe the pattern of an instance's own members: each \
+                         instance reads what is published to all rooms; `allchannels` in place of \
+                         single channels lets it read its own only",
+                        self.user
+                    );
+                    self.found(Severity::Warning, text);
+                }
+            }
+            return Ok(());
+        }
+        let (user, patterns) = (&self.user, wide.join(" &"));
+        let text = format!(
+            "user {user} may not subscribe any pattern that holds an instance's members: `ACL SETUSER \
+             {user} &{patterns}`"
+        );
+        self.found(Severity::Error, text);
+        Ok(())
+    }
+
+    /// Whether every other command is permitted and works.
+    async fn commands(
+        &mut self,
+        channels: &Channels,
+        config: &Redis,
+        namespaces: &[Arc<str>],
+    ) -> RedisResult<()> {
+        let key = format!("{}:rookery:idem:check:{}", config.prefix, PodId::random());
+        let requests = namespaces.first().map(|namespace| channels.requests(namespace));
+        let tried = [
+            ("publish", cmd("PUBLISH").arg(channels.own_answers()).arg("").to_owned()),
+            ("pubsub|numsub", cmd("PUBSUB").arg("NUMSUB").arg(requests).to_owned()),
+            ("time", cmd("TIME")),
+            ("eval", cmd("EVAL").arg("return KEYS[1]").arg(1).arg(&key).to_owned()),
+            ("set", cmd("SET").arg(&key).arg("check").arg("PX").arg(KEY_TTL).to_owned()),
+            ("get", cmd("GET").arg(&key).to_owned()),
+            ("del", cmd("DEL").arg(&key).to_owned()),
+        ];
+        for (right, command) in tried {
+            match self.run(&command).await? {
+                Ok(_) => {}
+                Err(error) if lacks_command(&error) => self.lacks(right),
+                Err(error) if is_forbidden(&error) => {
+                    let (user, prefix) = (&self.user, &config.prefix);
+                    let text = format!(
+                        "user {user} may not use what {} needs ({error}): `ACL SETUSER {user} \
+                         ~{prefix}:rookery:* &{prefix}*`",
+                        right.to_uppercase()
+                    );
+                    self.found(Severity::Error, text);
+                }
+                Err(error) => self.fails(&right.to_uppercase(), &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// How the server treats slow subscribers and full memory.
+    async fn settings(&mut self) -> RedisResult<()> {
+        let wanted =
+            cmd("CONFIG").arg("GET").arg("maxmemory*").arg("client-output-buffer-limit").to_owned();
+        match self.run(&wanted).await? {
+            Ok(answer) => self.findings.extend(settings::judge(&settings::Settings::read(&answer))),
+            Err(_) => {
+                let text = format!(
+                    "user {} may not run CONFIG GET, so `client-output-buffer-limit pubsub` and \
+                     `maxmemory-policy` were not looked at; an instance does not need it",
+                    self.user
+                );
+                self.found(Severity::Note, text);
+            }
+        }
+        Ok(())
+    }
+
+    fn lacks(&mut self, right: &str) {
+        let user = &self.user;
+        let text = format!("user {user} lacks +{right}: `ACL SETUSER {user} +{right}`");
+        self.found(Severity::Error, text);
+    }
+
+    fn fails(&mut self, command: &str, error: &RedisError) {
+        self.found(Severity::Error, format!("{command} fails: {error}"));
+    }
+}
+
+/// Takes a refusal by Redis for an answer.
+///
+/// # Errors
+/// When the connection is lost, or the answer takes too long.
+fn answered<T>(result: RedisResult<T>) -> RedisResult<Result<T, RedisError>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Io => Err(error),
+        answer => Ok(answer),
+    }
+}
+
+/// The channels that every instance subscribes, one of a room, and those of the bridge.
+fn needed(channels: &Channels, config: &Redis, namespaces: &[Arc<str>]) -> Vec<String> {
+    let mut needed = Vec::new();
+    for namespace in namespaces {
+        needed.extend([
+            channels.general(namespace),
+            channels.room(RoomKeyRef { namespace, room: "check" }),
+            channels.requests(namespace),
+            channels.responses(namespace),
+            channels.own_responses(namespace),
+        ]);
+    }
+    needed.extend([channels.pods(), channels.own_answers()]);
+    needed.extend(config.bridge.iter().map(|rule| rule.channel.clone()));
+    needed
+}
+
+fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
+/// Whether a refusal is about the command, and not about a key or channel: Redis 6 and 7 say "no
+/// permissions to run the 'publish' command".
+fn lacks_command(error: &RedisError) -> bool {
+    is_forbidden(error) && error.detail().is_some_and(|detail| detail.contains(" to run the "))
+}

@@ -1,0 +1,120 @@
+//! What `rookery check --connect` finds on a real Redis.
+
+use std::sync::Arc;
+
+use rookery_config::Redis;
+use rookery_server::backplane::inspection::{Inspection, NotInspected, Severity, inspect};
+
+use super::redis_server::RedisServer;
+
+/// The rule of docs/redis.md.
+const RULE: &str = "on >secret ~socket.io:rookery:* &socket.io* &rookery:publish -@all +publish \
+                    +subscribe +unsubscribe +psubscribe +pubsub|numsub +time +eval +set +get +del";
+
+async fn run(redis: &RedisServer, line: &str) {
+    let mut words = line.split_whitespace();
+    let mut command = redis::cmd(words.next().unwrap());
+    for word in words {
+        command.arg(word);
+    }
+    command.query_async::<()>(&mut redis.connection().await).await.unwrap();
+}
+
+async fn inspected(url: String) -> Result<Inspection, NotInspected> {
+    let namespaces: Vec<Arc<str>> = vec!["/".into(), "/admin".into()];
+    inspect(&Redis::at(url), &namespaces).await
+}
+
+/// The texts of one severity, for a user with this rule.
+async fn found(redis: &RedisServer, rule: &str, severity: Severity) -> Vec<String> {
+    run(redis, "ACL DELUSER rookery").await;
+    run(redis, &format!("ACL SETUSER rookery {rule}")).await;
+    let url = format!("redis://rookery:secret@{}", redis.address());
+    let findings = inspected(url).await.unwrap().findings;
+    findings.into_iter().filter(|f| f.severity == severity).map(|f| f.text).collect()
+}
+
+#[tokio::test]
+async fn a_server_as_it_comes_has_everything() {
+    let redis = RedisServer::start().await;
+    let inspection = inspected(redis.url()).await.unwrap();
+    assert_eq!(inspection.findings, []);
+    assert!(inspection.version.unwrap().starts_with(|c: char| c.is_ascii_digit()));
+    assert_eq!(redis.channels().await, [""; 0]);
+    let keys = redis::cmd("DBSIZE").query_async::<u64>(&mut redis.connection().await).await;
+    assert_eq!(keys.unwrap(), 0, "no key is left behind");
+}
+
+#[tokio::test]
+async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
+    let redis = RedisServer::start().await;
+    assert_eq!(found(&redis, RULE, Severity::Error).await, [""; 0]);
+    let warnings = found(&redis, RULE, Severity::Warning).await;
+    assert!(warnings.len() == 1 && warnings[0].contains("allchannels"), "{warnings:?}");
+    assert_eq!(found(&redis, RULE, Severity::Note).await.len(), 1, "CONFIG GET is not permitted");
+    for right in RULE.split(' ').filter(|word| word.starts_with('+')) {
+        let without = RULE.replace(&format!(" {right}"), "");
+        let errors = found(&redis, &without, Severity::Error).await;
+        let fix = format!("`ACL SETUSER rookery {right}`");
+        assert!(errors.iter().any(|error| error.contains(&fix)), "{right}: {errors:?}");
+    }
+}
+
+#[tokio::test]
+async fn channels_and_keys_that_are_not_permitted_are_named() {
+    let redis = RedisServer::start().await;
+    for (given, instead, named) in [
+        ("&rookery:publish", "", "&rookery:publish`"),
+        ("&socket.io*", "&socket.io*/#*", "&socket.io-request#/admin#`"),
+        ("&socket.io*", "&socket.io-*", "&socket.io#/#check#`"),
+        ("~socket.io:rookery:*", "~other:*", "~socket.io:rookery:*"),
+    ] {
+        let errors = found(&redis, &RULE.replace(given, instead), Severity::Error).await;
+        assert!(errors.iter().any(|error| error.contains(named)), "{named}: {errors:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_and_a_full_server_are_errors() {
+    let (redis, primary) = (RedisServer::start().await, RedisServer::start().await);
+    run(&redis, "CONFIG SET maxmemory 1").await;
+    let errors = inspected(redis.url()).await.unwrap().findings;
+    assert!(errors[0].severity == Severity::Error && errors[0].text.starts_with("SET fails: "));
+    run(&redis, "CONFIG SET maxmemory 0").await;
+    run(&redis, &format!("REPLICAOF {}", primary.address().replace(':', " "))).await;
+    let errors = inspected(redis.url()).await.unwrap().findings;
+    assert!(errors.iter().any(|error| error.text.contains("is a replica")), "{errors:?}");
+}
+
+#[tokio::test]
+async fn settings_that_lose_messages_are_warned_of() {
+    let redis = RedisServer::start().await;
+    run(&redis, "CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru").await;
+    let mut command = redis::cmd("CONFIG");
+    command.arg("SET").arg("client-output-buffer-limit").arg("pubsub 1mb 512kb 60");
+    command.query_async::<()>(&mut redis.connection().await).await.unwrap();
+    let texts: Vec<String> =
+        inspected(redis.url()).await.unwrap().findings.into_iter().map(|f| f.text).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts[0].contains("allkeys-lru") && texts[1].contains("1048576 524288"), "{texts:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_used_is_named_with_what_to_look_at() {
+    let redis = RedisServer::start().await;
+    let stopped = RedisServer::stopped();
+    run(&redis, "CONFIG SET requirepass secret").await;
+    for (url, fix) in [
+        (stopped.url(), "check the address"),
+        (redis.url(), "check the user and the password"),
+        (format!("redis://:wrong@{}", redis.address()), "check the user and the password"),
+        (format!("rediss://{}", redis.address()), "rediss:// if the server expects TLS"),
+    ] {
+        let said = inspected(url.clone()).await.unwrap_err().to_string();
+        assert!(said.contains(fix) && !said.contains("wrong@"), "{url}: {said}");
+    }
+    redis.signal("STOP");
+    let said = inspected(format!("redis://:secret@{}", redis.address())).await.unwrap_err();
+    redis.signal("CONT");
+    assert!(said.to_string().contains("no firewall or NetworkPolicy"), "{said}");
+}
