@@ -28,6 +28,8 @@
     "image" $spec.image
     "spec" $spec
     "config" $config
+    "isStandalone" (not (not (include "rookery.isStandalone" .)))
+    "isDemo" (not (not .Values.redis.demo))
     "keda" (.Values.autoscaling.keda | default dict)
     "restartConfig" (omit $config "rooms" "limits")
     "minReplicas" $replicas.min

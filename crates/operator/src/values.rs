@@ -3,7 +3,9 @@
 //!
 //! No value of these types is constructed; the field docs become descriptions in the schema.
 
+mod forms;
 mod operator;
+mod relations;
 mod schema;
 mod standalone;
 
@@ -89,11 +91,17 @@ pub struct Values {
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ImageValues {
     /// Repository of the image, with its registry if it needs one.
-    #[schemars(length(min = 1))]
+    #[schemars(
+        length(min = 1),
+        regex(
+            pattern = r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?/|\[[0-9A-Fa-f:]+\](:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
+        )
+    )]
     pub repository: String,
     /// Tag of the image. Default: the chart's appVersion.
     pub tag: String,
     /// Digest of the image, `sha256:…`. Overrides the tag.
+    #[schemars(regex(pattern = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"))]
     #[schemars(regex(pattern = "^(sha256:[0-9a-f]{64})?$"))]
     pub digest: String,
     /// When the image is pulled.
