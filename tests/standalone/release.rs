@@ -130,7 +130,7 @@ impl Release {
         let resource = outcome(self.plain().template(false, &[]));
         let operator = resource.and_then(|mut objects| {
             let resource = objects.remove("Rookery chat").unwrap().value.to_string();
-            outcome(render(&resource, &["--monitoring"]))
+            outcome(render(&resource, &self.flags(&["--monitoring"])))
         });
         [outcome(self.template(true, &kinds)), operator]
     }
@@ -138,7 +138,22 @@ impl Release {
     /// Without what only the chart knows.
     fn plain(&self) -> Self {
         let has_keda = self.values().get("autoscaling").is_some_and(|of| of["keda"].is_object());
-        if has_keda { self.with("autoscaling.keda=null") } else { self.clone() }
+        let plain = if has_keda { self.with("autoscaling.keda=null") } else { self.clone() };
+        match self.has_session_persistence() {
+            true => plain.with("gateway.sessionPersistence=null"),
+            false => plain,
+        }
+    }
+
+    fn has_session_persistence(&self) -> bool {
+        self.values().get("gateway").is_some_and(|of| of["sessionPersistence"] == true)
+    }
+
+    /// The flags of `rookery render` for the same cluster.
+    fn flags<'f>(&self, more: &[&'f str]) -> Vec<&'f str> {
+        let mut flags = more.to_vec();
+        flags.extend(self.has_session_persistence().then_some("--session-persistence"));
+        flags
     }
 
     pub fn name(&self) -> &str {
@@ -149,6 +164,12 @@ impl Release {
     pub fn standalone(&self) -> BTreeMap<String, Object> {
         let kinds = ["ServiceMonitor", "PodMonitor", "PrometheusRule"];
         let kinds = kinds.map(|kind| format!("monitoring.coreos.com/v1/{kind}"));
+        objects(&succeeded(&self.template(true, &kinds)))
+    }
+
+    /// The same for a cluster that has these API versions or kinds alone.
+    pub fn standalone_with(&self, kinds: &[&str]) -> BTreeMap<String, Object> {
+        let kinds: Vec<String> = kinds.iter().map(|&kind| kind.to_owned()).collect();
         objects(&succeeded(&self.template(true, &kinds)))
     }
 
@@ -170,7 +191,7 @@ impl Release {
     fn rendered(&self, more: &[&str]) -> BTreeMap<String, Object> {
         let mut resource = objects(&succeeded(&self.plain().template(false, &[])));
         let resource = resource.remove("Rookery chat").unwrap().value.to_string();
-        objects(&succeeded(&render(&resource, more)))
+        objects(&succeeded(&render(&resource, &self.flags(more))))
     }
 
     /// What Helm says that refuses the values.

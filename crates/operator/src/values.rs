@@ -16,9 +16,8 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::crd::{
-    ClientService, ConfigTree, DrainSpec, Gateway, ImagePullPolicy, Ingress, Monitoring,
-    NetworkPolicySpec, PodTemplate, RebalanceSpec, Replicas, RolloutSpec, SecretField, SecretKey,
-    SecretMount,
+    ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring, NetworkPolicySpec,
+    PodTemplate, RebalanceSpec, Replicas, RolloutSpec, SecretField, SecretKey, SecretMount,
 };
 
 pub use standalone::*;
@@ -49,7 +48,7 @@ pub struct Values {
     /// Ingress for clients. Created if it has a host or `enabled` is true.
     pub ingress: IngressValues,
     /// Route of the Gateway API for clients, beside the Ingress or instead of it.
-    pub gateway: Option<Gateway>,
+    pub gateway: Option<GatewayValues>,
     /// The Service for clients. Default: inside the cluster, for the Ingress.
     pub service: ClientService,
     /// Redis that connects the servers. Default: a single server keeps its rooms in memory.
