@@ -7,6 +7,8 @@
 
 #[path = "chart/cluster.rs"]
 mod cluster;
+#[path = "chart/fixed_user.rs"]
+mod fixed_user;
 #[path = "chart/mistakes.rs"]
 mod mistakes;
 #[path = "chart/operator.rs"]

@@ -34,6 +34,9 @@ pub struct Values {
     pub image: ImageValues,
     /// Secrets for pulling the image, for every pod of the release.
     pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// Whether all pods of the release run as the image's user. Otherwise the cluster assigns one, as
+    /// OpenShift does. `podTemplate.fixedUser` takes precedence.
+    pub fixed_user: bool,
     /// The `Rookery` resource.
     pub rookery: RookeryValues,
     /// The check of the configuration before an installation without an operator.

@@ -20,6 +20,8 @@ pub struct OperatorValues {
     pub image: ImageValues,
     /// Secrets for pulling the image.
     pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// Whether the pods run as the image's user. Otherwise the cluster assigns one, as OpenShift does.
+    pub fixed_user: bool,
     /// Name of the objects. Default: the name of the release, with `-rookery-operator` unless it
     /// contains `rookery-operator`.
     #[schemars(length(max = 63))]
