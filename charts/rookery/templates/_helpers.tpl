@@ -108,7 +108,7 @@ true
 {{- $scheme := ternary "https" "http" (hasKey .Values.ingress "tls") -}}
 {{ $scheme }}://{{ .Values.ingress.host | default (.Values.tests.ingressAddress | default "localhost") }}
 {{- else -}}
-http://{{ .Release.Name }}.{{ .Release.Namespace }}.svc
+http://{{ .Release.Name }}.{{ .Release.Namespace }}.svc{{ with .Values.service.port }}:{{ int . }}{{ end }}
 {{- end -}}
 {{- end -}}
 

@@ -40,6 +40,7 @@
     "rollout" (include "rookery.rollout" (dict "spec" $spec "config" $config "most" $replicas.max) | fromJson)
     "podMonitor" (not (not $podMonitor))
     "serviceMonitor" (not (not $serviceMonitor))
+    "clientServicePort" (dig "service" "port" 80 $spec | default 80 | int)
     "clientPort" (regexFind "[0-9]+$" $config.listen | int)
     "internalPort" (regexFind "[0-9]+$" $config.internal | int)
     "stickyCookie" $cookie
