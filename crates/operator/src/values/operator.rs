@@ -144,6 +144,15 @@ pub struct PrometheusRuleValues {
     pub runbook_url: String,
 }
 
+/// A port.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+pub struct Port(
+    /// The number.
+    #[schemars(range(min = 1, max = 65535))]
+    pub u16,
+);
+
 /// NetworkPolicy of the operator.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -151,7 +160,9 @@ pub struct OperatorNetworkPolicy {
     /// Whether to create a NetworkPolicy.
     pub enabled: bool,
     /// Ports of the API server, as the operator's pods connect to it.
-    pub api_server_ports: Vec<u16>,
+    pub api_server_ports: Vec<Port>,
+    /// Ports of the cluster's DNS, as its pods listen.
+    pub dns_ports: Vec<Port>,
     /// Peers that may read /metrics.
     pub prometheus: Vec<NetworkPolicyPeer>,
     /// Peers that may ask the external scaler.
