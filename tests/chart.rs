@@ -13,6 +13,8 @@ mod fixed_user;
 mod mistakes;
 #[path = "chart/operator.rs"]
 mod operator;
+#[path = "chart/redis_change.rs"]
+mod redis_change;
 
 use std::collections::BTreeSet;
 use std::fs;
