@@ -7,8 +7,14 @@
 
 #[path = "chart/cluster.rs"]
 mod cluster;
+#[path = "chart/fixed_user.rs"]
+mod fixed_user;
+#[path = "chart/mistakes.rs"]
+mod mistakes;
 #[path = "chart/operator.rs"]
 mod operator;
+#[path = "chart/redis_change.rs"]
+mod redis_change;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -85,6 +91,17 @@ fn every_key_of_the_schema_is_in_the_readme() {
             }
         }
     }
+}
+
+#[test]
+fn the_row_of_the_pod_template_names_all_of_its_fields() {
+    let readme = fs::read_to_string(charts("rookery").join("README.md")).unwrap();
+    let row = readme.lines().find(|line| line.starts_with("| `podTemplate` |")).unwrap();
+    let schema = yaml(&charts("rookery").join("values.schema.json"));
+    let fields = &resolve(&schema, &schema["properties"]["podTemplate"])["properties"];
+    let named: BTreeSet<&str> = row.split('`').skip(5).step_by(2).collect();
+    let fields: BTreeSet<&str> = fields.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(named, fields);
 }
 
 #[test]

@@ -268,6 +268,31 @@ fn objects_of_the_prometheus_operator_are_rendered_only_where_it_is() {
 }
 
 #[test]
+fn the_route_asks_for_session_persistence_where_the_cluster_has_the_field() {
+    if helm_is_missing() {
+        return;
+    }
+    let route = |release: &Release, kinds: &[&str]| {
+        let objects = release.standalone_with(kinds);
+        objects["HTTPRoute chat"].value["spec"]["rules"][0]["sessionPersistence"].clone()
+    };
+    let asked = json!({
+        "sessionName": "rookery", "type": "Cookie", "cookieConfig": { "lifetimeType": "Session" },
+    });
+    let base = Release::of(
+        "anonymous: true\nautoscaling: { enabled: false }\ngateway: { parentRefs: [{ name: a }] }\n",
+    );
+    let experimental = ["gateway.networking.x-k8s.io/v1alpha1"];
+    assert_eq!(route(&base, &[]), Value::Null);
+    assert_eq!(route(&base, &experimental), asked);
+    assert_eq!(route(&base.with("gateway.sessionPersistence=true"), &[]), asked);
+    assert_eq!(route(&base.with("gateway.sessionPersistence=false"), &experimental), Value::Null);
+    assert_eq!(route(&base.with("gateway.sticky=false"), &experimental), Value::Null);
+    let said = base.with("gateway.sessionPersistence=true").refused(false);
+    assert!(said.contains("is only for rookery.standalone=true"), "{said}");
+}
+
+#[test]
 fn nothing_is_outside_the_namespace() {
     if helm_is_missing() {
         return;

@@ -75,7 +75,7 @@ mod tests {
         })
     }
 
-    const KEYS: &str = "listen internal trustedProxies socketio.path socketio.transports \
+    const KEYS: &str = "listen internal healthPath trustedProxies socketio.path socketio.transports \
         socketio.eio3 socketio.pingInterval socketio.pingTimeout socketio.connectTimeout \
         socketio.maxPayload socketio.cors.origins socketio.cors.credentials redis.url redis.wire \
         redis.prefix redis.whenDown redis.bridge.channel redis.bridge.namespace redis.bridge.room \

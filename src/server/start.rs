@@ -94,6 +94,7 @@ impl Server {
 impl Parts {
     fn new(config: Arc<Config>, shards: usize, traces: &Traces) -> anyhow::Result<Self> {
         let (metrics, lifecycle) = (Arc::new(Metrics::new()?), Lifecycle::default());
+        let readiness = Readiness::default();
         let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
         let (memory, outbox_limits) = (ProcessMemory::detect(), outbox_limits(&config));
         let interests = config.redis.as_ref().map(|_| RoomInterests::new(LINGER));
@@ -122,6 +123,7 @@ impl Parts {
             limits: Limits::new(memory.fit(&config.limits)),
             outbox_limits,
             authenticator: Authenticator::new(verifier, config.anonymous()),
+            readiness: readiness.clone(),
             drain: DrainState::default(),
             rebalance: RebalanceState::default(),
             shards: shards.handles.clone(),
@@ -138,7 +140,7 @@ impl Parts {
             shards,
             memory,
             metrics,
-            readiness: Readiness::default(),
+            readiness,
             lifecycle,
         })
     }

@@ -20,19 +20,26 @@ pub struct Cluster {
 }
 
 /// What it holds.
-struct Objects {
-    cluster_roles: Vec<Value>,
-    deployments: Vec<Value>,
+#[derive(Default)]
+pub struct Objects {
+    pub cluster_roles: Vec<Value>,
+    pub deployments: Vec<Value>,
+    pub config_maps: Vec<Value>,
 }
 
 impl Cluster {
     /// Starts one that holds these.
     pub fn with(cluster_roles: Vec<Value>, deployments: Vec<Value>) -> Self {
+        Cluster::of(Objects { cluster_roles, deployments, ..Objects::default() })
+    }
+
+    /// Starts one that holds these objects.
+    pub fn of(objects: Objects) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let objects = Arc::new(Objects { cluster_roles, deployments });
+        let objects = Arc::new(objects);
         let log = Arc::clone(&asked);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -96,7 +103,7 @@ impl Objects {
         let found = match path {
             "/version" => json!({ "major": "1", "minor": "34", "gitVersion": "v1.34.0" }),
             "/api" => json!({ "kind": "APIVersions", "versions": ["v1"] }),
-            "/api/v1" => resources("v1", &[]),
+            "/api/v1" => resources("v1", &[("configmaps", "ConfigMap", true)]),
             "/apis" => {
                 let groups = [RBAC, APPS].map(group);
                 json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
@@ -112,13 +119,18 @@ impl Objects {
                 json!({ "apiVersion": RBAC, "kind": "ClusterRoleList", "metadata": meta, "items": items })
             }
             _ => {
-                let is_here = |one: &&Value| {
-                    let meta = &one["metadata"];
-                    let (namespace, name) = (meta["namespace"].as_str(), meta["name"].as_str());
-                    let (namespace, name) = (namespace.unwrap(), name.unwrap());
-                    path == format!("/apis/{APPS}/namespaces/{namespace}/deployments/{name}")
+                let find = |all: &[Value], version: &str, api: &str, kind: &str, plural: &str| {
+                    let is_here = |one: &&Value| {
+                        let meta = &one["metadata"];
+                        let (namespace, name) = (meta["namespace"].as_str(), meta["name"].as_str());
+                        let (namespace, name) = (namespace.unwrap(), name.unwrap());
+                        path == format!("/{api}/namespaces/{namespace}/{plural}/{name}")
+                    };
+                    Some(typed(all.iter().find(is_here)?, version, kind))
                 };
-                typed(self.deployments.iter().find(is_here)?, APPS, "Deployment")
+                find(&self.deployments, APPS, "apis/apps/v1", "Deployment", "deployments").or_else(
+                    || find(&self.config_maps, "v1", "api/v1", "ConfigMap", "configmaps"),
+                )?
             }
         };
         Some(found)

@@ -120,6 +120,8 @@ fn misspelt_and_empty_values_are_rejected() {
         ("operator.replicas=3", "operator"),
         ("rookery.enabled=false", "rookery"),
         ("image.digest=sha256:1", "digest"),
+        ("networkPolicy.dnsPorts={dns}", "dnsPorts"),
+        ("networkPolicy.dnsPorts={0}", "dnsPorts"),
         ("networkPolicy=null", "`networkPolicy` is empty"),
         ("metricsApi=null", "`metricsApi` is empty"),
     ] {
@@ -128,6 +130,29 @@ fn misspelt_and_empty_values_are_rejected() {
         assert!(!out.status.success(), "{set} was taken");
         assert!(said.contains(says), "{set}: no `{says}` in\n{said}");
     }
+}
+
+#[test]
+fn the_network_policy_opens_the_ports_of_dns_and_of_the_api_server_that_the_values_name() {
+    if helm_is_missing() {
+        return;
+    }
+    let egress = |sets: &[&str]| {
+        let objects = rendered("rookery-operator", sets);
+        let policy = find(&objects, "NetworkPolicy", "rookery-operator");
+        let rules = policy["spec"]["egress"].as_array().unwrap().clone();
+        let ports = rules.iter().filter(|rule| rule["to"].is_null()).map(|rule| {
+            let ports = rule["ports"].as_array().unwrap().iter();
+            ports.map(|one| format!("{} {}", one["protocol"], one["port"])).collect::<Vec<_>>()
+        });
+        ports.collect::<Vec<_>>()
+    };
+    let dns = |port: u16| [format!("\"UDP\" {port}"), format!("\"TCP\" {port}")];
+    let api_server = ["\"TCP\" 443", "\"TCP\" 6443"].map(str::to_owned);
+    assert_eq!(egress(&[]), [api_server.to_vec(), dns(53).to_vec()]);
+    let both = [dns(53), dns(5353)].concat();
+    let sets = ["networkPolicy.dnsPorts={53,5353}", "networkPolicy.apiServerPorts={8443}"];
+    assert_eq!(egress(&sets), [vec!["\"TCP\" 8443".to_owned()], both]);
 }
 
 #[test]

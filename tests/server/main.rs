@@ -18,6 +18,7 @@ mod event_order;
 mod forwarded;
 mod gauges;
 mod harness;
+mod health_path;
 mod held_messages;
 mod hostile_text;
 mod http;

@@ -130,7 +130,7 @@ impl Release {
         let resource = outcome(self.plain().template(false, &[]));
         let operator = resource.and_then(|mut objects| {
             let resource = objects.remove("Rookery chat").unwrap().value.to_string();
-            outcome(render(&resource, &["--monitoring"]))
+            outcome(render(&resource, &self.flags(&["--monitoring"])))
         });
         [outcome(self.template(true, &kinds)), operator]
     }
@@ -138,7 +138,22 @@ impl Release {
     /// Without what only the chart knows.
     fn plain(&self) -> Self {
         let has_keda = self.values().get("autoscaling").is_some_and(|of| of["keda"].is_object());
-        if has_keda { self.with("autoscaling.keda=null") } else { self.clone() }
+        let plain = if has_keda { self.with("autoscaling.keda=null") } else { self.clone() };
+        match self.has_session_persistence() {
+            true => plain.with("gateway.sessionPersistence=null"),
+            false => plain,
+        }
+    }
+
+    fn has_session_persistence(&self) -> bool {
+        self.values().get("gateway").is_some_and(|of| of["sessionPersistence"] == true)
+    }
+
+    /// The flags of `rookery render` for the same cluster.
+    fn flags<'f>(&self, more: &[&'f str]) -> Vec<&'f str> {
+        let mut flags = more.to_vec();
+        flags.extend(self.has_session_persistence().then_some("--session-persistence"));
+        flags
     }
 
     pub fn name(&self) -> &str {
@@ -149,6 +164,12 @@ impl Release {
     pub fn standalone(&self) -> BTreeMap<String, Object> {
         let kinds = ["ServiceMonitor", "PodMonitor", "PrometheusRule"];
         let kinds = kinds.map(|kind| format!("monitoring.coreos.com/v1/{kind}"));
+        objects(&succeeded(&self.template(true, &kinds)))
+    }
+
+    /// The same for a cluster that has these API versions or kinds alone.
+    pub fn standalone_with(&self, kinds: &[&str]) -> BTreeMap<String, Object> {
+        let kinds: Vec<String> = kinds.iter().map(|&kind| kind.to_owned()).collect();
         objects(&succeeded(&self.template(true, &kinds)))
     }
 
@@ -170,7 +191,7 @@ impl Release {
     fn rendered(&self, more: &[&str]) -> BTreeMap<String, Object> {
         let mut resource = objects(&succeeded(&self.plain().template(false, &[])));
         let resource = resource.remove("Rookery chat").unwrap().value.to_string();
-        objects(&succeeded(&render(&resource, more)))
+        objects(&succeeded(&render(&resource, &self.flags(more))))
     }
 
     /// What Helm says that refuses the values.
@@ -180,9 +201,13 @@ impl Release {
         String::from_utf8(out.stderr).unwrap()
     }
 
-    /// What `rookery render` says that refuses the resource.
+    /// What refuses the resource: the chart that renders it, or `rookery render`.
     pub fn refused_by_operator(&self) -> String {
-        let mut resource = objects(&succeeded(&self.template(false, &[])));
+        let out = self.template(false, &[]);
+        if !out.status.success() {
+            return String::from_utf8(out.stderr).unwrap();
+        }
+        let mut resource = objects(&succeeded(&out));
         let resource = resource.remove("Rookery chat").unwrap().value.to_string();
         let out = render(&resource, &[]);
         assert!(!out.status.success(), "{self:?} was taken");
@@ -215,6 +240,10 @@ fn objects(text: &str) -> BTreeMap<String, Object> {
         let value: Value = serde_saphyr::from_str(document).unwrap();
         let source = document.lines().find_map(|line| line.strip_prefix("# Source: "));
         let source = source.unwrap_or_default().to_owned();
+        if !standalone {
+            // The cluster takes fewer units of time than `rookery render`.
+            command.arg("--skip-schema-validation");
+        }
         // The operator is no part of the service.
         if value.is_null() || source.contains("/operator/") || source.contains("crd-upgrade") {
             continue;

@@ -39,11 +39,22 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
+{{/* Whether the pods run as the image's user, and not as one that the cluster assigns: "true" or nothing. */}}
+{{- define "rookery.hasFixedUser" -}}
+{{- $asked := .Values.podTemplate.fixedUser -}}
+{{- if kindIs "bool" $asked -}}
+{{- if $asked -}}true{{- end -}}
+{{- else if ne (toString .Values.fixedUser) "false" -}}true
+{{- end -}}
+{{- end -}}
+
 {{/* Security context of every pod: the Pod Security Standard "restricted". */}}
 {{- define "rookery.podSecurity" -}}
 runAsNonRoot: true
+{{- if include "rookery.hasFixedUser" . }}
 runAsUser: 65532
 runAsGroup: 65532
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
@@ -97,7 +108,7 @@ true
 {{- $scheme := ternary "https" "http" (hasKey .Values.ingress "tls") -}}
 {{ $scheme }}://{{ .Values.ingress.host | default (.Values.tests.ingressAddress | default "localhost") }}
 {{- else -}}
-http://{{ .Release.Name }}.{{ .Release.Namespace }}.svc
+http://{{ .Release.Name }}.{{ .Release.Namespace }}.svc{{ with .Values.service.port }}:{{ int . }}{{ end }}
 {{- end -}}
 {{- end -}}
 

@@ -28,7 +28,10 @@
     "image" $spec.image
     "spec" $spec
     "config" $config
+    "isStandalone" (not (not (include "rookery.isStandalone" .)))
+    "isDemo" (not (not .Values.redis.demo))
     "keda" (.Values.autoscaling.keda | default dict)
+    "sessionPersistence" (not (not (include "rookery.hasSessionPersistence" .)))
     "restartConfig" (omit $config "rooms" "limits")
     "minReplicas" $replicas.min
     "maxReplicas" $replicas.max
@@ -37,6 +40,7 @@
     "rollout" (include "rookery.rollout" (dict "spec" $spec "config" $config "most" $replicas.max) | fromJson)
     "podMonitor" (not (not $podMonitor))
     "serviceMonitor" (not (not $serviceMonitor))
+    "clientServicePort" (dig "service" "port" 80 $spec | default 80 | int)
     "clientPort" (regexFind "[0-9]+$" $config.listen | int)
     "internalPort" (regexFind "[0-9]+$" $config.internal | int)
     "stickyCookie" $cookie
@@ -93,6 +97,16 @@
 {{- end -}}
 
 {{/* Sets a key of a dict that is not set, or null: (list DICT KEY VALUE). */}}
+{{/* Whether the route asks for session persistence: "true" or nothing. The field is in the experimental channel of the
+     Gateway API, which also has a group of its own; the definition itself may not be looked at. */}}
+{{- define "rookery.hasSessionPersistence" -}}
+{{- $asked := (.Values.gateway | default dict).sessionPersistence -}}
+{{- if kindIs "bool" $asked -}}
+{{- if $asked -}}true{{- end -}}
+{{- else if .Capabilities.APIVersions.Has "gateway.networking.x-k8s.io/v1alpha1" -}}true
+{{- end -}}
+{{- end -}}
+
 {{- define "rookery.default" -}}
 {{- if kindIs "invalid" (get (first .) (index . 1)) -}}
 {{- $_ := set (first .) (index . 1) (last .) -}}

@@ -28,6 +28,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     check_unsupported(config, &mut problems);
     check_listeners(config, &mut problems);
     check_socketio(&config.socketio, &mut problems);
+    check_health_path(config, &mut problems);
     check_namespaces(&config.namespaces, &mut problems);
     auth::check(config, &mut problems);
     if let Some(redis) = &config.redis {
@@ -63,9 +64,30 @@ fn check_listeners(config: &Config, problems: &mut Problems) {
     }
 }
 
+fn check_health_path(config: &Config, problems: &mut Problems) {
+    let Some(path) = &config.health_path else { return };
+    if !is_plain_path(path) {
+        problems.say(
+            "healthPath",
+            format_args!(
+                "is `{path}`; it must start with `/` and be a plain path, such as /healthz"
+            ),
+        );
+    } else if path.trim_end_matches('/') == config.socketio.path.trim_end_matches('/') {
+        problems.say(
+            "healthPath",
+            format_args!("is `{path}`, where Socket.IO answers; use another, such as /healthz"),
+        );
+    }
+}
+
+fn is_plain_path(path: &str) -> bool {
+    path.starts_with('/') && !path.contains(['?', '#', ' '])
+}
+
 fn check_socketio(socketio: &SocketIo, problems: &mut Problems) {
     let path = &socketio.path;
-    if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+    if !is_plain_path(path) {
         problems.say(
             "socketio.path",
             format_args!(

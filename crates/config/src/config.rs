@@ -39,6 +39,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The internal address, which serves the HTTP API, /metrics, /livez and /readyz.
     pub internal: SocketAddr,
+    /// A path of `listen`, such as `/healthz`, that answers 200 or 503 as /readyz does, for load
+    /// balancers that check instances where clients connect. Without it, there is none.
+    pub health_path: Option<String>,
     /// Networks whose X-Forwarded-For is trusted; the last hop outside them is the client.
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
@@ -76,6 +79,7 @@ impl Default for Config {
         Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             internal: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            health_path: None,
             trusted_proxies: Vec::new(),
             socketio: SocketIo::default(),
             redis: None,

@@ -24,13 +24,15 @@ use serde_json::{Map, Value};
 
 pub use autoscaling::*;
 pub use client_service::*;
-pub(crate) use forms::{FORMS, Form, hides_value};
+pub(crate) use forms::{FORMS, Form, PERIOD, hides_value};
 pub use gateway::*;
 pub use pod_template::*;
 pub use redis::*;
 pub use rollout::*;
+pub(crate) use schema::is_general_bound;
 pub use spec::*;
 pub use status::*;
+pub(crate) use validations::form_of;
 
 /// The desired state of a Socket.IO service.
 #[allow(clippy::duplicated_attributes, reason = "a column has the attributes of a column")]

@@ -23,14 +23,13 @@ use super::build::{Capabilities, GATEWAY_GROUP, kinds};
 use super::crd::Rookery;
 use super::custom_metrics::Serving;
 use super::deletion_cost::Scaling;
+use super::guarded::GuardedRookery;
 use super::metrics::OperatorMetrics;
 use super::names;
 use super::observe::{OwnedObjects, Scope};
 use super::pods::Pods;
-use super::reconcile::{
-    Context, FailureCounts, GuardedRookery, RolloutTurns, error_policy, reconcile,
-};
-use super::status::StatusWrites;
+use super::reconcile::{Context, FailureCounts, RolloutTurns, error_policy, reconcile};
+use super::status::{RefusedStatuses, StatusWrites};
 use super::validate::Defaults;
 use super::validator::Validator;
 
@@ -189,6 +188,7 @@ impl Leader {
             turns: RolloutTurns::default(),
             contests: Contests::default(),
             status_writes: StatusWrites::default(),
+            refused: RefusedStatuses::default(),
         }
     }
 }

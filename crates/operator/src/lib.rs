@@ -15,6 +15,7 @@ pub mod deletion_cost;
 mod external_scaler;
 #[doc(hidden)]
 pub mod fuzzing;
+mod guarded;
 pub mod leader;
 pub mod lease;
 pub mod metrics;

@@ -1,6 +1,7 @@
 //! Reconciles one resource: observe, validate, build, apply, update the status.
 
 mod degradations;
+mod events;
 mod failure_counts;
 mod observation;
 mod redis_change;
@@ -10,12 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DynamicObject, ObjectMeta};
-use kube::core::DeserializeGuard;
+use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::{EventType, Reporter};
 use kube::{Client, Resource as _, ResourceExt as _};
-use rookery_ops::escape;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,21 +29,14 @@ use super::apply::{Applied, Applier, ApplyError, Contests, Replicas, replaces_po
 use super::build::{Capabilities, build, warnings};
 use super::crd::{Rookery, RookerySpec};
 use super::custom_metrics::Serving;
+use super::guarded::{GuardedRookery, Unreadable};
 use super::metrics::OperatorMetrics;
 use super::names;
 use super::observe::OwnedObjects;
 use super::pods::{Pods, ServerPod, explain_pending};
-use super::status::{self, Degradation, StatusInputs, StatusWrites};
-use super::truncate::truncate;
+use super::status::{self, Degradation, RefusedStatuses, StatusInputs, StatusWrites, Written};
 use super::validate::Validated;
 use super::validator::Validator;
-
-/// The longest note of an event (Kubernetes API reference, events.k8s.io/v1, `note`).
-const MAX_NOTE_BYTES: usize = 1024;
-
-/// A resource as the watch delivered it. One that does not match its schema is kept as an error, so
-/// that it does not stop the watch from delivering the others.
-pub type GuardedRookery = DeserializeGuard<Rookery>;
 
 /// Deadline of one reconciliation.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -87,6 +79,8 @@ pub struct Context {
     pub contests: Contests,
     /// The last write of each resource's status.
     pub status_writes: StatusWrites,
+    /// Which statuses the cluster refuses.
+    pub refused: RefusedStatuses,
 }
 
 /// Why a reconciliation failed. Every failure is retried.
@@ -139,12 +133,7 @@ async fn reconcile_resource(
     let namespace = resource.namespace().unwrap_or_default();
     context.metrics.set_paused(&namespace, &resource.name_any(), paused);
     let (outcome, result) = match &resource.0 {
-        Err(unreadable) => {
-            let rookery = &metadata_only(resource.meta());
-            let message = format!("the resource does not match its schema: {}", unreadable.error);
-            let observation = Observation::degraded("Invalid", message);
-            ("invalid", Reconciliation { rookery, context }.update_status(observation).await)
-        }
+        Err(unreadable) => return report_unreadable(unreadable, paused, context).await,
         Ok(rookery) if paused => {
             let observation = Observation { paused: true, ..Observation::default() };
             ("paused", Reconciliation { rookery, context }.update_status(observation).await)
@@ -153,7 +142,7 @@ async fn reconcile_resource(
     };
     context.metrics.reconciles.with_label_values(&[outcome]).inc();
     let next = result?;
-    context.failures.forget(resource);
+    context.failures.forget(resource.meta());
     Ok(Action::requeue(next))
 }
 
@@ -163,7 +152,7 @@ pub fn error_policy(
     error: &ReconcileError,
     context: Arc<Context>,
 ) -> Action {
-    let wait = context.failures.next_backoff(&resource);
+    let wait = context.failures.next_backoff(resource.meta());
     warn!(
         namespace = resource.namespace(),
         name = resource.name_any(),
@@ -181,11 +170,26 @@ fn deployment_of(objects: &[DynamicObject]) -> Option<&DynamicObject> {
     objects.iter().find(kind)
 }
 
-/// A resource with `meta` and an empty spec, for the status of one that cannot be parsed.
-fn metadata_only(meta: &ObjectMeta) -> Rookery {
-    let mut rookery = Rookery::new("", RookerySpec::default());
-    rookery.metadata = meta.clone();
-    rookery
+/// Says in the status why a resource cannot be read. It is looked at again when it or its pods
+/// change.
+async fn report_unreadable(
+    unreadable: &Unreadable,
+    paused: bool,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
+    let rookery = &Rookery {
+        metadata: unreadable.metadata.clone(),
+        spec: RookerySpec::default(),
+        status: unreadable.status.clone(),
+    };
+    let observation =
+        Observation { paused, ..Observation::degraded("Invalid", unreadable.message.clone()) };
+    let written = Reconciliation { rookery, context }.update_status(observation).await;
+    context.metrics.reconciles.with_label_values(&["invalid"]).inc();
+    let next = written?;
+    context.failures.forget(&unreadable.metadata);
+    // Sooner only for what its pods do.
+    Ok(if next < RESYNC_INTERVAL { Action::requeue(next) } else { Action::await_change() })
 }
 
 struct Reconciliation<'a> {
@@ -313,6 +317,7 @@ impl Reconciliation<'_> {
         let context = self.context;
         let name = self.rookery.name_any();
         let namespace = self.rookery.namespace().unwrap_or_default();
+        let generation = self.rookery.metadata.generation;
         let (uid, version) =
             (self.rookery.uid().unwrap_or_default(), self.rookery.resource_version());
         let cached = self.rookery.status.as_ref();
@@ -324,7 +329,7 @@ impl Reconciliation<'_> {
         let mut pods = context.pods.of(&namespace, &name);
         explain_pending(&context.client, &mut pods, Timestamp::now()).await;
         let status = status::compute(&StatusInputs {
-            generation: self.rookery.metadata.generation,
+            generation,
             before,
             deployment: observation.applied.get("Deployment").or(there.as_deref()),
             min_replicas: observation.min_replicas.or_else(known_min).unwrap_or(1),
@@ -345,12 +350,20 @@ impl Reconciliation<'_> {
             return Ok(next.min(wait));
         }
         let written = status::write(&context.client, &namespace, &name, before, &status).await;
-        if written.map_err(ReconcileError::Status)? {
-            context.metrics.status_writes.inc();
-            if let Some((reason, message)) = status.new_problem(before) {
-                self.publish_event(EventType::Warning, reason, message.to_owned()).await;
+        let problem = match written.map_err(ReconcileError::Status)? {
+            Written::Done => {
+                context.metrics.status_writes.inc();
+                let (version, now) = (version.as_deref(), Instant::now());
+                context.status_writes.written(&uid, version, status.clone(), now);
+                status.new_problem(before)
             }
-            context.status_writes.written(&uid, version.as_deref(), status, Instant::now());
+            Written::Refused if context.refused.is_first(&uid, generation) => {
+                status.new_problem(None)
+            }
+            Written::Refused | Written::Unchanged => None,
+        };
+        if let Some((reason, message)) = problem {
+            self.publish_event(EventType::Warning, reason, message.to_owned()).await;
         }
         Ok(next)
     }
@@ -370,21 +383,8 @@ impl Reconciliation<'_> {
         self.publish_event(EventType::Normal, "Applied", changed).await;
     }
 
-    /// Publishes an event about the resource. Failure to publish is only logged.
     async fn publish_event(&self, type_: EventType, reason: &str, note: String) {
-        let publish_event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(truncate(escape::lines(&note), MAX_NOTE_BYTES)),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        let about = self.rookery.object_ref(&());
-        // A new recorder for each event: a shared one repeats the first note of a reason.
-        let context = self.context;
-        let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
-        if let Err(error) = recorder.publish(&publish_event, &about).await {
-            warn!(%error, reason, "cannot publish an event");
-        }
+        let Context { client, reporter, .. } = self.context;
+        events::publish(client, reporter, self.rookery, (type_, reason, note)).await;
     }
 }

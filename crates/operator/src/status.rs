@@ -1,6 +1,7 @@
 //! The status of a resource: computed here, and written only when it changed.
 
 mod conditions;
+mod refused;
 mod rollout;
 mod writes;
 
@@ -8,12 +9,15 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::Status;
+use kube::{Client, CustomResourceExt as _};
 use rookery_ops::escape;
 use serde_json::json;
+use tracing::warn;
 
 use self::conditions::ConditionState;
+pub use self::refused::RefusedStatuses;
 use self::rollout::Rollout;
 pub use self::writes::StatusWrites;
 use super::crd::{ConditionType, Rookery, RookeryStatus};
@@ -94,21 +98,39 @@ fn versions(pods: &[ServerPod]) -> String {
     all.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// Writes `status` if it differs from `before`. Returns whether it wrote.
+/// What became of a status.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is written.
+    Done,
+    /// It is as it was, or the resource is gone.
+    Unchanged,
+    /// The cluster refuses it, as it would again: a rule of the definition cannot be evaluated for
+    /// the resource.
+    Refused,
+}
+
+/// Writes `status` if it differs from `before`.
+///
+/// Server-side apply reads the whole object by the definition's schema, and fails for one that does
+/// not match it, such as one that is older than the definition. A merge patch does not, so the status
+/// is then written by one.
 ///
 /// # Errors
-/// If the cluster refuses the write.
+/// If the cluster does not answer, or denies access.
 pub async fn write(
     client: &Client,
     namespace: &str,
     name: &str,
     before: Option<&RookeryStatus>,
     status: &RookeryStatus,
-) -> kube::Result<bool> {
+) -> kube::Result<Written> {
     if before == Some(status) {
-        return Ok(false);
+        return Ok(Written::Unchanged);
     }
-    let api: Api<Rookery> = Api::namespaced(client.clone(), namespace);
+    // The answer may be an object that cannot be read.
+    let kind = Rookery::api_resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
     let patch = json!({
         "apiVersion": "rookery.dev/v1alpha1",
         "kind": "Rookery",
@@ -116,12 +138,32 @@ pub async fn write(
         "status": status,
     });
     let params = PatchParams::apply(names::MANAGER).force();
-    match api.patch_status(name, &params, &Patch::Apply(&patch)).await {
-        Ok(_) => Ok(true),
+    let mut written = api.patch_status(name, &params, &Patch::Apply(&patch)).await;
+    if let Err(kube::Error::Api(answer)) = &written
+        && (is_refused(answer) || answer.code == 500)
+    {
+        let (patch, params) = (json!({ "status": status }), manager());
+        written = api.patch_status(name, &params, &Patch::Merge(&patch)).await;
+    }
+    match written {
+        Ok(_) => Ok(Written::Done),
         // The resource was deleted in the meantime.
-        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(false),
+        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(Written::Unchanged),
+        Err(kube::Error::Api(answer)) if is_refused(&answer) => {
+            warn!(namespace, name, refused = answer.message, "cannot write a status");
+            Ok(Written::Refused)
+        }
         Err(error) => Err(error),
     }
+}
+
+/// Whether the object is at fault, and not the state of the cluster.
+fn is_refused(answer: &Status) -> bool {
+    matches!(answer.code, 400 | 422)
+}
+
+fn manager() -> PatchParams {
+    PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 fn condition(
@@ -148,3 +190,5 @@ fn condition(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod write_tests;

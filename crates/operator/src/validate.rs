@@ -194,6 +194,12 @@ impl Validated {
         whole_seconds(self.lead + wait + drain.longest_window())
     }
 
+    /// Port of the Service for clients.
+    pub fn client_service_port(&self) -> i32 {
+        let asked = self.spec.service.as_ref().and_then(|service| service.port);
+        asked.map_or(names::CLIENT_SERVICE_PORT, i32::from)
+    }
+
     /// Name of the Service in front of the internal listeners.
     pub fn internal_service(&self) -> String {
         format!("{}{}", self.name, rules::LONGEST_SUFFIX)

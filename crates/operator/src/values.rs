@@ -3,7 +3,9 @@
 //!
 //! No value of these types is constructed; the field docs become descriptions in the schema.
 
+mod forms;
 mod operator;
+mod relations;
 mod schema;
 mod standalone;
 
@@ -14,9 +16,8 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::crd::{
-    ClientService, ConfigTree, DrainSpec, Gateway, ImagePullPolicy, Ingress, Monitoring,
-    NetworkPolicySpec, PodTemplate, RebalanceSpec, Replicas, RolloutSpec, SecretField, SecretKey,
-    SecretMount,
+    ClientService, ConfigTree, DrainSpec, ImagePullPolicy, Ingress, Monitoring, NetworkPolicySpec,
+    PodTemplate, RebalanceSpec, Replicas, RolloutSpec, SecretField, SecretKey, SecretMount,
 };
 
 pub use standalone::*;
@@ -33,6 +34,9 @@ pub struct Values {
     pub image: ImageValues,
     /// Secrets for pulling the image, for every pod of the release.
     pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// Whether all pods of the release run as the image's user. Otherwise the cluster assigns one, as
+    /// OpenShift does. `podTemplate.fixedUser` takes precedence.
+    pub fixed_user: bool,
     /// The `Rookery` resource.
     pub rookery: RookeryValues,
     /// The check of the configuration before an installation without an operator.
@@ -47,7 +51,7 @@ pub struct Values {
     /// Ingress for clients. Created if it has a host or `enabled` is true.
     pub ingress: IngressValues,
     /// Route of the Gateway API for clients, beside the Ingress or instead of it.
-    pub gateway: Option<Gateway>,
+    pub gateway: Option<GatewayValues>,
     /// The Service for clients. Default: inside the cluster, for the Ingress.
     pub service: ClientService,
     /// Redis that connects the servers. Default: a single server keeps its rooms in memory.
@@ -89,11 +93,17 @@ pub struct Values {
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ImageValues {
     /// Repository of the image, with its registry if it needs one.
-    #[schemars(length(min = 1))]
+    #[schemars(
+        length(min = 1),
+        regex(
+            pattern = r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?/|\[[0-9A-Fa-f:]+\](:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
+        )
+    )]
     pub repository: String,
     /// Tag of the image. Default: the chart's appVersion.
     pub tag: String,
     /// Digest of the image, `sha256:…`. Overrides the tag.
+    #[schemars(regex(pattern = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"))]
     #[schemars(regex(pattern = "^(sha256:[0-9a-f]{64})?$"))]
     pub digest: String,
     /// When the image is pulled.

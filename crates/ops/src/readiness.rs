@@ -36,6 +36,11 @@ impl Readiness {
         notes.iter().filter_map(line).collect()
     }
 
+    /// Whether every condition holds.
+    pub fn is_ready(&self) -> bool {
+        self.conditions.lock().iter().all(Condition::holds)
+    }
+
     /// A line `name: reason` for each condition that does not hold; empty when ready.
     pub fn reasons(&self) -> Vec<String> {
         let conditions = self.conditions.lock();
@@ -85,7 +90,7 @@ mod tests {
     #[test]
     fn an_instance_is_ready_while_every_condition_holds() {
         let readiness = Readiness::default();
-        assert!(readiness.reasons().is_empty());
+        assert!(readiness.reasons().is_empty() && readiness.is_ready());
         let keys = readiness.condition("jwks", "the key set has not been fetched yet");
         let redis = readiness.condition("redis", "not connected");
         assert_eq!(
@@ -94,6 +99,7 @@ mod tests {
         );
         keys.set(true);
         assert_eq!(readiness.clone().reasons(), ["redis: not connected"]);
+        assert!(!readiness.is_ready());
         redis.set(true);
         assert!(readiness.reasons().is_empty());
         keys.set(false);

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 
 use super::metadata::{non_empty, object_meta};
 use crate::crd::Gateway;
-use crate::names;
 use crate::validate::Validated;
 
 /// API group of the route.
@@ -32,7 +31,7 @@ pub(super) fn http_route(v: &Validated, gateway: &Gateway, has_persistence: bool
             "matches".to_owned(),
             json!([{ "path": { "type": "PathPrefix", "value": v.config.socketio.path } }]),
         ),
-        ("backendRefs".to_owned(), json!([{ "name": v.name, "port": names::CLIENT_SERVICE_PORT }])),
+        ("backendRefs".to_owned(), json!([{ "name": v.name, "port": v.client_service_port() }])),
         ("timeouts".to_owned(), json!({ "request": "0s" })),
     ]);
     if let Some(cookie) = v.sticky_cookie.as_ref().filter(|_| gateway.sticky && has_persistence) {

@@ -31,7 +31,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::metadata::{non_empty, object_meta};
 use crate::crd::{Ingress, IngressController, IngressTls};
-use crate::names;
 use crate::validate::Validated;
 
 /// The Ingress; `None` if the resource has no `ingress`.
@@ -43,7 +42,7 @@ pub(super) fn build(v: &Validated) -> Option<net::Ingress> {
         service: Some(net::IngressServiceBackend {
             name: v.name.clone(),
             port: Some(net::ServiceBackendPort {
-                number: Some(names::CLIENT_SERVICE_PORT),
+                number: Some(v.client_service_port()),
                 name: None,
             }),
         }),

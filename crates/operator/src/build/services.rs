@@ -17,7 +17,8 @@ pub(super) fn clients(v: &Validated) -> Service {
     let asked = v.spec.service.clone().unwrap_or_default();
     annotations.extend(asked.annotations);
     let name = v.name.clone();
-    let mut service = service(v, name, annotations, names::CLIENT_PORT, names::CLIENT_SERVICE_PORT);
+    let port = v.client_service_port();
+    let mut service = service(v, name, annotations, names::CLIENT_PORT, port);
     if let Some(spec) = &mut service.spec {
         spec.type_ = Some(asked.type_.name().to_owned());
         spec.load_balancer_class = asked.load_balancer_class;

@@ -18,6 +18,10 @@ pub struct ClientService {
     /// How it is reached: inside the cluster, at a port of every node, or by a load balancer.
     #[serde(rename = "type", default)]
     pub type_: ServiceType,
+    /// Port of the Service, such as 443 where the cloud's load balancer ends TLS. Default: 80.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
     /// Additional annotations, such as those of a cloud's load balancer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,

@@ -99,6 +99,7 @@ pub(super) const CONFIG_FORMS: &[(&str, &Form)] = &[
     ("config.redis.bridge[].room", &NOT_BLANK),
     ("config.redis.bridge[].event", &NOT_BLANK),
     ("config.redis.bridge[].namespace", &NAMESPACE),
+    ("config.healthPath", &URL_PATH),
     ("config.socketio.path", &URL_PATH),
     ("config.socketio.cors.origins[]", &ORIGIN),
     ("config.socketio.pingInterval", &NOT_ZERO),

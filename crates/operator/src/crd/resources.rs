@@ -18,5 +18,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
             }
         }
     }
-    serde_json::from_value(written).map(Some).map_err(D::Error::custom)
+    let read = serde_path_to_error::deserialize(written);
+    read.map(Some)
+        .map_err(|error| D::Error::custom(format_args!("{}: {}", error.path(), error.inner())))
 }

@@ -91,6 +91,15 @@ fn bound(schema: &mut JSONSchemaProps) {
     }
 }
 
+/// Whether a bound is the one that every list, map or text has.
+pub(crate) fn is_general_bound(name: &str, limit: &serde_json::Value) -> bool {
+    match name {
+        "maxItems" | "maxProperties" => *limit == MAX_ITEMS,
+        "maxLength" => *limit == MAX_TEXT,
+        _ => false,
+    }
+}
+
 /// Whether these are a number and a string, as for [`rookery_config::units::Size`]. The derive has
 /// already moved their types elsewhere.
 fn is_int_or_string(all: &[JSONSchemaProps]) -> bool {

@@ -66,6 +66,31 @@ fn require(schema: &mut JSONSchemaProps, form: &Form) {
     push(schema, rule, format!("expected {}", form.expected));
 }
 
+/// What a rule of [`require`] or [`require_keys`] asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RequiredForm<'r> {
+    /// A regular expression (RE2) that matches the whole text.
+    pub(crate) pattern: &'r str,
+    /// The least number, where there may be a number instead.
+    pub(crate) least: Option<u8>,
+    /// Whether the keys of a map are meant.
+    pub(crate) of_keys: bool,
+}
+
+/// The form that a rule asks for; `None` of a rule that is about something else.
+pub(crate) fn form_of(rule: &str) -> Option<RequiredForm<'_>> {
+    let keys = rule.strip_prefix("self.all(key, key.").and_then(|rest| rest.strip_suffix(')'));
+    let number = rule.strip_prefix("type(self) == int ? int(self) >= ");
+    let number = number.and_then(|rest| rest.split_once(" : string(self)."));
+    let (least, call) = match (keys, number) {
+        (Some(call), _) => (None, call),
+        (None, Some((least, call))) => (Some(least.parse().ok()?), call),
+        (None, None) => (None, rule.strip_prefix("self.")?),
+    };
+    let pattern = call.strip_prefix("matches(r\"")?.strip_suffix("\")")?;
+    Some(RequiredForm { pattern, least, of_keys: keys.is_some() })
+}
+
 /// A size is more than zero, and a quantity at least zero.
 fn least(form: &Form) -> u8 {
     u8::from(*form == SIZE)

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use kube::ResourceExt as _;
+use kube::api::ObjectMeta;
 use parking_lot::Mutex;
-
-use super::GuardedRookery;
 
 /// Delay before the first retry; it doubles with each consecutive failure.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
@@ -23,7 +21,7 @@ impl FailureCounts {
     const MAX: usize = 10_000;
 
     /// Counts a failure. Returns the delay before the next attempt.
-    pub(super) fn next_backoff(&self, resource: &GuardedRookery) -> Duration {
+    pub(super) fn next_backoff(&self, resource: &ObjectMeta) -> Duration {
         let mut failures = self.0.lock();
         if failures.len() >= Self::MAX {
             failures.clear();
@@ -34,27 +32,22 @@ impl FailureCounts {
     }
 
     /// Forgets the failures of a resource that was reconciled.
-    pub(super) fn forget(&self, resource: &GuardedRookery) {
+    pub(super) fn forget(&self, resource: &ObjectMeta) {
         self.0.lock().remove(&key(resource));
     }
 }
 
-fn key(resource: &GuardedRookery) -> String {
-    resource.uid().unwrap_or_default()
+fn key(resource: &ObjectMeta) -> String {
+    resource.uid.clone().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use kube::core::DeserializeGuard;
-
     use super::*;
-    use crate::crd::Rookery;
 
     #[test]
     fn backoff_doubles_up_to_two_minutes_and_resets_after_a_success() {
-        let mut rookery = Rookery::new("chat", Default::default());
-        rookery.metadata.uid = Some("1".to_owned());
-        let resource = DeserializeGuard(Ok(rookery));
+        let resource = ObjectMeta { uid: Some("1".to_owned()), ..ObjectMeta::default() };
         let failures = FailureCounts::default();
         let waits: Vec<_> = (0..40).map(|_| failures.next_backoff(&resource)).collect();
         assert_eq!(waits[..3], [500, 1000, 2000].map(Duration::from_millis));

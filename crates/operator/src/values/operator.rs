@@ -20,6 +20,8 @@ pub struct OperatorValues {
     pub image: ImageValues,
     /// Secrets for pulling the image.
     pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// Whether the pods run as the image's user. Otherwise the cluster assigns one, as OpenShift does.
+    pub fixed_user: bool,
     /// Name of the objects. Default: the name of the release, with `-rookery-operator` unless it
     /// contains `rookery-operator`.
     #[schemars(length(max = 63))]
@@ -142,6 +144,15 @@ pub struct PrometheusRuleValues {
     pub runbook_url: String,
 }
 
+/// A port.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+pub struct Port(
+    /// The number.
+    #[schemars(range(min = 1, max = 65535))]
+    pub u16,
+);
+
 /// NetworkPolicy of the operator.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -149,7 +160,9 @@ pub struct OperatorNetworkPolicy {
     /// Whether to create a NetworkPolicy.
     pub enabled: bool,
     /// Ports of the API server, as the operator's pods connect to it.
-    pub api_server_ports: Vec<u16>,
+    pub api_server_ports: Vec<Port>,
+    /// Ports of the cluster's DNS, as its pods listen.
+    pub dns_ports: Vec<Port>,
     /// Peers that may read /metrics.
     pub prometheus: Vec<NetworkPolicyPeer>,
     /// Peers that may ask the external scaler.

@@ -2,13 +2,17 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{OperatorValues, Values};
+use super::{OperatorValues, Values, forms};
 
 /// JSON Schema of the values of the chart `rookery`.
 pub fn schema() -> Value {
-    schema_of::<Values>("Values of the Rookery chart")
+    let mut schema = schema_of::<Values>("Values of the Rookery chart");
+    let mut forms = forms::of_the_definition();
+    ask_for_quotes(&mut forms);
+    schema["allOf"] = forms;
+    schema
 }
 
 /// JSON Schema of the values of the chart `rookery-operator`.
@@ -26,6 +30,9 @@ fn schema_of<T: JsonSchema>(title: &str) -> Value {
     schema["title"] = title.into();
     leave_out_unsupported(&mut schema);
     tighten(&mut schema);
+    ask_for_quotes(&mut schema);
+    schema["definitions"]["Quoted"] = json!({ "const": QUOTE_IT });
+    schema["definitions"]["QuotedKey"] = json!({ "const": QUOTE_KEY });
     schema
 }
 
@@ -84,6 +91,59 @@ fn tighten(schema: &mut Value) {
     }
 }
 
+/// Said of a text that is `true` or `false`. Helm prints a `const` with the path of the value.
+const QUOTE_IT: &str = "a text: quote it, because Helm reads on, off, yes and no without quotes as \
+    true and false (YAML 1.1)";
+
+/// Said of a key that is `true` or `false`.
+const QUOTE_KEY: &str = "a key in quotes, such as \"on\": quote it, because Helm reads on, off, yes \
+    and no without quotes as true and false (YAML 1.1)";
+
+/// Adds a sentence for the words that YAML 1.1 reads as booleans (yaml.org/type/bool.html), where a
+/// text or a key is expected.
+fn ask_for_quotes(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            for (key, inner) in map.iter_mut() {
+                match (key.as_str(), inner) {
+                    ("properties" | "definitions", Value::Object(all)) => {
+                        if all.contains_key("on") {
+                            let key = json!({ "$ref": "#/definitions/QuotedKey" });
+                            all.insert("true".to_owned(), key);
+                        }
+                        all.iter_mut().for_each(|(_, one)| ask_for_quotes(one));
+                    }
+                    (_, inner) => ask_for_quotes(inner),
+                }
+            }
+            if is_text(map) {
+                // Beside a type that does not match, nothing more is looked at.
+                let kinds = map.remove("type");
+                map.insert("if".to_owned(), json!({ "type": "boolean" }));
+                map.insert("then".to_owned(), json!({ "$ref": "#/definitions/Quoted" }));
+                map.insert("else".to_owned(), json!({ "type": kinds }));
+            }
+            if map.get("additionalProperties").is_some_and(Value::is_object) {
+                let key = json!({ "$ref": "#/definitions/QuotedKey" });
+                map.insert("patternProperties".to_owned(), json!({ "^(true|false)$": key }));
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(ask_for_quotes),
+        _ => {}
+    }
+}
+
+/// Whether any text is accepted, and no boolean.
+fn is_text(map: &Map<String, Value>) -> bool {
+    let kinds = map.get("type");
+    let has = |kind: &str| match kinds {
+        Some(Value::Array(all)) => all.iter().any(|one| one == kind),
+        Some(one) => one == kind,
+        None => false,
+    };
+    has("string") && !has("boolean") && !map.contains_key("enum") && !map.contains_key("const")
+}
+
 /// Whether this is Kubernetes's `Quantity`, which its own schema calls a string.
 fn is_quantity(map: &Map<String, Value>) -> bool {
     let described = map.get("description").and_then(Value::as_str).unwrap_or_default();
@@ -109,7 +169,10 @@ mod tests {
                 _ => {}
             }
         }
-        check("", &schema());
+        let mut values = schema();
+        // What is said beyond the types of values whose keys are checked elsewhere.
+        values.as_object_mut().unwrap().remove("allOf");
+        check("", &values);
         check("", &operator_schema());
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use crate::crd::Autoscaling;
+use crate::crd::{Autoscaling, Gateway};
 
 /// Autoscaling by connections.
 #[derive(Default, JsonSchema)]
@@ -15,6 +15,18 @@ pub struct AutoscalingValues {
     pub autoscaling: Autoscaling,
     /// Autoscaling by KEDA, instead of a HorizontalPodAutoscaler; only with `rookery.standalone`.
     pub keda: Option<KedaValues>,
+}
+
+/// A route of the Gateway API for clients.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GatewayValues {
+    #[expect(missing_docs, reason = "its fields are documented where they are")]
+    #[schemars(flatten)]
+    pub gateway: Gateway,
+    /// Whether the cluster's HTTPRoute has `sessionPersistence`, which `sticky` asks for; only with
+    /// `rookery.standalone`. Default: whether the cluster has the experimental channel's API group.
+    pub session_persistence: Option<bool>,
 }
 
 /// The ScaledObject of KEDA (keda.sh/v1alpha1), which reads the connections from a Prometheus.

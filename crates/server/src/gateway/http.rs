@@ -27,7 +27,7 @@ use polling::Post;
 use query::Query;
 pub use request::EngineRequest;
 pub use response::{EngineResponse, expired_cookies};
-use response::{draining, error, limit_reached, rebalancing, text};
+use response::{draining, error, health, limit_reached, rebalancing, text};
 use rookery_config::Transport;
 use rookery_protocol::Revision;
 pub use upgrade::PendingUpgrade;
@@ -65,6 +65,9 @@ fn route(request: EngineRequest, page: &PageOrigin, pending: &PendingUpgrade) ->
     let config = &gateway.config.socketio;
     let uri = request.http.uri().clone();
     if !is_endpoint(uri.path(), &config.path) {
+        if gateway.config.health_path.as_deref() == Some(uri.path()) {
+            return Route::Answered(health(request.http.method(), &gateway.readiness));
+        }
         let body = format!("Socket.IO answers at {}/\n", config.path);
         return Route::Answered(text(StatusCode::NOT_FOUND, body));
     }

@@ -15,6 +15,7 @@ use crate::broker::Broker;
 use crate::connection::outbox::{OutboxContext, OutboxLimits};
 use crate::telemetry::metrics::{Metrics, Rejected};
 use rookery_config::Config;
+use rookery_ops::readiness::Readiness;
 use rookery_policy::{EventRules, Rules};
 
 /// What all sessions and clients of this instance share.
@@ -33,6 +34,8 @@ pub struct Gateway {
     pub outbox_limits: Arc<OutboxLimits>,
     /// Decides who may connect.
     pub authenticator: Authenticator,
+    /// Whether this instance accepts new traffic, as `healthPath` answers.
+    pub readiness: Readiness,
     /// How far this instance is in its drain.
     pub drain: DrainState,
     /// Whether newcomers are sent to other instances while this one gives sessions away.

@@ -118,6 +118,8 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     ("internal: 127.0.0.1:3000", &["`internal` is taken by `listen`", "another port"]),
     ("socketio: { path: socket.io }", &["`socketio.path` is `socket.io`; it must start with `/`"]),
+    ("healthPath: healthz", &["`healthPath` is `healthz`; it must start with `/`"]),
+    ("healthPath: /socket.io/", &["`healthPath` is `/socket.io/`, where Socket.IO answers"]),
     ("socketio: { transports: [] }", &["`socketio.transports` is empty; name polling"]),
     (
         "socketio: { transports: [polling, polling] }",

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 
 use super::engine_error::EngineError;
 use crate::gateway::limits::LimitReached;
 use crate::telemetry::metrics::Rejected;
 use rookery_config::Config;
+use rookery_ops::readiness::Readiness;
 use rookery_protocol::payload::Form;
 
 /// The response to a client's request.
@@ -20,6 +21,25 @@ pub fn text(status: StatusCode, body: impl Into<Bytes>) -> EngineResponse {
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=UTF-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+/// The response to a load balancer that asks whether this instance is ready, without the reasons.
+pub fn health(method: &Method, readiness: &Readiness) -> EngineResponse {
+    let mut response = match (method, readiness.is_ready()) {
+        (&Method::GET | &Method::HEAD, true) => text(StatusCode::OK, "ready\n"),
+        (&Method::GET | &Method::HEAD, false) => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+        }
+        _ => {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let allow = HeaderValue::from_static("GET, HEAD");
+            response.headers_mut().insert(header::ALLOW, allow);
+            response
+        }
+    };
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     response
 }
 
