@@ -4,4 +4,6 @@
 pub mod channels;
 pub mod classic;
 pub mod pod_messages;
+pub mod python;
 pub mod requests;
+pub mod senders;
