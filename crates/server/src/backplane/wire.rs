@@ -3,6 +3,7 @@
 
 pub mod channels;
 pub mod classic;
+mod encoding;
 pub mod pod_messages;
 pub mod python;
 pub mod requests;

@@ -1,5 +1,6 @@
 //! Broadcasts on Node's classic wire: `[uid, {type, data, nsp}, {rooms, except, flags}]` in
-//! MessagePack, with our own fields as a fourth element, which Node ignores.
+//! MessagePack, with our own fields as a fourth element, which Node ignores. They are read in JSON
+//! too, which Node servers with such a `parser` write.
 //!
 //! The fourth element is a map: `t` the origin's time of acceptance in microseconds of Redis'
 //! clock, `id` the publication's id, `tp` its W3C traceparent, `n` its
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use std::sync::Arc;
 
+use super::encoding;
 use crate::backplane::sequence::SequenceNumber;
 use crate::message::{Publication, Source};
 use rookery_protocol::Data;
@@ -93,7 +95,7 @@ impl Broadcast {
 /// # Errors
 /// See [`WireError`].
 pub fn decode(bytes: &[u8]) -> Result<Broadcast, WireError> {
-    let Data::Array(parts) = msgpack::read(bytes)? else {
+    let Data::Array(parts) = encoding::read(bytes)? else {
         return Err(WireError::Shape("no array"));
     };
     let mut parts = parts.into_iter();
