@@ -6,17 +6,24 @@ import { Server } from "socket.io";
 import { atEnd } from "./harness.mjs";
 
 /**
- * A server whose clients can `join` rooms of the namespace `/`, closed with the test; `options` are the
+ * A server whose clients can `join` and `leave` rooms of the namespace `/`, closed with the test; `options` are the
  * adapter's. `publisher` is its connection to Redis.
  */
 export async function nodeServer(t, redis, options) {
-  const publisher = await createClient({ url: redis.url }).connect();
-  const subscriber = await publisher.duplicate().connect();
+  const publisher = await createClient({ url: redis.url }).on("error", () => {}).connect();
+  const subscriber = await publisher.duplicate().on("error", () => {}).connect();
+  // The adapter does not expect that Redis goes away before it answers.
+  const publish = publisher.publish.bind(publisher);
+  publisher.publish = (...args) => publish(...args).catch(() => {});
   const http = createServer();
   const io = new Server(http, { adapter: createAdapter(publisher, subscriber, options), allowEIO3: true });
   io.on("connection", (socket) => {
     socket.on("join", ({ room }, done) => {
       socket.join(room);
+      done({ status: "SUCCESS" });
+    });
+    socket.on("leave", ({ room }, done) => {
+      socket.leave(room);
       done({ status: "SUCCESS" });
     });
   });

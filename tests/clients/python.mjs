@@ -57,6 +57,26 @@ class PythonClient {
   }
 }
 
+/**
+ * python-socketio's RedisManager, which only writes: `call(method, args, kwargs)` resolves when it has
+ * published. A `{$tuple: [...]}` is several arguments of an event.
+ */
+export function pythonEmitter(t, redis, channel) {
+  const script = path.join(here, "python_emitter.py");
+  const child = spawn(interpreter, [script, redis.url, channel], { stdio: ["pipe", "pipe", "inherit"] });
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  atEnd(t, async () => {
+    child.stdin.end();
+    await within("the Python emitter ends", ended);
+  });
+  const waiting = [];
+  createInterface({ input: child.stdout }).on("line", () => waiting.shift()());
+  return function call(method, args, kwargs = {}) {
+    child.stdin.write(`${JSON.stringify({ call: method, args: pack(args), kwargs })}\n`);
+    return within(`${method} of the Python emitter`, new Promise((resolve) => waiting.push(resolve)));
+  };
+}
+
 /** A Python client that is connected; it ends with the test. */
 export async function connectedPython(t, { transports }, url) {
   const script = path.join(here, "python_client.py");

@@ -7,6 +7,7 @@ mod cluster;
 mod drain_order;
 mod fleet;
 mod inbound;
+mod orders;
 mod publish;
 mod ranking;
 mod servers;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rookery_protocol::msgpack;
+use rookery_protocol::packet::check_args;
 use rookery_protocol::{Data, json::parse_json};
-use rookery_server::backplane::wire::classic;
+use rookery_server::backplane::wire::python::{self, Order};
 use rookery_server::backplane::wire::requests::{self, Ask, Request};
+use rookery_server::backplane::wire::{classic, senders};
 use rookery_server::message::Selector;
 use serde_json::Value;
 
@@ -34,6 +36,7 @@ pub const TARGET: Target = Target {
             input: |n| numbered("{\"type\":1", |n| format!(",\"k{n}\":1"), "", "}", n),
             max: MAX,
         },
+        Shape { name: "attachments of Python", input: attachments, max: 1 << 16 },
         Shape { name: "members", input: members, max: MAX },
     ],
 };
@@ -53,6 +56,10 @@ pub fn run(input: &[u8]) {
         }
     }
     let _ = classic::sender(input);
+    assert!(!senders::likely(input).is_empty());
+    if let Ok(Order::Emit(broadcast)) = python::decode(input) {
+        assert!(check_args(&broadcast.args).is_ok());
+    }
     let Ok(decoded) = classic::decode(input) else { return };
     let namespace: Arc<str> = decoded.namespace.as_str().into();
     let publication = decoded.into_publication(namespace, || "id".into(), Instant::now());
@@ -142,6 +149,15 @@ fn map(size: usize) -> Vec<u8> {
 fn rooms(size: usize) -> Vec<u8> {
     let head = r#"{"type":4,"requestId":"1","opts":{"rooms":["#;
     numbered(head, |n| format!("\"r{n}\""), ",", "]}}", size)
+}
+
+fn attachments(size: usize) -> Vec<u8> {
+    let count = (size / 40).max(1);
+    let places = (0..count).map(|n| format!(r#"{{"_placeholder":true,"num":{n}}}"#));
+    let places = places.collect::<Vec<_>>().join(",");
+    let bytes = vec![r#""AQ==""#; count].join(",");
+    let head = r#"{"method":"emit","event":"e","binary":true,"data":[["#;
+    format!("{head}{places}],{bytes}]}}").into_bytes()
 }
 
 fn members(size: usize) -> Vec<u8> {

@@ -27,7 +27,9 @@ use super::sequence::{Continuity, SequenceTracker};
 use super::wire::channels::Channels;
 use super::wire::classic::{self, Broadcast};
 use super::wire::pod_messages::{Answer, Message};
+use super::wire::python::{self, Order};
 use super::wire::requests::{self, Ask, BroadcastAnswer, RequestId};
+use super::wire::senders;
 use crate::message::{MemberInfo, PodId, Publication};
 use crate::telemetry::metrics::{Direction, Metrics};
 use routes::{Route, Routes};
@@ -101,6 +103,12 @@ impl Decoder {
         self.routes.channels()
     }
 
+    /// The channels of emitters that do not publish as Node does. Who uses none of them need not
+    /// permit them.
+    pub fn emitter_channels(&self) -> [String; 2] {
+        [self.channels.old_emitters(), self.channels.python()]
+    }
+
     /// The patterns by which this pod hears what is addressed to its members by their ids: first
     /// those of its members alone, then wider ones. An ACL of Redis permits a pattern only where it
     /// names that very pattern, which it cannot for one with the pod's random name in it.
@@ -138,12 +146,13 @@ impl Decoder {
             Route::Requests(namespace) => self.request(namespace, &payload, received),
             Route::Responses => self.response(&payload),
             Route::Pods => self.pod_message(&payload, received),
+            Route::Python => self.python(&payload, received),
             Route::Bridge(positions) => {
                 for position in positions {
                     let entry = &self.bridge[*position];
                     match entry.publication(&payload, self.next_id(), received) {
                         Ok(publication) => self.hand_over(Inbound::Bridge(publication)),
-                        Err(why) => self.drop("a bridged message", &why),
+                        Err(why) => self.drop("a bridged message", &payload, &why),
                     }
                 }
             }
@@ -161,12 +170,31 @@ impl Decoder {
             return;
         }
         match classic::decode(payload) {
-            Ok(broadcast) => {
+            Ok(mut broadcast) => {
+                if broadcast.rooms.len() > 1 {
+                    let (of, rooms) = (&broadcast.namespace, &broadcast.rooms);
+                    if let Some(position) = self.channels.position_of(channel, of, rooms) {
+                        broadcast.narrow_to(position);
+                    }
+                }
                 if self.is_new(channel, &broadcast) {
                     self.publish(broadcast, received);
                 }
             }
-            Err(why) => self.drop("a broadcast", &why),
+            Err(why) => self.drop("a broadcast", payload, &why),
+        }
+    }
+
+    fn python(&self, payload: &[u8], received: Instant) {
+        match python::decode(payload) {
+            Ok(Order::Emit(broadcast)) => self.publish(broadcast, received),
+            Ok(Order::Members { namespace, ask }) => {
+                if let Some(namespace) = self.namespace(&namespace) {
+                    self.hand_over(Inbound::NodeRequest { namespace, ask, id: None });
+                }
+            }
+            Ok(Order::Callback) => {}
+            Err(why) => self.drop("a message of python-socketio", payload, &why),
         }
     }
 
@@ -207,16 +235,21 @@ impl Decoder {
 
     /// The publication that a broadcast is here; `None` in a namespace that is not configured.
     fn publication(&self, broadcast: Broadcast, received: Instant) -> Option<Publication> {
-        let namespace = self.namespaces.iter().find(|n| ***n == *broadcast.namespace)?;
+        let namespace = self.namespace(&broadcast.namespace)?;
         let accepted = broadcast.origin.map_or(received, |t| self.clock.to_ours(t, received));
         let id = || self.next_id();
-        Some(broadcast.into_publication(namespace.clone(), id, accepted))
+        Some(broadcast.into_publication(namespace, id, accepted))
+    }
+
+    /// A namespace as this instance holds it; `None` where it is not configured.
+    fn namespace(&self, name: &str) -> Option<Arc<str>> {
+        self.namespaces.iter().find(|namespace| ***namespace == *name).cloned()
     }
 
     fn request(&self, namespace: &Arc<str>, payload: &[u8], received: Instant) {
         let request = match requests::decode(payload) {
             Ok(request) => request,
-            Err(why) => return self.drop("a request", &why),
+            Err(why) => return self.drop("a request", payload, &why),
         };
         if request.from_pod {
             return;
@@ -234,7 +267,7 @@ impl Decoder {
                 match broadcast {
                     Some(broadcast) => self.publish_with_acks(*broadcast, id, received),
                     None => {
-                        self.drop("a broadcast", &"it names no room");
+                        self.drop("a broadcast", payload, &"it names no room");
                         id.into_iter().for_each(|id| answer(requests::count_answer(&id, 0)));
                     }
                 }
@@ -275,7 +308,7 @@ impl Decoder {
     fn pod_message(&self, payload: &[u8], received: Instant) {
         let message = match Message::decode(payload) {
             Ok(message) => message,
-            Err(why) => return self.drop("a message between pods", &why),
+            Err(why) => return self.drop("a message between pods", payload, &why),
         };
         match message {
             Message::Hello { pod, .. } if *pod == *self.pod => self.status.heard_itself(),
@@ -298,14 +331,15 @@ impl Decoder {
 
     fn hand_over(&self, message: Inbound) {
         if self.inbound.try_send(message).is_err() {
-            self.drop("a message", &"too many wait to be handled");
+            self.drop("a message", b"", &"too many wait to be handled");
         }
     }
 
     /// Something arrived that is not handled.
-    fn drop(&self, what: &str, why: &dyn fmt::Display) {
+    fn drop(&self, what: &str, payload: &[u8], why: &dyn fmt::Display) {
         self.metrics.redis_dropped.inc();
-        limited!(self.dropped, warn, what, reason = %why, "dropped what came from Redis");
+        let sender = senders::likely(payload);
+        limited!(self.dropped, warn, what, sender, reason = %why, "dropped what came from Redis");
     }
 
     /// An id for a publication that came without one.

@@ -3,5 +3,8 @@
 
 pub mod channels;
 pub mod classic;
+mod encoding;
 pub mod pod_messages;
+pub mod python;
 pub mod requests;
+pub mod senders;

@@ -16,6 +16,7 @@ use super::{Broker, BrokerParts};
 use crate::backplane::wire::pod_messages::{Answer, Ask, room_names};
 use crate::backplane::wire::requests;
 use crate::message::{MemberId, MemberInfo, Selector};
+use crate::rooms::local::{PreparedJoin, SelectedJoin};
 use crate::telemetry::metrics::Rejected;
 
 /// How a Node server is called among those that did not answer.
@@ -168,13 +169,36 @@ impl BrokerParts {
         of: &Selector,
         rooms: &[Room],
     ) -> usize {
+        let prepared = self.prepare_join(namespace, of, rooms).await;
+        self.join_prepared(prepared).await
+    }
+
+    /// The first step of [`BrokerParts::join_selected`]: waits until the rooms are heard here.
+    /// `None` where nobody can join them.
+    pub(super) async fn prepare_join(
+        &self,
+        namespace: &str,
+        of: &Selector,
+        rooms: &[Room],
+    ) -> Option<PreparedJoin> {
         if rooms.iter().any(|room| self.is_member_id(room)) {
             self.metrics.rejected(Rejected::Rooms);
-            return 0;
+            return None;
         }
-        let joined = self.rooms.join_selected(namespace, of, rooms).await;
-        (0..joined.refused).for_each(|_| self.metrics.rejected(Rejected::Rooms));
+        let prepared = self.rooms.prepare_join(namespace, of, rooms).await;
+        prepared.map_err(|refused| self.count_refused(refused)).ok()
+    }
+
+    /// The second step.
+    pub(super) async fn join_prepared(&self, prepared: Option<PreparedJoin>) -> usize {
+        let Some(prepared) = prepared else { return 0 };
+        let joined = self.rooms.join_prepared(prepared).await;
+        self.count_refused(joined);
         joined.joined
+    }
+
+    fn count_refused(&self, joined: SelectedJoin) {
+        (0..joined.refused).for_each(|_| self.metrics.rejected(Rejected::Rooms));
     }
 }
 

@@ -4,16 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rookery_ops::throttle::{Throttle, limited};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Broker;
-use super::servers::{answer_node, answer_pod};
+use super::orders::{Execution, Order, Orders};
+use super::servers::{answer_node, answer_pod, order};
 use crate::backplane::{Backplane, Inbound, Tasks};
 use crate::message::Publication;
 
 /// Requests and questions of other servers that are answered at once.
 const MAX_ANSWERING: usize = 64;
+
+/// Requests, questions and orders of other servers that may be under way, with those that wait.
+const MAX_UNDER_WAY: usize = 4096;
 
 /// How long an answer may take; then the asker waits no longer either.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
@@ -28,10 +33,17 @@ impl Broker {
     async fn run_inbound(self, mut inbound: mpsc::Receiver<Inbound>, tasks: Tasks) {
         let Some(backplane) = self.parts.backplane.clone() else { return };
         let dropped = Throttle::new(&self.parts.metrics.log_lines_suppressed);
-        let answering = Arc::new(Semaphore::new(MAX_ANSWERING));
+        let mut requests = Requests::new();
         let shutdown = tasks.shutdown.clone();
-        while let Some(Some(message)) = shutdown.run_until_cancelled(inbound.recv()).await {
-            if let Err(why) = self.on_inbound(message, &backplane, &answering, &tasks) {
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = requests.orders.begin(&tasks), if !requests.orders.is_empty() => continue,
+                message = inbound.recv() => message,
+            };
+            let Some(message) = message else { return };
+            if let Err(why) = self.on_inbound(message, &backplane, &mut requests, &tasks) {
                 self.parts.metrics.redis_dropped.inc();
                 limited!(dropped, warn, reason = why, "dropped what came from Redis");
             }
@@ -43,7 +55,7 @@ impl Broker {
         &self,
         message: Inbound,
         backplane: &Backplane,
-        answering: &Arc<Semaphore>,
+        requests: &mut Requests,
         tasks: &Tasks,
     ) -> Result<(), &'static str> {
         if let Inbound::Publication(publication) | Inbound::Bridge(publication) = message {
@@ -52,29 +64,25 @@ impl Broker {
         if let Inbound::WithAcks { publication, id, timeout } = message {
             return self.deliver_with_acks(publication, id, timeout, backplane, tasks);
         }
-        let permit = answering.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| "too many requests are being answered")?;
-        let (broker, backplane) = (self.clone(), backplane.clone());
-        let shutdown = tasks.shutdown.clone();
-        let answer = async move {
-            let _permit = permit;
-            let answer = async {
-                match message {
-                    Inbound::NodeRequest { namespace, ask, id } => {
-                        answer_node(&broker.parts, &backplane, &namespace, ask, id).await;
-                    }
-                    Inbound::PeerQuestion { pod, id, namespace, ask } => {
-                        answer_pod(&broker.parts, &backplane, (&pod, id), &namespace, ask).await;
-                    }
-                    Inbound::Publication(_) | Inbound::Bridge(_) | Inbound::WithAcks { .. } => {}
+        let permit = requests.under_way.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| "too many requests wait to be answered")?;
+        let (parts, backplane) = (self.parts.clone(), backplane.clone());
+        match message {
+            Inbound::NodeRequest { namespace, ask, id } => {
+                match order(&parts, &backplane, &namespace, ask, id.clone()) {
+                    Ok(order) => requests.orders.push(holding(permit, order), tasks),
+                    Err(ask) => requests.answer(permit, tasks, async move {
+                        answer_node(&parts, &backplane, &namespace, ask, id).await;
+                    }),
                 }
-            };
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                _ = tokio::time::timeout(ANSWER_DEADLINE, answer) => {}
             }
-        };
-        tasks.tracker.spawn_on(answer, &tasks.runtime);
+            Inbound::PeerQuestion { pod, id, namespace, ask } => {
+                requests.answer(permit, tasks, async move {
+                    answer_pod(&parts, &backplane, (&pod, id), &namespace, ask).await;
+                });
+            }
+            Inbound::Publication(_) | Inbound::Bridge(_) | Inbound::WithAcks { .. } => {}
+        }
         Ok(())
     }
 
@@ -86,4 +94,56 @@ impl Broker {
             false => Err("the queue of a shard is full"),
         }
     }
+}
+
+/// The requests, questions and orders of other servers that are under way.
+struct Requests {
+    under_way: Arc<Semaphore>,
+    answering: Arc<Semaphore>,
+    orders: Orders,
+}
+
+impl Requests {
+    fn new() -> Self {
+        Requests {
+            under_way: Arc::new(Semaphore::new(MAX_UNDER_WAY)),
+            answering: Arc::new(Semaphore::new(MAX_ANSWERING)),
+            orders: Orders::default(),
+        }
+    }
+
+    /// Answers once fewer than [`MAX_ANSWERING`] are being answered.
+    fn answer(
+        &self,
+        permit: OwnedSemaphorePermit,
+        tasks: &Tasks,
+        answer: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let (answering, shutdown) = (self.answering.clone(), tasks.shutdown.clone());
+        let answer = async move {
+            let _permit = permit;
+            let answer = async {
+                let _turn = answering.acquire().await;
+                answer.await;
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                _ = tokio::time::timeout(ANSWER_DEADLINE, answer) => {}
+            }
+        };
+        tasks.tracker.spawn_on(answer, &tasks.runtime);
+    }
+}
+
+/// An order that holds a permit until it is done.
+fn holding(permit: OwnedSemaphorePermit, order: Order) -> Order {
+    let begun = async move {
+        let execution = order.await;
+        let done = async move {
+            execution.await;
+            drop(permit);
+        };
+        done.boxed() as Execution
+    };
+    begun.boxed()
 }

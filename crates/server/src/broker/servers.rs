@@ -1,7 +1,13 @@
 //! Answers to what other servers ask about the members here.
 
+use std::future::ready;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::BrokerParts;
+use super::orders::{Execution, Order};
 use crate::backplane::Backplane;
 use crate::backplane::wire::pod_messages::{self, Answer, WireRoomKey};
 use crate::backplane::wire::requests::{self, Ask, RequestId};
@@ -9,10 +15,7 @@ use crate::message::Selector;
 use crate::rooms::member::Dismissal;
 use crate::rooms::ranking::MAX_ASKED;
 
-use super::BrokerParts;
-
-/// Does what a Node server asks, and answers where it waits for an answer. Requests about one
-/// member are answered only by the server that has it.
+/// Answers what a Node server asks about the members here.
 pub(super) async fn answer_node(
     parts: &BrokerParts,
     backplane: &Backplane,
@@ -21,16 +24,7 @@ pub(super) async fn answer_node(
     id: Option<RequestId>,
 ) {
     let rooms = &parts.rooms;
-    let is_answered = match &ask {
-        Ask::Join(of, joined) => is_one(of, parts.join_selected(namespace, of, joined).await),
-        Ask::Leave(of, left) => is_one(of, rooms.leave_selected(namespace, of, left).await),
-        Ask::Disconnect(of, close) => {
-            is_one(of, rooms.dismiss_selected(namespace, of, dismissal(*close)).await)
-        }
-        Ask::Sockets(_) | Ask::MemberRooms(_) | Ask::AllRooms | Ask::Fetch(_) => true,
-        Ask::ServerSideEmit | Ask::Broadcast(_) => false,
-    };
-    let Some(id) = id.filter(|_| is_answered) else { return };
+    let Some(id) = id else { return };
     let answer = match ask {
         Ask::Sockets(of) => requests::sockets_answer(&id, &rooms.members(namespace, &of).await),
         Ask::Fetch(of) => requests::fetch_answer(&id, &rooms.members(namespace, &of).await),
@@ -48,9 +42,57 @@ pub(super) async fn answer_node(
             let ids = members.iter().map(|m| m.id.as_str());
             requests::rooms_answer(&id, names.keys().map(|room| &**room).chain(ids))
         }
-        _ => requests::done_answer(&id),
+        Ask::Join(..) | Ask::Leave(..) | Ask::Disconnect(..) => return,
+        Ask::ServerSideEmit | Ask::Broadcast(_) => return,
     };
     backplane.answer_node(namespace, answer);
+}
+
+/// What a Node server orders, if it is an order. It is answered where it is about one member who
+/// is here and the server waits for that.
+///
+/// # Errors
+/// Gives back what is a question.
+pub(super) fn order(
+    parts: &Arc<BrokerParts>,
+    backplane: &Backplane,
+    namespace: &Arc<str>,
+    ask: Ask,
+    id: Option<RequestId>,
+) -> Result<Order, Ask> {
+    let (parts, backplane, namespace) = (parts.clone(), backplane.clone(), namespace.clone());
+    let to = namespace.clone();
+    let executed = move |of: Selector, execution: BoxFuture<'static, usize>| -> Execution {
+        let answered = async move {
+            if is_one(&of, execution.await)
+                && let Some(id) = id
+            {
+                backplane.answer_node(&to, requests::done_answer(&id));
+            }
+        };
+        answered.boxed()
+    };
+    Ok(match ask {
+        Ask::Join(of, joined) => {
+            let prepared = async move {
+                let prepared = parts.prepare_join(&namespace, &of, &joined).await;
+                executed(of, async move { parts.join_prepared(prepared).await }.boxed())
+            };
+            prepared.boxed()
+        }
+        Ask::Leave(of, left) => {
+            let selected = of.clone();
+            let leave = async move { parts.rooms.leave_selected(&namespace, &of, &left).await };
+            ready(executed(selected, leave.boxed())).boxed()
+        }
+        Ask::Disconnect(of, close) => {
+            let selected = of.clone();
+            let how = dismissal(close);
+            let dismiss = async move { parts.rooms.dismiss_selected(&namespace, &of, how).await };
+            ready(executed(selected, dismiss.boxed())).boxed()
+        }
+        question => return Err(question),
+    })
 }
 
 fn is_one(of: &Selector, matched: usize) -> bool {

@@ -101,6 +101,12 @@ impl RoomInterests {
         (Interest { interests: self.clone(), key: key.clone() }, confirmation)
     }
 
+    /// Whether one more interest in the room would wait for nothing.
+    pub fn is_heard(&self, key: &RoomKey) -> bool {
+        let table = self.table.lock();
+        !table.connected || table.rooms.get(key).is_some_and(|entry| entry.confirmed)
+    }
+
     fn release(&self, key: &RoomKey, now: Instant) {
         let mut table = self.table.lock();
         let table = &mut *table;

@@ -21,6 +21,7 @@ use super::shard::{MembershipChange, Reply, ShardCommand, ShardQueue, ShardRooms
 use crate::connection::Wait;
 use crate::message::{PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
+pub use queries::{PreparedJoin, SelectedJoin};
 use reservation::Permits;
 pub use reservation::{RecipientCount, Reservation};
 

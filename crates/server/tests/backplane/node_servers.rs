@@ -48,6 +48,51 @@ async fn every_request_of_a_node_server_is_answered() {
     assert_eq!(a.rooms_of(id).await, None);
 }
 
+/// Publishes these requests on one connection, without waiting for each.
+async fn request_all(redis: &RedisServer, requests: impl Iterator<Item = String>) {
+    let mut all = redis::pipe();
+    for request in requests {
+        all.cmd("PUBLISH").arg("socket.io-request#/#").arg(request);
+    }
+    all.query_async::<()>(&mut redis.connection().await).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_of_a_node_server_are_carried_out_in_their_order() {
+    let redis = RedisServer::start().await;
+    let a = Pod::up("pod-aaaa", &redis).await;
+    let id = "pod-aaaa000000000001";
+    a.add(id, None, &["room"]).await;
+    let to_room = r#""opts":{"rooms":["room"],"except":[]}"#;
+    let change = |kind, room: &str| format!(r#"{{"type":{kind},{to_room},"rooms":["{room}"]}}"#);
+    // Each join waits for Redis, and is left before the next one.
+    let orders = (0..100).flat_map(|n| {
+        let room = format!("new {n}");
+        [change(2, &room), change(3, &room)]
+    });
+    request_all(&redis, orders.chain([change(2, "last")])).await;
+    super::until("the last order", async || {
+        a.rooms_of(id).await.unwrap().iter().any(|room| room == "last")
+    })
+    .await;
+    assert_eq!(a.rooms_of(id).await.unwrap(), ["room", "last"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_requests_is_answered_whole() {
+    let redis = RedisServer::start().await;
+    let a = Pod::up("pod-aaaa", &redis).await;
+    a.add("pod-aaaa000000000001", None, &["room"]).await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let (mut sink, answers) = client.get_async_pubsub().await.unwrap().split();
+    sink.subscribe("socket.io-response#/#").await.unwrap();
+    let asked = |n| format!(r#"{{"requestId":"{n}","uid":"u","type":0,"rooms":["room"]}}"#);
+    request_all(&redis, (0..1000).map(asked)).await;
+    let all = answers.take(1000).collect::<Vec<_>>();
+    assert_eq!(tokio::time::timeout(Duration::from_secs(30), all).await.unwrap().len(), 1000);
+    assert_eq!(a.metrics.redis_dropped.get(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_names_nothing_is_nobody() {
     let redis = RedisServer::start().await;

@@ -86,7 +86,7 @@ async fn what_redis_forbids_does_not_break_the_link() {
             allowed.arg(format!("&socket.io#{namespace}#{pod}*"));
         }
     }
-    allowed.arg("&socket.io#/#allowed#");
+    allowed.arg("&socket.io#/#allowed#").arg("&socket.io#emitter");
     allowed.query_async::<()>(&mut redis.connection().await).await.unwrap();
 
     let many: Vec<String> = (0..30).map(|n| format!("forbidden{n}")).collect();

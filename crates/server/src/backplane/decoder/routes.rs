@@ -23,6 +23,8 @@ pub(super) enum Route {
     Responses,
     /// Messages between pods.
     Pods,
+    /// Messages of python-socketio's `RedisManager`.
+    Python,
     /// Plain JSON for the entries of the bridge at these positions.
     Bridge(Vec<usize>),
 }
@@ -37,6 +39,7 @@ impl Routes {
             routes.insert(channels.responses(namespace), Route::Responses);
             routes.insert(channels.own_responses(namespace), Route::Responses);
         }
+        routes.insert(channels.python(), Route::Python);
         routes.insert(channels.pods(), Route::Pods);
         routes.insert(channels.own_answers(), Route::Pods);
         for (position, entry) in bridge.iter().enumerate() {
@@ -56,8 +59,9 @@ impl Routes {
         self.routes.get(channel).unwrap_or(&Route::Broadcasts)
     }
 
-    /// The names of all these channels.
+    /// The names of the channels without which this pod hears too little.
     pub fn channels(&self) -> Vec<&[u8]> {
-        self.routes.keys().map(Vec::as_slice).collect()
+        let needed = self.routes.iter().filter(|(_, route)| !matches!(route, Route::Python));
+        needed.map(|(channel, _)| channel.as_slice()).collect()
     }
 }

@@ -72,6 +72,7 @@ impl<'a> Session<'a> {
             if let Err(error) = connection.subscribe(&channels).await {
                 return Err(name_refused(&mut connection, channels, error).await);
             }
+            subscribe_emitters(subscriber, &mut connection).await?;
             subscribe_members(subscriber, &mut connection).await
         };
         tokio::time::timeout(HEARTBEAT_ANSWER, opened).await.unwrap_or_else(|_| {
@@ -212,6 +213,22 @@ async fn name_refused(
         }
     }
     error
+}
+
+/// Subscribes the channels of emitters that do not publish as Node does, where Redis permits it.
+async fn subscribe_emitters(
+    subscriber: &Subscriber,
+    connection: &mut MultiplexedConnection,
+) -> RedisResult<()> {
+    for channel in subscriber.decoder.emitter_channels() {
+        match connection.subscribe(&channel).await {
+            Err(error) if is_forbidden(&error) => {
+                tracing::debug!(channel, "Redis does not permit the channel of other emitters");
+            }
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// Subscribes the narrowest patterns that Redis permits.

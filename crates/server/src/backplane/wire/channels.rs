@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::message::{PodId, Publication, RoomKeyRef};
+use rookery_protocol::Room;
 
 /// Names channels for one prefix and one pod. Cloning is shallow.
 #[derive(Clone, Debug)]
@@ -38,6 +39,24 @@ impl Channels {
             [room] => self.room(RoomKeyRef { namespace: &publication.namespace, room }),
             _ => self.general(&publication.namespace),
         }
+    }
+
+    /// Broadcasts of emitters for Socket.IO 1.0, which name namespace and rooms in the message alone.
+    pub fn old_emitters(&self) -> String {
+        format!("{}#emitter", self.prefix)
+    }
+
+    /// Messages of python-socketio's `RedisManager`, which is given this channel.
+    pub fn python(&self) -> String {
+        format!("{}-python", self.prefix)
+    }
+
+    /// The room whose broadcasts a channel carries, as a position in `rooms`.
+    pub fn position_of(&self, channel: &[u8], namespace: &str, rooms: &[Room]) -> Option<usize> {
+        let room = channel.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"#")?;
+        let room = room.strip_prefix(namespace.as_bytes())?.strip_prefix(b"#")?;
+        let room = room.strip_suffix(b"#")?;
+        rooms.iter().position(|candidate| candidate.as_bytes() == room)
     }
 
     /// What the channels of this pod's members start with: rooms that are their public ids.
@@ -119,6 +138,16 @@ mod tests {
         assert_eq!(channels.requests("/"), "socket.io-request#/#");
         assert_eq!(channels.responses("/"), "socket.io-response#/#");
         assert_eq!(channels.own_responses("/"), "socket.io-response#/#podpodpo#");
+    }
+
+    #[test]
+    fn a_rooms_channel_is_found_among_the_rooms() {
+        let channels = Channels::new("p", "podpodpo".into());
+        let rooms = [Room::from("a"), Room::from("b#c")];
+        assert_eq!(channels.position_of(b"p#/#b#c#", "/", &rooms), Some(1));
+        for other in ["p#/#", "p#/#b#", "p#/x#a#", "q#/#a#", "p#emitter", "p#/#a"] {
+            assert_eq!(channels.position_of(other.as_bytes(), "/", &rooms), None, "{other}");
+        }
     }
 
     #[test]

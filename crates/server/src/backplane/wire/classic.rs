@@ -1,5 +1,6 @@
 //! Broadcasts on Node's classic wire: `[uid, {type, data, nsp}, {rooms, except, flags}]` in
-//! MessagePack, with our own fields as a fourth element, which Node ignores.
+//! MessagePack, with our own fields as a fourth element, which Node ignores. They are read in JSON
+//! too, which Node servers with such a `parser` write.
 //!
 //! The fourth element is a map: `t` the origin's time of acceptance in microseconds of Redis'
 //! clock, `id` the publication's id, `tp` its W3C traceparent, `n` its
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use std::sync::Arc;
 
+use super::encoding;
 use crate::backplane::sequence::SequenceNumber;
 use crate::message::{Publication, Source};
 use rookery_protocol::Data;
@@ -59,6 +61,13 @@ impl Broadcast {
         self.sequence = own.get("n").and_then(sequence);
     }
 
+    /// Leaves one room of several, without the members of those before it. Older emitters publish
+    /// once on each room's channel with all rooms in the message: so nobody gets it twice.
+    pub fn narrow_to(&mut self, position: usize) {
+        self.except.extend(self.rooms.drain(..position));
+        self.rooms.truncate(1);
+    }
+
     /// The publication that it is here, in the namespace as this instance holds it.
     pub fn into_publication(
         self,
@@ -86,12 +95,18 @@ impl Broadcast {
 /// # Errors
 /// See [`WireError`].
 pub fn decode(bytes: &[u8]) -> Result<Broadcast, WireError> {
-    let Data::Array(parts) = msgpack::read(bytes)? else {
+    let Data::Array(parts) = encoding::read(bytes)? else {
         return Err(WireError::Shape("no array"));
     };
     let mut parts = parts.into_iter();
-    let uid = parts.next().map(text).ok_or(WireError::Shape("no sender"))?.unwrap_or_default();
-    let packet = parts.next().ok_or(WireError::Shape("no packet"))?;
+    let (uid, packet) = match parts.next().ok_or(WireError::Shape("no sender"))? {
+        // Emitters for Socket.IO 1.0 name no sender.
+        packet @ Data::Object(_) => (String::new(), packet),
+        uid => {
+            let packet = parts.next().ok_or(WireError::Shape("no packet"))?;
+            (text(uid).unwrap_or_default(), packet)
+        }
+    };
     let options = parts.next().unwrap_or(Data::Null);
     let mut broadcast = from_packet(packet, &options)?;
     broadcast.uid = uid;
@@ -110,7 +125,8 @@ pub fn from_packet(packet: Data, options: &Data) -> Result<Broadcast, WireError>
         Some(EVENT | BINARY_EVENT) => {}
         _ => return Err(WireError::Shape("no event")),
     }
-    let (rooms, except) = targets(options)?;
+    // Emitters for Python write `""` for an empty list; JavaScript makes an empty set of it, too.
+    let (rooms, except) = read_targets(options, true)?;
     let namespace = packet.get("nsp").and_then(Data::as_str).unwrap_or("/").to_owned();
     let Data::Object(entries) = packet else {
         return Err(WireError::Shape("no packet"));
@@ -225,12 +241,21 @@ pub fn write_own(to: &mut Vec<u8>, publication: &Publication, origin: Option<u64
 /// [`WireError::Shape`] where nobody is meant: nothing in `rooms` can be a name, or one of the two
 /// is no list.
 pub fn targets(options: &Data) -> Result<(Vec<Room>, Vec<Room>), WireError> {
+    read_targets(options, false)
+}
+
+/// As [`targets`]; with `text_may_be_empty`, `""` is an empty list.
+fn read_targets(
+    options: &Data,
+    text_may_be_empty: bool,
+) -> Result<(Vec<Room>, Vec<Room>), WireError> {
     if !matches!(options, Data::Object(_)) {
         return Err(WireError::Shape("opts is no object"));
     }
     let list = |key: &str, why| match options.get(key) {
         None | Some(Data::Null) => Ok(&[][..]),
         Some(Data::Array(list)) => Ok(list.as_slice()),
+        Some(Data::String(text)) if text_may_be_empty && text.is_empty() => Ok(&[][..]),
         Some(_) => Err(WireError::Shape(why)),
     };
     let rooms = list("rooms", "opts.rooms is no list")?;

@@ -12,10 +12,10 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::classic::{self, Broadcast, number, rooms, text};
+use super::encoding::read;
 use crate::message::{MemberInfo, Publication, Selector};
 use rookery_protocol::Data;
 use rookery_protocol::Room;
-use rookery_protocol::json::parse_json;
 use rookery_protocol::msgpack::{self, WireError};
 
 /// The numbers of the request types.
@@ -152,15 +152,6 @@ fn selector(options: &Data) -> Selector {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Data, WireError> {
-    if bytes.first() == Some(&b'{') {
-        let request = parse_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
-        if request.nests_within(msgpack::MAX_DEPTH) { Ok(request) } else { Err(WireError::Deep) }
-    } else {
-        msgpack::read(bytes)
-    }
-}
-
 /// The answer to [`Ask::Sockets`].
 pub fn sockets_answer(id: &RequestId, members: &[MemberInfo]) -> Vec<u8> {
     let ids: Vec<&str> = members.iter().map(|m| m.id.as_str()).collect();
@@ -200,6 +191,12 @@ pub fn count_answer(id: &RequestId, clients: usize) -> Vec<u8> {
 
 /// The answer to [`Ask::Broadcast`] for each client that acknowledged it, with its first argument.
 pub fn ack_answer(id: &RequestId, argument: &Data) -> Vec<u8> {
+    // Node reads JSON whatever its `parser` is. Not `json!`, which sorts the keys of objects.
+    let is_text = !argument.has_binary();
+    if let (true, Ok(packet)) = (is_text, serde_json::to_string(argument)) {
+        let (kind, key, id) = (kind::BROADCAST_ACK, id.key(), Value::from(id.id.as_str()));
+        return format!(r#"{{"type":{kind},"{key}":{id},"packet":{packet}}}"#).into_bytes();
+    }
     let mut to = Vec::with_capacity(64);
     msgpack::write_map_len(&mut to, 3);
     msgpack::write_str(&mut to, "type");

@@ -23,6 +23,15 @@ pub struct SelectedJoin {
     pub refused: usize,
 }
 
+/// A join of selected members into rooms that are heard here.
+pub struct PreparedJoin {
+    namespace: String,
+    of: Selector,
+    rooms: Vec<Room>,
+    /// Gives an interest in each of the rooms.
+    interests: Arc<dyn Fn() -> Vec<Option<Interest>> + Send + Sync>,
+}
+
 impl LocalRooms {
     /// The selected members.
     pub async fn members(&self, namespace: &str, of: &Selector) -> Vec<MemberInfo> {
@@ -79,18 +88,56 @@ impl LocalRooms {
         of: &Selector,
         rooms: &[Room],
     ) -> SelectedJoin {
-        let checked = self.check_join(namespace, of, rooms).await;
-        if checked.joined == 0 {
-            return checked;
+        match self.prepare_join(namespace, of, rooms).await {
+            Ok(prepared) => self.join_prepared(prepared).await,
+            Err(refused) => refused,
         }
-        let interests = self.subscribe(namespace, rooms).await;
-        let joined = rooms.to_vec();
+    }
+
+    /// Waits until what others publish in `rooms` is heard here: not at all where it is already.
+    ///
+    /// # Errors
+    /// What the join comes to where nobody can join.
+    pub async fn prepare_join(
+        &self,
+        namespace: &str,
+        of: &Selector,
+        rooms: &[Room],
+    ) -> Result<PreparedJoin, SelectedJoin> {
+        if !self.hears(namespace, rooms) {
+            let checked = self.check_join(namespace, of, rooms).await;
+            if checked.joined == 0 {
+                return Err(checked);
+            }
+        }
+        let interests = Arc::new(self.subscribe(namespace, rooms).await);
+        Ok(PreparedJoin {
+            namespace: namespace.to_owned(),
+            of: of.clone(),
+            rooms: rooms.to_vec(),
+            interests,
+        })
+    }
+
+    /// As [`LocalRooms::join_selected`], for what was prepared. Every shard has it in its queue when
+    /// this was polled once, unless a queue is full.
+    pub async fn join_prepared(&self, prepared: PreparedJoin) -> SelectedJoin {
+        let PreparedJoin { namespace, of, rooms: joined, interests } = prepared;
         let join = move |shard: &mut ShardRooms, members: &[Arc<Member>]| {
             let mut interests = interests();
             let join = |member: &Arc<Member>| shard.assign(member, &joined, &mut interests);
             members.iter().filter_map(join).fold(SelectedJoin::default(), SelectedJoin::add)
         };
-        SelectedJoin::sum(self.change(namespace, of, join).await)
+        SelectedJoin::sum(self.change(&namespace, &of, join).await)
+    }
+
+    /// Whether what others publish in all of these rooms is heard here.
+    fn hears(&self, namespace: &str, rooms: &[Room]) -> bool {
+        let Some(interests) = &self.parts.interests else { return true };
+        let namespace: Arc<str> = namespace.into();
+        rooms.iter().all(|room| {
+            interests.is_heard(&RoomKey { namespace: namespace.clone(), room: room.clone() })
+        })
     }
 
     /// What [`LocalRooms::join_selected`] would come to, so that nothing is subscribed for nobody.
@@ -113,7 +160,7 @@ impl LocalRooms {
         &self,
         namespace: &str,
         rooms: &[Room],
-    ) -> impl Fn() -> Vec<Option<Interest>> + Clone + Send + 'static {
+    ) -> impl Fn() -> Vec<Option<Interest>> + Send + Sync + 'static {
         let (namespace, rooms): (Arc<str>, Vec<Room>) = (namespace.into(), rooms.to_vec());
         let acquired = rooms.iter().map(|room| self.acquire(&namespace, room));
         let (held, confirmations): (Vec<_>, Vec<_>) = acquired.unzip();

@@ -60,6 +60,31 @@ fn an_emitters_broadcast_is_understood() {
     assert!(!broadcast.volatile && broadcast.origin.is_none() && broadcast.id.is_none());
 }
 
+/// The bytes that `msgpack_pack` of PHP writes for a packet and its options, without a sender: an
+/// empty map is an empty list there.
+#[test]
+fn a_broadcast_of_the_time_of_socket_io_1_is_understood() {
+    let bytes = b"\x92\x83\xa4type\x05\xa4data\x92\xa1e\xda\x00\x01x\xa3nsp\xa5/chat\
+                  \x82\xa5rooms\x92\xa1a\xa1b\xa5flags\x90";
+    let broadcast = decode(bytes).unwrap();
+    assert_eq!((broadcast.uid.as_str(), broadcast.namespace.as_str()), ("", "/chat"));
+    assert_eq!(broadcast.args, [Data::from("x")]);
+    assert_eq!(broadcast.rooms, [Room::from("a"), Room::from("b")]);
+}
+
+#[test]
+fn one_room_of_several_is_left_without_members_of_those_before_it() {
+    let rooms = |names: &[&str]| names.iter().map(|name| Room::from(*name)).collect::<Vec<_>>();
+    for (position, room, except) in
+        [(0, "a", &["x"][..]), (1, "b", &["x", "a"]), (2, "c", &["x", "a", "b"])]
+    {
+        let options = r#",{"rooms":["a","b","c"],"except":["x"]}"#;
+        let mut broadcast = decode(&broadcast_to(options)).unwrap();
+        broadcast.narrow_to(position);
+        assert_eq!((broadcast.rooms, broadcast.except), (rooms(&[room]), rooms(except)));
+    }
+}
+
 /// `options` as `[uid, packet, options]` in MessagePack.
 fn broadcast_to(options: &str) -> Vec<u8> {
     let packet = r#"{"type":2,"data":["e"],"nsp":"/"}"#;
@@ -71,7 +96,12 @@ fn broadcast_to(options: &str) -> Vec<u8> {
 
 #[test]
 fn only_an_absent_or_empty_list_of_rooms_is_the_whole_namespace() {
-    for options in ["{}", r#"{"rooms":[]}"#, r#"{"rooms":null,"except":[null],"flags":{}}"#] {
+    for options in [
+        "{}",
+        r#"{"rooms":[]}"#,
+        r#"{"rooms":null,"except":[null],"flags":{}}"#,
+        r#"{"rooms":"","flags":""}"#,
+    ] {
         let broadcast = decode(&broadcast_to(&format!(",{options}"))).unwrap();
         assert!(broadcast.rooms.is_empty() && broadcast.except.is_empty(), "{options}");
     }
@@ -88,7 +118,6 @@ fn only_an_absent_or_empty_list_of_rooms_is_the_whole_namespace() {
         r#",{"rooms":[null,null],"except":[]}"#,
         r#",{"rooms":[["a"],{"a":1},true]}"#,
         r#",{"rooms":"a"}"#,
-        r#",{"rooms":""}"#,
         r#",{"rooms":7}"#,
         r#",{"rooms":{}}"#,
         r#",{"rooms":["a"],"except":"b"}"#,

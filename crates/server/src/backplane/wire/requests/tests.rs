@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use rookery_protocol::json::parse_json;
 
 use super::*;
 

@@ -1,0 +1,66 @@
+//! The encodings of messages: MessagePack, or JSON, which Node writes for most requests, and for
+//! everything where the adapter's `parser` is JSON.
+
+use bytes::Bytes;
+use rookery_protocol::Data;
+use rookery_protocol::json::parse_json;
+use rookery_protocol::msgpack::{self, WireError};
+
+use super::classic::number;
+
+/// Reads a message in the encoding that it starts with. In MessagePack, `{` and `[` would be numbers.
+///
+/// # Errors
+/// See [`WireError`].
+pub fn read(bytes: &[u8]) -> Result<Data, WireError> {
+    if !matches!(bytes.first(), Some(b'{' | b'[')) {
+        return msgpack::read(bytes);
+    }
+    let mut message = parse_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
+    if !message.nests_within(msgpack::MAX_DEPTH) {
+        return Err(WireError::Deep);
+    }
+    restore_buffers(&mut message);
+    Ok(message)
+}
+
+/// Makes binary values of what `JSON.stringify` makes of a `Buffer`: `{"type": "Buffer", "data": […]}`.
+fn restore_buffers(data: &mut Data) {
+    if let Some(bytes) = buffer(data) {
+        *data = Data::Binary(bytes);
+        return;
+    }
+    match data {
+        Data::Array(items) => items.iter_mut().for_each(restore_buffers),
+        Data::Object(entries) => entries.iter_mut().for_each(|(_, value)| restore_buffers(value)),
+        _ => {}
+    }
+}
+
+fn buffer(data: &Data) -> Option<Bytes> {
+    let Data::Object(entries) = data else { return None };
+    let [(first, kind), (second, Data::Array(bytes))] = entries.as_slice() else { return None };
+    if first != "type" || second != "data" || kind.as_str() != Some("Buffer") {
+        return None;
+    }
+    bytes.iter().map(|byte| u8::try_from(number(byte)?).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_encodings_are_read_and_buffers_are_restored() {
+        let json = br#"["u",{"type":"Buffer","data":[0,255]},{"type":"Buffer","data":[256]}]"#;
+        let Data::Array(parts) = read(json).unwrap() else { panic!("no array") };
+        assert_eq!(parts[1], Data::Binary(Bytes::from_static(&[0, 255])));
+        assert_eq!(parts[2].get("type"), Some(&Data::from("Buffer")));
+        let mut packed = Vec::new();
+        msgpack::write(&mut packed, &parts[1]);
+        assert_eq!(read(&packed).as_ref(), Ok(&parts[1]));
+        assert_eq!(read(b"[1"), Err(WireError::Shape("no JSON")));
+        let deep = [vec![b'['; 90], vec![b']'; 90]].concat();
+        assert_eq!(read(&deep), Err(WireError::Deep));
+    }
+}

@@ -1,0 +1,60 @@
+//! The [`Orders`] of other servers about the members here: joins, leaves and disconnects.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::backplane::Tasks;
+
+/// How long an order may take once it has begun.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What an order does: polled once, it is in the queue of every shard, unless one is full.
+pub(super) type Execution = BoxFuture<'static, ()>;
+
+/// An order, which resolves when it can be carried out: a join first waits for its rooms.
+pub(super) type Order = BoxFuture<'static, Execution>;
+
+/// Begins orders one after the other, as Node's adapter does: a leave that follows a join is not
+/// carried out before it, and a publication that follows a leave does not reach who left.
+#[derive(Default)]
+pub(super) struct Orders {
+    waiting: VecDeque<Order>,
+}
+
+impl Orders {
+    /// Begins an order, at once unless it or one before it must wait.
+    pub fn push(&mut self, order: Order, tasks: &Tasks) {
+        self.waiting.push_back(order);
+        if self.waiting.len() == 1 {
+            // What must wait is polled again by whoever waits for `begin`.
+            let _ = self.begin(tasks).now_or_never();
+        }
+    }
+
+    /// Whether no order waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Begins all that wait. Cancel safe.
+    pub async fn begin(&mut self, tasks: &Tasks) {
+        while let Some(order) = self.waiting.front_mut() {
+            let mut execution = order.await;
+            self.waiting.pop_front();
+            if (&mut execution).now_or_never().is_some() {
+                continue;
+            }
+            let shutdown = tasks.shutdown.clone();
+            let execution = async move {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    _ = tokio::time::timeout(DEADLINE, execution) => {}
+                }
+            };
+            tasks.tracker.spawn_on(execution, &tasks.runtime);
+        }
+    }
+}
