@@ -77,7 +77,10 @@ mod tests {
 
     const KEYS: &str = "listen internal healthPath trustedProxies socketio.path socketio.transports \
         socketio.eio3 socketio.pingInterval socketio.pingTimeout socketio.connectTimeout \
-        socketio.maxPayload socketio.cors.origins socketio.cors.credentials redis.url redis.wire \
+        socketio.maxPayload socketio.cors.origins socketio.cors.credentials redis.url redis.addresses \
+        redis.mode redis.sentinel.master redis.sentinel.username redis.sentinel.passwordFile \
+        redis.username redis.passwordFile redis.tls.enabled redis.tls.caFile redis.tls.certFile \
+        redis.tls.keyFile redis.wire \
         redis.prefix redis.whenDown redis.bridge.channel redis.bridge.namespace redis.bridge.room \
         redis.bridge.event redis.bridge.args auth.anonymous auth.jwt.algorithms \
         auth.jwt.secretFile auth.jwt.publicKeyFile auth.jwt.jwksUrl auth.jwt.issuer \

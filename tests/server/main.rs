@@ -45,6 +45,7 @@ mod redis_shares;
 mod refused_connects;
 mod reload;
 mod room_lists;
+mod sentinels;
 mod session_end;
 mod socket_ids;
 mod socket_suite;

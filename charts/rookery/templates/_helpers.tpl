@@ -85,7 +85,7 @@ imagePullPolicy: {{ . }}
 
 {{/* Whether the release has a Redis: "true" or nothing. */}}
 {{- define "rookery.hasRedis" -}}
-{{- if or .Values.redis.demo .Values.redis.url .Values.redis.urlSecret .Values.redis.host (dig "redis" "url" "" .Values.config) -}}
+{{- if or .Values.redis.demo .Values.redis.url .Values.redis.urlSecret .Values.redis.host (dig "redis" "url" "" .Values.config) (dig "redis" "addresses" "" .Values.config) -}}
 true
 {{- end -}}
 {{- end -}}

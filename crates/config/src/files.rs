@@ -6,7 +6,8 @@ use std::path::Path;
 use jsonwebtoken::DecodingKey;
 
 use crate::api_keys::ApiKeys;
-use crate::config::{Algorithm, Config};
+use crate::client_certificate::{self, PairFile};
+use crate::config::{Algorithm, Config, Redis};
 use crate::error::Problem;
 
 /// Reads every file that `config` names, and returns what is wrong with them. Blocking I/O.
@@ -29,20 +30,40 @@ pub fn check_files(config: &Config) -> Vec<Problem> {
         }
     }
     if let Some(redis) = &config.redis {
-        if let Some(path) = &redis.password_file {
-            let read = read_password(path).map(drop);
-            found("redis.passwordFile", read.map_err(|error| unusable(path, &error)));
-        }
-        if let Some(path) = &redis.tls.ca_file {
-            let read = read_authorities(path).map(drop);
-            found("redis.tls.caFile", read.map_err(|error| unusable(path, &error)));
-        }
+        check_redis(redis, &mut found);
     }
     if let Some(path) = &config.auth.api_keys_file {
         let keys = ApiKeys::load(path).map(drop);
         found("auth.apiKeysFile", keys.map_err(|error| format!("is refused: {error}")));
     }
     problems
+}
+
+fn check_redis(redis: &Redis, found: &mut impl FnMut(&str, Result<(), String>)) {
+    let sentinel = redis.sentinel.as_ref().and_then(|sentinel| sentinel.password_file.as_ref());
+    for (key, path) in [
+        ("redis.passwordFile", redis.password_file.as_ref()),
+        ("redis.sentinel.passwordFile", sentinel),
+    ] {
+        if let Some(path) = path {
+            let read = read_password(path).map(drop);
+            found(key, read.map_err(|error| unusable(path, &error)));
+        }
+    }
+    if let Some(path) = &redis.tls.ca_file {
+        let read = read_authorities(path).map(drop);
+        found("redis.tls.caFile", read.map_err(|error| unusable(path, &error)));
+    }
+    if let (Some(certificate), Some(key)) = (&redis.tls.cert_file, &redis.tls.key_file) {
+        let read = client_certificate::read(certificate, key).map(drop);
+        if let Err((file, error)) = read {
+            let (name, path) = match file {
+                PairFile::Certificate => ("redis.tls.certFile", certificate),
+                PairFile::Key => ("redis.tls.keyFile", key),
+            };
+            found(name, Err(unusable(path, &error)));
+        }
+    }
 }
 
 /// The shortest secret that verifies tokens, in bytes. A key for HS256 must be at least as long as

@@ -23,8 +23,8 @@ pub struct Sources {
     pub listen: Option<SocketAddr>,
     /// Overrides `internal`.
     pub internal: Option<SocketAddr>,
-    /// Overrides `redis.url`; without a `redis` section in the file, its other keys have their
-    /// defaults.
+    /// Overrides `redis.url`, or `redis.addresses` and `redis.mode`; without a `redis` section in
+    /// the file, its other keys have their defaults.
     pub redis: Option<String>,
 }
 
@@ -106,7 +106,10 @@ impl Sources {
         config.internal = self.internal.unwrap_or(config.internal);
         if let Some(url) = &self.redis {
             match &mut config.redis {
-                Some(redis) => redis.url.clone_from(url),
+                Some(redis) => {
+                    redis.url.clone_from(url);
+                    (redis.addresses, redis.mode) = (Vec::new(), None);
+                }
                 None => config.redis = Some(Redis::at(url.clone())),
             }
         }

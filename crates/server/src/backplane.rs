@@ -44,6 +44,7 @@ use crate::telemetry::metrics::Metrics;
 pub use bridge::CompiledBridge;
 use clock::Clock;
 pub use connect::BadRedis;
+use connect::Connector;
 use decoder::Decoder;
 use heartbeat::Heartbeat;
 pub use inbound::{INBOUND_QUEUE, Inbound};
@@ -132,7 +133,7 @@ impl Backplane {
         tasks: &Tasks,
     ) -> Result<(Backplane, mpsc::Receiver<Inbound>), BadRedis> {
         let BackplaneParts { config, pod, namespaces, interests, metrics, bridge, rollout } = parts;
-        let client = connect::client(&config)?;
+        let (connector, sentinels) = Connector::new(&config, &metrics)?;
         let channels = Channels::new(&config.prefix, pod.clone());
         let (outgoing, queue) = Outgoing::new();
         let (inbound, received) = mpsc::channel(INBOUND_QUEUE);
@@ -162,9 +163,13 @@ impl Backplane {
             metrics,
         };
         let decoder = Arc::new(Decoder::new(&shared, namespaces, bridge, inbound));
-        let publisher = publisher::Publisher::new(&shared, client.clone(), queue);
-        let subscriber = subscriber::Subscriber::new(&shared, client, interests, decoder);
+        let publisher = publisher::Publisher::new(&shared, connector.clone(), queue);
+        let subscriber = subscriber::Subscriber::new(&shared, connector, interests, decoder);
         let backplane = Backplane { parts: Arc::new(shared) };
+        for sentinel in sentinels {
+            let asking = sentinel.run(tasks.shutdown.clone());
+            tasks.spawn("a task that asks a sentinel of Redis", asking);
+        }
         backplane.spawn(tasks, publisher, subscriber);
         Ok((backplane, received))
     }

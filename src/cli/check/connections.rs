@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rookery_config::Config;
 use rookery_ops::escape;
 use rookery_server::backplane::inspection::{Finding, Inspection, Severity, inspect};
+use rookery_server::telemetry::metrics::Metrics;
 
 use crate::cli::report::{self, Unusable};
 
@@ -20,7 +21,7 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
     let namespaces: Vec<Arc<str>> =
         config.namespaces.iter().map(|namespace| namespace.as_str().into()).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let inspected = runtime.block_on(inspect(redis, &namespaces));
+    let inspected = runtime.block_on(inspect(redis, &namespaces, &Metrics::new()?));
     let inspection = inspected.map_err(|error| Unusable(vec![error.to_string()]))?;
     let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
         inspection.findings.iter().partition(|finding| finding.severity == Severity::Error);

@@ -21,6 +21,13 @@ impl Problems {
         self.add(key, || format!("`{key}` {text}"));
     }
 
+    /// Adds this problem.
+    pub(super) fn push(&mut self, problem: Problem) {
+        if self.0.len() <= MAX_PROBLEMS {
+            self.0.push(problem);
+        }
+    }
+
     /// Adds a problem, unless there are more than are shown.
     fn add(&mut self, key: &str, text: impl FnOnce() -> String) {
         if self.0.len() <= MAX_PROBLEMS {

@@ -1,15 +1,20 @@
 //! Checks of `redis` and its bridge.
 
-use redis::IntoConnectionInfo;
-
 use crate::config::{BridgeRule, Redis, Wire};
+use crate::redis_servers::RedisServers;
 
 use super::problems::Problems;
 use super::rules;
 
 pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problems) {
-    check_url(&redis.url, problems);
-    check_login(redis, problems);
+    match RedisServers::of(redis) {
+        Ok(servers) => {
+            check_login(redis, &servers, problems);
+            check_tls(redis, &servers, problems);
+        }
+        Err(problem) => problems.push(problem),
+    }
+    check_sentinels_login(redis, problems);
     if redis.wire == Wire::Sharded {
         problems.unsupported("redis.wire", "redis.wire: sharded", "use `classic`");
     }
@@ -20,58 +25,69 @@ pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problem
     }
 }
 
-/// A URL may hold a password, so no message repeats it.
-fn check_url(url: &str, problems: &mut Problems) {
-    let key = "redis.url";
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let seeds = rest.rsplit('@').next().unwrap_or(rest).split('/').next().unwrap_or(rest);
-    if url.is_empty() {
-        problems.say(key, "is missing; write it here, or give `--redis` or ROOKERY_REDIS");
-    } else if scheme.contains("sentinel") {
-        let written = format!("redis.url: {scheme}://");
-        problems.unsupported(key, &written, "use the `redis://` or `rediss://` URL of one server");
-    } else if scheme.contains("cluster") || (is_redis(scheme) && seeds.contains(',')) {
-        let written = "redis.url with the seeds of a cluster";
-        problems.unsupported(key, written, "use the `redis://` or `rediss://` URL of one server");
-    } else if !is_redis(scheme) {
-        problems.say(
-            key,
-            "must begin with redis:// or rediss:// (TLS), such as redis://127.0.0.1:6379",
-        );
-    } else if seeds.is_empty() || url.into_connection_info().is_err() {
-        problems.say(
-            key,
-            "is not the URL of a server, such as redis://user:password@host:6379/0; \
-             write `@`, `/` and the like in a password as %40, %2F",
-        );
-    }
-}
-
-/// Checks what is written beside the URL against it.
-fn check_login(redis: &Redis, problems: &mut Problems) {
-    let (scheme, rest) = redis.url.split_once("://").unwrap_or_default();
-    let in_url = rest.rsplit_once('@').map(|(login, _)| login);
+/// Checks the login that is written beside the URL against the one in it.
+fn check_login(redis: &Redis, servers: &RedisServers, problems: &mut Problems) {
+    let has_password = servers.settings.password().is_some();
     if let Some(username) = &redis.username {
         problems.not_blank("redis.username", username);
-        let again = in_url.is_some_and(|login| !login.starts_with(':'));
+        let again = servers.settings.username().is_some();
         problems.say_if(again, "redis.username", "is also in `redis.url`; leave one of them out");
         problems.say_if(
-            redis.password_file.is_none() && !in_url.is_some_and(|login| login.contains(':')),
+            redis.password_file.is_none() && !has_password,
             "redis.username",
             "has no password; name the file that holds it in `redis.passwordFile`",
         );
     }
-    let again = redis.password_file.is_some() && in_url.is_some_and(|login| login.contains(':'));
+    let again = redis.password_file.is_some() && has_password;
     problems.say_if(again, "redis.passwordFile", "is also in `redis.url`; leave one of them out");
-    problems.say_if(
-        redis.tls.ca_file.is_some() && scheme == "redis",
-        "redis.tls.caFile",
-        "is for `rediss://` URLs: write `rediss://` in `redis.url`, or leave it out",
-    );
 }
 
-fn is_redis(scheme: &str) -> bool {
-    matches!(scheme, "redis" | "rediss")
+fn check_sentinels_login(redis: &Redis, problems: &mut Problems) {
+    let Some(sentinel) = &redis.sentinel else { return };
+    let key = "redis.sentinel.username";
+    if let Some(username) = &sentinel.username {
+        problems.not_blank(key, username);
+        problems.say_if(
+            sentinel.password_file.is_none(),
+            key,
+            "has no password; name the file that holds it in `redis.sentinel.passwordFile`",
+        );
+    }
+}
+
+/// Checks `redis.tls` against where Redis is.
+fn check_tls(redis: &Redis, servers: &RedisServers, problems: &mut Problems) {
+    let tls = &redis.tls;
+    let without = match () {
+        () if servers.are_reached_by_tls() => None,
+        () if servers.is_socket() => {
+            Some("is for TLS, which a Unix socket is without; leave it out")
+        }
+        () if redis.url.is_empty() => {
+            Some("is beside `redis.tls.enabled: false`; leave one of them out")
+        }
+        () => Some("is for `rediss://` URLs: write `rediss://` in `redis.url`, or leave it out"),
+    };
+    let named = tls.files().into_iter().find(|(_, path)| path.is_some());
+    if let (Some(text), Some((key, _))) = (without, named) {
+        problems.say(key, text);
+    }
+    let of_url = (!redis.url.is_empty()).then(|| servers.are_reached_by_tls());
+    if let (Some(enabled), Some(of_url)) = (tls.enabled, of_url) {
+        let text = "is for `redis.addresses`, and contradicts `redis.url`, whose scheme says it: \
+                    rediss:// is TLS, redis:// is not; leave it out";
+        problems.say_if(enabled != of_url, "redis.tls.enabled", text);
+    }
+    problems.say_if(
+        tls.cert_file.is_some() && tls.key_file.is_none(),
+        "redis.tls.certFile",
+        "needs its key; name the file that holds it in `redis.tls.keyFile`",
+    );
+    problems.say_if(
+        tls.key_file.is_some() && tls.cert_file.is_none(),
+        "redis.tls.keyFile",
+        "needs its certificate; name the file that holds it in `redis.tls.certFile`",
+    );
 }
 
 fn check_bridge(key: &str, rule: &BridgeRule, namespaces: &[String], problems: &mut Problems) {

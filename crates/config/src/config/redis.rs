@@ -11,16 +11,24 @@ use crate::redacted::redacted;
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Redis {
-    /// A `redis://` or `rediss://` (TLS) URL, with user and password if needed. `--redis` overrides
-    /// it.
+    /// The URL of a server, `redis://` or `rediss://` (TLS), of a Unix socket, `unix:///PATH`, or
+    /// of sentinels, `redis-sentinel://HOST:PORT,…/PRIMARY` or `rediss-sentinel://` (TLS), with user
+    /// and password if needed. `--redis` overrides it.
     #[serde(default)]
     pub url: String,
+    /// Instead of `url`: the address of the server, or those of the sentinels, each `HOST:PORT`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// What is at `addresses`. Default: what `url` says, else a single server.
+    pub mode: Option<RedisMode>,
+    /// The sentinels' login, and the name of the primary that they watch.
+    pub sentinel: Option<RedisSentinel>,
     /// The user to log in as, instead of one in `url`.
     pub username: Option<String>,
     /// The file that holds the password, instead of one in `url`: all of it but a trailing newline.
     /// It is read at startup.
     pub password_file: Option<PathBuf>,
-    /// How a `rediss://` URL is verified.
+    /// TLS to Redis and its sentinels.
     #[serde(default)]
     pub tls: RedisTls,
     /// The protocol between instances.
@@ -47,6 +55,9 @@ impl Redis {
     pub fn at(url: String) -> Self {
         Redis {
             url,
+            addresses: Vec::new(),
+            mode: None,
+            sentinel: None,
             username: None,
             password_file: None,
             tls: RedisTls::default(),
@@ -65,9 +76,23 @@ impl Redis {
         if default && !configured { &[] } else { &self.bridge }
     }
 
-    /// The URL with its user and password replaced by `***`, for logs.
+    /// The URL with its user and password replaced by `***`, for logs; of `addresses`, the URL that
+    /// says the same.
     pub fn redacted_url(&self) -> String {
-        redacted(&self.url)
+        if self.addresses.is_empty() {
+            // The query of a socket's URL may hold a password.
+            let url = redacted(&self.url);
+            return url.split('?').next().unwrap_or(&url).to_owned();
+        }
+        let scheme = if self.tls.is_wanted() { "rediss" } else { "redis" };
+        let addresses = self.addresses.join(",");
+        let primary = self.sentinel.as_ref().and_then(|sentinel| sentinel.master.as_deref());
+        match self.mode {
+            Some(RedisMode::Sentinel) => {
+                format!("{scheme}-sentinel://{addresses}/{}", primary.unwrap_or_default())
+            }
+            _ => format!("{scheme}://{addresses}"),
+        }
     }
 }
 
@@ -75,6 +100,8 @@ impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.debug_struct("Redis")
             .field("url", &self.redacted_url())
+            .field("mode", &self.mode)
+            .field("sentinel", &self.sentinel)
             .field("username", &self.username)
             .field("password_file", &self.password_file)
             .field("tls", &self.tls)
@@ -86,13 +113,62 @@ impl std::fmt::Debug for Redis {
     }
 }
 
-/// How the certificate of a Redis server is verified.
+/// What is at the addresses of Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisMode {
+    /// One server, at one address.
+    Single,
+    /// Sentinels, which know the primary's address.
+    Sentinel,
+    /// The seeds of a Redis Cluster. Not in this version yet.
+    Cluster,
+}
+
+/// How to ask the sentinels for the primary.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RedisSentinel {
+    /// The name by which the sentinels know the primary, as in `sentinel monitor`, instead of one in
+    /// `url`.
+    pub master: Option<String>,
+    /// The user to log in to the sentinels as. That of Redis is `redis.username`.
+    pub username: Option<String>,
+    /// The file that holds the sentinels' password: all of it but a trailing newline. It is read at
+    /// startup.
+    pub password_file: Option<PathBuf>,
+}
+
+/// TLS to Redis and its sentinels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RedisTls {
+    /// Whether `addresses` are reached by TLS. Default: whether another key of `tls` is written. A
+    /// URL says it by its scheme.
+    pub enabled: Option<bool>,
     /// The file that holds the certificates, in PEM, of the authorities to trust instead of the
     /// system's. It is read at startup.
     pub ca_file: Option<PathBuf>,
+    /// The file that holds the client certificate, in PEM, with its chain. It is read at startup.
+    pub cert_file: Option<PathBuf>,
+    /// The file that holds the key of the client certificate, in PEM. It is read at startup.
+    pub key_file: Option<PathBuf>,
+}
+
+impl RedisTls {
+    /// Whether servers at `redis.addresses` are reached by TLS.
+    pub fn is_wanted(&self) -> bool {
+        self.enabled.unwrap_or_else(|| self.files().iter().any(|(_, path)| path.is_some()))
+    }
+
+    /// The files that are named, with their keys.
+    pub(crate) fn files(&self) -> [(&'static str, &Option<PathBuf>); 3] {
+        [
+            ("redis.tls.caFile", &self.ca_file),
+            ("redis.tls.certFile", &self.cert_file),
+            ("redis.tls.keyFile", &self.key_file),
+        ]
+    }
 }
 
 /// The protocol between instances.

@@ -49,7 +49,8 @@ fn redis(v: &Validated) -> Option<String> {
     let place = match &v.redis_secret {
         Some(secret) => format!("Redis of the Secret {} (key {})", secret.name, secret.key),
         None => {
-            let address = redis.url.split_once("://").map_or(&*redis.url, |(_, rest)| rest);
+            let url = redis.redacted_url();
+            let address = url.split_once("://").map_or(&*url, |(_, rest)| rest);
             let address = address.rsplit_once('@').map_or(address, |(_, rest)| rest);
             format!("Redis at {}", address.split(['?', '#']).next().unwrap_or(address))
         }

@@ -15,6 +15,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use reqwest::Url;
+use rookery_config::Redis;
+use rookery_config::redis_servers::RedisServers;
 
 use super::metadata::{non_empty, object_meta, pod_selector};
 use crate::names;
@@ -81,7 +83,7 @@ fn targets(v: &Validated) -> impl Iterator<Item = NetworkPolicyEgressRule> {
     let config = &v.config;
     let redis = match (&v.redis_secret, &config.redis) {
         (Some(secret), _) => vec![to_port(secret.port)],
-        (None, Some(redis)) => to_url(&redis.url),
+        (None, Some(redis)) => to_redis(redis),
         (None, None) => Vec::new(),
     };
     let urls = [
@@ -96,7 +98,20 @@ fn targets(v: &Validated) -> impl Iterator<Item = NetworkPolicyEgressRule> {
 fn to_url(url: &str) -> Vec<NetworkPolicyEgressRule> {
     let Ok(url) = Url::parse(url) else { return Vec::new() };
     let Some(host) = url.host_str() else { return Vec::new() };
-    let rule = to_port(url.port_or_known_default().unwrap_or(REDIS_PORT));
+    to_host(host, url.port_or_known_default().unwrap_or(REDIS_PORT))
+}
+
+/// What a server has to reach for this configuration of Redis. The primary's address, which
+/// sentinels answer with, is known to nobody yet: Redis' own port is open to every address.
+fn to_redis(redis: &Redis) -> Vec<NetworkPolicyEgressRule> {
+    let Ok(servers) = RedisServers::of(redis) else { return Vec::new() };
+    let primary = servers.primary.is_some().then(|| to_port(REDIS_PORT));
+    let named = servers.hosts().flat_map(|(host, port)| to_host(host, port));
+    named.chain(primary).collect()
+}
+
+fn to_host(host: &str, port: u16) -> Vec<NetworkPolicyEgressRule> {
+    let rule = to_port(port);
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
         let to = Some(vec![block(address)]);
         return vec![NetworkPolicyEgressRule { to, ..rule }];

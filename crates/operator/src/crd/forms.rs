@@ -93,7 +93,13 @@ pub(super) const CONFIG_FORMS: &[(&str, &Form)] = &[
     ("redis.username", &NOT_BLANK),
     ("config.redis.username", &NOT_BLANK),
     ("config.redis.passwordFile", &FILE),
+    ("config.redis.addresses[]", &REDIS_ADDRESS),
+    ("config.redis.sentinel.master", &REDIS_PRIMARY),
+    ("config.redis.sentinel.username", &NOT_BLANK),
+    ("config.redis.sentinel.passwordFile", &FILE),
     ("config.redis.tls.caFile", &FILE),
+    ("config.redis.tls.certFile", &FILE),
+    ("config.redis.tls.keyFile", &FILE),
     ("config.redis.prefix", &NOT_BLANK),
     ("config.redis.bridge[].channel", &NOT_BLANK),
     ("config.redis.bridge[].room", &NOT_BLANK),
@@ -199,9 +205,22 @@ const LISTENER: Form = Form {
 
 /// The URL may hold a password; see [`hides_value`].
 const REDIS_URL: Form = Form {
-    pattern: r"^rediss?://([^/@ ]*@)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[0-9]*)?(\?[^ ]*)?(#insecure)?$",
-    expected: "the URL of one server, such as redis://host:6379 or rediss://host:6379 (TLS); `@`, `/` and the like in a password are written %40, %2F",
+    pattern: r"^rediss?://([^/@ ]*@)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[0-9]*)?(\?[^ ]*)?(#insecure)?$|^rediss?-sentinel://([^/@ ]*@)?([A-Za-z0-9_.:,-]|\[[0-9A-Fa-f:.]+\])+(/[A-Za-z0-9._-]*)?$|^(redis\+)?unix:///[^ ]+$",
+    expected: "the URL of one server, such as redis://host:6379 or rediss://host:6379 (TLS), or of sentinels, such as redis-sentinel://host:26379,host:26379/mymaster; `@`, `/` and the like in a password are written %40, %2F",
     longest: 2048,
+};
+
+const REDIS_ADDRESS: Form = Form {
+    pattern: r"^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$",
+    expected: "a host with its port, such as redis:6379 or [fd00::7]:6379",
+    longest: 261,
+};
+
+/// The characters of a name in `sentinel monitor` (Redis, sentinel.conf).
+const REDIS_PRIMARY: Form = Form {
+    pattern: "^[A-Za-z0-9._-]+$",
+    expected: "the name by which the sentinels know the primary, such as mymaster",
+    longest: 253,
 };
 
 const REDIS_HOST: Form = Form {

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
     ),
     validation = (
         "!has(self.caSecret) || has(self.urlSecret) || (has(self.tls) && self.tls) || \
-         (has(self.url) && self.url.startsWith('rediss://'))",
+         (has(self.url) && self.url.startsWith('rediss'))",
         "caSecret needs TLS: write tls: true, or a rediss:// URL"
     )
 )]

@@ -44,6 +44,7 @@ pub(super) const BOUNDS: &[(&str, Change)] = &[
     ("networkPolicy.extraEgress[].to", |schema| schema.max_items = Some(32)),
     ("networkPolicy.extraEgress[].ports", |schema| schema.max_items = Some(32)),
     ("config.events", |schema| schema.max_items = Some(256)),
+    ("config.redis.addresses", |schema| schema.max_items = Some(16)),
 ];
 
 fn at_least_one(schema: &mut JSONSchemaProps) {
@@ -154,6 +155,30 @@ pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
          (has(self.secrets) && self.secrets.exists(secret, \
          self.config.redis.tls.caFile.startsWith(secret.mountPath)))",
         "config.redis.tls.caFile is in no mountPath of secrets: add the Secret that has it to secrets",
+    ),
+    (
+        "",
+        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.sentinel) || !has(self.config.redis.sentinel.passwordFile) || \
+         (has(self.secrets) && self.secrets.exists(secret, \
+         self.config.redis.sentinel.passwordFile.startsWith(secret.mountPath)))",
+        "config.redis.sentinel.passwordFile is in no mountPath of secrets: add the Secret that has it to \
+         secrets",
+    ),
+    (
+        "",
+        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.tls) || !has(self.config.redis.tls.certFile) || \
+         (has(self.secrets) && self.secrets.exists(secret, \
+         self.config.redis.tls.certFile.startsWith(secret.mountPath)))",
+        "config.redis.tls.certFile is in no mountPath of secrets: add the Secret that has it to \
+         secrets",
+    ),
+    (
+        "",
+        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.tls) || !has(self.config.redis.tls.keyFile) || \
+         (has(self.secrets) && self.secrets.exists(secret, \
+         self.config.redis.tls.keyFile.startsWith(secret.mountPath)))",
+        "config.redis.tls.keyFile is in no mountPath of secrets: add the Secret that has it to \
+         secrets",
     ),
     (
         "config.auth.jwt",

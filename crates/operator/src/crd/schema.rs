@@ -66,9 +66,11 @@ fn leave_out_unsupported(config: &mut JSONSchemaProps) {
     let Some(sections) = &mut config.properties else { return };
     sections.remove("backend");
     let redis = sections.get_mut("redis").and_then(|redis| redis.properties.as_mut());
-    let wire = redis.and_then(|keys| keys.get_mut("wire")).and_then(|wire| wire.enum_.as_mut());
-    if let Some(values) = wire {
-        values.retain(|value| value.0 != "sharded");
+    let Some(redis) = redis else { return };
+    for (key, refused) in [("wire", "sharded"), ("mode", "cluster")] {
+        if let Some(values) = redis.get_mut(key).and_then(|key| key.enum_.as_mut()) {
+            values.retain(|value| value.0 != refused);
+        }
     }
 }
 

@@ -11,12 +11,12 @@ pub(super) fn check(redis: &RedisSource, spec: &RookerySpec, problems: &mut Prob
         "spec.redis",
         "write `url` or `urlSecret` or `host`: exactly one",
     );
-    let twice = spec.config.0.get("redis").is_some_and(|redis| !redis["url"].is_null());
-    problems.add_if(
-        twice,
-        "spec.config.redis.url",
-        "is also in `spec.redis`; leave one of them out",
-    );
+    for (key, field) in
+        [("url", "spec.config.redis.url"), ("addresses", "spec.config.redis.addresses")]
+    {
+        let twice = spec.config.0.get("redis").is_some_and(|redis| !redis[key].is_null());
+        problems.add_if(twice, field, "is also in `spec.redis`; leave one of them out");
+    }
     for (is_set, field) in
         [(redis.port.is_some(), "spec.redis.port"), (redis.tls.is_some(), "spec.redis.tls")]
     {

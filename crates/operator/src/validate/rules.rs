@@ -260,6 +260,12 @@ fn files<'c>(spec: &RookerySpec, config: &'c Config) -> Vec<(&'static str, &'c P
         ("backend.signingKeyFile", backend.and_then(|b| b.signing_key_file.as_deref())),
         ("redis.passwordFile", password.and_then(|redis| redis.password_file.as_deref())),
         ("redis.tls.caFile", authorities.and_then(|redis| redis.tls.ca_file.as_deref())),
+        ("redis.tls.certFile", redis.and_then(|redis| redis.tls.cert_file.as_deref())),
+        ("redis.tls.keyFile", redis.and_then(|redis| redis.tls.key_file.as_deref())),
+        (
+            "redis.sentinel.passwordFile",
+            redis.and_then(|redis| redis.sentinel.as_ref()?.password_file.as_deref()),
+        ),
     ]
     .into_iter()
     .filter_map(|(key, path)| Some((key, path?)))

@@ -43,9 +43,11 @@ fn leave_out_unsupported(schema: &mut Value) {
     for unused in ["Backend", "Hook"] {
         definitions.remove(unused);
     }
-    if let Some(values) = definitions.get_mut("Wire").and_then(|wire| wire["oneOf"].as_array_mut())
-    {
-        values.retain(|value| value["const"] != "sharded");
+    for (kind, refused) in [("Wire", "sharded"), ("RedisMode", "cluster")] {
+        let kind = definitions.get_mut(kind).and_then(|kind| kind["oneOf"].as_array_mut());
+        if let Some(values) = kind {
+            values.retain(|value| value["const"] != refused);
+        }
     }
     let config = match definitions.get_mut("Config") {
         Some(config) => Some(config),
@@ -194,6 +196,8 @@ mod tests {
         assert!(config["properties"]["limits"].is_object(), "{config:#}");
         assert_eq!(config["additionalProperties"], false);
         assert!(config["properties"]["backend"].is_null());
-        assert!(!schema.to_string().contains("sharded\""));
+        for refused in ["sharded\"", "\"const\":\"cluster\""] {
+            assert!(!schema.to_string().contains(refused), "{refused}");
+        }
     }
 }

@@ -1,19 +1,26 @@
-//! Connections to Redis, and how long to wait between two attempts.
+//! Connections to Redis: where to, and how.
 
-use std::io;
-use std::path::{Path, PathBuf};
+mod attempts;
+mod client;
+mod sentinel;
+mod sentinels;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisResult,
-    ServerErrorKind, TlsCertificates, Value,
-};
-use rookery_backoff::Backoff;
-use rookery_config::{Redis, files};
+use redis::{Client, ConnectionAddr, ErrorKind, RedisResult, ServerErrorKind, Value};
+use rookery_config::Redis;
+use rookery_config::redis_servers::RedisServers;
+use rookery_ops::throttle::Throttle;
 
-/// How long a connection may take to be made, greeting included.
-const CONNECT: Duration = Duration::from_secs(2);
+use crate::telemetry::metrics::Metrics;
+pub use attempts::ReconnectDelays;
+use attempts::open;
+pub use client::BadRedis;
+use client::ClientTemplate;
+use sentinel::SentinelWatch;
+use sentinels::{Primary, Sentinels};
 
 /// Time between two heartbeats on a connection.
 pub const HEARTBEAT: Duration = Duration::from_secs(3);
@@ -22,81 +29,122 @@ pub const HEARTBEAT: Duration = Duration::from_secs(3);
 /// 7 seconds.
 pub const HEARTBEAT_ANSWER: Duration = Duration::from_secs(4);
 
-/// The configuration of Redis cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BadRedis {
-    /// The URL is none, or the certificates of `redis.tls` are none.
-    #[error(
-        "redis.url: {0}; expected redis://HOST:PORT or, for TLS, rediss://HOST:PORT, and \
-         certificates in PEM in redis.tls.caFile"
-    )]
-    Url(#[from] redis::RedisError),
-    /// A file that it names cannot be read.
-    #[error("{key}: cannot read {}: {error}; check the path and its mode", path.display())]
-    File {
-        /// The key that names the file.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+/// Makes connections to Redis. Cloning is shallow.
+#[derive(Clone)]
+pub(super) struct Connector {
+    target: Arc<Target>,
 }
 
-/// Reads the URL and the files that hold a password and certificates; connects to nothing. Blocking
-/// I/O.
-///
-/// # Errors
-/// Where the URL is none of Redis, or a file cannot be read.
-pub fn client(config: &Redis) -> Result<Client, BadRedis> {
-    let info = config.url.as_str().into_connection_info()?;
-    // RESP3, because there messages are handed over while the socket is read: no queue between.
-    let mut settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    if let Some(username) = &config.username {
-        settings = settings.set_username(username);
+/// Where connections lead.
+enum Target {
+    /// To the server of this client.
+    Server(Client),
+    /// To the primary that the sentinels name.
+    Primary { sentinels: Arc<Sentinels>, template: ClientTemplate, is_tls: bool },
+}
+
+/// The server that a connection leads to.
+#[derive(Clone, Debug)]
+pub(super) struct Server(Option<Primary>);
+
+impl Connector {
+    /// Reads where Redis is, and the files that hold passwords and certificates; connects to
+    /// nothing. The tasks that ask the sentinels, where there are any, are to be run by the caller.
+    /// Blocking I/O.
+    ///
+    /// # Errors
+    /// Where the configuration cannot be used, or a file cannot be read.
+    pub(super) fn new(
+        config: &Redis,
+        metrics: &Metrics,
+    ) -> Result<(Self, Vec<SentinelWatch>), BadRedis> {
+        let servers = RedisServers::of(config).map_err(BadRedis::Servers)?;
+        let is_tls = servers.are_reached_by_tls();
+        let certificates = client::certificates(&config.tls)?;
+        let template =
+            ClientTemplate::of_redis(config, servers.settings.clone(), certificates.clone())?;
+        let Some(name) = servers.primary else {
+            let address = servers.addresses.into_iter().next().ok_or_else(no_address)?;
+            let target = Arc::new(Target::Server(template.at(address)?));
+            return Ok((Connector { target }, Vec::new()));
+        };
+        let lines = || Throttle::new(&metrics.log_lines_suppressed);
+        let to_sentinels = ClientTemplate::of_sentinels(config, certificates)?;
+        let sentinels = Arc::new(Sentinels::new(name, servers.addresses.len(), lines()));
+        let mut watches = Vec::new();
+        for (index, address) in servers.addresses.into_iter().enumerate() {
+            let named = (index, address.to_string());
+            let client = to_sentinels.at(address)?;
+            watches.push(SentinelWatch::new(named, client, sentinels.clone(), lines()));
+        }
+        // Certificates that cannot be used are found now, not at the first connection.
+        template.at(address_of("localhost", 0, is_tls))?;
+        let target = Arc::new(Target::Primary { sentinels, template, is_tls });
+        Ok((Connector { target }, watches))
     }
-    if let Some(path) = &config.password_file {
-        let read = read("redis.passwordFile", path, files::read_password)?;
-        settings = settings.set_password(read);
+
+    /// Makes a connection whose messages, and whose end, `push` gets. `answer`: how long an answer
+    /// to a command may take.
+    ///
+    /// # Errors
+    /// When no sentinel names a primary, or Redis does not answer in time, refuses, or is older than
+    /// version 6.
+    pub(super) async fn connect(
+        &self,
+        answer: Option<Duration>,
+        push: impl AsyncPushSender,
+    ) -> RedisResult<(MultiplexedConnection, Server)> {
+        match &*self.target {
+            Target::Server(client) => Ok((open(client, answer, push).await?, Server(None))),
+            Target::Primary { sentinels, template, is_tls } => {
+                let primary = sentinels.primary().await?;
+                let (host, port) = &primary.address;
+                let client = template.at(address_of(host, *port, *is_tls))?;
+                let opened = open(&client, answer, push).await.map_err(|error| {
+                    let why = format!("{primary}: {error}");
+                    (error.kind(), "the primary that the sentinels name", why)
+                })?;
+                Ok((opened, Server(Some(primary))))
+            }
+        }
     }
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
-    match &config.tls.ca_file {
-        None => Ok(Client::open(info)?),
-        Some(path) => {
-            let root_cert = Some(read("redis.tls.caFile", path, files::read_authorities)?);
-            Ok(Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })?)
+
+    /// Waits that long before the next attempt; less where the sentinels name another primary
+    /// meanwhile.
+    pub(super) async fn pause(&self, delay: Duration) {
+        let slept = tokio::time::sleep(delay);
+        match &*self.target {
+            Target::Server(_) => slept.await,
+            Target::Primary { sentinels, .. } => tokio::select! {
+                () = slept => {}
+                () = sentinels.changed() => {}
+            },
+        }
+    }
+
+    /// Resolves, with the reason, when the sentinels name another primary than `server`. Never
+    /// without sentinels.
+    pub(super) async fn moved(&self, server: &Server) -> String {
+        match (&*self.target, &server.0) {
+            (Target::Primary { sentinels, .. }, Some(primary)) => {
+                let successor = sentinels.moved(primary).await;
+                format!("the sentinels name another primary: {successor} instead of {primary}")
+            }
+            _ => std::future::pending().await,
         }
     }
 }
 
-fn read<T>(
-    key: &'static str,
-    path: &Path,
-    read: fn(&Path) -> io::Result<T>,
-) -> Result<T, BadRedis> {
-    read(path).map_err(|error| BadRedis::File { key, path: path.to_owned(), error })
+fn address_of(host: &str, port: u16, is_tls: bool) -> ConnectionAddr {
+    let host = host.to_owned();
+    match is_tls {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
+    }
 }
 
-/// Makes a connection whose messages, and whose end, `push` gets. `answer`: how long an answer to
-/// a command may take.
-///
-/// # Errors
-/// When Redis does not answer in time, refuses, or is older than version 6.
-pub async fn connect(
-    client: &Client,
-    answer: Option<Duration>,
-    push: impl AsyncPushSender,
-) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(answer)
-        .set_push_sender(push);
-    let connected = client.get_multiplexed_async_connection_with_config(&config);
-    tokio::time::timeout(CONNECT, connected).await.unwrap_or_else(|_| {
-        let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 2 s");
-        Err(error.into())
-    })
+fn no_address() -> redis::RedisError {
+    (ErrorKind::InvalidClientConfig, "no address of Redis").into()
 }
 
 /// Asks the server whether it is a primary still: one that was demoted keeps its connections, and
@@ -129,51 +177,9 @@ fn is_replica(greeting: &Value) -> bool {
     role.and_then(|(_, role)| text(role)).is_some_and(|role| role == "replica" || role == "slave")
 }
 
-/// The delays between attempts to connect, from 50 ms to 2 s. They start again after a connection
-/// that lasted; one that broke at once does not count, so that a server which accepts and closes is
-/// not flooded.
-pub struct ReconnectDelays(Backoff);
-
-impl ReconnectDelays {
-    const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(2);
-    const LASTING: Duration = Duration::from_secs(5);
-
-    /// The delay before the next attempt.
-    pub fn next_delay(&mut self) -> Duration {
-        self.0.next_delay()
-    }
-
-    /// A connection lasted that long.
-    pub fn lasted(&mut self, time: Duration) {
-        if time >= Self::LASTING {
-            self.0.reset();
-        }
-    }
-}
-
-impl Default for ReconnectDelays {
-    fn default() -> Self {
-        ReconnectDelays(Backoff::new(Self::FIRST, Self::LONGEST))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_connection_that_broke_at_once_does_not_start_the_delays_again() {
-        let mut delays = ReconnectDelays::default();
-        assert!(delays.next_delay() <= ReconnectDelays::FIRST);
-        for _ in 0..100 {
-            delays.next_delay();
-        }
-        delays.lasted(Duration::from_secs(1));
-        assert!(delays.next_delay() >= ReconnectDelays::LONGEST / 2);
-        delays.lasted(Duration::from_secs(60));
-        assert!(delays.next_delay() <= ReconnectDelays::FIRST);
-    }
 
     #[test]
     fn a_greeting_tells_a_replica_from_a_primary() {
@@ -190,18 +196,25 @@ mod tests {
         assert!(HEARTBEAT + HEARTBEAT_ANSWER < Duration::from_secs(10));
     }
 
+    fn said(config: &Redis) -> Option<String> {
+        let made = Connector::new(config, &Metrics::new().unwrap());
+        made.err().map(|error| error.to_string())
+    }
+
     #[test]
     fn a_bad_url_names_the_key() {
-        let at = |url: &str| client(&Redis::at(url.to_owned()));
-        assert!(at("http://x").unwrap_err().to_string().starts_with("redis.url: "));
-        assert!(at("redis://:secret@localhost:1/2").is_ok());
+        let at = |url: &str| said(&Redis::at(url.to_owned()));
+        assert!(at("http://x").unwrap().starts_with("`redis.url` must begin with"));
+        assert_eq!(at("redis://:secret@localhost:1/2"), None);
+        assert_eq!(at("redis-sentinel://:secret@localhost:1/main"), None);
+        assert_eq!(at("unix:///run/redis.sock"), None);
     }
 
     #[test]
     fn a_file_that_cannot_be_read_names_its_key() {
         let mut config = Redis::at("redis://localhost:1".to_owned());
         config.password_file = Some("/nowhere/password".into());
-        let said = client(&config).unwrap_err().to_string();
+        let said = said(&config).unwrap();
         assert!(said.starts_with("redis.passwordFile: cannot read /nowhere/password: "), "{said}");
     }
 }

@@ -9,10 +9,14 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind, Value, cmd};
 use rookery_config::Redis;
+use rookery_config::redis_servers::RedisServers;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use super::connect::{BadRedis, client, connect};
+use super::connect::{BadRedis, Connector};
 use super::wire::channels::Channels;
 use crate::message::{PodId, RoomKeyRef};
+use crate::telemetry::metrics::Metrics;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -77,21 +81,31 @@ pub enum NotInspected {
     },
 }
 
-/// Connects like an instance, and tries every command and channel that one needs. Nobody hears
+/// Connects like an instance, by its sentinels where there are any, and tries every command and channel that one needs. Nobody hears
 /// anything of it: what is published goes to a channel of an instance that does not exist, and the
 /// key that is written is deleted.
 ///
 /// # Errors
 /// When the configuration cannot be used, or the server cannot be reached or does not accept the
 /// login.
-pub async fn inspect(config: &Redis, namespaces: &[Arc<str>]) -> Result<Inspection, NotInspected> {
-    let client = client(config)?;
+pub async fn inspect(
+    config: &Redis,
+    namespaces: &[Arc<str>],
+    metrics: &Metrics,
+) -> Result<Inspection, NotInspected> {
+    let (connector, sentinels) = Connector::new(config, metrics)?;
+    // They end with this function.
+    let mut questions = JoinSet::new();
+    for sentinel in sentinels {
+        questions.spawn(sentinel.run(CancellationToken::new()));
+    }
     let not_inspected = |error: RedisError| {
         let fix = advice(&error);
         NotInspected::Redis { url: config.redacted_url(), error, fix }
     };
     let ignore = |_: PushInfo| -> Result<(), redis::aio::SendError> { Ok(()) };
-    let connection = connect(&client, Some(ANSWER), ignore).await.map_err(not_inspected)?;
+    let connected = connector.connect(Some(ANSWER), ignore).await;
+    let (connection, _) = connected.map_err(not_inspected)?;
     let mut trial = Trial { connection, user: user(config), findings: Vec::new() };
     let version = trial.greeting().await.map_err(not_inspected)?;
     let channels = Channels::new(&config.prefix, PodId::random());
@@ -105,11 +119,7 @@ pub async fn inspect(config: &Redis, namespaces: &[Arc<str>]) -> Result<Inspecti
 
 /// The name that the connection logs in with.
 fn user(config: &Redis) -> String {
-    let in_url = || {
-        use redis::IntoConnectionInfo;
-        let info = config.url.as_str().into_connection_info().ok()?;
-        info.redis_settings().username().map(ToOwned::to_owned)
-    };
+    let in_url = || RedisServers::of(config).ok()?.settings.username().map(ToOwned::to_owned);
     config.username.clone().or_else(in_url).unwrap_or_else(|| "default".to_owned())
 }
 

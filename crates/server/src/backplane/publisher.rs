@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::connect::{
-    HEARTBEAT, HEARTBEAT_ANSWER, ReconnectDelays, check_primary, connect, says_replica,
+    Connector, HEARTBEAT, HEARTBEAT_ANSWER, ReconnectDelays, Server, check_primary, says_replica,
 };
 use super::link_status::{LinkConnection, LinkStatus, NOT_HEARD};
 use super::outgoing::{MessageKind, Outgoing, OutgoingMessage, OutgoingReceiver};
@@ -47,7 +47,7 @@ const FIRST_SAMPLES: usize = 5;
 pub(super) struct Publisher {
     pod: PodId,
     channels: Channels,
-    client: redis::Client,
+    connector: Connector,
     outgoing: Arc<Outgoing>,
     queue: OutgoingReceiver,
     status: Arc<LinkStatus>,
@@ -61,6 +61,14 @@ pub(super) struct Publisher {
     refused: Throttle,
 }
 
+/// A sending connection.
+struct Link {
+    connection: MultiplexedConnection,
+    server: Server,
+    /// Is cancelled when the connection ends.
+    lost: CancellationToken,
+}
+
 /// A pipeline that was answered.
 struct Answered {
     answers: Result<Vec<Value>, RedisError>,
@@ -69,12 +77,12 @@ struct Answered {
 }
 
 impl Publisher {
-    /// Sends what is put into `queue`, by connections of `client`.
-    pub fn new(parts: &Parts, client: redis::Client, queue: OutgoingReceiver) -> Self {
+    /// Sends what is put into `queue`, by connections of `connector`.
+    pub fn new(parts: &Parts, connector: Connector, queue: OutgoingReceiver) -> Self {
         Publisher {
             pod: parts.pod.clone(),
             channels: parts.channels.clone(),
-            client,
+            connector,
             outgoing: parts.outgoing.clone(),
             queue,
             status: parts.status.clone(),
@@ -91,19 +99,19 @@ impl Publisher {
     /// Keeps the connection until `shutdown`; then sends what still waits, for a second.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let (mut delays, mut links) = (ReconnectDelays::default(), 0_u64);
-        let (client, clock) = (self.client.clone(), self.clock.clone());
+        let (connector, clock) = (self.connector.clone(), self.clock.clone());
         while !shutdown.is_cancelled() {
             let opened = tokio::select! {
                 () = shutdown.cancelled() => return,
-                opened = open(&client, &clock) => opened,
+                opened = open(&connector, &clock) => opened,
             };
             self.status.set_replica(opened.as_ref().is_err_and(says_replica));
             match opened {
-                Ok((connection, lost)) => {
+                Ok(link) => {
                     self.metrics.redis_reconnects.inc_by(u64::from(links > 0));
                     links += 1;
                     let since = Instant::now();
-                    let why = self.serve(connection, lost, &shutdown).await;
+                    let why = self.serve(link, &shutdown).await;
                     delays.lasted(since.elapsed());
                     self.disconnected(&why, &shutdown);
                 }
@@ -113,7 +121,7 @@ impl Publisher {
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = tokio::time::sleep(delays.next_delay()) => {}
+                () = connector.pause(delays.next_delay()) => {}
             }
         }
     }
@@ -121,8 +129,7 @@ impl Publisher {
     /// Sends until the connection is lost; gives why.
     async fn serve(
         &mut self,
-        connection: MultiplexedConnection,
-        lost: CancellationToken,
+        Link { connection, server, lost }: Link,
         shutdown: &CancellationToken,
     ) -> String {
         self.outgoing.open();
@@ -130,7 +137,7 @@ impl Publisher {
         self.status.set(LinkConnection::Commands, true);
         tracing::debug!("the connection to Redis that publishes is up");
         let heartbeat = heartbeat(self.clock.clone(), connection.clone());
-        let status = self.status.clone();
+        let (status, connector) = (self.status.clone(), self.connector.clone());
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {
@@ -139,6 +146,7 @@ impl Publisher {
             }
             () = lost.cancelled() => "the connection was closed".to_owned(),
             why = heartbeat => why,
+            why = connector.moved(&server) => why,
             () = status.own_heartbeats_stop() => NOT_HEARD.to_owned(),
             why = self.send_queued(&connection) => why,
         }
@@ -274,10 +282,7 @@ impl Publisher {
 }
 
 /// Connects, and learns Redis' time.
-async fn open(
-    client: &redis::Client,
-    clock: &Clock,
-) -> Result<(MultiplexedConnection, CancellationToken), RedisError> {
+async fn open(connector: &Connector, clock: &Clock) -> Result<Link, RedisError> {
     let lost = CancellationToken::new();
     let ended = lost.clone();
     let push = move |info: PushInfo| -> Result<(), redis::aio::SendError> {
@@ -286,13 +291,13 @@ async fn open(
         }
         Ok(())
     };
-    let mut connection = connect(client, Some(ANSWER), push).await?;
+    let (mut connection, server) = connector.connect(Some(ANSWER), push).await?;
     check_primary(&mut connection).await?;
     clock.reset();
     for _ in 0..FIRST_SAMPLES {
         ask_time(clock, &mut connection).await?;
     }
-    Ok((connection, lost))
+    Ok(Link { connection, server, lost })
 }
 
 fn publications(sent: &[(MessageKind, String)]) -> u64 {

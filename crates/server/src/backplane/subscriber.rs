@@ -10,7 +10,7 @@ use rookery_ops::throttle::{Throttle, limited};
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
-use super::connect::ReconnectDelays;
+use super::connect::{Connector, ReconnectDelays};
 use super::decoder::Decoder;
 use super::link_status::{LinkConnection, LinkStatus};
 use super::wire::channels::Channels;
@@ -20,7 +20,7 @@ use session::Session;
 
 /// Keeps the subscribing connection.
 pub(super) struct Subscriber {
-    client: redis::Client,
+    connector: Connector,
     channels: Channels,
     interests: Arc<RoomInterests>,
     decoder: Arc<Decoder>,
@@ -33,15 +33,15 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Keeps `interests` subscribed, by connections of `client` whose messages `decoder` gets.
+    /// Keeps `interests` subscribed, by connections of `connector` whose messages `decoder` gets.
     pub fn new(
         parts: &Parts,
-        client: redis::Client,
+        connector: Connector,
         interests: Arc<RoomInterests>,
         decoder: Arc<Decoder>,
     ) -> Self {
         Subscriber {
-            client,
+            connector,
             channels: parts.channels.clone(),
             interests,
             decoder,
@@ -81,7 +81,7 @@ impl Subscriber {
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = tokio::time::sleep(delays.next_delay()) => {}
+                () = self.connector.pause(delays.next_delay()) => {}
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rookery_config::Redis;
 use rookery_server::backplane::inspection::{Inspection, NotInspected, Severity, inspect};
+use rookery_server::telemetry::metrics::Metrics;
 
 use super::redis_server::RedisServer;
 
@@ -22,7 +23,7 @@ async fn run(redis: &RedisServer, line: &str) {
 
 async fn inspected(url: String) -> Result<Inspection, NotInspected> {
     let namespaces: Vec<Arc<str>> = vec!["/".into(), "/admin".into()];
-    inspect(&Redis::at(url), &namespaces).await
+    inspect(&Redis::at(url), &namespaces, &Metrics::new().unwrap()).await
 }
 
 /// The texts of one severity, for a user with this rule.

@@ -15,6 +15,9 @@ mod questions;
 mod ranking;
 mod redis_server;
 mod rights;
+mod sentinel_failovers;
+mod sentinels;
+mod sockets;
 
 use std::time::Duration;
 

@@ -63,15 +63,20 @@ impl Pod {
 
     /// One that connects to this URL.
     pub fn at(name: &str, url: &str) -> Pod {
-        Pod::start(name, url.to_owned(), Duration::from_secs(30))
+        Pod::configured(name, config::Redis::at(url.to_owned()))
+    }
+
+    /// One with this configuration of Redis.
+    pub fn configured(name: &str, redis: config::Redis) -> Pod {
+        Pod::start(name, redis, Duration::from_secs(30))
     }
 
     /// One whose rooms stay subscribed for another time.
     pub fn lingering(name: &str, redis: &RedisServer, linger: Duration) -> Pod {
-        Pod::start(name, redis.url(), linger)
+        Pod::start(name, config::Redis::at(redis.url()), linger)
     }
 
-    fn start(name: &str, url: String, linger: Duration) -> Pod {
+    fn start(name: &str, redis: config::Redis, linger: Duration) -> Pod {
         let (metrics, tracker) = (Arc::new(Metrics::new().unwrap()), TaskTracker::new());
         let interests = RoomInterests::new(linger);
         let pod = PodId::from(name);
@@ -91,7 +96,7 @@ impl Pod {
             critical: CriticalTasks::default(),
         };
         let parts = BackplaneParts {
-            config: config::Redis::at(url),
+            config: redis,
             pod,
             namespaces: vec!["/".into(), "/admin".into()],
             interests: interests.clone(),

@@ -1,12 +1,15 @@
 //! A real Redis for one test.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// `redis-server` on a free port; killed when dropped.
 pub struct RedisServer {
     port: u16,
+    /// Further words of its command line.
+    more: Vec<String>,
     process: Option<Child>,
 }
 
@@ -14,7 +17,7 @@ impl RedisServer {
     /// A port that is free, with nothing on it yet.
     pub fn stopped() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        RedisServer { port: listener.local_addr().unwrap().port(), process: None }
+        RedisServer { port: listener.local_addr().unwrap().port(), more: Vec::new(), process: None }
     }
 
     /// One that answers.
@@ -24,11 +27,20 @@ impl RedisServer {
         server
     }
 
+    /// One that answers, and also listens at the Unix socket `path`.
+    pub async fn at_socket(path: &Path) -> Self {
+        let mut server = RedisServer::stopped();
+        server.more = vec!["--unixsocket".to_owned(), path.display().to_string()];
+        server.run().await;
+        server
+    }
+
     /// Starts it, again, on its port.
     pub async fn run(&mut self) {
         let port = self.port.to_string();
         let child = Command::new("redis-server")
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(&self.more)
             .stdout(Stdio::null())
             .spawn()
             .expect("these tests need redis-server in the PATH");

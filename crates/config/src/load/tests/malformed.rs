@@ -85,10 +85,12 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
         &["`redis.wire: sharded` is not in this version of Rookery yet; use `classic`"],
     ),
     (
-        "redis: { url: \"redis-sentinel://h:26379/main\" }",
-        &[
-            "`redis.url: redis-sentinel://` is not in this version of Rookery yet; use the `redis://`",
-        ],
+        "redis: { url: \"redis://h\", mode: cluster }",
+        &["`redis.mode: cluster` is not in this version of Rookery yet; write the `redis://`"],
+    ),
+    (
+        "redis: { addresses: [\"h:1\"], mode: cluster }",
+        &["`redis.mode: cluster` is not in this version of Rookery yet; write the `redis://`"],
     ),
     (
         "redis: { url: \"redis://u:p@a:1,b:2\" }",
@@ -140,7 +142,85 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ("namespaces: [chat]", &["`namespaces[0]` is `chat`", "starts with `/`"]),
     ("namespaces: [/, /a, /]", &["`namespaces[2]` names `/` again"]),
     ("redis: { url: \"http://h\" }", &["`redis.url` must begin with redis:// or rediss://"]),
-    ("redis: { url: \"unix:///run/redis.sock\" }", &["`redis.url` must begin with redis://"]),
+    (
+        "redis: { url: \"redis+sentinel://h/m\" }",
+        &["`redis.url` must begin with redis://", "redis-sentinel://"],
+    ),
+    ("redis: { url: \"unix://\" }", &["`redis.url` is not the URL of a server", "unix:///run/"]),
+    (
+        "redis: { url: \"redis-sentinel://h\" }",
+        &["`redis.url` names no primary", "26379/mymaster", "`redis.sentinel.master`"],
+    ),
+    ("redis: { url: \"redis-sentinel:///m\" }", &["`redis.url` is not the URL of sentinels"]),
+    ("redis: { url: \"redis-sentinel://h/m/0\" }", &["`redis.url` does not name a primary"]),
+    (
+        "redis: { url: \"redis-sentinel://h/m\", sentinel: { master: m } }",
+        &["`redis.sentinel.master` is also at the end of `redis.url`"],
+    ),
+    (
+        "redis: { url: \"redis://h\", sentinel: { master: m } }",
+        &["`redis.sentinel` is about sentinels; write `redis.mode: sentinel`"],
+    ),
+    (
+        "redis: { url: \"redis://h\", addresses: [\"h:1\"] }",
+        &["`redis.addresses` are beside `redis.url`", "leave one of them out"],
+    ),
+    (
+        "redis: { url: \"redis-sentinel://h/m\", mode: single }",
+        &["`redis.mode` is `single`, but `redis.url` names sentinels"],
+    ),
+    (
+        "redis: { url: \"redis://h\", mode: sentinel }",
+        &["`redis.mode` is `sentinel`, but `redis.url` is that of one server", "redis-sentinel://"],
+    ),
+    (
+        "redis: { addresses: [\"a:1\", \"b:1\"] }",
+        &["`redis.addresses` names several servers; write `redis.mode: sentinel`"],
+    ),
+    (
+        "redis: { addresses: [\"a:1\"], mode: sentinel }",
+        &["`redis.sentinel.master` is missing", "such as mymaster"],
+    ),
+    (
+        "redis: { addresses: [\"a:1\"], mode: sentinel, sentinel: { master: \"a b\" } }",
+        &["`redis.sentinel.master` does not name a primary"],
+    ),
+    (
+        "redis: { addresses: [\"a:1\", \"redis://b\"], mode: sentinel, sentinel: { master: m } }",
+        &["`redis.addresses[1]` is not HOST:PORT", "`redis.username`"],
+    ),
+    (
+        "redis: { url: \"redis-sentinel://h/m\", sentinel: { username: u } }",
+        &["`redis.sentinel.username` has no password", "`redis.sentinel.passwordFile`"],
+    ),
+    (
+        "redis: { url: \"rediss://h\", tls: { certFile: /a } }",
+        &["`redis.tls.certFile` needs its key; name the file that holds it in `redis.tls.keyFile`"],
+    ),
+    (
+        "redis: { url: \"rediss://h\", tls: { keyFile: /a } }",
+        &["`redis.tls.keyFile` needs its certificate", "`redis.tls.certFile`"],
+    ),
+    (
+        "redis: { url: \"redis://h\", tls: { certFile: /a, keyFile: /b } }",
+        &["`redis.tls.certFile` is for `rediss://` URLs"],
+    ),
+    (
+        "redis: { url: \"unix:///run/r.sock\", tls: { caFile: /a } }",
+        &["`redis.tls.caFile` is for TLS, which a Unix socket is without"],
+    ),
+    (
+        "redis: { url: \"redis://h\", tls: { enabled: true } }",
+        &["`redis.tls.enabled` is for `redis.addresses`", "rediss:// is TLS"],
+    ),
+    (
+        "redis: { addresses: [\"h:1\"], tls: { enabled: false, caFile: /a } }",
+        &["`redis.tls.caFile` is beside `redis.tls.enabled: false`"],
+    ),
+    (
+        "redis: { url: \"unix:///run/r.sock?user=u&pass=p\", username: v }",
+        &["`redis.username` is also in `redis.url`"],
+    ),
     ("redis: { url: \"redis://\" }", &["`redis.url` is not the URL of a server"]),
     (
         "redis: { url: \"redis://h\", bridge: [{ channel: c, namespace: /x, room: r, event: e, args: [] }] }",

@@ -53,6 +53,21 @@ fn servers_reach_what_their_configuration_names() {
     assert_eq!(egress(extra)[1], json!({ "ports": [{ "port": 1 }] }));
 }
 
+#[test]
+fn servers_reach_sentinels_and_the_primary_that_they_name() {
+    for spec in [
+        "redis: { url: 'redis-sentinel://10.1.2.3,s.example.com:1/m' }",
+        "config: { redis: { mode: sentinel, addresses: [10.1.2.3, 's.example.com:1'],\n\
+         \x20 sentinel: { master: m } } }",
+    ] {
+        let rules = egress(spec);
+        let ports: Vec<_> =
+            rules[1..].iter().map(|rule| rule["ports"][0]["port"].clone()).collect();
+        assert_eq!(ports, [26379, 1, 6379], "{spec}");
+        assert!(rules[1]["to"].is_array() && rules[3]["to"].is_null(), "{spec}");
+    }
+}
+
 /// A Service's port may be another than its pods'.
 #[test]
 fn servers_reach_the_pods_behind_a_service() {

@@ -13,7 +13,7 @@ use rookery_ops::throttle::limited;
 use tokio_util::sync::CancellationToken;
 
 use super::Subscriber;
-use crate::backplane::connect::{HEARTBEAT, HEARTBEAT_ANSWER, check_primary, connect};
+use crate::backplane::connect::{HEARTBEAT, HEARTBEAT_ANSWER, Server, check_primary};
 use crate::backplane::link_status::{LinkConnection, NOT_HEARD};
 use crate::rooms::interest::Ticket;
 
@@ -24,6 +24,7 @@ const CHUNK: usize = 500;
 pub(super) struct Session<'a> {
     subscriber: &'a Subscriber,
     connection: MultiplexedConnection,
+    server: Server,
     lost: CancellationToken,
     /// Messages that came; a sign of life as good as an answer.
     heard: Arc<AtomicU64>,
@@ -64,7 +65,7 @@ impl<'a> Session<'a> {
             }
         };
         // No limit on answers: a confirmation may stand behind many messages.
-        let mut connection = connect(&subscriber.client, None, push).await?;
+        let (mut connection, server) = subscriber.connector.connect(None, push).await?;
         let opened = async {
             check_primary(&mut connection).await?;
             // All in one command: others count our subscriptions of two channels at once.
@@ -80,15 +81,17 @@ impl<'a> Session<'a> {
             Err(RedisError::from(error))
         })?;
         let under_way = FuturesUnordered::new();
-        Ok(Session { subscriber, connection, lost, heard, under_way, resubscribing: 0 })
+        Ok(Session { subscriber, connection, server, lost, heard, under_way, resubscribing: 0 })
     }
 
     /// Keeps the subscriptions as they have to be until the connection is lost; gives why.
     pub async fn run(&mut self, shutdown: &CancellationToken) -> String {
-        let Subscriber { interests, status, .. } = self.subscriber;
+        let Subscriber { interests, status, connector, .. } = self.subscriber;
         let heartbeat = heartbeat(self.connection.clone(), self.heard.clone());
         let own_heartbeats_stop = status.own_heartbeats_stop();
-        tokio::pin!(heartbeat, own_heartbeats_stop);
+        let server = self.server.clone();
+        let moved = connector.moved(&server);
+        tokio::pin!(heartbeat, own_heartbeats_stop, moved);
         let again = interests.connected(Instant::now());
         if let Err(why) = self.subscribe(again, true).await {
             return why;
@@ -106,6 +109,7 @@ impl<'a> Session<'a> {
                 () = shutdown.cancelled() => Err("shutdown".to_owned()),
                 () = self.lost.cancelled() => Err("the connection was closed".to_owned()),
                 why = &mut heartbeat => Err(why),
+                why = &mut moved => Err(why),
                 () = &mut own_heartbeats_stop => Err(NOT_HEARD.to_owned()),
                 Some(answered) = self.under_way.next(), if !self.under_way.is_empty() => {
                     self.answered(answered).await

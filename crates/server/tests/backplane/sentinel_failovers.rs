@@ -1,0 +1,176 @@
+//! Failovers by real sentinels, in traffic.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::know_each_other;
+use super::pod::Pod;
+use super::sentinels::{PRIMARY, RedisWithSentinels};
+
+/// Two pods in one room, each of which publishes to the other.
+struct Pair {
+    a: Pod,
+    b: Pod,
+    /// Publications of each, accepted or not.
+    published: usize,
+}
+
+impl Pair {
+    async fn of(redis: &RedisWithSentinels) -> Pair {
+        let a = Pod::configured("pod-aaaa", redis.config());
+        let b = Pod::configured("pod-bbbb", redis.config());
+        a.is_up().await;
+        b.is_up().await;
+        know_each_other(&[&a, &b]).await;
+        Pair { a, b, published: 0 }
+    }
+
+    /// Both publish every millisecond until `done`.
+    async fn publish_until(&mut self, what: &str, done: impl AsyncFn(&Pair) -> bool) {
+        let traffic = async {
+            while !done(self).await {
+                for _ in 0..10 {
+                    self.publish();
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        let patient = tokio::time::timeout(Duration::from_secs(60), traffic).await;
+        patient.unwrap_or_else(|_| panic!("not within a minute: {what}"));
+    }
+
+    fn publish(&mut self) -> bool {
+        let n = self.published;
+        self.published += 1;
+        let from_a = self.a.publish(&["room"], &format!("a{n}"));
+        self.b.publish(&["room"], &format!("b{n}")) && from_a
+    }
+
+    /// Whether both are connected and hear each other.
+    async fn hear_each_other(&mut self) {
+        self.publish_until("both hear each other", async |pair| {
+            let last = pair.published.saturating_sub(1);
+            pair.b.events().contains(&format!("a{last}"))
+                && pair.a.events().contains(&format!("b{last}"))
+        })
+        .await;
+    }
+
+    /// Nothing came twice, and each loss is counted: by the receiver as a gap, or by the publisher as
+    /// unsent (or by both, where it was on its way when a connection broke).
+    fn every_loss_is_counted(&self) {
+        for (from, to) in [(&self.a, &self.b), (&self.b, &self.a)] {
+            let events = to.events();
+            let distinct: HashSet<_> = events.iter().collect();
+            assert_eq!(events.len(), distinct.len(), "something came twice");
+            let missing = (self.published - events.len()) as u64;
+            let (gaps, unsent) = (to.metrics.redis_gaps.get(), from.metrics.redis_unsent.get());
+            assert!(gaps <= missing, "{gaps} gaps, {missing} missing");
+            assert!(missing <= gaps + unsent, "{missing} missing, {gaps} gaps, {unsent} unsent");
+        }
+    }
+}
+
+/// What makes the sentinels choose another primary.
+#[derive(Clone, Copy, PartialEq)]
+enum Cause {
+    /// The primary is killed.
+    Killed,
+    /// The primary hangs, and goes on after its successor was chosen: until it is told that it is a
+    /// replica, it takes itself for the primary.
+    Frozen,
+    /// `SENTINEL FAILOVER`: the old primary stays one for some seconds.
+    Ordered,
+}
+
+/// Runs a failover in traffic: both pods have to leave the old primary for its successor.
+async fn fail_over(redis: &mut RedisWithSentinels, cause: Cause) {
+    let mut pair = Pair::of(redis).await;
+    let _rooms = (pair.a.subscribe("room").await, pair.b.subscribe("room").await);
+    pair.hear_each_other().await;
+    let before = redis.primary().await.unwrap();
+    match cause {
+        Cause::Killed => redis.servers[0].kill(),
+        Cause::Frozen => redis.servers[0].signal("STOP"),
+        Cause::Ordered => {
+            let order = ["SENTINEL", "FAILOVER", PRIMARY];
+            redis.order::<()>(redis.sentinels[0].port, &order).await.unwrap();
+        }
+    }
+    let redis = &*redis;
+    pair.publish_until("the sentinels name another primary", async |_| {
+        redis.primary().await.is_some_and(|primary| primary != before)
+    })
+    .await;
+    if cause == Cause::Frozen {
+        redis.servers[0].signal("CONT");
+    }
+    let new = redis.primary().await.unwrap();
+    pair.publish_until("both pods are at the new primary", async |pair| {
+        let count = ["PUBSUB", "NUMSUB", "socket.io#/#room#"];
+        let subscribers: Option<(String, usize)> = redis.order(new, &count).await;
+        subscribers.is_some_and(|(_, count)| count == 2)
+            && pair.a.backplane.is_up()
+            && pair.b.backplane.is_up()
+    })
+    .await;
+    pair.hear_each_other().await;
+    pair.every_loss_is_counted();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_is_killed_is_left_for_its_successor() {
+    fail_over(&mut RedisWithSentinels::start().await, Cause::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_hangs_is_left_and_not_returned_to_when_it_goes_on() {
+    fail_over(&mut RedisWithSentinels::start().await, Cause::Frozen).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_by_order_is_followed_while_the_old_primary_still_lives() {
+    fail_over(&mut RedisWithSentinels::start().await, Cause::Ordered).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_with_the_documented_rights_follow_a_failover_by_tls_with_client_certificates() {
+    fail_over(&mut RedisWithSentinels::secured().await, Cause::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_that_are_away_or_hang_are_not_needed() {
+    let mut redis = RedisWithSentinels::start().await;
+    redis.sentinels[0].kill();
+    redis.sentinels[1].signal("STOP");
+    let a = Pod::configured("pod-aaaa", redis.config());
+    a.is_up().await;
+    // The link to Redis does not depend on them.
+    redis.sentinels[2].kill();
+    let room = a.subscribe("room").await;
+    assert!(a.publish(&["room"], "alone") && a.backplane.is_up());
+    drop(room);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_may_ask_for_the_address_alone_finds_the_primary() {
+    let mut redis = RedisWithSentinels::start().await;
+    for sentinel in &redis.sentinels {
+        let rule = "ACL SETUSER default resetchannels -@all +sentinel|get-master-addr-by-name \
+                    +sentinel|failover +acl";
+        let words: Vec<&str> = rule.split_whitespace().collect();
+        redis.order::<()>(sentinel.port, &words).await.unwrap();
+    }
+    fail_over(&mut redis, Cause::Ordered).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_a_client_certificate_is_not_let_in() {
+    let redis = RedisWithSentinels::secured().await;
+    let (let_in, mut config) = (redis.config(), redis.config());
+    (config.tls.cert_file, config.tls.key_file) = (None, None);
+    let without = Pod::configured("pod-aaaa", config);
+    let with = Pod::configured("pod-bbbb", let_in);
+    with.is_up().await;
+    assert!(!without.backplane.is_up());
+}
