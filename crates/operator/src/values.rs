@@ -101,9 +101,9 @@ pub struct ImageValues {
     )]
     pub repository: String,
     /// Tag of the image. Default: the chart's appVersion.
+    #[schemars(regex(pattern = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"))]
     pub tag: String,
     /// Digest of the image, `sha256:…`. Overrides the tag.
-    #[schemars(regex(pattern = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"))]
     #[schemars(regex(pattern = "^(sha256:[0-9a-f]{64})?$"))]
     pub digest: String,
     /// When the image is pulled.
