@@ -219,6 +219,10 @@ impl Release {
         command.args(["template", "chat"]).arg(root().join("charts/rookery"));
         command.args(["--namespace", "team", "--kube-version", KUBERNETES, "--values", "-"]);
         command.arg("--set").arg(format!("rookery.standalone={standalone}"));
+        if !standalone {
+            // The cluster takes fewer units of time than `rookery render`.
+            command.arg("--skip-schema-validation");
+        }
         command.args(kinds.iter().flat_map(|kind| ["--api-versions", kind.as_str()]));
         command.args(self.sets.iter().flat_map(|set| ["--set", set.as_str()]));
         piped(&mut command, &self.text)
@@ -240,10 +244,6 @@ fn objects(text: &str) -> BTreeMap<String, Object> {
         let value: Value = serde_saphyr::from_str(document).unwrap();
         let source = document.lines().find_map(|line| line.strip_prefix("# Source: "));
         let source = source.unwrap_or_default().to_owned();
-        if !standalone {
-            // The cluster takes fewer units of time than `rookery render`.
-            command.arg("--skip-schema-validation");
-        }
         // The operator is no part of the service.
         if value.is_null() || source.contains("/operator/") || source.contains("crd-upgrade") {
             continue;

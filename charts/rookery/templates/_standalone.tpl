@@ -96,7 +96,6 @@
 {{- toJson $config -}}
 {{- end -}}
 
-{{/* Sets a key of a dict that is not set, or null: (list DICT KEY VALUE). */}}
 {{/* Whether the route asks for session persistence: "true" or nothing. The field is in the experimental channel of the
      Gateway API, which also has a group of its own; the definition itself may not be looked at. */}}
 {{- define "rookery.hasSessionPersistence" -}}
@@ -107,6 +106,7 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Sets a key of a dict that is not set, or null: (list DICT KEY VALUE). */}}
 {{- define "rookery.default" -}}
 {{- if kindIs "invalid" (get (first .) (index . 1)) -}}
 {{- $_ := set (first .) (index . 1) (last .) -}}
