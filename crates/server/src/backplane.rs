@@ -51,9 +51,10 @@ use outgoing::{NotQueued, Outgoing};
 use peers::Peers;
 use questions::Questions;
 use wire::channels::Channels;
+use wire::node::NodeWire;
 use wire::pod_messages::Answer;
 pub use wire::pod_messages::RolloutState;
-use wire::requests::BroadcastAnswer;
+use wire::replies::BroadcastAnswer;
 
 /// A connection for commands, while one is up.
 type Commands = Mutex<Option<MultiplexedConnection>>;
@@ -132,7 +133,7 @@ impl Backplane {
     ) -> Result<(Backplane, mpsc::Receiver<Inbound>), BadRedis> {
         let BackplaneParts { config, pod, namespaces, interests, metrics, bridge, rollout } = parts;
         let client = connect::client(&config)?;
-        let channels = Channels::new(&config.prefix, pod.clone());
+        let channels = Channels::new(NodeWire::Classic, &config.prefix, pod.clone());
         let (outgoing, queue) = Outgoing::new();
         let (inbound, received) = mpsc::channel(INBOUND_QUEUE);
         let status =
@@ -192,7 +193,7 @@ impl Backplane {
         let mut queued = Err(NotQueued::Closed);
         if outgoing.is_open() {
             let origin = clock.to_redis(publication.accepted);
-            let payload = wire::classic::encode(publication, pod, origin);
+            let payload = channels.wire().broadcast(pod, publication, origin);
             queued = outgoing.push_publication(publication, channel, payload);
         }
         if let Err(why) = queued {

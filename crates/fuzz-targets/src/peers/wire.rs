@@ -6,7 +6,8 @@ use std::time::Instant;
 use rookery_protocol::msgpack;
 use rookery_protocol::{Data, json::parse_json};
 use rookery_server::backplane::wire::classic;
-use rookery_server::backplane::wire::requests::{self, Ask, Request};
+use rookery_server::backplane::wire::replies::{self, Reply};
+use rookery_server::backplane::wire::requests::{self, Ask, Asker, Request};
 use rookery_server::message::Selector;
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ pub fn run(input: &[u8]) {
     if let Ok(data) = msgpack::read(input) {
         written_again(&data);
     }
-    if let Ok((_, members)) = requests::fetched(input) {
+    if let Ok((_, members)) = replies::fetched(input) {
         assert!(members.len() <= input.len());
     }
     if let Ok(request) = requests::decode(input) {
@@ -79,15 +80,16 @@ fn written_again(data: &Data) {
 /// An answer carries the id that the asker waits for, under the name that it reads.
 fn answered(request: &Request) {
     let Some(id) = &request.id else { return };
-    let key = if id.is_old { "requestid" } else { "requestId" };
-    for answer in [
-        requests::sockets_answer(id, &[]),
-        requests::rooms_answer(id, ["a"].into_iter()),
-        requests::done_answer(id),
-        requests::fetch_answer(id, &[]),
-        requests::emit_answer(id),
-        requests::count_answer(id, 1),
+    let key = if id.asker == Asker::Old { "requestid" } else { "requestId" };
+    for reply in [
+        Reply::Sockets(&[]),
+        Reply::Rooms(vec!["a"]),
+        Reply::Done,
+        Reply::Fetched(&[]),
+        Reply::Emitted,
+        Reply::Recipients(1),
     ] {
+        let answer = replies::reply(id, &reply);
         let answer: Value = serde_json::from_slice(&answer).expect("an answer is JSON");
         assert_eq!(answer[key].as_str(), Some(id.id.as_str()));
     }
@@ -101,7 +103,7 @@ fn for_those_who_are_named(request: &Request, json: &Data) {
         _ => return,
     };
     if matches!(request.ask, Ask::Disconnect(..)) {
-        let is_old = request.id.as_ref().is_some_and(|id| id.is_old);
+        let is_old = request.id.as_ref().is_some_and(|id| id.asker == Asker::Old);
         let kind = json.get("type").and_then(classic::number);
         assert_eq!(kind, Some(if is_old { 6 } else { 4 }));
     }

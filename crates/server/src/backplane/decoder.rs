@@ -26,8 +26,10 @@ use super::questions::Questions;
 use super::sequence::{Continuity, SequenceTracker};
 use super::wire::channels::Channels;
 use super::wire::classic::{self, Broadcast};
+use super::wire::node;
 use super::wire::pod_messages::{Answer, Message};
-use super::wire::requests::{self, Ask, BroadcastAnswer, RequestId};
+use super::wire::replies::{self, BroadcastAnswer, Reply};
+use super::wire::requests::{self, Ask, Request, RequestId};
 use crate::message::{MemberInfo, PodId, Publication};
 use crate::telemetry::metrics::{Direction, Metrics};
 use routes::{Route, Routes};
@@ -135,7 +137,10 @@ impl Decoder {
         }
         match route {
             Route::Broadcasts => self.broadcast(&channel, &payload, received),
-            Route::Requests(namespace) => self.request(namespace, &payload, received),
+            Route::Requests(namespace) => match requests::decode(&payload) {
+                Ok(request) => self.request(namespace, request, received),
+                Err(why) => self.drop("a request", &why),
+            },
             Route::Responses => self.response(&payload),
             Route::Pods => self.pod_message(&payload, received),
             Route::Bridge(positions) => {
@@ -213,63 +218,75 @@ impl Decoder {
         Some(broadcast.into_publication(namespace.clone(), id, accepted))
     }
 
-    fn request(&self, namespace: &Arc<str>, payload: &[u8], received: Instant) {
-        let request = match requests::decode(payload) {
-            Ok(request) => request,
-            Err(why) => return self.drop("a request", &why),
-        };
+    fn request(&self, namespace: &Arc<str>, request: Request, received: Instant) {
         if request.from_pod {
             return;
         }
-        let answer = |answer| {
-            let channel = self.channels.responses(namespace);
-            self.outgoing.push(channel, answer, MessageKind::Answer);
-        };
         match (request.ask, request.id) {
             (Ask::Broadcast(broadcast), id) => {
                 // A pod's own requests come back to it.
                 if request.uid.as_deref() == Some(&*self.pod) {
                     return;
                 }
-                match broadcast {
-                    Some(broadcast) => self.publish_with_acks(*broadcast, id, received),
-                    None => {
+                match (broadcast, id) {
+                    (Some(broadcast), id) => self.publish_with_acks(*broadcast, id, received),
+                    (None, id) => {
                         self.drop("a broadcast", &"it names no room");
-                        id.into_iter().for_each(|id| answer(requests::count_answer(&id, 0)));
+                        self.answer(namespace, id, &Reply::Recipients(0));
                     }
                 }
             }
-            (Ask::ServerSideEmit, id) => {
-                if let Some(id) = id {
-                    answer(requests::emit_answer(&id));
-                }
-            }
+            (Ask::ServerSideEmit, id) => self.answer(namespace, id, &Reply::Emitted),
             (ask, id) => {
                 self.hand_over(Inbound::NodeRequest { namespace: namespace.clone(), ask, id });
             }
         }
     }
 
+    /// Answers a request at once, where somebody waits for it.
+    fn answer(&self, namespace: &str, id: Option<RequestId>, reply: &Reply<'_>) {
+        let Some(id) = id else { return };
+        if let Some(answer) = node::answer(&self.pod, namespace, &id, reply) {
+            let channel = self.channels.responses(namespace, &id);
+            self.outgoing.push(channel, answer, MessageKind::Answer);
+        }
+    }
+
+    /// An answer to a request, which may be one of this pod.
     fn response(&self, payload: &[u8]) {
         // Everybody's answers come by here: only what may be ours is read.
-        let (broadcasts, questions) = (&self.broadcasts, &self.node_questions);
-        if broadcasts.is_empty() && questions.is_empty()
-            || memmem::find(payload, self.pod.as_bytes()).is_none()
-        {
+        if self.waits_for_nobody() || memmem::find(payload, self.pod.as_bytes()).is_none() {
             return;
         }
-        let own = |id: &str| Some(id.strip_prefix(&*self.pod)?.strip_prefix('-')?.to_owned());
-        if let Some((id, said)) = requests::broadcast_answer(payload) {
-            let number = own(&id).and_then(|id| id.strip_prefix(BROADCAST_ID)?.parse().ok());
-            if let Some(number) = number {
-                broadcasts.answer(number, said);
-            }
-            return;
+        if let Some((id, said)) = replies::broadcast_answer(payload) {
+            self.acknowledged(&id, said);
+        } else if let Ok((id, members)) = replies::fetched(payload) {
+            self.fetched(&id, members);
         }
-        let Ok((id, members)) = requests::fetched(payload) else { return };
-        if let Some(number) = own(&id).and_then(|id| id.parse().ok()) {
-            questions.answer(number, members);
+    }
+
+    fn waits_for_nobody(&self) -> bool {
+        self.broadcasts.is_empty() && self.node_questions.is_empty()
+    }
+
+    /// Another server answers a broadcast, by the id of its request.
+    fn acknowledged(&self, id: &str, said: BroadcastAnswer) {
+        let number = self.own(id).and_then(|id| id.strip_prefix(BROADCAST_ID)?.parse().ok());
+        if let Some(number) = number {
+            self.broadcasts.answer(number, said);
         }
+    }
+
+    /// A Node server answers a question, by the id of its request.
+    fn fetched(&self, id: &str, members: Vec<MemberInfo>) {
+        if let Some(number) = self.own(id).and_then(|id| id.parse().ok()) {
+            self.node_questions.answer(number, members);
+        }
+    }
+
+    /// What follows this pod's name in the id of one of its requests.
+    fn own<'a>(&self, id: &'a str) -> Option<&'a str> {
+        id.strip_prefix(&*self.pod)?.strip_prefix('-')
     }
 
     fn pod_message(&self, payload: &[u8], received: Instant) {

@@ -3,5 +3,8 @@
 
 pub mod channels;
 pub mod classic;
+pub mod node;
+pub mod orders;
 pub mod pod_messages;
+pub mod replies;
 pub mod requests;

@@ -34,8 +34,9 @@ impl Routes {
         for namespace in namespaces {
             routes.insert(channels.general(namespace), Route::Broadcasts);
             routes.insert(channels.requests(namespace), Route::Requests(namespace.clone()));
-            routes.insert(channels.responses(namespace), Route::Responses);
-            routes.insert(channels.own_responses(namespace), Route::Responses);
+            for responses in channels.own_responses(namespace) {
+                routes.insert(responses, Route::Responses);
+            }
         }
         routes.insert(channels.pods(), Route::Pods);
         routes.insert(channels.own_answers(), Route::Pods);

@@ -2,19 +2,27 @@
 
 use std::sync::Arc;
 
+use super::node::NodeWire;
+use super::requests::RequestId;
 use crate::message::{PodId, Publication, RoomKeyRef};
 
-/// Names channels for one prefix and one pod. Cloning is shallow.
+/// Names channels for one wire, one prefix and one pod. Cloning is shallow.
 #[derive(Clone, Debug)]
 pub struct Channels {
+    wire: NodeWire,
     prefix: Arc<str>,
     pod: PodId,
 }
 
 impl Channels {
-    /// For the prefix of the configuration and this pod's 8 characters.
-    pub fn new(prefix: &str, pod: PodId) -> Self {
-        Channels { prefix: prefix.into(), pod }
+    /// For the wire and the prefix of the configuration, and this pod's 8 characters.
+    pub fn new(wire: NodeWire, prefix: &str, pod: PodId) -> Self {
+        Channels { wire, prefix: prefix.into(), pod }
+    }
+
+    /// The protocol that is spoken with Node servers.
+    pub fn wire(&self) -> NodeWire {
+        self.wire
     }
 
     /// What the channels of all broadcasts start with.
@@ -66,14 +74,19 @@ impl Channels {
         format!("{}-request#{namespace}#", self.prefix)
     }
 
-    /// Answers to requests, heard by everybody.
-    pub fn responses(&self, namespace: &str) -> String {
-        format!("{}-response#{namespace}#", self.prefix)
+    /// The answer to a request.
+    pub fn responses(&self, namespace: &str, _to: &RequestId) -> String {
+        self.all_responses(namespace)
     }
 
-    /// Answers to this pod's requests.
-    pub fn own_responses(&self, namespace: &str) -> String {
-        format!("{}-response#{namespace}#{}#", self.prefix, self.pod)
+    /// Answers to this pod's requests: those that everybody hears, and those to it alone.
+    pub fn own_responses(&self, namespace: &str) -> [String; 2] {
+        let own = format!("{}{}#", self.all_responses(namespace), self.pod);
+        [self.all_responses(namespace), own]
+    }
+
+    fn all_responses(&self, namespace: &str) -> String {
+        format!("{}-response#{namespace}#", self.prefix)
     }
 
     /// Heartbeats and questions between pods.
@@ -110,20 +123,20 @@ mod tests {
 
     #[test]
     fn names_are_nodes() {
-        let channels = Channels::new("socket.io", "podpodpo".into());
+        let channels = Channels::new(NodeWire::Classic, "socket.io", "podpodpo".into());
         assert_eq!(channels.general("/"), "socket.io#/#");
         assert_eq!(
             channels.room(RoomKeyRef { namespace: "/admin", room: "a#b" }),
             "socket.io#/admin#a#b#"
         );
         assert_eq!(channels.requests("/"), "socket.io-request#/#");
-        assert_eq!(channels.responses("/"), "socket.io-response#/#");
-        assert_eq!(channels.own_responses("/"), "socket.io-response#/#podpodpo#");
+        let own = ["socket.io-response#/#", "socket.io-response#/#podpodpo#"];
+        assert_eq!(channels.own_responses("/"), own);
     }
 
     #[test]
     fn patterns_escape_what_redis_would_expand() {
-        let channels = Channels::new("a*[b]", "pod?od^\\".into());
+        let channels = Channels::new(NodeWire::Classic, "a*[b]", "pod?od^\\".into());
         assert_eq!(channels.members_pattern("/x*"), "a\\*\\[b\\]#/x\\*#pod\\?od\\^\\\\*");
     }
 }

@@ -1,17 +1,21 @@
 //! Requests of Node servers, as they were read, and answers to them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::backplane::wire::orders::{Order, fetch, order};
+use crate::backplane::wire::replies::{Reply, fetched, reply};
+use crate::message::MemberInfo;
 
 fn parsed(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
 fn id_of(id: &str) -> RequestId {
-    RequestId { id: id.to_owned(), is_old: false }
+    RequestId { id: id.to_owned(), asker: Asker::Classic }
 }
 
 fn rooms_of(rooms: &[&str], except: &[&str]) -> Selector {
@@ -108,7 +112,7 @@ fn a_broadcast_that_wants_acks_is_understood() {
     assert_eq!(id, id_of("q"));
     let Ask::Broadcast(Some(broadcast)) = request.ask else { panic!("{request:?}") };
     assert_eq!((broadcast.event.as_str(), broadcast.rooms.len()), ("e", 1));
-    assert_eq!(parsed(&count_answer(&id, 0))["clientCount"], 0);
+    assert_eq!(parsed(&reply(&id, &Reply::Recipients(0)))["clientCount"], 0);
 }
 
 #[test]
@@ -117,9 +121,10 @@ fn what_we_ask_of_node_is_marked_as_ours() {
     assert!(request.from_pod);
     assert_eq!(request.uid.as_deref(), Some("podpodpo"));
     assert_eq!(request.ask, Ask::Fetch(rooms_of(&["a"], &["b"])));
-    let request = decode(&join("p", &Selector::Member("m".into()), &["r".into()])).unwrap();
+    let request =
+        decode(&order("p", &Selector::Member("m".into()), Order::Join(&["r".into()]))).unwrap();
     assert_eq!(request.ask, Ask::Join(rooms_of(&["m"], &[]), vec!["r".into()]));
-    let request = decode(&disconnect("p", &rooms_of(&["a"], &[]), true)).unwrap();
+    let request = decode(&order("p", &rooms_of(&["a"], &[]), Order::Disconnect(true))).unwrap();
     assert_eq!(request.ask, Ask::Disconnect(rooms_of(&["a"], &[]), true));
 }
 
@@ -131,7 +136,7 @@ fn members_come_back_from_an_answer() {
         connected_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         rooms: vec!["a".into()],
     };
-    let answer = fetch_answer(&id_of("q"), std::slice::from_ref(&member));
+    let answer = reply(&id_of("q"), &Reply::Fetched(std::slice::from_ref(&member)));
     assert_eq!(parsed(&answer)["sockets"][0]["rooms"], json!([member.id, "a"]));
     assert_eq!(fetched(&answer).unwrap(), ("q".to_owned(), vec![member]));
     let nodes = br#"{"requestId":"q","sockets":[{"id":"n","rooms":["n",7],"data":{}}, 3]}"#;
@@ -173,14 +178,14 @@ fn requests_of_socket_io_redis_5_have_a_table_of_their_own() {
     for (json, ask) in cases {
         let request = decode(json.as_bytes()).unwrap();
         assert_eq!(request.ask, ask, "{json}");
-        assert_eq!(request.id, Some(RequestId { id: "q".into(), is_old: true }), "{json}");
+        assert_eq!(request.id, Some(RequestId { id: "q".into(), asker: Asker::Old }), "{json}");
     }
     for bad in [3, 4, 6, 7, 99] {
         let json = format!(r#"{{"requestid":"q","type":{bad},"room":"c","close":true}}"#);
         assert!(decode(json.as_bytes()).is_err(), "{json}");
     }
-    let id = RequestId { id: "q".into(), is_old: true };
-    assert_eq!(parsed(&sockets_answer(&id, &[])), json!({"requestid": "q", "clients": []}));
-    assert_eq!(parsed(&done_answer(&id)), json!({"requestid": "q"}));
+    let id = RequestId { id: "q".into(), asker: Asker::Old };
+    assert_eq!(parsed(&reply(&id, &Reply::Sockets(&[]))), json!({"requestid": "q", "clients": []}));
+    assert_eq!(parsed(&reply(&id, &Reply::Done)), json!({"requestid": "q"}));
     assert_eq!(fetched(br#"{"requestid":"q","data":null}"#).unwrap(), ("q".to_owned(), vec![]));
 }
