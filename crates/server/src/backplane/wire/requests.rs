@@ -9,7 +9,7 @@ use super::classic::{self, Broadcast, number, rooms, text};
 use crate::message::Selector;
 use rookery_protocol::Data;
 use rookery_protocol::Room;
-use rookery_protocol::json::parse_json;
+use rookery_protocol::json::parse_plain_json;
 use rookery_protocol::msgpack::{self, WireError};
 
 /// The numbers of the request types.
@@ -159,7 +159,7 @@ pub(super) fn selector(options: &Data) -> Selector {
 /// Reads JSON or MessagePack.
 pub(super) fn read(bytes: &[u8]) -> Result<Data, WireError> {
     if bytes.first() == Some(&b'{') {
-        let request = parse_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
+        let request = parse_plain_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
         if request.nests_within(msgpack::MAX_DEPTH) { Ok(request) } else { Err(WireError::Deep) }
     } else {
         msgpack::read(bytes)

@@ -100,7 +100,7 @@ fn a_broadcast_that_wants_acks_is_understood() {
     let mut packet = Vec::new();
     msgpack::write(
         &mut packet,
-        &parse_json(
+        &parse_plain_json(
             br#"{"uid":"u","requestId":"q","type":7,
                  "packet":{"type":2,"data":["e",1],"nsp":"/"},
                  "opts":{"rooms":["a"],"except":["b"],"flags":{"timeout":1000}}}"#,
@@ -113,6 +113,21 @@ fn a_broadcast_that_wants_acks_is_understood() {
     let Ask::Broadcast(Some(broadcast)) = request.ask else { panic!("{request:?}") };
     assert_eq!((broadcast.event.as_str(), broadcast.rooms.len()), ("e", 1));
     assert_eq!(parsed(&reply(&id, &Reply::Recipients(0)))["clientCount"], 0);
+}
+
+/// A key that this server's own JSON gives a meaning has none in Node's.
+#[test]
+fn what_looks_like_our_form_of_binary_stays_what_it_is() {
+    for argument in [r#"{"$binary":"AQI="}"#, r#"{"$binary":"no base64"}"#, r#"{"$binary":7}"#] {
+        let json = format!(
+            r#"{{"uid":"u","requestId":"q","type":7,"opts":{{"rooms":["a"],"except":[]}},
+                "packet":{{"type":2,"data":["e",{argument}],"nsp":"/"}}}}"#
+        );
+        let Ask::Broadcast(Some(broadcast)) = decode(json.as_bytes()).unwrap().ask else {
+            panic!("no broadcast");
+        };
+        assert_eq!(serde_json::to_string(&broadcast.args[0]).unwrap(), argument);
+    }
 }
 
 #[test]
