@@ -20,7 +20,7 @@ pub mod units;
 
 pub use config::{
     Algorithm, Auth, Backend, BridgeRule, ClosingOrder, Config, Connections, Cors, Drain, Hook,
-    Jwt, Latency, Limits, LogFormat, PerIp, Rebalance, Redis, RedisTls, Rooms, SocketIo, Telemetry,
-    Transport, WhenDown, Wire,
+    Jwt, Latency, Limits, LogFormat, PerIp, Rebalance, Redis, RedisTls, Rooms, SocketIo,
+    SubscriptionMode, Telemetry, Transport, WhenDown, Wire,
 };
 pub use redacted::redacted;

@@ -2,7 +2,7 @@
 
 use redis::IntoConnectionInfo;
 
-use crate::config::{BridgeRule, Redis, Wire};
+use crate::config::{BridgeRule, Redis, SubscriptionMode, Wire};
 
 use super::problems::Problems;
 use super::rules;
@@ -10,9 +10,11 @@ use super::rules;
 pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problems) {
     check_url(&redis.url, problems);
     check_login(redis, problems);
-    if redis.wire == Wire::Sharded {
-        problems.unsupported("redis.wire", "redis.wire: sharded", "use `classic`");
-    }
+    problems.say_if(
+        redis.wire == Wire::Classic && redis.subscription_mode != SubscriptionMode::default(),
+        "redis.subscriptionMode",
+        "is for `redis.wire: sharded`; write that too, or leave it out",
+    );
     problems.not_blank("redis.prefix", &redis.prefix);
     problems.say_if(redis.prefix.len() > 200, "redis.prefix", "is longer than 200 bytes");
     for (i, rule) in redis.bridge_in(namespaces).iter().enumerate() {

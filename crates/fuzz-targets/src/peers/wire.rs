@@ -8,7 +8,8 @@ use rookery_protocol::{Data, json::parse_json};
 use rookery_server::backplane::wire::classic;
 use rookery_server::backplane::wire::replies::{self, Reply};
 use rookery_server::backplane::wire::requests::{self, Ask, Asker, Request};
-use rookery_server::message::Selector;
+use rookery_server::backplane::wire::sharded::{self, Message};
+use rookery_server::message::{Publication, Selector};
 use serde_json::Value;
 
 use crate::repeat::{numbered, repeated};
@@ -53,10 +54,12 @@ pub fn run(input: &[u8]) {
             for_those_who_are_named(&request, &json);
         }
     }
+    let _ = (sharded::decode(input), sharded::sender(input));
     let _ = classic::sender(input);
     let Ok(decoded) = classic::decode(input) else { return };
     let namespace: Arc<str> = decoded.namespace.as_str().into();
     let publication = decoded.into_publication(namespace, || "id".into(), Instant::now());
+    sharded_too(&publication);
     let bytes = classic::encode(&publication, "abcdefgh", Some(1));
     let again = classic::decode(&bytes).expect("what was encoded is decoded");
     assert_eq!((again.event, again.rooms), (publication.event, publication.rooms.to_vec()));
@@ -65,6 +68,20 @@ pub fn run(input: &[u8]) {
         (publication.args.to_vec(), publication.except.to_vec())
     );
     assert_eq!(classic::sender(&bytes), Some(&b"abcdefgh"[..]));
+}
+
+/// What can be said on the classic wire can be said on the sharded one.
+fn sharded_too(publication: &Publication) {
+    let bytes = sharded::encode(publication, "abcdefgh", Some(1));
+    assert_eq!(sharded::sender(&bytes), Some(&b"abcdefgh"[..]));
+    let Ok(Message::Broadcast(again)) = sharded::decode(&bytes) else {
+        panic!("what was encoded is decoded");
+    };
+    assert_eq!(
+        (again.event.as_str(), again.args),
+        (&*publication.event, publication.args.to_vec())
+    );
+    assert_eq!(again.rooms, publication.rooms.to_vec());
 }
 
 /// What was written is read, and written the same.

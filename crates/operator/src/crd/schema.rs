@@ -61,15 +61,10 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
     }
 }
 
-/// Removes the keys and values of `spec.config` that this version always refuses.
+/// Removes the keys of `spec.config` that this version always refuses.
 fn leave_out_unsupported(config: &mut JSONSchemaProps) {
     let Some(sections) = &mut config.properties else { return };
     sections.remove("backend");
-    let redis = sections.get_mut("redis").and_then(|redis| redis.properties.as_mut());
-    let wire = redis.and_then(|keys| keys.get_mut("wire")).and_then(|wire| wire.enum_.as_mut());
-    if let Some(values) = wire {
-        values.retain(|value| value.0 != "sharded");
-    }
 }
 
 /// Bounds every list, map and text as `rookery check` and `rookery render` do, so that a resource

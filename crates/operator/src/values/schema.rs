@@ -29,16 +29,12 @@ fn schema_of<T: JsonSchema>(title: &str) -> Value {
     schema
 }
 
-/// Removes the keys and values of `config` that this version always refuses, as the definition of
+/// Removes the keys of `config` that this version always refuses, as the definition of
 /// the resource does.
 fn leave_out_unsupported(schema: &mut Value) {
     let Some(definitions) = schema["definitions"].as_object_mut() else { return };
     for unused in ["Backend", "Hook"] {
         definitions.remove(unused);
-    }
-    if let Some(values) = definitions.get_mut("Wire").and_then(|wire| wire["oneOf"].as_array_mut())
-    {
-        values.retain(|value| value["const"] != "sharded");
     }
     let config = match definitions.get_mut("Config") {
         Some(config) => Some(config),
@@ -131,6 +127,5 @@ mod tests {
         assert!(config["properties"]["limits"].is_object(), "{config:#}");
         assert_eq!(config["additionalProperties"], false);
         assert!(config["properties"]["backend"].is_null());
-        assert!(!schema.to_string().contains("sharded\""));
     }
 }

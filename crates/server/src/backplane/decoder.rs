@@ -2,6 +2,7 @@
 //! Runs where the socket is read, so nothing here waits.
 
 mod routes;
+mod sharded;
 
 use std::fmt;
 use std::sync::Arc;
@@ -98,9 +99,14 @@ impl Decoder {
         }
     }
 
-    /// The channels that every pod subscribes.
-    pub fn channels(&self) -> Vec<&[u8]> {
+    /// The channels that every pod subscribes: those of the wire, and those of the bridge.
+    pub fn channels(&self) -> (Vec<&[u8]>, Vec<&[u8]>) {
         self.routes.channels()
+    }
+
+    /// Whether every pod subscribes a channel, whatever rooms have members.
+    pub fn always_subscribes(&self, channel: &str) -> bool {
+        self.routes.contains(channel.as_bytes())
     }
 
     /// The patterns by which this pod hears what is addressed to its members by their ids: first
@@ -142,6 +148,7 @@ impl Decoder {
                 Err(why) => self.drop("a request", &why),
             },
             Route::Responses => self.response(&payload),
+            Route::Sharded => self.sharded_message(&channel, &payload, received),
             Route::Pods => self.pod_message(&payload, received),
             Route::Bridge(positions) => {
                 for position in positions {

@@ -39,7 +39,10 @@ impl Backplane {
         let mut connection = self.commands()?;
         let channels = &self.parts.channels;
         let mut command = redis::cmd("PUBSUB");
-        command.arg("NUMSUB").arg(channels.requests(namespace)).arg(channels.pods());
+        command
+            .arg(channels.wire().count_command())
+            .arg(channels.requests(namespace))
+            .arg(channels.pods());
         let counted = command.query_async::<Vec<redis::Value>>(&mut connection);
         let counted = timeout_at(until.into(), counted).await.ok()?.ok()?;
         let count = |at: usize| redis::from_redis_value_ref::<usize>(counted.get(at)?).ok();

@@ -8,3 +8,4 @@ pub mod orders;
 pub mod pod_messages;
 pub mod replies;
 pub mod requests;
+pub mod sharded;

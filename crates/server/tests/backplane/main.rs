@@ -14,6 +14,7 @@ mod questions;
 mod ranking;
 mod redis_server;
 mod rights;
+mod sharded;
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! The names of the Redis channels, as Node's classic adapter builds them, and our own.
+//! The names of the Redis channels, as Node's adapters build them, and our own.
 
 use std::sync::Arc;
 
 use super::node::NodeWire;
-use super::requests::RequestId;
+use super::requests::{Asker, RequestId};
 use crate::message::{PodId, Publication, RoomKeyRef};
 
 /// Names channels for one wire, one prefix and one pod. Cloning is shallow.
@@ -40,10 +40,12 @@ impl Channels {
         format!("{}#{}#{}#", self.prefix, key.namespace, key.room)
     }
 
-    /// Where a publication goes: its one room's channel, else the general one.
+    /// Where a publication goes: its one room's channel where it has one, else the general one.
     pub fn of(&self, publication: &Publication) -> String {
         match publication.rooms.as_slice() {
-            [room] => self.room(RoomKeyRef { namespace: &publication.namespace, room }),
+            [room] if self.wire.has_channel(room) => {
+                self.room(RoomKeyRef { namespace: &publication.namespace, room })
+            }
             _ => self.general(&publication.namespace),
         }
     }
@@ -71,18 +73,35 @@ impl Channels {
 
     /// Requests of Node's adapter.
     pub fn requests(&self, namespace: &str) -> String {
-        format!("{}-request#{namespace}#", self.prefix)
+        match self.wire {
+            NodeWire::Classic => format!("{}-request#{namespace}#", self.prefix),
+            NodeWire::Sharded(_) => self.general(namespace),
+        }
     }
 
     /// The answer to a request.
-    pub fn responses(&self, namespace: &str, _to: &RequestId) -> String {
-        self.all_responses(namespace)
+    pub fn responses(&self, namespace: &str, to: &RequestId) -> String {
+        match &to.asker {
+            Asker::Classic | Asker::Old => self.all_responses(namespace),
+            Asker::Sharded(uid) => self.sharded_responses(namespace, uid),
+        }
     }
 
-    /// Answers to this pod's requests: those that everybody hears, and those to it alone.
-    pub fn own_responses(&self, namespace: &str) -> [String; 2] {
-        let own = format!("{}{}#", self.all_responses(namespace), self.pod);
-        [self.all_responses(namespace), own]
+    /// Answers to this pod's requests: on the classic wire those that everybody hears, and those to it
+    /// alone.
+    pub fn own_responses(&self, namespace: &str) -> Vec<String> {
+        match self.wire {
+            NodeWire::Classic => {
+                let all = self.all_responses(namespace);
+                let own = format!("{all}{}#", self.pod);
+                vec![all, own]
+            }
+            NodeWire::Sharded(_) => vec![self.sharded_responses(namespace, &self.pod)],
+        }
+    }
+
+    fn sharded_responses(&self, namespace: &str, uid: &str) -> String {
+        format!("{}#{namespace}#{uid}#", self.prefix)
     }
 
     fn all_responses(&self, namespace: &str) -> String {
@@ -119,6 +138,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rookery_config::SubscriptionMode;
+
     use super::*;
 
     #[test]
@@ -132,6 +153,16 @@ mod tests {
         assert_eq!(channels.requests("/"), "socket.io-request#/#");
         let own = ["socket.io-response#/#", "socket.io-response#/#podpodpo#"];
         assert_eq!(channels.own_responses("/"), own);
+    }
+
+    #[test]
+    fn names_are_those_of_nodes_sharded_adapter() {
+        let wire = NodeWire::Sharded(SubscriptionMode::Dynamic);
+        let channels = Channels::new(wire, "socket.io", "podpodpo".into());
+        assert_eq!(channels.requests("/admin"), "socket.io#/admin#");
+        assert_eq!(channels.own_responses("/"), ["socket.io#/#podpodpo#"]);
+        let id = RequestId { id: "q".into(), asker: Asker::Sharded("0a990f6f890ca99c".into()) };
+        assert_eq!(channels.responses("/", &id), "socket.io#/#0a990f6f890ca99c#");
     }
 
     #[test]

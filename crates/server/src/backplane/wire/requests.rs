@@ -55,6 +55,8 @@ pub enum Asker {
     Classic,
     /// socket.io-redis 5 or earlier, the adapter for Socket.IO 2.
     Old,
+    /// The sharded adapter, with its uid.
+    Sharded(String),
 }
 
 impl RequestId {
