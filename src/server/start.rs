@@ -20,7 +20,9 @@ use rookery_server::api::idempotency::redis::Unkept;
 use rookery_server::api::idempotency::{IdempotencyStore, MemoryStore, RedisStore, memory};
 use rookery_server::api::{self, ApiState};
 use rookery_server::auth::Verifier;
-use rookery_server::backplane::{Backplane, BackplaneParts, CompiledBridge, RolloutState, Tasks};
+use rookery_server::backplane::{
+    Backplane, BackplaneParts, CompiledBridge, RolloutState, Tasks, member_channels,
+};
 use rookery_server::broker::{Broker, BrokerParts};
 use rookery_server::connection::outbox::OutboxLimits;
 use rookery_server::gateway::{
@@ -97,7 +99,8 @@ impl Parts {
         let readiness = Readiness::default();
         let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
         let (memory, outbox_limits) = (ProcessMemory::detect(), outbox_limits(&config));
-        let interests = config.redis.as_ref().map(|_| RoomInterests::new(LINGER));
+        let interests =
+            config.redis.as_ref().map(|redis| RoomInterests::with(LINGER, member_channels(redis)));
         let shards = Shards::start(ShardPlan {
             count: shards,
             pod: PodId::random(),

@@ -1,6 +1,6 @@
 // A Node Socket.IO server beside Rookery, with the adapter of a Redis.
 import { createServer } from "node:http";
-import { createAdapter } from "@socket.io/redis-adapter";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createClient } from "redis";
 import { Server } from "socket.io";
 import { atEnd } from "./harness.mjs";
@@ -9,14 +9,23 @@ import { atEnd } from "./harness.mjs";
  * A server whose clients can `join` and `leave` rooms of the namespace `/`, closed with the test; `options` are the
  * adapter's. `publisher` is its connection to Redis.
  */
-export async function nodeServer(t, redis, options) {
+export function nodeServer(t, redis, options) {
+  return serverWith(t, redis, createAdapter, options);
+}
+
+/** One with the sharded adapter. */
+export function shardedServer(t, redis, options) {
+  return serverWith(t, redis, createShardedAdapter, options);
+}
+
+async function serverWith(t, redis, adapter, options) {
   const publisher = await createClient({ url: redis.url }).on("error", () => {}).connect();
   const subscriber = await publisher.duplicate().on("error", () => {}).connect();
   // The adapter does not expect that Redis goes away before it answers.
   const publish = publisher.publish.bind(publisher);
   publisher.publish = (...args) => publish(...args).catch(() => {});
   const http = createServer();
-  const io = new Server(http, { adapter: createAdapter(publisher, subscriber, options), allowEIO3: true });
+  const io = new Server(http, { adapter: adapter(publisher, subscriber, options), allowEIO3: true });
   io.on("connection", (socket) => {
     socket.on("join", ({ room }, done) => {
       socket.join(room);
@@ -39,4 +48,9 @@ export async function nodeServer(t, redis, options) {
 /** How many servers, of Node and of Rookery, listen to the requests of Node in the namespace `/`. */
 export async function servers(publisher) {
   return (await publisher.sendCommand(["PUBSUB", "NUMSUB", "socket.io-request#/#"]))[1];
+}
+
+/** How many servers, of Node and of Rookery, listen on the sharded wire in the namespace `/`. */
+export async function shardedServers(publisher) {
+  return (await publisher.sendCommand(["PUBSUB", "SHARDNUMSUB", "socket.io#/#"]))[1];
 }

@@ -137,10 +137,12 @@ scenario("the API server rejects invalid resources", async (s) => {
     // Made for no node, so that no server starts.
     const spec = { redis: REDIS, podTemplate: { nodeSelector: { none: "none" } } };
     await apply(rookery(namespace, NAME, spec));
-    for (const change of [{ prefix: "other" }]) {
+    for (const change of [{ prefix: "other" }, { wire: "sharded" }]) {
       const config = { auth: { anonymous: true }, redis: change };
       await refused({ ...spec, config }, "config.redis.wire and config.redis.prefix cannot change");
     }
+    const config = { auth: { anonymous: true }, redis: { subscriptionMode: "dynamic-private" } };
+    await refused({ ...spec, config }, "config.redis.subscriptionMode cannot change");
   });
 });
 

@@ -26,7 +26,9 @@ pub use drain::{ClosingOrder, Drain};
 pub use latency::Latency;
 pub use limits::{Connections, Limits, PerIp};
 pub use rebalance::Rebalance;
-pub use redis::{BridgeRule, Redis, RedisMode, RedisSentinel, RedisTls, WhenDown, Wire};
+pub use redis::{
+    BridgeRule, Redis, RedisMode, RedisSentinel, RedisTls, SubscriptionMode, WhenDown, Wire,
+};
 pub use rooms::Rooms;
 pub use socketio::{Cors, SocketIo, Transport};
 pub use telemetry::{LogFormat, Telemetry};

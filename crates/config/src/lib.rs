@@ -23,6 +23,6 @@ pub mod units;
 pub use config::{
     Algorithm, Auth, Backend, BridgeRule, ClosingOrder, Config, Connections, Cors, Drain, Hook,
     Jwt, Latency, Limits, LogFormat, PerIp, Rebalance, Redis, RedisMode, RedisSentinel, RedisTls,
-    Rooms, SocketIo, Telemetry, Transport, WhenDown, Wire,
+    Rooms, SocketIo, SubscriptionMode, Telemetry, Transport, WhenDown, Wire,
 };
 pub use redacted::redacted;

@@ -75,7 +75,8 @@ pub(crate) use validations::form_of;
 #[x_kube(
     validation = (REDIS_FOR_SEVERAL, REDIS_FOR_SEVERAL_SAYS),
     validation = (ONE_REDIS_URL, ONE_REDIS_URL_SAYS),
-    validation = (WIRE_STAYS, WIRE_STAYS_SAYS)
+    validation = (WIRE_STAYS, WIRE_STAYS_SAYS),
+    validation = (SUBSCRIPTION_MODE_STAYS, SUBSCRIPTION_MODE_STAYS_SAYS)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RookerySpec {
@@ -158,6 +159,15 @@ const WIRE_STAYS: &str = "\
     oldSelf.config.redis.prefix : 'socket.io')";
 const WIRE_STAYS_SAYS: &str = "config.redis.wire and config.redis.prefix cannot change: servers of \
     the old and of the new one would not hear each other; create a second Rookery and move over";
+
+const SUBSCRIPTION_MODE_STAYS: &str = "\
+    (has(self.config) && has(self.config.redis) && has(self.config.redis.subscriptionMode) ? \
+    self.config.redis.subscriptionMode : 'dynamic') == \
+    (has(oldSelf.config) && has(oldSelf.config.redis) && \
+    has(oldSelf.config.redis.subscriptionMode) ? \
+    oldSelf.config.redis.subscriptionMode : 'dynamic')";
+const SUBSCRIPTION_MODE_STAYS_SAYS: &str = "config.redis.subscriptionMode cannot change: servers \
+    of the old and of the new one would not hear each other; create a second Rookery and move over";
 
 /// The CustomResourceDefinition, with a structural schema and the validation rules above.
 pub fn definition() -> CustomResourceDefinition {

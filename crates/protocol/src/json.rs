@@ -1,7 +1,8 @@
 //! [`Data`] as JSON, with binary values written as `{"$binary": "<base64>"}`.
 //!
 //! Reading keeps the order of keys. An object whose only key is `$binary` is a binary value, which
-//! must be base64 (RFC 4648, section 4; padding is optional). serde_json bounds the depth at 128.
+//! must be base64 (RFC 4648, section 4; padding is optional), except in [`parse_plain_json`].
+//! serde_json bounds the depth at 128.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_PAD_INDIFFERENT};
 use bytes::Bytes;
 use compact_str::CompactString;
-use serde::de::{self, MapAccess, SeqAccess};
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -24,9 +25,27 @@ pub const BINARY_KEY: &str = "$binary";
 /// Fails if it is not JSON, nests deeper than 128 levels, is followed by more text, or if a
 /// `$binary` is not base64.
 pub fn parse_json(text: &[u8]) -> Result<Data, serde_json::Error> {
-    serde_json::from_slice(text).or_else(|error| {
+    parse(text, DataVisitor { has_binary: true })
+}
+
+/// Parses one JSON text in which `$binary` is a key like any other, such as what Node servers send each
+/// other. An unpaired surrogate becomes U+FFFD.
+///
+/// # Errors
+/// Fails if it is not JSON, nests deeper than 128 levels, or is followed by more text.
+pub fn parse_plain_json(text: &[u8]) -> Result<Data, serde_json::Error> {
+    parse(text, DataVisitor { has_binary: false })
+}
+
+fn parse(text: &[u8], visitor: DataVisitor) -> Result<Data, serde_json::Error> {
+    let read = |text: &[u8]| {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let data = visitor.deserialize(&mut json)?;
+        json.end().map(|()| data)
+    };
+    read(text).or_else(|error| {
         let repaired = std::str::from_utf8(text).ok().and_then(replace_unpaired_surrogates);
-        repaired.ok_or(error).and_then(|text| serde_json::from_str(&text))
+        repaired.ok_or(error).and_then(|text| read(text.as_bytes()))
     })
 }
 
@@ -123,11 +142,23 @@ impl Serialize for Data {
 
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(DataVisitor)
+        DataVisitor { has_binary: true }.deserialize(d)
     }
 }
 
-struct DataVisitor;
+#[derive(Clone, Copy)]
+struct DataVisitor {
+    /// Whether an object whose only key is `$binary` is a binary value.
+    has_binary: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for DataVisitor {
+    type Value = Data;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Data, D::Error> {
+        d.deserialize_any(self)
+    }
+}
 
 impl<'de> de::Visitor<'de> for DataVisitor {
     type Value = Data;
@@ -166,7 +197,7 @@ impl<'de> de::Visitor<'de> for DataVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Data, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
+        while let Some(item) = seq.next_element_seed(self)? {
             items.push(item);
         }
         Ok(Data::Array(items))
@@ -174,11 +205,13 @@ impl<'de> de::Visitor<'de> for DataVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
         let mut entries: Vec<(CompactString, Data)> = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
+        while let Some(key) = map.next_key()? {
+            entries.push((key, map.next_value_seed(self)?));
         }
         match entries.as_slice() {
-            [(key, value)] if key == BINARY_KEY => binary(value).map(Data::Binary),
+            [(key, value)] if self.has_binary && key == BINARY_KEY => {
+                binary(value).map(Data::Binary)
+            }
             _ => Ok(Data::Object(entries)),
         }
     }
@@ -244,12 +277,16 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_binary_is_an_error_and_a_second_key_makes_an_object() {
+    fn a_malformed_binary_is_an_error_where_binary_is_expected_and_a_second_key_makes_an_object() {
         for bad in [r#"[{"$binary": "?"}]"#, r#"{"$binary": 1}"#] {
             assert!(
                 parse_json(bad.as_bytes()).unwrap_err().to_string().contains("base64"),
                 "{bad}"
             );
+        }
+        for plain in [r#"[{"$binary":"?"}]"#, r#"{"$binary":1}"#, r#"{"$binary":"AQI="}"#] {
+            let data = parse_plain_json(plain.as_bytes()).unwrap();
+            assert_eq!(serde_json::to_string(&data).unwrap(), plain);
         }
         let object = parse_json(br#"{"$binary": "AQI=", "more": 1}"#).unwrap();
         assert_eq!(object.get("$binary"), Some(&Data::from("AQI=")));

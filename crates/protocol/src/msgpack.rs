@@ -30,8 +30,8 @@ pub enum WireError {
     /// Bytes follow the last value.
     #[error("bytes follow the end of the message")]
     Trailing,
-    /// Values nest deeper than [`MAX_DEPTH`], or an event's argument deeper than
-    /// [`data::MAX_DEPTH`].
+    /// Values nest deeper than is permitted, [`MAX_DEPTH`] levels in [`read`], or an event's argument
+    /// deeper than [`data::MAX_DEPTH`].
     #[error("an argument nests deeper than {} levels of arrays and objects", data::MAX_DEPTH)]
     Deep,
     /// The message has more than [`MAX_VALUES`] values or [`MAX_MESSAGE`] bytes.
@@ -50,10 +50,18 @@ pub enum WireError {
 /// # Errors
 /// Any [`WireError`] except [`WireError::Shape`].
 pub fn read(bytes: &[u8]) -> Result<Data, WireError> {
+    read_within(bytes, MAX_DEPTH)
+}
+
+/// Reads a message that holds exactly one value and nests at most `max_depth` levels.
+///
+/// # Errors
+/// Any [`WireError`] except [`WireError::Shape`].
+pub fn read_within(bytes: &[u8], max_depth: usize) -> Result<Data, WireError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(WireError::Large);
     }
-    let mut reader = Reader { bytes, values: 0 };
+    let mut reader = Reader { bytes, values: 0, max_depth };
     let value = reader.value(0)?;
     if reader.bytes.is_empty() { Ok(value) } else { Err(WireError::Trailing) }
 }
@@ -123,6 +131,7 @@ fn clamp(len: usize) -> u32 {
 struct Reader<'a> {
     bytes: &'a [u8],
     values: usize,
+    max_depth: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -179,8 +188,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The depth of the values in an array or map at `depth`.
-    fn enter(depth: usize) -> Result<usize, WireError> {
-        if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(WireError::Deep) }
+    fn enter(&self, depth: usize) -> Result<usize, WireError> {
+        if depth < self.max_depth { Ok(depth + 1) } else { Err(WireError::Deep) }
     }
 
     /// Reads a length of 1, 2 or 4 bytes, for a `width` of 0, 1 or 2.
@@ -200,7 +209,7 @@ impl<'a> Reader<'a> {
         if len > self.bytes.len() {
             return Err(WireError::Short);
         }
-        let depth = Self::enter(depth)?;
+        let depth = self.enter(depth)?;
         let mut items = Vec::with_capacity(len.min(64));
         for _ in 0..len {
             items.push(self.value(depth)?);
@@ -212,7 +221,7 @@ impl<'a> Reader<'a> {
         if len > self.bytes.len() / 2 {
             return Err(WireError::Short);
         }
-        let depth = Self::enter(depth)?;
+        let depth = self.enter(depth)?;
         let mut entries = Vec::with_capacity(len.min(64));
         for _ in 0..len {
             let key = key(self.value(depth)?)?;

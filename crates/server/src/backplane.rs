@@ -1,5 +1,5 @@
-//! The other instances and Node servers, over Redis pub/sub, on the wire of Node's
-//! `@socket.io/redis-adapter` (classic) and `@socket.io/redis-emitter`.
+//! The other instances and Node servers, over Redis pub/sub, on the wires of Node's
+//! `@socket.io/redis-adapter` (classic and sharded) and `@socket.io/redis-emitter`.
 //!
 //! Two connections: one only listens ([`subscriber`]), one sends ([`outgoing`], [`publisher`]).
 //! What arrives is decoded ([`decoder`]) and handed to a queue as [`Inbound`]; who reads that queue
@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::message::{MemberInfo, PodId, Publication, PublicationId};
-use crate::rooms::interest::RoomInterests;
+use crate::rooms::interest::{MemberChannels, RoomInterests};
 use crate::telemetry::metrics::Metrics;
 pub use bridge::CompiledBridge;
 use clock::Clock;
@@ -53,12 +53,19 @@ use outgoing::{NotQueued, Outgoing};
 use peers::Peers;
 use questions::Questions;
 use wire::channels::Channels;
+use wire::node::NodeWire;
 use wire::pod_messages::Answer;
 pub use wire::pod_messages::RolloutState;
-use wire::requests::BroadcastAnswer;
+use wire::replies::BroadcastAnswer;
 
 /// A connection for commands, while one is up.
 type Commands = Mutex<Option<MultiplexedConnection>>;
+
+/// On which channels others publish to members of this pod by their ids, for its
+/// [`RoomInterests`].
+pub fn member_channels(config: &config::Redis) -> MemberChannels {
+    NodeWire::of(config).member_channels()
+}
 
 /// What a [`Backplane`] is made of.
 pub struct BackplaneParts {
@@ -134,7 +141,7 @@ impl Backplane {
     ) -> Result<(Backplane, mpsc::Receiver<Inbound>), BadRedis> {
         let BackplaneParts { config, pod, namespaces, interests, metrics, bridge, rollout } = parts;
         let (connector, sentinels) = Connector::new(&config, &metrics)?;
-        let channels = Channels::new(&config.prefix, pod.clone());
+        let channels = Channels::new(NodeWire::of(&config), &config.prefix, pod.clone());
         let (outgoing, queue) = Outgoing::new();
         let (inbound, received) = mpsc::channel(INBOUND_QUEUE);
         let status =
@@ -198,7 +205,7 @@ impl Backplane {
         let mut queued = Err(NotQueued::Closed);
         if outgoing.is_open() {
             let origin = clock.to_redis(publication.accepted);
-            let payload = wire::classic::encode(publication, pod, origin);
+            let payload = channels.wire().broadcast(pod, publication, origin);
             queued = outgoing.push_publication(publication, channel, payload);
         }
         if let Err(why) = queued {

@@ -1,6 +1,6 @@
 //! Checks of `redis` and its bridge.
 
-use crate::config::{BridgeRule, Redis, Wire};
+use crate::config::{BridgeRule, Redis, SubscriptionMode, Wire};
 use crate::redis_servers::RedisServers;
 
 use super::problems::Problems;
@@ -15,9 +15,11 @@ pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problem
         Err(problem) => problems.push(problem),
     }
     check_sentinels_login(redis, problems);
-    if redis.wire == Wire::Sharded {
-        problems.unsupported("redis.wire", "redis.wire: sharded", "use `classic`");
-    }
+    problems.say_if(
+        redis.wire == Wire::Classic && redis.subscription_mode != SubscriptionMode::default(),
+        "redis.subscriptionMode",
+        "is for `redis.wire: sharded`; write that too, or leave it out",
+    );
     problems.not_blank("redis.prefix", &redis.prefix);
     problems.say_if(redis.prefix.len() > 200, "redis.prefix", "is longer than 200 bytes");
     for (i, rule) in redis.bridge_in(namespaces).iter().enumerate() {

@@ -34,6 +34,10 @@ pub struct Redis {
     /// The protocol between instances.
     #[serde(default)]
     pub wire: Wire,
+    /// With `wire: sharded`, which broadcasts have channels of their own, as in Node's sharded
+    /// adapter.
+    #[serde(default)]
+    pub subscription_mode: SubscriptionMode,
     /// The prefix of channels, as in Node's adapter, 1 to 200 bytes.
     #[serde(default = "Redis::default_prefix")]
     #[schemars(length(min = 1, max = 200))]
@@ -62,6 +66,7 @@ impl Redis {
             password_file: None,
             tls: RedisTls::default(),
             wire: Wire::default(),
+            subscription_mode: SubscriptionMode::default(),
             prefix: Self::default_prefix(),
             when_down: WhenDown::default(),
             bridge: BridgeRule::defaults(),
@@ -106,6 +111,7 @@ impl std::fmt::Debug for Redis {
             .field("password_file", &self.password_file)
             .field("tls", &self.tls)
             .field("wire", &self.wire)
+            .field("subscription_mode", &self.subscription_mode)
             .field("prefix", &self.prefix)
             .field("when_down", &self.when_down)
             .field("bridge", &self.bridge)
@@ -178,8 +184,19 @@ pub enum Wire {
     /// That of Node's `@socket.io/redis-adapter`: PUBLISH and SUBSCRIBE.
     #[default]
     Classic,
-    /// That of Node's sharded adapter: SPUBLISH and SSUBSCRIBE of Redis 7. Not in this version yet.
+    /// That of Node's sharded adapter: SPUBLISH and SSUBSCRIBE of Redis 7.
     Sharded,
+}
+
+/// Which broadcasts have channels of their own with `wire: sharded`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SubscriptionMode {
+    /// Those to one room, unless its name has 20 characters, as the id of a client.
+    #[default]
+    Dynamic,
+    /// Those to one room or one client.
+    DynamicPrivate,
 }
 
 /// What happens to publications while Redis is not connected.

@@ -2,7 +2,8 @@
 
 use rookery_server::backplane::wire::pod_messages::Ask;
 use rookery_server::backplane::wire::pod_messages::{Answer, Message};
-use rookery_server::backplane::wire::requests::{self, RequestId};
+use rookery_server::backplane::wire::replies::{self, Reply};
+use rookery_server::backplane::wire::requests::{Asker, RequestId};
 use rookery_server::message::{MemberInfo, RoomKey, Selector};
 
 use crate::repeat::{numbered, repeated};
@@ -43,8 +44,8 @@ pub fn run(input: &[u8]) {
     match message {
         Message::Answer { answer: Answer::Members(members), .. } => {
             let members: Vec<MemberInfo> = members.into_iter().map(Into::into).collect();
-            let id = RequestId { id: "1".to_owned(), is_old: false };
-            let (_, known) = requests::fetched(&requests::fetch_answer(&id, &members))
+            let id = RequestId { id: "1".to_owned(), asker: Asker::Classic };
+            let (_, known) = replies::fetched(&replies::reply(&id, &Reply::Fetched(&members)))
                 .expect("an answer is read");
             assert_eq!(known.len(), members.len());
         }

@@ -7,9 +7,11 @@ use rookery_protocol::msgpack;
 use rookery_protocol::packet::check_args;
 use rookery_protocol::{Data, json::parse_json};
 use rookery_server::backplane::wire::python::{self, Order};
-use rookery_server::backplane::wire::requests::{self, Ask, Request};
+use rookery_server::backplane::wire::replies::{self, Reply};
+use rookery_server::backplane::wire::requests::{self, Ask, Asker, Request};
+use rookery_server::backplane::wire::sharded::{self, Message};
 use rookery_server::backplane::wire::{classic, senders};
-use rookery_server::message::Selector;
+use rookery_server::message::{Publication, Selector};
 use serde_json::Value;
 
 use crate::repeat::{numbered, repeated};
@@ -46,7 +48,7 @@ pub fn run(input: &[u8]) {
     if let Ok(data) = msgpack::read(input) {
         written_again(&data);
     }
-    if let Ok((_, members)) = requests::fetched(input) {
+    if let Ok((_, members)) = replies::fetched(input) {
         assert!(members.len() <= input.len());
     }
     if let Ok(request) = requests::decode(input) {
@@ -55,6 +57,7 @@ pub fn run(input: &[u8]) {
             for_those_who_are_named(&request, &json);
         }
     }
+    let _ = (sharded::decode(input), sharded::sender(input));
     let _ = classic::sender(input);
     assert!(!senders::likely(input).is_empty());
     if let Ok(Order::Emit(broadcast)) = python::decode(input) {
@@ -63,6 +66,7 @@ pub fn run(input: &[u8]) {
     let Ok(decoded) = classic::decode(input) else { return };
     let namespace: Arc<str> = decoded.namespace.as_str().into();
     let publication = decoded.into_publication(namespace, || "id".into(), Instant::now());
+    sharded_too(&publication);
     let bytes = classic::encode(&publication, "abcdefgh", Some(1));
     let again = classic::decode(&bytes).expect("what was encoded is decoded");
     assert_eq!((again.event, again.rooms), (publication.event, publication.rooms.to_vec()));
@@ -71,6 +75,20 @@ pub fn run(input: &[u8]) {
         (publication.args.to_vec(), publication.except.to_vec())
     );
     assert_eq!(classic::sender(&bytes), Some(&b"abcdefgh"[..]));
+}
+
+/// What can be said on the classic wire can be said on the sharded one.
+fn sharded_too(publication: &Publication) {
+    let bytes = sharded::encode(publication, "abcdefgh", Some(1));
+    assert_eq!(sharded::sender(&bytes), Some(&b"abcdefgh"[..]));
+    let Ok(Message::Broadcast(again)) = sharded::decode(&bytes) else {
+        panic!("what was encoded is decoded");
+    };
+    assert_eq!(
+        (again.event.as_str(), again.args),
+        (&*publication.event, publication.args.to_vec())
+    );
+    assert_eq!(again.rooms, publication.rooms.to_vec());
 }
 
 /// What was written is read, and written the same.
@@ -86,15 +104,16 @@ fn written_again(data: &Data) {
 /// An answer carries the id that the asker waits for, under the name that it reads.
 fn answered(request: &Request) {
     let Some(id) = &request.id else { return };
-    let key = if id.is_old { "requestid" } else { "requestId" };
-    for answer in [
-        requests::sockets_answer(id, &[]),
-        requests::rooms_answer(id, ["a"].into_iter()),
-        requests::done_answer(id),
-        requests::fetch_answer(id, &[]),
-        requests::emit_answer(id),
-        requests::count_answer(id, 1),
+    let key = if id.asker == Asker::Old { "requestid" } else { "requestId" };
+    for reply in [
+        Reply::Sockets(&[]),
+        Reply::Rooms(vec!["a"]),
+        Reply::Done,
+        Reply::Fetched(&[]),
+        Reply::Emitted,
+        Reply::Recipients(1),
     ] {
+        let answer = replies::reply(id, &reply);
         let answer: Value = serde_json::from_slice(&answer).expect("an answer is JSON");
         assert_eq!(answer[key].as_str(), Some(id.id.as_str()));
     }
@@ -108,7 +127,7 @@ fn for_those_who_are_named(request: &Request, json: &Data) {
         _ => return,
     };
     if matches!(request.ask, Ask::Disconnect(..)) {
-        let is_old = request.id.as_ref().is_some_and(|id| id.is_old);
+        let is_old = request.id.as_ref().is_some_and(|id| id.asker == Asker::Old);
         let kind = json.get("type").and_then(classic::number);
         assert_eq!(kind, Some(if is_old { 6 } else { 4 }));
     }

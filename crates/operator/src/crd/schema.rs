@@ -61,16 +61,14 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
     }
 }
 
-/// Removes the keys and values of `spec.config` that this version always refuses.
+/// Removes the keys of `spec.config` that this version always refuses.
 fn leave_out_unsupported(config: &mut JSONSchemaProps) {
     let Some(sections) = &mut config.properties else { return };
     sections.remove("backend");
     let redis = sections.get_mut("redis").and_then(|redis| redis.properties.as_mut());
-    let Some(redis) = redis else { return };
-    for (key, refused) in [("wire", "sharded"), ("mode", "cluster")] {
-        if let Some(values) = redis.get_mut(key).and_then(|key| key.enum_.as_mut()) {
-            values.retain(|value| value.0 != refused);
-        }
+    let mode = redis.and_then(|redis| redis.get_mut("mode")).and_then(|mode| mode.enum_.as_mut());
+    if let Some(modes) = mode {
+        modes.retain(|mode| mode.0 != "cluster");
     }
 }
 

@@ -36,18 +36,16 @@ fn schema_of<T: JsonSchema>(title: &str) -> Value {
     schema
 }
 
-/// Removes the keys and values of `config` that this version always refuses, as the definition of
+/// Removes the keys of `config` that this version always refuses, as the definition of
 /// the resource does.
 fn leave_out_unsupported(schema: &mut Value) {
     let Some(definitions) = schema["definitions"].as_object_mut() else { return };
     for unused in ["Backend", "Hook"] {
         definitions.remove(unused);
     }
-    for (kind, refused) in [("Wire", "sharded"), ("RedisMode", "cluster")] {
-        let kind = definitions.get_mut(kind).and_then(|kind| kind["oneOf"].as_array_mut());
-        if let Some(values) = kind {
-            values.retain(|value| value["const"] != refused);
-        }
+    let mode = definitions.get_mut("RedisMode").and_then(|kind| kind["oneOf"].as_array_mut());
+    if let Some(modes) = mode {
+        modes.retain(|mode| mode["const"] != "cluster");
     }
     let config = match definitions.get_mut("Config") {
         Some(config) => Some(config),
@@ -196,8 +194,6 @@ mod tests {
         assert!(config["properties"]["limits"].is_object(), "{config:#}");
         assert_eq!(config["additionalProperties"], false);
         assert!(config["properties"]["backend"].is_null());
-        for refused in ["sharded\"", "\"const\":\"cluster\""] {
-            assert!(!schema.to_string().contains(refused), "{refused}");
-        }
+        assert!(!schema.to_string().contains("\"const\":\"cluster\""));
     }
 }

@@ -2,6 +2,7 @@
 //! Runs where the socket is read, so nothing here waits.
 
 mod routes;
+mod sharded;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,9 +27,11 @@ use super::questions::Questions;
 use super::sequence::{Continuity, SequenceTracker};
 use super::wire::channels::Channels;
 use super::wire::classic::{self, Broadcast};
+use super::wire::node;
 use super::wire::pod_messages::{Answer, Message};
 use super::wire::python::{self, Order};
-use super::wire::requests::{self, Ask, BroadcastAnswer, RequestId};
+use super::wire::replies::{self, BroadcastAnswer, Reply};
+use super::wire::requests::{self, Ask, Request, RequestId};
 use super::wire::senders;
 use crate::message::{MemberInfo, PodId, Publication};
 use crate::telemetry::metrics::{Direction, Metrics};
@@ -98,8 +101,8 @@ impl Decoder {
         }
     }
 
-    /// The channels that every pod subscribes.
-    pub fn channels(&self) -> Vec<&[u8]> {
+    /// The channels that every pod subscribes: those of the wire, and those of the bridge.
+    pub fn channels(&self) -> (Vec<&[u8]>, Vec<&[u8]>) {
         self.routes.channels()
     }
 
@@ -107,6 +110,11 @@ impl Decoder {
     /// permit them.
     pub fn emitter_channels(&self) -> [String; 2] {
         [self.channels.old_emitters(), self.channels.python()]
+    }
+
+    /// Whether every pod subscribes a channel, whatever rooms have members.
+    pub fn always_subscribes(&self, channel: &str) -> bool {
+        self.routes.contains(channel.as_bytes())
     }
 
     /// The patterns by which this pod hears what is addressed to its members by their ids: first
@@ -143,8 +151,12 @@ impl Decoder {
         }
         match route {
             Route::Broadcasts => self.broadcast(&channel, &payload, received),
-            Route::Requests(namespace) => self.request(namespace, &payload, received),
+            Route::Requests(namespace) => match requests::decode(&payload) {
+                Ok(request) => self.request(namespace, request, &payload, received),
+                Err(why) => self.drop("a request", &payload, &why),
+            },
             Route::Responses => self.response(&payload),
+            Route::Sharded => self.sharded_message(&channel, &payload, received),
             Route::Pods => self.pod_message(&payload, received),
             Route::Python => self.python(&payload, received),
             Route::Bridge(positions) => {
@@ -246,18 +258,10 @@ impl Decoder {
         self.namespaces.iter().find(|namespace| ***namespace == *name).cloned()
     }
 
-    fn request(&self, namespace: &Arc<str>, payload: &[u8], received: Instant) {
-        let request = match requests::decode(payload) {
-            Ok(request) => request,
-            Err(why) => return self.drop("a request", payload, &why),
-        };
+    fn request(&self, namespace: &Arc<str>, request: Request, payload: &[u8], received: Instant) {
         if request.from_pod {
             return;
         }
-        let answer = |answer| {
-            let channel = self.channels.responses(namespace);
-            self.outgoing.push(channel, answer, MessageKind::Answer);
-        };
         match (request.ask, request.id) {
             (Ask::Broadcast(broadcast), id) => {
                 // A pod's own requests come back to it.
@@ -268,41 +272,61 @@ impl Decoder {
                     Some(broadcast) => self.publish_with_acks(*broadcast, id, received),
                     None => {
                         self.drop("a broadcast", payload, &"it names no room");
-                        id.into_iter().for_each(|id| answer(requests::count_answer(&id, 0)));
+                        self.answer(namespace, id, &Reply::Recipients(0));
                     }
                 }
             }
-            (Ask::ServerSideEmit, id) => {
-                if let Some(id) = id {
-                    answer(requests::emit_answer(&id));
-                }
-            }
+            (Ask::ServerSideEmit, id) => self.answer(namespace, id, &Reply::Emitted),
             (ask, id) => {
                 self.hand_over(Inbound::NodeRequest { namespace: namespace.clone(), ask, id });
             }
         }
     }
 
+    /// Answers a request at once, where somebody waits for it.
+    fn answer(&self, namespace: &str, id: Option<RequestId>, reply: &Reply<'_>) {
+        let Some(id) = id else { return };
+        if let Some(answer) = node::answer(&self.pod, namespace, &id, reply) {
+            let channel = self.channels.responses(namespace, &id);
+            self.outgoing.push(channel, answer, MessageKind::Answer);
+        }
+    }
+
+    /// An answer to a request, which may be one of this pod.
     fn response(&self, payload: &[u8]) {
         // Everybody's answers come by here: only what may be ours is read.
-        let (broadcasts, questions) = (&self.broadcasts, &self.node_questions);
-        if broadcasts.is_empty() && questions.is_empty()
-            || memmem::find(payload, self.pod.as_bytes()).is_none()
-        {
+        if self.waits_for_nobody() || memmem::find(payload, self.pod.as_bytes()).is_none() {
             return;
         }
-        let own = |id: &str| Some(id.strip_prefix(&*self.pod)?.strip_prefix('-')?.to_owned());
-        if let Some((id, said)) = requests::broadcast_answer(payload) {
-            let number = own(&id).and_then(|id| id.strip_prefix(BROADCAST_ID)?.parse().ok());
-            if let Some(number) = number {
-                broadcasts.answer(number, said);
-            }
-            return;
+        if let Some((id, said)) = replies::broadcast_answer(payload) {
+            self.acknowledged(&id, said);
+        } else if let Ok((id, members)) = replies::fetched(payload) {
+            self.fetched(&id, members);
         }
-        let Ok((id, members)) = requests::fetched(payload) else { return };
-        if let Some(number) = own(&id).and_then(|id| id.parse().ok()) {
-            questions.answer(number, members);
+    }
+
+    fn waits_for_nobody(&self) -> bool {
+        self.broadcasts.is_empty() && self.node_questions.is_empty()
+    }
+
+    /// Another server answers a broadcast, by the id of its request.
+    fn acknowledged(&self, id: &str, said: BroadcastAnswer) {
+        let number = self.own(id).and_then(|id| id.strip_prefix(BROADCAST_ID)?.parse().ok());
+        if let Some(number) = number {
+            self.broadcasts.answer(number, said);
         }
+    }
+
+    /// A Node server answers a question, by the id of its request.
+    fn fetched(&self, id: &str, members: Vec<MemberInfo>) {
+        if let Some(number) = self.own(id).and_then(|id| id.parse().ok()) {
+            self.node_questions.answer(number, members);
+        }
+    }
+
+    /// What follows this pod's name in the id of one of its requests.
+    fn own<'a>(&self, id: &'a str) -> Option<&'a str> {
+        id.strip_prefix(&*self.pod)?.strip_prefix('-')
     }
 
     fn pod_message(&self, payload: &[u8], received: Instant) {

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind, Value, cmd};
+use redis::{Cmd, ErrorKind, PushInfo, RedisError, RedisResult, Value, cmd};
 use rookery_config::Redis;
 use rookery_config::redis_servers::RedisServers;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{BadRedis, Connector};
+use super::subscriber::commands;
 use super::wire::channels::Channels;
+use super::wire::node::NodeWire;
 use crate::message::{PodId, RoomKeyRef};
 use crate::telemetry::metrics::Metrics;
 
@@ -108,7 +110,7 @@ pub async fn inspect(
     let (connection, _) = connected.map_err(not_inspected)?;
     let mut trial = Trial { connection, user: user(config), findings: Vec::new() };
     let version = trial.greeting().await.map_err(not_inspected)?;
-    let channels = Channels::new(&config.prefix, PodId::random());
+    let channels = Channels::new(NodeWire::of(config), &config.prefix, PodId::random());
     trial.channels(&channels, config, namespaces).await.map_err(not_inspected)?;
     trial.commands(&channels, config, namespaces).await.map_err(not_inspected)?;
     trial.settings().await.map_err(not_inspected)?;
@@ -179,22 +181,41 @@ impl Trial {
         config: &Redis,
         namespaces: &[Arc<str>],
     ) -> RedisResult<()> {
+        let wire = channels.wire();
+        self.subscriptions(wire, &needed(channels, namespaces)).await?;
+        // Whoever uses the bridge publishes by PUBLISH, whatever the wire.
+        let bridge = config.bridge.iter().map(|rule| rule.channel.clone()).collect::<Vec<_>>();
+        self.subscriptions(NodeWire::Classic, &bridge).await?;
+        match wire {
+            NodeWire::Classic => self.patterns(channels, namespaces).await,
+            NodeWire::Sharded(_) => Ok(()),
+        }
+    }
+
+    async fn subscriptions(&mut self, wire: NodeWire, channels: &[String]) -> RedisResult<()> {
+        let [subscribe, unsubscribe] = match wire {
+            NodeWire::Classic => ["subscribe", "unsubscribe"],
+            NodeWire::Sharded(_) => ["ssubscribe", "sunsubscribe"],
+        };
         let (mut permitted, mut refused) = (Vec::new(), Vec::new());
-        for channel in needed(channels, config, namespaces) {
-            match answered(self.connection.subscribe(&channel).await)? {
+        for channel in channels {
+            match answered(commands::subscribe(wire, &mut self.connection, &[channel]).await)? {
                 Ok(()) => permitted.push(channel),
                 Err(error) if lacks_command(&error) => {
-                    self.lacks("subscribe");
+                    self.lacks(subscribe);
                     break;
                 }
-                Err(error) if is_forbidden(&error) => refused.push(channel),
-                Err(error) => self.fails("SUBSCRIBE", &error),
+                Err(error) if commands::is_forbidden(&error) => refused.push(channel),
+                Err(error) => {
+                    let error = commands::explain(wire, error, channel.as_bytes());
+                    self.fails(&subscribe.to_uppercase(), &error);
+                    break;
+                }
             }
         }
-        if !permitted.is_empty()
-            && answered(self.connection.unsubscribe(&permitted).await)?.is_err()
-        {
-            self.lacks("unsubscribe");
+        let ended = commands::unsubscribe(wire, &mut self.connection, &permitted).await;
+        if !permitted.is_empty() && answered(ended)?.is_err() {
+            self.lacks(unsubscribe);
         }
         for channel in refused {
             let user = &self.user;
@@ -204,7 +225,7 @@ impl Trial {
             );
             self.found(Severity::Error, text);
         }
-        self.patterns(channels, namespaces).await
+        Ok(())
     }
 
     /// Whether members can be addressed by the narrow pattern, by a wider one, or not at all.
@@ -219,7 +240,7 @@ impl Trial {
         {
             match answered(self.connection.psubscribe(&patterns).await)? {
                 Err(error) if lacks_command(&error) => self.lacks("psubscribe"),
-                Err(error) if is_forbidden(&error) => continue,
+                Err(error) if commands::is_forbidden(&error) => continue,
                 Err(error) => self.fails("PSUBSCRIBE", &error),
                 Ok(()) if is_narrow => {}
                 Ok(()) => {
@@ -252,9 +273,10 @@ impl Trial {
     ) -> RedisResult<()> {
         let key = format!("{}:rookery:idem:check:{}", config.prefix, PodId::random());
         let requests = namespaces.first().map(|namespace| channels.requests(namespace));
+        let (publish, count) = (channels.wire().publish_command(), channels.wire().count_command());
         let tried = [
-            ("publish", cmd("PUBLISH").arg(channels.own_answers()).arg("").to_owned()),
-            ("pubsub|numsub", cmd("PUBSUB").arg("NUMSUB").arg(requests).to_owned()),
+            (publish, cmd(publish).arg(channels.own_answers()).arg("").to_owned()),
+            (&*format!("pubsub|{count}"), cmd("PUBSUB").arg(count).arg(requests).to_owned()),
             ("time", cmd("TIME")),
             ("eval", cmd("EVAL").arg("return KEYS[1]").arg(1).arg(&key).to_owned()),
             ("set", cmd("SET").arg(&key).arg("check").arg("PX").arg(KEY_TTL).to_owned()),
@@ -265,7 +287,7 @@ impl Trial {
             match self.run(&command).await? {
                 Ok(_) => {}
                 Err(error) if lacks_command(&error) => self.lacks(right),
-                Err(error) if is_forbidden(&error) => {
+                Err(error) if commands::is_forbidden(&error) => {
                     let (user, prefix) = (&self.user, &config.prefix);
                     let text = format!(
                         "user {user} may not use what {} needs ({error}): `ACL SETUSER {user} \
@@ -299,7 +321,7 @@ impl Trial {
     }
 
     fn lacks(&mut self, right: &str) {
-        let user = &self.user;
+        let (user, right) = (&self.user, right.to_lowercase());
         let text = format!("user {user} lacks +{right}: `ACL SETUSER {user} +{right}`");
         self.found(Severity::Error, text);
     }
@@ -320,29 +342,24 @@ fn answered<T>(result: RedisResult<T>) -> RedisResult<Result<T, RedisError>> {
     }
 }
 
-/// The channels that every instance subscribes, one of a room, and those of the bridge.
-fn needed(channels: &Channels, config: &Redis, namespaces: &[Arc<str>]) -> Vec<String> {
+/// The channels of the wire that every instance subscribes, and one of a room.
+fn needed(channels: &Channels, namespaces: &[Arc<str>]) -> Vec<String> {
     let mut needed = Vec::new();
     for namespace in namespaces {
         needed.extend([
             channels.general(namespace),
             channels.room(RoomKeyRef { namespace, room: "check" }),
             channels.requests(namespace),
-            channels.responses(namespace),
-            channels.own_responses(namespace),
         ]);
+        needed.extend(channels.own_responses(namespace));
     }
     needed.extend([channels.pods(), channels.own_answers()]);
-    needed.extend(config.bridge.iter().map(|rule| rule.channel.clone()));
     needed
-}
-
-fn is_forbidden(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 
 /// Whether a refusal is about the command, and not about a key or channel: Redis 6 and 7 say "no
 /// permissions to run the 'publish' command".
 fn lacks_command(error: &RedisError) -> bool {
-    is_forbidden(error) && error.detail().is_some_and(|detail| detail.contains(" to run the "))
+    commands::is_forbidden(error)
+        && error.detail().is_some_and(|detail| detail.contains(" to run the "))
 }

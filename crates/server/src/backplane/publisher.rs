@@ -196,7 +196,7 @@ impl Publisher {
         first: OutgoingMessage,
     ) -> Result<(), String> {
         let (mut pipeline, mut batch, mut bytes) = (redis::pipe(), Vec::new(), 0);
-        let mut next = Some(first);
+        let (mut next, command) = (Some(first), self.channels.wire().publish_command());
         while let Some(mut message) = next.take() {
             if self.outgoing.taken(&message) {
                 bytes += message.size();
@@ -204,7 +204,7 @@ impl Publisher {
                     let number = self.numbering.next(&message.channel);
                     number.replace_last(&mut message.payload);
                 }
-                pipeline.cmd("PUBLISH").arg(&message.channel).arg(message.payload);
+                pipeline.cmd(command).arg(&message.channel).arg(message.payload);
                 batch.push((message.kind, message.channel));
             } else if message.kind == MessageKind::Publication {
                 self.metrics.redis_unsent.inc();

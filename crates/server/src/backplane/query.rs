@@ -6,8 +6,11 @@ use tokio::time::timeout_at;
 
 use super::outgoing::MessageKind;
 use super::questions::{MAX_ANSWERS, Open};
+use super::wire::node;
+use super::wire::orders::Order;
 use super::wire::pod_messages::{Answer, Ask, Message};
-use super::wire::requests::{self, BroadcastAnswer};
+use super::wire::replies::{BroadcastAnswer, Reply};
+use super::wire::requests::RequestId;
 use super::{Backplane, Parts};
 use crate::message::{MemberInfo, Publication, Selector};
 
@@ -36,7 +39,10 @@ impl Backplane {
         let mut connection = self.commands()?;
         let channels = &self.parts.channels;
         let mut command = redis::cmd("PUBSUB");
-        command.arg("NUMSUB").arg(channels.requests(namespace)).arg(channels.pods());
+        command
+            .arg(channels.wire().count_command())
+            .arg(channels.requests(namespace))
+            .arg(channels.pods());
         let counted = command.query_async::<Vec<redis::Value>>(&mut connection);
         let counted = timeout_at(until.into(), counted).await.ok()?.ok()?;
         let count = |at: usize| redis::from_redis_value_ref::<usize>(counted.get(at)?).ok();
@@ -88,7 +94,7 @@ impl Backplane {
         &self,
         namespace: &str,
         of: &Selector,
-        order: Option<Vec<u8>>,
+        order: Option<Order<'_>>,
         nodes: usize,
         until: Instant,
     ) -> Vec<Vec<MemberInfo>> {
@@ -98,12 +104,12 @@ impl Backplane {
         }
         let Parts { node_questions, pod, channels, .. } = &*self.parts;
         let mut open = node_questions.open(MAX_ANSWERS);
-        let id = format!("{pod}-{}", open.id);
-        if !self.send(channels.requests(namespace), requests::fetch(pod, &id, of)) {
+        let (wire, id) = (channels.wire(), format!("{pod}-{}", open.id));
+        if !self.send(channels.requests(namespace), wire.fetch(pod, namespace, &id, of)) {
             return answers;
         }
         if let Some(order) = order {
-            self.send(channels.requests(namespace), order);
+            self.send(channels.requests(namespace), wire.order(pod, namespace, of, order));
         }
         while answers.len() < nodes {
             match timeout_at(until.into(), open.answers.recv()).await {
@@ -126,7 +132,8 @@ impl Backplane {
         let open = broadcasts.open(MAX_ACKS);
         let id = format!("{pod}-{BROADCAST_ID}{}", open.id);
         let origin = clock.to_redis(publication.accepted);
-        let request = requests::broadcast(pod, &id, publication, origin, timeout);
+        let wire = channels.wire();
+        let request = wire.broadcast_with_acks(pod, &id, publication, origin, timeout);
         if !self.send(channels.requests(&publication.namespace), request) {
             metrics.redis_unsent.inc();
             return None;
@@ -141,8 +148,11 @@ impl Backplane {
     }
 
     /// Answers a request of a Node server.
-    pub fn answer_node(&self, namespace: &str, answer: Vec<u8>) {
-        self.answer(self.parts.channels.responses(namespace), answer);
+    pub fn answer_node(&self, namespace: &str, id: &RequestId, reply: &Reply<'_>) {
+        let Parts { channels, pod, .. } = &*self.parts;
+        if let Some(answer) = node::answer(pod, namespace, id, reply) {
+            self.answer(channels.responses(namespace, id), answer);
+        }
     }
 
     /// Sends a question or an order, after what was published before; false: it is not sent.

@@ -1,6 +1,7 @@
 //! The [`Subscriber`]: the task that keeps the subscribing connection and what is subscribed on it.
 //! Messages do not pass through it; the connection hands them to the decoder as it reads them.
 
+pub(super) mod commands;
 mod session;
 
 use std::sync::Arc;

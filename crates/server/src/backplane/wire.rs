@@ -4,7 +4,11 @@
 pub mod channels;
 pub mod classic;
 mod encoding;
+pub mod node;
+pub mod orders;
 pub mod pod_messages;
 pub mod python;
+pub mod replies;
 pub mod requests;
 pub mod senders;
+pub mod sharded;

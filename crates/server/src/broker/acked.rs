@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Broker;
-use crate::backplane::wire::requests::{self, BroadcastAnswer, RequestId};
+use crate::backplane::wire::replies::{BroadcastAnswer, Reply};
+use crate::backplane::wire::requests::RequestId;
 use crate::backplane::{Backplane, Tasks};
 use crate::message::{PUBLISH_DEADLINE, Publication, PublishError, Receipt, Scope};
 
@@ -105,7 +106,7 @@ impl Broker {
         let (rooms, namespace) = (&self.parts.rooms, publication.namespace.clone());
         let count_is = {
             let (id, namespace, backplane) = (id.clone(), namespace.clone(), backplane.clone());
-            move |n| backplane.answer_node(&namespace, requests::count_answer(&id, n))
+            move |n| backplane.answer_node(&namespace, &id, &Reply::Recipients(n))
         };
         let Some(reservation) = rooms.try_reserve(&publication) else {
             count_is(0);
@@ -115,7 +116,7 @@ impl Broker {
         let take = {
             let (namespace, backplane) = (namespace.clone(), backplane.clone());
             move |argument: Data, _| {
-                backplane.answer_node(&namespace, requests::ack_answer(&id, &argument));
+                backplane.answer_node(&namespace, &id, &Reply::Ack(&argument));
                 acked.send_modify(|count| *count += 1);
             }
         };

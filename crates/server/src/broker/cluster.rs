@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 
 use super::servers::dismissal;
 use super::{Broker, BrokerParts};
+use crate::backplane::wire::orders::Order;
 use crate::backplane::wire::pod_messages::{Answer, Ask, room_names};
-use crate::backplane::wire::requests;
 use crate::message::{MemberId, MemberInfo, Selector};
 use crate::rooms::local::{PreparedJoin, SelectedJoin};
 use crate::telemetry::metrics::Rejected;
@@ -93,7 +93,7 @@ impl Broker {
     /// Makes the selected members join rooms.
     pub async fn join_selected(&self, namespace: &str, of: &Selector, rooms: &[Room]) -> Matched {
         let ask = Ask::Join { of: of.into(), rooms: room_names(rooms) };
-        let order = Some(requests::join(self.pod(), of, rooms));
+        let order = Some(Order::Join(rooms));
         let local = self.parts.join_selected(namespace, of, rooms);
         self.change(Question { namespace, ask, of, order }, local).await
     }
@@ -101,7 +101,7 @@ impl Broker {
     /// Makes the selected members leave rooms.
     pub async fn leave_selected(&self, namespace: &str, of: &Selector, rooms: &[Room]) -> Matched {
         let ask = Ask::Leave { of: of.into(), rooms: room_names(rooms) };
-        let order = Some(requests::leave(self.pod(), of, rooms));
+        let order = Some(Order::Leave(rooms));
         let local = self.parts.rooms.leave_selected(namespace, of, rooms);
         self.change(Question { namespace, ask, of, order }, local).await
     }
@@ -115,7 +115,7 @@ impl Broker {
         close: bool,
     ) -> Matched {
         let ask = Ask::Disconnect { of: of.into(), close };
-        let order = Some(requests::disconnect(self.pod(), of, close));
+        let order = Some(Order::Disconnect(close));
         let local = self.parts.rooms.dismiss_selected(namespace, of, dismissal(close));
         self.change(Question { namespace, ask, of, order }, local).await
     }
@@ -207,7 +207,7 @@ struct Question<'a> {
     ask: Ask,
     of: &'a Selector,
     /// What Node servers are told besides being asked for their members.
-    order: Option<Vec<u8>>,
+    order: Option<Order<'a>>,
 }
 
 /// What the other servers answered.

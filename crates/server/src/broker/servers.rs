@@ -10,7 +10,8 @@ use super::BrokerParts;
 use super::orders::{Execution, Order};
 use crate::backplane::Backplane;
 use crate::backplane::wire::pod_messages::{self, Answer, WireRoomKey};
-use crate::backplane::wire::requests::{self, Ask, RequestId};
+use crate::backplane::wire::replies::Reply;
+use crate::backplane::wire::requests::{Ask, RequestId};
 use crate::message::Selector;
 use crate::rooms::member::Dismissal;
 use crate::rooms::ranking::MAX_ASKED;
@@ -25,27 +26,27 @@ pub(super) async fn answer_node(
 ) {
     let rooms = &parts.rooms;
     let Some(id) = id else { return };
-    let answer = match ask {
-        Ask::Sockets(of) => requests::sockets_answer(&id, &rooms.members(namespace, &of).await),
-        Ask::Fetch(of) => requests::fetch_answer(&id, &rooms.members(namespace, &of).await),
+    let answer = |reply: Reply<'_>| backplane.answer_node(namespace, &id, &reply);
+    match ask {
+        Ask::Sockets(of) => answer(Reply::Sockets(&rooms.members(namespace, &of).await)),
+        Ask::Fetch(of) => answer(Reply::Fetched(&rooms.members(namespace, &of).await)),
         Ask::MemberRooms(member) => {
             let members = rooms.members(namespace, &Selector::Member(member)).await;
             // As in Node, only the server that has the member answers, and its id is a room too.
             let Some(member) = members.first() else { return };
             let names = member.rooms.iter().map(|room| &**room);
-            requests::rooms_answer(&id, std::iter::once(member.id.as_str()).chain(names))
+            answer(Reply::Rooms(std::iter::once(member.id.as_str()).chain(names).collect()));
         }
         Ask::AllRooms => {
             let everybody = Selector::Rooms { rooms: Vec::new(), except: Vec::new() };
             let names = rooms.rooms(namespace, "").await;
             let members = rooms.members(namespace, &everybody).await;
             let ids = members.iter().map(|m| m.id.as_str());
-            requests::rooms_answer(&id, names.keys().map(|room| &**room).chain(ids))
+            answer(Reply::Rooms(names.keys().map(|room| &**room).chain(ids).collect()));
         }
-        Ask::Join(..) | Ask::Leave(..) | Ask::Disconnect(..) => return,
-        Ask::ServerSideEmit | Ask::Broadcast(_) => return,
-    };
-    backplane.answer_node(namespace, answer);
+        Ask::Join(..) | Ask::Leave(..) | Ask::Disconnect(..) => {}
+        Ask::ServerSideEmit | Ask::Broadcast(_) => {}
+    }
 }
 
 /// What a Node server orders, if it is an order. It is answered where it is about one member who
@@ -67,7 +68,7 @@ pub(super) fn order(
             if is_one(&of, execution.await)
                 && let Some(id) = id
             {
-                backplane.answer_node(&to, requests::done_answer(&id));
+                backplane.answer_node(&to, &id, &Reply::Done);
             }
         };
         answered.boxed()

@@ -49,6 +49,17 @@ pub type Confirmation = Option<BoxFuture<'static, ()>>;
 /// One subscription of a room: a confirmation counts for the serial it was asked with.
 pub type Ticket = (RoomKey, u64);
 
+/// On which channels others send what is for one member here, addressed by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberChannels {
+    /// On those of a pattern that is subscribed anyway: every room whose name begins with the pod's.
+    Pattern,
+    /// On the channel of the whole namespace.
+    Shared,
+    /// On one of the member's own, as for a room.
+    Own,
+}
+
 /// What has to be sent to Redis, unsubscriptions first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -64,6 +75,7 @@ pub struct RoomInterests {
     table: Mutex<Table>,
     changed: Notify,
     linger: Duration,
+    members: MemberChannels,
 }
 
 #[derive(Debug, Default)]
@@ -91,8 +103,18 @@ impl RoomInterests {
     /// No room yet. A room stays subscribed for `linger` after its last [`Interest`] is dropped:
     /// [`LINGER`], except in tests.
     pub fn new(linger: Duration) -> Arc<Self> {
+        Self::with(linger, MemberChannels::Pattern)
+    }
+
+    /// Those where members are addressed in another way.
+    pub fn with(linger: Duration, members: MemberChannels) -> Arc<Self> {
         let (table, changed) = (Mutex::default(), Notify::new());
-        Arc::new(RoomInterests { table, changed, linger })
+        Arc::new(RoomInterests { table, changed, linger, members })
+    }
+
+    /// On which channels others send what is for one member here.
+    pub fn member_channels(&self) -> MemberChannels {
+        self.members
     }
 
     /// One more interest in the room, and when others are heard there.

@@ -5,7 +5,7 @@ mod reservation;
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
 use tokio::sync::mpsc::error::TrySendError;
@@ -14,12 +14,12 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::encoded_publication::EncodedPublication;
 use super::index::RoomIndex;
-use super::interest::{Confirmation, Interest, RoomInterests};
+use super::interest::{Confirmation, Interest, MemberChannels, RoomInterests};
 use super::member::Member;
 use super::membership::JoinRefused;
 use super::shard::{MembershipChange, Reply, ShardCommand, ShardQueue, ShardRooms};
 use crate::connection::Wait;
-use crate::message::{PodId, Publication, RoomKey};
+use crate::message::{MemberId, PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
 pub use queries::{PreparedJoin, SelectedJoin};
 use reservation::Permits;
@@ -72,18 +72,16 @@ impl LocalRooms {
         self.parts.shards[shard].end_turn();
     }
 
-    /// Adds a member that its namespace accepted. What others send to an id of it that begins with
-    /// the namespace has to be subscribed, and is heard after the wait.
+    /// Adds a member that its namespace accepted. What others send to an id of it that has a channel
+    /// of its own has to be subscribed, and is heard after the wait.
     pub fn connect(&self, shard: usize, member: Arc<Member>) -> Wait {
-        let confirmation = member.id_with_namespace().and_then(|id| {
-            let (interest, confirmation) = self.acquire(&member.namespace, id.room());
-            member.keep(interest);
-            confirmation
-        });
+        let confirmations = self.subscribe_ids(&member);
         let sent = self.send(shard, ShardCommand::Connect(member));
-        let Some(confirmation) = confirmation else { return sent };
+        if confirmations.is_empty() {
+            return sent;
+        }
         Some(Box::pin(async move {
-            confirmation.await;
+            join_all(confirmations).await;
             if let Some(sent) = sent {
                 sent.await;
             }
@@ -175,10 +173,28 @@ impl LocalRooms {
         self.send(shard, leave)
     }
 
-    /// An interest in a room, where there are other instances. What they send to members of this
-    /// pod is heard anyway.
+    /// Subscribes the ids of a member that have channels of their own: all of them, or only one that
+    /// begins with the namespace.
+    fn subscribe_ids(&self, member: &Member) -> Vec<BoxFuture<'static, ()>> {
+        let Some(interests) = &self.parts.interests else { return Vec::new() };
+        let has_own = |id: &&MemberId| {
+            interests.member_channels() == MemberChannels::Own || id.has_namespace()
+        };
+        let acquire = |id: &MemberId| {
+            let (interest, confirmation) = self.acquire(&member.namespace, id.room());
+            interest.into_iter().for_each(|interest| member.keep(interest));
+            confirmation
+        };
+        member.ids().filter(has_own).filter_map(acquire).collect()
+    }
+
+    /// An interest in a room, where there are other instances. What a pattern matches is heard anyway.
     fn acquire(&self, namespace: &Arc<str>, room: &Room) -> (Option<Interest>, Confirmation) {
-        let interests = self.parts.interests.as_ref().filter(|_| !room.starts_with(&**self.pod()));
+        let is_heard = |interests: &RoomInterests| {
+            interests.member_channels() == MemberChannels::Pattern
+                && room.starts_with(&**self.pod())
+        };
+        let interests = self.parts.interests.as_ref().filter(|interests| !is_heard(interests));
         let Some(interests) = interests else { return (None, None) };
         let key = RoomKey { namespace: namespace.clone(), room: room.clone() };
         let (interest, confirmation) = interests.acquire(&key);

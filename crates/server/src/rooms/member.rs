@@ -42,8 +42,8 @@ pub struct Member {
     pub key: u64,
     dismiss: Dismiss,
     disconnected: AtomicBool,
-    /// In what other instances send to [`Member::id_with_namespace`].
-    interest: Mutex<Option<Interest>>,
+    /// In what other instances send to those of its ids that have channels of their own.
+    interests: Mutex<Vec<Interest>>,
 }
 
 impl Member {
@@ -65,7 +65,7 @@ impl Member {
             key: next_number(),
             dismiss,
             disconnected: AtomicBool::new(false),
-            interest: Mutex::default(),
+            interests: Mutex::default(),
         }
     }
 
@@ -78,14 +78,14 @@ impl Member {
         }
     }
 
-    /// The id that begins with the namespace, of a client of Socket.IO 2.
-    pub(super) fn id_with_namespace(&self) -> Option<&MemberId> {
-        std::iter::once(&self.id).chain(&self.session_id).find(|id| id.has_namespace())
+    /// The ids that address it.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &MemberId> {
+        std::iter::once(&self.id).chain(&self.session_id)
     }
 
     /// Keeps an interest as long as the member exists.
-    pub(super) fn keep(&self, interest: Option<Interest>) {
-        *self.interest.lock() = interest;
+    pub(super) fn keep(&self, interest: Interest) {
+        self.interests.lock().push(interest);
     }
 
     /// Whether one of its ids is this one.
@@ -103,7 +103,7 @@ impl Member {
     /// messages about it arrive.
     pub(super) fn set_disconnected(&self) {
         self.disconnected.store(true, Ordering::Release);
-        self.keep(None);
+        self.interests.lock().clear();
     }
 
     /// Whether it is gone from its namespace.

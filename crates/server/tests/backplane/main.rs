@@ -17,6 +17,7 @@ mod redis_server;
 mod rights;
 mod sentinel_failovers;
 mod sentinels;
+mod sharded;
 mod sockets;
 
 use std::time::Duration;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rookery_config as config;
 use rookery_ops::critical::CriticalTasks;
 use rookery_protocol::{Data, Revision, Room};
-use rookery_server::backplane::{Backplane, BackplaneParts, CompiledBridge, Inbound, Tasks};
+use rookery_server::backplane::{self, Backplane, BackplaneParts, CompiledBridge, Inbound, Tasks};
 use rookery_server::broker::{Broker, BrokerParts};
 use rookery_server::connection::outbox::{Outbox, OutboxContext, OutboxLimits};
 use rookery_server::message::{PodId, Publication, RoomKey, Selector, Source};
@@ -76,9 +76,10 @@ impl Pod {
         Pod::start(name, config::Redis::at(redis.url()), linger)
     }
 
-    fn start(name: &str, redis: config::Redis, linger: Duration) -> Pod {
+    /// One with this configuration, whose rooms stay subscribed for another time.
+    pub fn start(name: &str, config: config::Redis, linger: Duration) -> Pod {
         let (metrics, tracker) = (Arc::new(Metrics::new().unwrap()), TaskTracker::new());
-        let interests = RoomInterests::new(linger);
+        let interests = RoomInterests::with(linger, backplane::member_channels(&config));
         let pod = PodId::from(name);
         let latency = Latency::new(1, &Default::default(), name, &metrics);
         let (rooms, shard) = start_shard(&pod, &interests, &latency, &metrics);
@@ -96,7 +97,7 @@ impl Pod {
             critical: CriticalTasks::default(),
         };
         let parts = BackplaneParts {
-            config: redis,
+            config,
             pod,
             namespaces: vec!["/".into(), "/admin".into()],
             interests: interests.clone(),

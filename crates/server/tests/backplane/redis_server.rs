@@ -77,8 +77,17 @@ impl RedisServer {
 
     /// Channels with subscribers.
     pub async fn channels(&self) -> Vec<String> {
+        self.subscribed("CHANNELS").await
+    }
+
+    /// Channels with subscribers by SSUBSCRIBE.
+    pub async fn shard_channels(&self) -> Vec<String> {
+        self.subscribed("SHARDCHANNELS").await
+    }
+
+    async fn subscribed(&self, which: &str) -> Vec<String> {
         let mut channels: Vec<String> = redis::cmd("PUBSUB")
-            .arg("CHANNELS")
+            .arg(which)
             .query_async(&mut self.connection().await)
             .await
             .unwrap();
@@ -90,6 +99,16 @@ impl RedisServer {
     pub async fn publish(&self, channel: &str, message: &[u8]) {
         let publish = redis::cmd("PUBLISH").arg(channel).arg(message).to_owned();
         publish.query_async::<()>(&mut self.connection().await).await.unwrap();
+    }
+
+    /// Sends a command, written as in `redis-cli`.
+    pub async fn order(&self, line: &str) {
+        let mut words = line.split_whitespace();
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
+        }
+        command.query_async::<()>(&mut self.connection().await).await.unwrap();
     }
 
     async fn numbers(&self, command: &str) -> Option<()> {

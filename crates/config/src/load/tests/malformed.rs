@@ -67,6 +67,14 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     ("socketio: { eio3: yes }", &["`socketio.eio3` expected true or false, found `yes`"]),
     ("socketio: { eio3: maybe }", &["`socketio.eio3` expected true or false, found `maybe`"]),
+    (
+        "redis: { url: \"redis://h\", wire: sharded, subscriptionMode: static }",
+        &["`redis.subscriptionMode` expected `dynamic` or `dynamic-private`, found `static`"],
+    ),
+    (
+        "redis: { url: \"redis://h\", subscriptionMode: dynamic-private }",
+        &["`redis.subscriptionMode` is for `redis.wire: sharded`; write that too, or leave it out"],
+    ),
     ("redis: { wire: classic }", &["`redis.url` is missing; write it here, or give `--redis`"]),
     ("events: [{ on: a, operation: join }]", &["`events[0]` needs the key `room`"]),
     (
@@ -80,10 +88,6 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ("- listen\n", &["rookery.yaml: expected a section with keys of its own, found a list"]),
     ("listen: [\n", &["rookery.yaml:", "not readable as YAML"]),
     // Not in this version
-    (
-        "redis: { url: \"redis://h\", wire: sharded }",
-        &["`redis.wire: sharded` is not in this version of Rookery yet; use `classic`"],
-    ),
     (
         "redis: { url: \"redis://h\", mode: cluster }",
         &["`redis.mode: cluster` is not in this version of Rookery yet; write the `redis://`"],

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use crate::backplane::bridge::CompiledBridge;
 use crate::backplane::wire::channels::Channels;
+use crate::backplane::wire::node::NodeWire;
 use crate::hashing::HashMap;
 
 /// What each channel carries.
 #[derive(Debug)]
 pub(super) struct Routes {
     routes: HashMap<Vec<u8>, Route>,
+    /// What every other channel carries: that of a room or a member.
+    others: Route,
 }
 
 /// What a channel carries.
@@ -21,6 +24,8 @@ pub(super) enum Route {
     Requests(Arc<str>),
     /// Answers to such requests.
     Responses,
+    /// Publications, requests and responses of the sharded wire.
+    Sharded,
     /// Messages between pods.
     Pods,
     /// Messages of python-socketio's `RedisManager`.
@@ -33,11 +38,14 @@ impl Routes {
     /// The channels of these namespaces and this bridge.
     pub fn new(channels: &Channels, namespaces: &[Arc<str>], bridge: &[CompiledBridge]) -> Self {
         let mut routes = HashMap::default();
+        let is_classic = channels.wire() == NodeWire::Classic;
+        let of = |classic: Route| if is_classic { classic } else { Route::Sharded };
         for namespace in namespaces {
-            routes.insert(channels.general(namespace), Route::Broadcasts);
-            routes.insert(channels.requests(namespace), Route::Requests(namespace.clone()));
-            routes.insert(channels.responses(namespace), Route::Responses);
-            routes.insert(channels.own_responses(namespace), Route::Responses);
+            routes.insert(channels.requests(namespace), of(Route::Requests(namespace.clone())));
+            routes.insert(channels.general(namespace), of(Route::Broadcasts));
+            for responses in channels.own_responses(namespace) {
+                routes.insert(responses, of(Route::Responses));
+            }
         }
         routes.insert(channels.python(), Route::Python);
         routes.insert(channels.pods(), Route::Pods);
@@ -51,17 +59,31 @@ impl Routes {
                 ),
             }
         }
-        Routes { routes: routes.into_iter().map(|(k, v)| (k.into_bytes(), v)).collect() }
+        let routes = routes.into_iter().map(|(k, v)| (k.into_bytes(), v)).collect();
+        Routes { routes, others: of(Route::Broadcasts) }
     }
 
     /// What a channel carries: broadcasts to a room or a member where it is none of these.
     pub fn of(&self, channel: &[u8]) -> &Route {
-        self.routes.get(channel).unwrap_or(&Route::Broadcasts)
+        self.routes.get(channel).unwrap_or(&self.others)
     }
 
-    /// The names of the channels without which this pod hears too little.
-    pub fn channels(&self) -> Vec<&[u8]> {
-        let needed = self.routes.iter().filter(|(_, route)| !matches!(route, Route::Python));
-        needed.map(|(channel, _)| channel.as_slice()).collect()
+    /// Whether a channel is one of these, whatever rooms have members.
+    pub fn contains(&self, channel: &[u8]) -> bool {
+        self.routes.contains_key(channel)
+    }
+
+    /// The names of the channels of the wire, without which this pod hears too little, and of those
+    /// of the bridge.
+    pub fn channels(&self) -> (Vec<&[u8]>, Vec<&[u8]>) {
+        let (mut of_wire, mut of_bridge) = (Vec::new(), Vec::new());
+        for (name, route) in &self.routes {
+            match route {
+                Route::Bridge(_) => of_bridge.push(name.as_slice()),
+                Route::Python => {}
+                _ => of_wire.push(name.as_slice()),
+            }
+        }
+        (of_wire, of_bridge)
     }
 }

@@ -13,8 +13,10 @@ use rookery_ops::throttle::limited;
 use tokio_util::sync::CancellationToken;
 
 use super::Subscriber;
+use super::commands::{self, is_forbidden};
 use crate::backplane::connect::{HEARTBEAT, HEARTBEAT_ANSWER, Server, check_primary};
 use crate::backplane::link_status::{LinkConnection, NOT_HEARD};
+use crate::backplane::wire::node::NodeWire;
 use crate::rooms::interest::Ticket;
 
 /// Channels in one SUBSCRIBE.
@@ -51,7 +53,7 @@ impl<'a> Session<'a> {
             move |info: PushInfo| -> Result<(), redis::aio::SendError> {
                 match info.kind {
                     PushKind::Disconnection => lost.cancel(),
-                    PushKind::Message => {
+                    PushKind::Message | PushKind::SMessage => {
                         heard.fetch_add(1, Ordering::Relaxed);
                         decoder.receive(info.data);
                     }
@@ -68,13 +70,7 @@ impl<'a> Session<'a> {
         let (mut connection, server) = subscriber.connector.connect(None, push).await?;
         let opened = async {
             check_primary(&mut connection).await?;
-            // All in one command: others count our subscriptions of two channels at once.
-            let channels = subscriber.decoder.channels();
-            if let Err(error) = connection.subscribe(&channels).await {
-                return Err(name_refused(&mut connection, channels, error).await);
-            }
-            subscribe_emitters(subscriber, &mut connection).await?;
-            subscribe_members(subscriber, &mut connection).await
+            subscribe_every_pods(subscriber, &mut connection).await
         };
         tokio::time::timeout(HEARTBEAT_ANSWER, opened).await.unwrap_or_else(|_| {
             let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "SUBSCRIBE not answered");
@@ -126,11 +122,17 @@ impl<'a> Session<'a> {
     async fn send_changes(&mut self) -> Result<(), String> {
         let changes = self.subscriber.interests.changes(Instant::now());
         for chunk in changes.unsubscribe.chunks(CHUNK) {
-            let names: Vec<String> =
-                chunk.iter().map(|key| self.subscriber.channels.room(key.as_ref())).collect();
-            let mut connection = self.connection.clone();
+            let Subscriber { channels, decoder, .. } = self.subscriber;
+            let mut names: Vec<String> =
+                chunk.iter().map(|key| channels.room(key.as_ref())).collect();
+            // A room may be named so that its channel is that of this pod's answers.
+            names.retain(|name| !decoder.always_subscribes(name));
+            if names.is_empty() {
+                continue;
+            }
+            let (mut connection, wire) = (self.connection.clone(), channels.wire());
             let sent = async move {
-                let result = connection.unsubscribe(&names).await;
+                let result = commands::unsubscribe(wire, &mut connection, &names).await;
                 let (tickets, unsubscribed) = (Vec::new(), names);
                 Answered { tickets, unsubscribed, resubscribes: false, result }
             };
@@ -155,9 +157,9 @@ impl<'a> Session<'a> {
         let channels = &self.subscriber.channels;
         let names: Vec<String> =
             tickets.iter().map(|(key, _)| channels.room(key.as_ref())).collect();
-        let mut connection = self.connection.clone();
+        let (mut connection, wire) = (self.connection.clone(), channels.wire());
         let sent = async move {
-            let result = connection.subscribe(names).await;
+            let result = commands::subscribe(wire, &mut connection, &names).await;
             Answered { tickets, unsubscribed: Vec::new(), resubscribes, result }
         };
         self.send(sent.boxed()).await
@@ -200,23 +202,47 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The error with the first channel in it that Redis does not permit.
-async fn name_refused(
+/// Subscribes what every pod hears, whatever rooms have members.
+async fn subscribe_every_pods(
+    subscriber: &Subscriber,
     connection: &mut MultiplexedConnection,
-    channels: Vec<&[u8]>,
-    error: RedisError,
-) -> RedisError {
-    if !is_forbidden(&error) {
-        return error;
-    }
-    for channel in channels {
-        let subscribed: RedisResult<()> = connection.subscribe(channel).await;
-        if subscribed.is_err_and(|error| is_forbidden(&error)) {
-            let channel = String::from_utf8_lossy(channel).into_owned();
-            return (error.kind(), "Redis does not permit SUBSCRIBE", channel).into();
+) -> RedisResult<()> {
+    let (of_wire, of_bridge) = subscriber.decoder.channels();
+    match subscriber.channels.wire() {
+        NodeWire::Classic => {
+            // All in one command: others count our subscriptions of two channels at once.
+            let all = [of_wire, of_bridge].concat();
+            subscribe_fixed(NodeWire::Classic, connection, &all).await?;
+            subscribe_emitters(subscriber, connection).await?;
+            subscribe_members(subscriber, connection).await
+        }
+        wire @ NodeWire::Sharded(_) => {
+            subscribe_fixed(wire, connection, &of_wire).await?;
+            // Whoever uses the bridge publishes by PUBLISH.
+            if of_bridge.is_empty() {
+                return Ok(());
+            }
+            subscribe_fixed(NodeWire::Classic, connection, &of_bridge).await
         }
     }
-    error
+}
+
+/// Subscribes channels that every pod hears. An error names the first that Redis does not permit.
+async fn subscribe_fixed(
+    wire: NodeWire,
+    connection: &mut MultiplexedConnection,
+    channels: &[&[u8]],
+) -> RedisResult<()> {
+    let Err(error) = commands::subscribe(wire, connection, channels).await else { return Ok(()) };
+    if error.kind() == redis::ErrorKind::Io {
+        return Err(error);
+    }
+    for channel in channels {
+        if let Err(error) = commands::subscribe(wire, connection, &[channel]).await {
+            return Err(commands::explain(wire, error, channel));
+        }
+    }
+    Err(error)
 }
 
 /// Subscribes the channels of emitters that do not publish as Node does, where Redis permits it.
@@ -260,10 +286,6 @@ async fn subscribe_members(
     }
     let kind = redis::ErrorKind::Server(redis::ServerErrorKind::NoPerm);
     Err((kind, "Redis does not permit PSUBSCRIBE", refused).into())
-}
-
-fn is_forbidden(error: &RedisError) -> bool {
-    error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoPerm)
 }
 
 async fn until(due: Option<Instant>) {

@@ -1,21 +1,29 @@
-//! The names of the Redis channels, as Node's classic adapter builds them, and our own.
+//! The names of the Redis channels, as Node's adapters build them, and our own.
 
 use std::sync::Arc;
 
+use super::node::NodeWire;
+use super::requests::{Asker, RequestId};
 use crate::message::{PodId, Publication, RoomKeyRef};
 use rookery_protocol::Room;
 
-/// Names channels for one prefix and one pod. Cloning is shallow.
+/// Names channels for one wire, one prefix and one pod. Cloning is shallow.
 #[derive(Clone, Debug)]
 pub struct Channels {
+    wire: NodeWire,
     prefix: Arc<str>,
     pod: PodId,
 }
 
 impl Channels {
-    /// For the prefix of the configuration and this pod's 8 characters.
-    pub fn new(prefix: &str, pod: PodId) -> Self {
-        Channels { prefix: prefix.into(), pod }
+    /// For the wire and the prefix of the configuration, and this pod's 8 characters.
+    pub fn new(wire: NodeWire, prefix: &str, pod: PodId) -> Self {
+        Channels { wire, prefix: prefix.into(), pod }
+    }
+
+    /// The protocol that is spoken with Node servers.
+    pub fn wire(&self) -> NodeWire {
+        self.wire
     }
 
     /// What the channels of all broadcasts start with.
@@ -33,10 +41,12 @@ impl Channels {
         format!("{}#{}#{}#", self.prefix, key.namespace, key.room)
     }
 
-    /// Where a publication goes: its one room's channel, else the general one.
+    /// Where a publication goes: its one room's channel where it has one, else the general one.
     pub fn of(&self, publication: &Publication) -> String {
         match publication.rooms.as_slice() {
-            [room] => self.room(RoomKeyRef { namespace: &publication.namespace, room }),
+            [room] if self.wire.has_channel(room) => {
+                self.room(RoomKeyRef { namespace: &publication.namespace, room })
+            }
             _ => self.general(&publication.namespace),
         }
     }
@@ -82,17 +92,39 @@ impl Channels {
 
     /// Requests of Node's adapter.
     pub fn requests(&self, namespace: &str) -> String {
-        format!("{}-request#{namespace}#", self.prefix)
+        match self.wire {
+            NodeWire::Classic => format!("{}-request#{namespace}#", self.prefix),
+            NodeWire::Sharded(_) => self.general(namespace),
+        }
     }
 
-    /// Answers to requests, heard by everybody.
-    pub fn responses(&self, namespace: &str) -> String {
+    /// The answer to a request.
+    pub fn responses(&self, namespace: &str, to: &RequestId) -> String {
+        match &to.asker {
+            Asker::Classic | Asker::Old => self.all_responses(namespace),
+            Asker::Sharded(uid) => self.sharded_responses(namespace, uid),
+        }
+    }
+
+    /// Answers to this pod's requests: on the classic wire those that everybody hears, and those to it
+    /// alone.
+    pub fn own_responses(&self, namespace: &str) -> Vec<String> {
+        match self.wire {
+            NodeWire::Classic => {
+                let all = self.all_responses(namespace);
+                let own = format!("{all}{}#", self.pod);
+                vec![all, own]
+            }
+            NodeWire::Sharded(_) => vec![self.sharded_responses(namespace, &self.pod)],
+        }
+    }
+
+    fn sharded_responses(&self, namespace: &str, uid: &str) -> String {
+        format!("{}#{namespace}#{uid}#", self.prefix)
+    }
+
+    fn all_responses(&self, namespace: &str) -> String {
         format!("{}-response#{namespace}#", self.prefix)
-    }
-
-    /// Answers to this pod's requests.
-    pub fn own_responses(&self, namespace: &str) -> String {
-        format!("{}-response#{namespace}#{}#", self.prefix, self.pod)
     }
 
     /// Heartbeats and questions between pods.
@@ -125,24 +157,36 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rookery_config::SubscriptionMode;
+
     use super::*;
 
     #[test]
     fn names_are_nodes() {
-        let channels = Channels::new("socket.io", "podpodpo".into());
+        let channels = Channels::new(NodeWire::Classic, "socket.io", "podpodpo".into());
         assert_eq!(channels.general("/"), "socket.io#/#");
         assert_eq!(
             channels.room(RoomKeyRef { namespace: "/admin", room: "a#b" }),
             "socket.io#/admin#a#b#"
         );
         assert_eq!(channels.requests("/"), "socket.io-request#/#");
-        assert_eq!(channels.responses("/"), "socket.io-response#/#");
-        assert_eq!(channels.own_responses("/"), "socket.io-response#/#podpodpo#");
+        let own = ["socket.io-response#/#", "socket.io-response#/#podpodpo#"];
+        assert_eq!(channels.own_responses("/"), own);
+    }
+
+    #[test]
+    fn names_are_those_of_nodes_sharded_adapter() {
+        let wire = NodeWire::Sharded(SubscriptionMode::Dynamic);
+        let channels = Channels::new(wire, "socket.io", "podpodpo".into());
+        assert_eq!(channels.requests("/admin"), "socket.io#/admin#");
+        assert_eq!(channels.own_responses("/"), ["socket.io#/#podpodpo#"]);
+        let id = RequestId { id: "q".into(), asker: Asker::Sharded("0a990f6f890ca99c".into()) };
+        assert_eq!(channels.responses("/", &id), "socket.io#/#0a990f6f890ca99c#");
     }
 
     #[test]
     fn a_rooms_channel_is_found_among_the_rooms() {
-        let channels = Channels::new("p", "podpodpo".into());
+        let channels = Channels::new(NodeWire::Classic, "p", "podpodpo".into());
         let rooms = [Room::from("a"), Room::from("b#c")];
         assert_eq!(channels.position_of(b"p#/#b#c#", "/", &rooms), Some(1));
         for other in ["p#/#", "p#/#b#", "p#/x#a#", "q#/#a#", "p#emitter", "p#/#a"] {
@@ -152,7 +196,7 @@ mod tests {
 
     #[test]
     fn patterns_escape_what_redis_would_expand() {
-        let channels = Channels::new("a*[b]", "pod?od^\\".into());
+        let channels = Channels::new(NodeWire::Classic, "a*[b]", "pod?od^\\".into());
         assert_eq!(channels.members_pattern("/x*"), "a\\*\\[b\\]#/x\\*#pod\\?od\\^\\\\*");
     }
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use rookery_protocol::Data;
-use rookery_protocol::json::parse_json;
+use rookery_protocol::json::parse_plain_json;
 use rookery_protocol::msgpack::{self, WireError};
 
 use super::classic::number;
@@ -16,7 +16,7 @@ pub fn read(bytes: &[u8]) -> Result<Data, WireError> {
     if !matches!(bytes.first(), Some(b'{' | b'[')) {
         return msgpack::read(bytes);
     }
-    let mut message = parse_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
+    let mut message = parse_plain_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
     if !message.nests_within(msgpack::MAX_DEPTH) {
         return Err(WireError::Deep);
     }

@@ -1,18 +1,23 @@
 //! Requests of Node servers, as they were read, and answers to them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
-use rookery_protocol::json::parse_json;
+use rookery_protocol::json::parse_plain_json;
+use rookery_protocol::msgpack;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::backplane::wire::orders::{Order, fetch, order};
+use crate::backplane::wire::replies::{Reply, fetched, reply};
+use crate::message::MemberInfo;
 
 fn parsed(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
 fn id_of(id: &str) -> RequestId {
-    RequestId { id: id.to_owned(), is_old: false }
+    RequestId { id: id.to_owned(), asker: Asker::Classic }
 }
 
 fn rooms_of(rooms: &[&str], except: &[&str]) -> Selector {
@@ -97,7 +102,7 @@ fn a_broadcast_that_wants_acks_is_understood() {
     let mut packet = Vec::new();
     msgpack::write(
         &mut packet,
-        &parse_json(
+        &parse_plain_json(
             br#"{"uid":"u","requestId":"q","type":7,
                  "packet":{"type":2,"data":["e",1],"nsp":"/"},
                  "opts":{"rooms":["a"],"except":["b"],"flags":{"timeout":1000}}}"#,
@@ -109,7 +114,22 @@ fn a_broadcast_that_wants_acks_is_understood() {
     assert_eq!(id, id_of("q"));
     let Ask::Broadcast(Some(broadcast)) = request.ask else { panic!("{request:?}") };
     assert_eq!((broadcast.event.as_str(), broadcast.rooms.len()), ("e", 1));
-    assert_eq!(parsed(&count_answer(&id, 0))["clientCount"], 0);
+    assert_eq!(parsed(&reply(&id, &Reply::Recipients(0)))["clientCount"], 0);
+}
+
+/// A key that this server's own JSON gives a meaning has none in Node's.
+#[test]
+fn what_looks_like_our_form_of_binary_stays_what_it_is() {
+    for argument in [r#"{"$binary":"AQI="}"#, r#"{"$binary":"no base64"}"#, r#"{"$binary":7}"#] {
+        let json = format!(
+            r#"{{"uid":"u","requestId":"q","type":7,"opts":{{"rooms":["a"],"except":[]}},
+                "packet":{{"type":2,"data":["e",{argument}],"nsp":"/"}}}}"#
+        );
+        let Ask::Broadcast(Some(broadcast)) = decode(json.as_bytes()).unwrap().ask else {
+            panic!("no broadcast");
+        };
+        assert_eq!(serde_json::to_string(&broadcast.args[0]).unwrap(), argument);
+    }
 }
 
 #[test]
@@ -118,9 +138,10 @@ fn what_we_ask_of_node_is_marked_as_ours() {
     assert!(request.from_pod);
     assert_eq!(request.uid.as_deref(), Some("podpodpo"));
     assert_eq!(request.ask, Ask::Fetch(rooms_of(&["a"], &["b"])));
-    let request = decode(&join("p", &Selector::Member("m".into()), &["r".into()])).unwrap();
+    let request =
+        decode(&order("p", &Selector::Member("m".into()), Order::Join(&["r".into()]))).unwrap();
     assert_eq!(request.ask, Ask::Join(rooms_of(&["m"], &[]), vec!["r".into()]));
-    let request = decode(&disconnect("p", &rooms_of(&["a"], &[]), true)).unwrap();
+    let request = decode(&order("p", &rooms_of(&["a"], &[]), Order::Disconnect(true))).unwrap();
     assert_eq!(request.ask, Ask::Disconnect(rooms_of(&["a"], &[]), true));
 }
 
@@ -132,7 +153,7 @@ fn members_come_back_from_an_answer() {
         connected_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         rooms: vec!["a".into()],
     };
-    let answer = fetch_answer(&id_of("q"), std::slice::from_ref(&member));
+    let answer = reply(&id_of("q"), &Reply::Fetched(std::slice::from_ref(&member)));
     assert_eq!(parsed(&answer)["sockets"][0]["rooms"], json!([member.id, "a"]));
     assert_eq!(fetched(&answer).unwrap(), ("q".to_owned(), vec![member]));
     let nodes = br#"{"requestId":"q","sockets":[{"id":"n","rooms":["n",7],"data":{}}, 3]}"#;
@@ -174,14 +195,14 @@ fn requests_of_socket_io_redis_5_have_a_table_of_their_own() {
     for (json, ask) in cases {
         let request = decode(json.as_bytes()).unwrap();
         assert_eq!(request.ask, ask, "{json}");
-        assert_eq!(request.id, Some(RequestId { id: "q".into(), is_old: true }), "{json}");
+        assert_eq!(request.id, Some(RequestId { id: "q".into(), asker: Asker::Old }), "{json}");
     }
     for bad in [3, 4, 6, 7, 99] {
         let json = format!(r#"{{"requestid":"q","type":{bad},"room":"c","close":true}}"#);
         assert!(decode(json.as_bytes()).is_err(), "{json}");
     }
-    let id = RequestId { id: "q".into(), is_old: true };
-    assert_eq!(parsed(&sockets_answer(&id, &[])), json!({"requestid": "q", "clients": []}));
-    assert_eq!(parsed(&done_answer(&id)), json!({"requestid": "q"}));
+    let id = RequestId { id: "q".into(), asker: Asker::Old };
+    assert_eq!(parsed(&reply(&id, &Reply::Sockets(&[]))), json!({"requestid": "q", "clients": []}));
+    assert_eq!(parsed(&reply(&id, &Reply::Done)), json!({"requestid": "q"}));
     assert_eq!(fetched(br#"{"requestid":"q","data":null}"#).unwrap(), ("q".to_owned(), vec![]));
 }
