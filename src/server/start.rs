@@ -52,7 +52,6 @@ struct Parts {
     shards: Shards,
     memory: ProcessMemory,
     metrics: Arc<Metrics>,
-    readiness: Readiness,
     lifecycle: Lifecycle,
 }
 
@@ -83,7 +82,7 @@ impl Server {
         parts.spawn_all(sources, listeners)?;
         parts.announce(bound);
         Ok(Server {
-            readiness: parts.readiness,
+            readiness: parts.gateway.readiness.clone(),
             config: parts.config,
             sessions: parts.sessions,
             broker: parts.gateway.broker.clone(),
@@ -96,7 +95,6 @@ impl Server {
 impl Parts {
     fn new(config: Arc<Config>, shards: usize, traces: &Traces) -> anyhow::Result<Self> {
         let (metrics, lifecycle) = (Arc::new(Metrics::new()?), Lifecycle::default());
-        let readiness = Readiness::default();
         let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
         let (memory, outbox_limits) = (ProcessMemory::detect(), outbox_limits(&config));
         let interests =
@@ -126,7 +124,7 @@ impl Parts {
             limits: Limits::new(memory.fit(&config.limits)),
             outbox_limits,
             authenticator: Authenticator::new(verifier, config.anonymous()),
-            readiness: readiness.clone(),
+            readiness: Readiness::default(),
             drain: DrainState::default(),
             rebalance: RebalanceState::default(),
             shards: shards.handles.clone(),
@@ -143,7 +141,6 @@ impl Parts {
             shards,
             memory,
             metrics,
-            readiness,
             lifecycle,
         })
     }
@@ -157,12 +154,13 @@ impl Parts {
         if let Some(verifier) = &self.gateway.authenticator.verifier {
             tracker.spawn(verifier.clone().run(stop.clone()));
         }
-        let (readiness, backplane) = (self.readiness.clone(), self.backplane.clone());
+        let (readiness, backplane) = (self.gateway.readiness.clone(), self.backplane.clone());
         let ready = readiness::follow(readiness, self.gateway.clone(), backplane, stop.clone());
         tracker.spawn(ready);
         tracker.spawn(self.shards.latency.clone().run(stop.clone()));
         let metrics = self.metrics.clone();
-        let admin = admin::router(move |names| metrics.gather(names), self.readiness.clone());
+        let admin =
+            admin::router(move |names| metrics.gather(names), self.gateway.readiness.clone());
         let api = self.api(listeners.clients.local_addr()?)?;
         let access = api.access.clone();
         let router = api::router(api).merge(admin).merge(status_page::router());
@@ -177,7 +175,7 @@ impl Parts {
         tracker.spawn(review);
         let stopped = stop.clone();
         tracker.spawn(reload::apply(reloads, gateway, rooms_per_client, memory, changed, stopped));
-        let (sessions, readiness) = (self.sessions.clone(), self.readiness.clone());
+        let (sessions, readiness) = (self.sessions.clone(), self.gateway.readiness.clone());
         tracker.spawn(self.memory.clone().follow(sessions, readiness, stop.clone()));
         let engine = Engine::new(&self.sessions);
         tracker.spawn(gateway::sweep(self.sessions.clone(), stop.clone()));
@@ -189,7 +187,8 @@ impl Parts {
     fn api(&self, listen: SocketAddr) -> anyhow::Result<ApiState> {
         let config = &self.config;
         let keys = self.api_keys()?;
-        let instance = Instance::starting(self.gateway.clone(), self.readiness.clone(), listen);
+        let instance =
+            Instance::starting(self.gateway.clone(), self.gateway.readiness.clone(), listen);
         let user_claim = config.auth.jwt.as_ref().map_or("sub", |jwt| &jwt.user_claim);
         Ok(ApiState {
             cluster: Arc::new(self.gateway.broker.clone()),

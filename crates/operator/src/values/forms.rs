@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::relations;
+use super::relations::{self, unless};
 use crate::crd;
 
 /// Bounds that are copied as they are.
@@ -47,11 +47,6 @@ enum Part {
     Periods,
     /// All other forms and bounds.
     Others,
-}
-
-/// What a value must be, so that a sentence is said otherwise.
-pub(super) fn unless(holds: &Value, sentence: &str) -> Value {
-    json!({ "if": { "not": holds }, "then": { "const": sentence } })
 }
 
 fn of(path: &str, schema: &Value, part: Part) -> Map<String, Value> {

@@ -3,8 +3,6 @@
 
 use serde_json::{Value, json};
 
-use super::forms::unless;
-
 /// Adds the rules to the schema of the values.
 pub(super) fn add(schema: &mut Value) {
     for (path, holds, sentence) in rules() {
@@ -23,6 +21,11 @@ pub(super) fn add(schema: &mut Value) {
     }
 }
 
+/// What a value must be, so that a sentence is said otherwise.
+pub(super) fn unless(holds: &Value, sentence: &str) -> Value {
+    json!({ "if": { "not": holds }, "then": { "const": sentence } })
+}
+
 /// An object that has a field.
 fn has(field: &str) -> Value {
     json!({ "required": [field], "properties": { field: { "not": { "type": "null" } } } })
@@ -36,6 +39,7 @@ fn each(field: &str, schema: &Value) -> Value {
 /// Path of the object, what must hold, and the sentence otherwise.
 fn rules() -> Vec<(&'static str, Value, &'static str)> {
     let mut all = of_the_configuration();
+    all.extend(of_tokens());
     all.extend(of_the_pods());
     all.push((
         "service",
@@ -49,22 +53,10 @@ fn rules() -> Vec<(&'static str, Value, &'static str)> {
     all
 }
 
-fn of_the_configuration() -> Vec<(&'static str, Value, &'static str)> {
+fn of_tokens() -> Vec<(&'static str, Value, &'static str)> {
     let keys = ["secretFile", "publicKeyFile", "jwksUrl"].map(has);
     let shared = json!({ "items": { "pattern": "^HS" } });
     let public = json!({ "items": { "not": { "pattern": "^HS" } } });
-    let own = ["EIO", "transport", "sid", "t", "j", "b64"];
-    let taken = [
-        "connect",
-        "connect_error",
-        "disconnect",
-        "disconnecting",
-        "newListener",
-        "removeListener",
-        "auth:refresh",
-    ];
-    let by_field = json!({ "required": ["operation"], "properties": {
-        "operation": { "const": "byField" } } });
     vec![
         (
             "config.auth.jwt",
@@ -79,6 +71,23 @@ fn of_the_configuration() -> Vec<(&'static str, Value, &'static str)> {
             "secretFile goes with algorithms HS256, HS384 and HS512, and publicKeyFile and jwksUrl with \
              the others",
         ),
+    ]
+}
+
+fn of_the_configuration() -> Vec<(&'static str, Value, &'static str)> {
+    let own = ["EIO", "transport", "sid", "t", "j", "b64"];
+    let taken = [
+        "connect",
+        "connect_error",
+        "disconnect",
+        "disconnecting",
+        "newListener",
+        "removeListener",
+        "auth:refresh",
+    ];
+    let by_field = json!({ "required": ["operation"], "properties": {
+        "operation": { "const": "byField" } } });
+    vec![
         (
             "config.auth",
             each("queryParam", &json!({ "not": { "enum": own } })),
