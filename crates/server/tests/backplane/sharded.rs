@@ -24,7 +24,7 @@ fn config(url: String, subscription_mode: SubscriptionMode) -> Redis {
 }
 
 async fn up(name: &str, redis: &RedisServer, mode: SubscriptionMode) -> Pod {
-    let pod = Pod::with(name, config(redis.url(), mode));
+    let pod = Pod::configured(name, config(redis.url(), mode));
     pod.is_up().await;
     pod
 }
@@ -187,7 +187,7 @@ async fn a_user_with_the_documented_rights_can_do_everything() {
         let redis = RedisServer::start().await;
         redis.order(RULE).await;
         let url = format!("redis://rookery:secret@{}", redis.address());
-        let pod = |name| Pod::with(name, config(url.clone(), mode));
+        let pod = |name| Pod::configured(name, config(url.clone(), mode));
         let (a, b) = (pod("pod-aaaa"), pod("pod-bbbb"));
         a.is_up().await;
         b.is_up().await;
@@ -213,7 +213,7 @@ async fn a_pod_that_may_not_subscribe_comes_up_once_it_may() {
     let redis = RedisServer::start().await;
     redis.order("ACL SETUSER rookery on nopass ~* &* +@all -ssubscribe").await;
     let url = format!("redis://rookery:x@{}", redis.address());
-    let a = Pod::with("pod-aaaa", config(url, SubscriptionMode::Dynamic));
+    let a = Pod::configured("pod-aaaa", config(url, SubscriptionMode::Dynamic));
     until("it can publish", async || a.backplane.commands().is_some()).await;
     assert!(!a.backplane.is_up());
     redis.order("ACL SETUSER rookery +ssubscribe").await;
