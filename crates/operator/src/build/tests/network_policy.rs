@@ -61,7 +61,8 @@ fn servers_reach_sentinels_and_the_primary_that_they_name() {
          \x20 sentinel: { master: m } } }",
     ] {
         let rules = egress(spec);
-        let ports: Vec<_> = rules[1..].iter().map(|rule| rule["ports"][0]["port"].clone()).collect();
+        let ports: Vec<_> =
+            rules[1..].iter().map(|rule| rule["ports"][0]["port"].clone()).collect();
         assert_eq!(ports, [26379, 1, 6379], "{spec}");
         assert!(rules[1]["to"].is_array() && rules[3]["to"].is_null(), "{spec}");
     }
