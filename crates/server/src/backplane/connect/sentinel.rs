@@ -124,8 +124,9 @@ impl SentinelWatch {
         let name = self.sentinels.name();
         let master = redis::cmd("SENTINEL").arg("MASTER").arg(name).to_owned();
         match master.query_async::<HashMap<String, String>>(connection).await {
-            Ok(fields) => Ok(primary(&fields)
-                .map_or(SentinelAnswer::NoSuchPrimary, |primary| SentinelAnswer::Primary(primary))),
+            Ok(fields) => {
+                Ok(primary(&fields).map_or(SentinelAnswer::NoSuchPrimary, SentinelAnswer::Primary))
+            }
             Err(error) if is_unknown(&error) => Ok(SentinelAnswer::NoSuchPrimary),
             Err(error) if is_refused(&error) => ask_for_address(connection, name).await,
             Err(error) => Err(error),
