@@ -21,7 +21,7 @@ use rookery_server::api::idempotency::{IdempotencyStore, MemoryStore, RedisStore
 use rookery_server::api::{self, ApiState};
 use rookery_server::auth::Verifier;
 use rookery_server::backplane::{
-    Backplane, BackplaneParts, CompiledBridge, RolloutState, Tasks, member_channels,
+    Backplane, BackplaneParts, CompiledBridge, RolloutState, Tasks, room_interests,
 };
 use rookery_server::broker::{Broker, BrokerParts};
 use rookery_server::connection::outbox::OutboxLimits;
@@ -97,8 +97,7 @@ impl Parts {
         let (metrics, lifecycle) = (Arc::new(Metrics::new()?), Lifecycle::default());
         let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
         let (memory, outbox_limits) = (ProcessMemory::detect(), outbox_limits(&config));
-        let interests =
-            config.redis.as_ref().map(|redis| RoomInterests::with(LINGER, member_channels(redis)));
+        let interests = config.redis.as_ref().map(|redis| room_interests(redis, LINGER));
         let shards = Shards::start(ShardPlan {
             count: shards,
             pod: PodId::random(),

@@ -26,7 +26,7 @@ pub mod wire;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::message::{MemberInfo, PodId, Publication, PublicationId};
-use crate::rooms::interest::{MemberChannels, RoomInterests};
+use crate::rooms::interest::RoomInterests;
 use crate::telemetry::metrics::Metrics;
 pub use bridge::CompiledBridge;
 use clock::Clock;
@@ -61,10 +61,10 @@ use wire::replies::BroadcastAnswer;
 /// A connection for commands, while one is up.
 type Commands = Mutex<Option<MultiplexedConnection>>;
 
-/// On which channels others publish to members of this pod by their ids, for its
-/// [`RoomInterests`].
-pub fn member_channels(config: &config::Redis) -> MemberChannels {
-    NodeWire::of(config).member_channels()
+/// The rooms to subscribe on the configured wire: none yet. A room stays subscribed for `linger` after
+/// its last member left.
+pub fn room_interests(config: &config::Redis, linger: Duration) -> Arc<RoomInterests> {
+    RoomInterests::with(linger, NodeWire::of(config).member_channels())
 }
 
 /// What a [`Backplane`] is made of.

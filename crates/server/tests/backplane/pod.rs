@@ -79,7 +79,7 @@ impl Pod {
     /// One with this configuration, whose rooms stay subscribed for another time.
     pub fn start(name: &str, config: config::Redis, linger: Duration) -> Pod {
         let (metrics, tracker) = (Arc::new(Metrics::new().unwrap()), TaskTracker::new());
-        let interests = RoomInterests::with(linger, backplane::member_channels(&config));
+        let interests = backplane::room_interests(&config, linger);
         let pod = PodId::from(name);
         let latency = Latency::new(1, &Default::default(), name, &metrics);
         let (rooms, shard) = start_shard(&pod, &interests, &latency, &metrics);
