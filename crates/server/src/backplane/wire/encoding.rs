@@ -6,8 +6,6 @@ use rookery_protocol::Data;
 use rookery_protocol::json::parse_plain_json;
 use rookery_protocol::msgpack::{self, WireError};
 
-use super::classic::number;
-
 /// Reads a message in the encoding that it starts with. In MessagePack, `{` and `[` would be numbers.
 ///
 /// # Errors
@@ -43,7 +41,11 @@ fn buffer(data: &Data) -> Option<Bytes> {
     if first != "type" || second != "data" || kind.as_str() != Some("Buffer") {
         return None;
     }
-    bytes.iter().map(|byte| u8::try_from(number(byte)?).ok()).collect()
+    let byte = |data: &Data| match data {
+        Data::Number(n) => n.as_u64().and_then(|n| u8::try_from(n).ok()),
+        _ => None,
+    };
+    bytes.iter().map(byte).collect()
 }
 
 #[cfg(test)]
