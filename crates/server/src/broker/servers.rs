@@ -70,7 +70,7 @@ pub(super) fn order(
                 backplane.answer_node(&to, requests::done_answer(&id));
             }
         };
-        answered.boxed()
+        Execution(answered.boxed())
     };
     Ok(match ask {
         Ask::Join(of, joined) => {
