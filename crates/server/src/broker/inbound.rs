@@ -138,12 +138,12 @@ impl Requests {
 /// An order that holds a permit until it is done.
 fn holding(permit: OwnedSemaphorePermit, order: Order) -> Order {
     let begun = async move {
-        let execution = order.await;
+        let Execution(execution) = order.await;
         let done = async move {
             execution.await;
             drop(permit);
         };
-        done.boxed() as Execution
+        Execution(done.boxed())
     };
     begun.boxed()
 }

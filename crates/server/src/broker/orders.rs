@@ -12,7 +12,7 @@ use crate::backplane::Tasks;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What an order does: polled once, it is in the queue of every shard, unless one is full.
-pub(super) type Execution = BoxFuture<'static, ()>;
+pub(super) struct Execution(pub BoxFuture<'static, ()>);
 
 /// An order, which resolves when it can be carried out: a join first waits for its rooms.
 pub(super) type Order = BoxFuture<'static, Execution>;
@@ -42,7 +42,7 @@ impl Orders {
     /// Begins all that wait. Cancel safe.
     pub async fn begin(&mut self, tasks: &Tasks) {
         while let Some(order) = self.waiting.front_mut() {
-            let mut execution = order.await;
+            let Execution(mut execution) = order.await;
             self.waiting.pop_front();
             if (&mut execution).now_or_never().is_some() {
                 continue;

@@ -71,7 +71,7 @@ pub(super) fn order(
                 backplane.answer_node(&to, &id, &Reply::Done);
             }
         };
-        answered.boxed()
+        Execution(answered.boxed())
     };
     Ok(match ask {
         Ask::Join(of, joined) => {
