@@ -27,7 +27,7 @@ pub use self::turns::RolloutTurns;
 
 use super::apply::{Applied, Applier, ApplyError, Contests, Replicas, replaces_pods};
 use super::build::{Capabilities, build, warnings};
-use super::crd::{Rookery, RookerySpec};
+use super::crd::{Rookery, RookerySpec, RookeryStatus};
 use super::custom_metrics::Serving;
 use super::guarded::{GuardedRookery, Unreadable};
 use super::metrics::OperatorMetrics;
@@ -317,7 +317,6 @@ impl Reconciliation<'_> {
         let context = self.context;
         let name = self.rookery.name_any();
         let namespace = self.rookery.namespace().unwrap_or_default();
-        let generation = self.rookery.metadata.generation;
         let (uid, version) =
             (self.rookery.uid().unwrap_or_default(), self.rookery.resource_version());
         let cached = self.rookery.status.as_ref();
@@ -329,7 +328,7 @@ impl Reconciliation<'_> {
         let mut pods = context.pods.of(&namespace, &name);
         explain_pending(&context.client, &mut pods, Timestamp::now()).await;
         let status = status::compute(&StatusInputs {
-            generation,
+            generation: self.rookery.metadata.generation,
             before,
             deployment: observation.applied.get("Deployment").or(there.as_deref()),
             min_replicas: observation.min_replicas.or_else(known_min).unwrap_or(1),
@@ -349,6 +348,19 @@ impl Reconciliation<'_> {
         if !wait.is_zero() {
             return Ok(next.min(wait));
         }
+        self.write_status(before, status).await?;
+        Ok(next)
+    }
+
+    /// Writes `status` if it differs from `before`, and publishes an event if it names a new problem.
+    async fn write_status(
+        &self,
+        before: Option<&RookeryStatus>,
+        status: RookeryStatus,
+    ) -> Result<(), ReconcileError> {
+        let (context, rookery) = (self.context, self.rookery);
+        let (namespace, name) = (rookery.namespace().unwrap_or_default(), rookery.name_any());
+        let (uid, version) = (rookery.uid().unwrap_or_default(), rookery.resource_version());
         let written = status::write(&context.client, &namespace, &name, before, &status).await;
         let problem = match written.map_err(ReconcileError::Status)? {
             Written::Done => {
@@ -357,7 +369,7 @@ impl Reconciliation<'_> {
                 context.status_writes.written(&uid, version, status.clone(), now);
                 status.new_problem(before)
             }
-            Written::Refused if context.refused.is_first(&uid, generation) => {
+            Written::Refused if context.refused.is_first(&uid, rookery.metadata.generation) => {
                 status.new_problem(None)
             }
             Written::Refused | Written::Unchanged => None,
@@ -365,7 +377,7 @@ impl Reconciliation<'_> {
         if let Some((reason, message)) = problem {
             self.publish_event(EventType::Warning, reason, message.to_owned()).await;
         }
-        Ok(next)
+        Ok(())
     }
 
     async fn report_changes(&self, applied: &Applied) {
@@ -374,12 +386,8 @@ impl Reconciliation<'_> {
         }
         self.context.metrics.changes.inc_by(applied.changed.len() as u64);
         let changed = applied.changed.join(", ");
-        info!(
-            namespace = self.rookery.namespace(),
-            name = self.rookery.name_any(),
-            changed,
-            "applied changes"
-        );
+        let (namespace, name) = (self.rookery.namespace(), self.rookery.name_any());
+        info!(namespace, name, changed, "applied changes");
         self.publish_event(EventType::Normal, "Applied", changed).await;
     }
 
