@@ -1,7 +1,6 @@
 //! [`check`]: tries what a configuration connects to.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use rookery_config::Config;
 use rookery_ops::escape;
@@ -18,10 +17,8 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
     let Some(redis) = &config.redis else {
         return report::print("nothing to connect to: `redis` is not set\n");
     };
-    let namespaces: Vec<Arc<str>> =
-        config.namespaces.iter().map(|namespace| namespace.as_str().into()).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let inspected = runtime.block_on(inspect(redis, &namespaces, &Metrics::new()?));
+    let inspected = runtime.block_on(inspect(redis, &config.namespaces, &Metrics::new()?));
     let inspection = inspected.map_err(|error| Unusable(vec![error.to_string()]))?;
     let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
         inspection.findings.iter().partition(|finding| finding.severity == Severity::Error);

@@ -3,7 +3,6 @@
 mod settings;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -83,16 +82,16 @@ pub enum NotInspected {
     },
 }
 
-/// Connects like an instance, by its sentinels where there are any, and tries every command and channel that one needs. Nobody hears
-/// anything of it: what is published goes to a channel of an instance that does not exist, and the
-/// key that is written is deleted.
+/// Connects like an instance, by its sentinels where there are any, and tries every command and
+/// channel that one needs. Nobody hears anything of it: what is published goes to a channel of an
+/// instance that does not exist, and the key that is written is deleted.
 ///
 /// # Errors
 /// When the configuration cannot be used, or the server cannot be reached or does not accept the
 /// login.
 pub async fn inspect(
     config: &Redis,
-    namespaces: &[Arc<str>],
+    namespaces: &[String],
     metrics: &Metrics,
 ) -> Result<Inspection, NotInspected> {
     let (connector, sentinels) = Connector::new(config, metrics)?;
@@ -179,12 +178,21 @@ impl Trial {
         &mut self,
         channels: &Channels,
         config: &Redis,
-        namespaces: &[Arc<str>],
+        namespaces: &[String],
     ) -> RedisResult<()> {
         let wire = channels.wire();
-        self.subscriptions(wire, &needed(channels, namespaces)).await?;
+        let needed = needed(channels, namespaces);
+        let permitted = self.subscriptions(wire, &needed).await?;
+        let ended = commands::unsubscribe(wire, &mut self.connection, &permitted).await;
+        if !permitted.is_empty() && answered(ended)?.is_err() {
+            self.lacks(&format!("{}unsubscribe", initial(wire)));
+        }
         // Whoever uses the bridge publishes by PUBLISH, whatever the wire.
-        let bridge = config.bridge.iter().map(|rule| rule.channel.clone()).collect::<Vec<_>>();
+        let bridge = config
+            .bridge_in(namespaces)
+            .iter()
+            .map(|rule| rule.channel.clone())
+            .collect::<Vec<_>>();
         self.subscriptions(NodeWire::Classic, &bridge).await?;
         match wire {
             NodeWire::Classic => self.patterns(channels, namespaces).await,
@@ -192,17 +200,19 @@ impl Trial {
         }
     }
 
-    async fn subscriptions(&mut self, wire: NodeWire, channels: &[String]) -> RedisResult<()> {
-        let [subscribe, unsubscribe] = match wire {
-            NodeWire::Classic => ["subscribe", "unsubscribe"],
-            NodeWire::Sharded(_) => ["ssubscribe", "sunsubscribe"],
-        };
+    /// Subscribes each channel; gives those that are permitted.
+    async fn subscriptions<'a>(
+        &mut self,
+        wire: NodeWire,
+        channels: &'a [String],
+    ) -> RedisResult<Vec<&'a String>> {
+        let subscribe = format!("{}subscribe", initial(wire));
         let (mut permitted, mut refused) = (Vec::new(), Vec::new());
         for channel in channels {
             match answered(commands::subscribe(wire, &mut self.connection, &[channel]).await)? {
                 Ok(()) => permitted.push(channel),
                 Err(error) if lacks_command(&error) => {
-                    self.lacks(subscribe);
+                    self.lacks(&subscribe);
                     break;
                 }
                 Err(error) if commands::is_forbidden(&error) => refused.push(channel),
@@ -213,10 +223,6 @@ impl Trial {
                 }
             }
         }
-        let ended = commands::unsubscribe(wire, &mut self.connection, &permitted).await;
-        if !permitted.is_empty() && answered(ended)?.is_err() {
-            self.lacks(unsubscribe);
-        }
         for channel in refused {
             let user = &self.user;
             let text = format!(
@@ -225,11 +231,11 @@ impl Trial {
             );
             self.found(Severity::Error, text);
         }
-        Ok(())
+        Ok(permitted)
     }
 
     /// Whether members can be addressed by the narrow pattern, by a wider one, or not at all.
-    async fn patterns(&mut self, channels: &Channels, namespaces: &[Arc<str>]) -> RedisResult<()> {
+    async fn patterns(&mut self, channels: &Channels, namespaces: &[String]) -> RedisResult<()> {
         let of = |pattern: fn(&Channels, &str) -> String| -> Vec<String> {
             namespaces.iter().map(|namespace| pattern(channels, namespace)).collect()
         };
@@ -269,7 +275,7 @@ impl Trial {
         &mut self,
         channels: &Channels,
         config: &Redis,
-        namespaces: &[Arc<str>],
+        namespaces: &[String],
     ) -> RedisResult<()> {
         let key = format!("{}:rookery:idem:check:{}", config.prefix, PodId::random());
         let requests = namespaces.first().map(|namespace| channels.requests(namespace));
@@ -342,8 +348,16 @@ fn answered<T>(result: RedisResult<T>) -> RedisResult<Result<T, RedisError>> {
     }
 }
 
+/// What the names of the wire's commands begin with.
+fn initial(wire: NodeWire) -> &'static str {
+    match wire {
+        NodeWire::Classic => "",
+        NodeWire::Sharded(_) => "s",
+    }
+}
+
 /// The channels of the wire that every instance subscribes, and one of a room.
-fn needed(channels: &Channels, namespaces: &[Arc<str>]) -> Vec<String> {
+fn needed(channels: &Channels, namespaces: &[String]) -> Vec<String> {
     let mut needed = Vec::new();
     for namespace in namespaces {
         needed.extend([

@@ -1,16 +1,19 @@
 //! What `rookery check --connect` finds on a real Redis.
 
-use std::sync::Arc;
-
-use rookery_config::Redis;
+use rookery_config::{Redis, Wire};
 use rookery_server::backplane::inspection::{Inspection, NotInspected, Severity, inspect};
 use rookery_server::telemetry::metrics::Metrics;
 
 use super::redis_server::RedisServer;
 
-/// The rule of docs/redis.md.
-const RULE: &str = "on >secret ~socket.io:rookery:* &socket.io* &rookery:publish -@all +publish \
-                    +subscribe +unsubscribe +psubscribe +pubsub|numsub +time +eval +set +get +del";
+/// The rule of docs/redis.md for the classic wire.
+const CLASSIC: &str = "on >secret ~socket.io:rookery:* &socket.io* &rookery:publish -@all +publish \
+                       +subscribe +unsubscribe +psubscribe +pubsub|numsub +time +eval +set +get +del";
+
+/// The rule for the sharded wire.
+const SHARDED: &str = "on >secret ~socket.io:rookery:* resetchannels &socket.io* &rookery:publish \
+                       -@all +spublish +ssubscribe +sunsubscribe +subscribe +pubsub|shardnumsub \
+                       +time +eval +set +get +del";
 
 async fn run(redis: &RedisServer, line: &str) {
     let mut words = line.split_whitespace();
@@ -22,16 +25,21 @@ async fn run(redis: &RedisServer, line: &str) {
 }
 
 async fn inspected(url: String) -> Result<Inspection, NotInspected> {
-    let namespaces: Vec<Arc<str>> = vec!["/".into(), "/admin".into()];
-    inspect(&Redis::at(url), &namespaces, &Metrics::new().unwrap()).await
+    inspected_with(&Redis::at(url)).await
+}
+
+async fn inspected_with(config: &Redis) -> Result<Inspection, NotInspected> {
+    let namespaces = ["/".to_owned(), "/admin".to_owned()];
+    inspect(config, &namespaces, &Metrics::new().unwrap()).await
 }
 
 /// The texts of one severity, for a user with this rule.
-async fn found(redis: &RedisServer, rule: &str, severity: Severity) -> Vec<String> {
+async fn found(redis: &RedisServer, wire: Wire, rule: &str, severity: Severity) -> Vec<String> {
     run(redis, "ACL DELUSER rookery").await;
     run(redis, &format!("ACL SETUSER rookery {rule}")).await;
-    let url = format!("redis://rookery:secret@{}", redis.address());
-    let findings = inspected(url).await.unwrap().findings;
+    let mut config = Redis::at(format!("redis://rookery:secret@{}", redis.address()));
+    config.wire = wire;
+    let findings = inspected_with(&config).await.unwrap().findings;
     findings.into_iter().filter(|f| f.severity == severity).map(|f| f.text).collect()
 }
 
@@ -49,28 +57,34 @@ async fn a_server_as_it_comes_has_everything() {
 #[tokio::test]
 async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
     let redis = RedisServer::start().await;
-    assert_eq!(found(&redis, RULE, Severity::Error).await, [""; 0]);
-    let warnings = found(&redis, RULE, Severity::Warning).await;
-    assert!(warnings.len() == 1 && warnings[0].contains("allchannels"), "{warnings:?}");
-    assert_eq!(found(&redis, RULE, Severity::Note).await.len(), 1, "CONFIG GET is not permitted");
-    for right in RULE.split(' ').filter(|word| word.starts_with('+')) {
-        let without = RULE.replace(&format!(" {right}"), "");
-        let errors = found(&redis, &without, Severity::Error).await;
-        let fix = format!("`ACL SETUSER rookery {right}`");
-        assert!(errors.iter().any(|error| error.contains(&fix)), "{right}: {errors:?}");
+    for (wire, rule, warnings) in [(Wire::Classic, CLASSIC, 1), (Wire::Sharded, SHARDED, 0)] {
+        assert_eq!(found(&redis, wire, rule, Severity::Error).await, [""; 0]);
+        let warned = found(&redis, wire, rule, Severity::Warning).await;
+        assert_eq!(warned.len(), warnings, "{warned:?}");
+        assert!(warned.iter().all(|text| text.contains("allchannels")), "{warned:?}");
+        let notes = found(&redis, wire, rule, Severity::Note).await;
+        assert_eq!(notes.len(), 1, "CONFIG GET is not permitted");
+        for right in rule.split_whitespace().filter(|word| word.starts_with('+')) {
+            let without = rule.replace(&format!(" {right}"), "");
+            let errors = found(&redis, wire, &without, Severity::Error).await;
+            let fix = format!("`ACL SETUSER rookery {right}`");
+            assert!(errors.iter().any(|error| error.contains(&fix)), "{right}: {errors:?}");
+        }
     }
 }
 
 #[tokio::test]
 async fn channels_and_keys_that_are_not_permitted_are_named() {
     let redis = RedisServer::start().await;
-    for (given, instead, named) in [
-        ("&rookery:publish", "", "&rookery:publish`"),
-        ("&socket.io*", "&socket.io*/#*", "&socket.io-request#/admin#`"),
-        ("&socket.io*", "&socket.io-*", "&socket.io#/#check#`"),
-        ("~socket.io:rookery:*", "~other:*", "~socket.io:rookery:*"),
+    for (wire, rule, given, instead, named) in [
+        (Wire::Classic, CLASSIC, "&rookery:publish", "", "&rookery:publish`"),
+        (Wire::Classic, CLASSIC, "&socket.io*", "&socket.io*/#*", "&socket.io-request#/admin#`"),
+        (Wire::Classic, CLASSIC, "&socket.io*", "&socket.io-*", "&socket.io#/#check#`"),
+        (Wire::Classic, CLASSIC, "~socket.io:rookery:*", "~other:*", "~socket.io:rookery:*"),
+        (Wire::Sharded, SHARDED, "&rookery:publish", "", "&rookery:publish`"),
+        (Wire::Sharded, SHARDED, "&socket.io*", "&socket.io-*", "&socket.io#/#check#`"),
     ] {
-        let errors = found(&redis, &RULE.replace(given, instead), Severity::Error).await;
+        let errors = found(&redis, wire, &rule.replace(given, instead), Severity::Error).await;
         assert!(errors.iter().any(|error| error.contains(named)), "{named}: {errors:?}");
     }
 }
