@@ -29,7 +29,7 @@ pub struct Args {
     /// there, and no instance hears of it.
     #[arg(long)]
     connect: bool,
-    /// With --connect: the URL of the Redis server [default: the file's `redis.url`]
+    /// The URL of the Redis server, as `rookery serve` takes it [default: the file's `redis.url`]
     #[arg(long, value_name = "URL", env = "ROOKERY_REDIS", hide_env_values = true)]
     redis: Option<String>,
 }
@@ -37,7 +37,7 @@ pub struct Args {
 impl Args {
     fn sources(&self) -> Sources {
         // As `rookery serve` takes it; an empty environment variable counts as unset.
-        let redis = self.redis.clone().filter(|url| self.connect && !url.is_empty());
+        let redis = self.redis.clone().filter(|url| !url.is_empty());
         Sources { redis, ..Sources::file(&self.file) }
     }
 }

@@ -81,10 +81,8 @@ test("flags: local stays, volatile and compress reach the members, a timeout end
   assert.equal((await rookery.api("GET", "/api/rooms/local%20room")).body.members.length, 3, "the Node server's");
 
   for (const { socket } of [...here.slice(0, 2), ...there]) socket.on("question", (n, done) => done(n + 1));
-  const started = Date.now();
   const error = await io.to("room").timeout(700).emitWithAck("question", 1).catch((error) => error);
   assert.match(error.message, /timed out/);
-  assert.ok(Date.now() - started < 10_000);
   assert.deepEqual(error.responses, [2, 2, 2, 2, 2]);
   here[2].socket.on("question", (n, done) => done(n + 1));
   assert.deepEqual(await io.to("room").timeout(20_000).emitWithAck("question", 2), Array(6).fill(3));

@@ -163,7 +163,6 @@ test("socket.io-emitter 3, of the time of Socket.IO 2", async (t) => {
   await check((to) => to.json.volatile.broadcast.to("odd"), (index) => !even(index));
   const bytes = Buffer.from([0, 255]);
   await check((to) => to.to("all"), everyone, [{ deep: [{ bytes }] }, bytes, null, "ü", 1.5, -70_000]);
-  emitter.to("all").emit("dates", new Date(1234), undefined);
   const dates = collect(clients[0].socket, "dates");
   emitter.to("all").emit("dates", new Date(1234), undefined);
   await until("a date", () => dates.length > 0);

@@ -40,7 +40,7 @@ pub fn read(certificate: &Path, key: &Path) -> Result<ClientCertificate, (PairFi
     let chain = chain.ok().filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| of_certificate(invalid("it holds no certificate in PEM")))?;
     let key = PrivateKeyDer::from_pem_slice(&pair.key)
-        .map_err(|_| of_key(invalid("it holds no private key in PEM, without a passphrase")))?;
+        .map_err(|_| of_key(invalid("it holds no unencrypted private key in PEM")))?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     match CertifiedKey::from_der(chain, key, &provider) {
         Ok(_) => Ok(pair),
@@ -81,7 +81,7 @@ mod tests {
         assert!(read(&certificate, &key).is_ok());
         for (certificate, key, file, says) in [
             (&certificate, &other, PairFile::Key, "another certificate"),
-            (&certificate, &nothing, PairFile::Key, "no private key in PEM"),
+            (&certificate, &nothing, PairFile::Key, "no unencrypted private key in PEM"),
             (&nothing, &key, PairFile::Certificate, "no certificate in PEM"),
             (&key, &key, PairFile::Certificate, "no certificate in PEM"),
         ] {

@@ -108,7 +108,7 @@ impl Sources {
             match &mut config.redis {
                 Some(redis) => {
                     redis.url.clone_from(url);
-                    (redis.addresses, redis.mode) = (Vec::new(), None);
+                    redis.forget_where_it_is();
                 }
                 None => config.redis = Some(Redis::at(url.clone())),
             }

@@ -81,6 +81,17 @@ impl Redis {
         if default && !configured { &[] } else { &self.bridge }
     }
 
+    /// Takes out what says where Redis is besides `url`, which was replaced: addresses, and what
+    /// belongs to another kind of URL.
+    pub(crate) fn forget_where_it_is(&mut self) {
+        (self.addresses, self.mode, self.tls.enabled) = (Vec::new(), None, None);
+        match self.url.contains("-sentinel://") {
+            // The name is at the end of the URL; the login of the sentinels stays.
+            true => self.sentinel.iter_mut().for_each(|sentinel| sentinel.master = None),
+            false => self.sentinel = None,
+        }
+    }
+
     /// The URL with its user and password replaced by `***`, for logs; of `addresses`, the URL that
     /// says the same.
     pub fn redacted_url(&self) -> String {

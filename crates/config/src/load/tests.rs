@@ -212,6 +212,24 @@ fn overrides_leave_the_rest_of_the_file() {
 }
 
 #[test]
+fn a_url_takes_the_place_of_sentinels_and_of_addresses() {
+    let file = "redis: { mode: sentinel, addresses: [\"s:26379\"], tls: { enabled: true }, \
+                sentinel: { master: main, username: ann, passwordFile: p } }\n";
+    for (url, sentinel) in [
+        ("redis://flag", None),
+        ("redis-sentinel://t:26379/other", Some((None, Some("ann".to_owned())))),
+    ] {
+        let sources = Sources { redis: Some(url.to_owned()), ..Sources::default() };
+        let (config, problems) = sources.judge_text(file).unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        let redis = config.redis.unwrap();
+        assert_eq!((redis.url.as_str(), redis.addresses.len(), redis.mode), (url, 0, None));
+        let found = redis.sentinel.map(|sentinel| (sentinel.master, sentinel.username));
+        assert_eq!(found, sentinel, "{url}");
+    }
+}
+
+#[test]
 fn a_public_address_from_a_flag_is_refused_like_one_from_the_file() {
     let sources = Sources { listen: Some("0.0.0.0:1".parse().unwrap()), ..Sources::default() };
     let message = sources.load().unwrap_err().to_string();

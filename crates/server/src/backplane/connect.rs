@@ -92,20 +92,25 @@ impl Connector {
     pub(super) async fn connect(
         &self,
         answer: Option<Duration>,
-        push: impl AsyncPushSender,
+        push: impl AsyncPushSender + Clone,
     ) -> RedisResult<(MultiplexedConnection, Server)> {
         match &*self.target {
             Target::Server(client) => Ok((open(client, answer, push).await?, Server(None))),
-            Target::Primary { sentinels, template, is_tls } => {
+            Target::Primary { sentinels, template, is_tls } => loop {
                 let primary = sentinels.primary().await?;
                 let (host, port) = &primary.address;
                 let client = template.at(address_of(host, *port, *is_tls))?;
-                let opened = open(&client, answer, push).await.map_err(|error| {
+                let opened = tokio::select! {
+                    opened = open(&client, answer, push.clone()) => opened,
+                    // A host that is gone does not answer until the deadline.
+                    _ = sentinels.moved(&primary) => continue,
+                };
+                let opened = opened.map_err(|error| {
                     let why = format!("{primary}: {error}");
                     (error.kind(), "the primary that the sentinels name", why)
                 })?;
-                Ok((opened, Server(Some(primary))))
-            }
+                return Ok((opened, Server(Some(primary))));
+            },
         }
     }
 
@@ -170,7 +175,8 @@ pub fn says_replica(error: &redis::RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
-fn is_replica(greeting: &Value) -> bool {
+/// Whether a server's answer to HELLO is that of a replica.
+pub(super) fn is_replica(greeting: &Value) -> bool {
     let text = |value: &Value| redis::from_redis_value_ref::<String>(value).ok();
     let Value::Map(fields) = greeting else { return false };
     let role = fields.iter().find(|(key, _)| text(key).as_deref() == Some("role"));

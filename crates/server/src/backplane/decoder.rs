@@ -1,7 +1,7 @@
 //! The [`Decoder`]: turns what arrives on the subscribing connection into [`Inbound`] messages.
 //! Runs where the socket is read, so nothing here waits.
 
-mod routes;
+pub(super) mod routes;
 mod sharded;
 
 use std::fmt;

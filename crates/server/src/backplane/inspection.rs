@@ -2,7 +2,9 @@
 
 mod settings;
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -12,7 +14,8 @@ use rookery_config::redis_servers::RedisServers;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{BadRedis, Connector};
+use super::connect::{BadRedis, Connector, is_replica};
+use super::decoder::routes::Routes;
 use super::subscriber::commands;
 use super::wire::channels::Channels;
 use super::wire::node::NodeWire;
@@ -107,9 +110,10 @@ pub async fn inspect(
     let ignore = |_: PushInfo| -> Result<(), redis::aio::SendError> { Ok(()) };
     let connected = connector.connect(Some(ANSWER), ignore).await;
     let (connection, _) = connected.map_err(not_inspected)?;
-    let mut trial = Trial { connection, user: user(config), findings: Vec::new() };
+    let (user, wire) = (user(config), NodeWire::of(config));
+    let mut trial = Trial { connection, user, wire, findings: Vec::new() };
     let version = trial.greeting().await.map_err(not_inspected)?;
-    let channels = Channels::new(NodeWire::of(config), &config.prefix, PodId::random());
+    let channels = Channels::new(wire, &config.prefix, PodId::random());
     trial.channels(&channels, config, namespaces).await.map_err(not_inspected)?;
     trial.commands(&channels, config, namespaces).await.map_err(not_inspected)?;
     trial.settings().await.map_err(not_inspected)?;
@@ -143,6 +147,7 @@ fn advice(error: &RedisError) -> &'static str {
 struct Trial {
     connection: MultiplexedConnection,
     user: String,
+    wire: NodeWire,
     findings: Vec<Finding>,
 }
 
@@ -157,20 +162,16 @@ impl Trial {
 
     /// The server's version; a replica is an error.
     async fn greeting(&mut self) -> RedisResult<Option<String>> {
-        let Ok(Value::Map(fields)) = self.run(cmd("HELLO").arg(3)).await? else {
-            return Ok(None);
-        };
-        let text = |value: &Value| redis::from_redis_value_ref::<String>(value).ok();
-        let field = |name: &str| {
-            let found = fields.iter().find(|(key, _)| text(key).as_deref() == Some(name));
-            found.and_then(|(_, value)| text(value))
-        };
-        if field("role").is_some_and(|role| role != "master") {
+        let Ok(greeting) = self.run(cmd("HELLO").arg(3)).await? else { return Ok(None) };
+        if is_replica(&greeting) {
             let why = "the server is a replica: what is published there does not reach the other \
                        instances; use the address of the primary";
             self.found(Severity::Error, why.to_owned());
         }
-        Ok(field("version"))
+        let fields: HashMap<String, Value> =
+            redis::from_redis_value_ref(&greeting).unwrap_or_default();
+        let version = fields.get("version");
+        Ok(version.and_then(|version| redis::from_redis_value_ref(version).ok()))
     }
 
     /// Whether everything that every instance subscribes is permitted.
@@ -180,13 +181,9 @@ impl Trial {
         config: &Redis,
         namespaces: &[String],
     ) -> RedisResult<()> {
-        let wire = channels.wire();
+        let wire = self.wire;
         let needed = needed(channels, namespaces);
-        let permitted = self.subscriptions(wire, &needed).await?;
-        let ended = commands::unsubscribe(wire, &mut self.connection, &permitted).await;
-        if !permitted.is_empty() && answered(ended)?.is_err() {
-            self.lacks(&format!("{}unsubscribe", initial(wire)));
-        }
+        self.subscriptions(wire, &needed).await?;
         // Whoever uses the bridge publishes by PUBLISH, whatever the wire.
         let bridge = config
             .bridge_in(namespaces)
@@ -200,28 +197,37 @@ impl Trial {
         }
     }
 
-    /// Subscribes each channel; gives those that are permitted.
-    async fn subscriptions<'a>(
-        &mut self,
-        wire: NodeWire,
-        channels: &'a [String],
-    ) -> RedisResult<Vec<&'a String>> {
-        let subscribe = format!("{}subscribe", initial(wire));
-        let (mut permitted, mut refused) = (Vec::new(), Vec::new());
+    /// Tries each channel. SUBSCRIBE and UNSUBSCRIBE are sent together, so that others count no
+    /// instance more.
+    async fn subscriptions(&mut self, wire: NodeWire, channels: &[String]) -> RedisResult<()> {
+        let mut refused = Vec::new();
+        let mut may_end = true;
         for channel in channels {
-            match answered(commands::subscribe(wire, &mut self.connection, &[channel]).await)? {
-                Ok(()) => permitted.push(channel),
+            let (mut begins, mut ends) = (self.connection.clone(), self.connection.clone());
+            let only = [channel];
+            let (begun, ended) = tokio::join!(
+                biased;
+                commands::subscribe(wire, &mut begins, &only),
+                commands::unsubscribe(wire, &mut ends, &only),
+            );
+            may_end &= answered(ended)?.is_ok();
+            match answered(begun)? {
+                Ok(()) => {}
                 Err(error) if lacks_command(&error) => {
-                    self.lacks(&subscribe);
+                    self.lacks(&format!("{}subscribe", initial(wire)));
                     break;
                 }
                 Err(error) if commands::is_forbidden(&error) => refused.push(channel),
                 Err(error) => {
                     let error = commands::explain(wire, error, channel.as_bytes());
-                    self.fails(&subscribe.to_uppercase(), &error);
+                    self.fails(&format!("{}SUBSCRIBE", initial(wire).to_uppercase()), &error);
                     break;
                 }
             }
+        }
+        // The bridge's channels stay subscribed, on either wire.
+        if !may_end && wire == self.wire {
+            self.lacks(&format!("{}unsubscribe", initial(wire)));
         }
         for channel in refused {
             let user = &self.user;
@@ -231,7 +237,7 @@ impl Trial {
             );
             self.found(Severity::Error, text);
         }
-        Ok(permitted)
+        Ok(())
     }
 
     /// Whether members can be addressed by the narrow pattern, by a wider one, or not at all.
@@ -279,7 +285,7 @@ impl Trial {
     ) -> RedisResult<()> {
         let key = format!("{}:rookery:idem:check:{}", config.prefix, PodId::random());
         let requests = namespaces.first().map(|namespace| channels.requests(namespace));
-        let (publish, count) = (channels.wire().publish_command(), channels.wire().count_command());
+        let (publish, count) = (self.wire.publish_command(), self.wire.count_command());
         let tried = [
             (publish, cmd(publish).arg(channels.own_answers()).arg("").to_owned()),
             (&*format!("pubsub|{count}"), cmd("PUBSUB").arg(count).arg(requests).to_owned()),
@@ -356,18 +362,15 @@ fn initial(wire: NodeWire) -> &'static str {
     }
 }
 
-/// The channels of the wire that every instance subscribes, and one of a room.
+/// The channels of the wire that every instance subscribes, and one of a room in each namespace.
 fn needed(channels: &Channels, namespaces: &[String]) -> Vec<String> {
-    let mut needed = Vec::new();
-    for namespace in namespaces {
-        needed.extend([
-            channels.general(namespace),
-            channels.room(RoomKeyRef { namespace, room: "check" }),
-            channels.requests(namespace),
-        ]);
-        needed.extend(channels.own_responses(namespace));
-    }
-    needed.extend([channels.pods(), channels.own_answers()]);
+    let names: Vec<Arc<str>> = namespaces.iter().map(|name| name.as_str().into()).collect();
+    let routes = Routes::new(channels, &names, &[]);
+    let (of_wire, _) = routes.channels();
+    let of_wire = of_wire.into_iter().map(|name| String::from_utf8_lossy(name).into_owned());
+    let room = |namespace: &String| channels.room(RoomKeyRef { namespace, room: "check" });
+    let mut needed: Vec<String> = of_wire.chain(namespaces.iter().map(room)).collect();
+    needed.sort();
     needed
 }
 

@@ -36,14 +36,16 @@ impl Broker {
         let mut requests = Requests::new();
         let shutdown = tasks.shutdown.clone();
         loop {
-            let message = tokio::select! {
+            let handled = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                () = requests.orders.begin(&tasks), if !requests.orders.is_empty() => continue,
-                message = inbound.recv() => message,
+                begun = requests.orders.begin(&tasks), if !requests.orders.is_empty() => begun,
+                message = inbound.recv() => match message {
+                    Some(message) => self.on_inbound(message, &backplane, &mut requests, &tasks),
+                    None => return,
+                },
             };
-            let Some(message) = message else { return };
-            if let Err(why) = self.on_inbound(message, &backplane, &mut requests, &tasks) {
+            if let Err(why) = handled {
                 self.parts.metrics.redis_dropped.inc();
                 limited!(dropped, warn, reason = why, "dropped what came from Redis");
             }
@@ -123,7 +125,7 @@ impl Requests {
         let answer = async move {
             let _permit = permit;
             let answer = async {
-                let _turn = answering.acquire().await;
+                let _permit = answering.acquire().await;
                 answer.await;
             };
             tokio::select! {

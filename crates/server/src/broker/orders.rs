@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::time::error::Elapsed;
 
 use crate::backplane::Tasks;
 
-/// How long an order may take once it has begun.
+/// How long an order may wait until it begins, and then take; whoever gave it waits no longer either.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What an order does: polled once, it is in the queue of every shard, unless one is full.
@@ -18,16 +19,17 @@ pub(super) struct Execution(pub BoxFuture<'static, ()>);
 pub(super) type Order = BoxFuture<'static, Execution>;
 
 /// Begins orders one after the other, as Node's adapter does: a leave that follows a join is not
-/// carried out before it, and a publication that follows a leave does not reach who left.
+/// carried out before it. A publication that follows a leave does not reach who left, unless the leave
+/// itself stands behind a join that waits for its rooms.
 #[derive(Default)]
 pub(super) struct Orders {
-    waiting: VecDeque<Order>,
+    waiting: VecDeque<BoxFuture<'static, Result<Execution, Elapsed>>>,
 }
 
 impl Orders {
     /// Begins an order, at once unless it or one before it must wait.
     pub fn push(&mut self, order: Order, tasks: &Tasks) {
-        self.waiting.push_back(order);
+        self.waiting.push_back(tokio::time::timeout(DEADLINE, order).boxed());
         if self.waiting.len() == 1 {
             // What must wait is polled again by whoever waits for `begin`.
             let _ = self.begin(tasks).now_or_never();
@@ -40,10 +42,16 @@ impl Orders {
     }
 
     /// Begins all that wait. Cancel safe.
-    pub async fn begin(&mut self, tasks: &Tasks) {
+    ///
+    /// # Errors
+    /// Why one of them is dropped; those behind it wait on.
+    pub async fn begin(&mut self, tasks: &Tasks) -> Result<(), &'static str> {
         while let Some(order) = self.waiting.front_mut() {
-            let Execution(mut execution) = order.await;
+            let begun = order.await;
             self.waiting.pop_front();
+            let Ok(Execution(mut execution)) = begun else {
+                return Err("an order could not begin within 5 s");
+            };
             if (&mut execution).now_or_never().is_some() {
                 continue;
             }
@@ -56,5 +64,6 @@ impl Orders {
             };
             tasks.tracker.spawn_on(execution, &tasks.runtime);
         }
+        Ok(())
     }
 }

@@ -21,7 +21,7 @@ pub enum BadRedis {
     #[error("redis.tls: {0}; expected certificates and a key in PEM")]
     Tls(#[from] redis::RedisError),
     /// A file that it names cannot be read.
-    #[error("{key}: cannot read {}: {error}; check the path and its mode", path.display())]
+    #[error("{key}: {}", unreadable(path, error))]
     File {
         /// The key that names the file.
         key: &'static str,
@@ -30,6 +30,14 @@ pub enum BadRedis {
         /// Why.
         error: io::Error,
     },
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::InvalidData => format!("{path} cannot be used: {error}"),
+        _ => format!("cannot read {path}: {error}; check the path and its mode"),
+    }
 }
 
 /// Makes clients of servers with one login and the same certificates.

@@ -4,7 +4,7 @@
 //! Sentinels number their configurations: each failover has a higher epoch than the last one (Redis
 //! documentation, "High availability with Redis Sentinel", section "Configuration epochs"). So of
 //! several answers the one with the highest epoch is the newest, and a sentinel that is cut off from
-//! the others cannot lead a connection back to a primary of before.
+//! the others cannot lead a connection back to a primary of before, while one of the others answers.
 
 use std::fmt;
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Sentinels {
     pub(super) async fn primary(&self) -> RedisResult<Primary> {
         let mut answers = self.answers.subscribe();
         let settled = answers.wait_for(|answers| are_settled(answers));
-        // Without them, what is there has to do.
+        // Then the answers that are there are used.
         let _ = tokio::time::timeout(FIRST_ANSWERS, settled).await;
         let answers = self.answers.borrow();
         newest(&answers).cloned().ok_or_else(|| self.no_primary(&answers))

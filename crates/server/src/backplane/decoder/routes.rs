@@ -9,7 +9,7 @@ use crate::hashing::HashMap;
 
 /// What each channel carries.
 #[derive(Debug)]
-pub(super) struct Routes {
+pub(in crate::backplane) struct Routes {
     routes: HashMap<Vec<u8>, Route>,
     /// What every other channel carries: that of a room or a member.
     others: Route,
@@ -17,7 +17,7 @@ pub(super) struct Routes {
 
 /// What a channel carries.
 #[derive(Clone, Debug)]
-pub(super) enum Route {
+pub(in crate::backplane) enum Route {
     /// Publications of pods, Node servers and emitters.
     Broadcasts,
     /// Requests of Node servers in this namespace.

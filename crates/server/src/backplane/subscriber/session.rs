@@ -181,9 +181,11 @@ impl<'a> Session<'a> {
         self.resubscribing -= usize::from(resubscribes);
         match result {
             Err(error) if error.kind() != redis::ErrorKind::Io && !self.lost.is_cancelled() => {
-                if let [(key, _)] = tickets.as_slice() {
+                let refused = &self.subscriber.refused;
+                if let Some(channel) = unsubscribed.first() {
+                    limited!(refused, warn, %channel, %error, "Redis refused an UNSUBSCRIBE");
+                } else if let [(key, _)] = tickets.as_slice() {
                     let channel = self.subscriber.channels.room(key.as_ref());
-                    let refused = &self.subscriber.refused;
                     limited!(refused, warn, %channel, %error, "Redis refused a SUBSCRIBE");
                 } else {
                     // One that is refused takes the others of its command along.

@@ -14,12 +14,25 @@ pub fn read(bytes: &[u8]) -> Result<Data, WireError> {
     if !matches!(bytes.first(), Some(b'{' | b'[')) {
         return msgpack::read(bytes);
     }
-    let mut message = parse_plain_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
-    if !message.nests_within(msgpack::MAX_DEPTH) {
-        return Err(WireError::Deep);
-    }
+    let mut message = read_json(bytes, msgpack::MAX_DEPTH)?;
     restore_buffers(&mut message);
     Ok(message)
+}
+
+/// Reads a message in JSON that nests at most `max_depth` levels, within the bounds of one in
+/// MessagePack. Each value but the first of an array or object stands behind a comma, so that commas,
+/// in texts too, tell before it is read how many values there may be.
+///
+/// # Errors
+/// [`WireError::Large`], [`WireError::Deep`], or [`WireError::Shape`] for what is no JSON.
+pub fn read_json(bytes: &[u8], max_depth: usize) -> Result<Data, WireError> {
+    let is_large = bytes.len() > msgpack::MAX_MESSAGE
+        || memchr::memchr_iter(b',', bytes).count() >= msgpack::MAX_VALUES;
+    if is_large {
+        return Err(WireError::Large);
+    }
+    let message = parse_plain_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
+    if message.nests_within(max_depth) { Ok(message) } else { Err(WireError::Deep) }
 }
 
 /// Makes binary values of what `JSON.stringify` makes of a `Buffer`: `{"type": "Buffer", "data": […]}`.
@@ -64,5 +77,14 @@ mod tests {
         assert_eq!(read(b"[1"), Err(WireError::Shape("no JSON")));
         let deep = [vec![b'['; 90], vec![b']'; 90]].concat();
         assert_eq!(read(&deep), Err(WireError::Deep));
+    }
+
+    #[test]
+    fn a_message_in_json_has_the_bounds_of_one_in_messagepack() {
+        let numbers = |count: usize| format!("[{}0]", "0,".repeat(count - 1)).into_bytes();
+        assert!(read(&numbers(1000)).is_ok());
+        assert_eq!(read(&numbers(msgpack::MAX_VALUES + 1)), Err(WireError::Large));
+        let text = [&b"[\""[..], &vec![b'a'; msgpack::MAX_MESSAGE], b"\"]"].concat();
+        assert_eq!(read(&text), Err(WireError::Large));
     }
 }

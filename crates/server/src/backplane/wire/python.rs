@@ -6,12 +6,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use bytes::Bytes;
-use rookery_protocol::json::parse_json;
 use rookery_protocol::msgpack::{MAX_DEPTH, WireError};
 use rookery_protocol::packet::check_args;
 use rookery_protocol::{Data, Room};
 
 use super::classic::{self, Broadcast, text};
+use super::encoding::read_json;
 use super::requests::Ask;
 use crate::message::Selector;
 
@@ -36,10 +36,7 @@ pub enum Order {
 /// # Errors
 /// See [`WireError`].
 pub fn decode(bytes: &[u8]) -> Result<Order, WireError> {
-    let message = parse_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
-    if !message.nests_within(MAX_DEPTH) {
-        return Err(WireError::Deep);
-    }
+    let message = read_json(bytes, MAX_DEPTH)?;
     let field = |key: &str| message.get(key).cloned().and_then(text);
     let namespace = field("namespace").unwrap_or_else(|| "/".to_owned());
     let member = || field("sid").map(Selector::Member).ok_or(WireError::Shape("no sid"));

@@ -1,6 +1,6 @@
 //! Who likely sent what is not understood: for the log.
 
-use super::classic;
+use super::{classic, sharded};
 
 /// What likely sent a message on a channel of broadcasts or requests, by how it starts.
 pub fn likely(bytes: &[u8]) -> &'static str {
@@ -10,7 +10,7 @@ pub fn likely(bytes: &[u8]) -> &'static str {
         [b'a' | b'O' | b's', b':', ..] => "an emitter that writes PHP's serialize()",
         [b'{' | b'[', ..] => "a server or emitter that writes JSON",
         [0x92, ..] => "an emitter for Socket.IO 1",
-        _ => match classic::sender(bytes) {
+        _ => match classic::sender(bytes).or_else(|| sharded::sender(bytes)) {
             Some(b"emitter") => "an emitter, such as @socket.io/redis-emitter or one for PHP",
             Some(uid) if uid.len() == 6 => "a Node server with @socket.io/redis-adapter",
             Some(uid) if uid.len() == 8 => "another instance of Rookery",

@@ -12,12 +12,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::classic::{self, Broadcast, number, rooms, text};
+use super::encoding::read_json;
 use super::orders::{Order, names, options};
 use super::replies::{BroadcastAnswer, Reply, member, remote_socket};
 use super::requests::{Ask, Asker, Request, RequestId, selector};
 use crate::message::{MemberInfo, Publication, Selector};
 use rookery_protocol::Data;
-use rookery_protocol::json::parse_plain_json;
 use rookery_protocol::msgpack::{self, WireError};
 
 /// The deepest nesting: the data of a message is one level more than a request of the classic wire has.
@@ -273,8 +273,7 @@ fn read(bytes: &[u8]) -> Result<Data, WireError> {
     if bytes.first() != Some(&b'{') {
         return msgpack::read_within(bytes, MAX_DEPTH);
     }
-    let message = parse_plain_json(bytes).map_err(|_| WireError::Shape("no JSON"))?;
-    if message.nests_within(MAX_DEPTH) { Ok(message) } else { Err(WireError::Deep) }
+    read_json(bytes, MAX_DEPTH)
 }
 
 #[cfg(test)]

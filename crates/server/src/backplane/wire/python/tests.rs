@@ -25,6 +25,8 @@ fn an_emit_becomes_a_broadcast() {
     assert_eq!(all.namespace, "/");
     let two = emitted(r#"{"method":"emit","event":"e","data":[1],"room":["a",7]}"#);
     assert_eq!(two.rooms, [Room::from("a"), Room::from("7")]);
+    let own = emitted(r#"{"method":"emit","event":"e","data":[{"$binary":"x?"}]}"#);
+    assert_eq!(own.args[0].get("$binary"), Some(&Data::from("x?")), "a key like any other");
 }
 
 #[test]
