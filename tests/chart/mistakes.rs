@@ -77,6 +77,17 @@ fn what_the_api_server_would_refuse_is_refused_in_the_values() {
 }
 
 #[test]
+fn quantities_may_be_numbers_as_in_the_resource() {
+    if helm_is_missing() {
+        return;
+    }
+    for limits in [json!({ "memory": 134_217_728, "cpu": 1 }), json!({ "memory": "128Mi" })] {
+        let values = json!({ "anonymous": true, "resources": { "limits": limits } });
+        assert_eq!(said(&values), "", "{limits}");
+    }
+}
+
+#[test]
 fn a_password_in_a_url_that_is_refused_is_not_repeated() {
     if helm_is_missing() {
         return;

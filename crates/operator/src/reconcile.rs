@@ -5,6 +5,7 @@ mod events;
 mod failure_counts;
 mod observation;
 mod redis_change;
+mod status_write;
 mod turns;
 
 use std::sync::Arc;
@@ -27,14 +28,14 @@ pub use self::turns::RolloutTurns;
 
 use super::apply::{Applied, Applier, ApplyError, Contests, Replicas, replaces_pods};
 use super::build::{Capabilities, build, warnings};
-use super::crd::{Rookery, RookerySpec, RookeryStatus};
+use super::crd::{Rookery, RookerySpec};
 use super::custom_metrics::Serving;
 use super::guarded::{GuardedRookery, Unreadable};
 use super::metrics::OperatorMetrics;
 use super::names;
 use super::observe::OwnedObjects;
 use super::pods::{Pods, ServerPod, explain_pending};
-use super::status::{self, Degradation, RefusedStatuses, StatusInputs, StatusWrites, Written};
+use super::status::{self, Degradation, RefusedStatuses, StatusInputs, StatusWrites};
 use super::validate::Validated;
 use super::validator::Validator;
 
@@ -350,34 +351,6 @@ impl Reconciliation<'_> {
         }
         self.write_status(before, status).await?;
         Ok(next)
-    }
-
-    /// Writes `status` if it differs from `before`, and publishes an event if it names a new problem.
-    async fn write_status(
-        &self,
-        before: Option<&RookeryStatus>,
-        status: RookeryStatus,
-    ) -> Result<(), ReconcileError> {
-        let (context, rookery) = (self.context, self.rookery);
-        let (namespace, name) = (rookery.namespace().unwrap_or_default(), rookery.name_any());
-        let (uid, version) = (rookery.uid().unwrap_or_default(), rookery.resource_version());
-        let written = status::write(&context.client, &namespace, &name, before, &status).await;
-        let problem = match written.map_err(ReconcileError::Status)? {
-            Written::Done => {
-                context.metrics.status_writes.inc();
-                let (version, now) = (version.as_deref(), Instant::now());
-                context.status_writes.written(&uid, version, status.clone(), now);
-                status.new_problem(before)
-            }
-            Written::Refused if context.refused.is_first(&uid, rookery.metadata.generation) => {
-                status.new_problem(None)
-            }
-            Written::Refused | Written::Unchanged => None,
-        };
-        if let Some((reason, message)) = problem {
-            self.publish_event(EventType::Warning, reason, message.to_owned()).await;
-        }
-        Ok(())
     }
 
     async fn report_changes(&self, applied: &Applied) {

@@ -140,7 +140,7 @@ pub async fn write(
     let params = PatchParams::apply(names::MANAGER).force();
     let mut written = api.patch_status(name, &params, &Patch::Apply(&patch)).await;
     if let Err(kube::Error::Api(answer)) = &written
-        && (is_refused(answer) || answer.code == 500)
+        && (is_refused(answer) || is_of_another_schema(answer))
     {
         let (patch, params) = (json!({ "status": status }), manager());
         written = api.patch_status(name, &params, &Patch::Merge(&patch)).await;
@@ -160,6 +160,11 @@ pub async fn write(
 /// Whether the object is at fault, and not the state of the cluster.
 fn is_refused(answer: &Status) -> bool {
     matches!(answer.code, 400 | 422)
+}
+
+/// Whether the API server cannot apply anything to the object, as it does not match the definition.
+fn is_of_another_schema(answer: &Status) -> bool {
+    answer.code == 500 && answer.message.contains("failed to create typed")
 }
 
 fn manager() -> PatchParams {

@@ -102,7 +102,7 @@ fn to_url(url: &str) -> Vec<NetworkPolicyEgressRule> {
 }
 
 /// What a server has to reach for this configuration of Redis. The primary's address, which
-/// sentinels answer with, is known to nobody yet: Redis' own port is open to every address.
+/// sentinels answer with, is not known beforehand: Redis' own port is open to every address.
 fn to_redis(redis: &Redis) -> Vec<NetworkPolicyEgressRule> {
     let Ok(servers) = RedisServers::of(redis) else { return Vec::new() };
     let primary = servers.primary.is_some().then(|| to_port(REDIS_PORT));

@@ -15,7 +15,7 @@ impl RefusedStatuses {
     /// Records a refusal. Returns whether it is the first one of this generation.
     pub fn is_first(&self, uid: &str, generation: Option<i64>) -> bool {
         let mut refused = self.0.lock();
-        if refused.len() >= MAX_TRACKED {
+        if refused.len() >= MAX_TRACKED && !refused.contains_key(uid) {
             refused.clear();
         }
         refused.insert(uid.to_owned(), generation) != Some(generation)

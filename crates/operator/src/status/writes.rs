@@ -70,7 +70,7 @@ impl StatusWrites {
     /// Records that `status` was written, over this version of the resource.
     pub fn written(&self, uid: &str, version: Option<&str>, status: RookeryStatus, now: Instant) {
         let mut writes = self.0.lock();
-        if writes.len() >= MAX_TRACKED {
+        if writes.len() >= MAX_TRACKED && !writes.contains_key(uid) {
             writes.clear();
         }
         let unseen = version.map(|version| (version.to_owned(), status));
@@ -113,7 +113,7 @@ mod tests {
         writes.written("a", Some("7"), new.clone(), Instant::now());
         assert_eq!(current("7", &old), Some(new.clone()), "the cache is behind");
         assert_eq!(writes.current("b", Some("7"), None), None, "another resource");
-        // Whoever wrote it: the cache is ahead of the write.
+        // The cache is ahead of the write.
         assert_eq!(current("9", &later), Some(later.clone()));
         assert_eq!(current("7", &later), Some(later));
     }

@@ -1,6 +1,6 @@
 //! The effective configuration of the servers: what the user wrote, completed by the operator.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::problem::Problems;
 use super::rollout;
@@ -123,16 +123,20 @@ fn add_redis(tree: &mut Map<String, Value>, source: &RedisSource) {
             "passwordFile",
             password.map(|_| format!("{REDIS_PASSWORD_DIR}/{REDIS_PASSWORD_FILE}").into()),
         ),
-        ("tls", ca.map(|_| json!({ "caFile": format!("{REDIS_CA_DIR}/{REDIS_CA_FILE}") }))),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key, value?)))
     .collect();
-    if settings.is_empty() {
+    if settings.is_empty() && ca.is_none() {
         return;
     }
-    if let Some(redis) = section(tree, "redis") {
-        redis.extend(settings.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    let Some(redis) = section(tree, "redis") else { return };
+    redis.extend(settings.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    // Beside a client certificate that the configuration names.
+    if ca.is_some()
+        && let Some(tls) = section(redis, "tls")
+    {
+        tls.insert("caFile".to_owned(), format!("{REDIS_CA_DIR}/{REDIS_CA_FILE}").into());
     }
 }
 

@@ -120,7 +120,7 @@ fn of_the_pods() -> Vec<(&'static str, Value, &'static str)> {
     let privileged = json!({ "required": ["privileged"], "properties": privileged });
     let unprivileged = each("securityContext", &json!({ "not": privileged }));
     let says_privileged = "securityContext.privileged weakens the pods' security: leave it out";
-    let in_bytes = each("memory", &json!({ "not": { "pattern": "m$" } }));
+    let in_bytes = each("memory", &json!({ "not": { "type": "string", "pattern": "m$" } }));
     let says_in_bytes =
         "memory in thousandths of a byte (`m`) is less than one byte: write M or Mi";
     let confined = json!({ "pattern": "^(runtime/default$|localhost/)" });
