@@ -77,7 +77,7 @@ export function freePort() {
 /** An empty directory, removed at the end of the test. */
 export async function directory(t) {
   const made = await mkdtemp(path.join(tmpdir(), "rookery-"));
-  atEnd(t, () => rm(made, { recursive: true, force: true }));
+  atEnd(t, () => rm(made, { recursive: true, force: true, maxRetries: 10 }));
   return made;
 }
 
