@@ -56,7 +56,16 @@ export function atEnd(t, action) {
     const actions = [];
     ends.set(t, actions);
     t.after(async () => {
-      while (actions.length > 0) await actions.pop()();
+      // One that fails leaves no process of the others behind, which the run would wait for.
+      const problems = [];
+      while (actions.length > 0) {
+        try {
+          await actions.pop()();
+        } catch (error) {
+          problems.push(error);
+        }
+      }
+      if (problems.length > 0) throw new AggregateError(problems, problems.map(String).join("\n"));
     });
   }
   ends.get(t).push(action);
@@ -77,6 +86,7 @@ export function freePort() {
 /** An empty directory, removed at the end of the test. */
 export async function directory(t) {
   const made = await mkdtemp(path.join(tmpdir(), "rookery-"));
+  // A process of a browser that was killed may still write to it.
   atEnd(t, () => rm(made, { recursive: true, force: true, maxRetries: 10 }));
   return made;
 }
