@@ -4,6 +4,26 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::{Value, json};
 
+/// The rule that a Secret of `secrets` brings the file at `$path`, unless a section on the way to it is
+/// absent (`$absent`).
+macro_rules! mounted {
+    ($absent:literal, $path:literal) => {
+        (
+            "",
+            concat!(
+                "!has(self.config) || ",
+                $absent,
+                " || !has(self.",
+                $path,
+                ") || (has(self.secrets) && self.secrets.exists(secret, self.",
+                $path,
+                ".startsWith(secret.mountPath)))"
+            ),
+            concat!($path, " is in no mountPath of secrets: add the Secret that has it to secrets"),
+        )
+    };
+}
+
 /// Changes a schema.
 type Change = fn(&mut JSONSchemaProps);
 
@@ -117,69 +137,20 @@ pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
          !has(self.resources) || (has(self.resources.requests) && 'cpu' in self.resources.requests)",
         "autoscaling.cpuUtilization is a part of the requested CPU: write resources.requests.cpu",
     ),
-    (
-        "",
-        "!has(self.config) || !has(self.config.auth) || !has(self.config.auth.apiKeysFile) || \
-         (has(self.secrets) && self.secrets.exists(secret, \
-         self.config.auth.apiKeysFile.startsWith(secret.mountPath)))",
-        "config.auth.apiKeysFile is in no mountPath of secrets: add the Secret that has it to secrets",
+    mounted!("!has(self.config.auth)", "config.auth.apiKeysFile"),
+    mounted!("!has(self.config.auth) || !has(self.config.auth.jwt)", "config.auth.jwt.secretFile"),
+    mounted!(
+        "!has(self.config.auth) || !has(self.config.auth.jwt)",
+        "config.auth.jwt.publicKeyFile"
     ),
-    (
-        "",
-        "!has(self.config) || !has(self.config.auth) || !has(self.config.auth.jwt) || \
-         !has(self.config.auth.jwt.secretFile) || \
-         (has(self.secrets) && self.secrets.exists(secret, \
-         self.config.auth.jwt.secretFile.startsWith(secret.mountPath)))",
-        "config.auth.jwt.secretFile is in no mountPath of secrets: add the Secret that has it to \
-         secrets",
+    mounted!("!has(self.config.redis)", "config.redis.passwordFile"),
+    mounted!("!has(self.config.redis) || !has(self.config.redis.tls)", "config.redis.tls.caFile"),
+    mounted!(
+        "!has(self.config.redis) || !has(self.config.redis.sentinel)",
+        "config.redis.sentinel.passwordFile"
     ),
-    (
-        "",
-        "!has(self.config) || !has(self.config.auth) || !has(self.config.auth.jwt) || \
-         !has(self.config.auth.jwt.publicKeyFile) || \
-         (has(self.secrets) && self.secrets.exists(secret, \
-         self.config.auth.jwt.publicKeyFile.startsWith(secret.mountPath)))",
-        "config.auth.jwt.publicKeyFile is in no mountPath of secrets: add the Secret that has it to \
-         secrets",
-    ),
-    (
-        "",
-        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.passwordFile) || \
-         (has(self.secrets) && self.secrets.exists(secret, \
-         self.config.redis.passwordFile.startsWith(secret.mountPath)))",
-        "config.redis.passwordFile is in no mountPath of secrets: add the Secret that has it to secrets",
-    ),
-    (
-        "",
-        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.tls) || !has(self.config.redis.tls.caFile) || \
-         (has(self.secrets) && self.secrets.exists(secret, \
-         self.config.redis.tls.caFile.startsWith(secret.mountPath)))",
-        "config.redis.tls.caFile is in no mountPath of secrets: add the Secret that has it to secrets",
-    ),
-    (
-        "",
-        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.sentinel) || !has(self.config.redis.sentinel.passwordFile) || \
-         (has(self.secrets) && self.secrets.exists(secret, \
-         self.config.redis.sentinel.passwordFile.startsWith(secret.mountPath)))",
-        "config.redis.sentinel.passwordFile is in no mountPath of secrets: add the Secret that has it to \
-         secrets",
-    ),
-    (
-        "",
-        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.tls) || !has(self.config.redis.tls.certFile) || \
-         (has(self.secrets) && self.secrets.exists(secret, \
-         self.config.redis.tls.certFile.startsWith(secret.mountPath)))",
-        "config.redis.tls.certFile is in no mountPath of secrets: add the Secret that has it to \
-         secrets",
-    ),
-    (
-        "",
-        "!has(self.config) || !has(self.config.redis) || !has(self.config.redis.tls) || !has(self.config.redis.tls.keyFile) || \
-         (has(self.secrets) && self.secrets.exists(secret, \
-         self.config.redis.tls.keyFile.startsWith(secret.mountPath)))",
-        "config.redis.tls.keyFile is in no mountPath of secrets: add the Secret that has it to \
-         secrets",
-    ),
+    mounted!("!has(self.config.redis) || !has(self.config.redis.tls)", "config.redis.tls.certFile"),
+    mounted!("!has(self.config.redis) || !has(self.config.redis.tls)", "config.redis.tls.keyFile"),
     (
         "config.auth.jwt",
         "[has(self.secretFile), has(self.publicKeyFile), has(self.jwksUrl)].filter(key, key).size() == 1",

@@ -117,15 +117,9 @@ impl Decoder {
         self.routes.contains(channel.as_bytes())
     }
 
-    /// The patterns by which this pod hears what is addressed to its members by their ids: first
-    /// those of its members alone, then wider ones. An ACL of Redis permits a pattern only where it
-    /// names that very pattern, which it cannot for one with the pod's random name in it.
+    /// The patterns of [`Channels::patterns`], in the namespaces of the configuration.
     pub fn patterns(&self) -> [Vec<String>; 3] {
-        let all = |pattern: fn(&Channels, &str) -> String| {
-            self.namespaces.iter().map(|n| pattern(&self.channels, n)).collect()
-        };
-        let everything = vec![self.channels.everything_pattern()];
-        [all(Channels::members_pattern), all(Channels::broadcasts_pattern), everything]
+        self.channels.patterns(&self.namespaces)
     }
 
     /// A message that a pattern matched: handled where it is for a member of this pod. What else a

@@ -242,19 +242,13 @@ impl Trial {
 
     /// Whether members can be addressed by the narrow pattern, by a wider one, or not at all.
     async fn patterns(&mut self, channels: &Channels, namespaces: &[String]) -> RedisResult<()> {
-        let of = |pattern: fn(&Channels, &str) -> String| -> Vec<String> {
-            namespaces.iter().map(|namespace| pattern(channels, namespace)).collect()
-        };
-        let wide = of(Channels::broadcasts_pattern);
-        let everything = vec![channels.everything_pattern()];
-        for (patterns, is_narrow) in
-            [(of(Channels::members_pattern), true), (wide.clone(), false), (everything, false)]
-        {
-            match answered(self.connection.psubscribe(&patterns).await)? {
+        let [own, wide, everything] = channels.patterns(namespaces);
+        for patterns in [&own, &wide, &everything] {
+            match answered(self.connection.psubscribe(patterns).await)? {
                 Err(error) if lacks_command(&error) => self.lacks("psubscribe"),
                 Err(error) if commands::is_forbidden(&error) => continue,
                 Err(error) => self.fails("PSUBSCRIBE", &error),
-                Ok(()) if is_narrow => {}
+                Ok(()) if *patterns == own => {}
                 Ok(()) => {
                     let text = format!(
                         "user {} may not subscribe the pattern of an instance's own members: each \

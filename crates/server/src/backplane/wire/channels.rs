@@ -75,19 +75,30 @@ impl Channels {
     }
 
     /// The pattern of every channel of a namespace's broadcasts, which Node's adapter subscribes.
-    pub fn broadcasts_pattern(&self, namespace: &str) -> String {
+    fn broadcasts_pattern(&self, namespace: &str) -> String {
         format!("{}#{}#*", escape(&self.prefix), escape(namespace))
     }
 
     /// The pattern of every channel with the prefix.
-    pub fn everything_pattern(&self) -> String {
+    fn everything_pattern(&self) -> String {
         format!("{}*", escape(&self.prefix))
     }
 
     /// The pattern of rooms that are public ids of this pod's members.
-    pub fn members_pattern(&self, namespace: &str) -> String {
+    fn members_pattern(&self, namespace: &str) -> String {
         let (prefix, namespace) = (escape(&self.prefix), escape(namespace));
         format!("{prefix}#{namespace}#{}*", escape(&self.pod))
+    }
+
+    /// The patterns by which this pod hears what is addressed to its members by their ids: first
+    /// those of its members alone, then wider ones. An ACL of Redis permits a pattern only where it
+    /// names that very pattern, which it cannot for one with the pod's random name in it.
+    pub fn patterns(&self, namespaces: &[impl AsRef<str>]) -> [Vec<String>; 3] {
+        let all = |pattern: fn(&Channels, &str) -> String| {
+            namespaces.iter().map(|namespace| pattern(self, namespace.as_ref())).collect()
+        };
+        let everything = vec![self.everything_pattern()];
+        [all(Channels::members_pattern), all(Channels::broadcasts_pattern), everything]
     }
 
     /// Requests of Node's adapter.
