@@ -189,7 +189,8 @@ impl BrokerParts {
         prepared.map_err(|refused| self.count_refused(refused)).ok()
     }
 
-    /// The second step.
+    /// The second step of [`BrokerParts::join_selected`]: joins the members to the rooms that are heard
+    /// now. Returns how many joined.
     pub(super) async fn join_prepared(&self, prepared: Option<PreparedJoin>) -> usize {
         let Some(prepared) = prepared else { return 0 };
         let joined = self.rooms.join_prepared(prepared).await;

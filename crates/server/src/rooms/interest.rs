@@ -106,7 +106,7 @@ impl RoomInterests {
         Self::with(linger, MemberChannels::Pattern)
     }
 
-    /// Those where members are addressed in another way.
+    /// As [`RoomInterests::new`], on a wire that addresses members by these channels.
     pub fn with(linger: Duration, members: MemberChannels) -> Arc<Self> {
         let (table, changed) = (Mutex::default(), Notify::new());
         Arc::new(RoomInterests { table, changed, linger, members })
