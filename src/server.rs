@@ -13,6 +13,7 @@ mod reload;
 mod runtime_thread;
 mod shards;
 pub mod signals;
+mod signing_key_watch;
 mod start;
 
 use std::num::NonZeroUsize;

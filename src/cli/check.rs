@@ -10,7 +10,7 @@ use rookery_config::api_keys::ApiKeys;
 use rookery_config::check::warnings::warnings;
 use rookery_config::load::Sources;
 use rookery_config::units::Rate;
-use rookery_config::{Auth, Config, Jwt};
+use rookery_config::{Auth, Config, Hook, Jwt};
 use rookery_ops::escape;
 use rookery_policy::Operation;
 
@@ -19,14 +19,16 @@ use rookery_policy::Operation;
 #[command(after_help = "\
 Examples:
   rookery check rookery.yaml
-  rookery check rookery.yaml --connect    # also tries Redis: login, version, rights, limits
+  rookery check rookery.yaml --connect    # also tries Redis (login, version, rights, limits) and
+                                          # the backend, with a signed test request
 
 Exit codes: 0 valid, 1 what it connects to cannot be used, 2 invalid.")]
 pub struct Args {
     /// The configuration file, in YAML
     file: PathBuf,
-    /// Also connect to Redis as an instance would, and name what is missing. Nothing is changed
-    /// there, and no instance hears of it.
+    /// Also connect to Redis as an instance would, and name what is missing: nothing is changed
+    /// there, and no instance hears of it. And send a signed request of the type `check` to the
+    /// backend, which asks it for nothing
     #[arg(long)]
     connect: bool,
     /// The URL of the Redis server, as `rookery serve` takes it [default: the file's `redis.url`]
@@ -92,6 +94,7 @@ fn summary(config: &Config, keys: Option<&ApiKeys>) -> Vec<(&'static str, String
         ("redis", redis(config)),
         ("namespaces", config.namespaces.join(" ")),
         ("events", events(config)),
+        ("backend", backend(config)),
         ("rooms", rooms(config)),
         ("limits", limits(config)),
     ]
@@ -166,6 +169,17 @@ fn events(config: &Config) -> String {
     });
     let rules: Vec<String> = rules.collect();
     if rules.is_empty() { "none".to_owned() } else { rules.join(", ") }
+}
+
+fn backend(config: &Config) -> String {
+    let Some(backend) = &config.backend else { return "none".to_owned() };
+    let hooks: Vec<&str> = backend.hooks.iter().map(|hook| hook.label()).collect();
+    let mut text = format!("{} at {}", hooks.join(" "), backend.redacted_url());
+    if backend.has(Hook::Event) {
+        let _ = write!(text, ", of the events {}", backend.events.join(" "));
+    }
+    text.push_str(if backend.signing_key_file.is_some() { ", signed" } else { ", not signed" });
+    text
 }
 
 fn rooms(config: &Config) -> String {

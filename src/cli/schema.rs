@@ -92,7 +92,8 @@ mod tests {
         limits.perIp.ipv6Prefix limits.unconnected limits.firstPacket limits.roomsPerClient limits.eventsPerSecond limits.bytesPerSecond limits.queue limits.writeStall \
         limits.headerRead limits.keepAlive limits.bodyIdle limits.bodyRate limits.bodies limits.httpConnections \
         backend.url backend.events backend.hooks backend.timeout \
-        backend.signingKeyFile latency.sampleEvery latency.trackRooms latency.topRooms \
+        backend.signingKeyFile backend.caFile backend.maxInFlight backend.queue backend.maxReply \
+        backend.retryQueue backend.retryFor latency.sampleEvery latency.trackRooms latency.topRooms \
         drain.lead drain.window drain.pace drain.longestWindow drain.order drain.keepReady drain.patience drain.stickyCookie \
         rebalance.threshold rebalance.rate rebalance.after telemetry.otlp \
         telemetry.traceRatio telemetry.logFormat";

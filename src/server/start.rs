@@ -20,6 +20,7 @@ use rookery_server::api::idempotency::redis::Unkept;
 use rookery_server::api::idempotency::{IdempotencyStore, MemoryStore, RedisStore, memory};
 use rookery_server::api::{self, ApiState};
 use rookery_server::auth::Verifier;
+use rookery_server::backend::Backend;
 use rookery_server::backplane::{
     Backplane, BackplaneParts, CompiledBridge, RolloutState, Tasks, room_interests,
 };
@@ -41,7 +42,9 @@ use super::instance::Instance;
 use super::memory::ProcessMemory;
 use super::shards::{ShardPlan, Shards};
 use super::{GRACE, Lifecycle, Server, millis};
-use super::{api_key_watch, config_watch, gauges, readiness, reload, runtime_thread};
+use super::{
+    api_key_watch, config_watch, gauges, readiness, reload, runtime_thread, signing_key_watch,
+};
 
 /// The parts of a server that is about to start.
 struct Parts {
@@ -115,14 +118,14 @@ impl Parts {
         metrics.registry().register(Box::new(traces.counters()))?;
         let (broker, backplane) =
             connect(&config, &shards, interests, &metrics, traces, &lifecycle)?;
-        let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
         let gateway = Arc::new(Gateway {
             rules,
             events: EventRules::compile(&config.events)?,
             broker,
             limits: Limits::new(memory.fit(&config.limits)),
             outbox_limits,
-            authenticator: Authenticator::new(verifier, config.anonymous()),
+            authenticator: authenticator(&config)?,
+            backend: backend(&config, &metrics, traces)?,
             readiness: Readiness::default(),
             drain: DrainState::default(),
             rebalance: RebalanceState::default(),
@@ -176,11 +179,23 @@ impl Parts {
         tracker.spawn(reload::apply(reloads, gateway, rooms_per_client, memory, changed, stopped));
         let (sessions, readiness) = (self.sessions.clone(), self.gateway.readiness.clone());
         tracker.spawn(self.memory.clone().follow(sessions, readiness, stop.clone()));
+        self.spawn_backend();
         let engine = Engine::new(&self.sessions);
         tracker.spawn(gateway::sweep(self.sessions.clone(), stop.clone()));
         tracker.spawn(gateway::rebalance(self.sessions.clone(), stop.clone()));
         tracker.spawn(gateway::accept(listeners.clients, engine, stop_accepting.clone()));
         Ok(())
+    }
+
+    /// Notifications are sent, and another signing key is used, from now on.
+    fn spawn_backend(&self) {
+        let Lifecycle { tracker, stop, .. } = &self.lifecycle;
+        let Some(backend) = &self.gateway.backend else { return };
+        tracker.spawn(backend.clone().run(stop.clone()));
+        let config = self.config.backend.as_ref();
+        if let Some(file) = config.and_then(|config| config.signing_key_file.clone()) {
+            tracker.spawn(signing_key_watch::follow(file, backend.clone(), stop.clone()));
+        }
     }
 
     fn api(&self, listen: SocketAddr) -> anyhow::Result<ApiState> {
@@ -247,6 +262,20 @@ impl Parts {
             "serving; try `rookery sub ROOM` and `rookery pub ROOM EVENT '{{\"hello\":1}}'`"
         );
     }
+}
+
+fn authenticator(config: &Config) -> anyhow::Result<Authenticator> {
+    let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
+    Ok(Authenticator::new(verifier, config.anonymous()))
+}
+
+fn backend(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    traces: &Traces,
+) -> anyhow::Result<Option<Backend>> {
+    let backend = config.backend.as_ref();
+    Ok(backend.map(|backend| Backend::new(backend, metrics, traces.tracer())).transpose()?)
 }
 
 fn outbox_limits(config: &Config) -> Arc<OutboxLimits> {

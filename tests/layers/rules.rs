@@ -8,7 +8,7 @@ use super::graph::{Crate, Edge};
 pub const LAYERS: [&[&str]; 7] = [
     &["hashing", "message"],
     &["telemetry"],
-    &["connection"],
+    &["connection", "backend"],
     &["rooms"],
     &["backplane"],
     &["broker"],

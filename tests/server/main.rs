@@ -4,6 +4,7 @@
 
 mod api_keys;
 mod authority;
+mod backend;
 mod bodies;
 mod broken_upgrades;
 mod client;
@@ -57,4 +58,7 @@ mod top;
 mod traces;
 mod transport;
 mod unconnected;
+mod webhook_failures;
+mod webhook_tls;
+mod webhooks;
 mod websocket;

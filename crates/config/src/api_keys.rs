@@ -1,6 +1,5 @@
 //! [`ApiKeys`]: the keys of the HTTP API.
 
-mod glob;
 mod key;
 mod line;
 

@@ -3,6 +3,7 @@
 //! Each problem is a sentence that names its key, what is expected, and what to do.
 
 mod auth;
+mod backend;
 mod problems;
 mod redis;
 mod rules;
@@ -25,12 +26,12 @@ const MAX_SERIES: usize = 1000;
 /// [`MAX_PROBLEMS`](crate::error::MAX_PROBLEMS); empty if it can be served.
 pub fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Problems::default();
-    check_unsupported(config, &mut problems);
     check_listeners(config, &mut problems);
     check_socketio(&config.socketio, &mut problems);
     check_health_path(config, &mut problems);
     check_namespaces(&config.namespaces, &mut problems);
     auth::check(config, &mut problems);
+    backend::check(config, &mut problems);
     if let Some(redis) = &config.redis {
         redis::check(redis, &config.namespaces, &mut problems);
     }
@@ -45,12 +46,6 @@ pub fn check(config: &Config) -> Vec<Problem> {
     }
     check_telemetry(&config.telemetry, &mut problems);
     problems.into_vec()
-}
-
-fn check_unsupported(config: &Config, problems: &mut Problems) {
-    if config.backend.is_some() {
-        problems.unsupported("backend", "backend", "remove the section");
-    }
 }
 
 fn check_listeners(config: &Config, problems: &mut Problems) {

@@ -131,6 +131,7 @@ mod tests {
     fn debug_output_hides_passwords_in_urls() {
         let config = Config {
             redis: Some(Redis::at("redis://user:s3cret@cache:6379/1".to_owned())),
+            backend: Some(Backend::at("https://user:s3cret@backend/hook?key=s3cret".to_owned())),
             telemetry: Telemetry {
                 otlp: Some("https://user:s3cret@collector:4318".to_owned()),
                 ..Telemetry::default()
@@ -140,6 +141,7 @@ mod tests {
         let shown = format!("{config:?}");
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.contains("redis://***@cache:6379/1"), "{shown}");
+        assert!(shown.contains("https://***@backend/hook"), "{shown}");
         assert!(shown.contains("https://***@collector:4318"), "{shown}");
     }
 }

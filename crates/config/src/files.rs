@@ -7,7 +7,7 @@ use jsonwebtoken::DecodingKey;
 
 use crate::api_keys::ApiKeys;
 use crate::client_certificate::{self, PairFile};
-use crate::config::{Algorithm, Config, Redis};
+use crate::config::{Algorithm, Backend, Config, Redis};
 use crate::error::Problem;
 
 /// Reads every file that `config` names, and returns what is wrong with them. Blocking I/O.
@@ -32,11 +32,25 @@ pub fn check_files(config: &Config) -> Vec<Problem> {
     if let Some(redis) = &config.redis {
         check_redis(redis, &mut found);
     }
+    if let Some(backend) = &config.backend {
+        check_backend(backend, &mut found);
+    }
     if let Some(path) = &config.auth.api_keys_file {
         let keys = ApiKeys::load(path).map(drop);
         found("auth.apiKeysFile", keys.map_err(|error| format!("is refused: {error}")));
     }
     problems
+}
+
+fn check_backend(backend: &Backend, found: &mut impl FnMut(&str, Result<(), String>)) {
+    if let Some(path) = &backend.signing_key_file {
+        let read = read_signing_key(path).map(drop);
+        found("backend.signingKeyFile", read.map_err(|error| unusable(path, &error)));
+    }
+    if let Some(path) = &backend.ca_file {
+        let read = read_authorities(path).map(drop);
+        found("backend.caFile", read.map_err(|error| unusable(path, &error)));
+    }
 }
 
 fn check_redis(redis: &Redis, found: &mut impl FnMut(&str, Result<(), String>)) {
@@ -86,10 +100,7 @@ pub fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// Says in a sentence that it is empty, or shorter than [`MIN_SECRET_BYTES`].
 pub fn secret_in(content: &[u8]) -> Result<&[u8], String> {
-    let secret = match content.strip_suffix(b"\n") {
-        Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
-        None => content,
-    };
+    let secret = without_newline(content);
     match secret.len() {
         0 => Err("the file is empty".to_owned()),
         MIN_SECRET_BYTES.. => Ok(secret),
@@ -97,6 +108,26 @@ pub fn secret_in(content: &[u8]) -> Result<&[u8], String> {
             "the secret has {short} bytes, and can be guessed from one token: use at least \
              {MIN_SECRET_BYTES}, such as `openssl rand -base64 48` makes (RFC 7518, section 3.2)"
         )),
+    }
+}
+
+/// The content of a file without one trailing newline.
+fn without_newline(content: &[u8]) -> &[u8] {
+    match content.strip_suffix(b"\n") {
+        Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+        None => content,
+    }
+}
+
+/// Reads the key that signs webhooks from a file: all of it but one trailing newline. Blocking I/O.
+///
+/// # Errors
+/// Fails if the file cannot be read, and with [`io::ErrorKind::InvalidData`] if it is empty.
+pub fn read_signing_key(path: &Path) -> io::Result<Vec<u8>> {
+    let content = std::fs::read(path)?;
+    match without_newline(&content) {
+        [] => Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty")),
+        key => Ok(key.to_vec()),
     }
 }
 

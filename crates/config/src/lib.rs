@@ -12,6 +12,7 @@ pub mod client_certificate;
 mod config;
 pub mod error;
 pub mod files;
+mod glob;
 pub mod load;
 pub mod otlp;
 mod redacted;
@@ -25,4 +26,5 @@ pub use config::{
     Jwt, Latency, Limits, LogFormat, PerIp, Rebalance, Redis, RedisMode, RedisSentinel, RedisTls,
     Rooms, SocketIo, SubscriptionMode, Telemetry, Transport, WhenDown, Wire,
 };
+pub use glob::Glob;
 pub use redacted::redacted;

@@ -50,6 +50,11 @@ impl EventRules {
         Ok(EventRules { rules })
     }
 
+    /// Whether a rule handles the event.
+    pub fn handles(&self, event: &str) -> bool {
+        self.rules.contains_key(event)
+    }
+
     /// The request that the client event `event` with `args` is.
     pub fn request(&self, event: String, args: Vec<Data>) -> Request {
         Request::new(self.rules.get(event.as_str()), event, args)

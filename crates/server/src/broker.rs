@@ -118,6 +118,18 @@ impl Broker {
         self.parts.rooms.join(shard, member, rooms, reply)
     }
 
+    /// As [`Broker::join`], for rooms that a backend puts the member into: the rules of `join` do not
+    /// decide about them.
+    pub fn assign(
+        &self,
+        shard: usize,
+        member: Arc<Member>,
+        rooms: Vec<Room>,
+        reply: Reply,
+    ) -> Wait {
+        self.parts.rooms.assign(shard, member, rooms, reply)
+    }
+
     /// Makes a member leave rooms; `reply` makes the answer.
     pub fn leave(&self, shard: usize, member: Arc<Member>, rooms: Vec<Room>, reply: Reply) -> Wait {
         self.parts.rooms.leave(shard, member, rooms, reply)

@@ -4,13 +4,17 @@
 //! (heartbeats, namespaces, incoming packets) is left to socketioxide, which only this module knows.
 //!
 //! The files depend on each other in one direction, lowest first: limits, log throttles,
-//! authenticator, session ids and drain state; the shared [`Gateway`]; clients; events; sessions; what reviews and
+//! authenticator, session ids and drain state; the shared [`Gateway`]; clients; webhooks and events; sessions; what reviews and
 //! sweeps them; the protocol engine and its handlers; HTTP; the listener.
 
 mod authenticator;
 mod client;
+mod client_log;
+mod client_rates;
+mod client_webhooks;
 mod connect_attempts;
 mod connect_error;
+mod disconnect_report;
 mod drain;
 mod drain_pace;
 mod drain_state;
@@ -33,6 +37,7 @@ mod session_ids;
 mod state;
 mod sweep;
 mod token_bucket;
+mod webhooks;
 
 pub use authenticator::Authenticator;
 pub use drain::drain;

@@ -5,7 +5,7 @@
 //!
 //! 1. [`hashing`]: hash tables; [`message`]: publications and the names in them
 //! 2. [`telemetry`]: metrics, delivery latency, traces
-//! 3. [`connection`]: the outbox and the byte stream of one session
+//! 3. [`connection`]: the outbox and the byte stream of one session; [`backend`]: webhooks
 //! 4. [`rooms`]: who is in which room on this instance, and delivery to them
 //! 5. [`backplane`]: the other instances and Node servers, over Redis
 //! 6. [`broker`]: the one place that knows both local rooms and the backplane
@@ -17,6 +17,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod backend;
 pub mod backplane;
 pub mod broker;
 pub mod connection;

@@ -2,31 +2,44 @@
 
 use std::fmt::Write;
 
-use rookery_config::Config;
+use rookery_config::{Backend, Config, Redis};
 use rookery_ops::escape;
+use rookery_server::backend::{Verdict, probe};
 use rookery_server::backplane::inspection::{Finding, Inspection, Severity, inspect};
 use rookery_server::telemetry::metrics::Metrics;
 
 use crate::cli::report::{self, Unusable};
 
-/// Connects to Redis as an instance would, and prints what it found: warnings and notes to stdout.
+/// Connects to Redis as an instance would, sends a test request to the backend, and prints what it
+/// found: warnings and notes to stdout.
 ///
 /// # Errors
-/// [`Unusable`], with every reason why an instance could not use it.
+/// [`Unusable`], with every reason why an instance could not use them.
 pub fn check(config: &Config) -> anyhow::Result<()> {
-    let Some(redis) = &config.redis else {
-        return report::print("nothing to connect to: `redis` is not set\n");
-    };
+    if config.redis.is_none() && config.backend.is_none() {
+        return report::print("nothing to connect to: `redis` and `backend` are not set\n");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let inspected = runtime.block_on(inspect(redis, &config.namespaces, &Metrics::new()?));
-    let inspection = inspected.map_err(|error| Unusable(vec![error.to_string()]))?;
+    let mut reasons = Vec::new();
+    if let Some(redis) = &config.redis {
+        reasons.extend(runtime.block_on(check_redis(redis, &config.namespaces))?);
+    }
+    if let Some(backend) = &config.backend {
+        reasons.extend(runtime.block_on(check_backend(backend))?);
+    }
+    if reasons.is_empty() { Ok(()) } else { Err(Unusable(reasons).into()) }
+}
+
+/// The reasons why an instance could not use Redis.
+async fn check_redis(redis: &Redis, namespaces: &[String]) -> anyhow::Result<Vec<String>> {
+    let inspection = match inspect(redis, namespaces, &Metrics::new()?).await {
+        Ok(inspection) => inspection,
+        Err(error) => return Ok(vec![error.to_string()]),
+    };
     let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
         inspection.findings.iter().partition(|finding| finding.severity == Severity::Error);
     report::print(&summary(&redis.redacted_url(), &inspection, &others))?;
-    match errors.as_slice() {
-        [] => Ok(()),
-        errors => Err(Unusable(errors.iter().map(|error| error.text.clone()).collect()).into()),
-    }
+    Ok(errors.iter().map(|error| error.text.clone()).collect())
 }
 
 fn summary(url: &str, inspection: &Inspection, others: &[&Finding]) -> String {
@@ -38,4 +51,16 @@ fn summary(url: &str, inspection: &Inspection, others: &[&Finding]) -> String {
         let _ = writeln!(text, "{severity}: {}", escape::text(found));
     }
     text
+}
+
+/// The reason why an instance could not use the backend.
+async fn check_backend(backend: &Backend) -> anyhow::Result<Option<String>> {
+    let url = backend.redacted_url();
+    let text = match probe(backend).await? {
+        Verdict::Good(text) => format!("called the backend at {url}: {text}"),
+        Verdict::Doubtful(text) => format!("warning: the backend at {url}: {text}"),
+        Verdict::Unusable(text) => return Ok(Some(format!("the backend at {url}: {text}"))),
+    };
+    report::print(&format!("{}\n", escape::text(&text)))?;
+    Ok(None)
 }

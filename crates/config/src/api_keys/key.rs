@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::glob::Glob;
+use crate::glob::Glob;
 
 /// What a key is for, as its line in the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Parses a line of a file of API keys.
 
-use super::glob::Glob;
 use super::key::{ApiKey, KeyScope};
+use crate::glob::Glob;
 
 /// The least length of a key, in bytes: 128 bits if its bytes are random.
 const MIN_KEY_BYTES: usize = 16;

@@ -49,12 +49,6 @@ impl Problems {
         }
     }
 
-    /// Adds a problem for `written`, which a later version will support.
-    pub(super) fn unsupported(&mut self, key: &str, written: &str, instead: &str) {
-        let text = format!("`{written}` is not in this version of Rookery yet; {instead}");
-        self.add(key, || text);
-    }
-
     /// Adds a problem if `value` is blank.
     pub(super) fn not_blank(&mut self, key: &str, value: &str) {
         self.say_if(value.trim().is_empty(), key, "is empty; write a value or leave the key out");

@@ -62,7 +62,6 @@ fn sizes_may_be_numbers_or_strings() {
 fn what_this_version_always_refuses_is_not_in_the_definition() {
     let ours = schema();
     let config = &ours["properties"]["spec"]["properties"]["config"]["properties"];
-    assert!(config["backend"].is_null());
     assert_eq!(config["redis"]["properties"]["wire"]["enum"], json!(["classic", "sharded"]));
     let modes = &config["redis"]["properties"]["mode"]["enum"];
     assert!(modes.to_string().contains("sentinel") && !modes.to_string().contains("cluster"));

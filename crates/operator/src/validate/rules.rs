@@ -258,6 +258,7 @@ fn files<'c>(spec: &RookerySpec, config: &'c Config) -> Vec<(&'static str, &'c P
         ("auth.jwt.publicKeyFile", jwt.and_then(|jwt| jwt.public_key_file.as_deref())),
         ("auth.apiKeysFile", config.auth.api_keys_file.as_deref()),
         ("backend.signingKeyFile", backend.and_then(|b| b.signing_key_file.as_deref())),
+        ("backend.caFile", backend.and_then(|b| b.ca_file.as_deref())),
         ("redis.passwordFile", password.and_then(|redis| redis.password_file.as_deref())),
         ("redis.tls.caFile", authorities.and_then(|redis| redis.tls.ca_file.as_deref())),
         ("redis.tls.certFile", redis.and_then(|redis| redis.tls.cert_file.as_deref())),

@@ -203,8 +203,8 @@ const INVALID: &[(&str, &[&str])] = &[
     ("config: { drain: 5 }", &["spec.config.drain: expected a section"]),
     ("config: { rooms: [{ match: a, join: '1 +' }] }", &["spec.config.rooms[0].join: "]),
     (
-        "config: { backend: { url: 'http://b' } }",
-        &["spec.config.backend: is not in this version of Rookery yet; remove the section"],
+        "config: { backend: { url: 'http://b', hooks: [] } }",
+        &["spec.config.backend.hooks: is empty, so the backend is never called"],
     ),
     (
         "config: { listen: 127.0.0.1:3000 }",

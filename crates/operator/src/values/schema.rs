@@ -40,20 +40,9 @@ fn schema_of<T: JsonSchema>(title: &str) -> Value {
 /// the resource does.
 fn leave_out_unsupported(schema: &mut Value) {
     let Some(definitions) = schema["definitions"].as_object_mut() else { return };
-    for unused in ["Backend", "Hook"] {
-        definitions.remove(unused);
-    }
     let mode = definitions.get_mut("RedisMode").and_then(|kind| kind["oneOf"].as_array_mut());
     if let Some(modes) = mode {
         modes.retain(|mode| mode["const"] != "cluster");
-    }
-    let config = match definitions.get_mut("Config") {
-        Some(config) => Some(config),
-        None => schema.pointer_mut("/properties/config"),
-    };
-    let keys = config.and_then(|config| config["properties"].as_object_mut());
-    if let Some(keys) = keys {
-        keys.remove("backend");
     }
 }
 
@@ -193,7 +182,7 @@ mod tests {
         let config = config["$ref"].as_str().map_or(config, |at| schema.pointer(&at[1..]).unwrap());
         assert!(config["properties"]["limits"].is_object(), "{config:#}");
         assert_eq!(config["additionalProperties"], false);
-        assert!(config["properties"]["backend"].is_null());
+        assert!(config["properties"]["backend"].is_object(), "{config:#}");
         assert!(!schema.to_string().contains("\"const\":\"cluster\""));
     }
 }

@@ -9,21 +9,23 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use socketioxide::socket::Socket;
 
+use super::client_log;
+use super::client_rates::ClientRates;
+use super::client_webhooks::ClientWebhooks;
 use super::connect_attempts::ConnectAttempts;
-use super::event_rate::{EventRate, RateExceeded};
+use super::event_rate::RateExceeded;
 use super::expiry::Expiry;
 use super::forwarded::Origin;
 use super::limits::{BodyPermit, LimitReached};
 use super::log_throttles::LogSubject;
 use super::state::Gateway;
-use super::token_bucket::TokenBucket;
+use super::webhooks::disconnect;
 use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
 use crate::message::MemberIds;
 use crate::rooms::member::{Dismiss, Dismissal, Member};
 use crate::telemetry::metrics::{Disconnected, Rejected};
-use rookery_config::Limits;
-use rookery_policy::{MAX_LISTED_ROOMS, Subject};
+use rookery_policy::Subject;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::packet;
 
@@ -39,9 +41,9 @@ pub struct Client {
     origin: Origin,
     shard: usize,
     phase: Mutex<Phase>,
-    event_rate: Mutex<EventRate>,
-    /// Joins beside those that `event_rate` permits.
-    join_burst: Mutex<TokenBucket>,
+    rates: ClientRates,
+    /// What the backend has to do with the client.
+    pub webhooks: ClientWebhooks,
     expiry: Mutex<Expiry>,
     socket: Weak<Socket>,
 }
@@ -66,8 +68,7 @@ impl Client {
         subject: Arc<Subject>,
         socket: &Arc<Socket>,
     ) -> Arc<Self> {
-        let limits = gateway.limits.config();
-        let join_burst = join_burst(&limits);
+        let rates = ClientRates::new(&gateway.limits.config());
         Arc::new_cyclic(|this: &Weak<Client>| Client {
             member: Arc::new(Member::new(
                 ids,
@@ -82,8 +83,8 @@ impl Client {
             origin: session_clients.origin,
             shard,
             phase: Mutex::new(Phase::Connecting),
-            event_rate: Mutex::new(EventRate::new(&limits, Instant::now())),
-            join_burst: Mutex::new(TokenBucket::full(join_burst, Instant::now())),
+            rates,
+            webhooks: ClientWebhooks::default(),
             expiry: Mutex::default(),
             socket: Arc::downgrade(socket),
         })
@@ -114,7 +115,8 @@ impl Client {
             }
             *phase = Phase::Connected;
         }
-        self.record_connect();
+        self.gateway.metrics.connects_accepted.inc();
+        client_log::connected(&self.member, self.origin.address);
         self.gateway.broker.connect(self.shard, self.member.clone())
     }
 
@@ -128,8 +130,7 @@ impl Client {
     /// # Errors
     /// The limit that the client exceeds.
     pub fn may_send_event(&self, bytes: usize) -> Result<(), RateExceeded> {
-        let limits = self.gateway.limits.config();
-        self.event_rate.lock().take(bytes, &limits, Instant::now())
+        self.rates.take_event(bytes, &self.gateway.limits.config())
     }
 
     /// Takes a permit for an event of this many bytes to wait.
@@ -144,18 +145,13 @@ impl Client {
 
     /// Whether [`Client::may_join`] would permit a room.
     pub fn has_join_burst(&self) -> bool {
-        let limits = self.gateway.limits.config();
-        let (rate, burst) = (limits.events_per_second, join_burst(&limits));
-        self.join_burst.lock().has_any(rate, burst, Instant::now())
+        self.rates.has_join(&self.gateway.limits.config())
     }
 
     /// Takes `rooms` permits of the burst for joins, which holds `limits.roomsPerClient` when the
     /// client connects and refills at `limits.eventsPerSecond`.
     pub fn may_join(&self, rooms: usize) -> bool {
-        let limits = self.gateway.limits.config();
-        let count = u32::try_from(rooms).unwrap_or(u32::MAX);
-        let (rate, burst) = (limits.events_per_second, join_burst(&limits));
-        self.join_burst.lock().take_many(count, rate, burst, Instant::now())
+        self.rates.take_joins(rooms, &self.gateway.limits.config())
     }
 
     /// The number of the shard that the client's session runs on.
@@ -181,28 +177,16 @@ impl Client {
         self.gateway.shards[self.shard].spawn(task);
     }
 
-    fn record_connect(&self) {
-        self.gateway.metrics.connects_accepted.inc();
-        tracing::debug!(
-            member = &*self.member.id,
-            namespace = &*self.member.namespace,
-            user = self.member.user.as_deref(),
-            client = %self.origin.address,
-            "client connected"
-        );
+    /// The backend hears once that the client is gone from its namespace.
+    pub fn report_disconnect(&self, reason: Disconnected) {
+        if let Some(reason) = self.webhooks.disconnect.gone(reason) {
+            self.tell_backend(reason);
+        }
     }
 
-    /// Logs that the client is gone from its namespace, and why.
-    pub fn log_disconnect(&self, reason: &dyn std::fmt::Display) {
-        let connected = self.member.connected_at.elapsed().unwrap_or_default();
-        tracing::debug!(
-            member = &*self.member.id,
-            namespace = &*self.member.namespace,
-            user = self.member.user.as_deref(),
-            %reason,
-            seconds = connected.as_secs_f64(),
-            "client disconnected"
-        );
+    /// Tells the backend that the client is gone, when [`ClientWebhooks::disconnect`] says so.
+    pub fn tell_backend(&self, reason: Disconnected) {
+        disconnect::report(&self.gateway, self.shard, &self.member, &self.subject.load(), reason);
     }
 
     /// The client is gone from its namespace: ends its memberships. May be called more than once.
@@ -236,12 +220,6 @@ impl Client {
     }
 }
 
-/// Joins that a client may ask for at once beside its events: as many as the rooms that it may be in,
-/// at most [`MAX_LISTED_ROOMS`], because a rule and a subscription in Redis stand behind each.
-fn join_burst(limits: &Limits) -> u32 {
-    limits.rooms_per_client.min(MAX_LISTED_ROOMS as u32)
-}
-
 /// Dismisses a client, as long as it exists.
 fn dismiss(client: Weak<Client>) -> Dismiss {
     Box::new(move |dismissal| {
@@ -261,6 +239,8 @@ pub struct SessionClients {
 struct State {
     /// Most sessions are in one namespace.
     clients: SmallVec<[Arc<Client>; 1]>,
+    /// Clients that are gone with the session, for a reason that is not known yet.
+    unreported: SmallVec<[Arc<Client>; 1]>,
     /// A member that this session had, for the line about the session's end.
     last: Option<Arc<Member>>,
     /// Since when the session has been in no namespace.
@@ -278,6 +258,7 @@ impl SessionClients {
         let now = Instant::now();
         let state = State {
             clients: SmallVec::new(),
+            unreported: SmallVec::new(),
             last: None,
             empty_since: Some(now),
             closed: false,
@@ -340,8 +321,8 @@ impl SessionClients {
         true
     }
 
-    /// Removes a client that left its namespace.
-    pub fn remove(&self, client: &Client) {
+    /// Removes a client that left its namespace. Where the session is not ending, `reason` says why.
+    pub fn remove(&self, client: &Client, reason: Disconnected) {
         {
             let mut state = self.state.lock();
             state.last = Some(client.member.clone());
@@ -351,6 +332,7 @@ impl SessionClients {
             }
         }
         client.disconnected();
+        client.report_disconnect(self.outbox.ending().unwrap_or(reason));
     }
 
     /// The session is over: removes all clients and returns how many there were. `engine_failed`:
@@ -363,10 +345,21 @@ impl SessionClients {
             if let Some(client) = state.clients.first() {
                 state.last = Some(client.member.clone());
             }
-            std::mem::take(&mut state.clients)
+            let clients = std::mem::take(&mut state.clients);
+            state.unreported.extend(clients.iter().cloned());
+            clients
         };
         clients.iter().for_each(|client| client.disconnected());
+        if let Some(reason) = self.outbox.ending() {
+            self.report_disconnects(reason);
+        }
         clients.len()
+    }
+
+    /// It is known why the session ends: the backend hears of each client that is gone.
+    pub fn report_disconnects(&self, reason: Disconnected) {
+        let gone = std::mem::take(&mut self.state.lock().unreported);
+        gone.iter().for_each(|client| client.report_disconnect(reason));
     }
 
     /// Whether the protocol engine ended the session by itself, while its client was there.

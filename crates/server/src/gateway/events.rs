@@ -14,6 +14,8 @@ use futures_util::FutureExt as _;
 use super::client::Client;
 use super::event_rate::RateExceeded;
 use super::limits::{BodyPermit, LimitReached};
+use super::webhooks::event::forward;
+use crate::backend::Backend;
 use crate::broker::TryPublishError;
 use crate::connection::Wait;
 use crate::message::{Publication, PublishError};
@@ -65,6 +67,27 @@ pub fn receive(
             Err(limit) => refuse_waiting(client, head, limit),
         });
     }
+    if !client.gateway().events.handles(&event.name) {
+        let backend = client.gateway().backend.as_ref().filter(|b| b.handles(&event.name));
+        if let Some(backend) = backend.cloned() {
+            return Ok(to_backend(client, backend, head, event, exceeded, bytes));
+        }
+        if exceeded.is_none() {
+            let error = "no rule and no pattern of backend.events handles the event";
+            client.gateway().refused(Rejected::UnknownEvent, client.log_subject(), &error);
+        }
+    }
+    Ok(by_rules(client, head, event, exceeded, bytes))
+}
+
+/// Handles an event of so many bytes as the rules say.
+fn by_rules(
+    client: &Arc<Client>,
+    head: &PacketHead<'_>,
+    event: Event,
+    exceeded: Option<RateExceeded>,
+    bytes: usize,
+) -> Wait {
     let request = client.gateway().events.request(event.name, event.args);
     let action = request.action();
     let reply = Reply::new(client, event.ack, request);
@@ -76,14 +99,37 @@ pub fn receive(
     };
     if let Some(exceeded) = exceeded.filter(|_| !is_in_burst()) {
         over_rate(client, head, exceeded);
-        return Ok(None);
+        return None;
     }
     let permit =
         if action.as_ref().is_ok_and(changes_rooms) { client.may_wait(bytes) } else { Ok(None) };
-    Ok(match permit {
+    match permit {
         Ok(permit) => hold(permit, handle(reply, action, bytes)),
         Err(limit) => refuse_waiting(client, head, limit),
-    })
+    }
+}
+
+/// Sends an event of so many bytes to the backend, unless the client sends too fast, or too much
+/// waits already.
+fn to_backend(
+    client: &Arc<Client>,
+    backend: Backend,
+    head: &PacketHead<'_>,
+    event: Event,
+    exceeded: Option<RateExceeded>,
+    bytes: usize,
+) -> Wait {
+    if let Some(exceeded) = exceeded {
+        over_rate(client, head, exceeded);
+        return None;
+    }
+    match client.may_wait(bytes) {
+        Ok(permit) => {
+            let Event { name, args, ack } = event;
+            hold(permit, Some(forward(client.clone(), backend, name, args, ack).boxed()))
+        }
+        Err(limit) => refuse_waiting(client, head, limit),
+    }
 }
 
 /// Whether an action may wait for Redis. One that publishes waits for a full shard only.

@@ -16,6 +16,8 @@ pub struct LogThrottles {
     pub slow_clients: Throttle,
     /// Connections that could not be accepted.
     pub accept_errors: Throttle,
+    /// Publications of the backend's replies that were not accepted.
+    pub backend_publications: Throttle,
     /// Trusted proxies whose `X-Forwarded-For` cannot be read.
     pub forwarded_unreadable: Throttle,
 }
@@ -28,6 +30,7 @@ impl LogThrottles {
             refusals: Rejected::ALL.iter().map(|_| throttle()).collect(),
             slow_clients: throttle(),
             accept_errors: throttle(),
+            backend_publications: throttle(),
             forwarded_unreadable: throttle(),
         }
     }

@@ -15,7 +15,7 @@ use super::limits::{BodyPermit, Permit};
 use super::log_throttles::LogSubject;
 use super::session_ids::SessionIds;
 use super::state::Gateway;
-use super::{connect_error, events};
+use super::{connect_error, events, webhooks};
 use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
 use crate::connection::stream::{EngineHooks, PacketAction};
@@ -120,7 +120,7 @@ impl Session {
         let sid = Data::Object(vec![("sid".into(), Data::from(&*client.member.id))]);
         let payload = (self.outbox.revision() == Revision::V4).then_some(&sid);
         let packet = Encoded::message(&packet::encode_connect(namespace, payload), Vec::new());
-        PacketAction::SendThen(packet, Box::new(move || client.connected()))
+        PacketAction::SendThen(packet, Box::new(move || webhooks::connect::accepted(&client)))
     }
 
     /// A namespace refuses the client, which may be the end of the session.
@@ -212,6 +212,7 @@ impl Session {
             metrics.disconnected(reason);
             self.log_end(reason, transport, unsent);
         }
+        self.clients.report_disconnects(reason);
         self.permit.lock().take();
     }
 }

@@ -11,6 +11,7 @@ use super::drain_state::DrainState;
 use super::limits::Limits;
 use super::log_throttles::{LogSubject, LogThrottles};
 use super::rebalance::state::RebalanceState;
+use crate::backend::Backend;
 use crate::broker::Broker;
 use crate::connection::outbox::{OutboxContext, OutboxLimits};
 use crate::telemetry::metrics::{Metrics, Rejected};
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub authenticator: Authenticator,
     /// Whether this instance accepts new traffic, as `healthPath` answers.
     pub readiness: Readiness,
+    /// The application's backend; `None` where none is configured.
+    pub backend: Option<Backend>,
     /// How far this instance is in its drain.
     pub drain: DrainState,
     /// Whether newcomers are sent to other instances while this one gives sessions away.

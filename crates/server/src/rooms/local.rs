@@ -99,11 +99,26 @@ impl LocalRooms {
     /// others publish in the rooms is heard here, or after a second. Nothing is subscribed for a
     /// member that may not join.
     pub fn join(&self, shard: usize, member: Arc<Member>, rooms: Vec<Room>, reply: Reply) -> Wait {
+        self.request_join(shard, JoinRequest { member, rooms, reply, by_backend: false })
+    }
+
+    /// As [`LocalRooms::join`], for rooms that a backend puts the member into: the rules of `join` do
+    /// not decide about them.
+    pub fn assign(
+        &self,
+        shard: usize,
+        member: Arc<Member>,
+        rooms: Vec<Room>,
+        reply: Reply,
+    ) -> Wait {
+        self.request_join(shard, JoinRequest { member, rooms, reply, by_backend: true })
+    }
+
+    fn request_join(&self, shard: usize, request: JoinRequest) -> Wait {
         if self.parts.interests.is_none() {
-            return self.join_subscribed(shard, JoinRequest { member, rooms, reply });
+            return self.join_subscribed(shard, request);
         }
         let (accept, mut accepted) = oneshot::channel();
-        let request = JoinRequest { member, rooms, reply };
         let check = ShardCommand::Query(Box::new(move |shard| {
             if let Some(request) = request.check(shard) {
                 let _ = accept.send(request);
@@ -129,10 +144,10 @@ impl LocalRooms {
     }
 
     fn join_subscribed(&self, shard: usize, request: JoinRequest) -> Wait {
-        let JoinRequest { member, rooms, reply } = request;
-        let acquired = rooms.iter().map(|room| self.acquire(&member.namespace, room));
+        let acquired =
+            request.rooms.iter().map(|room| self.acquire(&request.member.namespace, room));
         let (interests, confirmations): (Vec<_>, Vec<_>) = acquired.unzip();
-        let join = ShardCommand::Join { member, rooms, interests, reply };
+        let join = request.into_command(interests);
         let confirmations: Vec<_> = confirmations.into_iter().flatten().collect();
         if confirmations.is_empty() {
             return self.send(shard, join);
@@ -297,9 +312,25 @@ struct JoinRequest {
     member: Arc<Member>,
     rooms: Vec<Room>,
     reply: Reply,
+    by_backend: bool,
 }
 
 impl JoinRequest {
+    /// The command that makes the join, with an interest in each room.
+    fn into_command(self, mut interests: Vec<Option<Interest>>) -> ShardCommand {
+        let JoinRequest { member, rooms, reply, by_backend } = self;
+        if !by_backend {
+            return ShardCommand::Join { member, rooms, interests, reply };
+        }
+        ShardCommand::Query(Box::new(move |shard| {
+            if let Some(change) = shard.assign(&member, &rooms, &mut interests)
+                && let Some(packet) = reply(change)
+            {
+                member.outbox.send(Arc::new(packet));
+            }
+        }))
+    }
+
     /// The request, where it may be carried out; otherwise it is answered.
     fn check(self, shard: &ShardRooms) -> Option<Self> {
         match shard.check_join(&self.member, &self.rooms) {

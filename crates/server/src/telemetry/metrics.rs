@@ -1,6 +1,7 @@
 //! The counters, gauges and histograms of `/metrics`.
 
 mod auth;
+mod backend;
 mod families;
 mod gauge_func;
 mod labels;
@@ -11,6 +12,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry};
 
 use crate::message::Source;
 pub use auth::AuthMetrics;
+pub use backend::{BackendMetrics, BackendOutcome};
 use families::Families;
 pub use gauge_func::GaugeFunc;
 pub use labels::{Direction, Disconnected, Outcome, Rejected};
@@ -64,6 +66,8 @@ pub struct Metrics {
     pub config_current: IntGauge,
     /// The keys of the API and of tokens.
     pub auth: AuthMetrics,
+    /// Calls to the application's backend.
+    pub backend: BackendMetrics,
     /// `rookery_memberships_revoked_total`: memberships ended because reloaded rules forbid them.
     pub memberships_revoked: IntCounter,
     /// `rookery_api_overloaded_total`: requests of the HTTP API answered with 429, because the
@@ -122,6 +126,7 @@ impl Metrics {
             reloads_refused,
             config_current: config_current(&families)?,
             auth: AuthMetrics::new(&families)?,
+            backend: BackendMetrics::new(&families)?,
             memberships_revoked,
             api_overloaded,
             api_ids_evicted,
@@ -131,10 +136,7 @@ impl Metrics {
                 "rookery_forwarded_unreadable_total",
                 "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
             )?,
-            api_seconds: families.histogram(
-                "rookery_api_request_seconds",
-                "Time to answer a request of the HTTP API",
-            )?,
+            api_seconds: api_seconds(&families)?,
             registry,
             cheap,
         })
@@ -347,6 +349,10 @@ fn api(families: &Families) -> prometheus::Result<[IntCounter; 3]> {
             "Commands for publication ids that Redis refused",
         )?,
     ])
+}
+
+fn api_seconds(families: &Families) -> prometheus::Result<Histogram> {
+    families.histogram("rookery_api_request_seconds", "Time to answer a request of the HTTP API")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! [`Publication::traceparent`](crate::message::Publication::traceparent); a publication that is
 //! not traced costs a check of that field.
 
+mod backend_span;
 mod collector;
 mod delivery_span;
 mod export;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use backend_span::BackendSpan;
 use collector::Collector;
 pub use collector::CollectorError;
 pub use delivery_span::DeliverySpan;

@@ -100,10 +100,6 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
         "redis: { url: \"redis://u:p@a:1,b:2\" }",
         &["seeds", "is not in this version of Rookery yet"],
     ),
-    (
-        "backend: { url: \"http://x\" }",
-        &["`backend` is not in this version of Rookery yet; remove the section"],
-    ),
     // Values that make no sense together
     (
         "telemetry: { otlp: \"collector:4317\" }",
@@ -263,6 +259,33 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     (
         "auth: { apiKeysFile: /nowhere/keys }",
         &["`auth.apiKeysFile` is refused: cannot read /nowhere/keys"],
+    ),
+    ("backend: {}", &["`backend`", "missing `url`"]),
+    ("backend: { url: \"http://b\", event: [a] }", &["`backend.event` is unknown", "`events`"]),
+    ("backend: { url: \"http://b\", hooks: [join] }", &["`backend.hooks[0]` expected `connect`"]),
+    ("backend: { url: \"http://b\", hooks: [] }", &["`backend.hooks` is empty"]),
+    (
+        "backend: { url: \"http://b\", hooks: [event, event] }",
+        &["`backend.hooks[1]` names event again"],
+    ),
+    ("backend: { url: \"http://b\", events: [] }", &["`backend.events` is empty", "[\"*\"]"]),
+    ("backend: { url: \"http://b\", events: [a, \"\"] }", &["`backend.events[1]` is empty"]),
+    ("backend: { url: \"b:8000\" }", &["`backend.url` is not an http:// or https:// URL"]),
+    ("backend: { url: \"http://b/#a\" }", &["`backend.url` must have no `#`"]),
+    (
+        "backend: { url: \"http://b\", caFile: /ca.pem }",
+        &["`backend.caFile` has a meaning only if", "https://"],
+    ),
+    ("backend: { url: \"http://b\", timeout: 0s }", &["`backend.timeout` must be more than 0s"]),
+    ("backend: { url: \"http://b\", maxInFlight: 0 }", &["`backend.maxInFlight` must be from 1"]),
+    ("backend: { url: \"http://b\", maxReply: 1GiB }", &["`backend.maxReply` must be at most"]),
+    (
+        "backend: { url: \"http://b\", signingKeyFile: /nowhere/key }",
+        &["`backend.signingKeyFile` names /nowhere/key", "check the path"],
+    ),
+    (
+        "backend: { url: \"https://b\", caFile: /nowhere/ca.pem }",
+        &["`backend.caFile` names /nowhere/ca.pem", "check the path"],
     ),
     ("auth: { queryParam: sid }", &["`auth.queryParam` is `sid`", "another name"]),
     (

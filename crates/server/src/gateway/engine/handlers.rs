@@ -13,10 +13,13 @@ use socketioxide_core::Value;
 use crate::connection::outbox::Ending;
 use crate::gateway::authenticator::Credentials;
 use crate::gateway::client::Client;
-use crate::gateway::connect_error::RefusalMessage;
+use crate::gateway::client_log;
+use crate::gateway::connect_error::ConnectRefusal;
 use crate::gateway::events;
 use crate::gateway::limits::BodyPermit;
 use crate::gateway::session::{Session, Sessions};
+use crate::gateway::webhooks;
+use crate::gateway::webhooks::connect::Newcomer;
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_policy::{Code, Refusal};
 use rookery_protocol::{Data, Revision, packet};
@@ -72,7 +75,7 @@ impl ConnectHandler<LocalAdapter, ()> for OnConnect {
     ) -> Pin<Box<dyn Future<Output = Admitted> + Send + 'a>> {
         Box::pin(async move {
             let admitted = self.admit(&socket, auth.as_ref()).await;
-            admitted.map_err(|r| Box::new(RefusalMessage(r)) as Box<dyn Display + Send>)
+            admitted.map_err(|refusal| Box::new(refusal) as Box<dyn Display + Send>)
         })
     }
 }
@@ -84,37 +87,53 @@ impl OnConnect {
         self.sessions.get(sid)
     }
 
-    /// Verifies the client's token and adds the client to its session. Waits at most for the key
-    /// that the token was signed with.
-    async fn admit(&self, socket: &Arc<Socket>, auth: Option<&Value>) -> Result<(), Refusal> {
+    /// Verifies the client's token, asks the backend and adds the client to its session. Waits at most
+    /// for the key that the token was signed with, and for the backend.
+    async fn admit(
+        &self,
+        socket: &Arc<Socket>,
+        auth: Option<&Value>,
+    ) -> Result<(), ConnectRefusal> {
         let Some(session) = self.session(socket) else {
-            return Err(Refusal::new(Code::Unauthenticated, "the session has ended"));
+            return Err(Refusal::new(Code::Unauthenticated, "the session has ended").into());
         };
         let gateway = session.gateway();
-        if !session.clients.may_present_token() {
-            gateway.metrics.connects_refused.inc();
-            let refusal = Refusal::new(Code::RateLimited, "too many namespaces at once");
-            gateway.refused(Rejected::Events, session.log_subject(), &refusal.message);
-            return Err(refusal);
-        }
+        may_present_token(&session)?;
         let _permit = may_wait(&session, auth)?;
         let auth = auth_payload(&session, auth)?;
         let credentials = credentials(&session, auth.as_ref());
         let admitted = gateway.authenticator.admit(auth.as_ref(), credentials.as_deref()).await;
         let admission =
             admitted.inspect_err(|refusal| record_refusal(&session, &self.namespace, refusal))?;
-        let namespace = self.namespace.clone();
+        let ids = session.ids.of_member(&self.namespace, gateway.broker.pod());
+        let newcomer = Newcomer {
+            namespace: &self.namespace,
+            id: &ids.public,
+            subject: &admission.subject,
+            auth: auth.as_ref(),
+        };
+        let answer = webhooks::connect::ask(gateway, &newcomer).await;
+        let answer = answer.inspect_err(|refusal| {
+            record_refusal_of_backend(&session, &self.namespace, refusal);
+        })?;
         let client = Client::new(
             gateway,
             &session.clients,
             session.shard,
-            session.ids.of_member(&namespace, gateway.broker.pod()),
-            namespace,
+            ids,
+            self.namespace.clone(),
             admission.subject,
             socket,
         );
+        if let Some(answer) = answer {
+            client.webhooks.set_connect_answer(answer);
+        }
         if session.clients.add(client.clone()) {
             client.set_expiry(admission.expires);
+        } else {
+            // The backend has let it in, but the session has ended meanwhile.
+            let reason = session.outbox.ending().unwrap_or(Disconnected::TransportError);
+            client.report_disconnect(reason);
         }
         Ok(())
     }
@@ -136,6 +155,18 @@ fn credentials<'a>(session: &'a Session, auth: Option<&Data>) -> Option<Cow<'a, 
         }
         _ => first,
     }
+}
+
+/// Whether the session may ask for a namespace now.
+fn may_present_token(session: &Session) -> Result<(), Refusal> {
+    if session.clients.may_present_token() {
+        return Ok(());
+    }
+    let gateway = session.gateway();
+    gateway.metrics.connects_refused.inc();
+    let refusal = Refusal::new(Code::RateLimited, "too many namespaces at once");
+    gateway.refused(Rejected::Events, session.log_subject(), &refusal.message);
+    Err(refusal)
 }
 
 /// A permit for a CONNECT to wait, whose auth payload may be large.
@@ -170,6 +201,17 @@ fn record_refusal(session: &Session, namespace: &str, refusal: &Refusal) {
     gateway.refused(reason, subject, &refusal.message);
 }
 
+fn record_refusal_of_backend(session: &Session, namespace: &str, refusal: &ConnectRefusal) {
+    let gateway = session.gateway();
+    gateway.metrics.connects_refused.inc();
+    let subject = session.log_subject().in_namespace(namespace);
+    let error: &dyn Display = match refusal {
+        ConnectRefusal::Server(refusal) => refusal,
+        ConnectRefusal::Backend(_) => &"the backend refused the client",
+    };
+    gateway.refused(Rejected::Backend, subject, error);
+}
+
 /// Ends a client, and its session where the connection is the reason.
 struct OnDisconnect {
     client: Arc<Client>,
@@ -183,6 +225,10 @@ impl DisconnectHandler<LocalAdapter, ()> for OnDisconnect {
         defer: fn(Arc<Socket>),
     ) {
         let outbox = self.client.outbox();
+        let ended = match reason {
+            DisconnectReason::ServerNSDisconnect => Disconnected::Dismissed,
+            _ => Disconnected::Client,
+        };
         let clients = self.client.session_clients.upgrade();
         match reason {
             DisconnectReason::ClientNSDisconnect | DisconnectReason::ServerNSDisconnect => {}
@@ -207,9 +253,9 @@ impl DisconnectHandler<LocalAdapter, ()> for OnDisconnect {
             _ => outbox.close(Disconnected::TransportError, Ending::Finish),
         }
         if let Some(clients) = clients {
-            clients.remove(&self.client);
+            clients.remove(&self.client, ended);
         }
-        self.client.log_disconnect(&reason);
+        client_log::disconnected(&self.client.member, &reason);
         defer(socket);
     }
 }

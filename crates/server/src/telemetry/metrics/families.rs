@@ -36,6 +36,18 @@ impl<'a> Families<'a> {
         Ok(vec)
     }
 
+    /// Counters with two labels.
+    pub fn counter_matrix(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; 2],
+    ) -> prometheus::Result<IntCounterVec> {
+        let vec = IntCounterVec::new(Opts::new(name, help), &labels)?;
+        self.registry.register(Box::new(vec.clone()))?;
+        Ok(vec)
+    }
+
     /// A counter for each of a label's values, in their order.
     pub fn counters<'v>(
         &self,

@@ -41,6 +41,10 @@ pub enum Rejected {
     Rebalancing,
     /// Too many connects were refused: the session ended.
     RefusedConnects,
+    /// The backend refused a client or its event, or did not answer.
+    Backend,
+    /// Neither a rule nor the backend handles the event.
+    UnknownEvent,
 }
 
 /// Why a session ended: label `reason` of `rookery_disconnects_total`.
@@ -124,6 +128,8 @@ labels!(Rejected {
     Draining => "draining",
     Rebalancing => "rebalancing",
     RefusedConnects => "refused_connects",
+    Backend => "backend",
+    UnknownEvent => "unknown_event",
 });
 labels!(Disconnected {
     Client => "client",

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use rand::Rng as _;
 
 /// The flags that are passed on: sampled, and random trace id.
 ///
@@ -46,6 +47,17 @@ impl TraceParent {
         })
     }
 
+    /// The parent of a trace of its own that is not sampled.
+    pub(super) fn unsampled() -> Self {
+        let mut rng = rand::rng();
+        let trace = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64().max(1));
+        TraceParent {
+            trace: TraceId::from(trace),
+            span: SpanId::from(rng.next_u64().max(1)),
+            flags: TraceFlags::NOT_SAMPLED,
+        }
+    }
+
     /// Whether the trace is sampled.
     pub fn is_sampled(&self) -> bool {
         self.flags.is_sampled()
@@ -84,6 +96,14 @@ mod tests {
         assert_eq!(parent.to_string(), GOOD);
         let not = TraceParent::parse(&GOOD.replace("-01", "-00")).unwrap();
         assert!(!not.is_sampled());
+    }
+
+    #[test]
+    fn a_trace_that_is_not_sampled_is_valid_and_says_so() {
+        let (one, other) = (TraceParent::unsampled(), TraceParent::unsampled());
+        assert_eq!(TraceParent::parse(&one.to_string()), Some(one));
+        assert!(!one.is_sampled());
+        assert_ne!(one, other);
     }
 
     #[test]

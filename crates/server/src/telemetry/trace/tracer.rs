@@ -9,6 +9,7 @@ use opentelemetry::{Array, Context, StringValue, Value};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::backend_span::BackendSpan;
 use super::delivery_span::{DeliverySpan, MAX_AGE, OpenSpans};
 use super::parent::TraceParent;
 use super::queue::SpanCounts;
@@ -109,6 +110,13 @@ impl Tracer {
             inner.counts.dropped.inc();
         }
         begun
+    }
+
+    /// Begins the span of a call to the application's backend. Where it is sampled, it is the parent
+    /// of what the backend does, and of the publications of its reply. `namespace` may be empty.
+    pub fn call_backend(&self, hook: &'static str, namespace: &str) -> BackendSpan {
+        let is_sampled = self.0.as_ref().is_some_and(|inner| inner.ratio.draw());
+        if is_sampled { BackendSpan::begin(hook, namespace) } else { BackendSpan::unsampled() }
     }
 
     /// Ends the delivery spans that have been open for too long.
