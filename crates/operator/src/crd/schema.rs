@@ -65,11 +65,6 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
 fn leave_out_unsupported(config: &mut JSONSchemaProps) {
     let Some(sections) = &mut config.properties else { return };
     sections.remove("backend");
-    let redis = sections.get_mut("redis").and_then(|redis| redis.properties.as_mut());
-    let mode = redis.and_then(|redis| redis.get_mut("mode")).and_then(|mode| mode.enum_.as_mut());
-    if let Some(modes) = mode {
-        modes.retain(|mode| mode.0 != "cluster");
-    }
 }
 
 /// Bounds every list, map and text as `rookery check` and `rookery render` do, so that a resource

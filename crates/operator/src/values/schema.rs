@@ -43,10 +43,6 @@ fn leave_out_unsupported(schema: &mut Value) {
     for unused in ["Backend", "Hook"] {
         definitions.remove(unused);
     }
-    let mode = definitions.get_mut("RedisMode").and_then(|kind| kind["oneOf"].as_array_mut());
-    if let Some(modes) = mode {
-        modes.retain(|mode| mode["const"] != "cluster");
-    }
     let config = match definitions.get_mut("Config") {
         Some(config) => Some(config),
         None => schema.pointer_mut("/properties/config"),
@@ -194,6 +190,5 @@ mod tests {
         assert!(config["properties"]["limits"].is_object(), "{config:#}");
         assert_eq!(config["additionalProperties"], false);
         assert!(config["properties"]["backend"].is_null());
-        assert!(!schema.to_string().contains("\"const\":\"cluster\""));
     }
 }
