@@ -236,7 +236,7 @@ impl Parts {
         match (&self.backplane, &self.config.redis) {
             (Some(backplane), Some(Redis { prefix, .. })) => {
                 let backplane = backplane.clone();
-                let commands = Arc::new(move || match backplane.commands() {
+                let commands = Arc::new(move |key: &str| match backplane.commands(key) {
                     Some(connection) => Ok(connection),
                     None if backplane.is_replica() => Err(Unkept::Refused),
                     None => Err(Unkept::Down),

@@ -19,8 +19,11 @@ export function shardedServer(t, redis, options) {
 }
 
 async function serverWith(t, redis, adapter, options) {
-  const publisher = await createClient({ url: redis.url }).on("error", () => {}).connect();
-  const subscriber = await publisher.duplicate().on("error", () => {}).connect();
+  const client = redis.client?.() ?? createClient({ url: redis.url });
+  const publisher = client.on("error", () => {});
+  await publisher.connect();
+  const subscriber = publisher.duplicate().on("error", () => {});
+  await subscriber.connect();
   // The adapter does not expect that Redis goes away before it answers.
   const publish = publisher.publish.bind(publisher);
   publisher.publish = (...args) => publish(...args).catch(() => {});

@@ -15,8 +15,11 @@ const REDIS_PORT: u16 = 6379;
 /// The servers that a configuration leads to.
 #[derive(Clone, Debug)]
 pub struct RedisServers {
-    /// The address of the one server, or those of the sentinels: at least one.
+    /// The address of the one server, those of the sentinels, or of some nodes of a Cluster: at
+    /// least one.
     pub addresses: Vec<ConnectionAddr>,
+    /// Whether `addresses` are nodes of a Redis Cluster, which tell where the others are.
+    pub is_cluster: bool,
     /// The name by which the sentinels at `addresses` know the primary; `None` without sentinels.
     pub primary: Option<String>,
     /// User, password and database of the URL, for Redis itself.
@@ -111,17 +114,21 @@ fn from_url(url: &str, mode: Option<RedisMode>) -> Result<RedisServers, Problem>
     let is_sentinel = matches!(scheme, "redis-sentinel" | "rediss-sentinel");
     let is_server = matches!(scheme, "redis" | "rediss");
     let is_socket = matches!(scheme, "unix" | "redis+unix");
-    if scheme.contains("cluster") || (is_server && hosts.contains(',')) {
-        return Err(not_yet("redis.url", "redis.url with the seeds of a cluster"));
-    }
-    if !(is_sentinel || is_server || is_socket) {
+    let is_cluster_scheme = matches!(scheme, "redis-cluster" | "rediss-cluster");
+    if !(is_sentinel || is_server || is_socket || is_cluster_scheme) {
         return Err(problem(
             "redis.url",
             "must begin with redis:// or rediss:// (TLS), redis-sentinel:// or \
-             rediss-sentinel://, or unix://, such as redis://127.0.0.1:6379",
+             rediss-sentinel://, redis-cluster:// or rediss-cluster://, or unix://, such as \
+             redis://127.0.0.1:6379",
         ));
     }
-    check_mode(mode, is_sentinel)?;
+    // Several servers without sentinels can only be nodes of a Cluster.
+    let is_cluster = is_cluster_scheme || (is_server && hosts.contains(','));
+    check_mode(mode, is_sentinel, is_cluster)?;
+    if is_cluster || (is_server && mode == Some(RedisMode::Cluster)) {
+        return from_cluster_url(scheme, rest);
+    }
     if is_sentinel {
         return from_sentinel_url(scheme, rest).ok_or_else(|| {
             problem(
@@ -142,15 +149,25 @@ fn from_url(url: &str, mode: Option<RedisMode>) -> Result<RedisServers, Problem>
     };
     Ok(RedisServers {
         addresses: vec![info.addr().clone()],
+        is_cluster: false,
         primary: None,
         settings: info.redis_settings().clone(),
     })
 }
 
-/// A URL says by itself whether it names sentinels.
-fn check_mode(mode: Option<RedisMode>, is_sentinel: bool) -> Result<(), Problem> {
+/// A URL says by itself whether it names sentinels, or several nodes of a Cluster.
+fn check_mode(mode: Option<RedisMode>, is_sentinel: bool, is_cluster: bool) -> Result<(), Problem> {
     match mode {
-        Some(RedisMode::Cluster) => Err(not_yet("redis.mode", "redis.mode: cluster")),
+        Some(RedisMode::Cluster) if is_sentinel => Err(problem(
+            "redis.mode",
+            "is `cluster`, but `redis.url` names sentinels, which a Cluster is without; leave the \
+             mode out, or write redis-cluster://HOST:6379,HOST:6379",
+        )),
+        Some(RedisMode::Single) if is_cluster => Err(problem(
+            "redis.mode",
+            "is `single`, but `redis.url` names nodes of a Cluster; leave the mode out, or write \
+             the `redis://` or `rediss://` URL of one server",
+        )),
         Some(RedisMode::Single) if is_sentinel => Err(problem(
             "redis.mode",
             "is `single`, but `redis.url` names sentinels; leave the mode out, or write the \
@@ -166,35 +183,58 @@ fn check_mode(mode: Option<RedisMode>, is_sentinel: bool) -> Result<(), Problem>
     }
 }
 
+/// Reads `[user:password@]host[:port],…`, which some nodes of a Cluster are.
+fn from_cluster_url(scheme: &str, rest: &str) -> Result<RedisServers, Problem> {
+    let Some((servers, database)) = from_hosts(scheme, rest, REDIS_PORT) else {
+        return Err(problem(
+            "redis.url",
+            "is not the URL of a Cluster, such as \
+             redis-cluster://user:password@a:6379,b:6379,c:6379; write `@`, `/` and the like in a \
+             password as %40, %2F",
+        ));
+    };
+    if !matches!(database.as_str(), "" | "0") {
+        let text = "names a database, and a Cluster has none but 0; leave out what follows the \
+                    addresses";
+        return Err(problem("redis.url", text));
+    }
+    Ok(RedisServers { is_cluster: true, ..servers })
+}
+
 /// Reads `[user:password@]host[:port],…[/primary]`. The primary is empty where it is not named.
 fn from_sentinel_url(scheme: &str, rest: &str) -> Option<RedisServers> {
+    let (servers, primary) = from_hosts(scheme, rest, SENTINEL_PORT)?;
+    Some(RedisServers { primary: Some(primary), ..servers })
+}
+
+/// Reads `[user:password@]host[:port],…[/path]`, with `port` where an address names none; gives the
+/// path too.
+fn from_hosts(scheme: &str, rest: &str, port: u16) -> Option<(RedisServers, String)> {
     let (login, hosts) = match rest.rsplit_once('@') {
         Some((login, hosts)) => (format!("{login}@"), hosts),
         None => (String::new(), rest),
     };
-    let (hosts, primary) = hosts.split_once('/').unwrap_or((hosts, ""));
-    let scheme = if scheme == "rediss-sentinel" { "rediss" } else { "redis" };
+    let (hosts, path) = hosts.split_once('/').unwrap_or((hosts, ""));
+    let scheme = if scheme.starts_with("rediss") { "rediss" } else { "redis" };
     let mut settings = RedisConnectionInfo::default();
     let mut addresses = Vec::new();
     for host in hosts.split(',') {
-        let address = with_port(host, SENTINEL_PORT);
+        let address = with_port(host, port);
         let info = format!("{scheme}://{login}{address}").into_connection_info().ok()?;
         is_plain(host).then_some(())?;
         addresses.push(info.addr().clone());
         settings = info.redis_settings().clone();
     }
-    Some(RedisServers { addresses, primary: Some(primary.to_owned()), settings })
+    let servers = RedisServers { addresses, is_cluster: false, primary: None, settings };
+    Some((servers, path.to_owned()))
 }
 
 fn from_addresses(redis: &Redis) -> Result<RedisServers, Problem> {
-    let is_sentinel = match redis.mode {
-        Some(RedisMode::Cluster) => return Err(not_yet("redis.mode", "redis.mode: cluster")),
-        Some(RedisMode::Sentinel) => true,
-        Some(RedisMode::Single) | None => false,
-    };
-    if !is_sentinel && redis.addresses.len() > 1 {
-        let text = "names several servers; write `redis.mode: sentinel` if they are sentinels, or \
-                    leave one of them";
+    let is_sentinel = redis.mode == Some(RedisMode::Sentinel);
+    let is_cluster = redis.mode == Some(RedisMode::Cluster);
+    if !is_sentinel && !is_cluster && redis.addresses.len() > 1 {
+        let text = "names several servers; write `redis.mode: cluster` if they are nodes of a \
+                    Cluster, `redis.mode: sentinel` if they are sentinels, or leave one of them";
         return Err(problem("redis.addresses", text));
     }
     let scheme = if redis.tls.is_wanted() { "rediss" } else { "redis" };
@@ -212,7 +252,7 @@ fn from_addresses(redis: &Redis) -> Result<RedisServers, Problem> {
         addresses.push(info.addr().clone());
     }
     let primary = is_sentinel.then(String::new);
-    Ok(RedisServers { addresses, primary, settings: RedisConnectionInfo::default() })
+    Ok(RedisServers { addresses, is_cluster, primary, settings: RedisConnectionInfo::default() })
 }
 
 /// Whether `address` is a host, with a port or without, and nothing else.
@@ -230,12 +270,6 @@ fn with_port(address: &str, port: u16) -> String {
 
 fn problem(key: &str, text: &str) -> Problem {
     Problem::new(key, format!("`{key}` {text}"))
-}
-
-fn not_yet(key: &str, written: &str) -> Problem {
-    let instead = "write the `redis://` or `rediss://` URL of one server, or name sentinels with \
-                   `redis-sentinel://`";
-    Problem::new(key, format!("`{written}` is not in this version of Rookery yet; {instead}"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! The other instances and Node servers, over Redis pub/sub, on the wires of Node's
 //! `@socket.io/redis-adapter` (classic and sharded) and `@socket.io/redis-emitter`.
 //!
-//! Two connections: one only listens ([`subscriber`]), one sends ([`outgoing`], [`publisher`]).
+//! Two connections: one only listens ([`subscriber`]), one sends ([`outgoing`], [`publisher`]); on the
+//! sharded wire of a Redis Cluster, two to each primary.
 //! What arrives is decoded ([`decoder`]) and handed to a queue as [`Inbound`]; who reads that queue
 //! decides what becomes of it. [`wire`] is pure: bytes in, values out. All tasks run on the runtime
 //! that [`Backplane::start`] is given: one of its own, so that a flood of messages does not delay
 //! probes and clients.
 
+pub mod audience;
 pub mod bridge;
 pub mod clock;
 mod connect;
@@ -43,15 +45,18 @@ use crate::rooms::interest::RoomInterests;
 use crate::telemetry::metrics::Metrics;
 pub use bridge::CompiledBridge;
 use clock::Clock;
-pub use connect::BadRedis;
 use connect::Connector;
+pub use connect::{BadRedis, CommandConnection};
 use decoder::Decoder;
 use heartbeat::Heartbeat;
 pub use inbound::{INBOUND_QUEUE, Inbound};
 use link_status::LinkStatus;
-use outgoing::{NotQueued, Outgoing};
+use outgoing::queues::{NodeQueues, OutgoingQueues};
+use outgoing::{NotQueued, Outgoing, OutgoingReceiver};
 use peers::Peers;
+use publisher::nodes::NodePublishers;
 use questions::Questions;
+use subscriber::cluster::ClusterSubscriber;
 use wire::channels::Channels;
 use wire::node::NodeWire;
 use wire::pod_messages::Answer;
@@ -111,9 +116,10 @@ pub struct Backplane {
 struct Parts {
     pod: PodId,
     channels: Channels,
+    connector: Connector,
     /// Where heartbeats go. Where Redis refuses these, it refuses to be a backplane.
     pods_channel: String,
-    outgoing: Arc<Outgoing>,
+    outgoing: Arc<OutgoingQueues>,
     status: Arc<LinkStatus>,
     heartbeat: Arc<Heartbeat>,
     clock: Arc<Clock>,
@@ -140,9 +146,11 @@ impl Backplane {
         tasks: &Tasks,
     ) -> Result<(Backplane, mpsc::Receiver<Inbound>), BadRedis> {
         let BackplaneParts { config, pod, namespaces, interests, metrics, bridge, rollout } = parts;
-        let (connector, sentinels) = Connector::new(&config, &metrics)?;
         let channels = Channels::new(NodeWire::of(&config), &config.prefix, pod.clone());
-        let (outgoing, queue) = Outgoing::new();
+        let clock = Arc::default();
+        let (connector, watches) = Connector::new(&config, &metrics, &clock, channels.pods())?;
+        let (outgoing, queue) = queues(&connector, channels.wire());
+        let outgoing = Arc::new(outgoing);
         let (inbound, received) = mpsc::channel(INBOUND_QUEUE);
         let status =
             Arc::new(LinkStatus::new(metrics.clone(), interests.clone(), tasks.shutdown.clone()));
@@ -159,9 +167,10 @@ impl Backplane {
             pod,
             pods_channel: channels.pods(),
             channels: channels.clone(),
+            connector,
             outgoing,
             status,
-            clock: Arc::default(),
+            clock,
             commands: Arc::default(),
             questions: Arc::default(),
             node_questions: Arc::default(),
@@ -170,28 +179,44 @@ impl Backplane {
             metrics,
         };
         let decoder = Arc::new(Decoder::new(&shared, namespaces, bridge, inbound));
-        let publisher = publisher::Publisher::new(&shared, connector.clone(), queue);
-        let subscriber = subscriber::Subscriber::new(&shared, connector, interests, decoder);
         let backplane = Backplane { parts: Arc::new(shared) };
-        for sentinel in sentinels {
-            let asking = sentinel.run(tasks.shutdown.clone());
-            tasks.spawn("a task that asks a sentinel of Redis", asking);
+        for watch in watches {
+            let asking = watch.run(tasks.shutdown.clone());
+            tasks.spawn("a task that asks where Redis is", asking);
         }
-        backplane.spawn(tasks, publisher, subscriber);
+        backplane.spawn(tasks, queue, interests, decoder);
         Ok((backplane, received))
     }
 
+    /// Starts what publishes and subscribes. `queue` is the end of the only queue, where there is
+    /// one.
     fn spawn(
         &self,
         tasks: &Tasks,
-        publisher: publisher::Publisher,
-        subscriber: subscriber::Subscriber,
+        queue: Option<(Arc<Outgoing>, OutgoingReceiver)>,
+        interests: Arc<RoomInterests>,
+        decoder: Arc<Decoder>,
     ) {
-        let shutdown = tasks.shutdown.clone();
-        let publishing = publisher.run(shutdown.clone());
-        tasks.spawn("the task that publishes to Redis", publishing);
-        tasks.spawn("the task that subscribes to Redis", subscriber.run(shutdown.clone()));
-        let heartbeat = self.parts.heartbeat.clone().run(self.parts.status.clone(), shutdown);
+        let (parts, shutdown) = (&self.parts, tasks.shutdown.clone());
+        let publish = "the task that publishes to Redis";
+        let subscribe = "the task that subscribes to Redis";
+        match (queue, parts.connector.cluster().cloned()) {
+            (None, Some(cluster)) => {
+                let publishers = NodePublishers::new(parts.clone(), cluster.clone());
+                tasks.spawn(publish, publishers.run(shutdown.clone()));
+                let subscriber = ClusterSubscriber::new(parts, cluster, interests, decoder);
+                tasks.spawn(subscribe, subscriber.run(shutdown.clone()));
+            }
+            (Some((outgoing, queue)), _) => {
+                let publisher = publisher::Publisher::new(parts, outgoing, queue);
+                tasks.spawn(publish, publisher.run(shutdown.clone()));
+                let subscriber = subscriber::Subscriber::new(parts, interests, decoder);
+                tasks.spawn(subscribe, subscriber.run(shutdown.clone()));
+            }
+            // Only a Cluster has no single queue.
+            (None, None) => {}
+        }
+        let heartbeat = parts.heartbeat.clone().run(parts.status.clone(), shutdown);
         tasks.spawn("the heartbeat to other instances", heartbeat);
     }
 
@@ -202,12 +227,10 @@ impl Backplane {
         let Parts { outgoing, clock, channels, pod, metrics, .. } = &*self.parts;
         let channel = channels.of(publication);
         let is_refused = outgoing.refuses([&channel, &self.parts.pods_channel]);
-        let mut queued = Err(NotQueued::Closed);
-        if outgoing.is_open() {
+        let queued = outgoing.push_publication(publication, channel, || {
             let origin = clock.to_redis(publication.accepted);
-            let payload = channels.wire().broadcast(pod, publication, origin);
-            queued = outgoing.push_publication(publication, channel, payload);
-        }
+            channels.wire().broadcast(pod, publication, origin)
+        });
         if let Err(why) = queued {
             metrics.redis_unsent.inc();
             self.log_unsent(publication, why);
@@ -252,9 +275,15 @@ impl Backplane {
         self.parts.status.has_heard_itself()
     }
 
-    /// A connection for commands, while one is up. Its answers are waited for at most 5 s.
-    pub fn commands(&self) -> Option<MultiplexedConnection> {
-        self.parts.commands.lock().clone()
+    /// A connection for commands about a key, while one is up. Its answers are waited for at most
+    /// 5 s.
+    pub fn commands(&self, key: &str) -> Option<CommandConnection> {
+        let Parts { connector, commands, .. } = &*self.parts;
+        match connector.cluster() {
+            Some(cluster) if cluster.map().is_empty() => None,
+            Some(cluster) => Some(CommandConnection::to_owner(cluster.clone(), key.as_bytes())),
+            None => commands.lock().clone().map(CommandConnection::from),
+        }
     }
 
     /// The name of this pod.
@@ -282,6 +311,23 @@ impl Backplane {
     /// Tells the others that this instance was told to stop, at `when` (milliseconds since 1970).
     pub fn announce_shutdown(&self, when: u64) {
         self.parts.heartbeat.announce_shutdown(when);
+    }
+}
+
+/// The queues of what is to be sent: one for each primary on the sharded wire of a Cluster, else one,
+/// with the end that is read.
+fn queues(
+    connector: &Connector,
+    wire: NodeWire,
+) -> (OutgoingQueues, Option<(Arc<Outgoing>, OutgoingReceiver)>) {
+    match (connector.cluster(), wire) {
+        (Some(cluster), NodeWire::Sharded(_)) => {
+            (OutgoingQueues::ByNode(NodeQueues::new(cluster.clone())), None)
+        }
+        _ => {
+            let (outgoing, queue) = Outgoing::new();
+            (OutgoingQueues::One(outgoing.clone()), Some((outgoing, queue)))
+        }
     }
 }
 

@@ -11,12 +11,14 @@ use crate::redacted::redacted;
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Redis {
-    /// The URL of a server, `redis://` or `rediss://` (TLS), of a Unix socket, `unix:///PATH`, or
-    /// of sentinels, `redis-sentinel://HOST:PORT,…/PRIMARY` or `rediss-sentinel://` (TLS), with user
-    /// and password if needed. `--redis` overrides it.
+    /// The URL of a server, `redis://` or `rediss://` (TLS), of a Unix socket, `unix:///PATH`, of
+    /// sentinels, `redis-sentinel://HOST:PORT,…/PRIMARY` or `rediss-sentinel://` (TLS), or of some
+    /// nodes of a Cluster, `redis-cluster://HOST:PORT,…` or `rediss-cluster://` (TLS), with user and
+    /// password if needed. `--redis` overrides it.
     #[serde(default)]
     pub url: String,
-    /// Instead of `url`: the address of the server, or those of the sentinels, each `HOST:PORT`.
+    /// Instead of `url`: the address of the server, those of the sentinels, or of some nodes of a
+    /// Cluster, each `HOST:PORT`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// What is at `addresses`. Default: what `url` says, else a single server.
@@ -28,7 +30,7 @@ pub struct Redis {
     /// The file that holds the password, instead of one in `url`: all of it but a trailing newline.
     /// It is read at startup.
     pub password_file: Option<PathBuf>,
-    /// TLS to Redis and its sentinels.
+    /// TLS to Redis, its sentinels or the nodes of its Cluster.
     #[serde(default)]
     pub tls: RedisTls,
     /// The protocol between instances.
@@ -107,6 +109,7 @@ impl Redis {
             Some(RedisMode::Sentinel) => {
                 format!("{scheme}-sentinel://{addresses}/{}", primary.unwrap_or_default())
             }
+            Some(RedisMode::Cluster) => format!("{scheme}-cluster://{addresses}"),
             _ => format!("{scheme}://{addresses}"),
         }
     }
@@ -138,7 +141,7 @@ pub enum RedisMode {
     Single,
     /// Sentinels, which know the primary's address.
     Sentinel,
-    /// The seeds of a Redis Cluster. Not in this version yet.
+    /// Some nodes of a Redis Cluster, which tell where the others are.
     Cluster,
 }
 

@@ -76,6 +76,10 @@ fn no_message_repeats_a_password() {
         "redis-sentinel://u:hun/ter2@a/m",
         "redis-sentinel://u:hunter2@a,,b/m",
         "unix://run/r.sock?pass=hunter2&db=x",
+        "redis-cluster://u:hunter2@",
+        "redis-cluster://u:hunter2@a,,b",
+        "redis-cluster://u:hunter2@a/1",
+        "redis-cluster://u:hun/ter2@a",
         "http://u:hunter2@a",
     ] {
         let problem = RedisServers::of(&at(url)).unwrap_err();
@@ -85,4 +89,28 @@ fn no_message_repeats_a_password() {
     let redis = Redis { addresses: vec!["u:hunter2@h:1".to_owned()], ..at("") };
     let problem = RedisServers::of(&redis).unwrap_err();
     assert!(!problem.text.contains("hunter2"), "{problem:?}");
+}
+
+#[test]
+fn nodes_of_a_cluster_are_named_by_a_url_or_by_addresses() {
+    let url = "rediss-cluster://us%40er:p%2Fw@a:7000,b,[fd00::7]:1/0";
+    let servers = RedisServers::of(&at(url)).unwrap();
+    assert_eq!(addresses(&at(url)), ["a:7000", "b:6379", "fd00::7:1"]);
+    assert!(servers.is_cluster && servers.are_reached_by_tls() && servers.primary.is_none());
+    assert_eq!(servers.settings.username(), Some("us@er"));
+    assert_eq!(servers.settings.password(), Some("p/w"));
+    for several in ["redis://a:1,b:2", "redis-cluster://a", "redis://a"] {
+        let mode = (several == "redis://a").then_some(RedisMode::Cluster);
+        let servers = RedisServers::of(&Redis { mode, ..at(several) }).unwrap();
+        assert!(servers.is_cluster && !servers.are_reached_by_tls(), "{several}");
+    }
+    let named = Redis {
+        addresses: vec!["a:1".to_owned(), "b".to_owned()],
+        mode: Some(RedisMode::Cluster),
+        tls: RedisTls { enabled: Some(true), ..RedisTls::default() },
+        ..at("")
+    };
+    assert_eq!(addresses(&named), ["a:1", "b:6379"]);
+    assert!(RedisServers::of(&named).unwrap().is_cluster);
+    assert_eq!(named.redacted_url(), "rediss-cluster://a:1,b");
 }

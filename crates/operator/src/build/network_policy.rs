@@ -102,12 +102,15 @@ fn to_url(url: &str) -> Vec<NetworkPolicyEgressRule> {
 }
 
 /// What a server has to reach for this configuration of Redis. The primary's address, which
-/// sentinels answer with, is not known beforehand: Redis' own port is open to every address.
+/// sentinels answer with, is not known beforehand: Redis' own port is open to every address. Nor are
+/// those of a Cluster's other nodes: the ports of the named ones are open to every address.
 fn to_redis(redis: &Redis) -> Vec<NetworkPolicyEgressRule> {
     let Ok(servers) = RedisServers::of(redis) else { return Vec::new() };
-    let primary = servers.primary.is_some().then(|| to_port(REDIS_PORT));
+    let primary = servers.primary.is_some().then_some(REDIS_PORT);
+    let of_nodes = servers.hosts().filter(|_| servers.is_cluster).map(|(_, port)| port);
+    let everywhere: Vec<_> = primary.into_iter().chain(of_nodes).map(to_port).collect();
     let named = servers.hosts().flat_map(|(host, port)| to_host(host, port));
-    named.chain(primary).collect()
+    named.chain(everywhere).collect()
 }
 
 fn to_host(host: &str, port: u16) -> Vec<NetworkPolicyEgressRule> {

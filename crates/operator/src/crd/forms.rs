@@ -205,8 +205,8 @@ const LISTENER: Form = Form {
 
 /// The URL may hold a password; see [`hides_value`].
 const REDIS_URL: Form = Form {
-    pattern: r"^rediss?://([^/@ ]*@)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[0-9]*)?(\?[^ ]*)?(#insecure)?$|^rediss?-sentinel://([^/@ ]*@)?([A-Za-z0-9_.:,-]|\[[0-9A-Fa-f:.]+\])+(/[A-Za-z0-9._-]*)?$|^(redis\+)?unix:///[^ ]+$",
-    expected: "the URL of one server, such as redis://host:6379 or rediss://host:6379 (TLS), or of sentinels, such as redis-sentinel://host:26379,host:26379/mymaster; `@`, `/` and the like in a password are written %40, %2F",
+    pattern: r"^rediss?://([^/@ ]*@)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[0-9]*)?(\?[^ ]*)?(#insecure)?$|^rediss?-sentinel://([^/@ ]*@)?([A-Za-z0-9_.:,-]|\[[0-9A-Fa-f:.]+\])+(/[A-Za-z0-9._-]*)?$|^rediss?(-cluster)?://([^/@ ]*@)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(,([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)*(/0?)?$|^(redis\+)?unix:///[^ ]+$",
+    expected: "the URL of one server, such as redis://host:6379 or rediss://host:6379 (TLS), of sentinels, such as redis-sentinel://host:26379,host:26379/mymaster, or of nodes of a Cluster, such as redis-cluster://host:6379,host:6379; `@`, `/` and the like in a password are written %40, %2F",
     longest: 2048,
 };
 

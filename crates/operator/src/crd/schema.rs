@@ -57,17 +57,6 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
         .and_then(|properties| properties.get_mut("spec")?.properties.as_mut()?.get_mut("config"));
     if let Some(config) = config {
         each(config, &mut |schema| schema.default = None);
-        leave_out_unsupported(config);
-    }
-}
-
-/// Removes the keys of `spec.config` that this version always refuses.
-fn leave_out_unsupported(config: &mut JSONSchemaProps) {
-    let Some(sections) = &mut config.properties else { return };
-    let redis = sections.get_mut("redis").and_then(|redis| redis.properties.as_mut());
-    let mode = redis.and_then(|redis| redis.get_mut("mode")).and_then(|mode| mode.enum_.as_mut());
-    if let Some(modes) = mode {
-        modes.retain(|mode| mode.0 != "cluster");
     }
 }
 

@@ -28,22 +28,11 @@ fn schema_of<T: JsonSchema>(title: &str) -> Value {
     let settings = SchemaSettings::draft07();
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     schema["title"] = title.into();
-    leave_out_unsupported(&mut schema);
     tighten(&mut schema);
     ask_for_quotes(&mut schema);
     schema["definitions"]["Quoted"] = json!({ "const": QUOTE_IT });
     schema["definitions"]["QuotedKey"] = json!({ "const": QUOTE_KEY });
     schema
-}
-
-/// Removes the keys of `config` that this version always refuses, as the definition of
-/// the resource does.
-fn leave_out_unsupported(schema: &mut Value) {
-    let Some(definitions) = schema["definitions"].as_object_mut() else { return };
-    let mode = definitions.get_mut("RedisMode").and_then(|kind| kind["oneOf"].as_array_mut());
-    if let Some(modes) = mode {
-        modes.retain(|mode| mode["const"] != "cluster");
-    }
 }
 
 /// Rejects unknown keys, removes keywords that only Kubernetes reads, and allows numbers as
@@ -183,6 +172,5 @@ mod tests {
         assert!(config["properties"]["limits"].is_object(), "{config:#}");
         assert_eq!(config["additionalProperties"], false);
         assert!(config["properties"]["backend"].is_object(), "{config:#}");
-        assert!(!schema.to_string().contains("\"const\":\"cluster\""));
     }
 }

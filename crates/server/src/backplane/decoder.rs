@@ -21,7 +21,8 @@ use super::clock::Clock;
 use super::heartbeat::Heartbeat;
 use super::inbound::Inbound;
 use super::link_status::LinkStatus;
-use super::outgoing::{MessageKind, Outgoing};
+use super::outgoing::MessageKind;
+use super::outgoing::queues::OutgoingQueues;
 use super::query::BROADCAST_ID;
 use super::questions::Questions;
 use super::sequence::{Continuity, SequenceTracker};
@@ -59,7 +60,7 @@ pub(super) struct Decoder {
     questions: Arc<Questions<(String, Answer)>>,
     node_questions: Arc<Questions<Vec<MemberInfo>>>,
     broadcasts: Arc<Questions<BroadcastAnswer>>,
-    outgoing: Arc<Outgoing>,
+    outgoing: Arc<OutgoingQueues>,
     inbound: mpsc::Sender<Inbound>,
     metrics: Arc<Metrics>,
     /// Locked by the task that reads the connection, and when a room is unsubscribed.

@@ -8,7 +8,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::link_status::LinkStatus;
-use super::outgoing::{MessageKind, Outgoing};
+use super::outgoing::MessageKind;
+use super::outgoing::queues::OutgoingQueues;
 use super::peers::{INTERVAL, Peers};
 use super::wire::channels::Channels;
 use super::wire::pod_messages::{Message, RolloutState};
@@ -19,7 +20,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Heartbeat {
     pod: PodId,
     channels: Channels,
-    outgoing: Arc<Outgoing>,
+    outgoing: Arc<OutgoingQueues>,
     peers: Arc<Peers>,
     rollout: Mutex<Option<RolloutState>>,
     metrics: Arc<Metrics>,
@@ -30,7 +31,7 @@ impl Heartbeat {
     pub fn new(
         pod: PodId,
         channels: Channels,
-        outgoing: Arc<Outgoing>,
+        outgoing: Arc<OutgoingQueues>,
         peers: Arc<Peers>,
         rollout: Option<RolloutState>,
         metrics: Arc<Metrics>,

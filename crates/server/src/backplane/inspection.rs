@@ -1,14 +1,15 @@
 //! [`inspect`]: what a Redis server lets an instance do, before one depends on it.
 
+mod finding;
+mod nodes;
 mod settings;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, PushInfo, RedisError, RedisResult, Value, cmd};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
 use rookery_config::Redis;
 use rookery_config::redis_servers::RedisServers;
 use tokio::task::JoinSet;
@@ -21,51 +22,13 @@ use super::wire::channels::Channels;
 use super::wire::node::NodeWire;
 use crate::message::{PodId, RoomKeyRef};
 use crate::telemetry::metrics::Metrics;
+pub use finding::{Finding, Inspection, Severity};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// How long the keys that are written to try it stay, should deleting them fail: milliseconds.
 const KEY_TTL: u64 = 1_000;
-
-/// What an inspection found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inspection {
-    /// The server's version, such as 7.0.15, where it says it.
-    pub version: Option<String>,
-    /// What is missing or should be known, the gravest first.
-    pub findings: Vec<Finding>,
-}
-
-/// Something that a server does not permit or does otherwise than an instance needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What it means.
-    pub severity: Severity,
-    /// A sentence that names the fix.
-    pub text: String,
-}
-
-/// What a [`Finding`] means, the gravest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// An instance does not work with this server.
-    Error,
-    /// It works, with a loss.
-    Warning,
-    /// Something could not be looked at.
-    Note,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
-        })
-    }
-}
 
 /// Nothing could be inspected.
 #[derive(Debug, thiserror::Error)]
@@ -97,29 +60,29 @@ pub async fn inspect(
     namespaces: &[String],
     metrics: &Metrics,
 ) -> Result<Inspection, NotInspected> {
-    let (connector, sentinels) = Connector::new(config, metrics)?;
+    let wire = NodeWire::of(config);
+    let channels = Channels::new(wire, &config.prefix, PodId::random());
+    let (connector, watches) = Connector::new(config, metrics, &Arc::default(), channels.pods())?;
     // They end with this function.
     let mut questions = JoinSet::new();
-    for sentinel in sentinels {
-        questions.spawn(sentinel.run(CancellationToken::new()));
+    for watch in watches {
+        questions.spawn(watch.run(CancellationToken::new()));
     }
     let not_inspected = |error: RedisError| {
         let fix = advice(&error);
         NotInspected::Redis { url: config.redacted_url(), error, fix }
     };
-    let ignore = |_: PushInfo| -> Result<(), redis::aio::SendError> { Ok(()) };
-    let connected = connector.connect(Some(ANSWER), ignore).await;
-    let (connection, _) = connected.map_err(not_inspected)?;
-    let (user, wire) = (user(config), NodeWire::of(config));
-    let mut trial = Trial { connection, user, wire, findings: Vec::new() };
-    let version = trial.greeting().await.map_err(not_inspected)?;
-    let channels = Channels::new(wire, &config.prefix, PodId::random());
-    trial.channels(&channels, config, namespaces).await.map_err(not_inspected)?;
-    trial.commands(&channels, config, namespaces).await.map_err(not_inspected)?;
-    trial.settings().await.map_err(not_inspected)?;
-    let Trial { mut findings, .. } = trial;
-    findings.sort_by_key(|finding| finding.severity);
-    Ok(Inspection { version, findings })
+    let (connections, findings) = nodes::connect(&connector).await.map_err(not_inspected)?;
+    let mut inspections = Vec::new();
+    for (node, connection) in connections {
+        let (user, is_node) = (user(config), node.is_some());
+        let trial = Trial { connection, user, wire, is_node, findings: Vec::new() };
+        let inspected = trial.run_all(&channels, config, namespaces).await;
+        inspections.push((node, inspected.map_err(not_inspected)?));
+    }
+    let mut inspection = nodes::merge(inspections, findings);
+    inspection.findings.sort_by_key(|finding| finding.severity);
+    Ok(inspection)
 }
 
 /// The name that the connection logs in with.
@@ -148,12 +111,31 @@ struct Trial {
     connection: MultiplexedConnection,
     user: String,
     wire: NodeWire,
+    /// Whether the server is a node of a Cluster.
+    is_node: bool,
     findings: Vec<Finding>,
 }
 
 impl Trial {
     fn found(&mut self, severity: Severity, text: String) {
         self.findings.push(Finding { severity, text });
+    }
+
+    /// Tries everything.
+    async fn run_all(
+        mut self,
+        channels: &Channels,
+        config: &Redis,
+        namespaces: &[String],
+    ) -> RedisResult<Inspection> {
+        let version = self.greeting().await?;
+        self.channels(channels, config, namespaces).await?;
+        self.commands(channels, config, namespaces).await?;
+        if self.is_node {
+            self.try_commands(&nodes::commands(), config).await?;
+        }
+        self.settings().await?;
+        Ok(Inspection { version, findings: self.findings })
     }
 
     async fn run(&mut self, command: &Cmd) -> RedisResult<Result<Value, RedisError>> {
@@ -210,7 +192,10 @@ impl Trial {
                 commands::subscribe(wire, &mut begins, &only),
                 commands::unsubscribe(wire, &mut ends, &only),
             );
-            may_end &= answered(ended)?.is_ok();
+            may_end &= match answered(ended)? {
+                Ok(()) => true,
+                Err(error) => self.is_node && nodes::is_elsewhere(&error),
+            };
             match answered(begun)? {
                 Ok(()) => {}
                 Err(error) if lacks_command(&error) => {
@@ -218,6 +203,8 @@ impl Trial {
                     break;
                 }
                 Err(error) if commands::is_forbidden(&error) => refused.push(channel),
+                // Rights are looked at first: another node would have taken it.
+                Err(error) if nodes::is_elsewhere(&error) && self.is_node => {}
                 Err(error) => {
                     let error = commands::explain(wire, error, channel.as_bytes());
                     self.fails(&format!("{}SUBSCRIBE", initial(wire).to_uppercase()), &error);
@@ -289,9 +276,14 @@ impl Trial {
             ("get", cmd("GET").arg(&key).to_owned()),
             ("del", cmd("DEL").arg(&key).to_owned()),
         ];
+        self.try_commands(&tried, config).await
+    }
+
+    async fn try_commands(&mut self, tried: &[(&str, Cmd)], config: &Redis) -> RedisResult<()> {
         for (right, command) in tried {
-            match self.run(&command).await? {
+            match self.run(command).await? {
                 Ok(_) => {}
+                Err(error) if nodes::is_elsewhere(&error) && self.is_node => {}
                 Err(error) if lacks_command(&error) => self.lacks(right),
                 Err(error) if commands::is_forbidden(&error) => {
                     let (user, prefix) = (&self.user, &config.prefix);

@@ -1,6 +1,7 @@
 //! The [`Outgoing`] messages that wait to be sent to Redis: bounded in bytes and number, shared
 //! fairly among those who publish, and only while a connection is up.
 
+pub(in crate::backplane) mod queues;
 mod shares;
 
 use std::collections::HashSet;

@@ -1,12 +1,15 @@
 //! The [`Publisher`]: the task that sends. It takes what is queued, as much as there is, as one
 //! pipeline, without waiting for the answer to the last one.
 
+pub(super) mod nodes;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, poll};
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, RedisError, Value};
 use rookery_ops::throttle::{Throttle, limited};
@@ -24,6 +27,7 @@ use super::wire::pod_messages::Message;
 use super::{Commands, Parts};
 use crate::message::PodId;
 use crate::telemetry::metrics::{Direction, Metrics};
+use nodes::NodePublisherStatus;
 
 /// Pipelines that may be on their way at once.
 const MAX_PIPELINES: usize = 8;
@@ -50,15 +54,50 @@ pub(super) struct Publisher {
     connector: Connector,
     outgoing: Arc<Outgoing>,
     queue: OutgoingReceiver,
-    status: Arc<LinkStatus>,
-    clock: Arc<Clock>,
+    status: PublisherStatus,
+    /// `None` with a Cluster, whose nodes have clocks of their own: one of them is asked elsewhere.
+    clock: Option<Arc<Clock>>,
     commands: Arc<Commands>,
     metrics: Arc<Metrics>,
-    numbering: Numbering,
+    /// Shared by all publishers of this pod, as a channel may move from one to another.
+    numbering: Arc<Mutex<Numbering>>,
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
     /// Publications in `under_way`.
     unanswered: u64,
     refused: Throttle,
+}
+
+/// Who learns whether a publisher is connected.
+#[derive(Clone)]
+enum PublisherStatus {
+    /// The only publisher's.
+    Only(Arc<LinkStatus>),
+    /// That of one of a Cluster's primaries.
+    Node(NodePublisherStatus),
+}
+
+impl PublisherStatus {
+    fn set(&self, is_up: bool) {
+        match self {
+            PublisherStatus::Only(status) => status.set(LinkConnection::Commands, is_up),
+            PublisherStatus::Node(status) => status.set(is_up),
+        }
+    }
+
+    fn set_replica(&self, is_replica: bool) {
+        // A primary of a Cluster that became a replica is left for its successor.
+        if let PublisherStatus::Only(status) = self {
+            status.set_replica(is_replica);
+        }
+    }
+
+    /// See [`LinkStatus::own_heartbeats_stop`]. The heartbeats go to one primary of a Cluster alone.
+    async fn own_heartbeats_stop(&self) {
+        match self {
+            PublisherStatus::Only(status) => status.own_heartbeats_stop().await,
+            PublisherStatus::Node(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// A sending connection.
@@ -77,19 +116,20 @@ struct Answered {
 }
 
 impl Publisher {
-    /// Sends what is put into `queue`, by connections of `connector`.
-    pub fn new(parts: &Parts, connector: Connector, queue: OutgoingReceiver) -> Self {
+    /// Sends what is put into `outgoing`, whose end is `queue`, by connections of the connector.
+    pub fn new(parts: &Parts, outgoing: Arc<Outgoing>, queue: OutgoingReceiver) -> Self {
+        let connector = parts.connector.clone();
         Publisher {
             pod: parts.pod.clone(),
             channels: parts.channels.clone(),
+            clock: connector.cluster().is_none().then(|| parts.clock.clone()),
             connector,
-            outgoing: parts.outgoing.clone(),
+            outgoing,
             queue,
-            status: parts.status.clone(),
-            clock: parts.clock.clone(),
+            status: PublisherStatus::Only(parts.status.clone()),
             commands: parts.commands.clone(),
             metrics: parts.metrics.clone(),
-            numbering: Numbering::default(),
+            numbering: Arc::default(),
             under_way: FuturesUnordered::new(),
             unanswered: 0,
             refused: Throttle::new(&parts.metrics.log_lines_suppressed),
@@ -103,7 +143,7 @@ impl Publisher {
         while !shutdown.is_cancelled() {
             let opened = tokio::select! {
                 () = shutdown.cancelled() => return,
-                opened = open(&connector, &clock) => opened,
+                opened = open(&connector, clock.as_deref()) => opened,
             };
             self.status.set_replica(opened.as_ref().is_err_and(says_replica));
             match opened {
@@ -134,7 +174,7 @@ impl Publisher {
     ) -> String {
         self.outgoing.open();
         *self.commands.lock() = Some(connection.clone());
-        self.status.set(LinkConnection::Commands, true);
+        self.status.set(true);
         tracing::debug!("the connection to Redis that publishes is up");
         let heartbeat = heartbeat(self.clock.clone(), connection.clone());
         let (status, connector) = (self.status.clone(), self.connector.clone());
@@ -154,7 +194,7 @@ impl Publisher {
 
     /// The connection is lost: what was on its way or waited is never sent.
     fn disconnected(&mut self, why: &str, shutdown: &CancellationToken) {
-        self.status.set(LinkConnection::Commands, false);
+        self.status.set(false);
         self.outgoing.close();
         *self.commands.lock() = None;
         self.under_way = FuturesUnordered::new();
@@ -201,7 +241,7 @@ impl Publisher {
             if self.outgoing.taken(&message) {
                 bytes += message.size();
                 if message.kind == MessageKind::Publication {
-                    let number = self.numbering.next(&message.channel);
+                    let number = self.numbering.lock().next(&message.channel);
                     number.replace_last(&mut message.payload);
                 }
                 pipeline.cmd(command).arg(&message.channel).arg(message.payload);
@@ -243,12 +283,15 @@ impl Publisher {
         let answers = answers.map_err(|error| error.to_string())?;
         self.unanswered -= publications(&sent);
         for ((kind, channel), answer) in sent.into_iter().zip(answers) {
-            let is_refused = matches!(answer, Value::ServerError(_));
+            let mut is_refused = matches!(answer, Value::ServerError(_));
             match answer {
                 Value::ServerError(error) => {
                     if kind == MessageKind::Publication {
                         self.metrics.redis_unsent.inc();
                     }
+                    let error = RedisError::from(error);
+                    // The next one goes to the owner that it names.
+                    is_refused = !self.connector.is_moved(&error);
                     limited!(self.refused, warn, %channel, %error, "Redis refused a PUBLISH");
                 }
                 _ if kind == MessageKind::Heartbeat => {}
@@ -265,8 +308,10 @@ impl Publisher {
             if self.send_rest(&connection).await.is_err() {
                 return;
             }
-            let bye = Message::Bye { pod: self.pod.to_string() };
-            self.outgoing.push(self.channels.pods(), bye.encode(), MessageKind::Heartbeat);
+            if self.connector.leads_to(&self.channels.pods()) {
+                let bye = Message::Bye { pod: self.pod.to_string() };
+                self.outgoing.push(self.channels.pods(), bye.encode(), MessageKind::Heartbeat);
+            }
             if self.send_rest(&connection).await.is_err() {
                 return;
             }
@@ -282,7 +327,7 @@ impl Publisher {
 }
 
 /// Connects, and learns Redis' time.
-async fn open(connector: &Connector, clock: &Clock) -> Result<Link, RedisError> {
+async fn open(connector: &Connector, clock: Option<&Clock>) -> Result<Link, RedisError> {
     let lost = CancellationToken::new();
     let ended = lost.clone();
     let push = move |info: PushInfo| -> Result<(), redis::aio::SendError> {
@@ -293,9 +338,11 @@ async fn open(connector: &Connector, clock: &Clock) -> Result<Link, RedisError> 
     };
     let (mut connection, server) = connector.connect(Some(ANSWER), push).await?;
     check_primary(&mut connection).await?;
-    clock.reset();
-    for _ in 0..FIRST_SAMPLES {
-        ask_time(clock, &mut connection).await?;
+    if let Some(clock) = clock {
+        clock.reset();
+        for _ in 0..FIRST_SAMPLES {
+            ask_time(Some(clock), &mut connection).await?;
+        }
     }
     Ok(Link { connection, server, lost })
 }
@@ -306,11 +353,11 @@ fn publications(sent: &[(MessageKind, String)]) -> u64 {
 
 /// Asks for the time again and again, which proves that the connection is alive and gives the
 /// clock its samples, and whether the server is a primary.
-async fn heartbeat(clock: Arc<Clock>, mut connection: MultiplexedConnection) -> String {
+async fn heartbeat(clock: Option<Arc<Clock>>, mut connection: MultiplexedConnection) -> String {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         let ask = async {
-            ask_time(&clock, &mut connection).await?;
+            ask_time(clock.as_deref(), &mut connection).await?;
             check_primary(&mut connection).await
         };
         match tokio::time::timeout(HEARTBEAT_ANSWER, ask).await {
@@ -321,10 +368,15 @@ async fn heartbeat(clock: Arc<Clock>, mut connection: MultiplexedConnection) -> 
     }
 }
 
-async fn ask_time(clock: &Clock, connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
+async fn ask_time(
+    clock: Option<&Clock>,
+    connection: &mut MultiplexedConnection,
+) -> redis::RedisResult<()> {
     let sent = Instant::now();
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
     let time = seconds.saturating_mul(1_000_000).saturating_add(micros);
-    clock.sample(time, sent, Instant::now());
+    if let Some(clock) = clock {
+        clock.sample(time, sent, Instant::now());
+    }
     Ok(())
 }

@@ -20,36 +20,7 @@ const MAX_ACKS: usize = 1 << 16;
 /// What the number in the id of a broadcast begins with, so that its answers are told from others.
 pub(super) const BROADCAST_ID: char = 'b';
 
-/// How many servers can be asked now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Audience {
-    /// How many pods listen, this one included.
-    pub pods: usize,
-    /// How many Node servers listen.
-    pub nodes: usize,
-}
-
 impl Backplane {
-    /// How many pods and how many Node servers listen now: both listen to the request channel,
-    /// only pods to their own. `None`: Redis does not say.
-    pub async fn audience(&self, namespace: &str, until: Instant) -> Option<Audience> {
-        if !self.is_up() {
-            return None;
-        }
-        let mut connection = self.commands()?;
-        let channels = &self.parts.channels;
-        let mut command = redis::cmd("PUBSUB");
-        command
-            .arg(channels.wire().count_command())
-            .arg(channels.requests(namespace))
-            .arg(channels.pods());
-        let counted = command.query_async::<Vec<redis::Value>>(&mut connection);
-        let counted = timeout_at(until.into(), counted).await.ok()?.ok()?;
-        let count = |at: usize| redis::from_redis_value_ref::<usize>(counted.get(at)?).ok();
-        let (all, pods) = (count(1)?, count(3)?);
-        Some(Audience { pods, nodes: all.saturating_sub(pods) })
-    }
-
     /// Asks the pods, and collects their answers until `until`: those of all `expected`, or as
     /// many as there can be.
     pub async fn ask_pods(

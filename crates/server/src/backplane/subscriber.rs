@@ -1,6 +1,7 @@
 //! The [`Subscriber`]: the task that keeps the subscribing connection and what is subscribed on it.
 //! Messages do not pass through it; the connection hands them to the decoder as it reads them.
 
+pub(super) mod cluster;
 pub(super) mod commands;
 mod session;
 
@@ -34,15 +35,10 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Keeps `interests` subscribed, by connections of `connector` whose messages `decoder` gets.
-    pub fn new(
-        parts: &Parts,
-        connector: Connector,
-        interests: Arc<RoomInterests>,
-        decoder: Arc<Decoder>,
-    ) -> Self {
+    /// Keeps `interests` subscribed, by connections whose messages `decoder` gets.
+    pub fn new(parts: &Parts, interests: Arc<RoomInterests>, decoder: Arc<Decoder>) -> Self {
         Subscriber {
-            connector,
+            connector: parts.connector.clone(),
             channels: parts.channels.clone(),
             interests,
             decoder,

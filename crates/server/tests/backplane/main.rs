@@ -4,11 +4,15 @@
 
 mod acks;
 mod bridge;
+mod cluster;
+mod cluster_faults;
+mod cluster_servers;
 mod failovers;
 mod gaps;
 mod inspection;
 mod node_servers;
 mod outages;
+mod pair;
 mod pod;
 mod publications;
 mod questions;

@@ -54,7 +54,7 @@ async fn it_starts_without_redis_and_finds_it_later() {
     a.is_up().await;
     assert_eq!(a.metrics.redis_reconnects.get(), 0);
     assert!(redis.channels().await.contains(&"socket.io#/#room#".to_owned()));
-    assert!(a.backplane.commands().is_some());
+    assert!(a.backplane.commands("key").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -50,11 +50,12 @@ async fn a_user_with_the_documented_rights_can_do_everything() {
     assert_eq!((members.members.len(), members.unanswered.len()), (1, 0));
     let of = Selector::Member(id.into());
     assert_eq!(patient.join_selected("/", &of, &["new".into()]).await.matched, 1);
-    let mut commands = a.backplane.commands().unwrap();
+    let key = "socket.io:rookery:idem:/:id";
+    let mut commands = a.backplane.commands(key).unwrap();
     let mut kept = redis::cmd("EVAL");
     kept.arg("redis.call('SET', KEYS[1], 'x', 'PX', 9) redis.call('DEL', KEYS[1]) return redis.call('GET', KEYS[1])");
-    kept.arg(1).arg("socket.io:rookery:idem:/:id");
-    assert_eq!(kept.query_async::<Option<String>>(&mut commands).await.unwrap(), None);
+    kept.arg(1).arg(key);
+    assert_eq!(commands.query::<Option<String>>(&kept).await.unwrap(), None);
     assert_eq!(a.metrics.redis_unsent.get() + b.metrics.redis_dropped.get(), 0);
 }
 

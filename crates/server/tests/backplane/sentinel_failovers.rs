@@ -1,75 +1,8 @@
 //! Failovers by real sentinels, in traffic.
 
-use std::collections::HashSet;
-use std::time::Duration;
-
-use super::know_each_other;
+use super::pair::Pair;
 use super::pod::Pod;
 use super::sentinels::{PRIMARY, RedisWithSentinels};
-
-/// Two pods in one room, each of which publishes to the other.
-struct Pair {
-    a: Pod,
-    b: Pod,
-    /// Publications of each, accepted or not.
-    published: usize,
-}
-
-impl Pair {
-    async fn of(redis: &RedisWithSentinels) -> Pair {
-        let a = Pod::configured("pod-aaaa", redis.config());
-        let b = Pod::configured("pod-bbbb", redis.config());
-        a.is_up().await;
-        b.is_up().await;
-        know_each_other(&[&a, &b]).await;
-        Pair { a, b, published: 0 }
-    }
-
-    /// Both publish every millisecond until `done`.
-    async fn publish_until(&mut self, what: &str, done: impl AsyncFn(&Pair) -> bool) {
-        let traffic = async {
-            while !done(self).await {
-                for _ in 0..10 {
-                    self.publish();
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            }
-        };
-        let patient = tokio::time::timeout(Duration::from_secs(60), traffic).await;
-        patient.unwrap_or_else(|_| panic!("not within a minute: {what}"));
-    }
-
-    fn publish(&mut self) -> bool {
-        let n = self.published;
-        self.published += 1;
-        let from_a = self.a.publish(&["room"], &format!("a{n}"));
-        self.b.publish(&["room"], &format!("b{n}")) && from_a
-    }
-
-    /// Whether both are connected and hear each other.
-    async fn hear_each_other(&mut self) {
-        self.publish_until("both hear each other", async |pair| {
-            let last = pair.published.saturating_sub(1);
-            pair.b.events().contains(&format!("a{last}"))
-                && pair.a.events().contains(&format!("b{last}"))
-        })
-        .await;
-    }
-
-    /// Nothing came twice, and each loss is counted: by the receiver as a gap, or by the publisher as
-    /// unsent (or by both, where it was on its way when a connection broke).
-    fn every_loss_is_counted(&self) {
-        for (from, to) in [(&self.a, &self.b), (&self.b, &self.a)] {
-            let events = to.events();
-            let distinct: HashSet<_> = events.iter().collect();
-            assert_eq!(events.len(), distinct.len(), "something came twice");
-            let missing = (self.published - events.len()) as u64;
-            let (gaps, unsent) = (to.metrics.redis_gaps.get(), from.metrics.redis_unsent.get());
-            assert!(gaps <= missing, "{gaps} gaps, {missing} missing");
-            assert!(missing <= gaps + unsent, "{missing} missing, {gaps} gaps, {unsent} unsent");
-        }
-    }
-}
 
 /// What makes the sentinels choose another primary.
 #[derive(Clone, Copy, PartialEq)]
@@ -85,7 +18,7 @@ enum Cause {
 
 /// Runs a failover in traffic: both pods have to leave the old primary for its successor.
 async fn fail_over(redis: &mut RedisWithSentinels, cause: Cause) {
-    let mut pair = Pair::of(redis).await;
+    let mut pair = Pair::with(redis.config()).await;
     let _rooms = (pair.a.subscribe("room").await, pair.b.subscribe("room").await);
     pair.hear_each_other().await;
     let before = redis.primary().await.unwrap();

@@ -38,7 +38,8 @@ pub struct RedisProcess {
 }
 
 impl RedisProcess {
-    fn start(folder: &Path, text: &str, port: u16, more: &[&str]) -> Self {
+    /// With the configuration `text`, in `folder`.
+    pub fn start(folder: &Path, text: &str, port: u16, more: &[&str]) -> Self {
         let file = folder.join(format!("{port}.conf"));
         std::fs::write(&file, text).unwrap();
         let child = Command::new("redis-server")
@@ -49,6 +50,11 @@ impl RedisProcess {
             .spawn()
             .expect("these tests need redis-server in the PATH");
         RedisProcess { port, child }
+    }
+
+    /// Whether it ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Kills it, as a crash would.
@@ -231,14 +237,14 @@ impl RedisWithSentinels {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Writes files in PEM: the certificate of an authority (`ca.pem`), and certificates of it with
 /// their keys, of the servers (`server.pem`, `server.key`) and of a client (`client.pem`,
 /// `client.key`).
-fn write_certificates(folder: &Path) {
+pub fn write_certificates(folder: &Path) {
     // OpenSSL takes a certificate whose subject is that of its issuer for a self-signed one.
     let named = |name: &str, hosts: Vec<String>| {
         let mut params = CertificateParams::new(hosts).unwrap();

@@ -87,18 +87,18 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     ("- listen\n", &["rookery.yaml: expected a section with keys of its own, found a list"]),
     ("listen: [\n", &["rookery.yaml:", "not readable as YAML"]),
-    // Not in this version
+    // Of the wrong kind
     (
-        "redis: { url: \"redis://h\", mode: cluster }",
-        &["`redis.mode: cluster` is not in this version of Rookery yet; write the `redis://`"],
+        "redis: { url: \"redis-sentinel://h/m\", mode: cluster }",
+        &["`redis.mode` is `cluster`, but `redis.url` names sentinels"],
     ),
     (
-        "redis: { addresses: [\"h:1\"], mode: cluster }",
-        &["`redis.mode: cluster` is not in this version of Rookery yet; write the `redis://`"],
+        "redis: { url: \"redis-cluster://a,b\", mode: single }",
+        &["`redis.mode` is `single`, but `redis.url` names nodes of a Cluster"],
     ),
     (
-        "redis: { url: \"redis://u:p@a:1,b:2\" }",
-        &["seeds", "is not in this version of Rookery yet"],
+        "redis: { url: \"redis-cluster://a/2\" }",
+        &["`redis.url` names a database, and a Cluster has none but 0"],
     ),
     // Values that make no sense together
     (

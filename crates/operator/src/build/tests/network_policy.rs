@@ -68,6 +68,20 @@ fn servers_reach_sentinels_and_the_primary_that_they_name() {
     }
 }
 
+#[test]
+fn servers_reach_every_node_of_a_cluster_on_the_ports_of_the_named_ones() {
+    for spec in [
+        "redis: { url: 'redis-cluster://10.1.2.3,c.example.com:7000' }",
+        "config: { redis: { mode: cluster, addresses: [10.1.2.3, 'c.example.com:7000'] } }",
+    ] {
+        let rules = egress(spec);
+        let to_all: Vec<_> = rules[1..].iter().filter(|rule| rule["to"].is_null()).collect();
+        let ports: Vec<_> = to_all.iter().map(|rule| rule["ports"][0]["port"].clone()).collect();
+        assert_eq!(ports, [7000, 6379], "{spec}");
+        assert!(rules[1]["to"].is_array(), "{spec}");
+    }
+}
+
 /// A Service's port may be another than its pods'.
 #[test]
 fn servers_reach_the_pods_behind_a_service() {

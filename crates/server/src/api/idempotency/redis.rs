@@ -8,7 +8,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prometheus::IntCounter;
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError};
 use rookery_ops::throttle::{Throttle, limited};
 use tracing::debug;
@@ -16,6 +15,7 @@ use tracing::debug;
 use super::memory::{MemoryClaim, MemoryStore};
 use super::{Claim, ClaimOutcome, IdempotencyKey, IdempotencyStore, REPEAT_DEADLINE, RETENTION};
 use crate::api::answer::PublishAnswer;
+use crate::backplane::CommandConnection;
 use crate::message::PUBLISH_DEADLINE;
 use crate::telemetry::metrics::Metrics;
 
@@ -58,8 +58,9 @@ const RELEASE: &str =
 /// The characters of a namespace that are escaped within a key.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b':').add(b'%');
 
-/// Returns the connection to Redis while there is one. Its owner connects and reconnects.
-pub type GetConnection = Arc<dyn Fn() -> Result<MultiplexedConnection, Unkept> + Send + Sync>;
+/// Returns a connection to Redis for commands about a key, while there is one. Its owner connects and
+/// reconnects.
+pub type GetConnection = Arc<dyn Fn(&str) -> Result<CommandConnection, Unkept> + Send + Sync>;
 
 /// Keeps claims and answers in Redis, for all instances, and in memory, for this instance while
 /// Redis is down. Cloning is shallow.
@@ -122,7 +123,7 @@ impl RedisStore {
             let ttl = CLAIM_TTL.as_millis() as u64;
             let mut claim = redis::cmd("EVAL");
             claim.arg(CLAIM).arg(1).arg(key).arg(value).arg(ttl);
-            let Some(current) = self.run::<Option<String>>(claim).await? else {
+            let Some(current) = self.run::<Option<String>>(key, claim).await? else {
                 return Ok(ClaimOutcome::Claimed(()));
             };
             if !current.starts_with(CLAIM_PREFIX) {
@@ -141,13 +142,13 @@ impl RedisStore {
         }
     }
 
-    async fn run<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Unkept> {
-        let mut connection = match (self.connection)() {
+    async fn run<T: FromRedisValue>(&self, key: &str, command: Cmd) -> Result<T, Unkept> {
+        let mut connection = match (self.connection)(key) {
             Ok(connection) => connection,
             Err(Unkept::Refused) => return Err(self.refuse(&"the server is a replica")),
             Err(Unkept::Down) => return Err(Unkept::Down),
         };
-        match tokio::time::timeout(COMMAND_TIMEOUT, command.query_async(&mut connection)).await {
+        match tokio::time::timeout(COMMAND_TIMEOUT, connection.query(&command)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if is_refusal(&error) => Err(self.refuse(&error)),
             Ok(Err(error)) => {
@@ -217,7 +218,7 @@ impl Claim for RedisClaim {
             let mut complete = redis::cmd("EVAL");
             complete.arg(COMPLETE).arg(1).arg(&self.redis_key).arg(&self.value).arg(json).arg(ttl);
             // If this fails, repeats on this instance still find the answer in memory.
-            if let Ok(0) = self.store.run::<i64>(complete).await {
+            if let Ok(0) = self.store.run::<i64>(&self.redis_key, complete).await {
                 debug!(id = self.redis_key, "another owner has the id: the claim had expired");
             }
             self.local.complete_with(answer);
@@ -230,7 +231,7 @@ impl Claim for RedisClaim {
             let mut release = redis::cmd("EVAL");
             release.arg(RELEASE).arg(1).arg(&self.redis_key).arg(&self.value);
             // If this fails, the claim expires.
-            let _ = self.store.run::<i64>(release).await;
+            let _ = self.store.run::<i64>(&self.redis_key, release).await;
         }
         .boxed()
     }

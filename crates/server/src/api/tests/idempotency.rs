@@ -55,7 +55,7 @@ impl Redis {
 
     async fn store(&self) -> RedisStore {
         let connection = self.connection().await;
-        store(Arc::new(move || Ok(connection.clone())))
+        store(Arc::new(move |_| Ok(connection.clone().into())))
     }
 
     async fn get(&self, key: &str) -> Option<String> {
@@ -284,7 +284,7 @@ async fn the_answer_is_kept_if_the_claim_expired_unnoticed() {
 async fn without_redis_an_id_is_delivered_once_per_instance() {
     let redis = Redis::start().await;
     let world = World::new();
-    let unconnected = store(Arc::new(|| Err(Unkept::Down)));
+    let unconnected = store(Arc::new(|_| Err(Unkept::Down)));
     let broken = redis.store().await;
     drop(redis);
     for store in [unconnected, broken] {
@@ -330,7 +330,7 @@ async fn an_id_that_redis_refuses_to_keep_is_not_delivered() {
         let server = Server::with(&world, setup(redis.store().await)).await;
         server.ok("/api/publish", body(refuse)).await;
     }
-    let replica = store(Arc::new(|| Err(Unkept::Refused)));
+    let replica = store(Arc::new(|_| Err(Unkept::Refused)));
     let server = Server::with(&World::new(), setup(replica)).await;
     server.post("/api/publish", body("a").to_string()).send().await.unwrap();
     let response = server.post("/api/publish", body("a").to_string()).send().await.unwrap();

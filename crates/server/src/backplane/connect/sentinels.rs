@@ -19,7 +19,7 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// A primary that a sentinel names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Primary {
+pub(in crate::backplane) struct Primary {
     /// Its host, as the sentinel has it, and its port.
     pub(super) address: (String, u16),
     /// The epoch of the sentinel's configuration; `None` where it does not permit to ask for it.

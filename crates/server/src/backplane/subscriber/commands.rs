@@ -53,6 +53,11 @@ pub fn explain(wire: NodeWire, error: RedisError, channel: &[u8]) -> RedisError 
                        version 7, or use `classic`";
             (error.kind(), why).into()
         }
+        _ if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
+            let why = "this Redis is a node of a Cluster; write `redis.mode: cluster`, or a \
+                       redis-cluster:// URL";
+            (error.kind(), why).into()
+        }
         _ => error,
     }
 }
@@ -71,16 +76,28 @@ async fn each(
     if channels.is_empty() {
         return Ok(());
     }
-    let mut pipeline = redis::pipe();
-    for channel in channels {
-        pipeline.cmd(command).arg(channel.as_ref());
-    }
-    let answers = connection.send_packed_commands(&pipeline, 0, channels.len()).await?;
+    let answers = send_each(command, connection, channels).await?;
     let refused = answers.into_iter().find_map(|answer| match answer {
         Value::ServerError(error) => Some(RedisError::from(error)),
         _ => None,
     });
     refused.map_or(Ok(()), Err)
+}
+
+/// Sends one command for each channel, and gives their answers: refusals too.
+///
+/// # Errors
+/// The loss of the connection.
+pub async fn send_each(
+    command: &str,
+    connection: &mut MultiplexedConnection,
+    channels: &[impl AsRef<[u8]>],
+) -> RedisResult<Vec<Value>> {
+    let mut pipeline = redis::pipe();
+    for channel in channels {
+        pipeline.cmd(command).arg(channel.as_ref());
+    }
+    connection.send_packed_commands(&pipeline, 0, channels.len()).await
 }
 
 fn names(channels: &[impl AsRef<[u8]>]) -> Vec<&[u8]> {
@@ -112,7 +129,9 @@ mod tests {
             assert!(explained.contains(expected), "{explained}");
             assert!(explained.contains("or use `classic`"), "{explained}");
         }
-        let other = "MOVED 13059 127.0.0.1:17003";
+        let moved = explain(wire, error("MOVED 13059 127.0.0.1:17003"), b"c").to_string();
+        assert!(moved.contains("redis.mode: cluster"), "{moved}");
+        let other = "ERR something else";
         assert_eq!(explain(wire, error(other), b"c").to_string(), error(other).to_string());
         let classic = explain(NodeWire::Classic, error("NOPERM no"), b"the channel").to_string();
         assert!(classic.contains("does not permit SUBSCRIBE"), "{classic}");

@@ -290,7 +290,7 @@ async fn subscribe_members(
     Err((kind, "Redis does not permit PSUBSCRIBE", refused).into())
 }
 
-async fn until(due: Option<Instant>) {
+pub(super) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
@@ -298,7 +298,10 @@ async fn until(due: Option<Instant>) {
 }
 
 /// Resolves, with the reason, when the connection gives no sign of life.
-async fn heartbeat(mut connection: MultiplexedConnection, heard: Arc<AtomicU64>) -> String {
+pub(super) async fn heartbeat(
+    mut connection: MultiplexedConnection,
+    heard: Arc<AtomicU64>,
+) -> String {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         let before = heard.load(Ordering::Relaxed);
