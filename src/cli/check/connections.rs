@@ -18,7 +18,9 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
         return report::print("nothing to connect to: `redis` is not set\n");
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let inspected = runtime.block_on(inspect(redis, &config.namespaces, &Metrics::new()?));
+    let presence = config.rooms.iter().any(|rule| !rule.presence.is_off());
+    let inspecting = inspect(redis, &config.namespaces, presence, &Metrics::new()?);
+    let inspected = runtime.block_on(inspecting);
     let inspection = inspected.map_err(|error| Unusable(vec![error.to_string()]))?;
     let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
         inspection.findings.iter().partition(|finding| finding.severity == Severity::Error);

@@ -87,7 +87,7 @@ pub enum NotInspected {
 
 /// Connects like an instance, by its sentinels where there are any, and tries every command and
 /// channel that one needs. Nobody hears anything of it: what is published goes to a channel of an
-/// instance that does not exist, and the key that is written is deleted.
+/// instance that does not exist, and the keys that are written are deleted. `presence`: with its rights.
 ///
 /// # Errors
 /// When the configuration cannot be used, or the server cannot be reached or does not accept the
@@ -95,6 +95,7 @@ pub enum NotInspected {
 pub async fn inspect(
     config: &Redis,
     namespaces: &[String],
+    presence: bool,
     metrics: &Metrics,
 ) -> Result<Inspection, NotInspected> {
     let (connector, sentinels) = Connector::new(config, metrics)?;
@@ -115,7 +116,9 @@ pub async fn inspect(
     let version = trial.greeting().await.map_err(not_inspected)?;
     let channels = Channels::new(wire, &config.prefix, PodId::random());
     trial.channels(&channels, config, namespaces).await.map_err(not_inspected)?;
-    trial.commands(&channels, config, namespaces).await.map_err(not_inspected)?;
+    let mut tried = trial.needed_commands(&channels, &config.prefix, namespaces);
+    tried.extend(presence.then(|| presence_commands(&config.prefix)).into_iter().flatten());
+    trial.commands(&config.prefix, tried).await.map_err(not_inspected)?;
     trial.settings().await.map_err(not_inspected)?;
     let Trial { mut findings, .. } = trial;
     findings.sort_by_key(|finding| finding.severity);
@@ -127,6 +130,9 @@ fn user(config: &Redis) -> String {
     let in_url = || RedisServers::of(config).ok()?.settings.username().map(ToOwned::to_owned);
     config.username.clone().or_else(in_url).unwrap_or_else(|| "default".to_owned())
 }
+
+/// A command, and the right for it.
+type Tried = (String, Cmd);
 
 /// What to look at after an error of a connection.
 fn advice(error: &RedisError) -> &'static str {
@@ -270,14 +276,14 @@ impl Trial {
         Ok(())
     }
 
-    /// Whether every other command is permitted and works.
-    async fn commands(
-        &mut self,
+    /// The other commands that every instance needs, with the rights for them.
+    fn needed_commands(
+        &self,
         channels: &Channels,
-        config: &Redis,
+        prefix: &str,
         namespaces: &[String],
-    ) -> RedisResult<()> {
-        let key = format!("{}:rookery:idem:check:{}", config.prefix, PodId::random());
+    ) -> Vec<Tried> {
+        let key = format!("{prefix}:rookery:idem:check:{}", PodId::random());
         let requests = namespaces.first().map(|namespace| channels.requests(namespace));
         let (publish, count) = (self.wire.publish_command(), self.wire.count_command());
         let tried = [
@@ -289,12 +295,17 @@ impl Trial {
             ("get", cmd("GET").arg(&key).to_owned()),
             ("del", cmd("DEL").arg(&key).to_owned()),
         ];
+        tried.map(|(right, command)| (right.to_owned(), command)).into()
+    }
+
+    /// Whether these commands are permitted and work.
+    async fn commands(&mut self, prefix: &str, tried: Vec<Tried>) -> RedisResult<()> {
         for (right, command) in tried {
             match self.run(&command).await? {
                 Ok(_) => {}
-                Err(error) if lacks_command(&error) => self.lacks(right),
+                Err(error) if lacks_command(&error) => self.lacks(&right),
                 Err(error) if commands::is_forbidden(&error) => {
-                    let (user, prefix) = (&self.user, &config.prefix);
+                    let user = &self.user;
                     let text = format!(
                         "user {user} may not use what {} needs ({error}): `ACL SETUSER {user} \
                          ~{prefix}:rookery:* &{prefix}*`",
@@ -335,6 +346,18 @@ impl Trial {
     fn fails(&mut self, command: &str, error: &RedisError) {
         self.found(Severity::Error, format!("{command} fails: {error}"));
     }
+}
+
+/// The commands that rooms with presence need, with the rights for them.
+fn presence_commands(prefix: &str) -> Vec<Tried> {
+    let key = format!("{prefix}:rookery:presence:check:{}", PodId::random());
+    let tried = [
+        ("hset", cmd("HSET").arg(&key).arg("check").arg(1).to_owned()),
+        ("pexpire", cmd("PEXPIRE").arg(&key).arg(KEY_TTL).to_owned()),
+        ("hgetall", cmd("HGETALL").arg(&key).to_owned()),
+        ("hdel", cmd("HDEL").arg(&key).arg("check").to_owned()),
+    ];
+    tried.map(|(right, command)| (right.to_owned(), command)).into()
 }
 
 /// Takes a refusal by Redis for an answer.

@@ -18,6 +18,8 @@ pub struct LogThrottles {
     pub accept_errors: Throttle,
     /// Trusted proxies whose `X-Forwarded-For` cannot be read.
     pub forwarded_unreadable: Throttle,
+    /// Rules whose `presenceInfo` fails.
+    pub presence_info: Throttle,
 }
 
 impl LogThrottles {
@@ -29,6 +31,7 @@ impl LogThrottles {
             slow_clients: throttle(),
             accept_errors: throttle(),
             forwarded_unreadable: throttle(),
+            presence_info: throttle(),
         }
     }
 

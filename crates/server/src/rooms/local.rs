@@ -13,11 +13,13 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::encoded_publication::EncodedPublication;
-use super::index::RoomIndex;
+use super::index::{RoomIndex, ShardSet};
 use super::interest::{Confirmation, Interest, MemberChannels, RoomInterests};
 use super::member::Member;
 use super::membership::JoinRefused;
-use super::shard::{MembershipChange, Reply, ShardCommand, ShardQueue, ShardRooms};
+use super::presence::occupant::{Occupant, Roster};
+use super::presence::registry::PresenceRegistry;
+use super::shard::{MembershipChange, PresenceUpdate, Reply, ShardCommand, ShardQueue, ShardRooms};
 use crate::connection::Wait;
 use crate::message::{MemberId, PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
@@ -36,6 +38,8 @@ pub struct LocalRoomsParts {
     pub index: Arc<RoomIndex>,
     /// What has to be heard of other instances; `None` where there are none.
     pub interests: Option<Arc<RoomInterests>>,
+    /// Who is in rooms with presence.
+    pub presence: Arc<PresenceRegistry>,
     /// Gives the latency class of a room.
     pub classify: Classify,
     /// Makes the spans of deliveries.
@@ -99,11 +103,13 @@ impl LocalRooms {
     /// others publish in the rooms is heard here, or after a second. Nothing is subscribed for a
     /// member that may not join.
     pub fn join(&self, shard: usize, member: Arc<Member>, rooms: Vec<Room>, reply: Reply) -> Wait {
-        if self.parts.interests.is_none() {
-            return self.join_subscribed(shard, JoinRequest { member, rooms, reply });
+        let occupants: Vec<_> = rooms.iter().map(|room| member.occupant_in(room)).collect();
+        let is_told = occupants.iter().any(Option::is_some);
+        let request = JoinRequest { member, rooms, occupants, reply };
+        if self.parts.interests.is_none() && !is_told {
+            return self.join_subscribed(shard, request);
         }
         let (accept, mut accepted) = oneshot::channel();
-        let request = JoinRequest { member, rooms, reply };
         let check = ShardCommand::Query(Box::new(move |shard| {
             if let Some(request) = request.check(shard) {
                 let _ = accept.send(request);
@@ -129,11 +135,20 @@ impl LocalRooms {
     }
 
     fn join_subscribed(&self, shard: usize, request: JoinRequest) -> Wait {
-        let JoinRequest { member, rooms, reply } = request;
+        let JoinRequest { member, rooms, occupants, reply } = request;
         let acquired = rooms.iter().map(|room| self.acquire(&member.namespace, room));
         let (interests, confirmations): (Vec<_>, Vec<_>) = acquired.unzip();
-        let join = ShardCommand::Join { member, rooms, interests, reply };
-        let confirmations: Vec<_> = confirmations.into_iter().flatten().collect();
+        let mut confirmations: Vec<_> = confirmations.into_iter().flatten().collect();
+        let mut leases = Vec::new();
+        for (room, occupant) in rooms.iter().zip(occupants) {
+            leases.push(occupant.map(|occupant| {
+                let key = RoomKey { namespace: member.namespace.clone(), room: room.clone() };
+                let (lease, confirmed) = self.parts.presence.acquire(&key, shard, occupant);
+                confirmations.push(confirmed);
+                lease
+            }));
+        }
+        let join = ShardCommand::Join { member, rooms, interests, leases, reply };
         if confirmations.is_empty() {
             return self.send(shard, join);
         }
@@ -199,6 +214,32 @@ impl LocalRooms {
         let key = RoomKey { namespace: namespace.clone(), room: room.clone() };
         let (interest, confirmation) = interests.acquire(&key);
         (Some(interest), confirmation)
+    }
+
+    /// Who is in rooms with presence on this instance.
+    pub fn presence(&self) -> &Arc<PresenceRegistry> {
+        &self.parts.presence
+    }
+
+    /// Tells shards who is in a room, with what their members are sent of the change; and others
+    /// that none of their members is. Waits while a queue is full.
+    pub async fn set_roster(
+        &self,
+        key: &RoomKey,
+        (shards, others): (ShardSet, ShardSet),
+        roster: Roster,
+        events: Vec<Publication>,
+    ) {
+        let events = events.into_iter().map(|event| self.encode(event, None)).collect();
+        let update = Arc::new(PresenceUpdate { key: key.clone(), roster: Some(roster), events });
+        for shard in shards.iter() {
+            self.parts.shards[shard].send(ShardCommand::Presence(update.clone())).await;
+        }
+        let (key, events) = (key.clone(), Vec::new());
+        let update = Arc::new(PresenceUpdate { key, roster: None, events });
+        for shard in others.iter() {
+            self.parts.shards[shard].send(ShardCommand::Presence(update.clone())).await;
+        }
     }
 
     /// Puts a command into a shard's queue; gives the wait where that is full.
@@ -296,6 +337,8 @@ impl LocalRooms {
 struct JoinRequest {
     member: Arc<Member>,
     rooms: Vec<Room>,
+    /// Who is told of, in each room that has presence.
+    occupants: Vec<Option<Occupant>>,
     reply: Reply,
 }
 
@@ -306,7 +349,7 @@ impl JoinRequest {
             Ok(()) => return Some(self),
             Err(JoinRefused::NotConnected) => {}
             Err(JoinRefused::TooMany) => {
-                if let Some(packet) = (self.reply)(MembershipChange::TooManyRooms) {
+                if let Some(packet) = (self.reply)(MembershipChange::TooManyRooms, &[]) {
                     self.member.outbox.send(Arc::new(packet));
                 }
             }

@@ -4,6 +4,7 @@ mod auth;
 mod families;
 mod gauge_func;
 mod labels;
+mod presence;
 mod striped_counters;
 
 use prometheus::proto::MetricFamily;
@@ -14,6 +15,7 @@ pub use auth::AuthMetrics;
 use families::Families;
 pub use gauge_func::GaugeFunc;
 pub use labels::{Direction, Disconnected, Outcome, Rejected};
+pub use presence::PresenceMetrics;
 use rookery_config::Transport;
 use striped_counters::StripedCounters;
 
@@ -64,6 +66,8 @@ pub struct Metrics {
     pub config_current: IntGauge,
     /// The keys of the API and of tokens.
     pub auth: AuthMetrics,
+    /// Rooms with presence.
+    pub presence: PresenceMetrics,
     /// `rookery_memberships_revoked_total`: memberships ended because reloaded rules forbid them.
     pub memberships_revoked: IntCounter,
     /// `rookery_api_overloaded_total`: requests of the HTTP API answered with 429, because the
@@ -122,6 +126,7 @@ impl Metrics {
             reloads_refused,
             config_current: config_current(&families)?,
             auth: AuthMetrics::new(&families)?,
+            presence: PresenceMetrics::new(&families)?,
             memberships_revoked,
             api_overloaded,
             api_ids_evicted,

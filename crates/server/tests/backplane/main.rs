@@ -10,6 +10,7 @@ mod inspection;
 mod node_servers;
 mod outages;
 mod pod;
+mod presence;
 mod publications;
 mod questions;
 mod ranking;
