@@ -16,6 +16,7 @@ use rookery_server::message::PodId;
 use rookery_server::rooms::index::RoomIndex;
 use rookery_server::rooms::interest::RoomInterests;
 use rookery_server::rooms::local::{LocalRooms, LocalRoomsParts};
+use rookery_server::rooms::presence::registry::PresenceRegistry;
 use rookery_server::rooms::shard::{Shard, ShardRooms};
 use rookery_server::telemetry::latency::Latency;
 use rookery_server::telemetry::metrics::Metrics;
@@ -93,6 +94,7 @@ impl Shards {
             shards: queues,
             index,
             interests: plan.interests,
+            presence: PresenceRegistry::new(plan.config.presence.leave_delay.0),
             classify: Arc::new(move |room: &str| rules.load().class_of(room).clone()),
             tracer: plan.tracer,
         });

@@ -286,6 +286,9 @@ fn outbox_limits(config: &Config) -> Arc<OutboxLimits> {
     ))
 }
 
+/// The task that follows who is in rooms with presence.
+const PRESENCE: &str = "the task that follows presence";
+
 /// Connects the shards' rooms with the other instances, where Redis is configured.
 fn connect(
     config: &Config,
@@ -304,11 +307,16 @@ fn connect(
         ),
         backplane: None,
         refuse_when_down: config.redis.as_ref().is_some_and(|r| r.when_down == WhenDown::Refuse),
+        presence_max: config.presence.max,
         metrics: metrics.clone(),
         tracer: traces.tracer(),
     };
     let (Some(redis), Some(interests)) = (&config.redis, interests) else {
-        return Ok((Broker::new(parts), None));
+        let broker = Broker::new(parts);
+        let Lifecycle { tracker, stop, critical, .. } = lifecycle.clone();
+        let presence = broker.clone().follow_presence(stop.clone());
+        tracker.spawn(async move { critical.watch(PRESENCE.to_owned(), &stop, presence).await });
+        return Ok((broker, None));
     };
     metrics.with_redis()?;
     let bridge = redis.bridge_in(&config.namespaces);
@@ -327,6 +335,7 @@ fn connect(
     let (backplane, inbound) = Backplane::start(backplane, &tasks)?;
     parts.backplane = Some(backplane.clone());
     let broker = Broker::new(parts);
+    tasks.spawn(PRESENCE, broker.clone().follow_presence(tasks.shutdown.clone()));
     broker.spawn_inbound(inbound, tasks);
     Ok((broker, Some(backplane)))
 }

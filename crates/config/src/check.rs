@@ -10,10 +10,13 @@ mod rules;
 pub mod warnings;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use rookery_protocol::MAX_ROOM_BYTES;
 
-use crate::config::{Config, Cors, Drain, Latency, Limits, Rebalance, SocketIo, Telemetry};
+use crate::config::{
+    Config, Cors, Drain, Latency, Limits, Presence, Rebalance, SocketIo, Telemetry,
+};
 use crate::error::Problem;
 use crate::otlp;
 
@@ -21,6 +24,12 @@ use problems::Problems;
 
 /// The most rooms that `latency.trackRooms` and `latency.topRooms` may each give a series.
 const MAX_SERIES: usize = 1000;
+
+/// The most that `presence.max` may be.
+const MAX_PRESENT: u32 = 10_000;
+
+/// The most that `presence.leaveDelay` may be.
+const LONGEST_LEAVE_DELAY: Duration = Duration::from_secs(600);
 
 /// Everything that is wrong with `config`, in no particular order, up to one more than
 /// [`MAX_PROBLEMS`](crate::error::MAX_PROBLEMS); empty if it can be served.
@@ -38,6 +47,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     rules::check_events(&config.events, &mut problems);
     rules::check_rooms(&config.rooms, &mut problems);
     rules::check_texts(config, &mut problems);
+    check_presence(&config.presence, &mut problems);
     check_limits(&config.limits, &mut problems);
     check_latency(&config.latency, &mut problems);
     check_drain(&config.drain, &mut problems);
@@ -149,6 +159,19 @@ fn check_namespaces(namespaces: &[String], problems: &mut Problems) {
         }
     }
     problems.distinct("namespaces", namespaces, |namespace| format!("`{namespace}`"));
+}
+
+fn check_presence(presence: &Presence, problems: &mut Problems) {
+    problems.say_if(
+        !(1..=MAX_PRESENT).contains(&presence.max),
+        "presence.max",
+        "must be from 1 to 10000, such as 1000: each join of a room is answered with so many at most",
+    );
+    problems.say_if(
+        presence.leave_delay.0 > LONGEST_LEAVE_DELAY,
+        "presence.leaveDelay",
+        "must be at most 10min, for example 3s",
+    );
 }
 
 fn check_limits(limits: &Limits, problems: &mut Problems) {

@@ -7,6 +7,7 @@ mod backend;
 mod drain;
 mod latency;
 mod limits;
+mod presence;
 mod rebalance;
 mod redis;
 mod rooms;
@@ -25,6 +26,7 @@ pub use backend::{Backend, Hook};
 pub use drain::{ClosingOrder, Drain};
 pub use latency::Latency;
 pub use limits::{Connections, Limits, PerIp};
+pub use presence::Presence;
 pub use rebalance::Rebalance;
 pub use redis::{
     BridgeRule, Redis, RedisMode, RedisSentinel, RedisTls, SubscriptionMode, WhenDown, Wire,
@@ -61,6 +63,8 @@ pub struct Config {
     /// Who may join and publish to which rooms; the first rule that matches a room decides. `open`
     /// opens every room, and so does leaving the key out, which is warned about.
     pub rooms: Rooms,
+    /// Bounds of what rooms with presence tell of who is in them.
+    pub presence: Presence,
     /// Bounds on what clients may use.
     pub limits: Limits,
     /// The application's HTTP backend for webhooks.
@@ -89,6 +93,7 @@ impl Default for Config {
             namespaces: vec!["/".to_owned()],
             events: EventRule::defaults(),
             rooms: Rooms::Unset,
+            presence: Presence::default(),
             limits: Limits::default(),
             backend: None,
             latency: Latency::default(),

@@ -9,6 +9,7 @@ use cel::common::types::{CelNull, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{Context, Env, ParseErrors, Program, Value};
+use serde_json::Value as Json;
 use smallvec::SmallVec;
 
 use crate::expression_cost::ExpressionCost;
@@ -49,7 +50,7 @@ const TYPES: [&str; 12] = [
     "uint",
 ];
 
-/// A boolean CEL expression over captures and claims.
+/// A CEL expression over captures and claims.
 #[derive(Debug)]
 pub(super) struct Expression {
     text: String,
@@ -119,16 +120,35 @@ impl Expression {
     /// Returns CEL's error, names the type of a value that is not a boolean, or says that the
     /// evaluation could take more steps than are allowed.
     pub(super) fn evaluate(&self, env: &Arc<Env>, scope: &Scope) -> Result<bool, String> {
+        self.run(env, scope, |value| match value {
+            Value::Bool(answer) => Ok(answer),
+            other => Err(format!("it gives {}, not true or false", other.type_of())),
+        })
+    }
+
+    /// Evaluates the expression to JSON.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`], for a value that JSON does not have.
+    pub(super) fn evaluate_json(&self, env: &Arc<Env>, scope: &Scope) -> Result<Json, String> {
+        self.run(env, scope, |value| match value.json() {
+            Ok(json) => Ok(json),
+            Err(_) => Err(format!("it gives {}, which is not JSON", value.type_of())),
+        })
+    }
+
+    fn run<T>(
+        &self,
+        env: &Arc<Env>,
+        scope: &Scope,
+        read: impl FnOnce(Value) -> Result<T, String>,
+    ) -> Result<T, String> {
         self.cost.check(scope.size)?;
         let run = || {
             let mut context = Context::with_env(env.clone());
             context.set_variable_resolver(scope);
             self.regexes.declare(&mut context);
-            match Value::resolve(&self.tree, &context) {
-                Ok(Value::Bool(answer)) => Ok(answer),
-                Ok(other) => Err(format!("it gives {}, not true or false", other.type_of())),
-                Err(error) => Err(error.to_string()),
-            }
+            Value::resolve(&self.tree, &context).map_err(|error| error.to_string()).and_then(read)
         };
         catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| Err("its evaluation panicked".to_owned()))

@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who may join and publish to the rooms that a pattern matches.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+use crate::presence::Presence;
+
+/// Who may join and publish to the rooms that a pattern matches, and whether they tell who is there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RoomRule {
     /// The pattern of the rooms' names, whose placeholders are captures.
@@ -16,4 +18,11 @@ pub struct RoomRule {
     /// A CEL expression that decides which clients may publish. Without it, every client may.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish: Option<String>,
+    /// Whether the rooms tell their members who is there.
+    #[serde(default, skip_serializing_if = "Presence::is_off")]
+    pub presence: Presence,
+    /// A CEL expression whose value the members are told of whoever is there, at most 1 KiB of JSON.
+    /// Only with `presence`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence_info: Option<String>,
 }

@@ -3,16 +3,21 @@
 use std::sync::Arc;
 
 use cel::Env;
+use serde_json::Value as Json;
 
 use crate::decision::{Decision, Permission, Reason};
 use crate::expression::{Expression, Scope};
 use crate::pattern::Pattern;
+use crate::presence::Presence;
 use crate::room_rule::RoomRule;
 use crate::rule_error::RuleError;
 use crate::subject::Subject;
 
 /// The class of rooms that no rule matches.
 const DEFAULT_CLASS: &str = "default";
+
+/// The most that `presenceInfo` may give, in bytes of JSON.
+pub const MAX_INFO_BYTES: usize = 1024;
 
 /// The compiled `rooms` of the configuration. The first rule whose pattern matches decides.
 pub struct Rules {
@@ -28,6 +33,18 @@ struct Rule {
     class: usize,
     join: Option<Expression>,
     publish: Option<Expression>,
+    presence: Presence,
+    presence_info: Option<Expression>,
+}
+
+/// How a member of a room with presence is shown to the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PresentAs {
+    /// What counts as one.
+    pub by: Presence,
+    /// What `presenceInfo` gives; `None` without one. The error is a sentence for operators, at most
+    /// about 300 bytes, and the member is shown without any.
+    pub info: Option<Result<Json, String>>,
 }
 
 impl std::fmt::Debug for Rules {
@@ -62,12 +79,14 @@ impl Rules {
             };
             let join = expression("join", &rule.join)?;
             let publish = expression("publish", &rule.publish)?;
+            let presence_info = expression("presenceInfo", &rule.presence_info)?;
             let known = classes.iter().position(|class| **class == *rule.pattern);
             let class = known.unwrap_or_else(|| {
                 classes.push(rule.pattern.as_str().into());
                 classes.len() - 1
             });
-            rules.push(Rule { pattern, class, join, publish });
+            let presence = rule.presence;
+            rules.push(Rule { pattern, class, join, publish, presence, presence_info });
         }
         Ok(Rules { rules, classes, env: Arc::new(Env::stdlib()) })
     }
@@ -107,6 +126,24 @@ impl Rules {
         }
     }
 
+    /// How `subject` is shown to the members of `room`; `None` where the room's rule has no presence.
+    pub fn present_as(&self, room: &str, subject: &Subject) -> Option<PresentAs> {
+        let matched = self.rules.iter().find_map(|rule| Some((rule, rule.pattern.slices(room)?)));
+        let (rule, slices) = matched.filter(|(rule, _)| !rule.presence.is_off())?;
+        let info = rule.presence_info.as_ref().map(|expression| {
+            let captures = rule.pattern.captures(slices);
+            let scope = Scope::new(&captures, room, subject);
+            expression.evaluate_json(&self.env, &scope).and_then(within_bounds)
+        });
+        Some(PresentAs { by: rule.presence, info })
+    }
+
+    /// Whether a room's rule has presence.
+    pub fn has_presence(&self, room: &str) -> bool {
+        let matched = self.rules.iter().find(|rule| rule.pattern.is_match(room));
+        matched.is_some_and(|rule| !rule.presence.is_off())
+    }
+
     /// The class of a room, which is the label `class` of the latency histogram: the pattern of
     /// the first rule that matches, or `default`.
     pub fn class_of(&self, room: &str) -> &Arc<str> {
@@ -122,6 +159,14 @@ impl Rules {
     /// Every class once: `default` first, then the patterns in their order.
     pub fn classes(&self) -> &[Arc<str>] {
         &self.classes
+    }
+}
+
+fn within_bounds(info: Json) -> Result<Json, String> {
+    let bytes = info.to_string().len();
+    match bytes <= MAX_INFO_BYTES {
+        true => Ok(info),
+        false => Err(format!("it gives {bytes} bytes; at most {MAX_INFO_BYTES} are allowed")),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod inspection;
 mod link_status;
 pub mod outgoing;
 pub mod peers;
+pub mod presence;
 mod publisher;
 mod query;
 pub mod questions;
@@ -36,7 +37,7 @@ use rookery_config as config;
 use rookery_ops::critical::CriticalTasks;
 use rookery_ops::throttle::{Throttle, limited};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -117,6 +118,8 @@ struct Parts {
     pod: PodId,
     channels: Channels,
     connector: Connector,
+    /// `redis.prefix`, with which keys begin.
+    prefix: String,
     /// Where heartbeats go. Where Redis refuses these, it refuses to be a backplane.
     pods_channel: String,
     outgoing: Arc<OutgoingQueues>,
@@ -165,6 +168,7 @@ impl Backplane {
                 metrics.clone(),
             )),
             pod,
+            prefix: config.prefix.clone(),
             pods_channel: channels.pods(),
             channels: channels.clone(),
             connector,
@@ -301,6 +305,11 @@ impl Backplane {
     pub fn rollout(&self) -> Option<(RolloutState, Vec<(String, RolloutState)>)> {
         let own = self.parts.heartbeat.rollout()?;
         Some((own, self.parts.heartbeat.peers().rollout_states(Instant::now())))
+    }
+
+    /// Resolves when Redis was connected, or was lost, since the last call on the receiver.
+    pub fn follow_link(&self) -> watch::Receiver<bool> {
+        self.parts.status.subscribe()
     }
 
     /// Whether every other instance must have been heard since the link to Redis is up.

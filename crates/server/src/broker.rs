@@ -8,6 +8,7 @@ mod drain_order;
 mod fleet;
 mod inbound;
 mod orders;
+mod presence;
 mod publish;
 mod ranking;
 mod servers;
@@ -32,6 +33,8 @@ use acks::Acks;
 pub use cluster::{Matched, MembersAnswer, RoomsAnswer};
 pub use drain_order::DrainOrder;
 pub use fleet::Fleet;
+use presence::Inbox;
+pub use presence::PresenceAnswer;
 pub use publish::{Accepted, TryPublishError};
 
 /// How long other servers may take to answer a question.
@@ -48,6 +51,8 @@ pub struct BrokerParts {
     pub backplane: Option<Backplane>,
     /// Whether publications are refused while the other instances cannot be reached.
     pub refuse_when_down: bool,
+    /// Occupants up to which a room with presence names them.
+    pub presence_max: u32,
     /// The counters of publications and refusals.
     pub metrics: Arc<Metrics>,
     /// Makes the spans of publications.
@@ -59,13 +64,19 @@ pub struct BrokerParts {
 pub struct Broker {
     parts: Arc<BrokerParts>,
     acks: Arc<Acks>,
+    presence: Arc<Inbox>,
     query_deadline: Duration,
 }
 
 impl Broker {
     /// A broker of these parts.
     pub fn new(parts: BrokerParts) -> Self {
-        Broker { parts: Arc::new(parts), acks: Arc::default(), query_deadline: QUERY_DEADLINE }
+        Broker {
+            parts: Arc::new(parts),
+            acks: Arc::default(),
+            presence: Arc::new(Inbox::new()),
+            query_deadline: QUERY_DEADLINE,
+        }
     }
 
     /// The same, with another deadline for the questions to other servers.

@@ -30,6 +30,7 @@ mod limits;
 mod listener;
 mod log_throttles;
 mod memory;
+mod presence;
 mod rebalance;
 mod rule_changes;
 mod session;

@@ -11,6 +11,7 @@ pub mod interest;
 pub mod local;
 pub mod member;
 pub mod membership;
+pub mod presence;
 pub mod ranking;
 pub mod recipients;
 pub mod scheduler;

@@ -23,8 +23,8 @@ impl Path {
     fn new() -> Self {
         let rule = |pattern: &str, publish: Option<&str>| RoomRule {
             pattern: pattern.to_owned(),
-            join: None,
             publish: publish.map(str::to_owned),
+            ..RoomRule::default()
         };
         let rules = [rule("user:{id}", Some("user == id")), rule("{workspace}:{app}", None)];
         Path {
@@ -46,7 +46,7 @@ impl Path {
             panic!("the event publishes")
         };
         assert!(self.rules.decide(Permission::Publish, &room, &self.subject).allowed);
-        let ack = head.id.map(|id| request.success(|answer| Encoded::ack("/", id, [answer])));
+        let ack = head.id.map(|id| request.success(None, |answer| Encoded::ack("/", id, [answer])));
         let args = request.take_args();
         packet::check_args(&args).expect("few and flat enough");
         let namespace = self.namespace.clone();

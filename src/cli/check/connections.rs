@@ -22,7 +22,7 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut reasons = Vec::new();
     if let Some(redis) = &config.redis {
-        reasons.extend(runtime.block_on(check_redis(redis, &config.namespaces))?);
+        reasons.extend(runtime.block_on(check_redis(redis, config))?);
     }
     if let Some(backend) = &config.backend {
         reasons.extend(runtime.block_on(check_backend(backend))?);
@@ -31,8 +31,9 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 }
 
 /// The reasons why an instance could not use Redis.
-async fn check_redis(redis: &Redis, namespaces: &[String]) -> anyhow::Result<Vec<String>> {
-    let inspection = match inspect(redis, namespaces, &Metrics::new()?).await {
+async fn check_redis(redis: &Redis, config: &Config) -> anyhow::Result<Vec<String>> {
+    let presence = config.rooms.iter().any(|rule| !rule.presence.is_off());
+    let inspection = match inspect(redis, &config.namespaces, presence, &Metrics::new()?).await {
         Ok(inspection) => inspection,
         Err(error) => return Ok(vec![error.to_string()]),
     };

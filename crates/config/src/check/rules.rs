@@ -160,7 +160,12 @@ pub(super) fn check_rooms(rooms: &Rooms, problems: &mut Problems) {
     }
     for (i, rule) in rooms.iter().enumerate() {
         problems.not_blank(&format!("rooms[{i}].match"), &rule.pattern);
-        for (name, text) in [("join", &rule.join), ("publish", &rule.publish)] {
+        let texts = [
+            ("join", &rule.join),
+            ("publish", &rule.publish),
+            ("presenceInfo", &rule.presence_info),
+        ];
+        for (name, text) in texts {
             if let Some(text) = text {
                 problems.say_if(
                     text.trim().is_empty(),
@@ -169,5 +174,10 @@ pub(super) fn check_rooms(rooms: &Rooms, problems: &mut Problems) {
                 );
             }
         }
+        problems.say_if(
+            rule.presence_info.is_some() && rule.presence.is_off(),
+            &format!("rooms[{i}].presenceInfo"),
+            "is only for a rule with `presence`; write presence: true, or remove it",
+        );
     }
 }

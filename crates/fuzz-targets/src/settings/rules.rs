@@ -38,8 +38,11 @@ pub fn run(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let mut lines = text.splitn(3, '\n');
     let [expression, room, claims] = std::array::from_fn(|_| lines.next().unwrap_or_default());
-    let rule =
-        RoomRule { pattern: "r:{a}".to_owned(), join: Some(expression.to_owned()), publish: None };
+    let rule = RoomRule {
+        pattern: "r:{a}".to_owned(),
+        join: Some(expression.to_owned()),
+        ..RoomRule::default()
+    };
     let rules = match Rules::compile(&[rule]) {
         Ok(rules) => rules,
         Err(error) => {

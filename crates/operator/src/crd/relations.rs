@@ -42,6 +42,10 @@ pub(super) const BOUNDS: &[(&str, Change)] = &[
         at_least_one(schema);
         schema.maximum = Some(128.0);
     }),
+    ("config.presence.max", |schema| {
+        at_least_one(schema);
+        schema.maximum = Some(10_000.0);
+    }),
     ("config.latency.sampleEvery", at_least_one),
     ("config.latency.topRooms", |schema| schema.maximum = Some(1000.0)),
     ("config.namespaces", not_empty),

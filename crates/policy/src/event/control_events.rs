@@ -13,6 +13,9 @@ const PREFIX: &str = "rookery:";
 /// The events of tokens: expired, refreshed, and the client's request to refresh one.
 const TOKEN_EVENTS: [&str; 3] = ["auth:expired", "auth:refreshed", "auth:refresh"];
 
+/// Who is in a room: came, went, how many there are.
+const PRESENCE_EVENTS: [&str; 3] = ["presence:join", "presence:leave", "presence:count"];
+
 /// What clients of Socket.IO 2 emit to themselves, so that a handler cannot tell such an event from
 /// one of the network (socket.io-client 2, `lib/socket.js`, `events`). `ping` and `pong`, which are
 /// harmless, are names that applications use.
@@ -65,7 +68,9 @@ impl ControlEvents {
         if LOCAL_EVENTS.contains(&event) {
             return Some("the client library");
         }
-        let is_own = event.starts_with(PREFIX) || TOKEN_EVENTS.contains(&event);
+        let is_own = event.starts_with(PREFIX)
+            || TOKEN_EVENTS.contains(&event)
+            || PRESENCE_EVENTS.contains(&event);
         (is_own || self.replies.contains(event)).then_some("the server")
     }
 }

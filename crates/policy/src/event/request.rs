@@ -85,13 +85,17 @@ impl Request {
         }
     }
 
-    /// Calls `encode` with the answer `{status: "SUCCESS", event, payload}`.
-    pub fn success<T>(&self, encode: impl FnOnce(DataRef<'_>) -> T) -> T {
-        encode(DataRef::Object(&[
+    /// Calls `encode` with the answer `{status: "SUCCESS", event, payload}` and, where somebody is
+    /// told of, `presence`.
+    pub fn success<T>(&self, presence: Option<&Data>, encode: impl FnOnce(DataRef<'_>) -> T) -> T {
+        let event = self.answer_event();
+        let mut answer: SmallVec<[(&str, DataRef<'_>); 4]> = smallvec![
             ("status", DataRef::Text("SUCCESS")),
-            ("event", DataRef::Text(&self.answer_event())),
+            ("event", DataRef::Text(&event)),
             ("payload", self.payload().into()),
-        ]))
+        ];
+        answer.extend(presence.map(|presence| ("presence", presence.into())));
+        encode(DataRef::Object(&answer))
     }
 
     /// Calls `encode` with the answer `{status: "ERROR", event, payload, error: {code, message}}`.
@@ -111,8 +115,13 @@ impl Request {
     /// Calls `encode` with the answer to an event that names several rooms: that of
     /// [`Request::success`] or, where a room was refused, of [`Request::error`], and `joined`, the
     /// rooms that were not refused (`left` for a leave), and `refused`, a list of
-    /// `{index, room, code, message}`.
-    pub fn of_list<T>(&self, outcome: &ListOutcome, encode: impl FnOnce(DataRef<'_>) -> T) -> T {
+    /// `{index, room, code, message}`; and `presence`, where somebody is told of.
+    pub fn of_list<T>(
+        &self,
+        outcome: &ListOutcome,
+        presence: Option<&Data>,
+        encode: impl FnOnce(DataRef<'_>) -> T,
+    ) -> T {
         let (done, refused) = (outcome.done(), outcome.refused());
         let (event, error) = (self.answer_event(), outcome.error());
         let status = if error.is_some() { "ERROR" } else { "SUCCESS" };
@@ -122,13 +131,14 @@ impl Request {
                 ("message", DataRef::Text(&error.message)),
             ]
         });
-        let mut answer: SmallVec<[(&str, DataRef<'_>); 6]> = smallvec![
+        let mut answer: SmallVec<[(&str, DataRef<'_>); 7]> = smallvec![
             ("status", DataRef::Text(status)),
             ("event", DataRef::Text(&event)),
             ("payload", self.payload().into()),
             (outcome.key, DataRef::Value(&done)),
             ("refused", DataRef::Value(&refused)),
         ];
+        answer.extend(presence.map(|presence| ("presence", presence.into())));
         answer.extend(error.as_ref().map(|error| ("error", DataRef::Object(error))));
         encode(DataRef::Object(&answer))
     }

@@ -37,7 +37,7 @@ impl Resolved {
     }
 
     fn success(&self) -> Data {
-        self.request.success(owned)
+        self.request.success(None, owned)
     }
 
     /// A field of the answer.

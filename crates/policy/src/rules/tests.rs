@@ -9,6 +9,7 @@ fn rule(pattern: &str, join: Option<&str>, publish: Option<&str>) -> RoomRule {
         pattern: pattern.to_owned(),
         join: join.map(str::to_owned),
         publish: publish.map(str::to_owned),
+        ..RoomRule::default()
     }
 }
 
@@ -302,4 +303,50 @@ fn regular_expressions_match_in_both_forms_and_in_loops() {
     let wrong = join("claims.teams.matches('a')", json!({ "teams": [1] }));
     assert!(!wrong.allowed, "{}", wrong.reason);
     assert!(Rules::compile(&[rule("{w}:{a}", Some("@matches(room, 0)"), None)]).is_err());
+}
+
+fn presence(presence: Presence, info: Option<&str>) -> Rules {
+    let info = info.map(str::to_owned);
+    let rule = RoomRule { presence, presence_info: info, ..rule("{team}:{doc}", None, None) };
+    Rules::compile(&[rule]).unwrap()
+}
+
+#[test]
+fn presence_info_is_json_of_claims_and_captures() {
+    let info = "{'name': claims.name, 'team': team, 'n': [1, 2.5, true, null]}";
+    let rules = presence(Presence::User, Some(info));
+    let shown = rules.present_as("a:b", &subject(json!({ "name": "Ann" }))).unwrap();
+    let expected = json!({ "name": "Ann", "team": "a", "n": [1, 2.5, true, null] });
+    assert_eq!(shown, PresentAs { by: Presence::User, info: Some(Ok(expected)) });
+    assert!(rules.has_presence("a:b") && !rules.has_presence("lobby"));
+    assert_eq!(rules.present_as("lobby", &Subject::anonymous()), None);
+}
+
+#[test]
+fn without_presence_nobody_is_shown_and_without_info_nothing_of_them() {
+    let off = presence(Presence::Off, None);
+    assert_eq!(off.present_as("a:b", &Subject::anonymous()), None);
+    assert!(!off.has_presence("a:b"));
+    let bare = presence(Presence::Member, None).present_as("a:b", &Subject::anonymous());
+    assert_eq!(bare, Some(PresentAs { by: Presence::Member, info: None }));
+}
+
+#[test]
+fn presence_info_that_fails_or_is_too_large_says_why() {
+    let info = |expression: &str, claims: Value| {
+        let rules = presence(Presence::User, Some(expression));
+        rules.present_as("a:b", &subject(claims)).unwrap().info.unwrap()
+    };
+    assert!(info("claims.name", json!({})).unwrap_err().contains("name"));
+    let long = info("claims.name", json!({ "name": "x".repeat(1_100) }));
+    assert_eq!(long.unwrap_err(), "it gives 1102 bytes; at most 1024 are allowed");
+    let steps = info("claims.a.map(x, x in claims.a)", json!({ "a": vec![1; 5_000] }));
+    assert!(steps.unwrap_err().contains("steps"));
+}
+
+#[test]
+fn presence_info_that_does_not_compile_is_refused_with_its_key() {
+    let info = Some("claims.".to_owned());
+    let rule = RoomRule { presence_info: info, ..rule("{w}:{a}", None, None) };
+    assert_eq!(Rules::compile(&[rule]).unwrap_err().key, "presenceInfo");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, TryFutureExt as _};
 
-use crate::broker::{AckedReceipt, Broker, Matched, MembersAnswer, RoomsAnswer};
+use crate::broker::{AckedReceipt, Broker, Matched, MembersAnswer, PresenceAnswer, RoomsAnswer};
 use crate::message::{Publication, PublishError, Receipt, RoomKey, Scope, Selector};
 use crate::rooms::ranking::{RoomRanking, RoomRankingQuery};
 use rookery_protocol::Room;
@@ -42,6 +42,9 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// The members of a room.
     fn members<'a>(&'a self, namespace: &'a str, room: &'a str) -> BoxFuture<'a, MembersAnswer>;
+
+    /// Who is in a room with presence.
+    fn presence<'a>(&'a self, room: &'a RoomKey) -> BoxFuture<'a, PresenceAnswer>;
 
     /// The first rooms by latency, rate or members over the last minute. Node servers are not
     /// asked.
@@ -102,6 +105,10 @@ impl Cluster for Broker {
 
     fn members<'a>(&'a self, namespace: &'a str, room: &'a str) -> BoxFuture<'a, MembersAnswer> {
         Broker::members(self, namespace, room).boxed()
+    }
+
+    fn presence<'a>(&'a self, room: &'a RoomKey) -> BoxFuture<'a, PresenceAnswer> {
+        Broker::presence(self, room).boxed()
     }
 
     fn rank_rooms<'a>(&'a self, query: &'a RoomRankingQuery) -> BoxFuture<'a, RoomRanking> {

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::{Problem, ProblemResponse};
-use super::routes::{batch, explain, latency, members, publish, rooms, status};
+use super::routes::{batch, explain, latency, members, presence, publish, rooms, status};
 use super::scopes;
 use super::state::Shared;
 
@@ -82,6 +82,7 @@ fn handlers() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(rooms::list_members))
         .routes(routes!(latency::room_latency))
         .routes(routes!(latency::list_latencies))
+        .routes(routes!(presence::room_presence))
         .routes(routes!(members::join_room))
         .routes(routes!(members::leave_room))
         .routes(routes!(members::disconnect))

@@ -3,12 +3,13 @@
 use rookery_config::api_keys::KeyScope;
 
 /// Every path of the API, and the scope that its methods need; `None`: any key will do.
-const SCOPES: [(&str, Option<KeyScope>); 12] = [
+const SCOPES: [(&str, Option<KeyScope>); 13] = [
     ("/api/publish", Some(KeyScope::Publish)),
     ("/api/publish/batch", Some(KeyScope::Publish)),
     ("/api/rooms", Some(KeyScope::Members)),
     ("/api/rooms/{room}", Some(KeyScope::Members)),
     ("/api/rooms/{room}/latency", Some(KeyScope::Members)),
+    ("/api/rooms/{room}/presence", Some(KeyScope::Members)),
     ("/api/latency", Some(KeyScope::Members)),
     ("/api/status", Some(KeyScope::Members)),
     ("/api/rooms/{room}/join", Some(KeyScope::Admin)),

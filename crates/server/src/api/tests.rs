@@ -30,10 +30,11 @@ use super::access::Access;
 use super::cluster::Cluster;
 use super::idempotency::{IdempotencyStore, MemoryStore};
 use super::*;
-use crate::broker::{AckedReceipt, Matched, MembersAnswer, RoomsAnswer};
+use crate::broker::{AckedReceipt, Matched, MembersAnswer, PresenceAnswer, RoomsAnswer};
 use crate::message::Publication;
 use crate::message::RoomKey;
 use crate::message::{MemberInfo, PublishError, Receipt, Scope, Selector};
+use crate::rooms::presence::occupant::{Occupant, Roster};
 use crate::rooms::ranking::{RoomFigures, RoomRanking, RoomRankingQuery, SortBy};
 use crate::status_page as page;
 use crate::telemetry::latency::histogram::Histogram;
@@ -160,6 +161,17 @@ impl Cluster for World {
         futures_util::future::ready(MembersAnswer { members, unanswered: Vec::new() }).boxed()
     }
 
+    fn presence<'a>(&'a self, room: &'a RoomKey) -> BoxFuture<'a, PresenceAnswer> {
+        let ada = Occupant::user("ada".into(), Some(serde_json::json!({ "name": "Ada" })));
+        let occupants = [Arc::new(ada)];
+        let roster = match &*room.room {
+            "doc:full" => Roster { count: 2_000, occupants: None },
+            _ => Roster { count: 1, occupants: Some(occupants.into()) },
+        };
+        let answer = PresenceAnswer { roster, scope: Scope::Cluster };
+        futures_util::future::ready(answer).boxed()
+    }
+
     fn rank_rooms<'a>(&'a self, query: &'a RoomRankingQuery) -> BoxFuture<'a, RoomRanking> {
         self.rankings.lock().push(query.clone());
         let rooms = query.namespaces.iter().flat_map(|namespace| {
@@ -222,12 +234,18 @@ fn figures(namespace: &str, room: &str, n: u64) -> RoomFigures {
 
 /// `{workspace}:{app}`: `ada` may join, and the user 7 may publish.
 fn rules() -> Rules {
-    Rules::compile(&[RoomRule {
+    let presence = RoomRule {
+        pattern: "doc:{id}".to_owned(),
+        presence: rookery_policy::Presence::User,
+        ..RoomRule::default()
+    };
+    let rule = RoomRule {
         pattern: "{workspace}:{app}".to_owned(),
         join: Some("user == 'ada' && claims.sub == 'ada'".to_owned()),
         publish: Some("user == '7' && claims.sub == 7".to_owned()),
-    }])
-    .unwrap()
+        ..RoomRule::default()
+    };
+    Rules::compile(&[presence, rule]).unwrap()
 }
 
 /// A key that may do everything.

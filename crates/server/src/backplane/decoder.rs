@@ -334,7 +334,16 @@ impl Decoder {
             Message::Hello { pod, greet, state } => {
                 self.heartbeat.received(&pod, greet, state, received);
             }
-            Message::Bye { pod } => self.heartbeat.peers().gone(&pod),
+            Message::Bye { pod } => {
+                self.heartbeat.peers().gone(&pod);
+                self.hand_over(Inbound::PeerStops { pod });
+            }
+            Message::Presence { pod, presence } => {
+                self.metrics.redis_message(Direction::In);
+                if *pod != *self.pod {
+                    self.hand_over(Inbound::PeerPresence { pod, presence });
+                }
+            }
             Message::Question { pod, id, namespace, ask } => {
                 self.metrics.redis_message(Direction::In);
                 if *pod != *self.pod {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wire::pod_messages::Ask;
+use super::wire::presence::PresenceMessage;
 use super::wire::requests;
 use crate::message::Publication;
 
@@ -35,6 +36,18 @@ pub enum Inbound {
         ask: requests::Ask,
         /// What an answer must carry; without one nobody waits for an answer.
         id: Option<requests::RequestId>,
+    },
+    /// What another pod tells of a room with presence.
+    PeerPresence {
+        /// The pod that tells it.
+        pod: String,
+        /// What it tells.
+        presence: PresenceMessage,
+    },
+    /// Another pod stops, and said so.
+    PeerStops {
+        /// The pod that stops.
+        pod: String,
     },
     /// What another pod asks.
     PeerQuestion {

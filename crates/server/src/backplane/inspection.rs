@@ -1,5 +1,6 @@
 //! [`inspect`]: what a Redis server lets an instance do, before one depends on it.
 
+mod command_trials;
 mod finding;
 mod nodes;
 mod settings;
@@ -22,13 +23,11 @@ use super::wire::channels::Channels;
 use super::wire::node::NodeWire;
 use crate::message::{PodId, RoomKeyRef};
 use crate::telemetry::metrics::Metrics;
+use command_trials::CommandTrial;
 pub use finding::{Finding, Inspection, Severity};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(3);
-
-/// How long the keys that are written to try it stay, should deleting them fail: milliseconds.
-const KEY_TTL: u64 = 1_000;
 
 /// Nothing could be inspected.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +49,7 @@ pub enum NotInspected {
 
 /// Connects like an instance, by its sentinels where there are any, and tries every command and
 /// channel that one needs. Nobody hears anything of it: what is published goes to a channel of an
-/// instance that does not exist, and the key that is written is deleted.
+/// instance that does not exist, and the keys that are written are deleted. `presence`: with its rights.
 ///
 /// # Errors
 /// When the configuration cannot be used, or the server cannot be reached or does not accept the
@@ -58,6 +57,7 @@ pub enum NotInspected {
 pub async fn inspect(
     config: &Redis,
     namespaces: &[String],
+    presence: bool,
     metrics: &Metrics,
 ) -> Result<Inspection, NotInspected> {
     let wire = NodeWire::of(config);
@@ -77,7 +77,7 @@ pub async fn inspect(
     for (node, connection) in connections {
         let (user, is_node) = (user(config), node.is_some());
         let trial = Trial { connection, user, wire, is_node, findings: Vec::new() };
-        let inspected = trial.run_all(&channels, config, namespaces).await;
+        let inspected = trial.run_all(&channels, config, namespaces, presence).await;
         inspections.push((node, inspected.map_err(not_inspected)?));
     }
     let mut inspection = nodes::merge(inspections, findings);
@@ -127,13 +127,19 @@ impl Trial {
         channels: &Channels,
         config: &Redis,
         namespaces: &[String],
+        presence: bool,
     ) -> RedisResult<Inspection> {
         let version = self.greeting().await?;
         self.channels(channels, config, namespaces).await?;
-        self.commands(channels, config, namespaces).await?;
-        if self.is_node {
-            self.try_commands(&nodes::commands(), config).await?;
+        let prefix = &*config.prefix;
+        let mut tried = command_trials::of_instance(self.wire, channels, prefix, namespaces);
+        if presence {
+            tried.extend(command_trials::of_presence(prefix));
         }
+        if self.is_node {
+            tried.extend(command_trials::of_node());
+        }
+        self.commands(prefix, tried).await?;
         self.settings().await?;
         Ok(Inspection { version, findings: self.findings })
     }
@@ -257,36 +263,15 @@ impl Trial {
         Ok(())
     }
 
-    /// Whether every other command is permitted and works.
-    async fn commands(
-        &mut self,
-        channels: &Channels,
-        config: &Redis,
-        namespaces: &[String],
-    ) -> RedisResult<()> {
-        let key = format!("{}:rookery:idem:check:{}", config.prefix, PodId::random());
-        let requests = namespaces.first().map(|namespace| channels.requests(namespace));
-        let (publish, count) = (self.wire.publish_command(), self.wire.count_command());
-        let tried = [
-            (publish, cmd(publish).arg(channels.own_answers()).arg("").to_owned()),
-            (&*format!("pubsub|{count}"), cmd("PUBSUB").arg(count).arg(requests).to_owned()),
-            ("time", cmd("TIME")),
-            ("eval", cmd("EVAL").arg("return KEYS[1]").arg(1).arg(&key).to_owned()),
-            ("set", cmd("SET").arg(&key).arg("check").arg("PX").arg(KEY_TTL).to_owned()),
-            ("get", cmd("GET").arg(&key).to_owned()),
-            ("del", cmd("DEL").arg(&key).to_owned()),
-        ];
-        self.try_commands(&tried, config).await
-    }
-
-    async fn try_commands(&mut self, tried: &[(&str, Cmd)], config: &Redis) -> RedisResult<()> {
+    /// Whether these commands are permitted and work.
+    async fn commands(&mut self, prefix: &str, tried: Vec<CommandTrial>) -> RedisResult<()> {
         for (right, command) in tried {
-            match self.run(command).await? {
+            match self.run(&command).await? {
                 Ok(_) => {}
                 Err(error) if nodes::is_elsewhere(&error) && self.is_node => {}
-                Err(error) if lacks_command(&error) => self.lacks(right),
+                Err(error) if lacks_command(&error) => self.lacks(&right),
                 Err(error) if commands::is_forbidden(&error) => {
-                    let (user, prefix) = (&self.user, &config.prefix);
+                    let user = &self.user;
                     let text = format!(
                         "user {user} may not use what {} needs ({error}): `ACL SETUSER {user} \
                          ~{prefix}:rookery:* &{prefix}*`",

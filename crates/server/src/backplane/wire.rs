@@ -7,6 +7,7 @@ mod encoding;
 pub mod node;
 pub mod orders;
 pub mod pod_messages;
+pub mod presence;
 pub mod python;
 pub mod replies;
 pub mod requests;

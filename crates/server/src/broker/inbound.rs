@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Broker;
 use super::orders::{Execution, Order, Orders};
+use super::presence::PeerNews;
 use super::servers::{answer_node, answer_pod, order};
 use crate::backplane::{Backplane, Inbound, Tasks};
 use crate::message::Publication;
@@ -66,6 +67,17 @@ impl Broker {
         if let Inbound::WithAcks { publication, id, timeout } = message {
             return self.deliver_with_acks(publication, id, timeout, backplane, tasks);
         }
+        let message = match message {
+            Inbound::PeerPresence { pod, presence } => {
+                self.presence.push(PeerNews::Told { pod, presence });
+                return Ok(());
+            }
+            Inbound::PeerStops { pod } => {
+                self.presence.push(PeerNews::Stops { pod });
+                return Ok(());
+            }
+            other => other,
+        };
         let permit = requests.under_way.clone().try_acquire_owned();
         let permit = permit.map_err(|_| "too many requests wait to be answered")?;
         let (parts, backplane) = (self.parts.clone(), backplane.clone());
@@ -83,7 +95,11 @@ impl Broker {
                     answer_pod(&parts, &backplane, (&pod, id), &namespace, ask).await;
                 });
             }
-            Inbound::Publication(_) | Inbound::Bridge(_) | Inbound::WithAcks { .. } => {}
+            Inbound::Publication(_)
+            | Inbound::Bridge(_)
+            | Inbound::WithAcks { .. }
+            | Inbound::PeerPresence { .. }
+            | Inbound::PeerStops { .. } => {}
         }
         Ok(())
     }

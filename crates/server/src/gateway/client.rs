@@ -18,6 +18,7 @@ use super::expiry::Expiry;
 use super::forwarded::Origin;
 use super::limits::{BodyPermit, LimitReached};
 use super::log_throttles::LogSubject;
+use super::presence;
 use super::state::Gateway;
 use super::webhooks::disconnect;
 use crate::connection::Wait;
@@ -34,7 +35,7 @@ pub struct Client {
     /// The member of rooms that this client is.
     pub member: Arc<Member>,
     /// The user and claims; replaced when the client refreshes its token.
-    pub subject: ArcSwap<Subject>,
+    pub subject: Arc<ArcSwap<Subject>>,
     /// All clients of the session that this one belongs to.
     pub session_clients: Weak<SessionClients>,
     gateway: Arc<Gateway>,
@@ -69,15 +70,21 @@ impl Client {
         socket: &Arc<Socket>,
     ) -> Arc<Self> {
         let rates = ClientRates::new(&gateway.limits.config());
+        let user = subject.user().map(Into::into);
+        let subject = Arc::new(ArcSwap::new(subject));
+        let describe = presence::describe(gateway, &subject, &ids.public);
         Arc::new_cyclic(|this: &Weak<Client>| Client {
-            member: Arc::new(Member::new(
-                ids,
-                namespace,
-                subject.user().map(Into::into),
-                session_clients.outbox.clone(),
-                dismiss(this.clone()),
-            )),
-            subject: ArcSwap::new(subject),
+            member: Arc::new(
+                Member::new(
+                    ids,
+                    namespace,
+                    user,
+                    session_clients.outbox.clone(),
+                    dismiss(this.clone()),
+                )
+                .described_by(describe),
+            ),
+            subject,
             session_clients: Arc::downgrade(session_clients),
             gateway: gateway.clone(),
             origin: session_clients.origin,

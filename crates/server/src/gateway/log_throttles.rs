@@ -20,6 +20,8 @@ pub struct LogThrottles {
     pub backend_publications: Throttle,
     /// Trusted proxies whose `X-Forwarded-For` cannot be read.
     pub forwarded_unreadable: Throttle,
+    /// Rules whose `presenceInfo` fails.
+    pub presence_info: Throttle,
 }
 
 impl LogThrottles {
@@ -32,6 +34,7 @@ impl LogThrottles {
             accept_errors: throttle(),
             backend_publications: throttle(),
             forwarded_unreadable: throttle(),
+            presence_info: throttle(),
         }
     }
 

@@ -76,12 +76,20 @@ pub enum Source {
     Backend,
     /// Another pod, a Node server or an emitter, by Redis.
     Redis,
+    /// This instance, which tells the members of a room who is there.
+    Presence,
 }
 
 impl Source {
     /// Every source, in the order of [`Source::index`].
-    pub const ALL: [Source; 5] =
-        [Source::Client, Source::Api, Source::Bridge, Source::Backend, Source::Redis];
+    pub const ALL: [Source; 6] = [
+        Source::Client,
+        Source::Api,
+        Source::Bridge,
+        Source::Backend,
+        Source::Redis,
+        Source::Presence,
+    ];
 
     /// Position in [`Source::ALL`].
     pub fn index(self) -> usize {
@@ -96,6 +104,7 @@ impl Source {
             Source::Bridge => "bridge",
             Source::Backend => "backend",
             Source::Redis => "redis",
+            Source::Presence => "presence",
         }
     }
 

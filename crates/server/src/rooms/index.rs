@@ -53,6 +53,11 @@ impl ShardSet {
         self.0 == 0
     }
 
+    /// Its shards that are not in `others`.
+    pub fn without(self, others: ShardSet) -> Self {
+        ShardSet(self.0 & !others.0)
+    }
+
     /// The numbers of its shards, from the lowest to the highest.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         let mut left = self.0;
@@ -61,6 +66,12 @@ impl ShardSet {
             left &= left.wrapping_sub(1);
             lowest
         })
+    }
+}
+
+impl FromIterator<usize> for ShardSet {
+    fn from_iter<I: IntoIterator<Item = usize>>(shards: I) -> Self {
+        ShardSet(shards.into_iter().fold(0, |set, shard| set | 1 << shard))
     }
 }
 

@@ -13,11 +13,13 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::encoded_publication::EncodedPublication;
-use super::index::RoomIndex;
+use super::index::{RoomIndex, ShardSet};
 use super::interest::{Confirmation, Interest, MemberChannels, RoomInterests};
 use super::member::Member;
 use super::membership::JoinRefused;
-use super::shard::{MembershipChange, Reply, ShardCommand, ShardQueue, ShardRooms};
+use super::presence::occupant::{Occupant, Roster};
+use super::presence::registry::PresenceRegistry;
+use super::shard::{MembershipChange, PresenceUpdate, Reply, ShardCommand, ShardQueue, ShardRooms};
 use crate::connection::Wait;
 use crate::message::{MemberId, PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
@@ -36,6 +38,8 @@ pub struct LocalRoomsParts {
     pub index: Arc<RoomIndex>,
     /// What has to be heard of other instances; `None` where there are none.
     pub interests: Option<Arc<RoomInterests>>,
+    /// Who is in rooms with presence.
+    pub presence: Arc<PresenceRegistry>,
     /// Gives the latency class of a room.
     pub classify: Classify,
     /// Makes the spans of deliveries.
@@ -99,7 +103,7 @@ impl LocalRooms {
     /// others publish in the rooms is heard here, or after a second. Nothing is subscribed for a
     /// member that may not join.
     pub fn join(&self, shard: usize, member: Arc<Member>, rooms: Vec<Room>, reply: Reply) -> Wait {
-        self.request_join(shard, JoinRequest { member, rooms, reply, by_backend: false })
+        self.request_join(shard, member, rooms, reply, false)
     }
 
     /// As [`LocalRooms::join`], for rooms that a backend puts the member into: the rules of `join` do
@@ -111,11 +115,21 @@ impl LocalRooms {
         rooms: Vec<Room>,
         reply: Reply,
     ) -> Wait {
-        self.request_join(shard, JoinRequest { member, rooms, reply, by_backend: true })
+        self.request_join(shard, member, rooms, reply, true)
     }
 
-    fn request_join(&self, shard: usize, request: JoinRequest) -> Wait {
-        if self.parts.interests.is_none() {
+    fn request_join(
+        &self,
+        shard: usize,
+        member: Arc<Member>,
+        rooms: Vec<Room>,
+        reply: Reply,
+        by_backend: bool,
+    ) -> Wait {
+        let occupants: Vec<_> = rooms.iter().map(|room| member.occupant_in(room)).collect();
+        let is_told = occupants.iter().any(Option::is_some);
+        let request = JoinRequest { member, rooms, occupants, reply, by_backend };
+        if self.parts.interests.is_none() && !is_told {
             return self.join_subscribed(shard, request);
         }
         let (accept, mut accepted) = oneshot::channel();
@@ -144,11 +158,20 @@ impl LocalRooms {
     }
 
     fn join_subscribed(&self, shard: usize, request: JoinRequest) -> Wait {
-        let acquired =
-            request.rooms.iter().map(|room| self.acquire(&request.member.namespace, room));
+        let (namespace, rooms) = (&request.member.namespace, &request.rooms);
+        let acquired = rooms.iter().map(|room| self.acquire(namespace, room));
         let (interests, confirmations): (Vec<_>, Vec<_>) = acquired.unzip();
-        let join = request.into_command(interests);
-        let confirmations: Vec<_> = confirmations.into_iter().flatten().collect();
+        let mut confirmations: Vec<_> = confirmations.into_iter().flatten().collect();
+        let mut leases = Vec::new();
+        for (room, occupant) in rooms.iter().zip(&request.occupants) {
+            leases.push(occupant.clone().map(|occupant| {
+                let key = RoomKey { namespace: namespace.clone(), room: room.clone() };
+                let (lease, confirmed) = self.parts.presence.acquire(&key, shard, occupant);
+                confirmations.push(confirmed);
+                lease
+            }));
+        }
+        let join = request.into_command(interests, leases);
         if confirmations.is_empty() {
             return self.send(shard, join);
         }
@@ -214,6 +237,32 @@ impl LocalRooms {
         let key = RoomKey { namespace: namespace.clone(), room: room.clone() };
         let (interest, confirmation) = interests.acquire(&key);
         (Some(interest), confirmation)
+    }
+
+    /// Who is in rooms with presence on this instance.
+    pub fn presence(&self) -> &Arc<PresenceRegistry> {
+        &self.parts.presence
+    }
+
+    /// Tells shards who is in a room, with what their members are sent of the change; and others
+    /// that none of their members is. Waits while a queue is full.
+    pub async fn set_roster(
+        &self,
+        key: &RoomKey,
+        (shards, others): (ShardSet, ShardSet),
+        roster: Roster,
+        events: Vec<Publication>,
+    ) {
+        let events = events.into_iter().map(|event| self.encode(event, None)).collect();
+        let update = Arc::new(PresenceUpdate { key: key.clone(), roster: Some(roster), events });
+        for shard in shards.iter() {
+            self.parts.shards[shard].send(ShardCommand::Presence(update.clone())).await;
+        }
+        let (key, events) = (key.clone(), Vec::new());
+        let update = Arc::new(PresenceUpdate { key, roster: None, events });
+        for shard in others.iter() {
+            self.parts.shards[shard].send(ShardCommand::Presence(update.clone())).await;
+        }
     }
 
     /// Puts a command into a shard's queue; gives the wait where that is full.
@@ -311,24 +360,22 @@ impl LocalRooms {
 struct JoinRequest {
     member: Arc<Member>,
     rooms: Vec<Room>,
+    /// Who is told of, in each room that has presence.
+    occupants: Vec<Option<Occupant>>,
     reply: Reply,
     by_backend: bool,
 }
 
 impl JoinRequest {
-    /// The command that makes the join, with an interest in each room.
-    fn into_command(self, mut interests: Vec<Option<Interest>>) -> ShardCommand {
-        let JoinRequest { member, rooms, reply, by_backend } = self;
-        if !by_backend {
-            return ShardCommand::Join { member, rooms, interests, reply };
-        }
-        ShardCommand::Query(Box::new(move |shard| {
-            if let Some(change) = shard.assign(&member, &rooms, &mut interests)
-                && let Some(packet) = reply(change)
-            {
-                member.outbox.send(Arc::new(packet));
-            }
-        }))
+    /// The command that makes the join, with an interest, and where it has presence a lease, in each
+    /// room.
+    fn into_command(
+        self,
+        interests: Vec<Option<Interest>>,
+        leases: Vec<Option<Lease>>,
+    ) -> ShardCommand {
+        let JoinRequest { member, rooms, reply, by_backend, .. } = self;
+        ShardCommand::Join { member, rooms, interests, leases, by_backend, reply }
     }
 
     /// The request, where it may be carried out; otherwise it is answered.
@@ -337,7 +384,7 @@ impl JoinRequest {
             Ok(()) => return Some(self),
             Err(JoinRefused::NotConnected) => {}
             Err(JoinRefused::TooMany) => {
-                if let Some(packet) = (self.reply)(MembershipChange::TooManyRooms) {
+                if let Some(packet) = (self.reply)(MembershipChange::TooManyRooms, &[]) {
                     self.member.outbox.send(Arc::new(packet));
                 }
             }

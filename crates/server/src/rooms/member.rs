@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::interest::Interest;
+use super::presence::occupant::Occupant;
 use crate::connection::outbox::Outbox;
 use crate::message::id_source::next_number;
 use crate::message::{MemberId, MemberIds};
@@ -22,6 +23,10 @@ pub enum Dismissal {
 
 /// Dismisses one member; the gateway's part of it.
 pub type Dismiss = Box<dyn Fn(Dismissal) + Send + Sync>;
+
+/// Gives the occupant that a member is in a room; `None` where the room has no presence. The gateway's
+/// part of it.
+pub type Describe = Box<dyn Fn(&str) -> Option<Occupant> + Send + Sync>;
 
 /// One client in one namespace. Shared as an `Arc`.
 pub struct Member {
@@ -41,6 +46,7 @@ pub struct Member {
     /// A number that no other member of this process has.
     pub key: u64,
     dismiss: Dismiss,
+    describe: Option<Describe>,
     disconnected: AtomicBool,
     /// In what other instances send to those of its ids that have channels of their own.
     interests: Mutex<Vec<Interest>>,
@@ -64,9 +70,21 @@ impl Member {
             outbox,
             key: next_number(),
             dismiss,
+            describe: None,
             disconnected: AtomicBool::new(false),
             interests: Mutex::default(),
         }
+    }
+
+    /// Sets what the member is in rooms with presence. Without it, it is in none.
+    #[must_use]
+    pub fn described_by(self, describe: Describe) -> Self {
+        Member { describe: Some(describe), ..self }
+    }
+
+    /// Who the others are told is there when the member is in `room`; `None`: nobody.
+    pub fn occupant_in(&self, room: &str) -> Option<Occupant> {
+        self.describe.as_ref()?(room)
     }
 
     /// The id that others may see: the client's `socket.id`, but where that is still the secret by

@@ -2,6 +2,7 @@
 
 mod command;
 mod membership_change;
+mod presence;
 mod queue;
 mod rooms;
 mod state;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::telemetry::latency::DeliveryRecorder;
-pub use command::{Reply, ShardCommand};
+pub use command::{PresenceUpdate, Reply, ShardCommand};
 pub use membership_change::MembershipChange;
 use queue::LocalShard;
 pub use queue::{ShardPermit, ShardQueue};

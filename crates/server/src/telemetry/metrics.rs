@@ -5,6 +5,7 @@ mod backend;
 mod families;
 mod gauge_func;
 mod labels;
+mod presence;
 mod striped_counters;
 
 use prometheus::proto::MetricFamily;
@@ -16,6 +17,7 @@ pub use backend::{BackendMetrics, BackendOutcome};
 use families::Families;
 pub use gauge_func::GaugeFunc;
 pub use labels::{Direction, Disconnected, Outcome, Rejected};
+pub use presence::PresenceMetrics;
 use rookery_config::Transport;
 use striped_counters::StripedCounters;
 
@@ -68,6 +70,8 @@ pub struct Metrics {
     pub auth: AuthMetrics,
     /// Calls to the application's backend.
     pub backend: BackendMetrics,
+    /// Rooms with presence.
+    pub presence: PresenceMetrics,
     /// `rookery_memberships_revoked_total`: memberships ended because reloaded rules forbid them.
     pub memberships_revoked: IntCounter,
     /// `rookery_api_overloaded_total`: requests of the HTTP API answered with 429, because the
@@ -127,6 +131,7 @@ impl Metrics {
             config_current: config_current(&families)?,
             auth: AuthMetrics::new(&families)?,
             backend: BackendMetrics::new(&families)?,
+            presence: PresenceMetrics::new(&families)?,
             memberships_revoked,
             api_overloaded,
             api_ids_evicted,

@@ -30,7 +30,7 @@ async fn inspected(url: String) -> Result<Inspection, NotInspected> {
 
 async fn inspected_with(config: &Redis) -> Result<Inspection, NotInspected> {
     let namespaces = ["/".to_owned(), "/admin".to_owned()];
-    inspect(config, &namespaces, &Metrics::new().unwrap()).await
+    inspect(config, &namespaces, false, &Metrics::new().unwrap()).await
 }
 
 /// The texts of one severity, for a user with this rule.
@@ -132,4 +132,29 @@ async fn a_server_that_cannot_be_used_is_named_with_what_to_look_at() {
     let said = inspected(format!("redis://:secret@{}", redis.address())).await.unwrap_err();
     redis.signal("CONT");
     assert!(said.to_string().contains("no firewall or NetworkPolicy"), "{said}");
+}
+
+#[tokio::test]
+async fn presence_needs_its_own_rights_and_each_of_them() {
+    let redis = RedisServer::start().await;
+    let rights = ["+hset", "+hdel", "+hgetall", "+pexpire"];
+    let found = async |without: Option<&str>| {
+        run(&redis, "ACL DELUSER rookery").await;
+        let given = rights.iter().filter(|right| Some(**right) != without).copied();
+        let given: Vec<&str> = given.collect();
+        run(&redis, &format!("ACL SETUSER rookery {CLASSIC} {}", given.join(" "))).await;
+        let config = Redis::at(format!("redis://rookery:secret@{}", redis.address()));
+        let namespaces = ["/".to_owned()];
+        let inspected = inspect(&config, &namespaces, true, &Metrics::new().unwrap()).await;
+        let findings = inspected.unwrap().findings.into_iter();
+        let errors = findings.filter(|finding| finding.severity == Severity::Error);
+        errors.map(|finding| finding.text).collect::<Vec<_>>()
+    };
+    assert_eq!(found(None).await, [""; 0]);
+    for right in rights {
+        let errors = found(Some(right)).await;
+        assert!(errors.len() == 1 && errors[0].contains(right), "{right}: {errors:?}");
+    }
+    let keys = redis::cmd("DBSIZE").query_async::<u64>(&mut redis.connection().await).await;
+    assert!(keys.unwrap() <= 1, "only what could not be deleted is left, and it expires");
 }

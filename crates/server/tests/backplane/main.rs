@@ -14,6 +14,7 @@ mod node_servers;
 mod outages;
 mod pair;
 mod pod;
+mod presence;
 mod publications;
 mod questions;
 mod ranking;

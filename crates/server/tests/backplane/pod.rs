@@ -16,13 +16,15 @@ use rookery_server::rooms::index::RoomIndex;
 use rookery_server::rooms::interest::{Interest, RoomInterests};
 use rookery_server::rooms::local::{LocalRooms, LocalRoomsParts};
 use rookery_server::rooms::member::Member;
-use rookery_server::rooms::shard::{Shard, ShardCommand, ShardQueue, ShardRooms};
+use rookery_server::rooms::presence::occupant::{JoinedRoster, Occupant};
+use rookery_server::rooms::presence::registry::PresenceRegistry;
+use rookery_server::rooms::shard::{Reply, Shard, ShardCommand, ShardQueue, ShardRooms};
 use rookery_server::rooms::statistics::RoomStatistics;
 use rookery_server::telemetry::latency::Latency;
 use rookery_server::telemetry::metrics::Metrics;
 use rookery_server::telemetry::trace::Tracer;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +33,12 @@ use super::until;
 
 /// Commands that may wait for the shard.
 pub const QUEUE: usize = 16;
+
+/// How long somebody whose connection ended stays present.
+pub const LEAVE_DELAY: Duration = Duration::from_millis(300);
+
+/// `presence.max`.
+pub const MAX_PRESENT: u32 = 5;
 
 /// One pod.
 pub struct Pod {
@@ -111,10 +119,13 @@ impl Pod {
             statistics: RoomStatistics::new(rooms.clone(), latency, tracker.clone()),
             backplane: Some(backplane.clone()),
             refuse_when_down: false,
+            presence_max: MAX_PRESENT,
             metrics: metrics.clone(),
             tracer: Tracer::off(),
         });
         let received = Arc::default();
+        let presence = broker.clone().follow_presence(tasks.shutdown.clone());
+        tasks.spawn("presence", presence);
         broker.spawn_inbound(recorded(inbound, Arc::clone(&received)), tasks.clone());
         let shutdown = tasks.shutdown;
         Pod {
@@ -200,6 +211,64 @@ impl Pod {
         member
     }
 
+    /// Adds a member of a user.
+    pub async fn connect(&self, id: &str, user: &str) -> Arc<Member> {
+        let outbox = Outbox::new(Revision::V4, self.context.clone());
+        let of: Arc<str> = user.into();
+        let described = move |_: &str| Some(Occupant::user(of.clone(), None));
+        let member =
+            Member::new(id.into(), "/".into(), Some(user.into()), outbox, Box::new(|_| {}));
+        let member = Arc::new(member.described_by(Box::new(described)));
+        if let Some(wait) = self.rooms.connect(0, member.clone()) {
+            wait.await;
+        }
+        member
+    }
+
+    /// Makes a member join a room with presence; gives who its answer says is there.
+    pub async fn enter(&self, member: &Arc<Member>, room: &str) -> Vec<String> {
+        let (answer, answered) = oneshot::channel();
+        let reply: Reply = Box::new(move |_, joined: &[JoinedRoster]| {
+            let roster = joined.first().map(|joined| joined.roster.clone()).unwrap_or_default();
+            let occupants = roster.occupants.iter().flat_map(|all| all.iter());
+            let users = occupants.filter_map(|occupant| occupant.user.as_deref());
+            let _ = answer.send(users.map(str::to_owned).collect());
+            None
+        });
+        if let Some(wait) = self.rooms.join(0, member.clone(), vec![room.into()], reply) {
+            wait.await;
+        }
+        answered.await.unwrap()
+    }
+
+    /// The connection of a member ends.
+    pub async fn lose(&self, member: Arc<Member>) {
+        if let Some(wait) = self.rooms.disconnect(0, member) {
+            wait.await;
+        }
+    }
+
+    /// A member leaves a room.
+    pub async fn leave(&self, member: &Arc<Member>, room: &str) {
+        let reply: Reply = Box::new(|_, _: &[JoinedRoster]| None);
+        if let Some(wait) = self.rooms.leave(0, member.clone(), vec![room.into()], reply) {
+            wait.await;
+        }
+    }
+
+    /// Who is in a room, as the HTTP API says.
+    pub async fn present(&self, room: &str) -> Vec<String> {
+        let answer = self.broker.presence(&RoomKey::new("/", room)).await;
+        let occupants = answer.roster.occupants.iter().flat_map(|all| all.iter());
+        occupants.filter_map(|occupant| Some(occupant.user.as_deref()?.to_owned())).collect()
+    }
+
+    /// How many joins and leaves the members here were told of.
+    pub fn told(&self) -> (u64, u64) {
+        let presence = &self.metrics.presence;
+        (presence.joins.get(), presence.leaves.get())
+    }
+
     /// The rooms of a member; `None` where there is no such member.
     pub async fn rooms_of(&self, id: &str) -> Option<Vec<String>> {
         let members = self.rooms.members("/", &Selector::Member(id.into())).await;
@@ -258,6 +327,7 @@ fn start_shard(
         shards: vec![queue.into()],
         index,
         interests: Some(interests.clone()),
+        presence: PresenceRegistry::new(LEAVE_DELAY),
         classify: Arc::new(|_| "default".into()),
         tracer: Tracer::off(),
     });

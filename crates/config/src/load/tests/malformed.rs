@@ -51,6 +51,20 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     ("limits: { connectRate: 500 }", &["`limits.connectRate` expected a rate such as 500/s"]),
     ("limits: { connectRate: 0/s }", &["`limits.connectRate` expected a rate such as 500/s"]),
+    ("presence: { max: 0 }", &["`presence.max` must be from 1 to 10000"]),
+    ("presence: { leaveDelay: 1h }", &["`presence.leaveDelay` must be at most 10min"]),
+    (
+        "rooms: [{ match: a, presence: all }]",
+        &["`rooms[0].presence`", "true, false, user or member"],
+    ),
+    (
+        "rooms: [{ match: a, presenceInfo: 'claims.name' }]",
+        &["`rooms[0].presenceInfo` is only for a rule with `presence`"],
+    ),
+    (
+        "rooms: [{ match: a, presence: true, presenceInfo: 'claim.name' }]",
+        &["`rooms[0].presenceInfo`", "there is no variable `claim`"],
+    ),
     ("limits: 5", &["`limits` expected a section with keys of its own, found the number `5`"]),
     ("limits: [5]", &["`limits` expected a section with keys of its own, found a list"]),
     (

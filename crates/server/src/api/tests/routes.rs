@@ -55,6 +55,23 @@ async fn the_latency_of_a_room_without_deliveries_is_404() {
 }
 
 #[tokio::test]
+async fn who_is_in_a_room_with_presence_is_listed_and_counted_where_they_are_too_many() {
+    let server = Server::start(&World::new()).await;
+    let get = async |room: &str, status| {
+        let path = format!("/api/rooms/{room}/presence");
+        answer(server.get(&path).send().await.unwrap(), status).await
+    };
+    let ada = json!({"user": "ada", "info": {"name": "Ada"}});
+    let expected = json!({"room": "doc:1", "count": 1, "members": [ada], "scope": "cluster"});
+    assert_eq!(get("doc:1", 200).await, expected);
+    let full = json!({"room": "doc:full", "count": 2000, "scope": "cluster"});
+    assert_eq!(get("doc:full", 200).await, full);
+    let problem = get("a:b", 404).await;
+    assert_eq!(problem["field"], "room");
+    assert!(problem["detail"].as_str().unwrap().contains("presence: true"), "{problem}");
+}
+
+#[tokio::test]
 async fn rooms_are_ranked() {
     let world = World::new();
     let server = Server::start(&world).await;

@@ -54,6 +54,29 @@ impl CommandConnection {
             }
         }
     }
+
+    /// Sends commands in this order, and gives their answers; in one round trip, but on a Cluster.
+    ///
+    /// # Errors
+    /// When the server refuses one, or cannot be reached. What follows may have been carried out.
+    pub async fn query_all(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        match &mut self.target {
+            Target::Server(connection) => {
+                let mut pipeline = redis::pipe();
+                commands.into_iter().for_each(|command| {
+                    pipeline.add_command(command);
+                });
+                pipeline.query_async(connection).await
+            }
+            Target::Owner { cluster, key } => {
+                let mut answers = Vec::with_capacity(commands.len());
+                for command in commands {
+                    answers.push(query_owner(cluster, key, &command).await?);
+                }
+                Ok(answers)
+            }
+        }
+    }
 }
 
 /// Sends a command to the owner of the slot of `key`, and follows redirections (Redis

@@ -1,7 +1,7 @@
 //! The servers that are inspected: of a Cluster, every primary, as each has rights of its own.
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind, cmd};
+use redis::{ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind};
 
 use super::{ANSWER, Finding, Inspection, Severity};
 use crate::backplane::connect::Connector;
@@ -49,11 +49,6 @@ pub(super) async fn connect(connector: &Connector) -> RedisResult<(Connections, 
         findings.push(Finding { severity: Severity::Error, text });
     }
     Ok((connections, findings))
-}
-
-/// Commands that nodes of a Cluster need besides, each with its right.
-pub(super) fn commands() -> [(&'static str, Cmd); 2] {
-    [("cluster|slots", cmd("CLUSTER").arg("SLOTS").to_owned()), ("asking", cmd("ASKING"))]
 }
 
 /// Whether a node of a Cluster says that another one is to be asked. It looks at rights first.

@@ -10,6 +10,7 @@ use rookery_protocol::Room;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::presence::PresenceMessage;
 use crate::message::{MemberInfo, RoomKey, Selector};
 use crate::rooms::ranking::{RoomShare, SortBy};
 
@@ -32,6 +33,13 @@ pub enum Message {
     Bye {
         /// The name of the pod that stops.
         pod: String,
+    },
+    /// A room with presence changed.
+    Presence {
+        /// The name of the pod that tells it.
+        pod: String,
+        /// What it tells.
+        presence: PresenceMessage,
     },
     /// A question to all pods.
     Question {
@@ -191,6 +199,8 @@ struct Envelope<'a> {
     ask: Option<&'a RawValue>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     answer: Option<&'a RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    presence: Option<PresenceMessage>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -198,6 +208,7 @@ struct Envelope<'a> {
 enum Kind {
     Hello,
     Bye,
+    Presence,
     Question,
     Answer,
 }
@@ -218,6 +229,7 @@ impl Message {
             namespace: None,
             ask: None,
             answer: None,
+            presence: None,
         };
         let (ask, answer);
         let envelope = match self {
@@ -225,6 +237,9 @@ impl Message {
                 Envelope { greet: Some(*greet), state: state.clone(), ..empty(Kind::Hello, pod) }
             }
             Message::Bye { pod } => empty(Kind::Bye, pod),
+            Message::Presence { pod, presence } => {
+                Envelope { presence: Some(presence.clone()), ..empty(Kind::Presence, pod) }
+            }
             Message::Question { pod, id, namespace, ask: asked } => {
                 ask = raw(serde_json::value::to_raw_value(asked));
                 Envelope {
@@ -248,12 +263,16 @@ impl Message {
     /// When the bytes are no message between pods.
     pub fn decode(bytes: &[u8]) -> Result<Message, serde_json::Error> {
         let missing = |field| <serde_json::Error as serde::de::Error>::missing_field(field);
-        let Envelope { kind, pod, greet, state, id, namespace, ask, answer, .. } =
+        let Envelope { kind, pod, greet, state, id, namespace, ask, answer, presence, .. } =
             serde_json::from_slice(bytes)?;
         let id = id.ok_or_else(|| missing("id"));
         Ok(match kind {
             Kind::Hello => Message::Hello { pod, greet: greet.unwrap_or_default(), state },
             Kind::Bye => Message::Bye { pod },
+            Kind::Presence => {
+                let presence = presence.ok_or_else(|| missing("presence"))?;
+                Message::Presence { pod, presence }
+            }
             Kind::Question => {
                 let ask = ask.ok_or_else(|| missing("ask"))?;
                 let ask = serde_json::from_str(ask.get()).ok();

@@ -69,7 +69,7 @@ async fn replace_subject(client: &Arc<Client>, subject: Subject, reply: Reply) {
     let may_stay = review::may_stay(client);
     let (broker, member) = (&client.gateway().broker, client.member.clone());
     let (reply, replied) = reply.of_change();
-    let tell = move |_: &[Room]| reply(MembershipChange::Done).into_iter().collect();
+    let tell = move |_: &[Room]| reply(MembershipChange::Done, &[]).into_iter().collect();
     let left = replied.after(broker.leave_except(client.shard(), member, may_stay, tell));
     if let Some(wait) = left {
         wait.await;

@@ -9,6 +9,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::event::Event;
 use crate::connection::Wait;
 use crate::gateway::client::Client;
+use crate::rooms::presence::occupant::JoinedRoster;
 use crate::rooms::shard::{self, MembershipChange};
 use crate::telemetry::metrics::Rejected;
 use rookery_policy::{Code, ListOutcome, Refusal, Request};
@@ -59,15 +60,23 @@ impl Reply {
 
     /// The reply that the event was carried out; `None` if the client expects none.
     pub fn success(&self) -> Option<Encoded> {
+        self.success_with(&[])
+    }
+
+    /// As [`Reply::success`], with who is in the joined rooms: `presence: {members, count}`, or for a
+    /// list of rooms an object of these by room.
+    fn success_with(&self, joined: &[JoinedRoster]) -> Option<Encoded> {
         let reply_event = self.request.reply_event();
         if self.ack.is_none() && reply_event.is_none() {
             return None;
         }
         let event = reply_event.unwrap_or_default();
+        let presence = self.presence(joined);
         if let Some(outcome) = &self.list {
-            return Some(self.request.of_list(outcome, |answer| self.encode(event, answer)));
+            let encode = |answer: DataRef<'_>| self.encode(event, answer);
+            return Some(self.request.of_list(outcome, presence.as_ref(), encode));
         }
-        Some(self.request.success(|answer| self.encode(event, answer)))
+        Some(self.request.success(presence.as_ref(), |answer| self.encode(event, answer)))
     }
 
     /// Sends what [`Reply::success`] has made.
@@ -86,16 +95,16 @@ impl Reply {
     /// that: the client's next event is answered after it.
     pub fn of_change(mut self) -> (shard::Reply, Replied) {
         let (made, replied) = oneshot::channel();
-        let reply = move |change| {
+        let reply = move |change, joined: &[JoinedRoster]| {
             // Sent or dropped, it ends the wait.
             let _made = made;
             match change {
-                MembershipChange::Done => self.done(),
+                MembershipChange::Done => self.done(joined),
                 MembershipChange::TooManyRooms => {
                     let refusal = self.too_many_rooms();
                     if let Some(outcome) = &mut self.list {
                         outcome.refuse_rest(&refusal);
-                        return self.done();
+                        return self.done(joined);
                     }
                     Some(self.refusal(&refusal))
                 }
@@ -105,13 +114,27 @@ impl Reply {
     }
 
     /// The reply to a change that was made. The refusals of a list are always sent.
-    fn done(&self) -> Option<Encoded> {
+    fn done(&self, joined: &[JoinedRoster]) -> Option<Encoded> {
         match &self.list {
             Some(outcome) if outcome.has_refusals() => {
                 let event = self.request.reply_event().unwrap_or("rookery:error");
-                Some(self.request.of_list(outcome, |answer| self.encode(event, answer)))
+                let encode = |answer: DataRef<'_>| self.encode(event, answer);
+                Some(self.request.of_list(outcome, self.presence(joined).as_ref(), encode))
             }
-            _ => self.success(),
+            _ => self.success_with(joined),
+        }
+    }
+
+    /// What an answer tells of who is there; `None` where no joined room has presence.
+    fn presence(&self, joined: &[JoinedRoster]) -> Option<Data> {
+        match (&self.list, joined) {
+            (_, []) => None,
+            (None, [joined, ..]) => Some(joined.roster.to_data()),
+            (Some(_), joined) => {
+                let of_room =
+                    |joined: &JoinedRoster| ((&*joined.room).into(), joined.roster.to_data());
+                Some(Data::Object(joined.iter().map(of_room).collect()))
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use crate::backend::{Answer, Emit, Reply, ReplyError};
 use crate::gateway::client::Client;
 use crate::gateway::state::Gateway;
 use crate::rooms::member::Dismissal;
+use crate::rooms::presence::occupant::JoinedRoster;
 use crate::rooms::shard::{self, MembershipChange};
 use crate::telemetry::metrics::Rejected;
 
@@ -89,7 +90,7 @@ async fn change_rooms(
         broker.leave(shard, member.clone(), leave, last)
     } else {
         if !leave.is_empty()
-            && let Some(wait) = broker.leave(shard, member.clone(), leave, Box::new(|_| None))
+            && let Some(wait) = broker.leave(shard, member.clone(), leave, Box::new(|_, _| None))
         {
             wait.await;
         }
@@ -112,7 +113,7 @@ fn answered(
 ) -> (shard::Reply, oneshot::Receiver<MembershipChange>) {
     let (tell, changed) = oneshot::channel();
     let client = client.clone();
-    let reply = move |change| {
+    let reply = move |change, _: &[JoinedRoster]| {
         if change == MembershipChange::Done {
             send_all(&client, packets);
         }

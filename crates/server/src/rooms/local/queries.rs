@@ -12,6 +12,7 @@ use crate::message::{MemberInfo, RoomKey, Selector};
 use crate::rooms::interest::Interest;
 use crate::rooms::member::{Dismissal, Member};
 use crate::rooms::membership::JoinRefused;
+use crate::rooms::presence::registry::{Lease, PresenceRegistry};
 use crate::rooms::shard::{MembershipChange, ShardCommand, ShardRooms};
 
 /// What selected members came to.
@@ -123,9 +124,17 @@ impl LocalRooms {
     /// this was polled once, unless a queue is full.
     pub async fn join_prepared(&self, prepared: PreparedJoin) -> SelectedJoin {
         let PreparedJoin { namespace, of, rooms: joined, interests } = prepared;
+        let presence = self.parts.presence.clone();
         let join = move |shard: &mut ShardRooms, members: &[Arc<Member>]| {
             let mut interests = interests();
-            let join = |member: &Arc<Member>| shard.assign(member, &joined, &mut interests);
+            let join = |member: &Arc<Member>| {
+                let change = shard.assign(member, &joined, &mut interests)?;
+                if change == MembershipChange::Done {
+                    let leases = leases_of(&presence, shard.shard(), member, &joined);
+                    shard.keep_leases(member, &joined, leases);
+                }
+                Some(change)
+            };
             members.iter().filter_map(join).fold(SelectedJoin::default(), SelectedJoin::add)
         };
         SelectedJoin::sum(self.change(&namespace, &of, join).await)
@@ -227,6 +236,21 @@ impl LocalRooms {
         });
         join_all(answers).await.into_iter().flatten().collect()
     }
+}
+
+/// A lease for a member in each of these rooms, which it has joined, that has presence.
+fn leases_of(
+    presence: &Arc<PresenceRegistry>,
+    shard: usize,
+    member: &Member,
+    rooms: &[Room],
+) -> Vec<Option<Lease>> {
+    let lease = |room: &Room| {
+        let occupant = member.occupant_in(room)?;
+        let key = RoomKey { namespace: member.namespace.clone(), room: room.clone() };
+        Some(presence.acquire_joined(&key, shard, occupant, &member.id))
+    };
+    rooms.iter().map(lease).collect()
 }
 
 impl SelectedJoin {

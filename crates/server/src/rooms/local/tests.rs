@@ -27,7 +27,9 @@ pub(crate) fn two_full_shards() -> (LocalRooms, Vec<mpsc::Receiver<ShardCommand>
     let (shards, queues): (Vec<_>, _) = (0..2).map(|_| mpsc::channel(1)).unzip();
     let shards = shards.into_iter().map(ShardQueue::from).collect();
     let classify: Classify = Arc::new(|_| "default".into());
-    let parts = LocalRoomsParts { shards, index, interests: None, classify, tracer: Tracer::off() };
+    let presence = PresenceRegistry::new(Default::default());
+    let tracer = Tracer::off();
+    let parts = LocalRoomsParts { shards, index, interests: None, presence, classify, tracer };
     (LocalRooms::new(parts), queues)
 }
 

@@ -8,13 +8,17 @@ use tokio::sync::oneshot;
 
 use super::membership_change::MembershipChange;
 use super::rooms::ShardRooms;
+use crate::message::RoomKey;
 use crate::rooms::encoded_publication::EncodedPublication;
 use crate::rooms::interest::Interest;
 use crate::rooms::member::Member;
+use crate::rooms::presence::occupant::{JoinedRoster, Roster};
+use crate::rooms::presence::registry::Lease;
 
 /// Makes the answer to a join or leave. It is written to the member's outbox in the step that
-/// changes the membership; `None`: there is no answer.
-pub type Reply = Box<dyn FnOnce(MembershipChange) -> Option<Encoded> + Send>;
+/// changes the membership; `None`: there is no answer. It is given who is in those of the joined
+/// rooms that have presence.
+pub type Reply = Box<dyn FnOnce(MembershipChange, &[JoinedRoster]) -> Option<Encoded> + Send>;
 
 /// What a shard is told.
 pub enum ShardCommand {
@@ -30,6 +34,10 @@ pub enum ShardCommand {
         rooms: Vec<Room>,
         /// An interest in each room, where there are other instances.
         interests: Vec<Option<Interest>>,
+        /// A lease in each room that has presence.
+        leases: Vec<Option<Lease>>,
+        /// Whether a backend puts it there: then the rules of `join` do not decide about the rooms.
+        by_backend: bool,
         /// Makes the answer.
         reply: Reply,
     },
@@ -44,6 +52,20 @@ pub enum ShardCommand {
     },
     /// A publication; the number of recipients goes to whoever waits for it.
     Publish(Arc<EncodedPublication>, Option<oneshot::Sender<usize>>),
+    /// Who is in a room with presence.
+    Presence(Arc<PresenceUpdate>),
     /// A question or order of the HTTP API or of another instance.
     Query(Box<dyn FnOnce(&mut ShardRooms) + Send>),
+}
+
+/// Who is in a room with presence, and what its members are told of the change.
+#[derive(Debug)]
+pub struct PresenceUpdate {
+    /// The room.
+    pub key: RoomKey,
+    /// Who is there now; `None`: no member of the shard is.
+    pub roster: Option<Roster>,
+    /// What is published to the members, in the step that changes the roster: a member gets what
+    /// its own answer does not contain, and nothing else.
+    pub events: Vec<Arc<EncodedPublication>>,
 }

@@ -7,11 +7,14 @@ use rookery_protocol::Room;
 use tracing::debug;
 
 use super::membership_change::MembershipChange;
+use super::presence::ShardPresence;
 use crate::message::RoomKey;
 use crate::rooms::index::RoomIndex;
 use crate::rooms::interest::Interest;
 use crate::rooms::member::Member;
 use crate::rooms::membership::{JoinRefused, Membership};
+use crate::rooms::presence::occupant::{JoinedRoster, Roster};
+use crate::rooms::presence::registry::Lease;
 
 /// The membership of one shard, which keeps the instance's index of rooms in step.
 pub struct ShardRooms {
@@ -19,12 +22,14 @@ pub struct ShardRooms {
     membership: Membership,
     index: Arc<RoomIndex>,
     limit: Arc<AtomicUsize>,
+    presence: ShardPresence,
 }
 
 impl ShardRooms {
     /// No members yet. `limit` is how many rooms one member may be in.
     pub fn new(shard: usize, index: Arc<RoomIndex>, limit: Arc<AtomicUsize>) -> Self {
-        ShardRooms { shard, membership: Membership::default(), index, limit }
+        let (membership, presence) = (Membership::default(), ShardPresence::default());
+        ShardRooms { shard, membership, index, limit, presence }
     }
 
     /// The membership, to read.
@@ -89,8 +94,29 @@ impl ShardRooms {
         self.membership.check_join(member, rooms, self.limit.load(Ordering::Relaxed))
     }
 
+    /// Keeps leases of a member in rooms that it joined, until it leaves them; gives who is there.
+    pub fn keep_leases(
+        &mut self,
+        member: &Member,
+        rooms: &[Room],
+        leases: Vec<Option<Lease>>,
+    ) -> Vec<JoinedRoster> {
+        self.presence.keep(member, rooms, leases)
+    }
+
+    /// Who is in a room with presence; `None`: no member of this shard is.
+    pub(super) fn set_roster(&mut self, key: &RoomKey, roster: Option<&Roster>) {
+        self.presence.set_roster(key, roster);
+    }
+
+    /// The number of this shard.
+    pub(in crate::rooms) fn shard(&self) -> usize {
+        self.shard
+    }
+
     /// Removes a member from rooms.
     pub fn leave(&mut self, member: &Member, rooms: &[Room]) {
+        self.presence.leave(member, rooms);
         let vacated = self.membership.leave(member, rooms);
         for room in rooms {
             let (namespace, user) = (&*member.namespace, member.user.as_deref());
@@ -100,6 +126,7 @@ impl ShardRooms {
     }
 
     pub(super) fn remove(&mut self, member: &Member) {
+        self.presence.remove(member);
         let vacated = self.membership.remove(member);
         self.vacate(&member.namespace, vacated);
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
+use tokio::sync::oneshot;
 
 use super::command::ShardCommand;
 use super::membership_change::MembershipChange;
@@ -52,28 +53,48 @@ impl ShardState {
     /// Carries out a command. A publication is delivered by [`ShardState::deliver`].
     pub(super) fn handle(&mut self, command: ShardCommand) {
         if let ShardCommand::Publish(publication, count) = command {
-            let membership = self.rooms.membership();
-            let exclusion = membership.exclusion(&publication.namespace, &publication.except);
-            let arrival = Arrival { publication, count, exclusion };
-            return self.batches.collect(arrival.counted(membership));
+            return self.collect(publication, count);
         }
         // What was published before a change of the membership is for the members before it.
         self.batches.begin_ready(self.rooms.membership());
         match command {
             ShardCommand::Connect(member) => self.rooms.add(member),
             ShardCommand::Disconnect(member) => self.rooms.remove(&member),
-            ShardCommand::Join { member, rooms, mut interests, reply } => {
-                if let Some(change) = self.rooms.join(&member, &rooms, &mut interests) {
-                    send(&member, reply(change));
-                }
+            ShardCommand::Join { member, rooms, mut interests, leases, by_backend, reply } => {
+                let change = if by_backend {
+                    self.rooms.assign(&member, &rooms, &mut interests)
+                } else {
+                    self.rooms.join(&member, &rooms, &mut interests)
+                };
+                let Some(change) = change else { return };
+                let rosters = match change {
+                    MembershipChange::Done => self.rooms.keep_leases(&member, &rooms, leases),
+                    MembershipChange::TooManyRooms => Vec::new(),
+                };
+                send(&member, reply(change, &rosters));
             }
             ShardCommand::Leave { member, rooms, reply } => {
                 self.rooms.leave(&member, &rooms);
-                send(&member, reply(MembershipChange::Done));
+                send(&member, reply(MembershipChange::Done, &[]));
+            }
+            ShardCommand::Presence(update) => {
+                self.rooms.set_roster(&update.key, update.roster.as_ref());
+                update.events.iter().for_each(|event| self.collect(event.clone(), None));
             }
             ShardCommand::Query(query) => query(&mut self.rooms),
             ShardCommand::Publish(..) => {}
         }
+    }
+
+    fn collect(
+        &mut self,
+        publication: Arc<EncodedPublication>,
+        count: Option<oneshot::Sender<usize>>,
+    ) {
+        let membership = self.rooms.membership();
+        let exclusion = membership.exclusion(&publication.namespace, &publication.except);
+        let arrival = Arrival { publication, count, exclusion };
+        self.batches.collect(arrival.counted(membership));
     }
 
     /// Begins what may begin, and delivers for one turn.

@@ -15,6 +15,7 @@ use crate::message::{Publication, Source};
 use crate::rooms::encoded_publication::EncodedPublication;
 use crate::rooms::index::RoomIndex;
 use crate::rooms::member::Member;
+use crate::rooms::presence::occupant::JoinedRoster;
 use crate::rooms::testing::{context, member};
 use crate::telemetry::metrics::{Disconnected, Metrics, Outcome};
 
@@ -28,7 +29,7 @@ struct Fixture {
 }
 
 fn silent() -> Reply {
-    Box::new(|_| None)
+    Box::new(|_, _| None)
 }
 
 impl Fixture {
@@ -63,7 +64,9 @@ impl Fixture {
 
     async fn join(&self, member: &Arc<Member>, rooms: Vec<Room>, reply: Reply) {
         let member = member.clone();
-        self.send(ShardCommand::Join { member, rooms, interests: Vec::new(), reply }).await;
+        let (interests, leases) = (Vec::new(), Vec::new());
+        let by_backend = false;
+        self.send(ShardCommand::Join { member, rooms, interests, leases, by_backend, reply }).await;
     }
 
     async fn publish(&self, number: usize, rooms: &[&str], except: &[&str]) {
@@ -234,7 +237,7 @@ async fn a_disconnect_that_overtakes_the_connect_leaves_no_member_behind() {
     fixture.send(ShardCommand::Disconnect(ghost.clone())).await;
     fixture.send(ShardCommand::Connect(ghost.clone())).await;
     let (answer, answered) = oneshot::channel();
-    let reply = Box::new(move |change| {
+    let reply = Box::new(move |change, _: &[JoinedRoster]| {
         let _ = answer.send(change);
         None
     });
