@@ -51,6 +51,10 @@ export const fleet = dashboard({
   .withPanel(lines({ title: "Redis errors", unit: "short", queries: [["reconnects", `sum(increase(${now("rookery_redis_reconnects_total")}[${RATE}]))`], ["unsent", `sum(increase(${now("rookery_redis_unsent_total")}[${RATE}]))`], ["dropped", `sum(increase(${now("rookery_redis_dropped_total")}[${RATE}]))`]], colors: { reconnects: "orange", unsent: "red", dropped: "purple" }, good: "Good: 0. unsent: accepted but never sent to other pods; dropped: received but not delivered." }))
   .withPanel(lines({ title: "Lost between pods", unit: "short", queries: [["lost", `sum(increase(${now("rookery_redis_gaps_total")}[${RATE}]))`], ["repeated", `sum(increase(${now("rookery_redis_repeats_total")}[${RATE}]))`]], colors: { lost: "red", repeated: "blue" }, good: "Good: 0. lost: published by another pod and never received; repeated: received again, and not delivered again." }))
 
+  .withRow(row("Backend"))
+  .withPanel(lines({ title: "Webhooks by outcome", unit: "reqps", stack: true, queries: [["{{outcome}}", `sum by (outcome) (${rate("rookery_backend_requests_total")})`]], good: "Requests to the application's backend, per second. Good: only ok, and refused where the application refuses. Anything else is answered backend_unavailable." }))
+  .withPanel(lines({ title: "Backend's time to answer", unit: "s", queries: [["mean", `sum(${rate("rookery_backend_request_seconds_sum")}) / clamp_min(sum(${rate("rookery_backend_request_seconds_count")}), 1e-9)`]], good: "Good: far below backend.timeout. A client's next event waits for the answer to its last one." }))
+
   .withRow(row("Saturation"))
   .withPanel(lines({ title: "CPU by pod", unit: "short", queries: [["{{pod}}", ours(rate("process_cpu_seconds_total"))]], good: "Cores in use. Good: below half of the limit, or of the node." }))
   .withPanel(lines({ title: "Memory by pod", unit: "bytes", queries: [["{{pod}}", ours(now("process_resident_memory_bytes"))]], good: "Good: about 16 KiB per connection, plus the outboxes of slow clients; below half of the limit." }))

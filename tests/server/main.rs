@@ -59,6 +59,7 @@ mod traces;
 mod transport;
 mod unconnected;
 mod webhook_failures;
+mod webhook_requests;
 mod webhook_tls;
 mod webhooks;
 mod websocket;
