@@ -36,6 +36,9 @@ pub struct Metrics {
     /// `rookery_rooms`: rooms with members on this instance.
     pub rooms: IntGauge,
     publications: StripedCounters,
+    /// `rookery_recipients_total`: members here that publications were for, each publication for
+    /// itself. Each becomes one delivery.
+    pub recipients: IntCounter,
     deliveries: StripedCounters,
     rejected: Vec<IntCounter>,
     /// `rookery_redis_up`: 1 while both connections to Redis are up. Not exposed without Redis.
@@ -109,6 +112,7 @@ impl Metrics {
             disconnects,
             rooms: families.gauge("rookery_rooms", "Rooms with members on this instance")?,
             publications,
+            recipients: recipients(&families)?,
             deliveries,
             rejected,
             redis_up: IntGauge::new("rookery_redis_up", "1 while connected to Redis, else 0")?,
@@ -127,10 +131,7 @@ impl Metrics {
             api_ids_evicted,
             api_ids_refused,
             log_lines_suppressed: log_lines_suppressed(&families)?,
-            forwarded_unreadable: families.counter(
-                "rookery_forwarded_unreadable_total",
-                "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
-            )?,
+            forwarded_unreadable: forwarded_unreadable(&families)?,
             api_seconds: families.histogram(
                 "rookery_api_request_seconds",
                 "Time to answer a request of the HTTP API",
@@ -272,6 +273,20 @@ fn traffic(families: &Families) -> prometheus::Result<[StripedCounters; 2]> {
             Outcome::ALL.iter().map(|outcome| outcome.label()),
         )?,
     ])
+}
+
+fn recipients(families: &Families) -> prometheus::Result<IntCounter> {
+    families.counter(
+        "rookery_recipients_total",
+        "Members here that publications were for, when their delivery began",
+    )
+}
+
+fn forwarded_unreadable(families: &Families) -> prometheus::Result<IntCounter> {
+    families.counter(
+        "rookery_forwarded_unreadable_total",
+        "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
+    )
 }
 
 fn reloads(families: &Families) -> prometheus::Result<[IntCounter; 3]> {

@@ -205,6 +205,32 @@ async fn a_member_that_is_gone_before_its_chunk_is_counted() {
     }
 }
 
+/// Recipients, and what became of the deliveries to them.
+fn ledger(recorder: &DeliveryRecorder) -> (u64, u64) {
+    let outcomes = Outcome::ALL.iter().map(|outcome| recorder.count(*outcome));
+    (recorder.recipients(), outcomes.sum())
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_before_its_chunk_is_counted() {
+    let mut fixture = Fixture::new().await;
+    let leaver = fixture.members.pop().unwrap();
+    fixture.publish(1, &["a"], &[]).await;
+    fixture.publish(2, &["a"], &[]).await;
+    let reply = silent();
+    let member = leaver.clone();
+    fixture.send(ShardCommand::Leave { member, rooms: vec!["a".into()], reply }).await;
+    while fixture.recorder.count(Outcome::Gone) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let received = fixture.received().await;
+    assert!(received.iter().all(|got| *got == [1, 2]));
+    // What it gets as a member of the namespace.
+    leaver.outbox.poll(false).await.unwrap();
+    let (recipients, outcomes) = ledger(&fixture.recorder);
+    assert_eq!(recipients, outcomes);
+}
+
 #[tokio::test]
 async fn a_hot_room_is_joined_and_does_not_grow_the_backlog_without_bound() {
     let fixture = Fixture::new().await;
