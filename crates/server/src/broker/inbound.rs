@@ -13,6 +13,7 @@ use super::orders::{Execution, Order, Orders};
 use super::servers::{answer_node, answer_pod, order};
 use crate::backplane::{Backplane, Inbound, Tasks};
 use crate::message::Publication;
+use crate::rooms::shares::Share;
 
 /// Requests and questions of other servers that are answered at once.
 const MAX_ANSWERING: usize = 64;
@@ -60,8 +61,10 @@ impl Broker {
         requests: &mut Requests,
         tasks: &Tasks,
     ) -> Result<(), &'static str> {
-        if let Inbound::Publication(publication) | Inbound::Bridge(publication) = message {
-            return self.deliver(publication);
+        if let Inbound::Publication(publication, share) | Inbound::Bridge(publication, share) =
+            message
+        {
+            return self.deliver(publication, share);
         }
         if let Inbound::WithAcks { publication, id, timeout } = message {
             return self.deliver_with_acks(publication, id, timeout, backplane, tasks);
@@ -83,15 +86,15 @@ impl Broker {
                     answer_pod(&parts, &backplane, (&pod, id), &namespace, ask).await;
                 });
             }
-            Inbound::Publication(_) | Inbound::Bridge(_) | Inbound::WithAcks { .. } => {}
+            Inbound::Publication(..) | Inbound::Bridge(..) | Inbound::WithAcks { .. } => {}
         }
         Ok(())
     }
 
     /// Delivers what another server published to the members here.
-    fn deliver(&self, publication: Publication) -> Result<(), &'static str> {
+    fn deliver(&self, publication: Publication, share: Share) -> Result<(), &'static str> {
         self.parts.metrics.published(publication.source);
-        match self.parts.rooms.try_deliver(publication) {
+        match self.parts.rooms.try_deliver(publication, Some(share)) {
             true => Ok(()),
             false => Err("the queue of a shard is full"),
         }

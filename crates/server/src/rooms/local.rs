@@ -18,6 +18,7 @@ use super::interest::{Confirmation, Interest, MemberChannels, RoomInterests};
 use super::member::Member;
 use super::membership::JoinRefused;
 use super::shard::{MembershipChange, Reply, ShardCommand, ShardQueue, ShardRooms};
+use super::shares::Share;
 use crate::connection::Wait;
 use crate::message::{MemberId, PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
@@ -216,20 +217,20 @@ impl LocalRooms {
         }
     }
 
-    fn encode(&self, publication: Publication, ack: Option<u64>) -> Arc<EncodedPublication> {
+    fn encode(&self, publication: Publication, ack: Option<u64>) -> EncodedPublication {
         let trace = self.parts.tracer.deliver(&publication);
         let class = |room: &str| (self.parts.classify)(room);
-        Arc::new(EncodedPublication::new(publication, ack, class, trace))
+        EncodedPublication::new(publication, ack, class, trace)
     }
 
     /// Delivers without waiting, to each shard for itself: one that is full does not keep others
-    /// from getting it. False: some shard was full.
-    pub fn try_deliver(&self, publication: Publication) -> bool {
+    /// from getting it. The share is held until it is delivered. False: some shard was full.
+    pub fn try_deliver(&self, publication: Publication, share: Option<Share>) -> bool {
         let shards = self.parts.index.shards(&publication);
         if shards.is_empty() {
             return true;
         }
-        let encoded = self.encode(publication, None);
+        let encoded = Arc::new(self.encode(publication, None).holding(share));
         let mut complete = true;
         for shard in shards.iter() {
             let publish = ShardCommand::Publish(encoded.clone(), None);
@@ -275,7 +276,7 @@ impl LocalRooms {
         if reservation.is_empty() {
             return RecipientCount::default();
         }
-        reservation.send(&self.encode(publication, None), counted)
+        reservation.send(&Arc::new(self.encode(publication, None)), counted)
     }
 
     /// The same, counted, and asking its recipients to acknowledge it by this number.
@@ -288,7 +289,7 @@ impl LocalRooms {
         if reservation.is_empty() {
             return RecipientCount::default();
         }
-        reservation.send(&self.encode(publication, Some(ack)), true)
+        reservation.send(&Arc::new(self.encode(publication, Some(ack))), true)
     }
 }
 

@@ -5,6 +5,7 @@
 mod acks;
 mod bridge;
 mod failovers;
+mod fairness;
 mod gaps;
 mod inspection;
 mod node_servers;

@@ -15,6 +15,7 @@ use crate::message::{Publication, Source};
 use crate::rooms::encoded_publication::EncodedPublication;
 use crate::rooms::index::RoomIndex;
 use crate::rooms::member::Member;
+use crate::rooms::shares::MAX_HELD;
 use crate::rooms::testing::{context, member};
 use crate::telemetry::metrics::{Disconnected, Metrics, Outcome};
 
@@ -77,13 +78,24 @@ impl Fixture {
         except: &[&str],
         count: Option<oneshot::Sender<usize>>,
     ) {
+        let args = [Data::Number(number.into())];
+        self.publish_arguments(&args, rooms, except, count).await;
+    }
+
+    async fn publish_arguments(
+        &self,
+        args: &[Data],
+        rooms: &[&str],
+        except: &[&str],
+        count: Option<oneshot::Sender<usize>>,
+    ) {
         let publication = Publication {
-            id: number.to_string().as_str().into(),
+            id: "id".into(),
             namespace: "/".into(),
             rooms: rooms.iter().map(|room| Room::from(*room)).collect(),
             except: except.iter().map(|room| Room::from(*room)).collect(),
             event: "n".to_owned(),
-            args: [Data::Number(number.into())].into(),
+            args: args.into(),
             volatile: false,
             source: Source::Api,
             accepted: Instant::now(),
@@ -234,11 +246,39 @@ async fn a_member_that_leaves_before_its_chunk_is_counted() {
 #[tokio::test]
 async fn a_hot_room_is_joined_and_does_not_grow_the_backlog_without_bound() {
     let fixture = Fixture::new().await;
-    for number in 0..3 * BACKLOG {
+    let many = BACKLOG + 4 * TAKEN;
+    for number in 0..many {
         fixture.publish(number, &["a"], &[]).await;
     }
     let received = fixture.received().await;
-    assert!(received.iter().all(|got| got.len() == 3 * BACKLOG && got.is_sorted()));
+    assert!(received.iter().all(|got| got.len() == many && got.is_sorted()));
+}
+
+/// As many large publications to a big room as one channel may hold, and one to another room behind
+/// them: that one is delivered after a few turns, when most of the others still wait.
+#[tokio::test]
+async fn a_publication_does_not_wait_for_those_of_a_busy_room_before_it() {
+    let fixture = Fixture::new().await;
+    let calm = member(&id(MEMBERS), &context(&fixture.recorder));
+    fixture.send(ShardCommand::Connect(calm.clone())).await;
+    fixture.join(&calm, vec!["calm".into()], silent()).await;
+    while fixture.queue.waiting() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let large = [Data::from("x".repeat(4 << 10))];
+    let publish = async {
+        for _ in 0..MAX_HELD {
+            fixture.publish_arguments(&large, &["a"], &[], None).await;
+        }
+        fixture.publish(1, &["calm"], &[]).await;
+    };
+    // Without a budget that would let the shard work meanwhile.
+    tokio::task::unconstrained(publish).await;
+    assert_eq!(fixture.queue.waiting(), MAX_HELD + 1);
+    calm.outbox.poll(false).await.unwrap();
+    let busy = fixture.members[0].outbox.poll(false).await.unwrap();
+    let delivered = busy.body.split(|byte| *byte == 0x1e).count();
+    assert!(delivered < MAX_HELD / 4, "{delivered} of {MAX_HELD} were delivered before");
 }
 
 #[tokio::test]
