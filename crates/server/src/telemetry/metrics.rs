@@ -58,6 +58,9 @@ pub struct Metrics {
     /// `rookery_redis_repeats_total`: publications of other instances that came again, and were not
     /// delivered again.
     pub redis_repeats: IntCounter,
+    /// `rookery_redis_output_buffer_disconnections_total`: times that Redis closed the connection that
+    /// subscribes because more waited for it than its `client-output-buffer-limit` permits.
+    pub redis_output_buffer_disconnections: IntCounter,
     /// `rookery_config_reloads_total{outcome="applied"}`: configuration files put into effect.
     pub reloads_applied: IntCounter,
     /// `rookery_config_reloads_total{outcome="refused"}`: invalid configuration files.
@@ -122,6 +125,7 @@ impl Metrics {
             redis_dropped,
             redis_gaps,
             redis_repeats,
+            redis_output_buffer_disconnections: output_buffer_disconnections(&families)?,
             reloads_applied,
             reloads_refused,
             config_current: config_current(&families)?,
@@ -279,6 +283,13 @@ fn recipients(families: &Families) -> prometheus::Result<IntCounter> {
     families.counter(
         "rookery_recipients_total",
         "Members here that publications were for, when their delivery began",
+    )
+}
+
+fn output_buffer_disconnections(families: &Families) -> prometheus::Result<IntCounter> {
+    families.counter(
+        "rookery_redis_output_buffer_disconnections_total",
+        "Connections that Redis closed because its output buffer for them was full",
     )
 }
 

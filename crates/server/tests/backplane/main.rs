@@ -15,6 +15,7 @@ mod publications;
 mod questions;
 mod ranking;
 mod redis_server;
+mod resubscription;
 mod rights;
 mod sentinel_failovers;
 mod sentinels;
