@@ -189,11 +189,12 @@ impl LocalRooms {
         member.ids().filter(has_own).filter_map(acquire).collect()
     }
 
-    /// An interest in a room, where there are other instances. What a pattern matches is heard anyway.
+    /// An interest in a room, where there are other instances. What a pattern matches, and what comes on
+    /// the channel of the whole namespace, is heard anyway.
     fn acquire(&self, namespace: &Arc<str>, room: &Room) -> (Option<Interest>, Confirmation) {
-        let is_heard = |interests: &RoomInterests| {
-            interests.member_channels() == MemberChannels::Pattern
-                && room.starts_with(&**self.pod())
+        let is_heard = |interests: &RoomInterests| match interests.member_channels() {
+            MemberChannels::Pattern => room.starts_with(&**self.pod()),
+            channels => !channels.has_channel(room),
         };
         let interests = self.parts.interests.as_ref().filter(|interests| !is_heard(interests));
         let Some(interests) = interests else { return (None, None) };

@@ -82,6 +82,22 @@ async fn a_member_has_a_channel_of_its_own_only_in_the_private_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_node_takes_for_a_client_is_subscribed_only_in_the_private_mode() {
+    for mode in MODES {
+        let redis = RedisServer::start().await;
+        let (a, b) = (up("pod-aaaa", &redis, mode).await, up("pod-bbbb", &redis, mode).await);
+        let twenty = "room:of:20:character";
+        b.add("pod-bbbb000000000001", None, &[twenty, "another"]).await;
+        assert!(a.publish(&[twenty], "crosses"));
+        b.gets("crosses").await;
+        let channels = redis.shard_channels().await;
+        let has = |room: &str| channels.contains(&format!("socket.io#/#{room}#"));
+        assert_eq!(has(twenty), mode == SubscriptionMode::DynamicPrivate, "{mode:?}");
+        assert!(has("another"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rooms_are_subscribed_while_they_have_members_and_again_after_an_outage() {
     let mut redis = RedisServer::start().await;
     let config = config(redis.url(), SubscriptionMode::Dynamic);
