@@ -4,6 +4,7 @@
 
 mod acks;
 mod bridge;
+mod documented_rights;
 mod failovers;
 mod fairness;
 mod gaps;

@@ -8,12 +8,7 @@ use rookery_server::message::Selector;
 
 use super::pod::{Pod, publication};
 use super::redis_server::RedisServer;
-use super::{know_each_other, until};
-
-/// The rule of docs/redis.md for the sharded wire, with the password of this test.
-const RULE: &str = "ACL SETUSER rookery on >secret ~socket.io:rookery:* resetchannels &socket.io* \
-                    &bridge -@all +spublish +ssubscribe +sunsubscribe +subscribe \
-                    +pubsub|shardnumsub +time +eval +set +get +del";
+use super::{documented_rights, know_each_other, until};
 
 const MODES: [SubscriptionMode; 2] = [SubscriptionMode::Dynamic, SubscriptionMode::DynamicPrivate];
 
@@ -202,7 +197,8 @@ async fn questions_orders_and_acknowledgements_cross_between_pods() {
 async fn a_user_with_the_documented_rights_can_do_everything() {
     for mode in MODES {
         let redis = RedisServer::start().await;
-        redis.order(RULE).await;
+        let rights = documented_rights::with_bridge(&documented_rights::sharded());
+        redis.order(&format!("ACL SETUSER rookery on >secret {rights}")).await;
         let url = format!("redis://rookery:secret@{}", redis.address());
         let pod = |name| Pod::configured(name, config(url.clone(), mode));
         let (a, b) = (pod("pod-aaaa"), pod("pod-bbbb"));
