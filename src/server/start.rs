@@ -19,7 +19,7 @@ use rookery_server::api::access::Access;
 use rookery_server::api::idempotency::redis::Unkept;
 use rookery_server::api::idempotency::{IdempotencyStore, MemoryStore, RedisStore, memory};
 use rookery_server::api::{self, ApiState};
-use rookery_server::auth::Verifier;
+use rookery_server::auth::{KeyReloads, Verifier};
 use rookery_server::backplane::{
     Backplane, BackplaneParts, CompiledBridge, RolloutState, Tasks, room_interests,
 };
@@ -115,7 +115,7 @@ impl Parts {
         metrics.registry().register(Box::new(traces.counters()))?;
         let (broker, backplane) =
             connect(&config, &shards, interests, &metrics, traces, &lifecycle)?;
-        let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
+        let verifier = verifier(&config, &metrics)?;
         let gateway = Arc::new(Gateway {
             rules,
             events: EventRules::compile(&config.events)?,
@@ -247,6 +247,15 @@ impl Parts {
             "serving; try `rookery sub ROOM` and `rookery pub ROOM EVENT '{{\"hello\":1}}'`"
         );
     }
+}
+
+/// Verifies tokens as `auth.jwt` says, where it is written.
+fn verifier(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Verifier>>> {
+    let reloads = KeyReloads {
+        applied: metrics.auth.token_keys_applied.clone(),
+        refused: metrics.auth.token_keys_refused.clone(),
+    };
+    Ok(config.auth.jwt.as_ref().map(|jwt| Verifier::new(jwt, &reloads)).transpose()?)
 }
 
 fn outbox_limits(config: &Config) -> Arc<OutboxLimits> {
