@@ -33,25 +33,41 @@ impl Backplane {
     /// How many pods and how many Node servers listen now: both listen to the request channel,
     /// only pods to their own. `None`: Redis does not say.
     pub async fn audience(&self, namespace: &str, until: Instant) -> Option<Audience> {
+        let channels = &self.parts.channels;
+        let of = [channels.requests(namespace), channels.pods()];
+        let [all, pods] = self.subscribers(of, until).await?;
+        Some(Audience { pods, nodes: all.saturating_sub(pods) })
+    }
+
+    /// Whether this pod listens now. `None`: Redis does not say.
+    pub async fn hears(&self, pod: &str, until: Instant) -> Option<bool> {
+        let [listening] = self.subscribers([self.parts.channels.answers(pod)], until).await?;
+        Some(listening > 0)
+    }
+
+    /// How many subscribe each of these channels; `None`: Redis does not say.
+    async fn subscribers<const N: usize>(
+        &self,
+        channels: [String; N],
+        until: Instant,
+    ) -> Option<[usize; N]> {
         if !self.is_up() {
             return None;
         }
         let mut connection = self.commands()?;
-        let channels = &self.parts.channels;
         let mut command = redis::cmd("PUBSUB");
-        command
-            .arg(channels.wire().count_command())
-            .arg(channels.requests(namespace))
-            .arg(channels.pods());
+        command.arg(self.parts.channels.wire().count_command()).arg(&channels);
         let counted = command.query_async::<Vec<redis::Value>>(&mut connection);
         let counted = timeout_at(until.into(), counted).await.ok()?.ok()?;
-        let count = |at: usize| redis::from_redis_value_ref::<usize>(counted.get(at)?).ok();
-        let (all, pods) = (count(1)?, count(3)?);
-        Some(Audience { pods, nodes: all.saturating_sub(pods) })
+        let mut counts = [0; N];
+        for (at, count) in counts.iter_mut().enumerate() {
+            *count = redis::from_redis_value_ref::<usize>(counted.get(2 * at + 1)?).ok()?;
+        }
+        Some(counts)
     }
 
     /// Asks the pods, and collects their answers until `until`: those of all `expected`, or as
-    /// many as there can be.
+    /// many as there can be. It costs a message, and one from each pod that listens.
     pub async fn ask_pods(
         &self,
         namespace: &str,
@@ -60,11 +76,35 @@ impl Backplane {
         at_most: usize,
         until: Instant,
     ) -> Vec<(String, Answer)> {
-        let mut answers: Vec<(String, Answer)> = Vec::new();
         if expected.is_empty() {
-            return answers;
+            return Vec::new();
         }
-        let Parts { questions, pod, channels, .. } = &*self.parts;
+        let to = self.parts.channels.pods();
+        self.ask_on(to, (namespace, ask), expected, at_most, until).await
+    }
+
+    /// Asks one pod alone, and waits for its answer until `until`. It costs two messages.
+    pub async fn ask_pod(
+        &self,
+        namespace: &str,
+        ask: Ask,
+        pod: &str,
+        until: Instant,
+    ) -> Vec<(String, Answer)> {
+        let to = self.parts.channels.answers(pod);
+        self.ask_on(to, (namespace, ask), &[pod.to_owned()], 1, until).await
+    }
+
+    async fn ask_on(
+        &self,
+        channel: String,
+        (namespace, ask): (&str, Ask),
+        expected: &[String],
+        at_most: usize,
+        until: Instant,
+    ) -> Vec<(String, Answer)> {
+        let mut answers: Vec<(String, Answer)> = Vec::new();
+        let Parts { questions, pod, .. } = &*self.parts;
         let mut open = questions.open(MAX_ANSWERS);
         let question = Message::Question {
             pod: pod.to_string(),
@@ -72,7 +112,7 @@ impl Backplane {
             namespace: namespace.to_owned(),
             ask: Some(ask),
         };
-        if !self.send(channels.pods(), question.encode()) {
+        if !self.send(channel, question.encode()) {
             return answers;
         }
         let is_complete = |answers: &[(String, Answer)]| {

@@ -178,11 +178,20 @@ impl Pod {
 
     /// `rookery_redis_messages_total{direction="in"}`.
     pub fn messages_in(&self) -> u64 {
+        self.messages("in")
+    }
+
+    /// `rookery_redis_messages_total{direction="out"}`.
+    pub fn messages_out(&self) -> u64 {
+        self.messages("out")
+    }
+
+    fn messages(&self, direction: &str) -> u64 {
         let families = self.metrics.registry().gather();
         let family = families.iter().find(|f| f.name() == "rookery_redis_messages_total").unwrap();
         let mut metrics = family.get_metric().iter();
-        let of_in = metrics.find(|m| m.get_label().iter().any(|l| l.value() == "in"));
-        of_in.unwrap().get_counter().get_value() as u64
+        let counted = metrics.find(|m| m.get_label().iter().any(|l| l.value() == direction));
+        counted.unwrap().get_counter().get_value() as u64
     }
 
     /// Adds a member that is in these rooms.
