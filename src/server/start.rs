@@ -19,7 +19,7 @@ use rookery_server::api::access::Access;
 use rookery_server::api::idempotency::redis::Unkept;
 use rookery_server::api::idempotency::{IdempotencyStore, MemoryStore, RedisStore, memory};
 use rookery_server::api::{self, ApiState};
-use rookery_server::auth::Verifier;
+use rookery_server::auth::{KeyReloads, Verifier};
 use rookery_server::backend::Backend;
 use rookery_server::backplane::{
     Backplane, BackplaneParts, CompiledBridge, RolloutState, Tasks, room_interests,
@@ -118,13 +118,14 @@ impl Parts {
         metrics.registry().register(Box::new(traces.counters()))?;
         let (broker, backplane) =
             connect(&config, &shards, interests, &metrics, traces, &lifecycle)?;
+        let verifier = verifier(&config, &metrics)?;
         let gateway = Arc::new(Gateway {
             rules,
             events: EventRules::compile(&config.events)?,
             broker,
             limits: Limits::new(memory.fit(&config.limits)),
             outbox_limits,
-            authenticator: authenticator(&config)?,
+            authenticator: Authenticator::new(verifier, config.anonymous()),
             backend: backend(&config, &metrics, traces)?,
             readiness: Readiness::default(),
             drain: DrainState::default(),
@@ -264,11 +265,6 @@ impl Parts {
     }
 }
 
-fn authenticator(config: &Config) -> anyhow::Result<Authenticator> {
-    let verifier = config.auth.jwt.as_ref().map(Verifier::new).transpose()?;
-    Ok(Authenticator::new(verifier, config.anonymous()))
-}
-
 fn backend(
     config: &Config,
     metrics: &Arc<Metrics>,
@@ -276,6 +272,15 @@ fn backend(
 ) -> anyhow::Result<Option<Backend>> {
     let backend = config.backend.as_ref();
     Ok(backend.map(|backend| Backend::new(backend, metrics, traces.tracer())).transpose()?)
+}
+
+/// Verifies tokens as `auth.jwt` says, where it is written.
+fn verifier(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Verifier>>> {
+    let reloads = KeyReloads {
+        applied: metrics.auth.token_keys_applied.clone(),
+        refused: metrics.auth.token_keys_refused.clone(),
+    };
+    Ok(config.auth.jwt.as_ref().map(|jwt| Verifier::new(jwt, &reloads)).transpose()?)
 }
 
 fn outbox_limits(config: &Config) -> Arc<OutboxLimits> {

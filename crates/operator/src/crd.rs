@@ -160,7 +160,10 @@ const WIRE_STAYS: &str = "\
 const WIRE_STAYS_SAYS: &str = "config.redis.wire and config.redis.prefix cannot change: servers of \
     the old and of the new one would not hear each other; create a second Rookery and move over";
 
+/// The classic wire has no modes: one that is written for it is refused, and can be removed again.
 const SUBSCRIPTION_MODE_STAYS: &str = "\
+    !has(self.config) || !has(self.config.redis) || !has(self.config.redis.wire) || \
+    self.config.redis.wire != 'sharded' || \
     (has(self.config) && has(self.config.redis) && has(self.config.redis.subscriptionMode) ? \
     self.config.redis.subscriptionMode : 'dynamic') == \
     (has(oldSelf.config) && has(oldSelf.config.redis) && \

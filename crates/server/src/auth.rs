@@ -30,6 +30,7 @@ use timing::Timing;
 use token::{Expected, Failure};
 
 pub use error::{AuthError, SetupError};
+pub use keyfile::KeyReloads;
 pub use presented::{bare_token, bearer_token};
 pub use token::Claims;
 
@@ -43,16 +44,21 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Reads the key files. [`Verifier::run`] fetches the key set.
+    /// Reads the key files, whose changes are counted in `reloads`. [`Verifier::run`] fetches the key
+    /// set.
     ///
     /// # Errors
     /// Fails if a key file cannot be read or holds no key, the URL is malformed, there is no source
     /// of keys, or no accepted algorithm uses a file's keys.
-    pub fn new(config: &Jwt) -> Result<Arc<Self>, SetupError> {
-        Self::with_timing(config, Timing::default())
+    pub fn new(config: &Jwt, reloads: &KeyReloads) -> Result<Arc<Self>, SetupError> {
+        Self::with_timing(config, reloads, Timing::default())
     }
 
-    fn with_timing(config: &Jwt, timing: Timing) -> Result<Arc<Self>, SetupError> {
+    fn with_timing(
+        config: &Jwt,
+        reloads: &KeyReloads,
+        timing: Timing,
+    ) -> Result<Arc<Self>, SetupError> {
         if config.algorithms.is_empty() {
             let message = "it is empty; name the accepted ones, such as [RS256]".to_owned();
             return Err(SetupError { key: "algorithms", message });
@@ -64,7 +70,8 @@ impl Verifier {
             let Some(path) = path else { continue };
             let error = |message| SetupError { key: kind.config_key(), message };
             require_use(kind, &config.algorithms).map_err(error)?;
-            files.push(KeyFile::open(path, kind, timing.file_check).map_err(error)?);
+            let file = KeyFile::open(path, kind, timing.file_check, reloads.clone());
+            files.push(file.map_err(error)?);
         }
         let jwks = match &config.jwks_url {
             Some(url) => Some(
@@ -200,7 +207,7 @@ mod tests {
     }
 
     fn problem(config: &Jwt) -> SetupError {
-        Verifier::new(config).map(|_| ()).unwrap_err()
+        Verifier::new(config, &KeyReloads::default()).map(|_| ()).unwrap_err()
     }
 
     #[tokio::test]
@@ -212,7 +219,7 @@ mod tests {
         {
             let path = file(directory.path(), &[&secret, end.as_bytes()].concat());
             let config = Jwt { secret_file: Some(path), ..config(&[Algorithm::HS256]) };
-            let verifier = Verifier::new(&config).unwrap();
+            let verifier = Verifier::new(&config, &KeyReloads::default()).unwrap();
             let claims =
                 verifier.verify(&hs256(&[&secret, kept.as_bytes()].concat())).await.unwrap();
             assert_eq!(claims.user.as_deref(), Some("ada"));
@@ -226,7 +233,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = file(directory.path(), testing::RSA_PUBLIC.as_bytes());
         let config = Jwt { public_key_file: Some(path), ..config(&[Algorithm::RS256]) };
-        let verifier = Verifier::new(&config).unwrap();
+        let verifier = Verifier::new(&config, &KeyReloads::default()).unwrap();
         let token =
             |pem| sign(jsonwebtoken::Algorithm::RS256, &signing_key(pem), Some("any"), &ada());
         assert!(verifier.verify(&token(testing::RSA)).await.is_ok());
@@ -239,18 +246,25 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = file(directory.path(), &long(b"first"));
         let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
-        let verifier = Verifier::with_timing(&config, eager()).unwrap();
+        let reloads = KeyReloads::default();
+        let verifier = Verifier::with_timing(&config, &reloads, eager()).unwrap();
+        let counted = || (reloads.applied.get(), reloads.refused.get());
         let accepts = async |secret: &[u8]| verifier.verify(&hs256(&long(secret))).await.is_ok();
         assert!(accepts(b"first").await);
         std::fs::write(&path, [&long(b"second")[..], b"\n"].concat()).unwrap();
         assert!(!accepts(b"first").await);
         assert!(accepts(b"second").await);
-        std::fs::write(&path, "short\n").unwrap();
-        assert!(accepts(b"second").await);
+        assert_eq!(counted(), (1, 0));
+        for (n, content) in ["short\n", "", "\n"].into_iter().enumerate() {
+            std::fs::write(&path, content).unwrap();
+            assert!(accepts(b"second").await && !accepts(b"").await);
+            assert_eq!(counted(), (1, n as u64 + 1), "{content:?}");
+        }
         std::fs::remove_file(&path).unwrap();
         assert!(accepts(b"second").await);
         std::fs::write(&path, long(b"third")).unwrap();
         assert!(accepts(b"third").await);
+        assert_eq!(counted(), (2, 4));
     }
 
     #[tokio::test]
@@ -259,7 +273,7 @@ mod tests {
         let path = file(directory.path(), &long(b"first"));
         let config = Jwt { secret_file: Some(path.clone()), ..config(&[Algorithm::HS256]) };
         let timing = Timing { file_check: Duration::from_secs(3600), ..Timing::default() };
-        let verifier = Verifier::with_timing(&config, timing).unwrap();
+        let verifier = Verifier::with_timing(&config, &KeyReloads::default(), timing).unwrap();
         std::fs::write(&path, long(b"second")).unwrap();
         assert!(verifier.verify(&hs256(&long(b"first"))).await.is_ok());
     }
@@ -275,7 +289,7 @@ mod tests {
             public_key_file: Some(public),
             ..config(&[Algorithm::HS256, Algorithm::EdDSA])
         };
-        let verifier = Verifier::new(&config).unwrap();
+        let verifier = Verifier::new(&config, &KeyReloads::default()).unwrap();
         assert!(verifier.verify(&hs256(&long(b"secret"))).await.is_ok());
         let token = sign(jsonwebtoken::Algorithm::EdDSA, &signing_key(testing::ED), None, &ada());
         assert!(verifier.verify(&token).await.is_ok());
@@ -288,7 +302,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = file(directory.path(), &long(b"secret"));
         let config = Jwt { secret_file: Some(path), ..config(&[Algorithm::HS256]) };
-        let verifier = Verifier::new(&config).unwrap();
+        let verifier = Verifier::new(&config, &KeyReloads::default()).unwrap();
         let key = EncodingKey::from_secret(&long(b"secret"));
         let token = sign(jsonwebtoken::Algorithm::HS256, &key, None, &json!({"exp": 1}));
         assert_eq!(verifier.verify(&token).await.unwrap_err(), AuthError::Expired);

@@ -16,6 +16,7 @@ pub mod ranking;
 pub mod recipients;
 pub mod scheduler;
 pub mod shard;
+pub mod shares;
 pub mod statistics;
 #[cfg(test)]
 mod testing;

@@ -119,3 +119,38 @@ fn every_list_map_and_text_of_the_spec_is_bounded() {
     });
     assert_eq!(unbounded, [""; 0]);
 }
+
+/// Whether a rule accepts a change of `config.redis`.
+fn accepts(rule: &str, before: &Value, after: &Value) -> bool {
+    let mut context = cel::Context::default();
+    for (name, redis) in [("self", after), ("oldSelf", before)] {
+        context.add_variable(name, json!({ "config": { "redis": redis } })).unwrap();
+    }
+    let rule = cel::Program::compile(rule).unwrap();
+    rule.execute(&context).unwrap() == cel::Value::Bool(true)
+}
+
+#[test]
+fn the_subscription_mode_stays_on_the_wire_that_has_modes() {
+    let sharded = |mode: &str| json!({ "wire": "sharded", "subscriptionMode": mode });
+    let (dynamic, private) = (sharded("dynamic"), sharded("dynamic-private"));
+    for (before, after, is_accepted) in [
+        (&dynamic, &json!({ "wire": "sharded" }), true),
+        (&dynamic, &private, false),
+        (&private, &json!({ "wire": "sharded" }), false),
+        (&private, &private, true),
+        // Refused by the operator; so there must be a way out.
+        (&json!({ "subscriptionMode": "dynamic-private" }), &json!({}), true),
+        (
+            &json!({ "wire": "classic", "subscriptionMode": "dynamic-private" }),
+            &json!({ "wire": "classic" }),
+            true,
+        ),
+    ] {
+        assert_eq!(
+            accepts(SUBSCRIPTION_MODE_STAYS, before, after),
+            is_accepted,
+            "{before} to {after}"
+        );
+    }
+}

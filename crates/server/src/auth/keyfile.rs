@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use prometheus::IntCounter;
 use rookery_config::files;
 
 use super::keys::KeySet;
@@ -20,6 +21,7 @@ pub(super) struct KeyFile {
     kind: Kind,
     /// The least time between two reads.
     period: Duration,
+    reloads: KeyReloads,
     state: Mutex<State>,
 }
 
@@ -30,6 +32,22 @@ struct State {
     content: Result<Vec<u8>, String>,
     /// The keys of the last valid content.
     keys: Arc<KeySet>,
+}
+
+/// Counts the changes of the files of token keys. The default is in no registry.
+#[derive(Clone, Debug)]
+pub struct KeyReloads {
+    /// Changes that were put into effect.
+    pub applied: IntCounter,
+    /// Times that a file became empty or malformed, or could not be read any more.
+    pub refused: IntCounter,
+}
+
+impl Default for KeyReloads {
+    fn default() -> Self {
+        let counter = || IntCounter::new("reloads_total", "Reloads").expect("the name is valid");
+        KeyReloads { applied: counter(), refused: counter() }
+    }
 }
 
 /// The kind of keys in a file.
@@ -66,15 +84,20 @@ impl KeyFile {
     ///
     /// # Errors
     /// Fails if the file cannot be read or holds no usable key.
-    pub(super) fn open(path: &Path, kind: Kind, period: Duration) -> Result<Self, String> {
+    pub(super) fn open(
+        path: &Path,
+        kind: Kind,
+        period: Duration,
+        reloads: KeyReloads,
+    ) -> Result<Self, String> {
         let content = read(path)?;
         let keys = kind.parse(&content).map_err(|why| format!("{}: {why}", path.display()))?;
         let state = State { read_at: Instant::now(), content: Ok(content), keys: Arc::new(keys) };
-        Ok(KeyFile { path: path.to_owned(), kind, period, state: Mutex::new(state) })
+        Ok(KeyFile { path: path.to_owned(), kind, period, reloads, state: Mutex::new(state) })
     }
 
     /// The keys in the file, at most one period old. While the file cannot be read or holds no usable
-    /// key, the previous keys stay in use, and a single warning says so.
+    /// key, the previous keys stay in use; that is logged once, and counted.
     pub(super) async fn keys(&self) -> Arc<KeySet> {
         {
             let mut state = self.state.lock();
@@ -97,9 +120,11 @@ impl KeyFile {
             match content.as_deref().map_err(Clone::clone).and_then(|c| self.kind.parse(c)) {
                 Ok(keys) => {
                     tracing::info!(file = %path, setting = key, "reloaded token keys");
+                    self.reloads.applied.inc();
                     state.keys = Arc::new(keys);
                 }
                 Err(error) => {
+                    self.reloads.refused.inc();
                     tracing::warn!(
                         file = %path, setting = key, error, "cannot reload token keys; the previous keys stay in use"
                     );

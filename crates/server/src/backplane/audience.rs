@@ -28,30 +28,39 @@ impl Backplane {
     /// How many pods and how many Node servers listen now: both listen to the request channel,
     /// only pods to their own. `None`: Redis does not say.
     pub async fn audience(&self, namespace: &str, until: Instant) -> Option<Audience> {
+        let channels = &self.parts.channels;
+        let (requests, pods) = (channels.requests(namespace), channels.pods());
+        let counted = self.subscribers(&[&requests, &pods], until).await?;
+        let [all, pods] = *counted.as_slice() else { return None };
+        Some(Audience { pods, nodes: all.saturating_sub(pods) })
+    }
+
+    /// Whether this pod listens now. `None`: Redis does not say.
+    pub async fn hears(&self, pod: &str, until: Instant) -> Option<bool> {
+        let counted = self.subscribers(&[&self.parts.channels.answers(pod)], until).await?;
+        counted.first().map(|listening| *listening > 0)
+    }
+
+    /// How many subscribe each of these channels; `None`: Redis does not say.
+    async fn subscribers(&self, channels: &[&str], until: Instant) -> Option<Vec<usize>> {
         if !self.is_up() {
             return None;
         }
-        let channels = &self.parts.channels;
-        let (requests, pods) = (channels.requests(namespace), channels.pods());
         let counted = async {
-            match (self.parts.connector.cluster(), channels.wire()) {
+            match (self.parts.connector.cluster(), self.parts.channels.wire()) {
                 (None, _) => {
                     let mut connection = self.parts.commands.lock().clone()?;
-                    let count = self.count(&[&requests, &pods]);
-                    read(count.query_async(&mut connection).await)
+                    read(self.count(channels).query_async(&mut connection).await)
                 }
-                (Some(_), NodeWire::Classic) => self.count_at_every_node(&[&requests, &pods]).await,
-                // Two channels of different slots cannot be in one command.
+                (Some(_), NodeWire::Classic) => self.count_at_every_node(channels).await,
+                // Channels of different slots cannot be in one command.
                 (Some(_), NodeWire::Sharded(_)) => {
-                    let (all, pods) =
-                        tokio::join!(self.count_at_owner(&requests), self.count_at_owner(&pods));
-                    Some(vec![all?, pods?])
+                    let counts = channels.iter().map(|channel| self.count_at_owner(channel));
+                    join_all(counts).await.into_iter().collect()
                 }
             }
         };
-        let counted = timeout_at(until.into(), counted).await.ok()??;
-        let [all, pods] = *counted.as_slice() else { return None };
-        Some(Audience { pods, nodes: all.saturating_sub(pods) })
+        timeout_at(until.into(), counted).await.ok()?
     }
 
     fn count(&self, channels: &[&str]) -> Cmd {

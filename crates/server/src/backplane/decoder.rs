@@ -1,6 +1,7 @@
 //! The [`Decoder`]: turns what arrives on the subscribing connection into [`Inbound`] messages.
 //! Runs where the socket is read, so nothing here waits.
 
+mod floods;
 pub(super) mod routes;
 mod sharded;
 
@@ -35,6 +36,7 @@ use super::wire::replies::{self, BroadcastAnswer, Reply};
 use super::wire::requests::{self, Ask, Request, RequestId};
 use super::wire::senders;
 use crate::message::{MemberInfo, PodId, Publication};
+use crate::rooms::shares::DeliveryShares;
 use crate::telemetry::metrics::{Direction, Metrics};
 use routes::{Route, Routes};
 
@@ -65,7 +67,9 @@ pub(super) struct Decoder {
     metrics: Arc<Metrics>,
     /// Locked by the task that reads the connection, and when a room is unsubscribed.
     sequences: Mutex<SequenceTracker>,
+    shares: Arc<DeliveryShares>,
     lost: Throttle,
+    floods: Throttle,
     dropped: Throttle,
     /// Numbers the publications that came without an id.
     ids: AtomicU64,
@@ -95,7 +99,9 @@ impl Decoder {
             outgoing: parts.outgoing.clone(),
             inbound,
             sequences: Mutex::default(),
+            shares: Arc::default(),
             lost: Throttle::new(&parts.metrics.log_lines_suppressed),
+            floods: Throttle::new(&parts.metrics.log_lines_suppressed),
             dropped: Throttle::new(&parts.metrics.log_lines_suppressed),
             metrics: parts.metrics.clone(),
             ids: AtomicU64::new(0),
@@ -153,12 +159,16 @@ impl Decoder {
             Route::Responses => self.response(&payload),
             Route::Sharded => self.sharded_message(&channel, &payload, received),
             Route::Pods => self.pod_message(&payload, received),
-            Route::Python => self.python(&payload, received),
+            Route::Python => self.python(&channel, &payload, received),
             Route::Bridge(positions) => {
                 for position in positions {
                     let entry = &self.bridge[*position];
                     match entry.publication(&payload, self.next_id(), received) {
-                        Ok(publication) => self.hand_over(Inbound::Bridge(publication)),
+                        Ok(publication) => {
+                            if let Some(share) = self.share(&channel, None) {
+                                self.hand_over(Inbound::Bridge(publication, share));
+                            }
+                        }
                         Err(why) => self.drop("a bridged message", &payload, &why),
                     }
                 }
@@ -185,16 +195,16 @@ impl Decoder {
                     }
                 }
                 if self.is_new(channel, &broadcast) {
-                    self.publish(broadcast, received);
+                    self.publish(channel, broadcast, received);
                 }
             }
             Err(why) => self.drop("a broadcast", payload, &why),
         }
     }
 
-    fn python(&self, payload: &[u8], received: Instant) {
+    fn python(&self, channel: &[u8], payload: &[u8], received: Instant) {
         match python::decode(payload) {
-            Ok(Order::Emit(broadcast)) => self.publish(broadcast, received),
+            Ok(Order::Emit(broadcast)) => self.publish(channel, broadcast, received),
             Ok(Order::Members { namespace, ask }) => {
                 if let Some(namespace) = self.namespace(&namespace) {
                     self.hand_over(Inbound::NodeRequest { namespace, ask, id: None });
@@ -224,20 +234,16 @@ impl Decoder {
         }
     }
 
-    fn publish(&self, broadcast: Broadcast, received: Instant) {
-        if let Some(publication) = self.publication(broadcast, received) {
-            self.hand_over(Inbound::Publication(publication));
-        }
-    }
-
     /// A broadcast of a server that waits for acknowledgements, where it gives an id for them.
     fn publish_with_acks(&self, broadcast: Broadcast, id: Option<RequestId>, received: Instant) {
         let timeout = broadcast.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT).min(MAX_ACK_TIMEOUT);
-        let Some(publication) = self.publication(broadcast, received) else { return };
-        self.hand_over(match id {
-            Some(id) => Inbound::WithAcks { publication, id, timeout },
-            None => Inbound::Publication(publication),
-        });
+        let Some(id) = id else {
+            let channel = self.channels.requests(&broadcast.namespace);
+            return self.publish(channel.as_bytes(), broadcast, received);
+        };
+        if let Some(publication) = self.publication(broadcast, received) {
+            self.hand_over(Inbound::WithAcks { publication, id, timeout });
+        }
     }
 
     /// The publication that a broadcast is here; `None` in a namespace that is not configured.

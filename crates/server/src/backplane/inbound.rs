@@ -7,6 +7,7 @@ use super::wire::pod_messages::Ask;
 use super::wire::presence::PresenceMessage;
 use super::wire::requests;
 use crate::message::Publication;
+use crate::rooms::shares::Share;
 
 /// Inbound messages that may wait to be handled; what arrives beyond it is dropped and counted.
 /// More than the driver reads from a socket before others are scheduled.
@@ -15,10 +16,11 @@ pub const INBOUND_QUEUE: usize = 1 << 16;
 /// A message of another server, decoded.
 #[derive(Debug)]
 pub enum Inbound {
-    /// What another pod, a Node server or an emitter publishes.
-    Publication(Publication),
+    /// What another pod, a Node server or an emitter publishes; its share is held until it is
+    /// delivered.
+    Publication(Publication, Share),
     /// What a backend publishes on a bridged channel. Every pod hears it.
-    Bridge(Publication),
+    Bridge(Publication, Share),
     /// What another server publishes, and asks the recipients to acknowledge.
     WithAcks {
         /// What is published.

@@ -22,7 +22,7 @@ pub(super) const BROADCAST_ID: char = 'b';
 
 impl Backplane {
     /// Asks the pods, and collects their answers until `until`: those of all `expected`, or as
-    /// many as there can be.
+    /// many as there can be. It costs a message, and one from each pod that listens.
     pub async fn ask_pods(
         &self,
         namespace: &str,
@@ -31,11 +31,35 @@ impl Backplane {
         at_most: usize,
         until: Instant,
     ) -> Vec<(String, Answer)> {
-        let mut answers: Vec<(String, Answer)> = Vec::new();
         if expected.is_empty() {
-            return answers;
+            return Vec::new();
         }
-        let Parts { questions, pod, channels, .. } = &*self.parts;
+        let to = self.parts.channels.pods();
+        self.ask_on(to, (namespace, ask), expected, at_most, until).await
+    }
+
+    /// Asks one pod alone, and waits for its answer until `until`. It costs two messages.
+    pub async fn ask_pod(
+        &self,
+        namespace: &str,
+        ask: Ask,
+        pod: &str,
+        until: Instant,
+    ) -> Vec<(String, Answer)> {
+        let to = self.parts.channels.answers(pod);
+        self.ask_on(to, (namespace, ask), &[pod.to_owned()], 1, until).await
+    }
+
+    async fn ask_on(
+        &self,
+        channel: String,
+        (namespace, ask): (&str, Ask),
+        expected: &[String],
+        at_most: usize,
+        until: Instant,
+    ) -> Vec<(String, Answer)> {
+        let mut answers: Vec<(String, Answer)> = Vec::new();
+        let Parts { questions, pod, .. } = &*self.parts;
         let mut open = questions.open(MAX_ANSWERS);
         let question = Message::Question {
             pod: pod.to_string(),
@@ -43,7 +67,7 @@ impl Backplane {
             namespace: namespace.to_owned(),
             ask: Some(ask),
         };
-        if !self.send(channels.pods(), question.encode()) {
+        if !self.send(channel, question.encode()) {
             return answers;
         }
         let is_complete = |answers: &[(String, Answer)]| {

@@ -3,6 +3,7 @@
 
 pub(super) mod cluster;
 pub(super) mod commands;
+mod output_buffer;
 mod session;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::link_status::{LinkConnection, LinkStatus};
 use super::wire::channels::Channels;
 use crate::rooms::interest::RoomInterests;
 use crate::telemetry::metrics::Metrics;
+use output_buffer::OutputBuffer;
 use session::Session;
 
 /// Keeps the subscribing connection.
@@ -28,6 +30,7 @@ pub(super) struct Subscriber {
     decoder: Arc<Decoder>,
     status: Arc<LinkStatus>,
     metrics: Arc<Metrics>,
+    output_buffer: Arc<OutputBuffer>,
     /// Of the lines about rooms that Redis refuses; it outlives a connection.
     refused: Throttle,
     /// Of the lines about patterns that Redis does not permit.
@@ -43,6 +46,7 @@ impl Subscriber {
             interests,
             decoder,
             status: parts.status.clone(),
+            output_buffer: Arc::default(),
             refused: Throttle::new(&parts.metrics.log_lines_suppressed),
             forbidden_patterns: Throttle::new(&parts.metrics.log_lines_suppressed),
             metrics: parts.metrics.clone(),
@@ -52,11 +56,12 @@ impl Subscriber {
     /// Keeps the connection until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let (mut delays, mut links) = (ReconnectDelays::default(), 0_u64);
+        let mut was_closed = false;
         let away = Throttle::new(&self.metrics.log_lines_suppressed);
         while !shutdown.is_cancelled() {
             let opened = tokio::select! {
                 () = shutdown.cancelled() => return,
-                opened = Session::open(&self) => opened,
+                opened = Session::open(&self, was_closed) => opened,
             };
             match opened {
                 Ok(mut session) => {
@@ -64,6 +69,7 @@ impl Subscriber {
                     links += 1;
                     let since = Instant::now();
                     let why = session.run(&shutdown).await;
+                    was_closed = session.was_closed();
                     delays.lasted(since.elapsed());
                     self.status.set(LinkConnection::Subscriber, false);
                     self.interests.disconnected();

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::servers::dismissal;
 use super::{Broker, BrokerParts};
+use crate::backplane::Backplane;
 use crate::backplane::wire::orders::Order;
 use crate::backplane::wire::pod_messages::{Answer, Ask, room_names};
 use crate::message::{MemberId, MemberInfo, Selector};
@@ -137,27 +138,41 @@ impl Broker {
         }
         let until = Instant::now() + self.query_deadline;
         let peers = backplane.peers();
+        if let Selector::Member(id) = question.of {
+            let owner = MemberId::pod_of(id);
+            if let Some(owner) = peers.iter().find(|pod| owner == Some(&***pod)) {
+                return ask_owner(backplane, question, owner, until).await;
+            }
+        }
         let Some(audience) = backplane.audience(question.namespace, until).await else {
             return OtherAnswers { unanswered: vec![REDIS.to_owned()], ..OtherAnswers::default() };
         };
-        let owner = match question.of {
-            Selector::Member(id) => {
-                let owner = MemberId::pod_of(id);
-                peers.iter().find(|pod| owner == Some(&***pod)).cloned()
-            }
-            _ => None,
-        };
-        let elsewhere = owner.is_some() || matches!(question.of, Selector::User(_));
-        let nodes = if elsewhere { 0 } else { audience.nodes };
-        let expected = owner.map_or(peers, |owner| vec![owner]);
+        // Node servers know no users.
+        let nodes = if matches!(question.of, Selector::User(_)) { 0 } else { audience.nodes };
         let Question { namespace, ask, of, order } = question;
         let at_most = audience.pods.saturating_sub(1);
         let (pods, node_members) = tokio::join!(
-            backplane.ask_pods(namespace, ask, &expected, at_most, until),
+            backplane.ask_pods(namespace, ask, &peers, at_most, until),
             backplane.ask_nodes(namespace, of, order, nodes, until),
         );
-        OtherAnswers::new(&expected, pods, nodes, node_members)
+        OtherAnswers::new(&peers, pods, nodes, node_members)
     }
+}
+
+/// Asks the pod that gave a member its id, and nobody else; it is not waited for where it is gone.
+async fn ask_owner(
+    backplane: &Backplane,
+    question: Question<'_>,
+    owner: &str,
+    until: Instant,
+) -> OtherAnswers {
+    let Question { namespace, ask, .. } = question;
+    let answers = match backplane.hears(owner, until).await {
+        None => return OtherAnswers { unanswered: vec![REDIS.to_owned()], ..Default::default() },
+        Some(false) => Vec::new(),
+        Some(true) => backplane.ask_pod(namespace, ask, owner, until).await,
+    };
+    OtherAnswers::new(&[owner.to_owned()], answers, 0, Vec::new())
 }
 
 impl BrokerParts {

@@ -14,6 +14,7 @@ use super::presence::PeerNews;
 use super::servers::{answer_node, answer_pod, order};
 use crate::backplane::{Backplane, Inbound, Tasks};
 use crate::message::Publication;
+use crate::rooms::shares::Share;
 
 /// Requests and questions of other servers that are answered at once.
 const MAX_ANSWERING: usize = 64;
@@ -61,8 +62,10 @@ impl Broker {
         requests: &mut Requests,
         tasks: &Tasks,
     ) -> Result<(), &'static str> {
-        if let Inbound::Publication(publication) | Inbound::Bridge(publication) = message {
-            return self.deliver(publication);
+        if let Inbound::Publication(publication, share) | Inbound::Bridge(publication, share) =
+            message
+        {
+            return self.deliver(publication, share);
         }
         if let Inbound::WithAcks { publication, id, timeout } = message {
             return self.deliver_with_acks(publication, id, timeout, backplane, tasks);
@@ -95,8 +98,8 @@ impl Broker {
                     answer_pod(&parts, &backplane, (&pod, id), &namespace, ask).await;
                 });
             }
-            Inbound::Publication(_)
-            | Inbound::Bridge(_)
+            Inbound::Publication(..)
+            | Inbound::Bridge(..)
             | Inbound::WithAcks { .. }
             | Inbound::PeerPresence { .. }
             | Inbound::PeerStops { .. } => {}
@@ -105,9 +108,9 @@ impl Broker {
     }
 
     /// Delivers what another server published to the members here.
-    fn deliver(&self, publication: Publication) -> Result<(), &'static str> {
+    fn deliver(&self, publication: Publication, share: Share) -> Result<(), &'static str> {
         self.parts.metrics.published(publication.source);
-        match self.parts.rooms.try_deliver(publication) {
+        match self.parts.rooms.try_deliver(publication, Some(share)) {
             true => Ok(()),
             false => Err("the queue of a shard is full"),
         }

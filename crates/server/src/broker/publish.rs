@@ -164,7 +164,7 @@ mod tests {
             metrics,
             tracer: Tracer::off(),
         });
-        assert!(rooms.try_deliver(publication()), "both queues are full now");
+        assert!(rooms.try_deliver(publication(), None), "both queues are full now");
         assert!(matches!(queues[0].try_recv(), Ok(ShardCommand::Publish(..))));
         assert!(matches!(broker.try_publish(publication()), Err(TryPublishError::Full(_))));
         assert_eq!(broker.publish(publication()).await, Err(PublishError::Overloaded));

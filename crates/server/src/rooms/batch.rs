@@ -149,8 +149,9 @@ impl Batch {
         &self.order_keys
     }
 
-    /// Takes the recipients as they are now, and tells whoever waits how many they are.
-    pub fn begin(&mut self, membership: &Membership) {
+    /// Takes the recipients as they are now, and tells whoever waits how many they are. Gives how many
+    /// they are of all its publications.
+    pub fn begin(&mut self, membership: &Membership) -> usize {
         let first = &self.publications[0];
         let except = if self.exclusions.is_empty() { &first.except[..] } else { &[] };
         self.recipients = membership.recipients(&first.namespace, &first.rooms, except);
@@ -169,6 +170,7 @@ impl Batch {
             // Whoever asked may have given up.
             let _ = count.send(recipients[at]);
         }
+        recipients.iter().sum()
     }
 
     /// Who gets it, as of the beginning of its delivery.

@@ -6,6 +6,7 @@ use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
 use smallvec::{SmallVec, smallvec};
 
+use super::shares::Share;
 use crate::connection::outbox::Packet;
 use crate::message::{Publication, RoomKey};
 use crate::telemetry::latency::DeliveryTag;
@@ -25,6 +26,8 @@ pub struct EncodedPublication {
     encoded: Arc<Encoded>,
     tags: SmallVec<[Arc<DeliveryTag>; 1]>,
     trace: Option<Arc<DeliverySpan>>,
+    /// Held until every shard has delivered it.
+    _share: Option<Share>,
 }
 
 impl EncodedPublication {
@@ -62,7 +65,13 @@ impl EncodedPublication {
             namespace: p.namespace,
             rooms: p.rooms,
             except: p.except,
+            _share: None,
         }
+    }
+
+    /// The same, holding a share until it is delivered.
+    pub fn holding(self, share: Option<Share>) -> Self {
+        EncodedPublication { _share: share, ..self }
     }
 
     /// Tells the trace that a shard begins to deliver it to `members`.

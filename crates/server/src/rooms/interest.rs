@@ -54,10 +54,25 @@ pub type Ticket = (RoomKey, u64);
 pub enum MemberChannels {
     /// On those of a pattern that is subscribed anyway: every room whose name begins with the pod's.
     Pattern,
-    /// On the channel of the whole namespace.
+    /// On the channel of the whole namespace, as what is for a room whose name has 20 characters:
+    /// Node's sharded adapter takes such a room for a client.
     Shared,
     /// On one of the member's own, as for a room.
     Own,
+}
+
+impl MemberChannels {
+    /// How many characters, as JavaScript counts them, the id of a client has.
+    const ID_LENGTH: usize = 20;
+
+    /// Whether what is for this room alone has a channel of its own.
+    pub fn has_channel(self, room: &str) -> bool {
+        // A character has at most three bytes for each unit of UTF-16.
+        let may_be_id = (Self::ID_LENGTH..=3 * Self::ID_LENGTH).contains(&room.len());
+        self != MemberChannels::Shared
+            || !may_be_id
+            || room.encode_utf16().count() != Self::ID_LENGTH
+    }
 }
 
 /// What has to be sent to Redis, unsubscriptions first.

@@ -20,6 +20,7 @@ use super::membership::JoinRefused;
 use super::presence::occupant::{Occupant, Roster};
 use super::presence::registry::PresenceRegistry;
 use super::shard::{MembershipChange, PresenceUpdate, Reply, ShardCommand, ShardQueue, ShardRooms};
+use super::shares::Share;
 use crate::connection::Wait;
 use crate::message::{MemberId, PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
@@ -226,11 +227,12 @@ impl LocalRooms {
         member.ids().filter(has_own).filter_map(acquire).collect()
     }
 
-    /// An interest in a room, where there are other instances. What a pattern matches is heard anyway.
+    /// An interest in a room, where there are other instances. What a pattern matches, and what comes on
+    /// the channel of the whole namespace, is heard anyway.
     fn acquire(&self, namespace: &Arc<str>, room: &Room) -> (Option<Interest>, Confirmation) {
-        let is_heard = |interests: &RoomInterests| {
-            interests.member_channels() == MemberChannels::Pattern
-                && room.starts_with(&**self.pod())
+        let is_heard = |interests: &RoomInterests| match interests.member_channels() {
+            MemberChannels::Pattern => room.starts_with(&**self.pod()),
+            channels => !channels.has_channel(room),
         };
         let interests = self.parts.interests.as_ref().filter(|interests| !is_heard(interests));
         let Some(interests) = interests else { return (None, None) };
@@ -280,20 +282,20 @@ impl LocalRooms {
         }
     }
 
-    fn encode(&self, publication: Publication, ack: Option<u64>) -> Arc<EncodedPublication> {
+    fn encode(&self, publication: Publication, ack: Option<u64>) -> EncodedPublication {
         let trace = self.parts.tracer.deliver(&publication);
         let class = |room: &str| (self.parts.classify)(room);
-        Arc::new(EncodedPublication::new(publication, ack, class, trace))
+        EncodedPublication::new(publication, ack, class, trace)
     }
 
     /// Delivers without waiting, to each shard for itself: one that is full does not keep others
-    /// from getting it. False: some shard was full.
-    pub fn try_deliver(&self, publication: Publication) -> bool {
+    /// from getting it. The share is held until it is delivered. False: some shard was full.
+    pub fn try_deliver(&self, publication: Publication, share: Option<Share>) -> bool {
         let shards = self.parts.index.shards(&publication);
         if shards.is_empty() {
             return true;
         }
-        let encoded = self.encode(publication, None);
+        let encoded = Arc::new(self.encode(publication, None).holding(share));
         let mut complete = true;
         for shard in shards.iter() {
             let publish = ShardCommand::Publish(encoded.clone(), None);
@@ -339,7 +341,7 @@ impl LocalRooms {
         if reservation.is_empty() {
             return RecipientCount::default();
         }
-        reservation.send(&self.encode(publication, None), counted)
+        reservation.send(&Arc::new(self.encode(publication, None)), counted)
     }
 
     /// The same, counted, and asking its recipients to acknowledge it by this number.
@@ -352,7 +354,7 @@ impl LocalRooms {
         if reservation.is_empty() {
             return RecipientCount::default();
         }
-        reservation.send(&self.encode(publication, Some(ack)), true)
+        reservation.send(&Arc::new(self.encode(publication, Some(ack))), true)
     }
 }
 

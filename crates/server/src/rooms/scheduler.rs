@@ -71,8 +71,9 @@ impl BatchScheduler {
     }
 
     /// Begins the batches that share no room with one under way, nor with an earlier one that
-    /// waits.
-    pub fn begin_ready(&mut self, membership: &Membership) {
+    /// waits. Gives how many deliveries they are.
+    pub fn begin_ready(&mut self, membership: &Membership) -> usize {
+        let mut deliveries = 0;
         if std::mem::take(&mut self.ended) && !self.waiting.is_empty() {
             let mut blocked: HashSet<OrderKey> = HashSet::default();
             for batch in std::mem::take(&mut self.waiting) {
@@ -83,7 +84,7 @@ impl BatchScheduler {
                     self.waiting.push_back(batch);
                 } else {
                     batch.order_keys().iter().for_each(|key| self.stop_waiting(key));
-                    self.begin(batch, membership);
+                    deliveries += self.begin(batch, membership);
                 }
             }
         }
@@ -97,10 +98,11 @@ impl BatchScheduler {
                 }
                 self.waiting.push_back(batch);
             } else {
-                self.begin(batch, membership);
+                deliveries += self.begin(batch, membership);
             }
         }
         self.collected = collected;
+        deliveries
     }
 
     fn stop_waiting(&mut self, key: &OrderKey) {
@@ -112,15 +114,16 @@ impl BatchScheduler {
         }
     }
 
-    fn begin(&mut self, mut batch: Batch, membership: &Membership) {
+    fn begin(&mut self, mut batch: Batch, membership: &Membership) -> usize {
         for key in batch.order_keys() {
             if self.open.get(key) == Some(&batch.number) {
                 self.open.remove(key);
             }
             self.running.insert(*key);
         }
-        batch.begin(membership);
+        let deliveries = batch.begin(membership);
         self.put_back(batch);
+        deliveries
     }
 
     /// Puts a batch behind the others, to go on with its next chunk, or ends it where it is done.

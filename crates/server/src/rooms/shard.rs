@@ -26,7 +26,7 @@ pub const QUEUE: usize = 16 << 10;
 const TAKEN: usize = 1024;
 
 /// Publications being delivered beyond which nothing more is taken from the queue.
-const BACKLOG: usize = 4 * TAKEN;
+pub const BACKLOG: usize = 8 * TAKEN;
 
 /// Owner of the rooms of the sessions of one core.
 pub struct Shard {

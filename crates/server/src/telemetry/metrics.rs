@@ -40,6 +40,9 @@ pub struct Metrics {
     /// `rookery_rooms`: rooms with members on this instance.
     pub rooms: IntGauge,
     publications: StripedCounters,
+    /// `rookery_recipients_total`: members here that publications were for, each publication for
+    /// itself. Each becomes one delivery.
+    pub recipients: IntCounter,
     deliveries: StripedCounters,
     rejected: Vec<IntCounter>,
     /// `rookery_redis_up`: 1 while both connections to Redis are up. Not exposed without Redis.
@@ -59,6 +62,9 @@ pub struct Metrics {
     /// `rookery_redis_repeats_total`: publications of other instances that came again, and were not
     /// delivered again.
     pub redis_repeats: IntCounter,
+    /// `rookery_redis_output_buffer_disconnections_total`: times that Redis closed the connection that
+    /// subscribes because more waited for it than its `client-output-buffer-limit` permits.
+    pub redis_output_buffer_disconnections: IntCounter,
     /// `rookery_config_reloads_total{outcome="applied"}`: configuration files put into effect.
     pub reloads_applied: IntCounter,
     /// `rookery_config_reloads_total{outcome="refused"}`: invalid configuration files.
@@ -117,6 +123,7 @@ impl Metrics {
             disconnects,
             rooms: families.gauge("rookery_rooms", "Rooms with members on this instance")?,
             publications,
+            recipients: recipients(&families)?,
             deliveries,
             rejected,
             redis_up: IntGauge::new("rookery_redis_up", "1 while connected to Redis, else 0")?,
@@ -126,6 +133,7 @@ impl Metrics {
             redis_dropped,
             redis_gaps,
             redis_repeats,
+            redis_output_buffer_disconnections: output_buffer_disconnections(&families)?,
             reloads_applied,
             reloads_refused,
             config_current: config_current(&families)?,
@@ -137,10 +145,7 @@ impl Metrics {
             api_ids_evicted,
             api_ids_refused,
             log_lines_suppressed: log_lines_suppressed(&families)?,
-            forwarded_unreadable: families.counter(
-                "rookery_forwarded_unreadable_total",
-                "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
-            )?,
+            forwarded_unreadable: forwarded_unreadable(&families)?,
             api_seconds: api_seconds(&families)?,
             registry,
             cheap,
@@ -279,6 +284,27 @@ fn traffic(families: &Families) -> prometheus::Result<[StripedCounters; 2]> {
             Outcome::ALL.iter().map(|outcome| outcome.label()),
         )?,
     ])
+}
+
+fn recipients(families: &Families) -> prometheus::Result<IntCounter> {
+    families.counter(
+        "rookery_recipients_total",
+        "Members here that publications were for, when their delivery began",
+    )
+}
+
+fn output_buffer_disconnections(families: &Families) -> prometheus::Result<IntCounter> {
+    families.counter(
+        "rookery_redis_output_buffer_disconnections_total",
+        "Connections that Redis closed because its output buffer for them was full",
+    )
+}
+
+fn forwarded_unreadable(families: &Families) -> prometheus::Result<IntCounter> {
+    families.counter(
+        "rookery_forwarded_unreadable_total",
+        "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
+    )
 }
 
 fn reloads(families: &Families) -> prometheus::Result<[IntCounter; 3]> {

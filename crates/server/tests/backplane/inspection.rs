@@ -4,25 +4,8 @@ use rookery_config::{Redis, Wire};
 use rookery_server::backplane::inspection::{Inspection, NotInspected, Severity, inspect};
 use rookery_server::telemetry::metrics::Metrics;
 
+use super::documented_rights;
 use super::redis_server::RedisServer;
-
-/// The rule of docs/redis.md for the classic wire.
-const CLASSIC: &str = "on >secret ~socket.io:rookery:* &socket.io* &rookery:publish -@all +publish \
-                       +subscribe +unsubscribe +psubscribe +pubsub|numsub +time +eval +set +get +del";
-
-/// The rule for the sharded wire.
-const SHARDED: &str = "on >secret ~socket.io:rookery:* resetchannels &socket.io* &rookery:publish \
-                       -@all +spublish +ssubscribe +sunsubscribe +subscribe +pubsub|shardnumsub \
-                       +time +eval +set +get +del";
-
-async fn run(redis: &RedisServer, line: &str) {
-    let mut words = line.split_whitespace();
-    let mut command = redis::cmd(words.next().unwrap());
-    for word in words {
-        command.arg(word);
-    }
-    command.query_async::<()>(&mut redis.connection().await).await.unwrap();
-}
 
 async fn inspected(url: String) -> Result<Inspection, NotInspected> {
     inspected_with(&Redis::at(url)).await
@@ -35,8 +18,8 @@ async fn inspected_with(config: &Redis) -> Result<Inspection, NotInspected> {
 
 /// The texts of one severity, for a user with this rule.
 async fn found(redis: &RedisServer, wire: Wire, rule: &str, severity: Severity) -> Vec<String> {
-    run(redis, "ACL DELUSER rookery").await;
-    run(redis, &format!("ACL SETUSER rookery {rule}")).await;
+    redis.order("ACL DELUSER rookery").await;
+    redis.order(&format!("ACL SETUSER rookery on >secret {rule}")).await;
     let mut config = Redis::at(format!("redis://rookery:secret@{}", redis.address()));
     config.wire = wire;
     let findings = inspected_with(&config).await.unwrap().findings;
@@ -57,10 +40,15 @@ async fn a_server_as_it_comes_has_everything() {
 #[tokio::test]
 async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
     let redis = RedisServer::start().await;
-    for (wire, rule, warnings) in [(Wire::Classic, CLASSIC, 1), (Wire::Sharded, SHARDED, 0)] {
+    let rules = [
+        (Wire::Classic, documented_rights::classic(), 1),
+        (Wire::Sharded, documented_rights::sharded(), 0),
+    ];
+    for (wire, rule, warnings) in &rules {
+        let wire = *wire;
         assert_eq!(found(&redis, wire, rule, Severity::Error).await, [""; 0]);
         let warned = found(&redis, wire, rule, Severity::Warning).await;
-        assert_eq!(warned.len(), warnings, "{warned:?}");
+        assert_eq!(warned.len(), *warnings, "{warned:?}");
         assert!(warned.iter().all(|text| text.contains("allchannels")), "{warned:?}");
         let notes = found(&redis, wire, rule, Severity::Note).await;
         assert_eq!(notes.len(), 1, "CONFIG GET is not permitted");
@@ -76,13 +64,14 @@ async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
 #[tokio::test]
 async fn channels_and_keys_that_are_not_permitted_are_named() {
     let redis = RedisServer::start().await;
+    let (classic, sharded) = (documented_rights::classic(), documented_rights::sharded());
     for (wire, rule, given, instead, named) in [
-        (Wire::Classic, CLASSIC, "&rookery:publish", "", "&rookery:publish`"),
-        (Wire::Classic, CLASSIC, "&socket.io*", "&socket.io*/#*", "&socket.io-request#/admin#`"),
-        (Wire::Classic, CLASSIC, "&socket.io*", "&socket.io-*", "&socket.io#/#check#`"),
-        (Wire::Classic, CLASSIC, "~socket.io:rookery:*", "~other:*", "~socket.io:rookery:*"),
-        (Wire::Sharded, SHARDED, "&rookery:publish", "", "&rookery:publish`"),
-        (Wire::Sharded, SHARDED, "&socket.io*", "&socket.io-*", "&socket.io#/#check#`"),
+        (Wire::Classic, &classic, "&rookery:publish", "", "&rookery:publish`"),
+        (Wire::Classic, &classic, "&socket.io*", "&socket.io*/#*", "&socket.io-request#/admin#`"),
+        (Wire::Classic, &classic, "&socket.io*", "&socket.io-*", "&socket.io#/#check#`"),
+        (Wire::Classic, &classic, "~socket.io:rookery:*", "~other:*", "~socket.io:rookery:*"),
+        (Wire::Sharded, &sharded, "&rookery:publish", "", "&rookery:publish`"),
+        (Wire::Sharded, &sharded, "&socket.io*", "&socket.io-*", "&socket.io#/#check#`"),
     ] {
         let errors = found(&redis, wire, &rule.replace(given, instead), Severity::Error).await;
         assert!(errors.iter().any(|error| error.contains(named)), "{named}: {errors:?}");
@@ -92,11 +81,11 @@ async fn channels_and_keys_that_are_not_permitted_are_named() {
 #[tokio::test]
 async fn a_replica_and_a_full_server_are_errors() {
     let (redis, primary) = (RedisServer::start().await, RedisServer::start().await);
-    run(&redis, "CONFIG SET maxmemory 1").await;
+    redis.order("CONFIG SET maxmemory 1").await;
     let errors = inspected(redis.url()).await.unwrap().findings;
     assert!(errors[0].severity == Severity::Error && errors[0].text.starts_with("SET fails: "));
-    run(&redis, "CONFIG SET maxmemory 0").await;
-    run(&redis, &format!("REPLICAOF {}", primary.address().replace(':', " "))).await;
+    redis.order("CONFIG SET maxmemory 0").await;
+    redis.order(&format!("REPLICAOF {}", primary.address().replace(':', " "))).await;
     let errors = inspected(redis.url()).await.unwrap().findings;
     assert!(errors.iter().any(|error| error.text.contains("is a replica")), "{errors:?}");
 }
@@ -104,7 +93,7 @@ async fn a_replica_and_a_full_server_are_errors() {
 #[tokio::test]
 async fn settings_that_lose_messages_are_warned_of() {
     let redis = RedisServer::start().await;
-    run(&redis, "CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru").await;
+    redis.order("CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru").await;
     let mut command = redis::cmd("CONFIG");
     command.arg("SET").arg("client-output-buffer-limit").arg("pubsub 1mb 512kb 60");
     command.query_async::<()>(&mut redis.connection().await).await.unwrap();
@@ -118,7 +107,7 @@ async fn settings_that_lose_messages_are_warned_of() {
 async fn a_server_that_cannot_be_used_is_named_with_what_to_look_at() {
     let redis = RedisServer::start().await;
     let stopped = RedisServer::stopped();
-    run(&redis, "CONFIG SET requirepass secret").await;
+    redis.order("CONFIG SET requirepass secret").await;
     for (url, fix) in [
         (stopped.url(), "check the address"),
         (redis.url(), "check the user and the password"),

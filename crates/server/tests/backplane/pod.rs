@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use super::redis_server::RedisServer;
 use super::until;
 
-/// Commands that may wait for the shard.
+/// Commands that may wait for the shard, where a test does not say it.
 pub const QUEUE: usize = 16;
 
 /// How long somebody whose connection ended stays present.
@@ -86,11 +86,16 @@ impl Pod {
 
     /// One with this configuration, whose rooms stay subscribed for another time.
     pub fn start(name: &str, config: config::Redis, linger: Duration) -> Pod {
+        Pod::with_queue(name, config, linger, QUEUE)
+    }
+
+    /// One for whose shard `queue` commands may wait.
+    pub fn with_queue(name: &str, config: config::Redis, linger: Duration, queue: usize) -> Pod {
         let (metrics, tracker) = (Arc::new(Metrics::new().unwrap()), TaskTracker::new());
         let interests = backplane::room_interests(&config, linger);
         let pod = PodId::from(name);
         let latency = Latency::new(1, &Default::default(), name, &metrics);
-        let (rooms, shard) = start_shard(&pod, &interests, &latency, &metrics);
+        let (rooms, shard) = start_shard(&pod, &interests, &latency, &metrics, queue);
         let context = Arc::new(OutboxContext {
             limits: Arc::new(OutboxLimits::new(1 << 30, Duration::from_secs(60), 1 << 30)),
             recorder: latency.recorder(0).clone(),
@@ -184,11 +189,20 @@ impl Pod {
 
     /// `rookery_redis_messages_total{direction="in"}`.
     pub fn messages_in(&self) -> u64 {
+        self.messages("in")
+    }
+
+    /// `rookery_redis_messages_total{direction="out"}`.
+    pub fn messages_out(&self) -> u64 {
+        self.messages("out")
+    }
+
+    fn messages(&self, direction: &str) -> u64 {
         let families = self.metrics.registry().gather();
         let family = families.iter().find(|f| f.name() == "rookery_redis_messages_total").unwrap();
         let mut metrics = family.get_metric().iter();
-        let of_in = metrics.find(|m| m.get_label().iter().any(|l| l.value() == "in"));
-        of_in.unwrap().get_counter().get_value() as u64
+        let counted = metrics.find(|m| m.get_label().iter().any(|l| l.value() == direction));
+        counted.unwrap().get_counter().get_value() as u64
     }
 
     /// Adds a member that is in these rooms.
@@ -315,9 +329,10 @@ fn start_shard(
     interests: &Arc<RoomInterests>,
     latency: &Latency,
     metrics: &Arc<Metrics>,
+    queue: usize,
 ) -> (LocalRooms, Arc<ShardControl>) {
     let index = Arc::new(RoomIndex::new(1, pod.clone(), metrics.clone()));
-    let (queue, commands) = mpsc::channel(QUEUE);
+    let (queue, commands) = mpsc::channel(queue);
     let shard_rooms = ShardRooms::new(0, index.clone(), Arc::new(AtomicUsize::new(1_000_000)));
     let (to_shard, shard) = Shard::new(shard_rooms, latency.recorder(0).clone());
     tokio::spawn(shard.run());
@@ -362,8 +377,8 @@ fn recorded(
     let (to_broker, recorded) = mpsc::channel(1);
     tokio::spawn(async move {
         while let Some(message) = inbound.recv().await {
-            if let Inbound::Publication(publication)
-            | Inbound::Bridge(publication)
+            if let Inbound::Publication(publication, _)
+            | Inbound::Bridge(publication, _)
             | Inbound::WithAcks { publication, .. } = &message
             {
                 received.lock().push(publication.clone());

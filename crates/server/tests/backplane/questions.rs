@@ -69,6 +69,100 @@ async fn a_dead_peer_is_named_at_the_deadline_and_then_forgotten() {
     drop(dead);
 }
 
+/// How many messages these pods sent to Redis besides heartbeats and publications.
+fn messages_out(pods: &[Pod]) -> u64 {
+    pods.iter().map(Pod::messages_out).sum()
+}
+
+/// What a question costs these pods in messages, once all of them are counted.
+async fn cost(pods: &[Pod], messages: u64, ask: impl Future<Output = ()>) {
+    let before = messages_out(pods);
+    ask.await;
+    until("the answers are counted", async || messages_out(pods) >= before + messages).await;
+    // Whatever else a question causes comes before the answer to the next one.
+    soon(pods[1].broker.rooms("/", "nothing")).await;
+    let next = pods.len() as u64;
+    until("the next one is counted", async || messages_out(pods) >= before + messages + next).await;
+    assert_eq!(messages_out(pods), before + messages + next);
+}
+
+async fn soon<T>(question: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, question).await.expect("the deadline is not waited for")
+}
+
+/// Far above what an answer takes, and far below the deadline of the questions below.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_fifty_instances_a_question_is_one_message_and_each_answer_one_more() {
+    const PODS: usize = 50;
+    let redis = RedisServer::start().await;
+    let mut pods = Vec::new();
+    for n in 0..PODS {
+        let pod = Pod::up(&format!("pod-{n:04}"), &redis).await;
+        pod.add(&member(n), Some("ann"), &["room"]).await;
+        pods.push(pod);
+    }
+    know_each_other(&pods.iter().collect::<Vec<_>>()).await;
+    let broker = pods[0].broker.clone().with_query_deadline(Duration::from_secs(3600));
+
+    cost(&pods, PODS as u64, async {
+        let members = soon(broker.members("/", "room")).await;
+        assert_eq!((members.members.len(), members.unanswered.len()), (PODS, 0));
+    })
+    .await;
+    cost(&pods, PODS as u64, async {
+        let ann = Selector::User("ann".into());
+        let joined = soon(broker.join_selected("/", &ann, &["new".into()])).await;
+        assert_eq!((joined.matched, joined.unanswered.len()), (PODS, 0));
+    })
+    .await;
+    // Only the instance of a member is asked for it.
+    cost(&pods, 2, async {
+        let one = Selector::Member(member(7).as_str().into());
+        let left = soon(broker.leave_selected("/", &one, &["new".into()])).await;
+        assert_eq!((left.matched, left.unanswered.len()), (1, 0));
+    })
+    .await;
+    cost(&pods, 2, async {
+        let one = Selector::Member(member(7).as_str().into());
+        let gone = soon(broker.disconnect_selected("/", &one, true)).await;
+        assert_eq!((gone.matched, gone.unanswered.len()), (1, 0));
+    })
+    .await;
+
+    // One that said goodbye is neither asked nor named.
+    let last = pods.pop().unwrap();
+    last.shutdown.cancel();
+    last.tracker.close();
+    last.tracker.wait().await;
+    let is_known = async || pods[0].backplane.peers().len() == PODS - 2;
+    until("the goodbye is heard", is_known).await;
+    let members = soon(broker.members("/", "room")).await;
+    assert_eq!((members.members.len(), members.unanswered.len()), (PODS - 2, 0));
+}
+
+fn member(n: usize) -> String {
+    format!("pod-{n:04}000000000001")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_connection_is_gone_is_named_without_waiting_for_it() {
+    let redis = RedisServer::start().await;
+    let (a, b) = (Pod::up("pod-aaaa", &redis).await, Pod::up("pod-bbbb", &redis).await);
+    know_each_other(&[&a, &b]).await;
+    b.add("pod-bbbb000000000001", None, &["x"]).await;
+    drop(dead_peer(&redis, "pod-dead").await);
+    until("the dead peer is known", async || a.backplane.peers().len() == 2).await;
+    let broker = a.broker.clone().with_query_deadline(Duration::from_secs(3600));
+    let members = soon(broker.members("/", "x")).await;
+    assert_eq!((members.members.len(), members.unanswered), (1, vec!["pod-dead".to_owned()]));
+    let of_the_dead = Selector::Member("pod-dead000000000001".into());
+    let matched = broker.disconnect_selected("/", &of_the_dead, true);
+    let matched = soon(matched).await;
+    assert_eq!((matched.matched, matched.unanswered), (0, vec!["pod-dead".to_owned()]));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_that_a_pod_does_not_know_is_answered_at_once() {
     let redis = RedisServer::start().await;

@@ -27,6 +27,11 @@ impl RedisServer {
         server
     }
 
+    /// Starts it, the next time, with this option of its configuration.
+    pub fn option(&mut self, name: &str, value: &str) {
+        self.more.extend([format!("--{name}"), value.to_owned()]);
+    }
+
     /// One that answers, and also listens at the Unix socket `path`.
     pub async fn at_socket(path: &Path) -> Self {
         let mut server = RedisServer::stopped();

@@ -6,26 +6,13 @@ use rookery_server::message::Selector;
 
 use super::pod::Pod;
 use super::redis_server::RedisServer;
-use super::{know_each_other, until};
-
-/// The rule of docs/redis.md, with the password of this test.
-const RULE: &str = "ACL SETUSER rookery on >secret ~socket.io:rookery:* &socket.io* &bridge -@all \
-                    +publish +subscribe +unsubscribe +psubscribe +pubsub|numsub +time +eval +set \
-                    +get +del";
-
-async fn order(redis: &RedisServer, line: &str) {
-    let mut words = line.split_whitespace();
-    let mut command = redis::cmd(words.next().unwrap());
-    for word in words {
-        command.arg(word);
-    }
-    command.query_async::<()>(&mut redis.connection().await).await.unwrap();
-}
+use super::{documented_rights, know_each_other, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_with_the_documented_rights_can_do_everything() {
     let redis = RedisServer::start().await;
-    order(&redis, RULE).await;
+    let rights = documented_rights::with_bridge(&documented_rights::classic());
+    redis.order(&format!("ACL SETUSER rookery on >secret {rights}")).await;
     let url = format!("redis://rookery:secret@{}", redis.address());
     let (a, b) = (Pod::at("pod-aaaa", &url), Pod::at("pod-bbbb", &url));
     a.is_up().await;
@@ -67,7 +54,7 @@ async fn the_narrowest_permitted_pattern_is_subscribed() {
         ("resetchannels &socket.io* &bridge &socket.io#/#* &socket.io#/admin#*", "socket.io#/#*"),
         ("resetchannels &socket.io* &bridge", "socket.io*"),
     ] {
-        order(&redis, &format!("ACL SETUSER rookery on nopass ~* +@all {rights}")).await;
+        redis.order(&format!("ACL SETUSER rookery on nopass ~* +@all {rights}")).await;
         let a = Pod::at("pod-aaaa", &format!("redis://rookery:x@{}", redis.address()));
         a.is_up().await;
         let counted = redis::cmd("PUBSUB").arg("NUMPAT").to_owned();
@@ -90,7 +77,7 @@ async fn a_publication_that_redis_refuses_is_not_said_to_reach_the_cluster() {
     let redis = RedisServer::start().await;
     let a = Pod::up("pod-aaaa", &redis).await;
     assert!(a.publish(&["room"], "permitted"));
-    order(&redis, "ACL SETUSER default -publish").await;
+    redis.order("ACL SETUSER default -publish").await;
     until("the refusal is known", async || !a.publish(&["room"], "refused")).await;
     // A heartbeat, within a second, tells it for rooms that nothing was published to yet.
     tokio::time::timeout(Duration::from_secs(30), async {
@@ -103,8 +90,7 @@ async fn a_publication_that_redis_refuses_is_not_said_to_reach_the_cluster() {
     })
     .await
     .unwrap();
-    order(&redis, "ACL SETUSER default +publish resetchannels &socket.io-* &socket.io#/#room#")
-        .await;
+    redis.order("ACL SETUSER default +publish resetchannels &socket.io-* &socket.io#/#room#").await;
     until("it is permitted again", async || a.publish(&["room"], "permitted")).await;
     until("the other room is refused", async || !a.publish(&["another room"], "refused")).await;
     until("refusals are counted", async || a.metrics.redis_unsent.get() > 2).await;
@@ -113,13 +99,13 @@ async fn a_publication_that_redis_refuses_is_not_said_to_reach_the_cluster() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_cannot_listen_still_reaches_the_others() {
     let redis = RedisServer::start().await;
-    order(&redis, "ACL SETUSER deaf on nopass ~* &* +@all").await;
+    redis.order("ACL SETUSER deaf on nopass ~* &* +@all").await;
     let a = Pod::at("pod-aaaa", &format!("redis://deaf:x@{}", redis.address()));
     let b = Pod::up("pod-bbbb", &redis).await;
     a.is_up().await;
     let _room = b.subscribe("room").await;
-    order(&redis, "ACL SETUSER deaf -subscribe").await;
-    order(&redis, "CLIENT KILL TYPE pubsub USER deaf").await;
+    redis.order("ACL SETUSER deaf -subscribe").await;
+    redis.order("CLIENT KILL TYPE pubsub USER deaf").await;
     until("the listening connection is down", async || !a.backplane.is_up()).await;
     assert!(a.publish(&["room"], "crosses"));
     b.gets("crosses").await;

@@ -1,5 +1,9 @@
 //! Failovers by real sentinels, in traffic.
 
+use rookery_config::Redis;
+use rookery_server::backplane::inspection::inspect;
+use rookery_server::telemetry::metrics::Metrics;
+
 use super::pair::Pair;
 use super::pod::Pod;
 use super::sentinels::{PRIMARY, RedisWithSentinels};
@@ -100,10 +104,13 @@ async fn a_user_who_may_ask_for_the_address_alone_finds_the_primary() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_a_client_certificate_is_not_let_in() {
     let redis = RedisWithSentinels::secured().await;
-    let (let_in, mut config) = (redis.config(), redis.config());
+    let primary = redis.primary().await.unwrap();
+    let mut config = Redis { sentinel: None, mode: None, ..redis.config() };
+    config.addresses = vec![format!("127.0.0.1:{primary}")];
+    let metrics = Metrics::new().unwrap();
+    let namespaces = ["/".to_owned()];
+    inspect(&config, &namespaces, false, &metrics).await.expect("it is let in with its certificate");
     (config.tls.cert_file, config.tls.key_file) = (None, None);
-    let without = Pod::configured("pod-aaaa", config);
-    let with = Pod::configured("pod-bbbb", let_in);
-    with.is_up().await;
-    assert!(!without.backplane.is_up());
+    let refused = inspect(&config, &namespaces, false, &metrics).await.unwrap_err().to_string();
+    assert!(refused.contains("ertificate"), "{refused}");
 }

@@ -10,17 +10,10 @@ use redis::{Client, ClientTlsConfig, TlsCertificates};
 use rookery_config as config;
 use tempfile::TempDir;
 
-use super::until;
+use super::{documented_rights, until};
 
 /// The name by which the sentinels know the primary.
 pub const PRIMARY: &str = "mymaster";
-
-/// The rule of docs/redis.md for the user on Redis, without its password.
-const ON_REDIS: &str = "~socket.io:rookery:* &socket.io* &bridge -@all +publish +subscribe \
-                        +unsubscribe +psubscribe +pubsub|numsub +time +eval +set +get +del";
-
-/// The rule of docs/redis.md for the user on the sentinels, without its password.
-const ON_SENTINELS: &str = "&+switch-master -@all +sentinel|master +subscribe";
 
 /// Redis servers with sentinels; killed when dropped.
 pub struct RedisWithSentinels {
@@ -120,8 +113,9 @@ impl RedisWithSentinels {
             text.push_str(&format!("replicaof 127.0.0.1 {}\n", primary.port));
         }
         if self.is_secured {
+            let rights = documented_rights::with_bridge(&documented_rights::classic());
             text.push_str(&format!(
-                "requirepass admin\nmasterauth admin\nuser rookery on >secret {ON_REDIS}\n"
+                "requirepass admin\nmasterauth admin\nuser rookery on >secret {rights}\n"
             ));
         }
         RedisProcess::start(self.files.path(), &text, port, &[])
@@ -137,9 +131,10 @@ impl RedisWithSentinels {
             self.listener(port)
         );
         if self.is_secured {
+            let rights = documented_rights::on_sentinels();
             text.push_str(&format!(
                 "sentinel auth-pass {PRIMARY} admin\nrequirepass admin\n\
-                 sentinel sentinel-pass admin\nuser rookery on \">other secret\" {ON_SENTINELS}\n"
+                 sentinel sentinel-pass admin\nuser rookery on \">other secret\" {rights}\n"
             ));
         }
         RedisProcess::start(self.files.path(), &text, port, &["--sentinel"])

@@ -8,12 +8,7 @@ use rookery_server::message::Selector;
 
 use super::pod::{Pod, publication};
 use super::redis_server::RedisServer;
-use super::{know_each_other, until};
-
-/// The rule of docs/redis.md for the sharded wire, with the password of this test.
-const RULE: &str = "ACL SETUSER rookery on >secret ~socket.io:rookery:* resetchannels &socket.io* \
-                    &bridge -@all +spublish +ssubscribe +sunsubscribe +subscribe \
-                    +pubsub|shardnumsub +time +eval +set +get +del";
+use super::{documented_rights, know_each_other, until};
 
 const MODES: [SubscriptionMode; 2] = [SubscriptionMode::Dynamic, SubscriptionMode::DynamicPrivate];
 
@@ -78,6 +73,22 @@ async fn a_member_has_a_channel_of_its_own_only_in_the_private_mode() {
         assert_eq!(redis.shard_channels().await.contains(&own), is_private);
         // On the shared channel each pod hears its own publications, too.
         assert_eq!(a.messages_in() - heard_by_a, if is_private { 1 } else { 41 }, "{mode:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_node_takes_for_a_client_is_subscribed_only_in_the_private_mode() {
+    for mode in MODES {
+        let redis = RedisServer::start().await;
+        let (a, b) = (up("pod-aaaa", &redis, mode).await, up("pod-bbbb", &redis, mode).await);
+        let twenty = "room:of:20:character";
+        b.add("pod-bbbb000000000001", None, &[twenty, "another"]).await;
+        assert!(a.publish(&[twenty], "crosses"));
+        b.gets("crosses").await;
+        let channels = redis.shard_channels().await;
+        let has = |room: &str| channels.contains(&format!("socket.io#/#{room}#"));
+        assert_eq!(has(twenty), mode == SubscriptionMode::DynamicPrivate, "{mode:?}");
+        assert!(has("another"));
     }
 }
 
@@ -186,7 +197,8 @@ async fn questions_orders_and_acknowledgements_cross_between_pods() {
 async fn a_user_with_the_documented_rights_can_do_everything() {
     for mode in MODES {
         let redis = RedisServer::start().await;
-        redis.order(RULE).await;
+        let rights = documented_rights::with_bridge(&documented_rights::sharded());
+        redis.order(&format!("ACL SETUSER rookery on >secret {rights}")).await;
         let url = format!("redis://rookery:secret@{}", redis.address());
         let pod = |name| Pod::configured(name, config(url.clone(), mode));
         let (a, b) = (pod("pod-aaaa"), pod("pod-bbbb"));

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::super::testing::{self, ada, jwk, sign, signing_key};
-use super::super::{AuthError, Verifier};
+use super::super::{AuthError, KeyReloads, Verifier};
 use super::*;
 use rookery_config::Jwt;
 
@@ -83,7 +83,7 @@ impl Setup {
             jwks_max_age: rookery_config::units::Period(max_age),
             user_claim: "sub".to_owned(),
         };
-        let verifier = Verifier::with_timing(&config, timing).unwrap();
+        let verifier = Verifier::with_timing(&config, &KeyReloads::default(), timing).unwrap();
         Setup { issuer, verifier, cancel, tasks }
     }
 

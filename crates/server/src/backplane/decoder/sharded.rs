@@ -14,7 +14,7 @@ impl Decoder {
         match sharded::decode(payload) {
             Ok(Message::Broadcast(broadcast)) => {
                 if self.is_new(channel, &broadcast) {
-                    self.publish(broadcast, received);
+                    self.publish(channel, broadcast, received);
                 }
             }
             Ok(Message::Request(of, request)) => {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Subscriber;
 use super::commands::{self, is_forbidden};
+use super::output_buffer::OutputBuffer;
 use crate::backplane::connect::{HEARTBEAT, HEARTBEAT_ANSWER, Server, check_primary};
 use crate::backplane::link_status::{LinkConnection, NOT_HEARD};
 use crate::backplane::wire::node::NodeWire;
@@ -45,8 +46,9 @@ struct Answered {
 }
 
 impl<'a> Session<'a> {
-    /// Connects, and subscribes what every pod hears.
-    pub async fn open(subscriber: &'a Subscriber) -> RedisResult<Session<'a>> {
+    /// Connects, and subscribes what every pod hears. `was_closed`: what the last connection's
+    /// [`Session::was_closed`] said.
+    pub async fn open(subscriber: &'a Subscriber, was_closed: bool) -> RedisResult<Session<'a>> {
         let (lost, heard) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
         let push = {
             let (decoder, lost, heard) = (subscriber.decoder.clone(), lost.clone(), heard.clone());
@@ -70,6 +72,8 @@ impl<'a> Session<'a> {
         let (mut connection, server) = subscriber.connector.connect(None, push).await?;
         let opened = async {
             check_primary(&mut connection).await?;
+            let disconnections = OutputBuffer::ask(&mut connection).await;
+            subscriber.output_buffer.opened(disconnections, was_closed, &subscriber.metrics);
             subscribe_every_pods(subscriber, &mut connection).await
         };
         tokio::time::timeout(HEARTBEAT_ANSWER, opened).await.unwrap_or_else(|_| {
@@ -80,10 +84,16 @@ impl<'a> Session<'a> {
         Ok(Session { subscriber, connection, server, lost, heard, under_way, resubscribing: 0 })
     }
 
+    /// Whether the other side closed the connection.
+    pub fn was_closed(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+
     /// Keeps the subscriptions as they have to be until the connection is lost; gives why.
     pub async fn run(&mut self, shutdown: &CancellationToken) -> String {
         let Subscriber { interests, status, connector, .. } = self.subscriber;
-        let heartbeat = heartbeat(self.connection.clone(), self.heard.clone());
+        let output_buffer = self.subscriber.output_buffer.clone();
+        let heartbeat = heartbeat(self.connection.clone(), self.heard.clone(), output_buffer);
         let own_heartbeats_stop = status.own_heartbeats_stop();
         let server = self.server.clone();
         let moved = connector.moved(&server);
@@ -301,11 +311,16 @@ pub(super) async fn until(due: Option<Instant>) {
 pub(super) async fn heartbeat(
     mut connection: MultiplexedConnection,
     heard: Arc<AtomicU64>,
+    output_buffer: Arc<OutputBuffer>,
 ) -> String {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         let before = heard.load(Ordering::Relaxed);
-        let answer = check_primary(&mut connection);
+        let answer = async {
+            check_primary(&mut connection).await?;
+            output_buffer.renew(&mut connection).await;
+            RedisResult::Ok(())
+        };
         match tokio::time::timeout(HEARTBEAT_ANSWER, answer).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),

@@ -11,10 +11,6 @@ use super::{classic, sharded};
 use crate::message::{Publication, Selector};
 use crate::rooms::interest::MemberChannels;
 
-/// How many characters, as JavaScript counts them, the id of a client has. Node's sharded adapter takes
-/// a room with such a name for a client.
-const ID_LENGTH: usize = 20;
-
 /// The protocol that is spoken with Node servers: `redis.wire`, and what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeWire {
@@ -51,14 +47,7 @@ impl NodeWire {
 
     /// Whether a broadcast to this room alone has a channel of its own.
     pub fn has_channel(self, room: &str) -> bool {
-        match self {
-            NodeWire::Classic | NodeWire::Sharded(SubscriptionMode::DynamicPrivate) => true,
-            NodeWire::Sharded(SubscriptionMode::Dynamic) => {
-                // A character has at most three bytes for each unit of UTF-16.
-                !(ID_LENGTH..=3 * ID_LENGTH).contains(&room.len())
-                    || room.encode_utf16().count() != ID_LENGTH
-            }
-        }
+        self.member_channels().has_channel(room)
     }
 
     /// On which channels others publish to members of this pod by their ids.

@@ -57,10 +57,10 @@ fn fill(rooms: &LocalRooms, shard: usize) {
 #[tokio::test]
 async fn a_full_shard_does_not_lose_the_messages_of_another() {
     let (rooms, mut queues) = two_full_shards();
-    assert!(rooms.try_deliver(publication()));
+    assert!(rooms.try_deliver(publication(), None));
     assert!(queues.iter_mut().all(|queue| queue.try_recv().is_ok()));
     fill(&rooms, 0);
-    assert!(!rooms.try_deliver(publication()), "one shard did not get it");
+    assert!(!rooms.try_deliver(publication(), None), "one shard did not get it");
     assert!(matches!(queues[1].try_recv(), Ok(ShardCommand::Publish(..))));
 }
 

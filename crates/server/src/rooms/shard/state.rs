@@ -56,7 +56,7 @@ impl ShardState {
             return self.collect(publication, count);
         }
         // What was published before a change of the membership is for the members before it.
-        self.batches.begin_ready(self.rooms.membership());
+        self.begin_ready();
         match command {
             ShardCommand::Connect(member) => self.rooms.add(member),
             ShardCommand::Disconnect(member) => self.rooms.remove(&member),
@@ -99,7 +99,7 @@ impl ShardState {
 
     /// Begins what may begin, and delivers for one turn.
     pub(super) fn deliver(&mut self) {
-        self.batches.begin_ready(self.rooms.membership());
+        self.begin_ready();
         let mut delivered = 0;
         while delivered < TURN
             && let Some(mut batch) = self.batches.take_next()
@@ -107,6 +107,11 @@ impl ShardState {
             delivered += self.deliver_chunk(&mut batch);
             self.batches.put_back(batch);
         }
+    }
+
+    fn begin_ready(&mut self) {
+        let deliveries = self.batches.begin_ready(self.rooms.membership());
+        self.recorder.addressed(deliveries as u64);
     }
 
     /// Serves the next recipients of a batch; gives how many.
@@ -147,8 +152,8 @@ impl ShardState {
             if let Some(rooms) = still_in
                 && !self.rooms.membership().is_in(&recipient.member, rooms)
             {
-                // It left and was answered, or it is gone.
-                gone += u64::from(recipient.outbox.ending().is_some());
+                // It left and was answered, or its session has ended.
+                gone += 1;
                 continue;
             }
             match recipient.outbox.deliver(packets) {

@@ -16,6 +16,7 @@ use crate::rooms::encoded_publication::EncodedPublication;
 use crate::rooms::index::RoomIndex;
 use crate::rooms::member::Member;
 use crate::rooms::presence::occupant::JoinedRoster;
+use crate::rooms::shares::MAX_HELD;
 use crate::rooms::testing::{context, member};
 use crate::telemetry::metrics::{Disconnected, Metrics, Outcome};
 
@@ -80,13 +81,24 @@ impl Fixture {
         except: &[&str],
         count: Option<oneshot::Sender<usize>>,
     ) {
+        let args = [Data::Number(number.into())];
+        self.publish_arguments(&args, rooms, except, count).await;
+    }
+
+    async fn publish_arguments(
+        &self,
+        args: &[Data],
+        rooms: &[&str],
+        except: &[&str],
+        count: Option<oneshot::Sender<usize>>,
+    ) {
         let publication = Publication {
-            id: number.to_string().as_str().into(),
+            id: "id".into(),
             namespace: "/".into(),
             rooms: rooms.iter().map(|room| Room::from(*room)).collect(),
             except: except.iter().map(|room| Room::from(*room)).collect(),
             event: "n".to_owned(),
-            args: [Data::Number(number.into())].into(),
+            args: args.into(),
             volatile: false,
             source: Source::Api,
             accepted: Instant::now(),
@@ -208,14 +220,68 @@ async fn a_member_that_is_gone_before_its_chunk_is_counted() {
     }
 }
 
+/// Recipients, and what became of the deliveries to them.
+fn ledger(recorder: &DeliveryRecorder) -> (u64, u64) {
+    let outcomes = Outcome::ALL.iter().map(|outcome| recorder.count(*outcome));
+    (recorder.recipients(), outcomes.sum())
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_before_its_chunk_is_counted() {
+    let mut fixture = Fixture::new().await;
+    let leaver = fixture.members.pop().unwrap();
+    fixture.publish(1, &["a"], &[]).await;
+    fixture.publish(2, &["a"], &[]).await;
+    let reply = silent();
+    let member = leaver.clone();
+    fixture.send(ShardCommand::Leave { member, rooms: vec!["a".into()], reply }).await;
+    while fixture.recorder.count(Outcome::Gone) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let received = fixture.received().await;
+    assert!(received.iter().all(|got| *got == [1, 2]));
+    // What it gets as a member of the namespace.
+    leaver.outbox.poll(false).await.unwrap();
+    let (recipients, outcomes) = ledger(&fixture.recorder);
+    assert_eq!(recipients, outcomes);
+}
+
 #[tokio::test]
 async fn a_hot_room_is_joined_and_does_not_grow_the_backlog_without_bound() {
     let fixture = Fixture::new().await;
-    for number in 0..3 * BACKLOG {
+    let many = BACKLOG + 4 * TAKEN;
+    for number in 0..many {
         fixture.publish(number, &["a"], &[]).await;
     }
     let received = fixture.received().await;
-    assert!(received.iter().all(|got| got.len() == 3 * BACKLOG && got.is_sorted()));
+    assert!(received.iter().all(|got| got.len() == many && got.is_sorted()));
+}
+
+/// As many large publications to a big room as one channel may hold, and one to another room behind
+/// them: that one is delivered after a few turns, when most of the others still wait.
+#[tokio::test]
+async fn a_publication_does_not_wait_for_those_of_a_busy_room_before_it() {
+    let fixture = Fixture::new().await;
+    let calm = member(&id(MEMBERS), &context(&fixture.recorder));
+    fixture.send(ShardCommand::Connect(calm.clone())).await;
+    fixture.join(&calm, vec!["calm".into()], silent()).await;
+    while fixture.queue.waiting() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let large = [Data::from("x".repeat(4 << 10))];
+    let publish = async {
+        for _ in 0..MAX_HELD {
+            fixture.publish_arguments(&large, &["a"], &[], None).await;
+        }
+        fixture.publish(1, &["calm"], &[]).await;
+    };
+    // Without a budget that would let the shard work meanwhile.
+    tokio::task::unconstrained(publish).await;
+    assert_eq!(fixture.queue.waiting(), MAX_HELD + 1);
+    calm.outbox.poll(false).await.unwrap();
+    let busy = fixture.members[0].outbox.poll(false).await.unwrap();
+    let delivered = busy.body.split(|byte| *byte == 0x1e).count();
+    assert!(delivered < MAX_HELD / 4, "{delivered} of {MAX_HELD} were delivered before");
 }
 
 #[tokio::test]

@@ -80,6 +80,13 @@ impl DeliveryRecorder {
         self.due_in.store(statistics.due_in(), Ordering::Relaxed);
     }
 
+    /// Records that `n` deliveries begin. What becomes of each is recorded later.
+    pub fn addressed(&self, n: u64) {
+        if n > 0 {
+            self.metrics.recipients.inc_by(n);
+        }
+    }
+
     /// Records that `n` deliveries will never be written.
     pub fn dropped(&self, outcome: Outcome, n: u64) {
         self.metrics.delivered(outcome, n);
@@ -94,6 +101,11 @@ impl DeliveryRecorder {
         let top_rooms = Arc::new(TopRooms::new([], 0, ""));
         let windows = RoomWindows::new(MAX_ROOMS, Instant::now());
         Arc::new(Self::new(metrics, ShardStatistics::new(top_rooms, 1, windows)))
+    }
+
+    /// How many deliveries began.
+    pub fn recipients(&self) -> u64 {
+        self.metrics.recipients.get()
     }
 
     /// How many deliveries had this outcome.

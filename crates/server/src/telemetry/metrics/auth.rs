@@ -12,6 +12,12 @@ pub struct AuthMetrics {
     /// `rookery_api_key_reloads_total{outcome="refused"}`: times that the file of API keys became
     /// malformed, or could not be read any more.
     pub api_keys_refused: IntCounter,
+    /// `rookery_token_key_reloads_total{outcome="applied"}`: changes of the files of token keys that
+    /// were put into effect.
+    pub token_keys_applied: IntCounter,
+    /// `rookery_token_key_reloads_total{outcome="refused"}`: times that a file of token keys became
+    /// empty or malformed, or could not be read any more.
+    pub token_keys_refused: IntCounter,
 }
 
 impl AuthMetrics {
@@ -21,7 +27,14 @@ impl AuthMetrics {
             "Reloads of the file of API keys",
             "outcome",
         )?;
+        let token_keys = families.counter_vec(
+            "rookery_token_key_reloads_total",
+            "Reloads of the files of token keys",
+            "outcome",
+        )?;
         Ok(AuthMetrics {
+            token_keys_applied: token_keys.with_label_values(&["applied"]),
+            token_keys_refused: token_keys.with_label_values(&["refused"]),
             api_keys_applied: reloads.with_label_values(&["applied"]),
             api_keys_refused: reloads.with_label_values(&["refused"]),
         })

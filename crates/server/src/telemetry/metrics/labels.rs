@@ -81,7 +81,7 @@ pub enum Outcome {
     DroppedSlow,
     /// It was volatile and other packets were waiting.
     DroppedVolatile,
-    /// The session ended before it was written.
+    /// The session ended, or its client left the room, before it was written.
     Gone,
 }
 

@@ -113,7 +113,7 @@ impl NodeLink {
     pub(super) async fn ended(self) -> String {
         tokio::select! {
             () = self.lost.cancelled() => "the connection was closed".to_owned(),
-            why = heartbeat(self.connection, self.heard) => why,
+            why = heartbeat(self.connection, self.heard, Arc::default()) => why,
         }
     }
 }
