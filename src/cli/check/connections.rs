@@ -19,7 +19,8 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let presence = config.rooms.iter().any(|rule| !rule.presence.is_off());
-    let inspecting = inspect(redis, &config.namespaces, presence, &Metrics::new()?);
+    let metrics = Metrics::new()?;
+    let inspecting = inspect(redis, &config.namespaces, presence, &metrics);
     let inspected = runtime.block_on(inspecting);
     let inspection = inspected.map_err(|error| Unusable(vec![error.to_string()]))?;
     let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
