@@ -132,10 +132,7 @@ impl Metrics {
             api_ids_evicted,
             api_ids_refused,
             log_lines_suppressed: log_lines_suppressed(&families)?,
-            forwarded_unreadable: families.counter(
-                "rookery_forwarded_unreadable_total",
-                "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
-            )?,
+            forwarded_unreadable: forwarded_unreadable(&families)?,
             api_seconds: families.histogram(
                 "rookery_api_request_seconds",
                 "Time to answer a request of the HTTP API",
@@ -304,6 +301,13 @@ fn config_current(families: &Families) -> prometheus::Result<IntGauge> {
 
 fn log_lines_suppressed(families: &Families) -> prometheus::Result<IntCounter> {
     families.counter("rookery_log_lines_suppressed_total", "Log lines suppressed by rate limiting")
+}
+
+fn forwarded_unreadable(families: &Families) -> prometheus::Result<IntCounter> {
+    families.counter(
+        "rookery_forwarded_unreadable_total",
+        "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
+    )
 }
 
 fn redis_messages(families: &Families) -> prometheus::Result<Vec<IntCounter>> {
