@@ -9,6 +9,7 @@ mod fleet;
 mod inbound;
 mod orders;
 mod presence;
+mod present;
 mod publish;
 mod ranking;
 mod servers;
@@ -34,7 +35,7 @@ pub use cluster::{Matched, MembersAnswer, RoomsAnswer};
 pub use drain_order::DrainOrder;
 pub use fleet::Fleet;
 use presence::Inbox;
-pub use presence::PresenceAnswer;
+pub use present::PresenceAnswer;
 pub use publish::{Accepted, TryPublishError};
 
 /// How long other servers may take to answer a question.

@@ -33,7 +33,8 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 /// The reasons why an instance could not use Redis.
 async fn check_redis(redis: &Redis, config: &Config) -> anyhow::Result<Vec<String>> {
     let presence = config.rooms.iter().any(|rule| !rule.presence.is_off());
-    let inspection = match inspect(redis, &config.namespaces, presence, &Metrics::new()?).await {
+    let metrics = Metrics::new()?;
+    let inspection = match inspect(redis, &config.namespaces, presence, &metrics).await {
         Ok(inspection) => inspection,
         Err(error) => return Ok(vec![error.to_string()]),
     };

@@ -4,7 +4,6 @@
 //! Every instance decides by its own view what its members are told, so nobody has to be elected,
 //! and a message that is lost is made up for by the next reading of the room.
 
-mod answer;
 mod inbox;
 mod pods;
 mod room;
@@ -28,7 +27,6 @@ use crate::hashing::HashMap;
 use crate::message::RoomKey;
 use crate::rooms::presence::registry::LocalChange;
 use crate::rooms::presence::view::{Applied, PodOccupants};
-pub use answer::PresenceAnswer;
 pub(super) use inbox::{Inbox, PeerNews};
 use pods::SeenPods;
 use room::{Begun, RoomState, confirm};

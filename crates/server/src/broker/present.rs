@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::broker::Broker;
+use super::Broker;
 use crate::message::{RoomKey, Scope};
 use crate::rooms::presence::occupant::{Occupant, OccupantKey, Roster};
 
