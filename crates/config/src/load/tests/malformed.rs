@@ -274,8 +274,11 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
         "auth: { apiKeysFile: /nowhere/keys }",
         &["`auth.apiKeysFile` is refused: cannot read /nowhere/keys"],
     ),
-    ("backend: {}", &["`backend`", "missing `url`"]),
-    ("backend: { url: \"http://b\", event: [a] }", &["`backend.event` is unknown", "`events`"]),
+    ("backend: {}", &["`backend` needs the key `url`"]),
+    (
+        "backend: { url: \"http://b\", event: [a] }",
+        &["`backend.event` is not a known key; did you mean `backend.events`?"],
+    ),
     ("backend: { url: \"http://b\", hooks: [join] }", &["`backend.hooks[0]` expected `connect`"]),
     ("backend: { url: \"http://b\", hooks: [] }", &["`backend.hooks` is empty"]),
     (
