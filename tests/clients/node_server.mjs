@@ -27,6 +27,11 @@ async function serverWith(t, redis, adapter, options) {
   // The adapter does not expect that Redis goes away before it answers.
   const publish = publisher.publish.bind(publisher);
   publisher.publish = (...args) => publish(...args).catch(() => {});
+  // Nor does it wait for the end of its subscriptions before the client is closed.
+  for (const name of ["unsubscribe", "pUnsubscribe", "sUnsubscribe"]) {
+    const unsubscribe = subscriber[name].bind(subscriber);
+    subscriber[name] = (...args) => unsubscribe(...args).catch(() => {});
+  }
   const http = createServer();
   const io = new Server(http, { adapter: adapter(publisher, subscriber, options), allowEIO3: true });
   io.on("connection", (socket) => {

@@ -18,9 +18,8 @@ export class RedisCluster {
     const create = ["--cluster", "create", ...addresses, "--cluster-replicas", "1", "--cluster-yes"];
     await run("redis-cli", create);
     await until("every server knows every slot", async () => {
-      const all = await Promise.all(cluster.servers.map(({ port }) => cli(port, "cluster", "slots", "--json")));
-      return all.every((text) => {
-        const ranges = JSON.parse(text);
+      const all = await Promise.all(cluster.servers.map(({ port }) => json(port, "cluster", "slots")));
+      return all.every((ranges) => {
         return ranges.length === PRIMARIES && ranges.every((range) => range.length === 4);
       });
     });
@@ -39,7 +38,7 @@ export class RedisCluster {
 
   /** The sum of what all servers answer to `PUBSUB command channel`. */
   async count(command, channel) {
-    const counts = this.servers.map(async ({ port }) => JSON.parse(await cli(port, "pubsub", command, channel, "--json")));
+    const counts = this.servers.map(({ port }) => json(port, "pubsub", command, channel));
     const answers = await Promise.all(counts);
     return answers.reduce((sum, answer) => sum + Number(Array.isArray(answer) ? answer[1] : answer[channel]), 0);
   }
@@ -48,7 +47,7 @@ export class RedisCluster {
   async owner(channel) {
     const { port } = this.servers[0];
     const slot = Number(await cli(port, "cluster", "keyslot", channel));
-    const ranges = JSON.parse(await cli(port, "cluster", "slots", "--json"));
+    const ranges = await json(port, "cluster", "slots");
     const [, , [, owner]] = ranges.find(([first, last]) => first <= slot && slot <= last);
     return { slot, server: this.servers.find((server) => server.port === owner) };
   }
@@ -56,7 +55,7 @@ export class RedisCluster {
   /** Moves the slot of a channel to another primary, as `redis-cli --cluster reshard` does. */
   async move(channel) {
     const { slot, server: from } = await this.owner(channel);
-    const ranges = JSON.parse(await cli(from.port, "cluster", "slots", "--json"));
+    const ranges = await json(from.port, "cluster", "slots");
     const [, , [, to, newId]] = ranges.find(([, , [, port]]) => port !== from.port);
     const oldId = (await cli(from.port, "cluster", "myid")).trim();
     await cli(to, "cluster", "setslot", slot, "importing", oldId);
@@ -86,4 +85,9 @@ async function server(t) {
 async function cli(port, ...words) {
   const { stdout } = await run("redis-cli", ["-p", port, ...words].map(String));
   return stdout;
+}
+
+async function json(port, ...words) {
+  const { stdout } = await run("redis-cli", ["-p", port, "--json", ...words].map(String));
+  return JSON.parse(stdout);
 }

@@ -55,9 +55,7 @@ use link_status::LinkStatus;
 use outgoing::queues::{NodeQueues, OutgoingQueues};
 use outgoing::{NotQueued, Outgoing, OutgoingReceiver};
 use peers::Peers;
-use publisher::nodes::NodePublishers;
 use questions::Questions;
-use subscriber::cluster::ClusterSubscriber;
 use wire::channels::Channels;
 use wire::node::NodeWire;
 use wire::pod_messages::Answer;
@@ -206,9 +204,11 @@ impl Backplane {
         let subscribe = "the task that subscribes to Redis";
         match (queue, parts.connector.cluster().cloned()) {
             (None, Some(cluster)) => {
-                let publishers = NodePublishers::new(parts.clone(), cluster.clone());
+                let publishers =
+                    publisher::nodes::NodePublishers::new(parts.clone(), cluster.clone());
                 tasks.spawn(publish, publishers.run(shutdown.clone()));
-                let subscriber = ClusterSubscriber::new(parts, cluster, interests, decoder);
+                let subscriber =
+                    subscriber::cluster::ClusterSubscriber::new(parts, cluster, interests, decoder);
                 tasks.spawn(subscribe, subscriber.run(shutdown.clone()));
             }
             (Some((outgoing, queue)), _) => {

@@ -79,7 +79,7 @@ fn no_message_holds_a_password() {
     for url in [
         "redis://:hunter2@",
         "http://u:hunter2@h",
-        "redis://u:hunter2@a,b",
+        "redis://u:hunter2@a,,b",
         "redis-sentinel://u:hunter2@h",
     ] {
         let sources = Sources { redis: Some(url.to_owned()), ..Sources::default() };

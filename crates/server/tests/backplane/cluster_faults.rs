@@ -10,8 +10,16 @@ use super::until;
 
 const CHANNEL: &str = "socket.io#/#room#";
 
-/// Kills the primary that owns the room's channel, in traffic: its replica takes over.
-async fn fail_over(mut cluster: RedisCluster) {
+/// What happens to a primary.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    Killed,
+    /// It hangs, and goes on after its replica has taken over.
+    Frozen,
+}
+
+/// Lets the primary that owns the room's channel fail, in traffic: its replica takes over.
+async fn fail_over(mut cluster: RedisCluster, fault: Fault) {
     let mut pair = Pair::with(cluster.config()).await;
     let _rooms = (pair.a.subscribe("room").await, pair.b.subscribe("room").await);
     pair.hear_each_other().await;
@@ -30,27 +38,37 @@ async fn fail_over(mut cluster: RedisCluster) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_is_killed_is_left_on_the_classic_wire() {
-    fail_over(RedisCluster::start(Wire::Classic).await).await;
+    fail_over(RedisCluster::start(Wire::Classic).await, Fault::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_hangs_is_left_on_either_wire() {
+    for wire in [Wire::Classic, Wire::Sharded] {
+        fail_over(RedisCluster::start(wire).await, Fault::Frozen).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_is_killed_is_left_for_its_replica_on_the_sharded_wire() {
-    fail_over(RedisCluster::start(Wire::Sharded).await).await;
+    fail_over(RedisCluster::start(Wire::Sharded).await, Fault::Killed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_with_the_documented_rights_follow_a_failover_by_tls() {
-    fail_over(RedisCluster::secured(Wire::Sharded).await).await;
+    fail_over(RedisCluster::secured(Wire::Sharded).await, Fault::Killed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_at_other_primaries_crosses_while_one_is_away() {
     let mut cluster = RedisCluster::start(Wire::Sharded).await;
-    let pair = Pair::with(cluster.config()).await;
-    // Nobody takes over.
-    cluster.servers[3].process.kill();
-    cluster.servers[4].process.kill();
-    cluster.servers[5].process.kill();
+    let mut pair = Pair::with(cluster.config()).await;
+    let _room = (pair.a.subscribe("room").await, pair.b.subscribe("room").await);
+    // Replicas are not needed, but nobody takes over.
+    for replica in &mut cluster.servers[3..] {
+        replica.process.kill();
+    }
+    pair.hear_each_other().await;
+    assert_eq!(pair.a.metrics.redis_reconnects.get() + pair.b.metrics.redis_reconnects.get(), 0);
     let mut rooms = Vec::new();
     for n in 0.. {
         let room = format!("room {n}");
@@ -137,4 +155,26 @@ async fn many_slots_that_move_leave_no_room_behind() {
     }
     assert_eq!(pair.b.metrics.redis_gaps.get(), gaps);
     assert_eq!(pair.a.metrics.redis_unsent.get(), unsent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_is_added_is_used_and_left_once_it_owns_nothing() {
+    let mut cluster = RedisCluster::start(Wire::Sharded).await;
+    let mut pair = Pair::with(cluster.config()).await;
+    let _rooms = (pair.a.subscribe("room").await, pair.b.subscribe("room").await);
+    pair.hear_each_other().await;
+    let (before, added) = (cluster.owner(CHANNEL).await, cluster.add_server().await);
+    let port = cluster.servers[added].port;
+    for (next, expected) in [(added, 2), (before, 0)] {
+        cluster.move_slot(CHANNEL, next).await;
+        let cluster = &cluster;
+        pair.publish_until("who subscribes at the new primary", async |_| {
+            let list = ["CLIENT", "LIST", "TYPE", "PUBSUB"];
+            let clients: Option<String> = cluster.order(port, &list).await;
+            clients.is_some_and(|clients| clients.lines().count() == expected)
+        })
+        .await;
+        pair.hear_each_other().await;
+    }
+    pair.every_loss_is_counted();
 }

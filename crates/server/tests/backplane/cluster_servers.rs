@@ -171,19 +171,50 @@ impl RedisCluster {
         redis
     }
 
-    /// The position of the server that owns the slot of a name, as the others say.
+    /// Adds a primary without slots; gives its position.
+    pub async fn add_server(&mut self) -> usize {
+        let server = self.start_server().await;
+        let (port, bus) = (server.port.to_string(), server.bus.to_string());
+        self.servers.push(server);
+        let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+        self.order::<()>(self.servers[0].port, &meet).await.unwrap();
+        let is_known = async || {
+            for server in &self.servers {
+                let info: Option<String> = self.order(server.port, &["CLUSTER", "INFO"]).await;
+                let is_ok = info.is_some_and(|info| {
+                    info.contains("cluster_known_nodes:7\r\n") && info.contains("cluster_state:ok")
+                });
+                if !is_ok {
+                    return false;
+                }
+            }
+            true
+        };
+        until("the server is known", is_known).await;
+        self.servers.len() - 1
+    }
+
+    /// The position of the server that owns the slot of a name, as the first that answers says.
     pub async fn owner(&self, name: &str) -> usize {
         let slot: usize = self.any(&["CLUSTER", "KEYSLOT", name]).await;
-        let ranges: Vec<(usize, usize, Value)> = {
-            let ranges: Vec<Vec<Value>> = self.any(&["CLUSTER", "SLOTS"]).await;
-            let number = |value: &Value| redis::from_redis_value_ref::<usize>(value).unwrap();
-            let of = |range: Vec<Value>| (number(&range[0]), number(&range[1]), range[2].clone());
-            ranges.into_iter().map(of).collect()
+        self.owner_of(slot, self.any(&["CLUSTER", "SLOTS"]).await)
+    }
+
+    /// The same, as the server at the position `asked` says.
+    pub async fn owner_by(&self, asked: usize, name: &str) -> usize {
+        let port = self.servers[asked].port;
+        let slot: usize = self.order(port, &["CLUSTER", "KEYSLOT", name]).await.unwrap();
+        self.owner_of(slot, self.order(port, &["CLUSTER", "SLOTS"]).await.unwrap())
+    }
+
+    fn owner_of(&self, slot: usize, ranges: Vec<Vec<Value>>) -> usize {
+        let number = |value: &Value| redis::from_redis_value_ref::<usize>(value).unwrap();
+        let has = |range: &&Vec<Value>| (number(&range[0])..=number(&range[1])).contains(&slot);
+        let Value::Array(address) = &ranges.iter().find(has).unwrap()[2] else {
+            panic!("no address");
         };
-        let owner = ranges.into_iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
-        let Value::Array(address) = owner.unwrap().2 else { panic!("no address") };
-        let port: u16 = redis::from_redis_value_ref(&address[1]).unwrap();
-        self.servers.iter().position(|server| server.port == port).unwrap()
+        let port = number(&address[1]);
+        self.servers.iter().position(|server| usize::from(server.port) == port).unwrap()
     }
 
     /// Moves the slot of a name to a server, as `redis-cli --cluster reshard` does.

@@ -189,7 +189,7 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     (
         "redis: { addresses: [\"a:1\", \"b:1\"] }",
-        &["`redis.addresses` names several servers; write `redis.mode: sentinel`"],
+        &["`redis.addresses` names several servers; write `redis.mode: cluster`"],
     ),
     (
         "redis: { addresses: [\"a:1\"], mode: sentinel }",
