@@ -18,7 +18,7 @@ use super::interest::{Confirmation, Interest, MemberChannels, RoomInterests};
 use super::member::Member;
 use super::membership::JoinRefused;
 use super::presence::occupant::{Occupant, Roster};
-use super::presence::registry::PresenceRegistry;
+use super::presence::registry::{Lease, PresenceRegistry};
 use super::shard::{MembershipChange, PresenceUpdate, Reply, ShardCommand, ShardQueue, ShardRooms};
 use super::shares::Share;
 use crate::connection::Wait;
@@ -255,7 +255,7 @@ impl LocalRooms {
         roster: Roster,
         events: Vec<Publication>,
     ) {
-        let events = events.into_iter().map(|event| self.encode(event, None)).collect();
+        let events = events.into_iter().map(|event| Arc::new(self.encode(event, None))).collect();
         let update = Arc::new(PresenceUpdate { key: key.clone(), roster: Some(roster), events });
         for shard in shards.iter() {
             self.parts.shards[shard].send(ShardCommand::Presence(update.clone())).await;

@@ -334,13 +334,6 @@ fn log_lines_suppressed(families: &Families) -> prometheus::Result<IntCounter> {
     families.counter("rookery_log_lines_suppressed_total", "Log lines suppressed by rate limiting")
 }
 
-fn forwarded_unreadable(families: &Families) -> prometheus::Result<IntCounter> {
-    families.counter(
-        "rookery_forwarded_unreadable_total",
-        "Handshakes whose X-Forwarded-For from a trusted proxy is not an address",
-    )
-}
-
 fn redis_messages(families: &Families) -> prometheus::Result<Vec<IntCounter>> {
     families.counters(
         "rookery_redis_messages_total",

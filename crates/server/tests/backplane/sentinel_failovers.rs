@@ -109,7 +109,9 @@ async fn a_server_without_a_client_certificate_is_not_let_in() {
     config.addresses = vec![format!("127.0.0.1:{primary}")];
     let metrics = Metrics::new().unwrap();
     let namespaces = ["/".to_owned()];
-    inspect(&config, &namespaces, false, &metrics).await.expect("it is let in with its certificate");
+    inspect(&config, &namespaces, false, &metrics)
+        .await
+        .expect("it is let in with its certificate");
     (config.tls.cert_file, config.tls.key_file) = (None, None);
     let refused = inspect(&config, &namespaces, false, &metrics).await.unwrap_err().to_string();
     assert!(refused.contains("ertificate"), "{refused}");
