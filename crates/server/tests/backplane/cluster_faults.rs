@@ -24,10 +24,18 @@ async fn fail_over(mut cluster: RedisCluster, fault: Fault) {
     let _rooms = (pair.a.subscribe("room").await, pair.b.subscribe("room").await);
     pair.hear_each_other().await;
     let before = cluster.owner(CHANNEL).await;
-    cluster.servers[before].process.kill();
-    let cluster = &cluster;
-    pair.publish_until("the replica takes over", async |_| cluster.owner(CHANNEL).await != before)
-        .await;
+    match fault {
+        Fault::Killed => cluster.servers[before].process.kill(),
+        Fault::Frozen => cluster.servers[before].process.signal("STOP"),
+    }
+    let (cluster, other) = (&cluster, (before + 1) % cluster.servers.len());
+    pair.publish_until("the replica takes over", async |_| {
+        cluster.owner_by(other, CHANNEL).await != before
+    })
+    .await;
+    if fault == Fault::Frozen {
+        cluster.servers[before].process.signal("CONT");
+    }
     pair.publish_until("both pods are up", async |pair| {
         pair.a.backplane.is_up() && pair.b.backplane.is_up()
     })

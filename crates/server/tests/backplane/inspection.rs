@@ -128,10 +128,11 @@ async fn presence_needs_its_own_rights_and_each_of_them() {
     let redis = RedisServer::start().await;
     let rights = ["+hset", "+hdel", "+hgetall", "+pexpire"];
     let found = async |without: Option<&str>| {
-        run(&redis, "ACL DELUSER rookery").await;
+        redis.order("ACL DELUSER rookery").await;
         let given = rights.iter().filter(|right| Some(**right) != without).copied();
         let given: Vec<&str> = given.collect();
-        run(&redis, &format!("ACL SETUSER rookery {CLASSIC} {}", given.join(" "))).await;
+        let rule = format!("{} {}", documented_rights::classic(), given.join(" "));
+        redis.order(&format!("ACL SETUSER rookery on >secret {rule}")).await;
         let config = Redis::at(format!("redis://rookery:secret@{}", redis.address()));
         let namespaces = ["/".to_owned()];
         let inspected = inspect(&config, &namespaces, true, &Metrics::new().unwrap()).await;

@@ -209,7 +209,9 @@ async fn a_join_is_answered_with_who_is_known_while_redis_hangs() {
 #[tokio::test]
 async fn the_documented_rights_are_enough() {
     let redis = RedisServer::start().await;
-    redis.order(RULE).await;
+    let rights = documented_rights::with_bridge(&documented_rights::classic());
+    let presence = "+hset +hdel +hgetall +pexpire";
+    redis.order(&format!("ACL SETUSER rookery on >secret {rights} {presence}")).await;
     let url = format!("redis://rookery:secret@{}", redis.address());
     let (a, b) = (Pod::at("pod-aaaa", &url), Pod::at("pod-bbbb", &url));
     a.is_up().await;
@@ -224,8 +226,3 @@ async fn the_documented_rights_are_enough() {
     let errors = [&a, &b].map(|pod| pod.metrics.presence.redis_errors.get());
     assert_eq!(errors, [0, 0]);
 }
-
-/// The rule of docs/redis.md, with what presence needs.
-const RULE: &str = "ACL SETUSER rookery on >secret ~socket.io:rookery:* &socket.io* &bridge -@all \
-                    +publish +subscribe +unsubscribe +psubscribe +pubsub|numsub +time +eval +set \
-                    +get +del +hset +hdel +hgetall +pexpire";
