@@ -118,14 +118,13 @@ impl Parts {
         metrics.registry().register(Box::new(traces.counters()))?;
         let (broker, backplane) =
             connect(&config, &shards, interests, &metrics, traces, &lifecycle)?;
-        let verifier = verifier(&config, &metrics)?;
         let gateway = Arc::new(Gateway {
             rules,
             events: EventRules::compile(&config.events)?,
             broker,
             limits: Limits::new(memory.fit(&config.limits)),
             outbox_limits,
-            authenticator: Authenticator::new(verifier, config.anonymous()),
+            authenticator: authenticator(&config, &metrics)?,
             backend: backend(&config, &metrics, traces)?,
             readiness: Readiness::default(),
             drain: DrainState::default(),
@@ -275,12 +274,14 @@ fn backend(
 }
 
 /// Verifies tokens as `auth.jwt` says, where it is written.
-fn verifier(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Verifier>>> {
+fn authenticator(config: &Config, metrics: &Metrics) -> anyhow::Result<Authenticator> {
     let reloads = KeyReloads {
         applied: metrics.auth.token_keys_applied.clone(),
         refused: metrics.auth.token_keys_refused.clone(),
     };
-    Ok(config.auth.jwt.as_ref().map(|jwt| Verifier::new(jwt, &reloads)).transpose()?)
+    let jwt = config.auth.jwt.as_ref();
+    let verifier = jwt.map(|jwt| Verifier::new(jwt, &reloads)).transpose()?;
+    Ok(Authenticator::new(verifier, config.anonymous()))
 }
 
 fn outbox_limits(config: &Config) -> Arc<OutboxLimits> {

@@ -62,49 +62,41 @@ impl Broker {
         requests: &mut Requests,
         tasks: &Tasks,
     ) -> Result<(), &'static str> {
-        if let Inbound::Publication(publication, share) | Inbound::Bridge(publication, share) =
-            message
-        {
-            return self.deliver(publication, share);
-        }
-        if let Inbound::WithAcks { publication, id, timeout } = message {
-            return self.deliver_with_acks(publication, id, timeout, backplane, tasks);
-        }
-        let message = match message {
+        match message {
+            Inbound::Publication(publication, share) | Inbound::Bridge(publication, share) => {
+                self.deliver(publication, share)
+            }
+            Inbound::WithAcks { publication, id, timeout } => {
+                self.deliver_with_acks(publication, id, timeout, backplane, tasks)
+            }
             Inbound::PeerPresence { pod, presence } => {
                 self.presence.push(PeerNews::Told { pod, presence });
-                return Ok(());
+                Ok(())
             }
             Inbound::PeerStops { pod } => {
                 self.presence.push(PeerNews::Stops { pod });
-                return Ok(());
+                Ok(())
             }
-            other => other,
-        };
-        let permit = requests.under_way.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| "too many requests wait to be answered")?;
-        let (parts, backplane) = (self.parts.clone(), backplane.clone());
-        match message {
             Inbound::NodeRequest { namespace, ask, id } => {
+                let (parts, backplane) = (self.parts.clone(), backplane.clone());
+                let permit = requests.permit()?;
                 match order(&parts, &backplane, &namespace, ask, id.clone()) {
                     Ok(order) => requests.orders.push(holding(permit, order), tasks),
                     Err(ask) => requests.answer(permit, tasks, async move {
                         answer_node(&parts, &backplane, &namespace, ask, id).await;
                     }),
                 }
+                Ok(())
             }
             Inbound::PeerQuestion { pod, id, namespace, ask } => {
+                let (parts, backplane) = (self.parts.clone(), backplane.clone());
+                let permit = requests.permit()?;
                 requests.answer(permit, tasks, async move {
                     answer_pod(&parts, &backplane, (&pod, id), &namespace, ask).await;
                 });
+                Ok(())
             }
-            Inbound::Publication(..)
-            | Inbound::Bridge(..)
-            | Inbound::WithAcks { .. }
-            | Inbound::PeerPresence { .. }
-            | Inbound::PeerStops { .. } => {}
         }
-        Ok(())
     }
 
     /// Delivers what another server published to the members here.
@@ -131,6 +123,15 @@ impl Requests {
             answering: Arc::new(Semaphore::new(MAX_ANSWERING)),
             orders: Orders::default(),
         }
+    }
+
+    /// A place for a request that is answered.
+    ///
+    /// # Errors
+    /// When too many wait.
+    fn permit(&self) -> Result<OwnedSemaphorePermit, &'static str> {
+        let permit = self.under_way.clone().try_acquire_owned();
+        permit.map_err(|_| "too many requests wait to be answered")
     }
 
     /// Answers once fewer than [`MAX_ANSWERING`] are being answered.

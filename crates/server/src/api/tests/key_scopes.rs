@@ -34,6 +34,7 @@ fn calls() -> Vec<(Call, Option<&'static str>)> {
         (("get", "/api/rooms", none.clone()), Some("members")),
         (("get", "/api/rooms/a%2F1", none.clone()), Some("members")),
         (("get", "/api/rooms/a%2F1/latency", none.clone()), Some("members")),
+        (("get", "/api/rooms/doc:1/presence", none.clone()), Some("members")),
         (("get", "/api/latency", none.clone()), Some("members")),
         (("get", "/api/status", none.clone()), Some("members")),
         (("post", "/api/rooms/r/join", json!({"user": "ada"})), Some("admin")),

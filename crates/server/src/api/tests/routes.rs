@@ -249,6 +249,7 @@ async fn the_description_has_every_route_and_no_dangling_references() {
         "get /api/rooms",
         "get /api/rooms/{room}",
         "get /api/rooms/{room}/latency",
+        "get /api/rooms/{room}/presence",
         "get /api/status",
         "post /api/disconnect",
         "post /api/explain",
