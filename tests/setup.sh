@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need and this machine lacks, and says what that is: Debian packages
-# (as root only), Node packages in tests/clients and dashboards, Python packages in tests/.venv.
+# (as root only), Node packages in tests/clients, dashboards and examples, Python packages in tests/.venv.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -55,7 +55,7 @@ if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 18 ]; then
     exit 1
 fi
 
-for folder in tests/clients dashboards; do
+for folder in tests/clients dashboards examples; do
     lock=$folder/package-lock.json
     stamp=$folder/node_modules/.installed
     if ! cmp -s "$lock" "$stamp"; then

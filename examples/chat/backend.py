@@ -1,0 +1,74 @@
+"""The backend of a chat: it signs users in, and keeps what was said."""
+import base64
+import hashlib
+import hmac
+import json
+import mimetypes
+import os
+import time
+from collections import defaultdict, deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+HERE = Path(__file__).parent
+JWT_SECRET = (HERE / "../keys/jwt.secret").read_bytes().rstrip()
+HOOK_KEY = (HERE / "../keys/hook.key").read_bytes().rstrip()
+CLIENT = HERE / "../node_modules/socket.io-client/dist/socket.io.min.js"
+PAGES = {"/": HERE / "index.html", "/style.css": HERE / "../style.css", "/socket.io.js": CLIENT}
+history = defaultdict(lambda: deque(maxlen=50))  # room → its last messages
+
+
+def token(name):
+    """A token for a user, valid for an hour."""
+    def part(value):
+        return base64.urlsafe_b64encode(value).rstrip(b"=")
+    claims = {"sub": name.lower(), "name": name, "exp": int(time.time()) + 3600}
+    signed = part(b'{"alg":"HS256","typ":"JWT"}') + b"." + part(json.dumps(claims).encode())
+    return (signed + b"." + part(hmac.digest(JWT_SECRET, signed, "sha256"))).decode()
+
+
+def is_signed(header, body):
+    """Whether a request is Rookery's, and at most five minutes old."""
+    parts = dict(part.partition("=")[::2] for part in (header or "").split(","))
+    expected = hmac.new(HOOK_KEY, parts.get("t", "").encode() + b"." + body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected, parts.get("v1", "")) and abs(time.time() - int(parts["t"])) < 300
+
+
+def handled(hook):
+    """What an event does."""
+    asked = hook["args"][0] if hook["args"] else {}
+    room = asked.get("room")
+    if not isinstance(room, str):
+        return {"ack": [{"error": "a room is missing"}]}
+    if hook["event"] == "history":
+        return {"ack": [list(history[room])]}
+    message = {"name": hook["claims"]["name"], "text": str(asked.get("text"))[:1000], "at": time.time()}
+    history[room].append(message)
+    return {"publish": [{"room": f"chat:{room}", "event": "message", "args": [message]}], "ack": [{"ok": True}]}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        file = PAGES.get(self.path.split("?")[0])
+        self.answer(200, file.read_bytes(), file.suffix) if file else self.answer(404, {"error": "no such page"})
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/login":
+            return self.answer(200, {"token": token(json.loads(body)["name"])})
+        if not is_signed(self.headers["rookery-signature"], body):
+            return self.answer(401, {"error": "not signed by Rookery"})
+        self.answer(200, handled(json.loads(body)))
+
+    def answer(self, status, body, suffix=".json"):
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", mimetypes.types_map[suffix])
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", 4000))), Handler).serve_forever()
