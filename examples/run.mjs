@@ -135,8 +135,8 @@ writeFileSync(configuration, written.replaceAll("127.0.0.1:4000", `127.0.0.1:${b
 process.once("SIGINT", () => end());
 process.once("SIGTERM", () => end());
 
-const redis = ["--port", redisPort, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning"];
-start("redis-server", ["redis-server", ...redis.map(String)]);
+const redis = ["--port", redisPort, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+start("redis-server", ["redis-server", ...redis.map(String)], { stdio: ["ignore", "ignore", "inherit"] });
 await listening(redisPort);
 for (const [clients, internal] of instances) {
   const listen = ["--listen", `127.0.0.1:${clients}`, "--internal", `127.0.0.1:${internal}`];

@@ -67,6 +67,7 @@ createServer(async (request, response) => {
   const { user, text } = pathname === "/notify" ? JSON.parse(body) : {};
   const notice = { id: randomUUID(), user, text };
   if (user) return json(202, { queued: await redis.rPush("notifications", JSON.stringify(notice)), id: notice.id });
+  if (pathname !== "/hook") return json(404, { error: "no such page" });
   if (!isSigned(request.headers["rookery-signature"], body)) return json(401, { error: "not signed by Rookery" });
   json(200, await handled(JSON.parse(body)));
 }).listen(Number(process.env.PORT ?? 4000), "127.0.0.1");

@@ -199,6 +199,11 @@ export class Page {
     await writeFile(path.join(folder, `${name}.png`), Buffer.from(data, "base64"));
   }
 
+  /** Closes it, as a user does. */
+  async close() {
+    await this.browser.send("Target.closeTarget", { targetId: this.target });
+  }
+
   /** Brings it to the front: the tab that was there is hidden. */
   async front() {
     await this.browser.send("Target.activateTarget", { targetId: this.target });

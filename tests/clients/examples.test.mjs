@@ -52,10 +52,19 @@ async function pages(t, example, backend) {
 const shows = (page, selector, text) =>
   page.until(`${selector} shows ${text}`, `document.querySelector("${selector}").innerText.includes(${JSON.stringify(text)})`);
 
+/** Types into a field. */
 async function types(page, selector, text) {
   await page.front();
   await page.click(selector);
   await page.send("Input.insertText", { text });
+}
+
+/** Types into a field and presses Enter; the page empties the field once that has arrived. */
+async function sends(page, selector, text) {
+  await page.front();
+  await page.click(selector);
+  await page.type(text);
+  await page.until("it has arrived", `document.querySelector("${selector}").value === ""`);
 }
 
 for (const backend of BACKENDS) {
@@ -65,10 +74,9 @@ for (const backend of BACKENDS) {
 
     await types(ada, "#text", "Good morning");
     await shows(grace, "#typing", "Ada is typing");
-    await ada.click("#say button");
+    await ada.type("");
     for (const page of [ada, grace]) await shows(page, "#messages", "Ada: Good morning");
-    await types(grace, "#text", "Hello Ada");
-    await grace.click("#say button");
+    await sends(grace, "#text", "Hello Ada");
     for (const page of [ada, grace]) await shows(page, "#messages", "Grace: Hello Ada");
 
     const url = await grace.value("location.href");
@@ -76,7 +84,7 @@ for (const backend of BACKENDS) {
     await shows(late, "#messages", "Ada: Good morning\nGrace: Hello Ada");
     await shows(ada, "#people", "Ada\nEdsger\nGrace");
     await ada.picture("example-chat");
-    await late.go("about:blank");
+    await late.close();
     await ada.until("Edsger has left", `document.getElementById("people").innerText === "Ada\\nGrace"`);
   });
 
@@ -98,7 +106,7 @@ for (const backend of BACKENDS) {
     await late.until("the line that was there", lines);
     for (const page of [one, two]) await shows(page, "#count", "3");
     await two.picture("example-board");
-    await one.go("about:blank");
+    await one.close();
     await two.until("the cursor goes with who left", `document.querySelectorAll(".cursor").length === 0`);
     await shows(two, "#count", "2");
   });
@@ -106,15 +114,13 @@ for (const backend of BACKENDS) {
   test(`notifications, backend in ${backend}: delivered, kept until read`, async (t) => {
     const { browser, open: [ada, grace] } = await pages(t, "notifications", backend);
     await types(ada, "#to", "Grace");
-    await types(ada, "#text", "Your build has passed");
-    await ada.click("#notify button");
+    await sends(ada, "#text", "Your build has passed");
     await shows(grace, "#unread", "Your build has passed");
     assert.equal(await ada.value(`document.getElementById("unread").innerText`), "");
 
     const url = await grace.value("location.href");
-    await grace.go("about:blank");
-    await types(ada, "#text", "Your turn to review");
-    await ada.click("#notify button");
+    await grace.close();
+    await sends(ada, "#text", "Your turn to review");
     const again = await browser.open(url);
     await shows(again, "#unread", "Your build has passed");
     await shows(again, "#unread", "Your turn to review");

@@ -73,12 +73,13 @@ async function accounts(t, at) {
   at.isOver = true;
   await Promise.all(at.running);
   // A gap is noticed by what comes after it.
+  const isAllHeard = () => at.alive().every(({ members }) => {
+    return members.every(({ heard }) => at.alive().every(({ place, sent }) => heard[place].at(-1) === sent));
+  });
   await until("the last ones arrive", async () => {
     await at.more();
-    await pause(100);
-    return at.alive().every(({ members }) => {
-      return members.every(({ heard }) => at.alive().every(({ place, sent }) => heard[place].at(-1) === sent));
-    });
+    for (let n = 0; n < 30 && !isAllHeard(); n++) await pause(100);
+    return isAllHeard();
   });
   const counted = { gaps: 0, unsent: 0, repeats: 0, dropped: 0 };
   let missed = 0;
