@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import test from "node:test";
-import { until } from "../clients/harness.mjs";
+import { ask, until } from "../clients/harness.mjs";
 import { dashboards } from "../../dashboards/generate.mjs";
 import { asked, figures } from "./queries.mjs";
 import { PODS, members, refused, slow, stage } from "./stage.mjs";
@@ -47,15 +47,18 @@ test("an unknown metric name is detected", () => {
 
 test("queries and rules return data for two instances and an operator", { timeout: 300_000 }, async (t) => {
   const { redis, servers, operator, prometheus } = await stage(t);
-  await Promise.all(servers.map((server) => members(t, server)));
+  const clients = await Promise.all(servers.map((server) => members(t, server)));
   await refused(t, servers[0]);
   await slow(t, servers[1]);
-  // Two rounds of publications by every door, so that rates see a difference.
+  // Publications, and events for the backend, until rates see a difference.
   const published = async () => {
     for (const server of servers) {
       for (const room of ["board:news", "acme:app-0", "acme:app-1"]) await server.publish({ room, event: "n", args: [1] });
     }
-    return (await prometheus.query('sum(rate(rookery_room_delivery_latency_seconds_count{room="board:news"}[1m])) > 0')).length > 0;
+    for (const [client] of clients) await ask(client, "question", {});
+    const counts = ['rookery_room_delivery_latency_seconds_count{room="board:news"}', "rookery_backend_request_seconds_count"];
+    const rates = await Promise.all(counts.map((count) => prometheus.query(`sum(rate(${count}[1m])) > 0`)));
+    return rates.every((rate) => rate.length > 0);
   };
   await until("Prometheus has seen deliveries", published);
   const samples = `count(count_over_time(rookery_build_info[5m]) > 3)`;

@@ -22,6 +22,21 @@ const CONFIG = {
   drain: { lead: "1s", window: "1s" },
 };
 
+/** A backend that acknowledges whatever it is asked; returns its URL. */
+async function backend(t) {
+  const server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end("{}");
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  atEnd(t, () => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${server.address().port}/`;
+}
+
 /** An HTTP server that answers every request with "not found": enough of a cluster for an operator to run. */
 async function emptyCluster(t) {
   const server = createServer((_, response) => {
@@ -136,7 +151,8 @@ async function ended(child) {
 /** The whole setup, without clients. */
 export async function stage(t, { interval } = {}) {
   const redis = await Redis.start(t);
-  const servers = await Promise.all(PODS.map(() => Instance.start(t, CONFIG, { redis })));
+  const config = { ...CONFIG, backend: { url: await backend(t), hooks: ["event"], events: ["question"] } };
+  const servers = await Promise.all(PODS.map(() => Instance.start(t, config, { redis })));
   const its = new URL(`http://${await operator(t)}`).host;
   const prometheus = await Prometheus.start(
     t,
