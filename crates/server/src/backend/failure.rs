@@ -65,10 +65,7 @@ impl Failure {
     /// Whether nothing shows that the backend is alive: no response, or one of a proxy before it
     /// (RFC 9110, sections 15.6.3 to 15.6.5).
     pub fn is_outage(&self) -> bool {
-        matches!(
-            self,
-            Failure::Timeout | Failure::Unreachable(_) | Failure::Status(502 | 503 | 504)
-        )
+        matches!(self, Failure::Timeout | Failure::Unreachable(_) | Failure::Status(502..=504))
     }
 
     /// Whether the same request may succeed later.

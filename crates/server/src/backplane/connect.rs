@@ -71,7 +71,7 @@ pub(super) enum Server {
 /// What asks where the servers are, all the time.
 pub(super) enum Watch {
     /// Asks a sentinel.
-    Sentinel(SentinelWatch),
+    Sentinel(Box<SentinelWatch>),
     /// Asks the nodes of a Cluster.
     Cluster(ClusterWatch),
 }
@@ -237,7 +237,7 @@ fn watch_sentinels(
         let named = (index, address.to_string());
         let client = template.at(address)?;
         let watch = SentinelWatch::new(named, client, sentinels.clone(), lines());
-        watches.push(Watch::Sentinel(watch));
+        watches.push(Watch::Sentinel(Box::new(watch)));
     }
     Ok((sentinels, watches))
 }

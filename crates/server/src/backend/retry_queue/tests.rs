@@ -7,12 +7,15 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
+/// The id of an attempt, and the bodies that it was made with.
+type Attempt = (String, Vec<Bytes>);
+
 /// A backend that answers as it is told, and then accepts everything.
 #[derive(Clone, Default)]
 struct Fake {
     answers: Arc<Lock<VecDeque<Failure>>>,
     /// The id and the bodies of each attempt.
-    attempts: Arc<Lock<Vec<(String, Vec<Bytes>)>>>,
+    attempts: Arc<Lock<Vec<Attempt>>>,
 }
 
 impl Fake {
