@@ -16,5 +16,5 @@ export function asked(expr, dashboard, chosen = {}) {
 /** An alert's condition as figures: comparisons answer 0 or 1 instead of leaving out what is not so. */
 export function figures(alert, condition) {
   if (ABSENT.includes(alert)) return condition.replace(/^absent\((.*)\)$/, "$1");
-  return condition.replace(/ (>|!=|==) (?=[0-9])/g, " $1 bool ");
+  return condition.replace(/\s(>|!=|==) (?=[0-9])/g, " $1 bool ");
 }
