@@ -154,6 +154,12 @@ async fn an_instance_whose_connection_is_gone_is_named_without_waiting_for_it() 
     b.add("pod-bbbb000000000001", None, &["x"]).await;
     drop(dead_peer(&redis, "pod-dead").await);
     until("the dead peer is known", async || a.backplane.peers().len() == 2).await;
+    let count = redis::cmd("PUBSUB").arg("NUMSUB").arg("socket.io-rookery#").to_owned();
+    until("Redis knows that it is gone", async || {
+        let counted = count.query_async::<(String, usize)>(&mut redis.connection().await).await;
+        counted.unwrap().1 == 2
+    })
+    .await;
     let broker = a.broker.clone().with_query_deadline(Duration::from_secs(3600));
     let members = soon(broker.members("/", "x")).await;
     assert_eq!((members.members.len(), members.unanswered), (1, vec!["pod-dead".to_owned()]));
