@@ -136,13 +136,16 @@ scenario("the API server rejects invalid resources", async (s) => {
   await s.step("the settings by which pods communicate are immutable", async () => {
     // Made for no node, so that no server starts.
     const spec = { redis: REDIS, podTemplate: { nodeSelector: { none: "none" } } };
-    await apply(rookery(namespace, NAME, spec));
-    for (const change of [{ prefix: "other" }, { wire: "sharded" }]) {
-      const config = { auth: { anonymous: true }, redis: change };
-      await refused({ ...spec, config }, "config.redis.wire and config.redis.prefix cannot change");
+    const changed = async (before, after, words) => {
+      await apply(rookery(namespace, NAME, { ...spec, config: { auth: { anonymous: true }, redis: before } }));
+      await refused({ ...spec, config: { auth: { anonymous: true }, redis: after } }, words);
+      await kubectl("delete", "rookery", "-n", namespace, NAME);
+    };
+    for (const after of [{ prefix: "other" }, { wire: "sharded" }]) {
+      await changed({}, after, "config.redis.wire and config.redis.prefix cannot change");
     }
-    const config = { auth: { anonymous: true }, redis: { subscriptionMode: "dynamic-private" } };
-    await refused({ ...spec, config }, "config.redis.subscriptionMode cannot change");
+    const after = { wire: "sharded", subscriptionMode: "dynamic-private" };
+    await changed({ wire: "sharded" }, after, "config.redis.subscriptionMode cannot change");
   });
 });
 

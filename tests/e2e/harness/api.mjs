@@ -7,7 +7,7 @@ import { merged } from "./helm.mjs";
 const KEY = "e2e-key-of-the-backend";
 const FOLDER = "/etc/keys";
 
-/** Installs a release whose pods accept our API key, and waits until it is ready. */
+/** Installs a release whose pods accept our API key, and waits until it is ready and connected to Redis. */
 export async function install(s, topic, values = {}) {
   const release = await Release.prepare(s, topic);
   await apply({
@@ -22,6 +22,7 @@ export async function install(s, topic, values = {}) {
   };
   await release.install(merged(key, values));
   await release.ready(values.replicas?.min);
+  await release.linked();
   return release;
 }
 
