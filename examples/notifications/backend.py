@@ -9,7 +9,7 @@ JWT_SECRET, HOOK_KEY, API_KEYS = ((HERE / "../keys" / name).read_bytes().rstrip(
 API = os.environ.get("ROOKERY_API", "http://127.0.0.1:9090")
 CLIENT = HERE / "../node_modules/socket.io-client/dist/socket.io.min.js"
 PAGES = {"/": HERE / "index.html", "/style.css": HERE / "../style.css", "/socket.io.js": CLIENT}
-store = redis.from_url(os.environ.get("REDIS", "redis://127.0.0.1:6390"), decode_responses=True)
+store = redis.from_url(os.environ.get("REDIS", "redis://127.0.0.1:6390"), decode_responses=True, socket_timeout=None)
 
 
 def token(user):
@@ -27,26 +27,26 @@ def is_signed(header, body):
 
 
 def handled(hook):
-    """A client that connects gets what it has not read, and joins its own room; or it has read something."""
+    """A client that connects joins its own room; then it asks for what it has not read, and says what it has read."""
     user = hook["user"]
-    if hook["type"] == "event":
+    if hook["type"] == "connect":
+        return {"join": [f"user:{user}"]}
+    if hook["event"] == "read":
         return {"ack": [store.hdel(f"unread:{user}", str(hook["args"][0]))]}
-    unread = [json.loads(text) for text in store.hvals(f"unread:{user}")]
-    return {"join": [f"user:{user}"], "emit": [{"event": "unread", "args": [unread]}]}
+    return {"ack": [[json.loads(text) for text in store.hvals(f"unread:{user}")]]}
 
 
 def work():
     """Publishes from the queue, again and again until Rookery has accepted it; the id makes that one delivery."""
+    headers = {"content-type": "application/json", "authorization": "Bearer " + API_KEYS.decode().split(":")[1]}
     while True:
-        text = store.lindex("sending", 0) or store.blmove("notifications", "sending", 0, "LEFT", "RIGHT")
-        notice = json.loads(text)
-        store.hset(f"unread:{notice['user']}", notice["id"], text)
-        body = {"id": notice["id"], "room": f"user:{notice['user']}", "event": "notification", "args": [notice]}
-        headers = {"content-type": "application/json", "authorization": "Bearer " + API_KEYS.decode().split(":")[1]}
         try:
+            notice = json.loads(text := store.lindex("sending", 0) or store.blmove("notifications", "sending", 0))
+            store.hset(f"unread:{notice['user']}", notice["id"], text)
+            body = {"id": notice["id"], "room": f"user:{notice['user']}", "event": "notification", "args": [notice]}
             urllib.request.urlopen(urllib.request.Request(f"{API}/api/publish", json.dumps(body).encode(), headers))
             store.lrem("sending", 1, text)
-        except OSError:
+        except (OSError, redis.RedisError):
             time.sleep(1)
 
 
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/login":
             return self.answer(200, {"token": token(json.loads(body)["user"])})
         if self.path == "/notify":
-            notice = {**json.loads(body), "id": str(uuid.uuid4())}
+            notice = {**json.loads(body), "id": str(uuid.uuid4()), "at": time.time()}
             return self.answer(202, {"queued": store.rpush("notifications", json.dumps(notice)), "id": notice["id"]})
         signed = is_signed(self.headers["rookery-signature"], body)
         self.answer(200, handled(json.loads(body))) if signed else self.answer(401, {"error": "not signed by Rookery"})

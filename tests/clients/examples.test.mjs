@@ -57,13 +57,13 @@ async function types(page, selector, text) {
   await page.front();
   await page.click(selector);
   await page.send("Input.insertText", { text });
+  await page.until(`${selector} has it`, `document.querySelector("${selector}").value === ${JSON.stringify(text)}`);
 }
 
 /** Types into a field and presses Enter; the page empties the field once that has arrived. */
 async function sends(page, selector, text) {
-  await page.front();
-  await page.click(selector);
-  await page.type(text);
+  await types(page, selector, text);
+  await page.type("");
   await page.until("it has arrived", `document.querySelector("${selector}").value === ""`);
 }
 
