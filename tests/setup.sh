@@ -47,7 +47,7 @@ if [ -n "$wanted" ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q
     # shellcheck disable=SC2086 # a list of words
-    without_services apt-get install -q -y --no-install-recommends $wanted
+    without_services apt-get -o DPkg::Lock::Timeout=300 install -q -y --no-install-recommends $wanted
 fi
 
 if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 18 ]; then
