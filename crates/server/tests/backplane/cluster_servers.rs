@@ -1,25 +1,15 @@
 //! A Redis Cluster of three primaries with a replica each, for one test.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Client, ClientTlsConfig, FromRedisValue, TlsCertificates, Value};
+use redis::{FromRedisValue, Value};
 use rookery_config as config;
-use tempfile::TempDir;
 
-use super::sentinels::{RedisProcess, free_port, write_certificates};
-use super::until;
+use super::redis_processes::{RedisFiles, RedisProcess, free_port};
+use super::{documented_rights, until};
 
-/// The rule of docs/redis.md for the classic wire, with this test's bridge.
-const CLASSIC: &str = "~socket.io:rookery:* &socket.io* &bridge -@all +publish +subscribe \
-                       +unsubscribe +psubscribe +pubsub|numsub +time +eval +set +get +del \
-                       +cluster|slots +asking";
-
-/// The rule of docs/redis.md for the sharded wire, with this test's bridge.
-const SHARDED: &str = "~socket.io:rookery:* resetchannels &socket.io* &bridge -@all +spublish \
-                       +ssubscribe +sunsubscribe +subscribe +pubsub|shardnumsub +time +eval +set \
-                       +get +del +cluster|slots +asking";
+/// What docs/redis.md adds to a user's rights on a Cluster.
+const ON_A_CLUSTER: &str = "+cluster|slots +asking";
 
 const PRIMARIES: usize = 3;
 
@@ -30,8 +20,7 @@ pub struct RedisCluster {
     /// The primaries at the start, each with its replica [`PRIMARIES`] further on.
     pub servers: Vec<ClusterServer>,
     wire: config::Wire,
-    files: TempDir,
-    is_secured: bool,
+    files: RedisFiles,
 }
 
 /// One server of a Cluster.
@@ -53,10 +42,8 @@ impl RedisCluster {
     }
 
     async fn start_with(wire: config::Wire, is_secured: bool) -> Self {
-        let files = tempfile::tempdir().unwrap();
-        write_certificates(files.path());
-        std::fs::write(files.path().join("password"), "secret\n").unwrap();
-        let mut cluster = RedisCluster { servers: Vec::new(), wire, files, is_secured };
+        let files = RedisFiles::new(is_secured);
+        let mut cluster = RedisCluster { servers: Vec::new(), wire, files };
         for _ in 0..2 * PRIMARIES {
             let server = cluster.start_server().await;
             cluster.servers.push(server);
@@ -70,10 +57,10 @@ impl RedisCluster {
         loop {
             let (port, bus) = (free_port(), free_port());
             let text = self.text(port, bus);
-            let mut process = RedisProcess::start(self.files.path(), &text, port, &[]);
+            let mut process = RedisProcess::start(self.files.folder(), &text, port, &[]);
             // Another process may have taken a port meanwhile.
             while !process.has_ended() {
-                if self.connection(port).await.is_some() {
+                if self.files.connection(port).await.is_some() {
                     return ClusterServer { process, port, bus };
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -82,20 +69,18 @@ impl RedisCluster {
     }
 
     fn text(&self, port: u16, bus: u16) -> String {
-        let rule = if self.wire == config::Wire::Sharded { SHARDED } else { CLASSIC };
-        let listener = match self.is_secured {
-            false => format!("port {port}\n"),
-            true => format!(
-                "port 0\ntls-port {port}\ntls-replication yes\ntls-cluster yes\n\
-                 tls-auth-clients yes\ntls-cert-file server.pem\ntls-key-file server.key\n\
-                 tls-ca-cert-file ca.pem\nrequirepass admin\nmasterauth admin\n"
-            ),
+        let rights = match self.wire {
+            config::Wire::Sharded => documented_rights::sharded(),
+            config::Wire::Classic => documented_rights::classic(),
         };
+        let rights = documented_rights::with_bridge(&rights);
+        let listener =
+            self.files.listener(port, "tls-cluster yes\nrequirepass admin\nmasterauth admin\n");
         format!(
             "bind 127.0.0.1\nsave \"\"\nrepl-diskless-sync-delay 0\ncluster-enabled yes\n\
              cluster-config-file {port}.nodes\ncluster-port {bus}\ncluster-node-timeout 2000\n\
              cluster-replica-validity-factor 0\ncluster-allow-replica-migration no\n\
-             user rookery on >secret {rule}\n{listener}"
+             user rookery on >secret {rights} {ON_A_CLUSTER}\n{listener}"
         )
     }
 
@@ -161,13 +146,7 @@ impl RedisCluster {
             wire: self.wire,
             ..config::Redis::at(String::new())
         };
-        if self.is_secured {
-            redis.username = Some("rookery".to_owned());
-            redis.password_file = Some(self.file("password"));
-            redis.tls.ca_file = Some(self.file("ca.pem"));
-            redis.tls.cert_file = Some(self.file("client.pem"));
-            redis.tls.key_file = Some(self.file("client.key"));
-        }
+        self.files.authenticate(&mut redis);
         redis
     }
 
@@ -247,9 +226,7 @@ impl RedisCluster {
 
     /// Sends a command to the server on this port.
     pub async fn order<T: FromRedisValue>(&self, port: u16, words: &[&str]) -> Option<T> {
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        command.query_async(&mut self.connection(port).await?).await.ok()
+        self.files.order(port, words).await
     }
 
     /// Sends a command to the first server that answers.
@@ -273,26 +250,5 @@ impl RedisCluster {
 
     async fn id(&self, index: usize) -> String {
         self.order(self.servers[index].port, &["CLUSTER", "MYID"]).await.unwrap()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.files.path().join(name)
-    }
-
-    /// A connection of the test's own.
-    async fn connection(&self, port: u16) -> Option<MultiplexedConnection> {
-        let client = match self.is_secured {
-            false => Client::open(format!("redis://127.0.0.1:{port}")),
-            true => {
-                let read = |name: &str| std::fs::read(self.file(name)).unwrap();
-                let client_tls = Some(ClientTlsConfig {
-                    client_cert: read("client.pem"),
-                    client_key: read("client.key"),
-                });
-                let certificates = TlsCertificates { client_tls, root_cert: Some(read("ca.pem")) };
-                Client::build_with_tls(format!("rediss://:admin@127.0.0.1:{port}"), certificates)
-            }
-        };
-        client.unwrap().get_multiplexed_async_connection().await.ok()
     }
 }

@@ -20,6 +20,7 @@ mod presence;
 mod publications;
 mod questions;
 mod ranking;
+mod redis_processes;
 mod redis_server;
 mod resubscription;
 mod rights;

@@ -1,6 +1,9 @@
 //! Rooms with presence on several pods.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use rookery_server::rooms::member::Member;
 
 use super::pod::LEAVE_DELAY;
 use super::*;
@@ -15,6 +18,20 @@ async fn present(pod: &Pod, users: &[&str]) {
 async fn told(pod: &Pod, joins: u64, leaves: u64) {
     let what = format!("{joins} joins and {leaves} leaves are told");
     until(&what, async || pod.told() == (joins, leaves)).await;
+}
+
+/// Two pods that know each other.
+async fn two_pods(redis: &RedisServer) -> (Pod, Pod) {
+    let (a, b) = (Pod::up("pod-aaaa", redis).await, Pod::up("pod-bbbb", redis).await);
+    know_each_other(&[&a, &b]).await;
+    (a, b)
+}
+
+/// A member of a user, in the room.
+async fn entered(pod: &Pod, id: &str, user: &str) -> Arc<Member> {
+    let member = pod.connect(id, user).await;
+    pod.enter(&member, "r").await;
+    member
 }
 
 /// A pod of its own runtime, which can be killed without a farewell.
@@ -46,8 +63,7 @@ impl Killable {
 #[tokio::test]
 async fn an_answer_to_a_join_names_who_is_there_on_every_pod() {
     let redis = RedisServer::start().await;
-    let (a, b) = (Pod::up("pod-aaaa", &redis).await, Pod::up("pod-bbbb", &redis).await);
-    know_each_other(&[&a, &b]).await;
+    let (a, b) = two_pods(&redis).await;
     let ada = a.connect("pod-aaaa000000000001", "ada").await;
     assert_eq!(a.enter(&ada, "r").await, ["ada"]);
     let bob = b.connect("pod-bbbb000000000001", "bob").await;
@@ -74,19 +90,15 @@ async fn an_answer_to_a_join_names_who_is_there_on_every_pod() {
 #[tokio::test]
 async fn a_user_that_moves_to_another_pod_within_the_delay_neither_leaves_nor_joins() {
     let redis = RedisServer::start().await;
-    let (a, b) = (Pod::up("pod-aaaa", &redis).await, Pod::up("pod-bbbb", &redis).await);
-    know_each_other(&[&a, &b]).await;
-    let bob = b.connect("pod-bbbb000000000001", "bob").await;
-    b.enter(&bob, "r").await;
-    let ada = a.connect("pod-aaaa000000000001", "ada").await;
-    a.enter(&ada, "r").await;
+    let (a, b) = two_pods(&redis).await;
+    entered(&b, "pod-bbbb000000000001", "bob").await;
+    let ada = entered(&a, "pod-aaaa000000000001", "ada").await;
     told(&b, 2, 0).await;
     a.lose(ada).await;
     let moved = b.connect("pod-bbbb000000000002", "ada").await;
     assert_eq!(b.enter(&moved, "r").await, ["ada", "bob"]);
     // The delay is over when a later loss has become a leave.
-    let eve = a.connect("pod-aaaa000000000002", "eve").await;
-    a.enter(&eve, "r").await;
+    let eve = entered(&a, "pod-aaaa000000000002", "eve").await;
     told(&b, 3, 0).await;
     a.lose(eve).await;
     told(&b, 3, 1).await;
@@ -126,12 +138,9 @@ async fn the_users_of_a_killed_pod_leave_when_its_heartbeat_has_ended() {
 #[tokio::test]
 async fn a_room_is_the_same_after_redis_lost_everything() {
     let mut redis = RedisServer::start().await;
-    let (a, b) = (Pod::up("pod-aaaa", &redis).await, Pod::up("pod-bbbb", &redis).await);
-    know_each_other(&[&a, &b]).await;
-    let ada = a.connect("pod-aaaa000000000001", "ada").await;
-    a.enter(&ada, "r").await;
-    let bob = b.connect("pod-bbbb000000000001", "bob").await;
-    b.enter(&bob, "r").await;
+    let (a, b) = two_pods(&redis).await;
+    entered(&a, "pod-aaaa000000000001", "ada").await;
+    entered(&b, "pod-bbbb000000000001", "bob").await;
     told(&a, 2, 0).await;
     redis.kill();
     let is_down = async || !a.backplane.is_up() && !b.backplane.is_up();
@@ -153,18 +162,14 @@ async fn a_room_is_the_same_after_redis_lost_everything() {
 #[tokio::test]
 async fn a_room_that_redis_forgot_is_written_again_without_anybody_leaving() {
     let redis = RedisServer::start().await;
-    let (a, b) = (Pod::up("pod-aaaa", &redis).await, Pod::up("pod-bbbb", &redis).await);
-    know_each_other(&[&a, &b]).await;
-    let ada = a.connect("pod-aaaa000000000001", "ada").await;
-    a.enter(&ada, "r").await;
-    let bob = b.connect("pod-bbbb000000000001", "bob").await;
-    b.enter(&bob, "r").await;
+    let (a, b) = two_pods(&redis).await;
+    entered(&a, "pod-aaaa000000000001", "ada").await;
+    entered(&b, "pod-bbbb000000000001", "bob").await;
     told(&a, 2, 0).await;
     redis.order("FLUSHALL").await;
     // Somebody new makes the room be read, and those who are missing write themselves again.
     let c = Pod::up("pod-cccc", &redis).await;
-    let eve = c.connect("pod-cccc000000000001", "eve").await;
-    c.enter(&eve, "r").await;
+    entered(&c, "pod-cccc000000000001", "eve").await;
     redis.publish("socket.io-rookery#", RELOAD.as_bytes()).await;
     for pod in [&a, &b, &c] {
         present(pod, &["ada", "bob", "eve"]).await;
@@ -196,8 +201,7 @@ async fn a_room_with_more_than_the_maximum_names_nobody() {
 async fn a_join_is_answered_with_who_is_known_while_redis_hangs() {
     let redis = RedisServer::start().await;
     let a = Pod::up("pod-aaaa", &redis).await;
-    let ada = a.connect("pod-aaaa000000000001", "ada").await;
-    a.enter(&ada, "r").await;
+    entered(&a, "pod-aaaa000000000001", "ada").await;
     redis.signal("STOP");
     let bob = a.connect("pod-aaaa000000000002", "bob").await;
     assert_eq!(a.enter(&bob, "r").await, ["ada", "bob"]);
@@ -217,8 +221,7 @@ async fn the_documented_rights_are_enough() {
     a.is_up().await;
     b.is_up().await;
     know_each_other(&[&a, &b]).await;
-    let ada = a.connect("pod-aaaa000000000001", "ada").await;
-    a.enter(&ada, "r").await;
+    let ada = entered(&a, "pod-aaaa000000000001", "ada").await;
     let bob = b.connect("pod-bbbb000000000001", "bob").await;
     assert_eq!(b.enter(&bob, "r").await, ["ada", "bob"]);
     a.leave(&ada, "r").await;
