@@ -16,13 +16,13 @@ mod target;
 mod tokens;
 
 pub use clients::{body, event, forwarded, frames, packet, query};
-pub use peers::{pod_message, scrape, wire};
+pub use peers::{backend_reply, pod_message, scrape, wire};
 pub use settings::{config, room, rules};
 pub use target::{Shape, Target};
 pub use tokens::{jwks, token};
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     packet::TARGET,
     frames::TARGET,
     event::TARGET,
@@ -37,4 +37,5 @@ pub const TARGETS: [Target; 14] = [
     wire::TARGET,
     pod_message::TARGET,
     scrape::TARGET,
+    backend_reply::TARGET,
 ];
