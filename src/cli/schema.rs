@@ -89,7 +89,7 @@ mod tests {
         events.byField.publish events.room events.reply.event events.event events.args \
         events.except rooms.match rooms.join rooms.publish limits.connections limits.memory \
         limits.connectRate limits.perIp.connections limits.perIp.connectRate \
-        limits.perIp.ipv6Prefix limits.unconnected limits.firstPacket limits.roomsPerClient limits.eventsPerSecond limits.bytesPerSecond limits.queue limits.writeStall \
+        limits.perIp.ipv6Prefix limits.unconnected limits.firstPacket limits.roomsPerClient limits.namespaces limits.eventsPerSecond limits.bytesPerSecond limits.queue limits.writeStall \
         limits.headerRead limits.keepAlive limits.bodyIdle limits.bodyRate limits.bodies limits.httpConnections \
         backend.url backend.events backend.hooks backend.timeout \
         backend.signingKeyFile backend.caFile backend.maxInFlight backend.queue backend.maxReply \

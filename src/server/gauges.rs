@@ -34,6 +34,8 @@ pub fn register(registry: &Registry, gateway: &Arc<Gateway>) -> prometheus::Resu
     })?;
     let help = "Open sessions that have connected to no namespace yet";
     add("rookery_sessions_unconnected", help, |gateway| f64::from(gateway.limits.unconnected()))?;
+    let help = "Namespaces of patterns that clients are in or ask for";
+    add("rookery_namespaces", help, |gateway| gateway.namespaces.len() as f64)?;
     let help = "Time since the key set of auth.jwt.jwksUrl was fetched; 0 without one";
     add("rookery_jwks_age_seconds", help, |gateway| {
         let verifier = gateway.authenticator.verifier.as_ref();

@@ -14,7 +14,7 @@ use rookery_config::load::Sources;
 use rookery_config::{Config, Redis, WhenDown};
 use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
-use rookery_policy::{EventRules, Rules};
+use rookery_policy::{EventRules, Namespaces, Rules};
 use rookery_server::api::access::Access;
 use rookery_server::api::idempotency::redis::Unkept;
 use rookery_server::api::idempotency::{IdempotencyStore, MemoryStore, RedisStore, memory};
@@ -27,8 +27,8 @@ use rookery_server::backplane::{
 use rookery_server::broker::{Broker, BrokerParts};
 use rookery_server::connection::outbox::OutboxLimits;
 use rookery_server::gateway::{
-    self, Authenticator, DrainState, Engine, Gateway, Limits, LogThrottles, RebalanceState,
-    Sessions,
+    self, Authenticator, DrainState, Engine, Gateway, Limits, LiveNamespaces, LogThrottles,
+    RebalanceState, Sessions,
 };
 use rookery_server::message::PodId;
 use rookery_server::rooms::index::MAX_SHARDS;
@@ -100,7 +100,7 @@ impl Parts {
         let (metrics, lifecycle) = (Arc::new(Metrics::new()?), Lifecycle::default());
         let rules = Arc::new(ArcSwap::from_pointee(Rules::compile(&config.rooms)?));
         let (memory, outbox_limits) = (ProcessMemory::detect(), outbox_limits(&config));
-        let interests = config.redis.as_ref().map(|redis| room_interests(redis, LINGER));
+        let (namespaces, interests) = subscriptions(&config)?;
         let shards = Shards::start(ShardPlan {
             count: shards,
             pod: PodId::random(),
@@ -114,14 +114,14 @@ impl Parts {
             critical: lifecycle.critical.clone(),
             stop: lifecycle.stop_threads.clone(),
         })?;
-        metrics.registry().register(Box::new(shards.latency.clone()))?;
-        metrics.registry().register(Box::new(traces.counters()))?;
+        register(&metrics, &shards, traces)?;
         let (broker, backplane) =
-            connect(&config, &shards, interests, &metrics, traces, &lifecycle)?;
+            connect(&config, &namespaces, &shards, interests, &metrics, traces, &lifecycle)?;
         let gateway = Arc::new(Gateway {
             rules,
             events: EventRules::compile(&config.events)?,
             broker,
+            namespaces: LiveNamespaces::new(namespaces),
             limits: Limits::new(memory.fit(&config.limits)),
             outbox_limits,
             authenticator: authenticator(&config, &metrics)?,
@@ -145,10 +145,6 @@ impl Parts {
             metrics,
             lifecycle,
         })
-    }
-
-    fn namespaces(&self) -> Vec<Arc<str>> {
-        namespaces(&self.config)
     }
 
     fn spawn_all(&self, sources: Sources, listeners: Listeners) -> anyhow::Result<()> {
@@ -209,7 +205,7 @@ impl Parts {
             rules: self.gateway.rules.clone(),
             idempotency: self.idempotency(),
             access: Access::new(keys, config.internal),
-            namespaces: self.namespaces(),
+            namespaces: self.gateway.namespaces.offered().clone(),
             user_claim: user_claim.into(),
             status: Arc::new(move || instance.status()),
             max_payload: config.socketio.max_payload.bytes(),
@@ -264,6 +260,20 @@ impl Parts {
     }
 }
 
+/// The namespaces that are offered and, with Redis, the rooms to subscribe: none yet.
+fn subscriptions(config: &Config) -> anyhow::Result<(Arc<Namespaces>, Option<Arc<RoomInterests>>)> {
+    let namespaces = Arc::new(config.offered_namespaces()?);
+    let redis = config.redis.as_ref();
+    let interests = redis.map(|redis| room_interests(redis, &namespaces, LINGER));
+    Ok((namespaces, interests))
+}
+
+fn register(metrics: &Metrics, shards: &Shards, traces: &Traces) -> anyhow::Result<()> {
+    metrics.registry().register(Box::new(shards.latency.clone()))?;
+    metrics.registry().register(Box::new(traces.counters()))?;
+    Ok(())
+}
+
 fn backend(
     config: &Config,
     metrics: &Arc<Metrics>,
@@ -298,6 +308,7 @@ const PRESENCE: &str = "the task that follows presence";
 /// Connects the shards' rooms with the other instances, where Redis is configured.
 fn connect(
     config: &Config,
+    offered: &Arc<Namespaces>,
     shards: &Shards,
     interests: Option<Arc<RoomInterests>>,
     metrics: &Arc<Metrics>,
@@ -325,14 +336,14 @@ fn connect(
         return Ok((broker, None));
     };
     metrics.with_redis()?;
-    let bridge = redis.bridge_in(&config.namespaces);
+    let bridge = redis.bridge_in(offered);
     let revision = std::env::var("ROOKERY_REVISION").ok();
     let rollout = revision.and_then(|r| RolloutState::parse(&r, millis(SystemTime::now())));
     let tasks = backplane_tasks(lifecycle)?;
     let backplane = BackplaneParts {
         config: redis.clone(),
         pod: shards.rooms.pod().clone(),
-        namespaces: namespaces(config),
+        namespaces: offered.clone(),
         interests,
         metrics: metrics.clone(),
         bridge: bridge.iter().map(CompiledBridge::compile).collect::<Result<_, _>>()?,
@@ -361,10 +372,6 @@ fn backplane_tasks(lifecycle: &Lifecycle) -> anyhow::Result<Tasks> {
         shutdown: stop.clone(),
         critical: critical.clone(),
     })
-}
-
-fn namespaces(config: &Config) -> Vec<Arc<str>> {
-    config.namespaces.iter().map(|n| n.as_str().into()).collect()
 }
 
 /// Connections that may wait to be accepted, as in a storm of clients that reconnect. The kernel

@@ -13,6 +13,7 @@ mod collector;
 mod delivery_counts;
 mod doctor;
 mod drain_order;
+mod dynamic_namespaces;
 mod ending_upgrades;
 mod engine_suite;
 mod event_order;

@@ -71,22 +71,31 @@ impl Redis {
         assert_eq!(socket.read_u8().await.unwrap(), b':');
     }
 
-    /// The rooms of the namespace `/` whose channels an instance has subscribed.
-    pub async fn subscribed_rooms(&self) -> Vec<String> {
+    /// The channels that are subscribed: `CHANNELS`, or `SHARDCHANNELS` for those of the sharded wire.
+    pub async fn channels(&self, kind: &str) -> Vec<String> {
         let mut socket =
             BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap());
-        socket.write_all(b"PUBSUB CHANNELS *\r\n").await.unwrap();
+        socket.write_all(format!("PUBSUB {kind} *\r\n").as_bytes()).await.unwrap();
         let mut line = String::new();
         socket.read_line(&mut line).await.unwrap();
         let count: usize = line.trim_end().strip_prefix('*').unwrap().parse().unwrap();
-        let mut rooms = Vec::new();
+        let mut channels = Vec::new();
         for _ in 0..count {
             socket.read_line(&mut String::new()).await.unwrap();
             let mut channel = String::new();
             socket.read_line(&mut channel).await.unwrap();
-            let room = channel.trim_end().strip_prefix("socket.io#/#");
-            rooms.extend(room.and_then(|room| room.strip_suffix('#')).map(str::to_owned));
+            channels.push(channel.trim_end().to_owned());
         }
+        channels
+    }
+
+    /// The rooms of the namespace `/` whose channels an instance has subscribed.
+    pub async fn subscribed_rooms(&self) -> Vec<String> {
+        let channels = self.channels("CHANNELS").await;
+        let rooms = channels.iter().filter_map(|channel| {
+            channel.strip_prefix("socket.io#/#")?.strip_suffix('#').map(str::to_owned)
+        });
+        let mut rooms: Vec<String> = rooms.collect();
         rooms.sort();
         rooms
     }

@@ -12,6 +12,7 @@ pub mod warnings;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use rookery_policy::{NamespaceProblem, Namespaces};
 use rookery_protocol::MAX_ROOM_BYTES;
 
 use crate::config::{
@@ -149,13 +150,11 @@ fn is_origin(text: &str) -> bool {
 fn check_namespaces(namespaces: &[String], problems: &mut Problems) {
     problems.say_if(namespaces.is_empty(), "namespaces", "is empty; name at least `/`");
     for (i, namespace) in namespaces.iter().enumerate() {
-        if !namespace.starts_with('/') || namespace.contains([',', '?']) {
-            problems.say(
-                &format!("namespaces[{i}]"),
-                format_args!(
-                    "is `{namespace}`; a namespace starts with `/` and has no `,` or `?`, such as /chat"
-                ),
-            );
+        let key = format!("namespaces[{i}]");
+        match Namespaces::compile(std::slice::from_ref(namespace)).map_err(|error| error.problem) {
+            Ok(_) => {}
+            Err(NamespaceProblem::Pattern(problem)) => problems.explain(&key, problem),
+            Err(problem) => problems.say(&key, format_args!("is `{namespace}`; {problem}")),
         }
     }
     problems.distinct("namespaces", namespaces, |namespace| format!("`{namespace}`"));
@@ -179,6 +178,7 @@ fn check_limits(limits: &Limits, problems: &mut Problems) {
     problems.say_if(limits.connections.get() == 0, "limits.connections", positive);
     problems.say_if(limits.connect_rate.0 == 0, "limits.connectRate", "must be at least 1/s");
     problems.say_if(limits.rooms_per_client == 0, "limits.roomsPerClient", positive);
+    problems.say_if(limits.namespaces == 0, "limits.namespaces", positive);
     problems.say_if(limits.events_per_second == 0, "limits.eventsPerSecond", positive);
     if let Some(memory) = limits.memory {
         problems.size("limits.memory", memory);

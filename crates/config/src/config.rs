@@ -17,7 +17,7 @@ mod telemetry;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use rookery_policy::EventRule;
+use rookery_policy::{EventRule, NamespaceError, Namespaces};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,9 @@ pub struct Config {
     pub redis: Option<Redis>,
     /// Who may connect, and who may use the HTTP API.
     pub auth: Auth,
-    /// The namespaces that clients may connect to.
+    /// The namespaces that clients may connect to: names such as `/chat`, and patterns such as
+    /// `/tenant-{id}`, written like `match` of a rule of `rooms`. A namespace of a pattern exists while
+    /// it has clients.
     pub namespaces: Vec<String>,
     /// The client events that the server handles, in order; the first rule whose `on` matches
     /// handles an event.
@@ -111,9 +113,12 @@ impl Config {
         self.auth.anonymous.unwrap_or(is_loopback(self.listen.ip()) && self.auth.jwt.is_none())
     }
 
-    /// Whether clients may connect to a namespace, such as `/`.
-    pub fn offers(&self, namespace: &str) -> bool {
-        self.namespaces.iter().any(|offered| offered == namespace)
+    /// The namespaces that clients may connect to, compiled.
+    ///
+    /// # Errors
+    /// The first entry that is none, which [`check`](crate::check::check) reports too.
+    pub fn offered_namespaces(&self) -> Result<Namespaces, NamespaceError> {
+        Namespaces::compile(&self.namespaces)
     }
 
     /// Whether pages on this machine may connect, with any port: on a loopback address, where

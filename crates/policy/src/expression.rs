@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use smallvec::SmallVec;
 
 use crate::expression_cost::ExpressionCost;
+use crate::namespaces::Namespace;
 use crate::operands::operands;
 use crate::pattern::Captures;
 use crate::regexes::Regexes;
@@ -31,8 +32,9 @@ const PARSER_STACK_BYTES: usize = 64 << 20;
 /// The longest description of a failed evaluation, in bytes: CEL quotes whole values.
 const MAX_PROBLEM_BYTES: usize = 300;
 
-/// The variables of every expression. A capture of the same name takes precedence.
-const VARIABLES: [&str; 4] = ["claims", "user", "room", "captures"];
+/// The variables of every expression. A capture of the same name takes precedence; none is called
+/// `claims` or `nsp`, which is the namespace: CEL reserves that word.
+const VARIABLES: [&str; 5] = ["claims", "user", "room", "captures", "nsp"];
 
 /// The identifiers that CEL reserves for types.
 const TYPES: [&str; 12] = [
@@ -67,20 +69,27 @@ pub(super) struct Scope<'a> {
     room: CelString<'a>,
     user: Option<CelString<'a>>,
     claims: &'a dyn Val,
+    namespace: &'a Namespace,
     /// Elements and words of all values.
     size: u64,
 }
 
 impl<'a> Scope<'a> {
-    /// The variables for a decision about `subject` in `room`.
-    pub(super) fn new(captures: &'a Captures<'_>, room: &'a str, subject: &'a Subject) -> Self {
+    /// The variables for a decision about `subject` in `room` of `namespace`.
+    pub(super) fn new(
+        captures: &'a Captures<'_>,
+        namespace: &'a Namespace,
+        room: &'a str,
+        subject: &'a Subject,
+    ) -> Self {
         Scope {
             names: captures.names(),
             captures: captures.iter().map(|(_, value)| value.into()).collect(),
             room: room.into(),
             user: subject.user().map(Into::into),
             claims: subject.cel_claims(),
-            size: subject.size() + room.len() as u64,
+            namespace,
+            size: subject.size() + (room.len() + namespace.name().len()) as u64,
         }
     }
 
@@ -170,14 +179,26 @@ impl VariableResolver for Scope<'_> {
             "room" => Some(CowVal::Borrowed(&self.room)),
             "captures" => {
                 let entries = self.names.iter().zip(&self.captures);
-                let captures: HashMap<String, Value> =
-                    entries.map(|(name, value)| (name.clone(), (&**value).into())).collect();
-                let map: Box<dyn Val> = Value::from(captures).try_into().ok()?;
-                Some(CowVal::Owned(map))
+                owned(entries.map(|(name, value)| (name.clone(), (&**value).into())).collect())
             }
+            "nsp" => owned(described(self.namespace)),
             _ => None,
         }
     }
+}
+
+fn owned<'b>(map: HashMap<String, Value>) -> Option<CowVal<'b, 'b>> {
+    let map: Box<dyn Val> = Value::from(map).try_into().ok()?;
+    Some(CowVal::Owned(map))
+}
+
+/// The fields of the variable `nsp`: `name`, and what its pattern captured as `params`.
+fn described(namespace: &Namespace) -> HashMap<String, Value> {
+    let params = namespace.params().iter();
+    let params: HashMap<String, Value> =
+        params.map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let name = Value::from(&**namespace.name());
+    HashMap::from([("name".to_owned(), name), ("params".to_owned(), params.into())])
 }
 
 /// Parses and checks `text`. Both recurse as deep as it nests.

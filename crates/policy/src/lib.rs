@@ -11,6 +11,7 @@ mod event;
 mod event_rule;
 mod expression;
 mod expression_cost;
+mod namespaces;
 mod operands;
 mod parts;
 mod pattern;
@@ -27,6 +28,9 @@ mod template;
 pub use decision::{Decision, Permission, Reason};
 pub use event::{Action, EventRules, ListOutcome, Request, sole_sender};
 pub use event_rule::{ByField, EventRule, Except, Operation, Reply};
+pub use namespaces::{
+    MAX_NAMESPACE_BYTES, Namespace, NamespaceError, NamespaceProblem, Namespaces, Params,
+};
 pub use parts::TemplateError;
 pub use pattern::{Captures, Pattern};
 pub use presence::Presence;

@@ -39,7 +39,7 @@ pub enum TemplateError {
         "`{{{0}}}` cannot be a capture; use letters, digits and `_`, not starting with a digit"
     )]
     Name(String),
-    /// A capture would shadow the variable `claims`.
+    /// A capture would shadow the variable `claims` or `nsp`.
     #[error("`{{{0}}}` would hide the variable `{0}`; choose another name")]
     Hides(String),
     /// Two captures have the same name.

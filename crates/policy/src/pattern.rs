@@ -6,6 +6,10 @@ use smallvec::SmallVec;
 
 use crate::parts::{Part, Separators, TemplateError, parts};
 
+/// The variables of CEL that no capture may hide: those that tell who a client is, and in what
+/// namespace.
+const NOT_HIDDEN: [&str; 2] = ["claims", "nsp"];
+
 /// The texts that a pattern captures; most patterns have at most four captures.
 pub(super) type Slices<'r> = SmallVec<[&'r str; 4]>;
 
@@ -30,7 +34,7 @@ impl Pattern {
     ///
     /// # Errors
     /// Fails where [`Template::parse`](crate::Template::parse) does, and for captures that are not
-    /// identifiers, repeat a name or shadow `claims`, and for more than one `{name*}`.
+    /// identifiers, repeat a name or shadow `claims` or `nsp`, and for more than one `{name*}`.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let parts = parts(text)?;
         let separators = Separators::of(&parts)?;
@@ -61,6 +65,17 @@ impl Pattern {
     /// The pattern as it is configured.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// A name that matches, for trials.
+    pub(super) fn example(&self) -> String {
+        self.literals.join("example")
+    }
+
+    /// The pattern as a glob of Redis, which matches all names that it matches, and others: each
+    /// capture is `*`. `escape` keeps what the text has of a glob's own characters.
+    pub fn glob(&self, escape: impl Fn(&str) -> String) -> String {
+        self.literals.iter().map(|text| escape(text)).collect::<Vec<_>>().join("*")
     }
 
     /// The names of the captures, in order.
@@ -178,7 +193,7 @@ fn require_name(name: &str, before: &[String]) -> Result<(), TemplateError> {
     if !identifier {
         return Err(TemplateError::Name(name.to_owned()));
     }
-    if name == "claims" {
+    if NOT_HIDDEN.contains(&name) {
         return Err(TemplateError::Hides(name.to_owned()));
     }
     if before.iter().any(|other| other == name) {
@@ -286,6 +301,7 @@ mod tests {
             ("{*}", Name("".into())),
             ("{a-b}", Name("a-b".into())),
             ("{claims}:{x}", Hides("claims".into())),
+            ("{x}:{nsp}", Hides("nsp".into())),
             ("{a}%", Percent),
             ("{a", Unclosed(0)),
         ];

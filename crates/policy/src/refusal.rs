@@ -17,6 +17,9 @@ pub enum Code {
     RoomInvalid,
     /// The client is already in `limits.roomsPerClient` rooms.
     TooManyRooms,
+    /// As many namespaces of patterns have clients as `limits.namespaces` allows, or the connection is in
+    /// as many as it may be.
+    TooManyNamespaces,
     /// The client sends more than `limits.eventsPerSecond` events per second.
     RateLimited,
     /// Redis is not connected and `redis.whenDown` is `refuse`.
@@ -29,7 +32,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of their declaration.
-    pub const ALL: [Code; 11] = [
+    pub const ALL: [Code; 12] = [
         Code::Unauthenticated,
         Code::TokenExpired,
         Code::Forbidden,
@@ -37,6 +40,7 @@ impl Code {
         Code::UnknownOperation,
         Code::RoomInvalid,
         Code::TooManyRooms,
+        Code::TooManyNamespaces,
         Code::RateLimited,
         Code::NotConnectedToRedis,
         Code::BackendUnavailable,
@@ -53,6 +57,7 @@ impl Code {
             Code::UnknownOperation => "unknown_operation",
             Code::RoomInvalid => "room_invalid",
             Code::TooManyRooms => "too_many_rooms",
+            Code::TooManyNamespaces => "too_many_namespaces",
             Code::RateLimited => "rate_limited",
             Code::NotConnectedToRedis => "not_connected_to_redis",
             Code::BackendUnavailable => "backend_unavailable",

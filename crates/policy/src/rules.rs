@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use crate::decision::{Decision, Permission, Reason};
 use crate::expression::{Expression, Scope};
+use crate::namespaces::Namespace;
 use crate::pattern::Pattern;
 use crate::presence::Presence;
 use crate::room_rule::RoomRule;
@@ -91,12 +92,18 @@ impl Rules {
         Ok(Rules { rules, classes, env: Arc::new(Env::stdlib()) })
     }
 
-    /// Decides whether `subject` may join `room` or publish to it.
+    /// Decides whether `subject` may join `room` of a namespace or publish to it.
     ///
     /// Without any rules everything is allowed. With rules, a room that none of them matches is
     /// denied, and a rule without an expression for the permission allows it. An expression that
     /// fails, or evaluates to anything but `true`, denies.
-    pub fn decide(&self, permission: Permission, room: &str, subject: &Subject) -> Decision<'_> {
+    pub fn decide(
+        &self,
+        permission: Permission,
+        namespace: &Namespace,
+        room: &str,
+        subject: &Subject,
+    ) -> Decision<'_> {
         if self.rules.is_empty() {
             return Decision { allowed: true, rule: None, reason: Reason::NoRules };
         }
@@ -112,7 +119,7 @@ impl Rules {
             None => (true, Reason::NoExpression(permission)),
             Some(expression) => {
                 let captures = rule.pattern.captures(slices);
-                self.evaluate(expression, &Scope::new(&captures, room, subject))
+                self.evaluate(expression, &Scope::new(&captures, namespace, room, subject))
             }
         };
         Decision { allowed, rule: Some(rule.pattern.as_str()), reason }
@@ -126,13 +133,19 @@ impl Rules {
         }
     }
 
-    /// How `subject` is shown to the members of `room`; `None` where the room's rule has no presence.
-    pub fn present_as(&self, room: &str, subject: &Subject) -> Option<PresentAs> {
+    /// How `subject` is shown to the members of `room` of a namespace; `None` where the room's rule
+    /// has no presence.
+    pub fn present_as(
+        &self,
+        namespace: &Namespace,
+        room: &str,
+        subject: &Subject,
+    ) -> Option<PresentAs> {
         let matched = self.rules.iter().find_map(|rule| Some((rule, rule.pattern.slices(room)?)));
         let (rule, slices) = matched.filter(|(rule, _)| !rule.presence.is_off())?;
         let info = rule.presence_info.as_ref().map(|expression| {
             let captures = rule.pattern.captures(slices);
-            let scope = Scope::new(&captures, room, subject);
+            let scope = Scope::new(&captures, namespace, room, subject);
             expression.evaluate_json(&self.env, &scope).and_then(within_bounds)
         });
         Some(PresentAs { by: rule.presence, info })

@@ -36,6 +36,7 @@ use redis::aio::MultiplexedConnection;
 use rookery_config as config;
 use rookery_ops::critical::CriticalTasks;
 use rookery_ops::throttle::{Throttle, limited};
+use rookery_policy::Namespaces;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -67,8 +68,12 @@ type Commands = Mutex<Option<MultiplexedConnection>>;
 
 /// The rooms to subscribe on the configured wire: none yet. A room stays subscribed for `linger` after
 /// its last member left.
-pub fn room_interests(config: &config::Redis, linger: Duration) -> Arc<RoomInterests> {
-    RoomInterests::with(linger, NodeWire::of(config).member_channels())
+pub fn room_interests(
+    config: &config::Redis,
+    namespaces: &Arc<Namespaces>,
+    linger: Duration,
+) -> Arc<RoomInterests> {
+    RoomInterests::with(linger, NodeWire::of(config).member_channels(), namespaces.clone())
 }
 
 /// What a [`Backplane`] is made of.
@@ -77,8 +82,8 @@ pub struct BackplaneParts {
     pub config: config::Redis,
     /// The name of this pod, by which the other pods know it.
     pub pod: PodId,
-    /// The configured namespaces, each with its leading slash.
-    pub namespaces: Vec<Arc<str>>,
+    /// The namespaces that clients may connect to.
+    pub namespaces: Arc<Namespaces>,
     /// The rooms whose channels are to be subscribed.
     pub interests: Arc<RoomInterests>,
     /// The counters of messages, reconnects, and of what was not sent or dropped.
@@ -114,6 +119,7 @@ pub struct Backplane {
 /// What a [`Backplane`] and its handles share.
 struct Parts {
     pod: PodId,
+    namespaces: Arc<Namespaces>,
     channels: Channels,
     connector: Connector,
     /// `redis.prefix`, with which keys begin.
@@ -166,6 +172,7 @@ impl Backplane {
                 metrics.clone(),
             )),
             pod,
+            namespaces,
             prefix: config.prefix.clone(),
             pods_channel: channels.pods(),
             channels: channels.clone(),
@@ -180,7 +187,7 @@ impl Backplane {
             unsent: Throttle::new(&metrics.log_lines_suppressed),
             metrics,
         };
-        let decoder = Arc::new(Decoder::new(&shared, namespaces, bridge, inbound));
+        let decoder = Arc::new(Decoder::new(&shared, bridge, inbound));
         let backplane = Backplane { parts: Arc::new(shared) };
         for watch in watches {
             let asking = watch.run(tasks.shutdown.clone());

@@ -113,6 +113,12 @@ impl Broker {
         self.parts.rooms.connect(shard, member)
     }
 
+    /// Hears what others publish to the whole namespace of a member while it is there: at once where it
+    /// is named in the configuration, else after the wait, of a second at most.
+    pub fn hear_namespace(&self, member: &Member) -> Wait {
+        self.parts.rooms.hear_namespace(member)
+    }
+
     /// Removes a member that is gone from its namespace. The wait is for room in the shard's
     /// queue; the member gets nothing any more even before.
     pub fn disconnect(&self, shard: usize, member: Arc<Member>) -> Wait {

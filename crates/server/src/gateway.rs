@@ -4,7 +4,7 @@
 //! (heartbeats, namespaces, incoming packets) is left to socketioxide, which only this module knows.
 //!
 //! The files depend on each other in one direction, lowest first: limits, log throttles,
-//! authenticator, session ids and drain state; the shared [`Gateway`]; clients; webhooks and events; sessions; what reviews and
+//! authenticator, session ids, namespaces and drain state; the shared [`Gateway`]; clients; webhooks and events; sessions; what reviews and
 //! sweeps them; the protocol engine and its handlers; HTTP; the listener.
 
 mod authenticator;
@@ -30,6 +30,7 @@ mod limits;
 mod listener;
 mod log_throttles;
 mod memory;
+mod namespaces;
 mod presence;
 mod rebalance;
 mod rule_changes;
@@ -48,6 +49,7 @@ pub use limits::Limits;
 pub use listener::accept;
 pub use log_throttles::LogThrottles;
 pub use memory::{Memory, MemoryJudge, MemoryLevel, SESSION_BYTES};
+pub use namespaces::LiveNamespaces;
 pub use rebalance::rebalance;
 pub use rebalance::state::RebalanceState;
 pub use rule_changes::follow_rules;

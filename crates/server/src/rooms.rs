@@ -20,3 +20,4 @@ pub mod shares;
 pub mod statistics;
 #[cfg(test)]
 mod testing;
+pub mod topic;

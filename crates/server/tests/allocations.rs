@@ -3,7 +3,9 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use rookery_policy::{Action, EventRule, EventRules, Permission, RoomRule, Rules, Subject};
+use rookery_policy::{
+    Action, EventRule, EventRules, Namespace, Permission, RoomRule, Rules, Subject,
+};
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::packet::{self, PacketHead};
 use rookery_server::message::{MemberId, Publication};
@@ -16,6 +18,7 @@ struct Path {
     subject: Subject,
     member: MemberId,
     namespace: Arc<str>,
+    in_namespace: Namespace,
 }
 
 impl Path {
@@ -33,6 +36,7 @@ impl Path {
             subject: Subject::anonymous(),
             member: MemberId::from("podpodpo123456789012"),
             namespace: "/".into(),
+            in_namespace: Namespace::root(),
         }
     }
 
@@ -45,7 +49,11 @@ impl Path {
         let Ok(Action::Publish { room, event, except_sender }) = request.action() else {
             panic!("the event publishes")
         };
-        assert!(self.rules.decide(Permission::Publish, &room, &self.subject).allowed);
+        assert!(
+            self.rules
+                .decide(Permission::Publish, &self.in_namespace, &room, &self.subject)
+                .allowed
+        );
         let ack = head.id.map(|id| request.success(None, |answer| Encoded::ack("/", id, [answer])));
         let args = request.take_args();
         packet::check_args(&args).expect("few and flat enough");
@@ -101,7 +109,12 @@ fn a_rule_that_allows_without_an_expression_allocates_nothing() {
     let path = Path::new();
     let measured = allocation_counter::measure(|| {
         for permission in [Permission::Join, Permission::Publish] {
-            black_box(path.rules.decide(permission, "workspace:app", &path.subject));
+            black_box(path.rules.decide(
+                permission,
+                &path.in_namespace,
+                "workspace:app",
+                &path.subject,
+            ));
         }
         black_box(path.rules.class_of("workspace:app"));
     });

@@ -34,7 +34,7 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 async fn check_redis(redis: &Redis, config: &Config) -> anyhow::Result<Vec<String>> {
     let presence = config.rooms.iter().any(|rule| !rule.presence.is_off());
     let metrics = Metrics::new()?;
-    let inspection = match inspect(redis, &config.namespaces, presence, &metrics).await {
+    let inspection = match inspect(redis, &config.offered_namespaces()?, presence, &metrics).await {
         Ok(inspection) => inspection,
         Err(error) => return Ok(vec![error.to_string()]),
     };

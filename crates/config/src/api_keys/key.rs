@@ -44,7 +44,7 @@ pub struct ApiKey {
     /// The rooms that it is for; `None`: all rooms.
     pub(super) rooms: Option<Vec<Glob>>,
     /// The namespaces that it is for; `None`: all namespaces.
-    pub(super) namespaces: Option<Vec<String>>,
+    pub(super) namespaces: Option<Vec<Glob>>,
 }
 
 impl ApiKey {
@@ -84,7 +84,9 @@ impl ApiKey {
 
     /// Whether the key is for this namespace.
     pub fn covers_namespace(&self, namespace: &str) -> bool {
-        self.namespaces.as_ref().is_none_or(|own| own.iter().any(|own| own == namespace))
+        self.namespaces
+            .as_ref()
+            .is_none_or(|globs| globs.iter().any(|glob| glob.matches(namespace)))
     }
 
     /// Whether the key is for all namespaces.

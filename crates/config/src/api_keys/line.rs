@@ -66,14 +66,14 @@ fn add(key: &mut ApiKey, word: &str) -> Result<(), &'static str> {
             once(key.rooms.replace(globs), "`rooms=` is written twice")
         }
         Some(("namespaces", value)) => {
-            let names: Vec<String> = list(value)?.map(str::to_owned).collect();
-            if names.iter().any(|name| !name.starts_with('/')) {
+            if list(value)?.any(|name| !name.starts_with('/')) {
                 return Err("a namespace begins with `/`, as in `namespaces=/,/admin`");
             }
-            once(key.namespaces.replace(names), "`namespaces=` is written twice")
+            let globs = list(value)?.map(Glob::new).collect();
+            once(key.namespaces.replace(globs), "`namespaces=` is written twice")
         }
         _ => Err("a word after the key is none of `publish`, `members`, `admin`, \
-                  `rooms=PATTERN,…` and `namespaces=/NAME,…`; a key cannot have blanks"),
+                  `rooms=PATTERN,…` and `namespaces=/PATTERN,…`; a key cannot have blanks"),
     }
 }
 

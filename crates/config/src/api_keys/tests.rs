@@ -60,6 +60,9 @@ fn a_key_is_limited_to_what_its_line_says() {
     assert!(limited.covers_prefix("orders:e") && !limited.covers_prefix("lobby"));
     assert!(limited.covers_namespace("/") && limited.covers_namespace("/admin"));
     assert!(!limited.covers_namespace("/chat") && !limited.covers_namespace("admin"));
+    let tenants = key(&format!("shop:{KEY} publish namespaces=/tenant-*"));
+    assert!(tenants.covers_namespace("/tenant-7") && !tenants.covers_namespace("/"));
+    assert!(!tenants.covers_all_namespaces());
     assert!(!limited.covers_all_rooms() && !limited.covers_all_namespaces());
     assert!(!key(&format!("shop:{KEY} publish")).has(KeyScope::Members));
 }

@@ -1,5 +1,7 @@
 //! Checks of `redis` and its bridge.
 
+use rookery_policy::Namespaces;
+
 use crate::config::{BridgeRule, Redis, SubscriptionMode, Wire};
 use crate::redis_servers::RedisServers;
 
@@ -7,6 +9,10 @@ use super::problems::Problems;
 use super::rules;
 
 pub(super) fn check(redis: &Redis, namespaces: &[String], problems: &mut Problems) {
+    // What is wrong with an entry of `namespaces` is said there.
+    let offered: Vec<_> =
+        namespaces.iter().filter(|entry| Namespaces::compile(&[entry]).is_ok()).collect();
+    let namespaces = &Namespaces::compile(&offered).unwrap_or_default();
     match RedisServers::of(redis) {
         Ok(servers) => {
             check_login(redis, &servers, problems);
@@ -92,14 +98,17 @@ fn check_tls(redis: &Redis, servers: &RedisServers, problems: &mut Problems) {
     );
 }
 
-fn check_bridge(key: &str, rule: &BridgeRule, namespaces: &[String], problems: &mut Problems) {
+fn check_bridge(key: &str, rule: &BridgeRule, namespaces: &Namespaces, problems: &mut Problems) {
     problems.not_blank(&format!("{key}.channel"), &rule.channel);
     problems.not_blank(&format!("{key}.room"), &rule.room);
     rules::check_published_event(&format!("{key}.event"), &rule.event, problems);
-    if !namespaces.contains(&rule.namespace) {
+    if !namespaces.offers(&rule.namespace) {
         problems.say(
             &format!("{key}.namespace"),
-            format_args!("is `{}`, which `namespaces` does not name; add it there", rule.namespace),
+            format_args!(
+                "is `{}`, which `namespaces` does not offer; add it there",
+                rule.namespace
+            ),
         );
     }
 }

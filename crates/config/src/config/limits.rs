@@ -44,6 +44,8 @@ pub struct Limits {
     pub per_ip: Option<PerIp>,
     /// Rooms that a client may be in, per namespace.
     pub rooms_per_client: u32,
+    /// Namespaces of patterns that may have clients at once, per instance.
+    pub namespaces: u32,
     /// Events that a client may send per second.
     pub events_per_second: u32,
     /// Bytes of events that a client may send per second.
@@ -78,6 +80,7 @@ impl Default for Limits {
             first_packet: Period(Duration::from_secs(10)),
             per_ip: None,
             rooms_per_client: 100,
+            namespaces: 1000,
             events_per_second: 100,
             bytes_per_second: Size(4 << 20),
             queue: Size(1 << 20),

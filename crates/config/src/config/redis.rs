@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rookery_policy::Namespaces;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,9 +78,9 @@ impl Redis {
 
     /// The rules of the bridge that apply with these namespaces: the default rule publishes in `/`,
     /// so it does not apply if `/` is not among them.
-    pub fn bridge_in(&self, namespaces: &[String]) -> &[BridgeRule] {
+    pub fn bridge_in(&self, namespaces: &Namespaces) -> &[BridgeRule] {
         let default = self.bridge == BridgeRule::defaults();
-        let configured = self.bridge.iter().all(|rule| namespaces.contains(&rule.namespace));
+        let configured = self.bridge.iter().all(|rule| namespaces.offers(&rule.namespace));
         if default && !configured { &[] } else { &self.bridge }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rookery_policy::{Permission, Reason, RoomRule, Rules, Subject};
+use rookery_policy::{Namespace, Permission, Reason, RoomRule, Rules, Subject};
 use serde_json::{Map, Value};
 
 use crate::repeat::{numbered, repeated};
@@ -54,7 +54,7 @@ pub fn run(input: &[u8]) {
     let claims: Map<String, Value> = serde_json::from_str(claims).unwrap_or_default();
     let subject = Subject::from_claims(Arc::new(claims), "sub");
     let room = if room.is_empty() { "r:a" } else { room };
-    let decision = rules.decide(Permission::Join, room, &subject);
+    let decision = rules.decide(Permission::Join, &Namespace::root(), room, &subject);
     match &decision.reason {
         Reason::NoMatch => assert!(!decision.allowed),
         Reason::Evaluated { expression: evaluated, answer } => {
@@ -65,8 +65,14 @@ pub fn run(input: &[u8]) {
         }
         other => panic!("a rule with an expression decided for {other:?}"),
     }
-    assert_eq!(rules.decide(Permission::Join, room, &subject).allowed, decision.allowed);
-    assert!(rules.decide(Permission::Publish, room, &subject).allowed == decision.rule.is_some());
+    assert_eq!(
+        rules.decide(Permission::Join, &Namespace::root(), room, &subject).allowed,
+        decision.allowed
+    );
+    assert!(
+        rules.decide(Permission::Publish, &Namespace::root(), room, &subject).allowed
+            == decision.rule.is_some()
+    );
 }
 
 fn claims(size: usize) -> Vec<u8> {

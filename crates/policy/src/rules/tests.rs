@@ -22,7 +22,12 @@ fn subject(claims: Value) -> Subject {
 /// Decides a join of `w1:a1` by one expression.
 fn join(expression: &str, claims: Value) -> Decision<'static> {
     let rules = Rules::compile(&[rule("{workspace}:{app}", Some(expression), None)]).unwrap();
-    Box::leak(Box::new(rules)).decide(Permission::Join, "w1:a1", &subject(claims))
+    Box::leak(Box::new(rules)).decide(
+        Permission::Join,
+        &Namespace::root(),
+        "w1:a1",
+        &subject(claims),
+    )
 }
 
 fn refused(expression: &str) -> String {
@@ -35,7 +40,7 @@ fn refused(expression: &str) -> String {
 fn without_rules_everything_is_allowed() {
     let rules = Rules::compile(&[]).unwrap();
     for permission in [Permission::Join, Permission::Publish] {
-        let decision = rules.decide(permission, "any", &Subject::anonymous());
+        let decision = rules.decide(permission, &Namespace::root(), "any", &Subject::anonymous());
         assert!(decision.allowed);
         assert_eq!(decision.reason.to_string(), "no rules are configured");
         assert_eq!(decision.rule, None);
@@ -46,7 +51,8 @@ fn without_rules_everything_is_allowed() {
 #[test]
 fn a_room_that_no_rule_matches_is_denied() {
     let rules = Rules::compile(&[rule("{w}:{a}", None, None)]).unwrap();
-    let decision = rules.decide(Permission::Join, "lobby", &Subject::anonymous());
+    let decision =
+        rules.decide(Permission::Join, &Namespace::root(), "lobby", &Subject::anonymous());
     assert!(!decision.allowed);
     assert_eq!(decision.reason.to_string(), "no rule matches this room");
     assert_eq!(decision.rule, None);
@@ -55,7 +61,8 @@ fn a_room_that_no_rule_matches_is_denied() {
 #[test]
 fn a_rule_without_an_expression_allows() {
     let rules = Rules::compile(&[rule("{w}:{a}", None, Some("false"))]).unwrap();
-    let decide = |permission| rules.decide(permission, "w:a", &Subject::anonymous());
+    let decide =
+        |permission| rules.decide(permission, &Namespace::root(), "w:a", &Subject::anonymous());
     assert!(decide(Permission::Join).allowed);
     assert!(!decide(Permission::Publish).allowed);
     assert_eq!(decide(Permission::Join).rule, Some("{w}:{a}"));
@@ -70,7 +77,8 @@ fn the_first_rule_that_matches_decides() {
     ])
     .unwrap();
     let decide = |room: &str| {
-        let decision = rules.decide(Permission::Join, room, &Subject::anonymous());
+        let decision =
+            rules.decide(Permission::Join, &Namespace::root(), room, &Subject::anonymous());
         (decision.allowed, decision.rule.unwrap().to_string())
     };
     assert_eq!(decide("public:x"), (true, "public:{name}".to_owned()));
@@ -113,7 +121,8 @@ fn expressions_see_captures_claims_user_and_room() {
 fn captures_are_decoded_before_cel_sees_them() {
     let rules = Rules::compile(&[rule("{w}:{a}", Some("w == 'a:b' && a == '100%'"), None)]);
     let rules = rules.unwrap();
-    let decision = rules.decide(Permission::Join, "a%3Ab:100%25", &Subject::anonymous());
+    let decision =
+        rules.decide(Permission::Join, &Namespace::root(), "a%3Ab:100%25", &Subject::anonymous());
     assert!(decision.allowed, "{}", decision.reason);
 }
 
@@ -121,8 +130,8 @@ fn captures_are_decoded_before_cel_sees_them() {
 fn a_capture_takes_precedence_over_a_variable_of_its_name() {
     let rules = Rules::compile(&[rule("user-{user}", Some("user == claims.sub"), None)]);
     let (rules, ada) = (rules.unwrap(), subject(json!({"sub": "ada"})));
-    assert!(rules.decide(Permission::Join, "user-ada", &ada).allowed);
-    assert!(!rules.decide(Permission::Join, "user-bob", &ada).allowed);
+    assert!(rules.decide(Permission::Join, &Namespace::root(), "user-ada", &ada).allowed);
+    assert!(!rules.decide(Permission::Join, &Namespace::root(), "user-bob", &ada).allowed);
 }
 
 #[test]
@@ -201,13 +210,15 @@ fn nested(n: usize) -> Vec<String> {
 fn deep_expressions_are_refused_or_evaluated_but_never_overflow_the_stack() {
     for text in (0..12).flat_map(|power| nested(1 << power)).chain(nested(28)) {
         if let Ok(rules) = Rules::compile(&[rule("{w}:{a}", Some(&text), None)]) {
-            rules.decide(Permission::Join, "w:a", &Subject::anonymous());
+            rules.decide(Permission::Join, &Namespace::root(), "w:a", &Subject::anonymous());
         }
     }
     assert!(refused(&format!("{}true", "1-1<".repeat(100))).contains("32 deep"));
     let names = "w == 'x' || ".repeat(300) + "w == 'w'";
     let rules = Rules::compile(&[rule("{w}:{a}", Some(&names), None)]).unwrap();
-    assert!(rules.decide(Permission::Join, "w:a", &Subject::anonymous()).allowed);
+    assert!(
+        rules.decide(Permission::Join, &Namespace::root(), "w:a", &Subject::anonymous()).allowed
+    );
 }
 
 #[test]
@@ -249,7 +260,7 @@ proptest! {
     ) {
         for text in [text, any] {
             if let Ok(rules) = Rules::compile(&[rule("{a}:{b}", Some(&text), None)]) {
-                rules.decide(Permission::Join, "a:b", &Subject::anonymous());
+                rules.decide(Permission::Join, &Namespace::root(), "a:b", &Subject::anonymous());
             }
         }
     }
@@ -315,19 +326,24 @@ fn presence(presence: Presence, info: Option<&str>) -> Rules {
 fn presence_info_is_json_of_claims_and_captures() {
     let info = "{'name': claims.name, 'team': team, 'n': [1, 2.5, true, null]}";
     let rules = presence(Presence::User, Some(info));
-    let shown = rules.present_as("a:b", &subject(json!({ "name": "Ann" }))).unwrap();
+    let shown =
+        rules.present_as(&Namespace::root(), "a:b", &subject(json!({ "name": "Ann" }))).unwrap();
     let expected = json!({ "name": "Ann", "team": "a", "n": [1, 2.5, true, null] });
     assert_eq!(shown, PresentAs { by: Presence::User, info: Some(Ok(expected)) });
     assert!(rules.has_presence("a:b") && !rules.has_presence("lobby"));
-    assert_eq!(rules.present_as("lobby", &Subject::anonymous()), None);
+    assert_eq!(rules.present_as(&Namespace::root(), "lobby", &Subject::anonymous()), None);
 }
 
 #[test]
 fn without_presence_nobody_is_shown_and_without_info_nothing_of_them() {
     let off = presence(Presence::Off, None);
-    assert_eq!(off.present_as("a:b", &Subject::anonymous()), None);
+    assert_eq!(off.present_as(&Namespace::root(), "a:b", &Subject::anonymous()), None);
     assert!(!off.has_presence("a:b"));
-    let bare = presence(Presence::Member, None).present_as("a:b", &Subject::anonymous());
+    let bare = presence(Presence::Member, None).present_as(
+        &Namespace::root(),
+        "a:b",
+        &Subject::anonymous(),
+    );
     assert_eq!(bare, Some(PresentAs { by: Presence::Member, info: None }));
 }
 
@@ -335,7 +351,7 @@ fn without_presence_nobody_is_shown_and_without_info_nothing_of_them() {
 fn presence_info_that_fails_or_is_too_large_says_why() {
     let info = |expression: &str, claims: Value| {
         let rules = presence(Presence::User, Some(expression));
-        rules.present_as("a:b", &subject(claims)).unwrap().info.unwrap()
+        rules.present_as(&Namespace::root(), "a:b", &subject(claims)).unwrap().info.unwrap()
     };
     assert!(info("claims.name", json!({})).unwrap_err().contains("name"));
     let long = info("claims.name", json!({ "name": "x".repeat(1_100) }));
@@ -349,4 +365,29 @@ fn presence_info_that_does_not_compile_is_refused_with_its_key() {
     let info = Some("claims.".to_owned());
     let rule = RoomRule { presence_info: info, ..rule("{w}:{a}", None, None) };
     assert_eq!(Rules::compile(&[rule]).unwrap_err().key, "presenceInfo");
+}
+
+#[test]
+fn a_rule_knows_the_namespace_and_what_its_pattern_captured() {
+    let namespaces = crate::namespaces::Namespaces::compile(&["/", "/tenant-{id}"]).unwrap();
+    let own = "nsp.params.id == claims.tenant && nsp.name.startsWith('/tenant-')";
+    let rules = Rules::compile(&[rule("{id}:{name}", Some(own), Some("id == 'id'"))]).unwrap();
+    let decide = |name: &str, permission| {
+        let namespace = namespaces.get(name).unwrap();
+        rules.decide(permission, &namespace, "id:x", &subject(json!({ "tenant": "7" }))).allowed
+    };
+    assert!(decide("/tenant-7", Permission::Join));
+    assert!(!decide("/tenant-8", Permission::Join));
+    assert!(!decide("/", Permission::Join), "a parameter that is not there denies");
+    assert!(decide("/tenant-7", Permission::Publish), "the rule's own capture of that name");
+    let has = Rules::compile(&[rule("{r}", Some("!has(nsp.params.id)"), None)]).unwrap();
+    let anonymous = Subject::anonymous();
+    assert!(has.decide(Permission::Join, &namespaces.get("/").unwrap(), "r", &anonymous).allowed);
+}
+
+#[test]
+fn no_capture_may_hide_the_namespace() {
+    let error = Rules::compile(&[rule("{nsp}:{pod}", None, None)]).unwrap_err();
+    assert_eq!((error.section, error.key), ("rooms", "match"));
+    assert!(error.message.contains("would hide the variable `nsp`"), "{error}");
 }

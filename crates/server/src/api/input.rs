@@ -1,11 +1,10 @@
 //! Names in requests: rooms, namespaces and other text that must be valid.
 
-use std::sync::Arc;
-
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
 use super::problem::Problem;
+use rookery_policy::{Namespace, Namespaces};
 use rookery_protocol::{MAX_ROOM_BYTES, Room};
 
 /// The room in a path, percent-decoded (`%2F` is a slash within the name).
@@ -51,12 +50,12 @@ pub(super) fn not_empty(field: &str, text: String) -> Result<String, Problem> {
 /// The namespace named by the body or by the query; `/` if neither names one.
 ///
 /// # Errors
-/// 400 if they name different ones, or one that is not among `configured`.
+/// 400 if they name different ones, or one that is not `offered`.
 pub(super) fn namespace(
-    configured: &[Arc<str>],
+    offered: &Namespaces,
     body: Option<&str>,
     query: Option<&str>,
-) -> Result<Arc<str>, Problem> {
+) -> Result<Namespace, Problem> {
     let requested = match (body, query) {
         (Some(body), Some(query)) if body != query => {
             return Err(Problem::invalid(
@@ -66,9 +65,8 @@ pub(super) fn namespace(
         }
         (body, query) => body.or(query).unwrap_or("/"),
     };
-    let found = configured.iter().find(|namespace| ***namespace == *requested).cloned();
-    found.ok_or_else(|| {
-        let configured: Vec<_> = configured.iter().map(|name| format!("`{name}`")).collect();
+    offered.get(requested).ok_or_else(|| {
+        let configured: Vec<_> = offered.entries().map(|entry| format!("`{entry}`")).collect();
         Problem::invalid(
             "namespace",
             format!(

@@ -21,7 +21,7 @@ use super::query::Params;
 use super::random::RandomSource;
 use crate::telemetry::metrics::Metrics;
 use rookery_ops::throttle::{Throttle, limited};
-use rookery_policy::Rules;
+use rookery_policy::{Namespace, Namespaces, Rules};
 
 /// What the HTTP API needs from the rest of the process. Cloning is shallow.
 #[derive(Clone)]
@@ -34,8 +34,8 @@ pub struct ApiState {
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// Which requests are allowed.
     pub access: Access,
-    /// The configured namespaces, each with its leading slash.
-    pub namespaces: Vec<Arc<str>>,
+    /// The namespaces that clients may connect to.
+    pub namespaces: Arc<Namespaces>,
     /// The name of the claim that holds the user, for `explain`.
     pub user_claim: Arc<str>,
     /// Reads the status of this instance.
@@ -74,15 +74,25 @@ impl Shared {
     /// The namespace that the body or the query names; `/` if neither does.
     ///
     /// # Errors
-    /// 400 if it is not configured, 403 if the caller's key is not for it.
+    /// 400 if it is not offered, 403 if the caller's key is not for it.
     pub(super) fn namespace(
         &self,
         caller: &Caller,
         body: Option<&str>,
         query: &Params,
     ) -> Result<Arc<str>, Problem> {
+        Ok(self.namespace_with_params(caller, body, query)?.name().clone())
+    }
+
+    /// As [`Shared::namespace`], with what its pattern captured.
+    pub(super) fn namespace_with_params(
+        &self,
+        caller: &Caller,
+        body: Option<&str>,
+        query: &Params,
+    ) -> Result<Namespace, Problem> {
         let namespace = input::namespace(&self.api.namespaces, body, query.get("namespace"))?;
-        self.permit(caller, Need::Namespace(&namespace)).map_err(|p| p.field("namespace"))?;
+        self.permit(caller, Need::Namespace(namespace.name())).map_err(|p| p.field("namespace"))?;
         Ok(namespace)
     }
 

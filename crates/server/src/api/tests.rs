@@ -35,14 +35,14 @@ use crate::message::Publication;
 use crate::message::RoomKey;
 use crate::message::{MemberInfo, PublishError, Receipt, Scope, Selector};
 use crate::rooms::presence::occupant::{Occupant, Roster};
-use crate::rooms::ranking::{RoomFigures, RoomRanking, RoomRankingQuery, SortBy};
+use crate::rooms::ranking::{RankedNamespaces, RoomFigures, RoomRanking, RoomRankingQuery, SortBy};
 use crate::status_page as page;
 use crate::telemetry::latency::histogram::Histogram;
 use crate::telemetry::metrics::Metrics;
 use rookery_config::api_keys::ApiKeys;
 use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
-use rookery_policy::{RoomRule, Rules};
+use rookery_policy::{Namespaces, RoomRule, Rules};
 use rookery_protocol::{Data, Room};
 
 /// The largest packet in these tests.
@@ -174,7 +174,11 @@ impl Cluster for World {
 
     fn rank_rooms<'a>(&'a self, query: &'a RoomRankingQuery) -> BoxFuture<'a, RoomRanking> {
         self.rankings.lock().push(query.clone());
-        let rooms = query.namespaces.iter().flat_map(|namespace| {
+        let names = match &query.namespaces {
+            RankedNamespaces::Named(names) => names.clone(),
+            RankedNamespaces::All => vec!["/tenant-7".into()],
+        };
+        let rooms = names.iter().flat_map(|namespace| {
             [("a/1", 4), ("idle", 0)].map(|(room, n)| figures(namespace, room, n))
         });
         let rooms = rooms.collect();
@@ -278,6 +282,7 @@ struct Setup {
     access: Access,
     idempotency: Arc<dyn IdempotencyStore>,
     body_budget: u32,
+    namespaces: &'static [&'static str],
 }
 
 impl Default for Setup {
@@ -286,6 +291,7 @@ impl Default for Setup {
             access: Access::Open,
             idempotency: Arc::new(memory_store()),
             body_budget: BODY_BUDGET,
+            namespaces: &["/", "/chat"],
         }
     }
 }
@@ -303,7 +309,7 @@ impl Server {
             rules: Arc::new(ArcSwap::from_pointee(rules())),
             idempotency: setup.idempotency,
             access: setup.access,
-            namespaces: vec!["/".into(), "/chat".into()],
+            namespaces: Arc::new(Namespaces::compile(setup.namespaces).unwrap()),
             user_claim: "sub".into(),
             status: Arc::new(status::fixed_status),
             max_payload: MAX_PAYLOAD,

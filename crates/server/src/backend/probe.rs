@@ -1,6 +1,7 @@
 //! [`probe`]: tries a backend before anything depends on it.
 
 use rookery_config as config;
+use rookery_policy::Params;
 use serde_json::Map;
 
 use super::client::{BackendError, HttpClient, Post};
@@ -31,6 +32,7 @@ pub async fn probe(config: &config::Backend) -> Result<Verdict, BackendError> {
     let request = Request {
         kind: RequestKind::Check,
         namespace: "/",
+        params: &Params::default(),
         id: "",
         user: None,
         claims: &Map::new(),

@@ -1,6 +1,7 @@
 //! [`Request`]: what the backend is sent. Pure.
 
 use bytes::Bytes;
+use rookery_policy::Params;
 use rookery_protocol::Data;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,6 +14,10 @@ pub struct Request<'a> {
     pub kind: RequestKind,
     /// The namespace that the client is in, or asks for.
     pub namespace: &'a str,
+    /// What the pattern of the namespace captured from its name; absent for one that is named in the
+    /// configuration.
+    #[serde(skip_serializing_if = "Params::is_empty")]
+    pub params: &'a Params,
     /// The client's public id, which is its `socket.id`.
     pub id: &'a str,
     /// The user that the client's token names.
@@ -84,12 +89,31 @@ mod tests {
         let request = Request {
             kind,
             namespace: "/chat",
+            params: &Params::default(),
             id: "podpodpoA23456789012",
             user: Some("ann"),
             claims: claims.as_object().unwrap(),
             content,
         };
         serde_json::from_slice(&request.to_json()).unwrap()
+    }
+
+    #[test]
+    fn what_the_pattern_of_the_namespace_captured_is_beside_its_name() {
+        let namespaces = rookery_policy::Namespaces::compile(&["/{org}/{tenant}"]).unwrap();
+        let namespace = namespaces.get("/acme/7").unwrap();
+        let request = Request {
+            kind: RequestKind::Check,
+            namespace: namespace.name(),
+            params: namespace.params(),
+            id: "",
+            user: None,
+            claims: &Map::new(),
+            content: Content::Check {},
+        };
+        let written: Value = serde_json::from_slice(&request.to_json()).unwrap();
+        assert_eq!(written["namespace"], "/acme/7");
+        assert_eq!(written["params"], json!({ "org": "acme", "tenant": "7" }));
     }
 
     fn with(fields: Value) -> Value {

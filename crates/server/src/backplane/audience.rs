@@ -22,17 +22,27 @@ pub struct Audience {
     pub pods: usize,
     /// How many Node servers listen.
     pub nodes: usize,
+    /// How many servers listen to requests in the namespace, this one among them if it does: a pod does
+    /// where the namespace is named in the configuration, and where members of it are.
+    pub listeners: usize,
 }
 
 impl Backplane {
     /// How many pods and how many Node servers listen now: both listen to the request channel,
     /// only pods to their own. `None`: Redis does not say.
     pub async fn audience(&self, namespace: &str, until: Instant) -> Option<Audience> {
-        let channels = &self.parts.channels;
-        let (requests, pods) = (channels.requests(namespace), channels.pods());
-        let counted = self.subscribers(&[&requests, &pods], until).await?;
-        let [all, pods] = *counted.as_slice() else { return None };
-        Some(Audience { pods, nodes: all.saturating_sub(pods) })
+        let (channels, namespaces) = (&self.parts.channels, &self.parts.namespaces);
+        let mut counts = vec![channels.requests(namespace), channels.pods()];
+        let is_of_pattern = namespaces.pattern_of(namespace).is_some();
+        if is_of_pattern {
+            // Pods without members of the namespace do not listen.
+            counts.push(channels.pods_in(namespace));
+        }
+        let counts: Vec<&str> = counts.iter().map(String::as_str).collect();
+        let counted = self.subscribers(&counts, until).await?;
+        let [all, pods, ref in_pattern @ ..] = *counted.as_slice() else { return None };
+        let listening = in_pattern.first().copied().unwrap_or(pods);
+        Some(Audience { pods, nodes: all.saturating_sub(listening), listeners: all.max(listening) })
     }
 
     /// Whether this pod listens now. `None`: Redis does not say.

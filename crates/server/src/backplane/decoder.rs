@@ -2,6 +2,7 @@
 //! Runs where the socket is read, so nothing here waits.
 
 mod floods;
+mod members;
 pub(super) mod routes;
 mod sharded;
 
@@ -14,6 +15,7 @@ use memchr::memmem;
 use parking_lot::Mutex;
 use redis::Value;
 use rookery_ops::throttle::{Throttle, limited};
+use rookery_policy::Namespaces;
 use tokio::sync::mpsc;
 
 use super::Parts;
@@ -50,10 +52,10 @@ const MAX_ACK_TIMEOUT: Duration = Duration::from_secs(300);
 /// questions to a queue, answers to the questions that they answer, heartbeats to the peers.
 pub(super) struct Decoder {
     pod: PodId,
-    namespaces: Vec<Arc<str>>,
+    namespaces: Arc<Namespaces>,
     channels: Channels,
-    /// What the channels of this pod's members start with.
-    members: Vec<String>,
+    /// Those of [`Channels::patterns`].
+    patterns: [Vec<String>; 3],
     bridge: Vec<CompiledBridge>,
     routes: Routes,
     clock: Arc<Clock>,
@@ -76,18 +78,13 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes for these namespaces and this bridge.
-    pub fn new(
-        parts: &Parts,
-        namespaces: Vec<Arc<str>>,
-        bridge: Vec<CompiledBridge>,
-        inbound: mpsc::Sender<Inbound>,
-    ) -> Self {
+    /// Decodes for this bridge.
+    pub fn new(parts: &Parts, bridge: Vec<CompiledBridge>, inbound: mpsc::Sender<Inbound>) -> Self {
         Decoder {
             pod: parts.pod.clone(),
-            routes: Routes::new(&parts.channels, &namespaces, &bridge),
-            members: namespaces.iter().map(|n| parts.channels.members(n)).collect(),
-            namespaces,
+            routes: Routes::new(&parts.channels, &parts.namespaces, &bridge),
+            patterns: parts.channels.patterns(&parts.namespaces),
+            namespaces: parts.namespaces.clone(),
             channels: parts.channels.clone(),
             bridge,
             clock: parts.clock.clone(),
@@ -124,20 +121,6 @@ impl Decoder {
         self.routes.contains(channel.as_bytes())
     }
 
-    /// The patterns of [`Channels::patterns`], in the namespaces of the configuration.
-    pub fn patterns(&self) -> [Vec<String>; 3] {
-        self.channels.patterns(&self.namespaces)
-    }
-
-    /// A message that a pattern matched: handled where it is for a member of this pod. What else a
-    /// wider pattern matches arrives by its channel's own subscription.
-    pub fn receive_matched(&self, data: Vec<Value>) {
-        let [.., Value::BulkString(channel), _] = data.as_slice() else { return };
-        if self.members.iter().any(|prefix| channel.starts_with(prefix.as_bytes())) {
-            self.receive(data);
-        }
-    }
-
     /// A message: channel and payload, after the pattern if one matched.
     pub fn receive(&self, mut data: Vec<Value>) {
         let received = Instant::now();
@@ -147,10 +130,10 @@ impl Decoder {
             return;
         };
         let route = self.routes.of(&channel);
-        if !matches!(route, Route::Pods) {
+        if !matches!(*route, Route::Pods) {
             self.metrics.redis_message(Direction::In);
         }
-        match route {
+        match &*route {
             Route::Broadcasts => self.broadcast(&channel, &payload, received),
             Route::Requests(namespace) => match requests::decode(&payload) {
                 Ok(request) => self.request(namespace, request, &payload, received),
@@ -246,7 +229,7 @@ impl Decoder {
         }
     }
 
-    /// The publication that a broadcast is here; `None` in a namespace that is not configured.
+    /// The publication that a broadcast is here; `None` in a namespace that is not offered.
     fn publication(&self, broadcast: Broadcast, received: Instant) -> Option<Publication> {
         let namespace = self.namespace(&broadcast.namespace)?;
         let accepted = broadcast.origin.map_or(received, |t| self.clock.to_ours(t, received));
@@ -254,9 +237,9 @@ impl Decoder {
         Some(broadcast.into_publication(namespace, id, accepted))
     }
 
-    /// A namespace as this instance holds it; `None` where it is not configured.
+    /// A namespace as this instance holds it; `None` where it is not offered.
     fn namespace(&self, name: &str) -> Option<Arc<str>> {
-        self.namespaces.iter().find(|namespace| ***namespace == *name).cloned()
+        self.namespaces.get(name).map(|namespace| namespace.name().clone())
     }
 
     fn request(&self, namespace: &Arc<str>, request: Request, payload: &[u8], received: Instant) {

@@ -13,6 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
 use rookery_config::Redis;
 use rookery_config::redis_servers::RedisServers;
+use rookery_policy::Namespaces;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -56,7 +57,7 @@ pub enum NotInspected {
 /// login.
 pub async fn inspect(
     config: &Redis,
-    namespaces: &[String],
+    namespaces: &Namespaces,
     presence: bool,
     metrics: &Metrics,
 ) -> Result<Inspection, NotInspected> {
@@ -126,7 +127,7 @@ impl Trial {
         mut self,
         channels: &Channels,
         config: &Redis,
-        namespaces: &[String],
+        namespaces: &Namespaces,
         presence: bool,
     ) -> RedisResult<Inspection> {
         let version = self.greeting().await?;
@@ -167,7 +168,7 @@ impl Trial {
         &mut self,
         channels: &Channels,
         config: &Redis,
-        namespaces: &[String],
+        namespaces: &Namespaces,
     ) -> RedisResult<()> {
         let wire = self.wire;
         let needed = needed(channels, namespaces);
@@ -234,7 +235,7 @@ impl Trial {
     }
 
     /// Whether members can be addressed by the narrow pattern, by a wider one, or not at all.
-    async fn patterns(&mut self, channels: &Channels, namespaces: &[String]) -> RedisResult<()> {
+    async fn patterns(&mut self, channels: &Channels, namespaces: &Namespaces) -> RedisResult<()> {
         let [own, wide, everything] = channels.patterns(namespaces);
         for patterns in [&own, &wide, &everything] {
             match answered(self.connection.psubscribe(patterns).await)? {
@@ -333,14 +334,16 @@ fn initial(wire: NodeWire) -> &'static str {
     }
 }
 
-/// The channels of the wire that every instance subscribes, and one of a room in each namespace.
-fn needed(channels: &Channels, namespaces: &[String]) -> Vec<String> {
-    let names: Vec<Arc<str>> = namespaces.iter().map(|name| name.as_str().into()).collect();
-    let routes = Routes::new(channels, &names, &[]);
+/// The channels of the wire that every instance subscribes, and one of a room in each namespace; of
+/// a pattern, those of a namespace that it matches.
+fn needed(channels: &Channels, namespaces: &Namespaces) -> Vec<String> {
+    let examples = namespaces.examples();
+    let names = Namespaces::compile(&examples).unwrap_or_default();
+    let routes = Routes::new(channels, &Arc::new(names), &[]);
     let (of_wire, _) = routes.channels();
     let of_wire = of_wire.into_iter().map(|name| String::from_utf8_lossy(name).into_owned());
-    let room = |namespace: &String| channels.room(RoomKeyRef { namespace, room: "check" });
-    let mut needed: Vec<String> = of_wire.chain(namespaces.iter().map(room)).collect();
+    let room = |namespace: &Arc<str>| channels.room(RoomKeyRef { namespace, room: "check" });
+    let mut needed: Vec<String> = of_wire.chain(examples.iter().map(room)).collect();
     needed.sort();
     needed
 }

@@ -71,10 +71,16 @@ impl Broker {
         let open = self.acks.open(publication.namespace.clone(), take);
         let open = open.ok_or(PublishError::TooManyAcks)?;
         let backplane = self.parts.backplane.as_ref();
+        let namespace = &publication.namespace;
+        let _held = match backplane {
+            Some(_) => self.hear_answers(namespace).await,
+            None => Vec::new(),
+        };
         let others = match backplane {
             Some(backplane) => {
-                let audience = backplane.audience(&publication.namespace, deadline.into_std());
-                audience.await.map_or(0, |all| (all.pods + all.nodes).saturating_sub(1))
+                let own = usize::from(self.parts.rooms.hears_namespace(namespace));
+                let audience = backplane.audience(namespace, deadline.into_std()).await;
+                audience.map_or(0, |all| all.listeners.saturating_sub(own))
             }
             None => 0,
         };

@@ -5,6 +5,7 @@
 //! `unanswered` by its pod. Where another instance cannot be asked, what is here is the answer.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rookery_protocol::Room;
@@ -17,6 +18,7 @@ use crate::backplane::Backplane;
 use crate::backplane::wire::orders::Order;
 use crate::backplane::wire::pod_messages::{Answer, Ask, room_names};
 use crate::message::{MemberId, MemberInfo, Selector};
+use crate::rooms::interest::Interest;
 use crate::rooms::local::{PreparedJoin, SelectedJoin};
 use crate::telemetry::metrics::Rejected;
 
@@ -131,6 +133,16 @@ impl Broker {
         Matched { matched: matched + others.node_members.len(), unanswered: others.unanswered }
     }
 
+    /// Hears the answers of other servers in a namespace while the interests are held. Waits at most a
+    /// second.
+    pub(super) async fn hear_answers(&self, namespace: &Arc<str>) -> Vec<Interest> {
+        let (interests, wait) = self.parts.rooms.hear_answers(namespace);
+        if let Some(wait) = wait {
+            wait.await;
+        }
+        interests
+    }
+
     async fn ask_others(&self, question: Question<'_>) -> OtherAnswers {
         let Some(backplane) = &self.parts.backplane else { return OtherAnswers::default() };
         if matches!(question.of, Selector::Member(id) if MemberId::is_of(id, self.pod())) {
@@ -149,6 +161,10 @@ impl Broker {
         };
         // Node servers know no users.
         let nodes = if matches!(question.of, Selector::User(_)) { 0 } else { audience.nodes };
+        let _held = match nodes {
+            0 => Vec::new(),
+            _ => self.hear_answers(&question.namespace.into()).await,
+        };
         let Question { namespace, ask, of, order } = question;
         let at_most = audience.pods.saturating_sub(1);
         let (pods, node_members) = tokio::join!(

@@ -11,7 +11,7 @@ use super::cluster::REDIS;
 use crate::backplane::Backplane;
 use crate::backplane::wire::pod_messages::{Answer, Ask};
 use crate::message::{RoomKey, Scope};
-use crate::rooms::ranking::{self, RoomFigures, RoomRanking, RoomRankingQuery};
+use crate::rooms::ranking::{self, RankedNamespaces, RoomFigures, RoomRanking, RoomRankingQuery};
 
 /// The namespace of questions that name theirs themselves.
 const ANY: &str = "/";
@@ -23,11 +23,12 @@ impl Broker {
         let start = Instant::now();
         let limit = ranking::named_for(query.limit);
         let mut others = self.others(query.scope, start).await;
-        let ask = Ask::First {
-            namespaces: query.namespaces.iter().map(|name| name.to_string()).collect(),
-            sort: query.sort,
-            limit,
+        let (names, all) = match &query.namespaces {
+            RankedNamespaces::Named(names) => (&**names, false),
+            RankedNamespaces::All => (&[][..], true),
         };
+        let namespaces = names.iter().map(|name| name.to_string()).collect();
+        let ask = Ask::First { namespaces, all, sort: query.sort, limit };
         let until = start + self.query_deadline / 2;
         let first = self.parts.statistics.first(query.namespaces.clone(), query.sort, limit);
         let (first, answers) =

@@ -14,7 +14,7 @@ use crate::backplane::wire::replies::Reply;
 use crate::backplane::wire::requests::{Ask, RequestId};
 use crate::message::Selector;
 use crate::rooms::member::Dismissal;
-use crate::rooms::ranking::MAX_ASKED;
+use crate::rooms::ranking::{MAX_ASKED, RankedNamespaces};
 
 /// Answers what a Node server asks about the members here.
 pub(super) async fn answer_node(
@@ -152,8 +152,11 @@ async fn local_answer(
             let dismissed = rooms.dismiss_selected(namespace, &of.into(), dismissal(close)).await;
             Answer::Matched(dismissed)
         }
-        Ask::First { namespaces, sort, limit } => {
-            let namespaces = namespaces.into_iter().map(Arc::from).collect();
+        Ask::First { namespaces, all, sort, limit } => {
+            let namespaces = match all {
+                true => RankedNamespaces::All,
+                false => RankedNamespaces::Named(namespaces.into_iter().map(Arc::from).collect()),
+            };
             let first = parts.statistics.first(namespaces, sort, limit).await?;
             Answer::First(first.iter().map(|(key, n)| (WireRoomKey::from(key), *n)).collect())
         }

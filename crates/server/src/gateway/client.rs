@@ -18,6 +18,7 @@ use super::expiry::Expiry;
 use super::forwarded::Origin;
 use super::limits::{BodyPermit, LimitReached};
 use super::log_throttles::LogSubject;
+use super::namespaces::LeaseSlot;
 use super::presence;
 use super::state::Gateway;
 use super::webhooks::disconnect;
@@ -26,7 +27,7 @@ use crate::connection::outbox::{Ending, Outbox};
 use crate::message::MemberIds;
 use crate::rooms::member::{Dismiss, Dismissal, Member};
 use crate::telemetry::metrics::{Disconnected, Rejected};
-use rookery_policy::Subject;
+use rookery_policy::{Namespace, Subject};
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::packet;
 
@@ -34,6 +35,10 @@ use rookery_protocol::packet;
 pub struct Client {
     /// The member of rooms that this client is.
     pub member: Arc<Member>,
+    /// The namespace, with what its pattern captured.
+    pub namespace: Namespace,
+    /// Of a namespace of a pattern, until the engine takes it.
+    pub lease: LeaseSlot,
     /// The user and claims; replaced when the client refreshes its token.
     pub subject: Arc<ArcSwap<Subject>>,
     /// All clients of the session that this one belongs to.
@@ -65,25 +70,27 @@ impl Client {
         session_clients: &Arc<SessionClients>,
         shard: usize,
         ids: MemberIds,
-        namespace: Arc<str>,
+        namespace: Namespace,
         subject: Arc<Subject>,
         socket: &Arc<Socket>,
     ) -> Arc<Self> {
         let rates = ClientRates::new(&gateway.limits.config());
         let user = subject.user().map(Into::into);
         let subject = Arc::new(ArcSwap::new(subject));
-        let describe = presence::describe(gateway, &subject, &ids.public);
+        let describe = presence::describe(gateway, &namespace, &subject, &ids.public);
         Arc::new_cyclic(|this: &Weak<Client>| Client {
             member: Arc::new(
                 Member::new(
                     ids,
-                    namespace,
+                    namespace.name().clone(),
                     user,
                     session_clients.outbox.clone(),
                     dismiss(this.clone()),
                 )
                 .described_by(describe),
             ),
+            namespace,
+            lease: LeaseSlot::default(),
             subject,
             session_clients: Arc::downgrade(session_clients),
             gateway: gateway.clone(),
@@ -193,7 +200,8 @@ impl Client {
 
     /// Tells the backend that the client is gone, when [`ClientWebhooks::disconnect`] says so.
     pub fn tell_backend(&self, reason: Disconnected) {
-        disconnect::report(&self.gateway, self.shard, &self.member, &self.subject.load(), reason);
+        let member = (&self.member, self.namespace.params());
+        disconnect::report(&self.gateway, self.shard, member, &self.subject.load(), reason);
     }
 
     /// The client is gone from its namespace: ends its memberships. May be called more than once.

@@ -61,7 +61,15 @@ pub fn rewrite(packet: &[u8], revision: Revision) -> Encoded {
         let error: serde_json::Value = serde_json::from_str(json).ok()?;
         Some(error.get(MESSAGE)?.as_str()?.to_owned())
     };
-    let engine_message = message(json).unwrap_or_default();
+    encode_message(namespace, message(json).unwrap_or_default(), revision)
+}
+
+/// A CONNECT_ERROR that the engine has no part in, as [`rewrite`] makes it.
+pub fn encode(namespace: &str, refusal: ConnectRefusal, revision: Revision) -> Encoded {
+    encode_message(namespace, refusal.to_string(), revision)
+}
+
+fn encode_message(namespace: &str, engine_message: String, revision: Revision) -> Encoded {
     let refusal = parse_plain_json(engine_message.as_bytes()).ok();
     let payload = match (refusal.filter(|r| r.get(MESSAGE).is_some()), revision) {
         (Some(refusal), Revision::V4) => refusal,

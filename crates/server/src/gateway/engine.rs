@@ -11,10 +11,12 @@ use socketioxide::service::SocketIoService;
 use socketioxide::{ParserConfig, SocketIo};
 use tower::Service;
 
+use super::namespaces::NamespaceHooks;
 use super::session::{Session, Sessions};
 use super::state::Gateway;
 use crate::connection::stream::SessionStream;
 use handlers::{NotOffered, SESSION_PARAMETER, connect_handler};
+use rookery_policy::Namespace;
 use rookery_protocol::Revision;
 
 /// The most attachments that one packet of a client may have.
@@ -53,14 +55,17 @@ impl Engine {
             .ws_max_frame_size(max)
             .with_parser(parser)
             .build_svc();
-        for namespace in &config.namespaces {
-            io.ns(namespace.clone(), connect_handler(sessions.clone(), namespace.as_str().into()));
+        let namespaces = &sessions.gateway().namespaces;
+        let offered = namespaces.offered();
+        for namespace in offered.fixed().iter().filter_map(|name| offered.get(name)) {
+            open(&io, sessions, &namespace);
         }
         // In revision 3 the engine connects every client to the root by itself, and ends the session
         // where there is none.
-        if !config.offers("/") {
+        if !offered.is_fixed("/") {
             io.ns("/", NotOffered);
         }
+        namespaces.set_hooks(namespace_hooks(io, sessions));
         Engine { service, sessions: sessions.clone() }
     }
 
@@ -88,5 +93,24 @@ impl Engine {
         let stream = SessionStream::new(session.outbox.clone(), session.clone(), max);
         // The engine accepts the query above, so its response is always Ok.
         drop(self.service.clone().call((stream, request)));
+    }
+}
+
+/// Accepts clients in a namespace.
+fn open(io: &SocketIo, sessions: &Arc<Sessions>, namespace: &Namespace) {
+    let handler = connect_handler(sessions.clone(), namespace.clone());
+    io.ns(namespace.name().to_string(), handler);
+}
+
+/// Opens and closes namespaces of patterns. The sessions hold the hooks, so these hold them weakly.
+fn namespace_hooks(io: SocketIo, sessions: &Arc<Sessions>) -> NamespaceHooks {
+    let (opening, sessions) = (io.clone(), Arc::downgrade(sessions));
+    NamespaceHooks {
+        open: Box::new(move |namespace| {
+            if let Some(sessions) = sessions.upgrade() {
+                open(&opening, &sessions, namespace);
+            }
+        }),
+        close: Box::new(move |namespace| io.delete_ns(&**namespace.name())),
     }
 }

@@ -206,7 +206,7 @@ fn check_permission(
     permission: Permission,
     room: &str,
 ) -> Result<(), Refusal> {
-    let decision = rules.decide(permission, room, &client.subject.load());
+    let decision = rules.decide(permission, &client.namespace, room, &client.subject.load());
     if decision.allowed {
         return Ok(());
     }

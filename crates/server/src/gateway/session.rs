@@ -1,32 +1,28 @@
 //! A [`Session`]: one Engine.IO session over whichever transport; and the [`Sessions`] of this
 //! instance.
 
+mod hooks;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::authenticator::Credentials;
 use super::client::SessionClients;
 use super::limits::{BodyPermit, Permit};
 use super::log_throttles::LogSubject;
+use super::namespaces::LeaseSlot;
 use super::session_ids::SessionIds;
 use super::state::Gateway;
-use super::{connect_error, events, webhooks};
-use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
-use crate::connection::stream::{EngineHooks, PacketAction};
 use crate::hashing::HashMap;
-use crate::telemetry::metrics::{Disconnected, Rejected};
+use crate::telemetry::metrics::Disconnected;
 use rookery_config::Transport;
 use rookery_ops::throttle::limited;
-use rookery_protocol::encoded::Encoded;
-use rookery_protocol::frames::{CloseCode, FrameError};
-use rookery_protocol::packet::{PacketError, PacketHead};
-use rookery_protocol::{Data, Revision, packet};
+use rookery_protocol::Revision;
 
 /// Bytes that must wait for a client before it is disconnected to free memory.
 const MIN_SHED: usize = 16 << 10;
@@ -54,6 +50,8 @@ pub struct Session {
     pub upgrading: AtomicBool,
     /// The clients in the session's namespaces.
     pub clients: Arc<SessionClients>,
+    /// Of the namespace of a pattern that the client asks for, until it is in.
+    pub asked: LeaseSlot,
     sessions: Arc<Sessions>,
     /// When the session was opened.
     pub opened: Instant,
@@ -107,38 +105,6 @@ impl Session {
         }
     }
 
-    /// socketioxide accepted the client in a namespace: the CONNECT gets the client's public id,
-    /// and its events are handled from now on. In revision 3 CONNECT holds no id (Socket.IO
-    /// protocol, revision 4).
-    fn connected(&self, packet: &[u8]) -> PacketAction {
-        let text = String::from_utf8_lossy(packet);
-        let Ok(PacketHead { namespace, .. }) = PacketHead::parse(&text) else {
-            return PacketAction::Drop;
-        };
-        let Some(client) = self.clients.get(namespace) else { return PacketAction::Drop };
-        self.count();
-        let sid = Data::Object(vec![("sid".into(), Data::from(&*client.member.id))]);
-        let payload = (self.outbox.revision() == Revision::V4).then_some(&sid);
-        let packet = Encoded::message(&packet::encode_connect(namespace, payload), Vec::new());
-        PacketAction::SendThen(packet, Box::new(move || webhooks::connect::accepted(&client)))
-    }
-
-    /// A namespace refuses the client, which may be the end of the session.
-    fn connect_refused(&self, packet: &[u8]) -> PacketAction {
-        let text = String::from_utf8_lossy(packet);
-        let namespace = PacketHead::parse(&text).map_or("/", |head| head.namespace);
-        let packet = connect_error::rewrite(packet, self.outbox.revision());
-        if !self.clients.connect_refused(self.gateway(), namespace) {
-            return PacketAction::Send(packet);
-        }
-        let outbox = self.outbox.clone();
-        let close = move || {
-            outbox.close(Disconnected::Refused, Ending::Finish);
-            None
-        };
-        PacketAction::SendThen(packet, Box::new(close))
-    }
-
     /// Counts the session among the connections, from its first namespace on.
     fn count(&self) {
         let transport = self.transport.lock();
@@ -162,14 +128,6 @@ impl Session {
     pub fn is_unused(&self, first_packet: Duration, timeout: Duration) -> bool {
         let is_silent = !self.has_spoken.load(Ordering::Relaxed);
         self.clients.empty_for(if is_silent { first_packet.min(timeout) } else { timeout })
-    }
-
-    /// Whether a CONNECT_ERROR of revision 3 is that of a root that is not offered.
-    fn is_root_not_offered(&self, packet: &[u8]) -> bool {
-        self.outbox.revision() == Revision::V3
-            && !self.gateway().config.offers("/")
-            && std::str::from_utf8(packet)
-                .is_ok_and(|text| PacketHead::parse(text).is_ok_and(|head| head.namespace == "/"))
     }
 
     /// A client that reads too slowly concerns the operator; any other end is the client's own.
@@ -217,84 +175,6 @@ impl Session {
     }
 }
 
-impl EngineHooks for Session {
-    fn on_packet(&self, text: &[u8], attachments: Vec<Bytes>) -> PacketAction {
-        match text {
-            // The open packet: the handshake has sent ours, with our session id.
-            [b'0', ..] => PacketAction::Drop,
-            [b'4', b'0', ..] => self.connected(&text[1..]),
-            // The engine asks for the root by itself; the client would take an error of the root for
-            // one of all its namespaces (`socket.io-client` 2).
-            [b'4', b'4', ..] if self.is_root_not_offered(&text[1..]) => PacketAction::Drop,
-            [b'4', b'4', ..] => self.connect_refused(&text[1..]),
-            _ => PacketAction::Send(Encoded::new(text, attachments)),
-        }
-    }
-
-    fn is_connected(&self, namespace: &str) -> bool {
-        self.clients.get(namespace).is_some_and(|client| client.is_connected())
-    }
-
-    fn on_client_packet(&self, head: &PacketHead<'_>, attachments: &[Bytes]) -> Wait {
-        // It may have been disconnected while its attachments came.
-        let client = self.clients.get(head.namespace)?;
-        events::receive(&client, head, attachments).unwrap_or_else(|error| {
-            events::record_bad_packet(&client, &error);
-            self.outbox.close(Disconnected::TransportError, Ending::Finish);
-            None
-        })
-    }
-
-    fn may_hold(&self, bytes: usize) -> bool {
-        let mut held = self.held.lock();
-        if bytes == 0 {
-            *held = None;
-            return true;
-        }
-        let limits = &self.gateway().limits;
-        let permit = held.get_or_insert_with(|| limits.body(self.clients.origin()).into());
-        let Err(limit) = permit.grow(bytes) else { return true };
-        self.gateway().refused(limit.reason, self.log_subject(), &limit.explanation);
-        self.outbox.set_close_code(Some(CloseCode::TRY_AGAIN_LATER));
-        self.outbox.close(Disconnected::TransportError, Ending::Finish);
-        false
-    }
-
-    fn on_turn_end(&self) {
-        if !self.has_spoken.load(Ordering::Relaxed) {
-            self.has_spoken.store(true, Ordering::Relaxed);
-        }
-        self.gateway().broker.end_turn(self.shard);
-    }
-
-    fn on_malformed(&self, error: &PacketError) {
-        self.gateway().refused(Rejected::BadPacket, self.log_subject(), error);
-        if *error == PacketError::AttachmentsTooLong {
-            self.outbox.set_close_code(Some(CloseCode::TOO_BIG));
-        }
-        self.outbox.close(Disconnected::TransportError, Ending::Finish);
-    }
-
-    fn on_violation(&self, error: FrameError) {
-        let reason = match error {
-            FrameError::TooLong => Rejected::Payload,
-            _ => Rejected::BadPacket,
-        };
-        self.gateway().refused(reason, self.log_subject(), &error);
-        self.outbox.set_close_code(Some(error.close_code()));
-        self.outbox.close(Disconnected::TransportError, Ending::Finish);
-    }
-
-    fn on_close(&self, gave_up: bool) {
-        let clients = self.clients.close(gave_up);
-        let in_time = self.opened.elapsed() < self.gateway().config.socketio.connect_timeout.0;
-        if gave_up && clients == 0 && in_time {
-            let error = "the first message is not a packet";
-            self.gateway().refused(Rejected::BadPacket, self.log_subject(), &error);
-        }
-    }
-}
-
 /// The open sessions of this instance, by their ids.
 pub struct Sessions {
     gateway: Arc<Gateway>,
@@ -323,6 +203,7 @@ impl Sessions {
             ids: SessionIds::random(revision, transport, self.gateway.broker.pod()),
             clients: Arc::new(SessionClients::new(outbox.clone(), origin)),
             outbox,
+            asked: LeaseSlot::default(),
             shard,
             credentials,
             address,

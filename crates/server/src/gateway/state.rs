@@ -10,6 +10,7 @@ use super::authenticator::Authenticator;
 use super::drain_state::DrainState;
 use super::limits::Limits;
 use super::log_throttles::{LogSubject, LogThrottles};
+use super::namespaces::LiveNamespaces;
 use super::rebalance::state::RebalanceState;
 use crate::backend::Backend;
 use crate::broker::Broker;
@@ -29,6 +30,8 @@ pub struct Gateway {
     pub events: EventRules,
     /// Takes publications, joins and leaves.
     pub broker: Broker,
+    /// The namespaces that clients may connect to, and those of patterns that clients are in.
+    pub namespaces: Arc<LiveNamespaces>,
     /// Limits on sessions, addresses and events; replaced on a configuration reload.
     pub limits: Limits,
     /// Limits of outboxes; changed on a configuration reload.

@@ -1,5 +1,5 @@
 //! Which rooms' messages this instance needs to hear from the others: those that its members are
-//! in, and for a while longer.
+//! in, and for a while longer; and what is for namespaces of patterns that have members here.
 //!
 //! Pure bookkeeping. Whoever joins a room holds an [`Interest`] in it; the backplane asks
 //! [`RoomInterests::changes`] what to subscribe, and says when that is confirmed.
@@ -14,6 +14,9 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use rookery_policy::Namespaces;
+
+use super::topic::{MemberChannels, NamespaceTopic, Topic};
 use crate::hashing::HashMap;
 use crate::message::RoomKey;
 
@@ -23,21 +26,21 @@ pub const LINGER: Duration = Duration::from_secs(30);
 /// How long a join waits for the confirmation of its room's subscription.
 const CONFIRMATION: Duration = Duration::from_secs(1);
 
-/// Keeps one room subscribed while it exists.
+/// Keeps one room, or what is for a namespace, subscribed while it exists.
 pub struct Interest {
     interests: Arc<RoomInterests>,
-    key: RoomKey,
+    topic: Topic,
 }
 
 impl fmt::Debug for Interest {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_tuple("Interest").field(&self.key).finish()
+        f.debug_tuple("Interest").field(&self.topic).finish()
     }
 }
 
 impl Drop for Interest {
     fn drop(&mut self) {
-        self.interests.release(&self.key, Instant::now());
+        self.interests.release(&self.topic, Instant::now());
     }
 }
 
@@ -46,41 +49,15 @@ impl Drop for Interest {
 /// away.
 pub type Confirmation = Option<BoxFuture<'static, ()>>;
 
-/// One subscription of a room: a confirmation counts for the serial it was asked with.
-pub type Ticket = (RoomKey, u64);
-
-/// On which channels others send what is for one member here, addressed by its id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemberChannels {
-    /// On those of a pattern that is subscribed anyway: every room whose name begins with the pod's.
-    Pattern,
-    /// On the channel of the whole namespace, as what is for a room whose name has 20 characters:
-    /// Node's sharded adapter takes such a room for a client.
-    Shared,
-    /// On one of the member's own, as for a room.
-    Own,
-}
-
-impl MemberChannels {
-    /// How many characters, as JavaScript counts them, the id of a client has.
-    const ID_LENGTH: usize = 20;
-
-    /// Whether what is for this room alone has a channel of its own.
-    pub fn has_channel(self, room: &str) -> bool {
-        // A character has at most three bytes for each unit of UTF-16.
-        let may_be_id = (Self::ID_LENGTH..=3 * Self::ID_LENGTH).contains(&room.len());
-        self != MemberChannels::Shared
-            || !may_be_id
-            || room.encode_utf16().count() != Self::ID_LENGTH
-    }
-}
+/// One subscription: a confirmation counts for the serial it was asked with.
+pub type Ticket = (Topic, u64);
 
 /// What has to be sent to Redis, unsubscriptions first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Rooms that nobody was interested in for as long as they linger.
-    pub unsubscribe: Vec<RoomKey>,
-    /// Rooms that are new.
+    /// Topics that nobody was interested in for as long as they linger.
+    pub unsubscribe: Vec<Topic>,
+    /// Topics that are new.
     pub subscribe: Vec<Ticket>,
 }
 
@@ -91,17 +68,19 @@ pub struct RoomInterests {
     changed: Notify,
     linger: Duration,
     members: MemberChannels,
+    /// What is for those of them that are named is subscribed anyway.
+    namespaces: Arc<Namespaces>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     connected: bool,
     serial: u64,
-    rooms: HashMap<RoomKey, Entry>,
-    /// Rooms that are new since the last [`RoomInterests::changes`].
+    topics: HashMap<Topic, Entry>,
+    /// Topics that are new since the last [`RoomInterests::changes`].
     new: Vec<Ticket>,
-    /// Rooms without an [`Interest`], by when they are given up (and a serial, to tell them apart).
-    lingering: BTreeMap<(Instant, u64), RoomKey>,
+    /// Topics without an [`Interest`], by when they are given up (and a serial, to tell them apart).
+    lingering: BTreeMap<(Instant, u64), Topic>,
 }
 
 #[derive(Debug, Default)]
@@ -118,13 +97,18 @@ impl RoomInterests {
     /// No room yet. A room stays subscribed for `linger` after its last [`Interest`] is dropped:
     /// [`LINGER`], except in tests.
     pub fn new(linger: Duration) -> Arc<Self> {
-        Self::with(linger, MemberChannels::Pattern)
+        Self::with(linger, MemberChannels::Pattern, Arc::default())
     }
 
-    /// As [`RoomInterests::new`], on a wire that addresses members by these channels.
-    pub fn with(linger: Duration, members: MemberChannels) -> Arc<Self> {
+    /// As [`RoomInterests::new`], on a wire that addresses members by these channels, with these
+    /// namespaces.
+    pub fn with(
+        linger: Duration,
+        members: MemberChannels,
+        namespaces: Arc<Namespaces>,
+    ) -> Arc<Self> {
         let (table, changed) = (Mutex::default(), Notify::new());
-        Arc::new(RoomInterests { table, changed, linger, members })
+        Arc::new(RoomInterests { table, changed, linger, members, namespaces })
     }
 
     /// On which channels others send what is for one member here.
@@ -134,27 +118,77 @@ impl RoomInterests {
 
     /// One more interest in the room, and when others are heard there.
     pub fn acquire(self: &Arc<Self>, key: &RoomKey) -> (Interest, Confirmation) {
-        let confirmation = self.table.lock().acquire(key, &self.changed);
-        (Interest { interests: self.clone(), key: key.clone() }, confirmation)
+        self.acquire_topic(Topic::Room(key.clone()))
+    }
+
+    /// Interests in all that is for the members of a whole namespace, and when others are heard there;
+    /// none where that is subscribed whether or not it has members.
+    pub fn acquire_namespace(
+        self: &Arc<Self>,
+        namespace: &Arc<str>,
+    ) -> Vec<(Interest, Confirmation)> {
+        self.acquire_topics(namespace, self.members.of_members())
+    }
+
+    /// The same, in what is for whoever has asked other servers something in a namespace.
+    pub fn acquire_answers(
+        self: &Arc<Self>,
+        namespace: &Arc<str>,
+    ) -> Vec<(Interest, Confirmation)> {
+        self.acquire_topics(namespace, self.members.of_askers())
+    }
+
+    /// Whether what is for the members of a whole namespace is heard.
+    pub fn hears_namespace(&self, namespace: &Arc<str>) -> bool {
+        let topic = Topic::Namespace(namespace.clone(), NamespaceTopic::Publications);
+        let is_confirmed = |table: &Table| table.topics.get(&topic).is_some_and(|e| e.confirmed);
+        self.namespaces.is_fixed(namespace) || is_confirmed(&self.table.lock())
+    }
+
+    fn acquire_topics(
+        self: &Arc<Self>,
+        namespace: &Arc<str>,
+        topics: &[NamespaceTopic],
+    ) -> Vec<(Interest, Confirmation)> {
+        if self.namespaces.is_fixed(namespace) {
+            return Vec::new();
+        }
+        let topics = topics.iter().map(|of| Topic::Namespace(namespace.clone(), *of));
+        topics.map(|topic| self.acquire_topic(topic)).collect()
+    }
+
+    fn acquire_topic(self: &Arc<Self>, topic: Topic) -> (Interest, Confirmation) {
+        let confirmation = self.table.lock().acquire(&topic, &self.changed);
+        (Interest { interests: self.clone(), topic }, confirmation)
+    }
+
+    /// How long what is for a topic stays subscribed when nobody is interested any more. For a
+    /// namespace that is no time at all, so that nobody can make an instance keep more of them than
+    /// may have members.
+    fn linger(&self, topic: &Topic) -> Duration {
+        match topic {
+            Topic::Room(_) => self.linger,
+            Topic::Namespace(..) => Duration::ZERO,
+        }
     }
 
     /// Whether one more interest in the room would wait for nothing.
     pub fn is_heard(&self, key: &RoomKey) -> bool {
-        let table = self.table.lock();
-        !table.connected || table.rooms.get(key).is_some_and(|entry| entry.confirmed)
+        let (table, topic) = (self.table.lock(), Topic::Room(key.clone()));
+        !table.connected || table.topics.get(&topic).is_some_and(|entry| entry.confirmed)
     }
 
-    fn release(&self, key: &RoomKey, now: Instant) {
+    fn release(&self, topic: &Topic, now: Instant) {
         let mut table = self.table.lock();
         let table = &mut *table;
-        let Some(entry) = table.rooms.get_mut(key) else { return };
+        let Some(entry) = table.topics.get_mut(topic) else { return };
         entry.interests -= 1;
         if entry.interests == 0 {
             table.serial += 1;
-            let due = (now + self.linger, table.serial);
+            let due = (now + self.linger(topic), table.serial);
             entry.due = Some(due);
-            table.lingering.insert(due, key.clone());
-            if table.lingering.len() == 1 {
+            table.lingering.insert(due, topic.clone());
+            if table.lingering.first_key_value().is_some_and(|(first, _)| *first == due) {
                 self.changed.notify_one();
             }
         }
@@ -165,7 +199,7 @@ impl RoomInterests {
         self.changed.notified().await;
     }
 
-    /// When the next lingering room is given up.
+    /// When the next lingering topic is given up.
     pub fn next_due(&self) -> Option<Instant> {
         self.table.lock().lingering.first_key_value().map(|((due, _), _)| *due)
     }
@@ -176,26 +210,26 @@ impl RoomInterests {
         let unsubscribe = table.expire(now);
         let new = std::mem::take(&mut table.new);
         let table = &*table;
-        let is_current = |(key, serial): &Ticket| {
-            table.rooms.get(key).is_some_and(|entry| entry.serial == *serial)
+        let is_current = |(topic, serial): &Ticket| {
+            table.topics.get(topic).is_some_and(|entry| entry.serial == *serial)
         };
         Changes { unsubscribe, subscribe: new.into_iter().filter(is_current).collect() }
     }
 
-    /// A new connection is up: every room has to be subscribed again.
+    /// A new connection is up: every topic has to be subscribed again.
     pub fn connected(&self, now: Instant) -> Vec<Ticket> {
         let mut table = self.table.lock();
         table.expire(now);
         table.connected = true;
         table.new.clear();
-        table.rooms.iter().map(|(key, entry)| (key.clone(), entry.serial)).collect()
+        table.topics.iter().map(|(topic, entry)| (topic.clone(), entry.serial)).collect()
     }
 
     /// The connection broke: nobody waits any longer.
     pub fn disconnected(&self) {
         let mut table = self.table.lock();
         table.connected = false;
-        for entry in table.rooms.values_mut() {
+        for entry in table.topics.values_mut() {
             entry.confirmed = false;
             entry.waiting.clear();
         }
@@ -204,8 +238,8 @@ impl RoomInterests {
     /// Redis has confirmed these, or refused them for good: nobody waits for them any longer.
     pub fn confirmed(&self, tickets: &[Ticket]) {
         let mut table = self.table.lock();
-        for (key, serial) in tickets {
-            if let Some(entry) = table.rooms.get_mut(key).filter(|e| e.serial == *serial) {
+        for (topic, serial) in tickets {
+            if let Some(entry) = table.topics.get_mut(topic).filter(|e| e.serial == *serial) {
                 entry.confirmed = true;
                 // Dropping a sender wakes whoever waits.
                 entry.waiting.clear();
@@ -215,7 +249,8 @@ impl RoomInterests {
 
     /// How many rooms have an [`Interest`] or linger.
     pub fn len(&self) -> usize {
-        self.table.lock().rooms.len()
+        let table = self.table.lock();
+        table.topics.keys().filter(|topic| matches!(topic, Topic::Room(_))).count()
     }
 
     /// Whether no room has an [`Interest`] or lingers.
@@ -225,16 +260,16 @@ impl RoomInterests {
 }
 
 impl Table {
-    fn acquire(&mut self, key: &RoomKey, changed: &Notify) -> Confirmation {
-        let entry = match self.rooms.get_mut(key) {
+    fn acquire(&mut self, topic: &Topic, changed: &Notify) -> Confirmation {
+        let entry = match self.topics.get_mut(topic) {
             Some(entry) => entry,
             None => {
                 self.serial += 1;
                 if self.connected {
-                    self.new.push((key.clone(), self.serial));
+                    self.new.push((topic.clone(), self.serial));
                     changed.notify_one();
                 }
-                let entry = self.rooms.entry(key.clone()).or_default();
+                let entry = self.topics.entry(topic.clone()).or_default();
                 entry.serial = self.serial;
                 entry
             }
@@ -251,123 +286,16 @@ impl Table {
         Some(tokio::time::timeout(CONFIRMATION, wait).map(|_| ()).boxed())
     }
 
-    fn expire(&mut self, now: Instant) -> Vec<RoomKey> {
+    fn expire(&mut self, now: Instant) -> Vec<Topic> {
         let mut gone = Vec::new();
         while let Some(first) = self.lingering.first_entry().filter(|e| e.key().0 <= now) {
-            let key = first.remove();
-            self.rooms.remove(&key);
-            gone.push(key);
+            let topic = first.remove();
+            self.topics.remove(&topic);
+            gone.push(topic);
         }
         gone
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn connected() -> Arc<RoomInterests> {
-        let interests = RoomInterests::new(LINGER);
-        assert_eq!(interests.connected(Instant::now()), []);
-        interests
-    }
-
-    fn key(room: &str) -> RoomKey {
-        RoomKey::new("/", room)
-    }
-
-    fn names(tickets: &[Ticket]) -> Vec<&str> {
-        tickets.iter().map(|(key, _)| &*key.room).collect()
-    }
-
-    fn pending(confirmation: Confirmation) -> BoxFuture<'static, ()> {
-        confirmation.expect("confirmed before Redis said so")
-    }
-
-    #[tokio::test]
-    async fn joins_share_one_subscription_and_all_wait_for_its_confirmation() {
-        let interests = connected();
-        let now = Instant::now();
-        let (_held, mut waits): (Vec<_>, Vec<_>) = ["a", "a", "b"]
-            .into_iter()
-            .map(|room| interests.acquire(&key(room)))
-            .map(|(interest, confirmation)| (interest, pending(confirmation)))
-            .unzip();
-        let changes = interests.changes(now);
-        assert_eq!(names(&changes.subscribe), ["a", "b"]);
-        assert_eq!(interests.changes(now), Changes::default());
-        assert!(waits[0].as_mut().now_or_never().is_none());
-        interests.confirmed(&changes.subscribe);
-        for wait in &mut waits {
-            assert!(wait.as_mut().now_or_never().is_some());
-        }
-        assert!(interests.acquire(&key("b")).1.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_room_lingers_and_an_interest_meanwhile_keeps_it() {
-        let interests = connected();
-        let now = Instant::now();
-        for room in ["a", "b"] {
-            std::mem::forget(interests.acquire(&key(room)).0);
-        }
-        interests.confirmed(&interests.changes(now).subscribe);
-        interests.release(&key("a"), now);
-        interests.release(&key("b"), now);
-        assert_eq!(interests.next_due(), Some(now + LINGER));
-        let (held, confirmation) = interests.acquire(&key("a"));
-        assert!(confirmation.is_none());
-        assert_eq!(interests.changes(now + LINGER / 2), Changes::default());
-        assert_eq!(interests.changes(now + LINGER).unsubscribe, [key("b")]);
-        assert_eq!(interests.len(), 1);
-
-        drop(held);
-        let later = interests.next_due().unwrap();
-        assert_eq!(interests.changes(later - LINGER / 2), Changes::default());
-        assert_eq!(interests.changes(later).unsubscribe, [key("a")]);
-        assert!(interests.is_empty());
-    }
-
-    #[tokio::test]
-    async fn an_old_confirmation_does_not_count_for_a_new_subscription() {
-        let interests = connected();
-        let now = Instant::now();
-        drop(interests.acquire(&key("a")));
-        let old = interests.changes(now).subscribe;
-        let later = interests.next_due().unwrap();
-        assert_eq!(interests.changes(later).unsubscribe, [key("a")]);
-        let (_first, confirmation) = interests.acquire(&key("a"));
-        let wait = pending(confirmation);
-        interests.confirmed(&old);
-        assert!(interests.acquire(&key("a")).1.is_some());
-        interests.confirmed(&interests.changes(now).subscribe);
-        assert!(wait.now_or_never().is_some());
-    }
-
-    #[tokio::test]
-    async fn nobody_waits_while_redis_is_away_and_every_room_is_subscribed_again() {
-        let interests = RoomInterests::new(LINGER);
-        let before = interests.acquire(&key("before"));
-        assert!(before.1.is_none());
-        let now = Instant::now();
-        assert_eq!(names(&interests.connected(now)), ["before"]);
-        let during = interests.acquire(&key("during"));
-        interests.disconnected();
-        assert!(pending(during.1).now_or_never().is_some());
-        let after = interests.acquire(&key("after"));
-        assert!(after.1.is_none());
-        let mut again = interests.connected(now);
-        again.sort();
-        assert_eq!(names(&again), ["after", "before", "during"]);
-        assert_eq!(interests.changes(now), Changes::default());
-        assert!(interests.acquire(&key("before")).1.is_some());
-    }
-
-    #[tokio::test]
-    async fn a_join_does_not_wait_for_ever() {
-        let interests = connected();
-        let (_interest, confirmation) = interests.acquire(&key("a"));
-        let wait = tokio::time::timeout(CONFIRMATION * 30, pending(confirmation)).await;
-        wait.expect("the wait ends without a confirmation");
-    }
-}
+mod tests;

@@ -2,10 +2,11 @@
 
 mod queries;
 mod reservation;
+mod subscriptions;
 
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
 use tokio::sync::mpsc::error::TrySendError;
@@ -14,15 +15,16 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::encoded_publication::EncodedPublication;
 use super::index::{RoomIndex, ShardSet};
-use super::interest::{Confirmation, Interest, MemberChannels, RoomInterests};
+use super::interest::{Confirmation, Interest, RoomInterests};
 use super::member::Member;
 use super::membership::JoinRefused;
 use super::presence::occupant::{Occupant, Roster};
 use super::presence::registry::{Lease, PresenceRegistry};
 use super::shard::{MembershipChange, PresenceUpdate, Reply, ShardCommand, ShardQueue, ShardRooms};
 use super::shares::Share;
+use super::topic::MemberChannels;
 use crate::connection::Wait;
-use crate::message::{MemberId, PodId, Publication, RoomKey};
+use crate::message::{PodId, Publication, RoomKey};
 use crate::telemetry::trace::Tracer;
 pub use queries::{PreparedJoin, SelectedJoin};
 use reservation::Permits;
@@ -212,27 +214,13 @@ impl LocalRooms {
         self.send(shard, leave)
     }
 
-    /// Subscribes the ids of a member that have channels of their own: all of them, or only one that
-    /// begins with the namespace.
-    fn subscribe_ids(&self, member: &Member) -> Vec<BoxFuture<'static, ()>> {
-        let Some(interests) = &self.parts.interests else { return Vec::new() };
-        let has_own = |id: &&MemberId| {
-            interests.member_channels() == MemberChannels::Own || id.has_namespace()
-        };
-        let acquire = |id: &MemberId| {
-            let (interest, confirmation) = self.acquire(&member.namespace, id.room());
-            interest.into_iter().for_each(|interest| member.keep(interest));
-            confirmation
-        };
-        member.ids().filter(has_own).filter_map(acquire).collect()
-    }
-
     /// An interest in a room, where there are other instances. What a pattern matches, and what comes on
     /// the channel of the whole namespace, is heard anyway.
     fn acquire(&self, namespace: &Arc<str>, room: &Room) -> (Option<Interest>, Confirmation) {
         let is_heard = |interests: &RoomInterests| match interests.member_channels() {
             MemberChannels::Pattern => room.starts_with(&**self.pod()),
-            channels => !channels.has_channel(room),
+            // The channel of a room that is named like the pod is that of answers to it.
+            channels => !channels.has_channel(room) || **room == **self.pod(),
         };
         let interests = self.parts.interests.as_ref().filter(|interests| !is_heard(interests));
         let Some(interests) = interests else { return (None, None) };

@@ -10,6 +10,7 @@ use rookery_protocol::Room;
 use smallvec::SmallVec;
 
 use super::member::Member;
+use super::ranking::RankedNamespaces;
 use super::recipients::Recipients;
 use crate::hashing::HashMap;
 use crate::message::{MemberInfo, RoomKey, Selector};
@@ -52,7 +53,13 @@ impl Membership {
     /// Removes a member from everything; gives the rooms that have no member in this shard now.
     pub fn remove(&mut self, member: &Member) -> Vec<Room> {
         self.departures += 1;
-        self.of(member).map_or_else(Vec::new, |namespace| namespace.remove(member))
+        let Some(namespace) = self.of(member) else { return Vec::new() };
+        let vacated = namespace.remove(member);
+        // Those of patterns come and go.
+        if namespace.is_empty() {
+            self.namespaces.remove(&member.namespace);
+        }
+        vacated
     }
 
     /// Adds a member to rooms; to all of them or, over `limit` rooms, to none. Gives those that had
@@ -180,7 +187,7 @@ impl Membership {
 
     /// The rooms of these namespaces with the most members in this shard, at most `limit`, in no
     /// order.
-    pub fn fullest(&self, namespaces: &[Arc<str>], limit: usize) -> Vec<(RoomKey, usize)> {
+    pub fn fullest(&self, namespaces: &RankedNamespaces, limit: usize) -> Vec<(RoomKey, usize)> {
         let mut fullest = BinaryHeap::with_capacity(limit.saturating_add(1));
         for (name, namespace) in &self.namespaces {
             if !namespaces.contains(name) {

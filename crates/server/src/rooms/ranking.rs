@@ -48,13 +48,32 @@ pub enum SortBy {
 #[derive(Clone, Debug)]
 pub struct RoomRankingQuery {
     /// The namespaces whose rooms are ranked.
-    pub namespaces: Vec<Arc<str>>,
+    pub namespaces: RankedNamespaces,
     /// What the rooms are ranked by.
     pub sort: SortBy,
     /// How many rooms are wanted at most.
     pub limit: usize,
     /// Whether all instances are asked, or this one alone.
     pub scope: Scope,
+}
+
+/// The namespaces whose rooms are ranked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RankedNamespaces {
+    /// Those of these names.
+    Named(Vec<Arc<str>>),
+    /// All that have members.
+    All,
+}
+
+impl RankedNamespaces {
+    /// Whether the rooms of this namespace are ranked.
+    pub fn contains(&self, namespace: &Arc<str>) -> bool {
+        match self {
+            RankedNamespaces::Named(names) => names.contains(namespace),
+            RankedNamespaces::All => true,
+        }
+    }
 }
 
 /// What is known of a room.

@@ -9,7 +9,7 @@ use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
 use super::local::LocalRooms;
-use super::ranking::{Candidate, MAX_NAMED, RoomShare, SortBy, cut, nanos};
+use super::ranking::{Candidate, MAX_NAMED, RankedNamespaces, RoomShare, SortBy, cut, nanos};
 use crate::message::RoomKey;
 use crate::telemetry::latency::Latency;
 
@@ -33,7 +33,7 @@ pub struct RoomStatistics {
 
 /// The rooms of some namespaces with the most members, as they were a moment ago.
 struct FullestRooms {
-    namespaces: Vec<Arc<str>>,
+    namespaces: RankedNamespaces,
     counted: Instant,
     rooms: Vec<Candidate>,
 }
@@ -49,7 +49,7 @@ impl RoomStatistics {
     /// long as the caller waits. `None`: it failed, and the log says why.
     pub async fn first(
         &self,
-        namespaces: Vec<Arc<str>>,
+        namespaces: RankedNamespaces,
         by: SortBy,
         limit: usize,
     ) -> Option<Vec<Candidate>> {
@@ -80,7 +80,7 @@ impl RoomStatistics {
     async fn fullest(
         &self,
         known: &mut Vec<FullestRooms>,
-        namespaces: Vec<Arc<str>>,
+        namespaces: RankedNamespaces,
         limit: usize,
     ) -> Vec<Candidate> {
         known.retain(|rooms| rooms.counted.elapsed() < FRESH);

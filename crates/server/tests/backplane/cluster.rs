@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rookery_config::{Redis, SubscriptionMode, Wire};
+use rookery_policy::Namespaces;
 use rookery_server::backplane::inspection::{Severity, inspect};
 use rookery_server::message::Selector;
 use rookery_server::telemetry::metrics::Metrics;
@@ -167,7 +168,7 @@ async fn a_publication_with_acknowledgements_waits_for_the_other_pods() {
 async fn an_inspection_looks_at_every_primary() {
     for wire in WIRES {
         let mut cluster = RedisCluster::start(wire).await;
-        let namespaces = ["/".to_owned(), "/admin".to_owned()];
+        let namespaces = Namespaces::compile(&["/", "/admin"]).unwrap();
         let inspected = async |config: &Redis| {
             inspect(config, &namespaces, false, &Metrics::new().unwrap()).await
         };
@@ -199,7 +200,7 @@ async fn a_node_that_is_taken_for_a_single_server_is_named_with_the_fix() {
     let cluster = RedisCluster::start(Wire::Sharded).await;
     let mut config = cluster.config();
     (config.mode, config.addresses) = (None, config.addresses[..1].to_vec());
-    let namespaces = ["/".to_owned()];
+    let namespaces = Namespaces::compile(&["/"]).unwrap();
     let findings =
         inspect(&config, &namespaces, false, &Metrics::new().unwrap()).await.unwrap().findings;
     assert!(findings.iter().any(|f| f.text.contains("redis.mode: cluster")), "{findings:?}");

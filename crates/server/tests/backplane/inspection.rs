@@ -1,6 +1,7 @@
 //! What `rookery check --connect` finds on a real Redis.
 
 use rookery_config::{Redis, Wire};
+use rookery_policy::Namespaces;
 use rookery_server::backplane::inspection::{Inspection, NotInspected, Severity, inspect};
 use rookery_server::telemetry::metrics::Metrics;
 
@@ -12,7 +13,7 @@ async fn inspected(url: String) -> Result<Inspection, NotInspected> {
 }
 
 async fn inspected_with(config: &Redis) -> Result<Inspection, NotInspected> {
-    let namespaces = ["/".to_owned(), "/admin".to_owned()];
+    let namespaces = Namespaces::compile(&["/", "/admin"]).unwrap();
     inspect(config, &namespaces, false, &Metrics::new().unwrap()).await
 }
 
@@ -134,7 +135,7 @@ async fn presence_needs_its_own_rights_and_each_of_them() {
         let rule = format!("{} {}", documented_rights::classic(), given.join(" "));
         redis.order(&format!("ACL SETUSER rookery on >secret {rule}")).await;
         let config = Redis::at(format!("redis://rookery:secret@{}", redis.address()));
-        let namespaces = ["/".to_owned()];
+        let namespaces = Namespaces::compile(&["/"]).unwrap();
         let inspected = inspect(&config, &namespaces, true, &Metrics::new().unwrap()).await;
         let findings = inspected.unwrap().findings.into_iter();
         let errors = findings.filter(|finding| finding.severity == Severity::Error);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rookery_config as config;
 use rookery_ops::critical::CriticalTasks;
+use rookery_policy::Namespaces;
 use rookery_protocol::{Data, Revision, Room};
 use rookery_server::backplane::{self, Backplane, BackplaneParts, CompiledBridge, Inbound, Tasks};
 use rookery_server::broker::{Broker, BrokerParts};
@@ -92,7 +93,9 @@ impl Pod {
     /// One for whose shard `queue` commands may wait.
     pub fn with_queue(name: &str, config: config::Redis, linger: Duration, queue: usize) -> Pod {
         let (metrics, tracker) = (Arc::new(Metrics::new().unwrap()), TaskTracker::new());
-        let interests = backplane::room_interests(&config, linger);
+        let namespaces = Namespaces::compile(&["/", "/admin", "/tenant-{id}"]).unwrap();
+        let namespaces = Arc::new(namespaces);
+        let interests = backplane::room_interests(&config, &namespaces, linger);
         let pod = PodId::from(name);
         let latency = Latency::new(1, &Default::default(), name, &metrics);
         let (rooms, shard) = start_shard(&pod, &interests, &latency, &metrics, queue);
@@ -112,7 +115,7 @@ impl Pod {
         let parts = BackplaneParts {
             config,
             pod,
-            namespaces: vec!["/".into(), "/admin".into()],
+            namespaces,
             interests: interests.clone(),
             metrics: metrics.clone(),
             bridge: vec![bridge()],

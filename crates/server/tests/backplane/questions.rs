@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use rookery_protocol::Room;
 use rookery_server::message::{Scope, Selector};
-use rookery_server::rooms::ranking::{RoomRankingQuery, SortBy};
+use rookery_server::rooms::ranking::{RankedNamespaces, RoomRankingQuery, SortBy};
 
 use super::pod::Pod;
 use super::redis_server::RedisServer;
@@ -216,7 +216,7 @@ async fn a_pod_that_does_not_know_a_question_is_named_without_waiting_for_it() {
     let members = tokio::time::timeout(Duration::from_secs(30), broker.members("/", "x")).await;
     assert_eq!(members.expect("the deadline is not waited for").unanswered, ["pod-bbbb"]);
     let query = RoomRankingQuery {
-        namespaces: vec!["/".into()],
+        namespaces: RankedNamespaces::Named(vec!["/".into()]),
         sort: SortBy::Members,
         limit: 10,
         scope: Scope::Cluster,

@@ -4,13 +4,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rookery_server::message::{RoomKey, Scope};
-use rookery_server::rooms::ranking::{RoomRanking, RoomRankingQuery, SortBy};
+use rookery_server::rooms::ranking::{RankedNamespaces, RoomRanking, RoomRankingQuery, SortBy};
 
 use super::redis_server::RedisServer;
 use super::{Pod, dead_peer, know_each_other, until};
 
 fn by_members(limit: usize, scope: Scope) -> RoomRankingQuery {
-    RoomRankingQuery { namespaces: vec!["/".into()], sort: SortBy::Members, limit, scope }
+    RoomRankingQuery {
+        namespaces: RankedNamespaces::Named(vec!["/".into()]),
+        sort: SortBy::Members,
+        limit,
+        scope,
+    }
 }
 
 fn counts(answer: &RoomRanking) -> Vec<(&str, usize)> {
@@ -55,7 +60,7 @@ async fn the_shards_are_not_asked_for_their_fullest_rooms_each_time() {
     let asked = || a.shard.queries.load(Ordering::Relaxed);
     let first = async |namespace: &str, limit| {
         let query = RoomRankingQuery {
-            namespaces: vec![namespace.into()],
+            namespaces: RankedNamespaces::Named(vec![namespace.into()]),
             ..by_members(limit, Scope::Local)
         };
         a.broker.rank_rooms(&query).await.rooms.len()

@@ -1,6 +1,7 @@
 //! Failovers by real sentinels, in traffic.
 
 use rookery_config::Redis;
+use rookery_policy::Namespaces;
 use rookery_server::backplane::inspection::inspect;
 use rookery_server::telemetry::metrics::Metrics;
 
@@ -108,7 +109,7 @@ async fn a_server_without_a_client_certificate_is_not_let_in() {
     let mut config = Redis { sentinel: None, mode: None, ..redis.config() };
     config.addresses = vec![format!("127.0.0.1:{primary}")];
     let metrics = Metrics::new().unwrap();
-    let namespaces = ["/".to_owned()];
+    let namespaces = Namespaces::compile(&["/"]).unwrap();
     inspect(&config, &namespaces, false, &metrics)
         .await
         .expect("it is let in with its certificate");

@@ -154,6 +154,11 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     ("namespaces: []", &["`namespaces` is empty; name at least `/`"]),
     ("namespaces: [chat]", &["`namespaces[0]` is `chat`", "starts with `/`"]),
+    ("namespaces: ['/', '/t-{id']", &["`namespaces[1]`: the `{` at byte 3 has no `}`"]),
+    ("namespaces: ['/{a}{b}']", &["`namespaces[0]`: `{a}` and `{b}` need a character between"]),
+    ("namespaces: ['{any}']", &["`namespaces[0]` is `{any}`", "starts with `/`"]),
+    ("namespaces: ['/a#{b}']", &["`namespaces[0]` is `/a#{b}`", "has no `#`"]),
+    ("limits: { namespaces: 0 }", &["`limits.namespaces` must be at least 1"]),
     ("namespaces: [/, /a, /]", &["`namespaces[2]` names `/` again"]),
     ("redis: { url: \"http://h\" }", &["`redis.url` must begin with redis:// or rediss://"]),
     (

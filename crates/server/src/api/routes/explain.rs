@@ -43,7 +43,7 @@ pub(in crate::api) struct ExplainRequest {
     /// What the client would do.
     #[schema(required, nullable = false)]
     action: Option<Action>,
-    /// A configured namespace; `/` if absent. The rules are the same in every namespace.
+    /// A namespace that clients may connect to; `/` if absent.
     namespace: Option<String>,
 }
 
@@ -74,7 +74,8 @@ pub(in crate::api) async fn explain(
     body: JsonBody<ExplainRequest>,
 ) -> Result<axum::Json<Explanation>, Problem> {
     let request = body.value;
-    shared.namespace(&caller, request.namespace.as_deref(), &query)?;
+    let namespace = request.namespace.as_deref();
+    let namespace = shared.namespace_with_params(&caller, namespace, &query)?;
     let subject = subject(&shared.api.user_claim, request.claims, request.user)?;
     let room = request.room.ok_or_else(|| Problem::invalid("room", "`room` is required"))?;
     let room = input::room("room", &room)?;
@@ -86,7 +87,8 @@ pub(in crate::api) async fn explain(
             return Err(Problem::invalid("action", "`action` is required: `join` or `publish`"));
         }
     };
-    Ok(axum::Json(shared.api.rules.load().decide(permission, &room, &subject).into()))
+    let rules = shared.api.rules.load();
+    Ok(axum::Json(rules.decide(permission, &namespace, &room, &subject).into()))
 }
 
 fn subject(

@@ -17,7 +17,7 @@ use crate::api::query::{Params, RankingQuery, ScopeQuery};
 use crate::api::state::Shared;
 use crate::message::RoomKey;
 use crate::message::Scope;
-use crate::rooms::ranking::{RoomFigures, RoomRankingQuery, SortBy};
+use crate::rooms::ranking::{RankedNamespaces, RoomFigures, RoomRankingQuery, SortBy};
 use crate::telemetry::latency::histogram::Histogram;
 use crate::telemetry::latency::{Summary, summary};
 
@@ -111,11 +111,15 @@ pub(in crate::api) async fn list_latencies(
     RankingQuery(query): RankingQuery,
 ) -> Result<Json<LatencyList>, Problem> {
     let namespaces = match query.get("namespace") {
-        Some(_) => vec![shared.namespace(&caller, None, &query)?],
+        Some(_) => RankedNamespaces::Named(vec![shared.namespace(&caller, None, &query)?]),
         None => {
             let permitted = shared.permit(&caller, Need::AllNamespaces);
             permitted.map_err(|problem| problem.field("namespace"))?;
-            shared.api.namespaces.clone()
+            // Without patterns, those of other instances that this one does not offer are left out.
+            match shared.api.namespaces.patterns() {
+                [] => RankedNamespaces::Named(shared.api.namespaces.fixed().to_vec()),
+                _ => RankedNamespaces::All,
+            }
         }
     };
     shared.permit(&caller, Need::AllRooms)?;

@@ -98,7 +98,7 @@ async fn rooms_are_ranked() {
     let asked = world.rankings.lock();
     assert_eq!((asked[0].sort, asked[0].limit, asked[0].scope), (SortBy::P99, 50, Scope::Cluster));
     assert_eq!((asked[1].sort, asked[1].limit, asked[1].scope), (SortBy::Members, 7, Scope::Local));
-    assert_eq!(asked[1].namespaces, [std::sync::Arc::from("/chat")]);
+    assert_eq!(asked[1].namespaces, RankedNamespaces::Named(vec!["/chat".into()]));
 }
 
 #[tokio::test]

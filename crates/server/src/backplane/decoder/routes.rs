@@ -1,6 +1,9 @@
-//! The [`Routes`]: what the channels carry that every pod subscribes.
+//! The [`Routes`]: what the channels carry that a pod subscribes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use rookery_policy::Namespaces;
 
 use crate::backplane::bridge::CompiledBridge;
 use crate::backplane::wire::channels::Channels;
@@ -13,6 +16,8 @@ pub(in crate::backplane) struct Routes {
     routes: HashMap<Vec<u8>, Route>,
     /// What every other channel carries: that of a room or a member.
     others: Route,
+    channels: Channels,
+    namespaces: Arc<Namespaces>,
 }
 
 /// What a channel carries.
@@ -36,11 +41,15 @@ pub(in crate::backplane) enum Route {
 
 impl Routes {
     /// The channels of these namespaces and this bridge.
-    pub fn new(channels: &Channels, namespaces: &[Arc<str>], bridge: &[CompiledBridge]) -> Self {
+    pub fn new(
+        channels: &Channels,
+        namespaces: &Arc<Namespaces>,
+        bridge: &[CompiledBridge],
+    ) -> Self {
         let mut routes = HashMap::default();
         let is_classic = channels.wire() == NodeWire::Classic;
         let of = |classic: Route| if is_classic { classic } else { Route::Sharded };
-        for namespace in namespaces {
+        for namespace in namespaces.fixed() {
             routes.insert(channels.requests(namespace), of(Route::Requests(namespace.clone())));
             routes.insert(channels.general(namespace), of(Route::Broadcasts));
             for responses in channels.own_responses(namespace) {
@@ -60,12 +69,34 @@ impl Routes {
             }
         }
         let routes = routes.into_iter().map(|(k, v)| (k.into_bytes(), v)).collect();
-        Routes { routes, others: of(Route::Broadcasts) }
+        let (channels, namespaces) = (channels.clone(), namespaces.clone());
+        Routes { routes, others: of(Route::Broadcasts), channels, namespaces }
     }
 
-    /// What a channel carries: broadcasts to a room or a member where it is none of these.
-    pub fn of(&self, channel: &[u8]) -> &Route {
-        self.routes.get(channel).unwrap_or(&self.others)
+    /// What a channel carries: broadcasts to a room or a member where it is none of these, and none
+    /// of a namespace of a pattern.
+    pub fn of(&self, channel: &[u8]) -> Cow<'_, Route> {
+        match self.routes.get(channel) {
+            Some(route) => Cow::Borrowed(route),
+            None => {
+                let asked = self.asked_in_pattern(channel);
+                asked.map_or(Cow::Borrowed(&self.others), Cow::Owned)
+            }
+        }
+    }
+
+    /// Requests and responses in a namespace of a pattern, which have their own channels on the classic
+    /// wire alone.
+    fn asked_in_pattern(&self, channel: &[u8]) -> Option<Route> {
+        if self.namespaces.patterns().is_empty() || self.channels.wire() != NodeWire::Classic {
+            return None;
+        }
+        let (name, is_request) = self.channels.asked_in(channel)?;
+        let namespace = self.namespaces.get(name)?;
+        Some(match is_request {
+            true => Route::Requests(namespace.name().clone()),
+            false => Route::Responses,
+        })
     }
 
     /// Whether a channel is one of these, whatever rooms have members.

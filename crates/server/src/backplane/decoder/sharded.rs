@@ -18,8 +18,8 @@ impl Decoder {
                 }
             }
             Ok(Message::Request(of, request)) => {
-                if let Some(namespace) = self.namespaces.iter().find(|n| ***n == *of) {
-                    self.request(namespace, request, payload, received);
+                if let Some(namespace) = self.namespace(&of) {
+                    self.request(&namespace, request, payload, received);
                 }
             }
             Ok(Message::Acknowledged(id, said)) => self.acknowledged(&id, said),

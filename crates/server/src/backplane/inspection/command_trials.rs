@@ -2,6 +2,7 @@
 //! them.
 
 use redis::{Cmd, cmd};
+use rookery_policy::Namespaces;
 
 use crate::backplane::wire::channels::Channels;
 use crate::backplane::wire::node::NodeWire;
@@ -18,10 +19,11 @@ pub(super) fn of_instance(
     wire: NodeWire,
     channels: &Channels,
     prefix: &str,
-    namespaces: &[String],
+    namespaces: &Namespaces,
 ) -> Vec<CommandTrial> {
     let key = format!("{prefix}:rookery:idem:check:{}", PodId::random());
-    let requests = namespaces.first().map(|namespace| channels.requests(namespace));
+    let examples = namespaces.examples();
+    let requests = examples.first().map(|namespace| channels.requests(namespace));
     let (publish, count) = (wire.publish_command(), wire.count_command());
     trials([
         (publish, cmd(publish).arg(channels.own_answers()).arg("").to_owned()),

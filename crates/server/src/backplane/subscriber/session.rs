@@ -133,8 +133,7 @@ impl<'a> Session<'a> {
         let changes = self.subscriber.interests.changes(Instant::now());
         for chunk in changes.unsubscribe.chunks(CHUNK) {
             let Subscriber { channels, decoder, .. } = self.subscriber;
-            let mut names: Vec<String> =
-                chunk.iter().map(|key| channels.room(key.as_ref())).collect();
+            let mut names: Vec<String> = chunk.iter().map(|topic| channels.topic(topic)).collect();
             // A room may be named so that its channel is that of this pod's answers.
             names.retain(|name| !decoder.always_subscribes(name));
             if names.is_empty() {
@@ -165,8 +164,7 @@ impl<'a> Session<'a> {
     ) -> Result<(), String> {
         self.resubscribing += usize::from(resubscribes);
         let channels = &self.subscriber.channels;
-        let names: Vec<String> =
-            tickets.iter().map(|(key, _)| channels.room(key.as_ref())).collect();
+        let names: Vec<String> = tickets.iter().map(|(topic, _)| channels.topic(topic)).collect();
         let (mut connection, wire) = (self.connection.clone(), channels.wire());
         let sent = async move {
             let result = commands::subscribe(wire, &mut connection, &names).await;
@@ -194,8 +192,8 @@ impl<'a> Session<'a> {
                 let refused = &self.subscriber.refused;
                 if let Some(channel) = unsubscribed.first() {
                     limited!(refused, warn, %channel, %error, "Redis refused an UNSUBSCRIBE");
-                } else if let [(key, _)] = tickets.as_slice() {
-                    let channel = self.subscriber.channels.room(key.as_ref());
+                } else if let [(topic, _)] = tickets.as_slice() {
+                    let channel = self.subscriber.channels.topic(topic);
                     limited!(refused, warn, %channel, %error, "Redis refused a SUBSCRIBE");
                 } else {
                     // One that is refused takes the others of its command along.
@@ -280,10 +278,10 @@ async fn subscribe_members(
 ) -> RedisResult<()> {
     let [own, broadcasts, everything] = subscriber.decoder.patterns();
     let mut refused = own.join(", ");
-    for patterns in [&own, &broadcasts, &everything] {
+    for patterns in [own, broadcasts, everything] {
         match connection.psubscribe(patterns).await {
             Err(error) if is_forbidden(&error) => refused = patterns.join(", "),
-            Ok(()) if *patterns != own => {
+            Ok(()) if patterns != own => {
                 let hears = patterns.join(", ");
                 limited!(
                     subscriber.forbidden_patterns,

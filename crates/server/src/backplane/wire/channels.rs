@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::node::NodeWire;
 use super::requests::{Asker, RequestId};
 use crate::message::{PodId, Publication, RoomKeyRef};
+use crate::rooms::topic::{NamespaceTopic, Topic};
+use rookery_policy::Namespaces;
 use rookery_protocol::Room;
 
 /// Names channels for one wire, one prefix and one pod. Cloning is shallow.
@@ -41,6 +43,20 @@ impl Channels {
         format!("{}#{}#{}#", self.prefix, key.namespace, key.room)
     }
 
+    /// The channel of what somebody here is interested in.
+    pub fn topic(&self, topic: &Topic) -> String {
+        match topic {
+            Topic::Room(key) => self.room(key.as_ref()),
+            Topic::Namespace(namespace, NamespaceTopic::Publications) => self.general(namespace),
+            Topic::Namespace(namespace, NamespaceTopic::Requests) => self.requests(namespace),
+            Topic::Namespace(namespace, NamespaceTopic::Pods) => self.pods_in(namespace),
+            Topic::Namespace(namespace, NamespaceTopic::Responses) => self.all_responses(namespace),
+            Topic::Namespace(namespace, NamespaceTopic::OwnResponses) => {
+                self.responses_to(namespace, &self.pod)
+            }
+        }
+    }
+
     /// Where a publication goes: its one room's channel where it has one, else the general one.
     pub fn of(&self, publication: &Publication) -> String {
         match publication.rooms.as_slice() {
@@ -69,14 +85,31 @@ impl Channels {
         rooms.iter().position(|candidate| candidate.as_bytes() == room)
     }
 
-    /// What the channels of this pod's members start with: rooms that are their public ids.
-    pub fn members(&self, namespace: &str) -> String {
-        format!("{}#{namespace}#{}", self.prefix, self.pod)
+    /// Whether a channel is that of a room whose name begins with this pod's, in this namespace, as
+    /// those of its members are.
+    pub fn is_of_members(&self, channel: &[u8], namespace: &str) -> bool {
+        let room = self.without_prefix(channel);
+        let room = room.and_then(|rest| rest.strip_prefix(namespace.as_bytes()));
+        let room = room.and_then(|rest| rest.strip_prefix(b"#"));
+        room.is_some_and(|room| room.starts_with(self.pod.as_bytes()))
     }
 
-    /// The pattern of every channel of a namespace's broadcasts, which Node's adapter subscribes.
-    fn broadcasts_pattern(&self, namespace: &str) -> String {
-        format!("{}#{}#*", escape(&self.prefix), escape(namespace))
+    /// The namespace of a channel of publications, if its name has no `#`, as those of patterns have
+    /// none.
+    pub fn namespace_of<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
+        let rest = self.without_prefix(channel)?;
+        let end = rest.iter().position(|byte| *byte == b'#')?;
+        std::str::from_utf8(&rest[..end]).ok()
+    }
+
+    fn without_prefix<'a>(&self, channel: &'a [u8]) -> Option<&'a [u8]> {
+        channel.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"#")
+    }
+
+    /// The pattern of every channel of the broadcasts of namespaces that a glob matches. For one
+    /// namespace, Node's adapter subscribes it.
+    fn broadcasts_pattern(&self, namespaces: &str) -> String {
+        format!("{}#{namespaces}#*", escape(&self.prefix))
     }
 
     /// The pattern of every channel with the prefix.
@@ -84,18 +117,22 @@ impl Channels {
         format!("{}*", escape(&self.prefix))
     }
 
-    /// The pattern of rooms that are public ids of this pod's members.
-    fn members_pattern(&self, namespace: &str) -> String {
-        let (prefix, namespace) = (escape(&self.prefix), escape(namespace));
-        format!("{prefix}#{namespace}#{}*", escape(&self.pod))
+    /// The pattern of rooms that are public ids of this pod's members, in namespaces that a glob
+    /// matches.
+    fn members_pattern(&self, namespaces: &str) -> String {
+        format!("{}#{namespaces}#{}*", escape(&self.prefix), escape(&self.pod))
     }
 
     /// The patterns by which this pod hears what is addressed to its members by their ids: first
     /// those of its members alone, then wider ones. An ACL of Redis permits a pattern only where it
-    /// names that very pattern, which it cannot for one with the pod's random name in it.
-    pub fn patterns(&self, namespaces: &[impl AsRef<str>]) -> [Vec<String>; 3] {
+    /// names that very pattern, which it cannot for one with the pod's random name in it. The first
+    /// two lists have one for each entry of `namespaces`, names first.
+    pub fn patterns(&self, namespaces: &Namespaces) -> [Vec<String>; 3] {
+        let fixed = namespaces.fixed().iter().map(|name| escape(name));
+        let globs = namespaces.patterns().iter().map(|pattern| pattern.glob(escape));
+        let globs: Vec<String> = fixed.chain(globs).collect();
         let all = |pattern: fn(&Channels, &str) -> String| {
-            namespaces.iter().map(|namespace| pattern(self, namespace.as_ref())).collect()
+            globs.iter().map(|namespaces| pattern(self, namespaces)).collect()
         };
         let everything = vec![self.everything_pattern()];
         [all(Channels::members_pattern), all(Channels::broadcasts_pattern), everything]
@@ -120,14 +157,31 @@ impl Channels {
     /// Answers to this pod's requests: on the classic wire those that everybody hears, and those to it
     /// alone.
     pub fn own_responses(&self, namespace: &str) -> Vec<String> {
+        let own = self.responses_to(namespace, &self.pod);
         match self.wire {
-            NodeWire::Classic => {
-                let all = self.all_responses(namespace);
-                let own = format!("{all}{}#", self.pod);
-                vec![all, own]
-            }
-            NodeWire::Sharded(_) => vec![self.sharded_responses(namespace, &self.pod)],
+            NodeWire::Classic => vec![self.all_responses(namespace), own],
+            NodeWire::Sharded(_) => vec![own],
         }
+    }
+
+    /// Answers to the requests of one pod alone.
+    fn responses_to(&self, namespace: &str, pod: &str) -> String {
+        match self.wire {
+            NodeWire::Classic => format!("{}{pod}#", self.all_responses(namespace)),
+            NodeWire::Sharded(_) => self.sharded_responses(namespace, pod),
+        }
+    }
+
+    /// The namespace of a channel of requests or responses of the classic wire, if its name has no
+    /// `#`, and whether it is of requests.
+    pub fn asked_in<'a>(&self, channel: &'a [u8]) -> Option<(&'a str, bool)> {
+        let rest = channel.strip_prefix(self.prefix.as_bytes())?;
+        let (rest, is_request) = match rest.strip_prefix(b"-request#") {
+            Some(rest) => (rest, true),
+            None => (rest.strip_prefix(b"-response#")?, false),
+        };
+        let end = rest.iter().position(|byte| *byte == b'#')?;
+        Some((std::str::from_utf8(&rest[..end]).ok()?, is_request))
     }
 
     fn sharded_responses(&self, namespace: &str, uid: &str) -> String {
@@ -141,6 +195,12 @@ impl Channels {
     /// Heartbeats and questions between pods.
     pub fn pods(&self) -> String {
         format!("{}-rookery#", self.prefix)
+    }
+
+    /// Nothing: pods subscribe it while they listen to what is for a namespace of a pattern, so that
+    /// they can be counted. No pod is named like a namespace.
+    pub fn pods_in(&self, namespace: &str) -> String {
+        format!("{}-rookery#{namespace}#", self.prefix)
     }
 
     /// Answers between pods, to this one.
@@ -208,6 +268,27 @@ mod tests {
     #[test]
     fn patterns_escape_what_redis_would_expand() {
         let channels = Channels::new(NodeWire::Classic, "a*[b]", "pod?od^\\".into());
-        assert_eq!(channels.members_pattern("/x*"), "a\\*\\[b\\]#/x\\*#pod\\?od\\^\\\\*");
+        let namespaces = Namespaces::compile(&["/x*", "/a*{b}"]).unwrap();
+        let [members, broadcasts, everything] = channels.patterns(&namespaces);
+        assert_eq!(
+            members,
+            ["a\\*\\[b\\]#/x\\*#pod\\?od\\^\\\\*", "a\\*\\[b\\]#/a\\**#pod\\?od\\^\\\\*"]
+        );
+        assert_eq!(broadcasts, ["a\\*\\[b\\]#/x\\*#*", "a\\*\\[b\\]#/a\\**#*"]);
+        assert_eq!(everything, ["a\\*\\[b\\]*"]);
+    }
+
+    #[test]
+    fn the_namespace_of_a_channel_is_read_where_it_can_be_of_a_pattern() {
+        let channels = Channels::new(NodeWire::Classic, "p", "podpodpo".into());
+        assert_eq!(channels.namespace_of(b"p#/t-7#room#"), Some("/t-7"));
+        assert_eq!(channels.namespace_of(b"p#/t-7#"), Some("/t-7"));
+        assert_eq!(channels.namespace_of(b"q#/t-7#"), None);
+        assert_eq!(channels.asked_in(b"p-request#/t-7#"), Some(("/t-7", true)));
+        assert_eq!(channels.asked_in(b"p-response#/t-7#podpodpo#"), Some(("/t-7", false)));
+        assert_eq!(channels.asked_in(b"p#/t-7#"), None);
+        assert!(channels.is_of_members(b"p#/t-7#podpodpoA#", "/t-7"));
+        assert!(!channels.is_of_members(b"p#/t-7#room#podpodpoA#", "/t-7"));
+        assert!(!channels.is_of_members(b"p#/t-7#podpodpoA#", "/t-8"));
     }
 }

@@ -9,7 +9,7 @@ use super::replies::{self, Reply};
 use super::requests::{Asker, RequestId};
 use super::{classic, sharded};
 use crate::message::{Publication, Selector};
-use crate::rooms::interest::MemberChannels;
+use crate::rooms::topic::MemberChannels;
 
 /// The protocol that is spoken with Node servers: `redis.wire`, and what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

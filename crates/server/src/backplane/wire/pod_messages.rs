@@ -120,6 +120,9 @@ pub enum Ask {
     First {
         /// The namespaces whose rooms are ranked.
         namespaces: Vec<String>,
+        /// Whether those of all namespaces are.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        all: bool,
         /// What they are ranked by.
         sort: SortBy,
         /// How many are wanted at most.

@@ -13,6 +13,10 @@ pub trait EngineHooks: Send + Sync {
     /// Decides about a packet that the engine writes for the client: its text and attachments.
     fn on_packet(&self, text: &[u8], attachments: Vec<Bytes>) -> PacketAction;
 
+    /// Called for each CONNECT to a namespace that the client is not connected to, before the engine
+    /// hears of it. False: it is refused, and answered.
+    fn on_connect(&self, namespace: &str) -> bool;
+
     /// Whether the client is connected to a namespace. Its events and acknowledgements there do not
     /// reach the engine.
     fn is_connected(&self, namespace: &str) -> bool;

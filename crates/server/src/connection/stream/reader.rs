@@ -334,7 +334,10 @@ impl ClientReader {
         let connected = self.hooks.is_connected(head.namespace);
         match head.kind {
             // The engine ignores a CONNECT to a namespace that the client is connected to.
-            PacketType::Connect => return Receiver::Engine { answers: !connected },
+            PacketType::Connect if connected || self.hooks.on_connect(head.namespace) => {
+                return Receiver::Engine { answers: !connected };
+            }
+            PacketType::Connect => {}
             PacketType::Disconnect | PacketType::ConnectError => return engine,
             _ if !connected => return engine,
             _ if head.attachments == 0 => self.wait = self.hooks.on_client_packet(&head, &[]),
@@ -367,6 +370,9 @@ impl ClientReader {
         let (packet, answers) = match head.kind {
             PacketType::Connect => {
                 let connected = self.hooks.is_connected(namespace);
+                if !connected && !self.hooks.on_connect(namespace) {
+                    return Receiver::Client;
+                }
                 (format!("40{namespace},{}", connect_query::to_json(query)), !connected)
             }
             PacketType::Disconnect => (format!("41{namespace},"), false),

@@ -17,11 +17,12 @@ use crate::gateway::client_log;
 use crate::gateway::connect_error::ConnectRefusal;
 use crate::gateway::events;
 use crate::gateway::limits::BodyPermit;
+use crate::gateway::namespaces::{LeaseSlot, NamespaceLease};
 use crate::gateway::session::{Session, Sessions};
 use crate::gateway::webhooks;
 use crate::gateway::webhooks::connect::Newcomer;
 use crate::telemetry::metrics::{Disconnected, Rejected};
-use rookery_policy::{Code, Refusal};
+use rookery_policy::{Code, Namespace, Refusal};
 use rookery_protocol::{Data, Revision, packet};
 
 /// The parameter of the engine's requests that names the session. It must be the last one.
@@ -46,7 +47,7 @@ impl ConnectHandler<LocalAdapter, ()> for NotOffered {
 /// The handler of connects to one namespace.
 pub fn connect_handler(
     sessions: Arc<Sessions>,
-    namespace: Arc<str>,
+    namespace: Namespace,
 ) -> impl ConnectHandler<LocalAdapter, ()> {
     OnConnect { sessions, namespace }
 }
@@ -54,7 +55,7 @@ pub fn connect_handler(
 #[derive(Clone)]
 struct OnConnect {
     sessions: Arc<Sessions>,
-    namespace: Arc<str>,
+    namespace: Namespace,
 }
 
 type Admitted = Result<(), Box<dyn Display + Send>>;
@@ -62,10 +63,12 @@ type Admitted = Result<(), Box<dyn Display + Send>>;
 impl ConnectHandler<LocalAdapter, ()> for OnConnect {
     fn call(&self, socket: Arc<Socket>, _: Option<Value>) {
         let session = self.session(&socket);
-        let Some(client) = session.and_then(|s| s.clients.get(&self.namespace)) else {
+        let Some(client) = session.and_then(|s| s.clients.get(self.namespace.name())) else {
             return;
         };
-        socket.on_disconnect(OnDisconnect { client });
+        let lease = LeaseSlot::default();
+        lease.put(client.lease.take());
+        socket.on_disconnect(OnDisconnect { client, lease });
     }
 
     fn call_middleware<'a>(
@@ -98,14 +101,15 @@ impl OnConnect {
             return Err(Refusal::new(Code::Unauthenticated, "the session has ended").into());
         };
         let gateway = session.gateway();
+        let lease = lease(&session, &self.namespace)?;
         may_present_token(&session)?;
         let _permit = may_wait(&session, auth)?;
         let auth = auth_payload(&session, auth)?;
         let credentials = credentials(&session, auth.as_ref());
         let admitted = gateway.authenticator.admit(auth.as_ref(), credentials.as_deref()).await;
-        let admission =
-            admitted.inspect_err(|refusal| record_refusal(&session, &self.namespace, refusal))?;
-        let ids = session.ids.of_member(&self.namespace, gateway.broker.pod());
+        let name = self.namespace.name();
+        let admission = admitted.inspect_err(|refusal| record_refusal(&session, name, refusal))?;
+        let ids = session.ids.of_member(name, gateway.broker.pod());
         let newcomer = Newcomer {
             namespace: &self.namespace,
             id: &ids.public,
@@ -113,9 +117,8 @@ impl OnConnect {
             auth: auth.as_ref(),
         };
         let answer = webhooks::connect::ask(gateway, &newcomer).await;
-        let answer = answer.inspect_err(|refusal| {
-            record_refusal_of_backend(&session, &self.namespace, refusal);
-        })?;
+        let answer =
+            answer.inspect_err(|refusal| record_refusal_of_backend(&session, name, refusal))?;
         let client = Client::new(
             gateway,
             &session.clients,
@@ -128,6 +131,8 @@ impl OnConnect {
         if let Some(answer) = answer {
             client.webhooks.set_connect_answer(answer);
         }
+        client.lease.put(lease);
+        hear_namespace(&client).await;
         if session.clients.add(client.clone()) {
             client.set_expiry(admission.expires);
         } else {
@@ -137,6 +142,31 @@ impl OnConnect {
         }
         Ok(())
     }
+}
+
+/// What others publish to a namespace of a pattern is heard before the client knows that it is in.
+async fn hear_namespace(client: &Client) {
+    if let Some(wait) = client.gateway().broker.hear_namespace(&client.member) {
+        wait.await;
+    }
+}
+
+/// The lease of a namespace of a pattern, which the session took before it asked the engine; `None`
+/// for one that is named in the configuration.
+///
+/// # Errors
+/// Where it took none: what it asked for is another namespace for the engine than for the session.
+fn lease(session: &Session, namespace: &Namespace) -> Result<Option<NamespaceLease>, Refusal> {
+    if session.gateway().namespaces.offered().is_fixed(namespace.name()) {
+        return Ok(None);
+    }
+    let taken = session.asked.take().filter(|lease| lease.namespace() == namespace);
+    taken.map(Some).ok_or_else(|| {
+        let refusal = Refusal::new(Code::BadRequest, "Invalid namespace");
+        session.gateway().metrics.connects_refused.inc();
+        session.gateway().refused(Rejected::BadPacket, session.log_subject(), &refusal);
+        refusal
+    })
 }
 
 /// The tokens of the first request; in revision 3, the query of the CONNECT is the auth payload, and
@@ -215,6 +245,8 @@ fn record_refusal_of_backend(session: &Session, namespace: &str, refusal: &Conne
 /// Ends a client, and its session where the connection is the reason.
 struct OnDisconnect {
     client: Arc<Client>,
+    /// Of a namespace of a pattern: dropped when the engine has forgotten the client.
+    lease: LeaseSlot,
 }
 
 impl DisconnectHandler<LocalAdapter, ()> for OnDisconnect {
@@ -257,5 +289,6 @@ impl DisconnectHandler<LocalAdapter, ()> for OnDisconnect {
         }
         client_log::disconnected(&self.client.member, &reason);
         defer(socket);
+        drop(self.lease.take());
     }
 }

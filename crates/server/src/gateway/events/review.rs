@@ -48,7 +48,7 @@ pub fn may_stay(client: &Arc<Client>) -> impl Fn(&Room) -> bool + Send + use<> {
     let client = client.clone();
     move |room| {
         let (rules, subject) = (client.gateway().rules.load(), client.subject.load());
-        rules.decide(Permission::Join, room, &subject).allowed
+        rules.decide(Permission::Join, &client.namespace, room, &subject).allowed
     }
 }
 

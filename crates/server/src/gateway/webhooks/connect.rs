@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use rookery_config::Hook;
-use rookery_policy::{Code, Refusal, Subject};
+use rookery_policy::{Code, Namespace, Refusal, Subject};
 use rookery_protocol::Data;
 
 use super::carry_out::{carry_out, check_rooms};
@@ -17,7 +17,7 @@ use crate::gateway::state::Gateway;
 /// A client that its token lets in.
 pub struct Newcomer<'a> {
     /// The namespace that it asks for.
-    pub namespace: &'a str,
+    pub namespace: &'a Namespace,
     /// The public id that it would have.
     pub id: &'a str,
     /// Its user and claims.
@@ -41,13 +41,14 @@ pub async fn ask(
     let Newcomer { namespace, id, subject, auth } = newcomer;
     let request = Request {
         kind: RequestKind::Connect,
-        namespace,
+        namespace: namespace.name(),
+        params: namespace.params(),
         id,
         user: subject.user(),
         claims: subject.claims(),
         content: Content::Connect { auth: *auth },
     };
-    let called = backend.call(Hook::Connect, namespace, request.to_json()).await;
+    let called = backend.call(Hook::Connect, namespace.name(), request.to_json()).await;
     let mut answer = called
         .map_err(|failure| Refusal::new(Code::BackendUnavailable, failure.client_message()))?;
     if let Some(error) = answer.reply.error.take() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rookery_config::Hook;
-use rookery_policy::Subject;
+use rookery_policy::{Params, Subject};
 
 use super::publications::publish_all;
 use crate::backend::{Content, Notification, Reply, Request, RequestKind};
@@ -16,7 +16,7 @@ use crate::telemetry::metrics::Disconnected;
 pub fn report(
     gateway: &Arc<Gateway>,
     shard: usize,
-    member: &Arc<Member>,
+    (member, params): (&Arc<Member>, &Params),
     subject: &Subject,
     reason: Disconnected,
 ) {
@@ -26,6 +26,7 @@ pub fn report(
     let request = Request {
         kind: RequestKind::Disconnect,
         namespace: &member.namespace,
+        params,
         id: &member.id,
         user: member.user.as_deref(),
         claims: subject.claims(),

@@ -26,6 +26,7 @@ pub async fn forward(
         let request = Request {
             kind: RequestKind::Event,
             namespace: &member.namespace,
+            params: client.namespace.params(),
             id: &member.id,
             user: member.user.as_deref(),
             claims: subject.claims(),

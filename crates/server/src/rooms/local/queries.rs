@@ -13,6 +13,7 @@ use crate::rooms::interest::Interest;
 use crate::rooms::member::{Dismissal, Member};
 use crate::rooms::membership::JoinRefused;
 use crate::rooms::presence::registry::{Lease, PresenceRegistry};
+use crate::rooms::ranking::RankedNamespaces;
 use crate::rooms::shard::{MembershipChange, ShardCommand, ShardRooms};
 
 /// What selected members came to.
@@ -58,8 +59,12 @@ impl LocalRooms {
 
     /// The rooms of these namespaces with the most members in one shard: at most `limit` of each
     /// shard, with how many members they have in those that name them.
-    pub async fn fullest(&self, namespaces: &[Arc<str>], limit: usize) -> Vec<(RoomKey, usize)> {
-        let namespaces = namespaces.to_vec();
+    pub async fn fullest(
+        &self,
+        namespaces: &RankedNamespaces,
+        limit: usize,
+    ) -> Vec<(RoomKey, usize)> {
+        let namespaces = namespaces.clone();
         let fullest = self.query(move |rooms| rooms.membership().fullest(&namespaces, limit));
         let mut merged: HashMap<RoomKey, usize> = HashMap::new();
         for (key, members) in fullest.await.into_iter().flatten() {

@@ -48,6 +48,11 @@ impl Namespace {
         self.members.insert(entry.member.key, entry);
     }
 
+    /// Whether it has no member.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     pub(super) fn remove(&mut self, member: &Member) -> Vec<Room> {
         let Some(entry) = self.members.remove(&member.key) else { return Vec::new() };
         for id in std::iter::once(&member.id).chain(&member.session_id) {

@@ -53,12 +53,12 @@ async fn the_fullest_rooms_are_found() {
         let rooms: Vec<Room> = (n..9).map(|room| room.to_string().into()).collect();
         membership.join(&member, &rooms, 10).unwrap();
     }
-    let mut fullest = membership.fullest(&["/".into()], 3);
+    let mut fullest = membership.fullest(&in_namespace("/"), 3);
     fullest.sort();
     assert_eq!(fullest, [(key("6"), 7), (key("7"), 8), (key("8"), 9)]);
-    assert_eq!(membership.fullest(&["/".into()], 100).len(), 9);
-    assert!(membership.fullest(&["/other".into()], 3).is_empty());
-    assert_eq!(membership.fullest(&["/".into()], 0), []);
+    assert_eq!(membership.fullest(&RankedNamespaces::All, 100).len(), 9);
+    assert!(membership.fullest(&in_namespace("/other"), 3).is_empty());
+    assert_eq!(membership.fullest(&in_namespace("/"), 0), []);
     assert_eq!(membership.occupancy(&key("8")), 9);
     assert_eq!(membership.occupancy(&key("none")), 0);
 }
@@ -89,4 +89,19 @@ async fn an_exclusion_is_by_member_unless_a_room_with_members_is_named() {
     membership.join(&a, &room, 10).unwrap();
     assert_eq!(of(&membership, &["nobody", "room"]), Exclusion::Rooms);
     assert_eq!(membership.exclusion("/other", &room), members(&[]));
+}
+
+fn in_namespace(name: &str) -> RankedNamespaces {
+    RankedNamespaces::Named(vec![name.into()])
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_namespace_whose_last_member_is_gone() {
+    let mut membership = Membership::default();
+    let members = ["1", "2"].map(|id| added(&mut membership, id));
+    membership.join(&members[0], &["room".into()], 1).unwrap();
+    assert_eq!(membership.remove(&members[0]), [Room::from("room")]);
+    assert_eq!(membership.namespaces.len(), 1);
+    membership.remove(&members[1]);
+    assert!(membership.namespaces.is_empty());
 }

@@ -15,6 +15,9 @@ pub enum Rejected {
     PerIp,
     /// The client asked for more rooms than `limits.roomsPerClient`.
     Rooms,
+    /// As many namespaces of patterns had clients as `limits.namespaces` allows, or the connection was in
+    /// as many as it may be.
+    Namespaces,
     /// The client sent events faster than its limit.
     Events,
     /// The client sent more bytes of events than its limit.
@@ -115,6 +118,7 @@ labels!(Rejected {
     ConnectRate => "connect_rate",
     PerIp => "per_ip",
     Rooms => "rooms",
+    Namespaces => "namespaces",
     Events => "events",
     Bytes => "bytes",
     Payload => "payload",

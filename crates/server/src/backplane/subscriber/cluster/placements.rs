@@ -68,7 +68,7 @@ impl Placements {
         self.channels.insert(name, channel);
     }
 
-    /// The channel of a room; gives the ticket back where it is subscribed already.
+    /// The channel of a topic; gives the ticket back where it is subscribed already.
     pub(super) fn add(&mut self, name: String, ticket: Ticket) -> Option<Ticket> {
         if let Some(channel) = self.channels.get_mut(&name) {
             let is_there = matches!(channel.place, Place::At(_) | Place::Refused(_));
@@ -239,6 +239,7 @@ mod tests {
 
     use super::*;
     use crate::message::RoomKey;
+    use crate::rooms::topic::Topic;
 
     fn at(port: u16) -> Address {
         Address { host: "h".to_owned(), port }
@@ -256,7 +257,7 @@ mod tests {
     }
 
     fn ticket(room: &str) -> Ticket {
-        (RoomKey::new("/", room), 1)
+        (Topic::Room(RoomKey::new("/", room)), 1)
     }
 
     fn order(port: u16, name: &str) -> Order {

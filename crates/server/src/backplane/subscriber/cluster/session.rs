@@ -191,7 +191,7 @@ impl<'a> ClusterSession<'a> {
         self.is_connected = true;
         let ClusterSubscriber { interests, channels, .. } = self.subscriber;
         for ticket in interests.connected(Instant::now()) {
-            let name = channels.room(ticket.0.as_ref());
+            let name = channels.topic(&ticket.0);
             match self.placements.add(name.clone(), ticket) {
                 Some(ticket) => interests.confirmed(&[ticket]),
                 None => self.placements.miss(&name),
@@ -264,8 +264,8 @@ impl<'a> ClusterSession<'a> {
         let ClusterSubscriber { interests, channels, decoder, .. } = self.subscriber;
         let changes = interests.changes(Instant::now());
         let mut by_node: HashMap<Address, Vec<String>> = HashMap::new();
-        for key in &changes.unsubscribe {
-            let name = channels.room(key.as_ref());
+        for topic in &changes.unsubscribe {
+            let name = channels.topic(topic);
             match self.placements.remove(&name) {
                 Some(node) => by_node.entry(node).or_default().push(name),
                 None if self.placements.is_fixed(&name) => {}
@@ -276,7 +276,7 @@ impl<'a> ClusterSession<'a> {
             self.send(Order { node, kind: ChannelKind::Sharded, channels }, false).await;
         }
         for ticket in changes.subscribe {
-            let there = self.placements.add(channels.room(ticket.0.as_ref()), ticket);
+            let there = self.placements.add(channels.topic(&ticket.0), ticket);
             interests.confirmed(there.as_slice());
         }
     }

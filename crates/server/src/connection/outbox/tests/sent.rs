@@ -29,6 +29,10 @@ impl EngineHooks for Hooks {
         }
     }
 
+    fn on_connect(&self, _: &str) -> bool {
+        true
+    }
+
     fn is_connected(&self, namespace: &str) -> bool {
         namespace == "/"
     }
