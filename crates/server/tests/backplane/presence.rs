@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::killable::Killable;
 use super::pod::LEAVE_DELAY;
 use super::*;
 
@@ -15,32 +16,6 @@ async fn present(pod: &Pod, users: &[&str]) {
 async fn told(pod: &Pod, joins: u64, leaves: u64) {
     let what = format!("{joins} joins and {leaves} leaves are told");
     until(&what, async || pod.told() == (joins, leaves)).await;
-}
-
-/// A pod of its own runtime, which can be killed without a farewell.
-struct Killable {
-    pod: Pod,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Killable {
-    async fn up(name: &str, redis: &RedisServer) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.unwrap();
-        let pod = {
-            let _inside = runtime.enter();
-            Pod::at(name, &redis.url())
-        };
-        pod.is_up().await;
-        Killable { pod, runtime }
-    }
-
-    /// As by SIGKILL.
-    fn kill(self) {
-        self.runtime.shutdown_background();
-        std::mem::forget(self.pod);
-    }
 }
 
 #[tokio::test]
