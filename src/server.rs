@@ -1,6 +1,7 @@
 //! The server's wiring: which parts there are, and how they start and stop.
 
 mod api_key_watch;
+mod broker;
 mod cgroup;
 mod config_watch;
 mod file_watcher;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpSocket};
@@ -11,7 +10,7 @@ use tokio::sync::Notify;
 use rookery_config::api_keys::ApiKeys;
 use rookery_config::check::warnings;
 use rookery_config::load::Sources;
-use rookery_config::{Config, Redis, WhenDown};
+use rookery_config::{Config, Redis};
 use rookery_ops::readiness::Readiness;
 use rookery_ops::{admin, listener};
 use rookery_policy::{EventRules, Namespaces, Rules};
@@ -21,10 +20,7 @@ use rookery_server::api::idempotency::{IdempotencyStore, MemoryStore, RedisStore
 use rookery_server::api::{self, ApiState};
 use rookery_server::auth::{KeyReloads, Verifier};
 use rookery_server::backend::Backend;
-use rookery_server::backplane::{
-    Backplane, BackplaneParts, CompiledBridge, RolloutState, Tasks, room_interests,
-};
-use rookery_server::broker::{Broker, BrokerParts};
+use rookery_server::backplane::{Backplane, room_interests};
 use rookery_server::connection::outbox::OutboxLimits;
 use rookery_server::gateway::{
     self, Authenticator, DrainState, Engine, Gateway, Limits, LiveNamespaces, LogThrottles,
@@ -32,19 +28,17 @@ use rookery_server::gateway::{
 };
 use rookery_server::message::PodId;
 use rookery_server::rooms::index::MAX_SHARDS;
-use rookery_server::rooms::interest::{LINGER, RoomInterests};
-use rookery_server::rooms::statistics::RoomStatistics;
+use rookery_server::rooms::interest::LINGER;
 use rookery_server::status_page;
 use rookery_server::telemetry::metrics::Metrics;
 use rookery_server::telemetry::trace::Traces;
 
+use super::broker::{broker_parts, connect, room_hooks};
 use super::instance::Instance;
 use super::memory::ProcessMemory;
 use super::shards::{ShardPlan, Shards};
-use super::{GRACE, Lifecycle, Server, millis};
-use super::{
-    api_key_watch, config_watch, gauges, readiness, reload, runtime_thread, signing_key_watch,
-};
+use super::{GRACE, Lifecycle, Server};
+use super::{api_key_watch, config_watch, gauges, readiness, reload, signing_key_watch};
 
 /// The parts of a server that is about to start.
 struct Parts {
@@ -115,8 +109,11 @@ impl Parts {
             stop: lifecycle.stop_threads.clone(),
         })?;
         register(&metrics, &shards, traces)?;
+        let backend = backend(&config, &metrics, traces)?;
+        let room_hooks = room_hooks(&config, backend.as_ref(), &rules);
+        let broker_parts = broker_parts(&config, &shards, room_hooks, &metrics, traces, &lifecycle);
         let (broker, backplane) =
-            connect(&config, &namespaces, &shards, interests, &metrics, traces, &lifecycle)?;
+            connect(&config, &namespaces, &shards, interests, broker_parts, &lifecycle)?;
         let gateway = Arc::new(Gateway {
             rules,
             events: EventRules::compile(&config.events)?,
@@ -125,7 +122,7 @@ impl Parts {
             limits: Limits::new(memory.fit(&config.limits)),
             outbox_limits,
             authenticator: authenticator(&config, &metrics)?,
-            backend: backend(&config, &metrics, traces)?,
+            backend,
             readiness: Readiness::default(),
             drain: DrainState::default(),
             rebalance: RebalanceState::default(),
@@ -280,7 +277,9 @@ fn backend(
     traces: &Traces,
 ) -> anyhow::Result<Option<Backend>> {
     let backend = config.backend.as_ref();
-    Ok(backend.map(|backend| Backend::new(backend, metrics, traces.tracer())).transpose()?)
+    let has_redis = config.redis.is_some();
+    let new = |backend| Backend::new(backend, has_redis, metrics, traces.tracer());
+    Ok(backend.map(new).transpose()?)
 }
 
 /// Verifies tokens as `auth.jwt` says, where it is written.
@@ -300,78 +299,6 @@ fn outbox_limits(config: &Config) -> Arc<OutboxLimits> {
         config.limits.write_stall.0,
         config.socketio.max_payload.bytes(),
     ))
-}
-
-/// The task that follows who is in rooms with presence.
-const PRESENCE: &str = "the task that follows presence";
-
-/// Connects the shards' rooms with the other instances, where Redis is configured.
-fn connect(
-    config: &Config,
-    offered: &Arc<Namespaces>,
-    shards: &Shards,
-    interests: Option<Arc<RoomInterests>>,
-    metrics: &Arc<Metrics>,
-    traces: &Traces,
-    lifecycle: &Lifecycle,
-) -> anyhow::Result<(Broker, Option<Backplane>)> {
-    let mut parts = BrokerParts {
-        rooms: shards.rooms.clone(),
-        statistics: RoomStatistics::new(
-            shards.rooms.clone(),
-            shards.latency.clone(),
-            lifecycle.tracker.clone(),
-        ),
-        backplane: None,
-        refuse_when_down: config.redis.as_ref().is_some_and(|r| r.when_down == WhenDown::Refuse),
-        presence_max: config.presence.max,
-        metrics: metrics.clone(),
-        tracer: traces.tracer(),
-    };
-    let (Some(redis), Some(interests)) = (&config.redis, interests) else {
-        let broker = Broker::new(parts);
-        let Lifecycle { tracker, stop, critical, .. } = lifecycle.clone();
-        let presence = broker.clone().follow_presence(stop.clone());
-        tracker.spawn(async move { critical.watch(PRESENCE.to_owned(), &stop, presence).await });
-        return Ok((broker, None));
-    };
-    metrics.with_redis()?;
-    let bridge = redis.bridge_in(offered);
-    let revision = std::env::var("ROOKERY_REVISION").ok();
-    let rollout = revision.and_then(|r| RolloutState::parse(&r, millis(SystemTime::now())));
-    let tasks = backplane_tasks(lifecycle)?;
-    let backplane = BackplaneParts {
-        config: redis.clone(),
-        pod: shards.rooms.pod().clone(),
-        namespaces: offered.clone(),
-        interests,
-        metrics: metrics.clone(),
-        bridge: bridge.iter().map(CompiledBridge::compile).collect::<Result<_, _>>()?,
-        rollout,
-    };
-    let (backplane, inbound) = Backplane::start(backplane, &tasks)?;
-    parts.backplane = Some(backplane.clone());
-    let broker = Broker::new(parts);
-    tasks.spawn(PRESENCE, broker.clone().follow_presence(tasks.shutdown.clone()));
-    broker.spawn_inbound(inbound, tasks);
-    Ok((broker, Some(backplane)))
-}
-
-/// What the backplane's tasks run on: a thread and runtime of their own.
-fn backplane_tasks(lifecycle: &Lifecycle) -> anyhow::Result<Tasks> {
-    let Lifecycle { tracker, stop, stop_threads, critical, .. } = lifecycle;
-    let runtime = runtime_thread::spawn(
-        "backplane".to_owned(),
-        std::future::pending(),
-        stop_threads.clone(),
-        critical.clone(),
-    )?;
-    Ok(Tasks {
-        runtime,
-        tracker: tracker.clone(),
-        shutdown: stop.clone(),
-        critical: critical.clone(),
-    })
 }
 
 /// Connections that may wait to be accepted, as in a storm of clients that reconnect. The kernel

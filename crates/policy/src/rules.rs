@@ -10,6 +10,7 @@ use crate::expression::{Expression, Scope};
 use crate::namespaces::Namespace;
 use crate::pattern::Pattern;
 use crate::presence::Presence;
+use crate::room_hooks::RoomHooks;
 use crate::room_rule::RoomRule;
 use crate::rule_error::RuleError;
 use crate::subject::Subject;
@@ -36,13 +37,16 @@ struct Rule {
     publish: Option<Expression>,
     presence: Presence,
     presence_info: Option<Expression>,
+    hooks: RoomHooks,
 }
 
-/// How a member of a room with presence is shown to the others.
+/// How a member is kept track of in a room with presence or hooks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PresentAs {
-    /// What counts as one.
+pub struct TrackAs {
+    /// What counts as one: a user, or a member.
     pub by: Presence,
+    /// Whether the room's members are told; otherwise only the backend is.
+    pub is_shown: bool,
     /// What `presenceInfo` gives; `None` without one. The error is a sentence for operators, at most
     /// about 300 bytes, and the member is shown without any.
     pub info: Option<Result<Json, String>>,
@@ -87,7 +91,8 @@ impl Rules {
                 classes.len() - 1
             });
             let presence = rule.presence;
-            rules.push(Rule { pattern, class, join, publish, presence, presence_info });
+            let hooks = rule.hooks;
+            rules.push(Rule { pattern, class, join, publish, presence, presence_info, hooks });
         }
         Ok(Rules { rules, classes, env: Arc::new(Env::stdlib()) })
     }
@@ -133,28 +138,38 @@ impl Rules {
         }
     }
 
-    /// How `subject` is shown to the members of `room` of a namespace; `None` where the room's rule
-    /// has no presence.
-    pub fn present_as(
+    /// How `subject` is kept track of in `room` of a namespace; `None` where the room's rule has neither
+    /// presence nor hooks. With hooks alone, users count.
+    pub fn track_as(
         &self,
         namespace: &Namespace,
         room: &str,
         subject: &Subject,
-    ) -> Option<PresentAs> {
+    ) -> Option<TrackAs> {
         let matched = self.rules.iter().find_map(|rule| Some((rule, rule.pattern.slices(room)?)));
-        let (rule, slices) = matched.filter(|(rule, _)| !rule.presence.is_off())?;
+        let is_tracked = |rule: &Rule| !rule.presence.is_off() || !rule.hooks.is_empty();
+        let (rule, slices) = matched.filter(|(rule, _)| is_tracked(rule))?;
         let info = rule.presence_info.as_ref().map(|expression| {
             let captures = rule.pattern.captures(slices);
             let scope = Scope::new(&captures, namespace, room, subject);
             expression.evaluate_json(&self.env, &scope).and_then(within_bounds)
         });
-        Some(PresentAs { by: rule.presence, info })
+        let is_shown = !rule.presence.is_off();
+        Some(TrackAs { by: if is_shown { rule.presence } else { Presence::User }, is_shown, info })
     }
 
     /// Whether a room's rule has presence.
     pub fn has_presence(&self, room: &str) -> bool {
-        let matched = self.rules.iter().find(|rule| rule.pattern.is_match(room));
-        matched.is_some_and(|rule| !rule.presence.is_off())
+        self.matching(room).is_some_and(|rule| !rule.presence.is_off())
+    }
+
+    /// What the backend is told of a room.
+    pub fn hooks_of(&self, room: &str) -> RoomHooks {
+        self.matching(room).map_or_else(RoomHooks::default, |rule| rule.hooks)
+    }
+
+    fn matching(&self, room: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.pattern.is_match(room))
     }
 
     /// The class of a room, which is the label `class` of the latency histogram: the pattern of
@@ -165,8 +180,7 @@ impl Rules {
 
     /// The position of a room's class in [`Rules::classes`].
     fn class_index(&self, room: &str) -> usize {
-        let matched = self.rules.iter().find(|rule| rule.pattern.is_match(room));
-        matched.map_or(0, |rule| rule.class)
+        self.matching(room).map_or(0, |rule| rule.class)
     }
 
     /// Every class once: `default` first, then the patterns in their order.

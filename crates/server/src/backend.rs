@@ -30,15 +30,19 @@ use client::{HttpClient, Post};
 pub use failure::Failure;
 use in_flight::InFlight;
 use notification::new_id;
-pub use notification::{Notification, OnReply};
+pub use notification::{Ended, Notification, OnEnd, OnReply};
 pub use probe::{Verdict, probe};
 pub use reply::{BadReply, Emit, Publish, Reply, ReplyError};
+use request::rooms_request;
 pub use request::{Content, Request, RequestKind};
 pub use retry_queue::{Deliver, RetryQueue, RetrySettings, RetryWorker};
 pub use signature::SigningKey;
 
 /// Disconnects that are sent at the same time.
 const DISCONNECTS_IN_FLIGHT: usize = 32;
+
+/// Events of rooms in one request at most.
+const ROOM_EVENTS: usize = 100;
 
 /// The application's backend. Cloning is shallow.
 #[derive(Clone)]
@@ -53,8 +57,9 @@ struct Inner {
     calls: InFlight,
     breaker: Mutex<Breaker>,
     disconnects: RetryQueue,
-    /// Until [`Backend::run`] takes it.
-    worker: Mutex<Option<RetryWorker>>,
+    rooms: RetryQueue,
+    /// Until [`Backend::run`] takes them: those that send disconnects and events of rooms.
+    workers: Mutex<Option<(RetryWorker, RetryWorker)>>,
     metrics: Arc<Metrics>,
     tracer: Tracer,
     throttle: Throttle,
@@ -70,12 +75,14 @@ pub struct Answer {
 }
 
 impl Backend {
-    /// The backend as configured. Reads its files. Blocking I/O.
+    /// The backend as configured. `keeps_rooms`: Redis keeps the events of rooms that are not sent yet.
+    /// Reads its files. Blocking I/O.
     ///
     /// # Errors
     /// See [`BackendError`].
     pub fn new(
         config: &config::Backend,
+        keeps_rooms: bool,
         metrics: &Arc<Metrics>,
         tracer: Tracer,
     ) -> Result<Self, BackendError> {
@@ -84,15 +91,21 @@ impl Backend {
             concurrency: DISCONNECTS_IN_FLIGHT,
             batch: 1,
             retry_for: config.retry_for.0,
+            is_kept: false,
         };
-        let (disconnects, worker) = RetryQueue::new(settings, metrics);
+        let (disconnects, sends_disconnects) = RetryQueue::new(settings, metrics);
+        // One request at a time, so that the events of a room stay in order.
+        let settings =
+            RetrySettings { concurrency: 1, batch: ROOM_EVENTS, is_kept: keeps_rooms, ..settings };
+        let (rooms, sends_rooms) = RetryQueue::new(settings, metrics);
         let inner = Inner {
             events: config.events.iter().map(|pattern| Glob::new(pattern)).collect(),
             client: HttpClient::new(config)?,
             calls: InFlight::new(config.max_in_flight, config.queue),
             breaker: Mutex::default(),
             disconnects,
-            worker: Mutex::new(Some(worker)),
+            rooms,
+            workers: Mutex::new(Some((sends_disconnects, sends_rooms))),
             metrics: metrics.clone(),
             tracer,
             throttle: Throttle::new(&metrics.log_lines_suppressed),
@@ -135,16 +148,24 @@ impl Backend {
         answer
     }
 
-    /// Tells the backend of something that nobody waits for.
+    /// Tells the backend of something that nobody waits for. Events of rooms are sent in their order.
     pub fn notify(&self, notification: Notification) {
-        self.inner.disconnects.push(notification);
+        match notification.hook {
+            Hook::Rooms => self.inner.rooms.push(notification),
+            _ => self.inner.disconnects.push(notification),
+        }
+    }
+
+    /// How many more events of rooms may wait.
+    pub fn free_for_rooms(&self) -> usize {
+        self.inner.rooms.free()
     }
 
     /// Sends notifications until `stop`, and then what is left once more. Called once; further calls
     /// return at once.
     pub async fn run(self, stop: CancellationToken) {
-        let Some(worker) = self.inner.worker.lock().take() else { return };
-        worker.run(self, stop).await;
+        let Some((disconnects, rooms)) = self.inner.workers.lock().take() else { return };
+        tokio::join!(disconnects.run(self.clone(), stop.clone()), rooms.run(self, stop));
     }
 }
 
@@ -153,7 +174,11 @@ impl Deliver for Backend {
         let Some(first) = batch.first() else { return Ok(Reply::default()) };
         let inner = &*self.inner;
         let timeout = inner.config.timeout.0;
-        let answer = inner.send(first.hook, "", id, &first.body, timeout).await?;
+        let body = match first.hook {
+            Hook::Rooms => rooms_request(batch.iter().map(|event| &*event.body)),
+            _ => first.body.clone(),
+        };
+        let answer = inner.send(first.hook, "", id, &body, timeout).await?;
         Ok(answer.reply)
     }
 }

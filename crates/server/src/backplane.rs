@@ -23,6 +23,7 @@ pub mod presence;
 mod publisher;
 mod query;
 pub mod questions;
+pub mod room_hooks;
 mod sequence;
 mod subscriber;
 pub mod wire;

@@ -12,6 +12,7 @@ mod presence;
 mod present;
 mod publish;
 mod ranking;
+mod room_hooks;
 mod servers;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use fleet::Fleet;
 use presence::Inbox;
 pub use present::PresenceAnswer;
 pub use publish::{Accepted, TryPublishError};
+pub use room_hooks::{HooksOf, RoomHookParts};
 
 /// How long other servers may take to answer a question.
 const QUERY_DEADLINE: Duration = Duration::from_secs(5);
@@ -52,6 +54,8 @@ pub struct BrokerParts {
     pub backplane: Option<Backplane>,
     /// Whether publications are refused while the other instances cannot be reached.
     pub refuse_when_down: bool,
+    /// How the backend is told of rooms; `None`: it is not.
+    pub room_hooks: Option<RoomHookParts>,
     /// Occupants up to which a room with presence names them.
     pub presence_max: u32,
     /// The counters of publications and refusals.

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod encoded_publication;
+pub mod hooks;
 pub mod index;
 pub mod interest;
 pub mod local;

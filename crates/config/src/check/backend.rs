@@ -1,10 +1,15 @@
 //! Checks of `backend`.
 
+use std::time::Duration;
+
 use reqwest::Url;
 
 use crate::config::{Backend, Config, Hook};
 
 use super::problems::Problems;
+
+/// The most that `backend.vacatedDelay` may be.
+const LONGEST_VACATED_DELAY: Duration = Duration::from_secs(600);
 
 /// The most that `backend.maxInFlight` may be.
 const MAX_IN_FLIGHT: u32 = 65_536;
@@ -16,11 +21,17 @@ const MAX_QUEUE: u32 = 1_000_000;
 const MAX_REPLY: u64 = 64 << 20;
 
 pub(super) fn check(config: &Config, problems: &mut Problems) {
+    check_rooms(config, problems);
     let Some(backend) = &config.backend else { return };
     check_url(backend, problems);
     check_selection(backend, problems);
     problems.time("backend.timeout", backend.timeout);
     problems.time("backend.retryFor", backend.retry_for);
+    problems.say_if(
+        backend.vacated_delay.0 > LONGEST_VACATED_DELAY,
+        "backend.vacatedDelay",
+        "must be at most 10min, for example 3s",
+    );
     problems.size("backend.maxReply", backend.max_reply);
     let too_large = backend.max_reply.0 > MAX_REPLY;
     problems.say_if(too_large, "backend.maxReply", "must be at most 64MiB");
@@ -32,6 +43,20 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
         if !(least..=most).contains(&value) {
             problems.say(key, format_args!("must be from {least} to {most}"));
         }
+    }
+}
+
+/// Rules with `hooks` need somebody who is told.
+fn check_rooms(config: &Config, problems: &mut Problems) {
+    let why = match &config.backend {
+        None => "needs the section `backend`: write the URL that is told as backend.url",
+        Some(backend) if !backend.has(Hook::Rooms) => {
+            "needs `rooms` in `backend.hooks`: add it there, or leave `backend.hooks` out"
+        }
+        Some(_) => return,
+    };
+    for (i, rule) in config.rooms.iter().enumerate() {
+        problems.say_if(!rule.hooks.is_empty(), &format!("rooms[{i}].hooks"), why);
     }
 }
 
@@ -57,7 +82,7 @@ fn check_selection(backend: &Backend, problems: &mut Problems) {
     problems.say_if(
         hooks.is_empty(),
         "backend.hooks",
-        "is empty, so the backend is never called; name connect, event or disconnect",
+        "is empty, so the backend is never called; name connect, event, disconnect or rooms",
     );
     problems.distinct("backend.hooks", hooks, |hook| hook.label().to_owned());
     let has_no_event = backend.has(Hook::Event) && backend.events.is_empty();

@@ -175,9 +175,9 @@ pub(super) fn check_rooms(rooms: &Rooms, problems: &mut Problems) {
             }
         }
         problems.say_if(
-            rule.presence_info.is_some() && rule.presence.is_off(),
+            rule.presence_info.is_some() && rule.presence.is_off() && rule.hooks.is_empty(),
             &format!("rooms[{i}].presenceInfo"),
-            "is only for a rule with `presence`; write presence: true, or remove it",
+            "is only for a rule with `presence` or `hooks`; write presence: true, or remove it",
         );
     }
 }

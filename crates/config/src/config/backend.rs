@@ -43,13 +43,18 @@ pub struct Backend {
     #[serde(default = "Backend::default_max_reply")]
     pub max_reply: Size,
     /// Disconnects that wait to be sent, or to be sent again, per instance; further ones are
-    /// dropped and counted.
+    /// dropped and counted. As many events of rooms may wait too; what happens in rooms meanwhile is
+    /// told when there is space again.
     #[serde(default = "Backend::default_retry_queue")]
     pub retry_queue: u32,
-    /// How long a disconnect that the backend does not accept is sent again; then it is dropped and
-    /// counted.
+    /// How long a disconnect, or an event of a room, that the backend does not accept is sent again;
+    /// then it is dropped and counted.
     #[serde(default = "Backend::default_retry_for")]
     pub retry_for: Period,
+    /// How long nobody must have been in a room before the backend is told that it is vacated, so
+    /// that a reconnect is no event.
+    #[serde(default = "Backend::default_vacated_delay")]
+    pub vacated_delay: Period,
 }
 
 /// A kind of webhook.
@@ -62,11 +67,13 @@ pub enum Hook {
     Event,
     /// A client that was let in is gone.
     Disconnect,
+    /// What happens in rooms whose rule has `hooks`.
+    Rooms,
 }
 
 impl Hook {
     /// Every kind, in declaration order.
-    pub const ALL: [Hook; 3] = [Hook::Connect, Hook::Event, Hook::Disconnect];
+    pub const ALL: [Hook; 4] = [Hook::Connect, Hook::Event, Hook::Disconnect, Hook::Rooms];
 
     /// The kind as it is written in the configuration, in requests and in the label `hook` of metrics.
     pub fn label(self) -> &'static str {
@@ -74,6 +81,7 @@ impl Hook {
             Hook::Connect => "connect",
             Hook::Event => "event",
             Hook::Disconnect => "disconnect",
+            Hook::Rooms => "rooms",
         }
     }
 }
@@ -93,6 +101,7 @@ impl Backend {
             max_reply: Self::default_max_reply(),
             retry_queue: Self::default_retry_queue(),
             retry_for: Self::default_retry_for(),
+            vacated_delay: Self::default_vacated_delay(),
         }
     }
 
@@ -138,6 +147,10 @@ impl Backend {
     fn default_retry_for() -> Period {
         Period(Duration::from_secs(600))
     }
+
+    fn default_vacated_delay() -> Period {
+        Period(Duration::from_secs(3))
+    }
 }
 
 impl std::fmt::Debug for Backend {
@@ -154,6 +167,7 @@ impl std::fmt::Debug for Backend {
             .field("max_reply", &self.max_reply)
             .field("retry_queue", &self.retry_queue)
             .field("retry_for", &self.retry_for)
+            .field("vacated_delay", &self.vacated_delay)
             .finish()
     }
 }

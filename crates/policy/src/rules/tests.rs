@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decision::Permission;
+use crate::room_hooks::RoomHook;
 
 fn rule(pattern: &str, join: Option<&str>, publish: Option<&str>) -> RoomRule {
     RoomRule {
@@ -327,31 +328,39 @@ fn presence_info_is_json_of_claims_and_captures() {
     let info = "{'name': claims.name, 'team': team, 'n': [1, 2.5, true, null]}";
     let rules = presence(Presence::User, Some(info));
     let shown =
-        rules.present_as(&Namespace::root(), "a:b", &subject(json!({ "name": "Ann" }))).unwrap();
+        rules.track_as(&Namespace::root(), "a:b", &subject(json!({ "name": "Ann" }))).unwrap();
     let expected = json!({ "name": "Ann", "team": "a", "n": [1, 2.5, true, null] });
-    assert_eq!(shown, PresentAs { by: Presence::User, info: Some(Ok(expected)) });
+    assert_eq!(shown, TrackAs { by: Presence::User, is_shown: true, info: Some(Ok(expected)) });
     assert!(rules.has_presence("a:b") && !rules.has_presence("lobby"));
-    assert_eq!(rules.present_as(&Namespace::root(), "lobby", &Subject::anonymous()), None);
+    assert_eq!(rules.track_as(&Namespace::root(), "lobby", &Subject::anonymous()), None);
 }
 
 #[test]
 fn without_presence_nobody_is_shown_and_without_info_nothing_of_them() {
     let off = presence(Presence::Off, None);
-    assert_eq!(off.present_as(&Namespace::root(), "a:b", &Subject::anonymous()), None);
+    assert_eq!(off.track_as(&Namespace::root(), "a:b", &Subject::anonymous()), None);
     assert!(!off.has_presence("a:b"));
-    let bare = presence(Presence::Member, None).present_as(
-        &Namespace::root(),
-        "a:b",
-        &Subject::anonymous(),
-    );
-    assert_eq!(bare, Some(PresentAs { by: Presence::Member, info: None }));
+    let bare =
+        presence(Presence::Member, None).track_as(&Namespace::root(), "a:b", &Subject::anonymous());
+    assert_eq!(bare, Some(TrackAs { by: Presence::Member, is_shown: true, info: None }));
+}
+
+#[test]
+fn with_hooks_alone_users_are_tracked_and_shown_to_nobody() {
+    let hooks: RoomHooks = [RoomHook::MemberJoined].into_iter().collect();
+    let hooked = RoomRule { hooks, ..rule("{team}:{doc}", None, None) };
+    let rules = Rules::compile(&[hooked]).unwrap();
+    let tracked = rules.track_as(&Namespace::root(), "a:b", &Subject::anonymous());
+    assert_eq!(tracked, Some(TrackAs { by: Presence::User, is_shown: false, info: None }));
+    assert!(!rules.has_presence("a:b"));
+    assert_eq!((rules.hooks_of("a:b"), rules.hooks_of("lobby")), (hooks, RoomHooks::default()));
 }
 
 #[test]
 fn presence_info_that_fails_or_is_too_large_says_why() {
     let info = |expression: &str, claims: Value| {
         let rules = presence(Presence::User, Some(expression));
-        rules.present_as(&Namespace::root(), "a:b", &subject(claims)).unwrap().info.unwrap()
+        rules.track_as(&Namespace::root(), "a:b", &subject(claims)).unwrap().info.unwrap()
     };
     assert!(info("claims.name", json!({})).unwrap_err().contains("name"));
     let long = info("claims.name", json!({ "name": "x".repeat(1_100) }));

@@ -14,6 +14,18 @@ const ID_LENGTH: usize = 20;
 /// Carries out the backend's reply to a notification. Called at most once.
 pub type OnReply = Box<dyn FnOnce(Reply) + Send + Sync>;
 
+/// What became of a notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The backend has it.
+    Accepted,
+    /// The backend refused it for good, or did not accept it in time.
+    GivenUp,
+}
+
+/// Learns what became of a notification. Called at most once: not for one that is left at a stop.
+pub type OnEnd = Box<dyn FnOnce(Ended) + Send + Sync>;
+
 /// What the backend is told of without anybody waiting for it. It is sent again, with the same id,
 /// until the backend accepts it.
 pub struct Notification {
@@ -26,12 +38,14 @@ pub struct Notification {
     pub body: Bytes,
     /// What is done with the reply; `None`: nothing. Replies to several at once are ignored.
     pub on_reply: Option<OnReply>,
+    /// Learns what became of it.
+    pub on_end: Option<OnEnd>,
 }
 
 impl Notification {
     /// A notification with a new id.
     pub fn new(hook: Hook, body: Bytes) -> Self {
-        Notification { hook, id: new_id(), body, on_reply: None }
+        Notification { hook, id: new_id(), body, on_reply: None, on_end: None }
     }
 }
 

@@ -78,6 +78,19 @@ impl Request<'_> {
     }
 }
 
+/// The request that tells events of rooms, each of which is JSON.
+pub fn rooms_request<'a>(events: impl Iterator<Item = &'a [u8]>) -> Bytes {
+    let mut body = br#"{"type":"rooms","events":["#.to_vec();
+    for (at, event) in events.enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(event);
+    }
+    body.extend_from_slice(b"]}");
+    body.into()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -148,6 +161,9 @@ mod tests {
             written(RequestKind::Disconnect, Content::Disconnect { reason: "client" }),
             with(json!({ "type": "disconnect", "reason": "client" }))
         );
+        let rooms = rooms_request([&br#"{"id":"a"}"#[..], br#"{"id":"b"}"#].into_iter());
+        let rooms: Value = serde_json::from_slice(&rooms).unwrap();
+        assert_eq!(rooms, json!({ "type": "rooms", "events": [{ "id": "a" }, { "id": "b" }] }));
         assert_eq!(
             written(RequestKind::Check, Content::Check {}),
             with(json!({ "type": "check" }))

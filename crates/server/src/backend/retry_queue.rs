@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
-use super::notification::Notification;
+use super::notification::{Ended, Notification, new_id};
 use super::reply::Reply;
 use crate::telemetry::metrics::Metrics;
 
@@ -35,6 +35,9 @@ pub struct RetrySettings {
     pub batch: usize,
     /// How long one is sent again before it is given up.
     pub retry_for: Duration,
+    /// Whether what is left at a stop is kept elsewhere and sent by somebody else, so that it is not
+    /// lost.
+    pub is_kept: bool,
 }
 
 /// Makes the attempts to send notifications.
@@ -52,6 +55,7 @@ pub trait Deliver: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct RetryQueue {
     sender: mpsc::Sender<Notification>,
+    capacity: usize,
     shared: Arc<Shared>,
 }
 
@@ -84,7 +88,12 @@ impl RetryQueue {
             shared: shared.clone(),
             drained: AtomicBool::new(false),
         };
-        (RetryQueue { sender, shared }, worker)
+        (RetryQueue { sender, capacity: settings.capacity, shared }, worker)
+    }
+
+    /// How many more it can hold.
+    pub fn free(&self) -> usize {
+        self.capacity.saturating_sub(self.shared.held.load(Ordering::Relaxed))
     }
 
     /// Adds a notification; where the queue is full, it is dropped, counted and logged.
@@ -114,8 +123,8 @@ impl RetryWorker {
             () = late => {}
         }
         let left = self.shared.held.load(Ordering::Relaxed);
-        if left > 0 {
-            self.shared.remove(left);
+        self.shared.remove(left);
+        if left > 0 && !self.settings.is_kept {
             self.shared.dropped(left);
             tracing::warn!(
                 notifications = left,
@@ -130,13 +139,35 @@ impl RetryWorker {
             if batch.is_empty() {
                 return;
             }
-            let count = batch.len();
-            if let Err(error) = self.send(batch, deliver, stop).await {
+            self.carry(batch, deliver, stop).await;
+        }
+    }
+
+    /// Sends notifications, and tells and counts what became of them.
+    async fn carry(
+        &self,
+        mut batch: Vec<Notification>,
+        deliver: &impl Deliver,
+        stop: &CancellationToken,
+    ) {
+        let count = batch.len();
+        let ends: Vec<_> = batch.iter_mut().filter_map(|one| one.on_end.take()).collect();
+        let ended = match self.send(batch, deliver, stop).await {
+            Ok(()) => Ended::Accepted,
+            // Somebody else sends them.
+            Err(failure)
+                if self.settings.is_kept && stop.is_cancelled() && failure.is_temporary() =>
+            {
+                return self.shared.remove(count);
+            }
+            Err(error) => {
                 self.shared.dropped(count);
                 limited!(self.shared.throttle, warn, notifications = count, %error, "gave up notifications");
+                Ended::GivenUp
             }
-            self.shared.remove(count);
-        }
+        };
+        self.shared.remove(count);
+        ends.into_iter().for_each(|on_end| on_end(ended));
     }
 
     /// The next notifications; none at the end.
@@ -163,7 +194,10 @@ impl RetryWorker {
         deliver: &impl Deliver,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
-        let Some(id) = batch.first().map(|first| first.id.clone()) else { return Ok(()) };
+        // What a batch contains may be sent in other batches too, so that it has an id of its own.
+        let first = batch.first().map(|first| first.id.clone());
+        let Some(first) = first else { return Ok(()) };
+        let id = if self.settings.batch > 1 { new_id() } else { first };
         let (started, mut backoff) = (Instant::now(), Backoff::default());
         loop {
             let is_last = stop.is_cancelled();

@@ -139,7 +139,12 @@ impl Backplane {
         commands
     }
 
-    async fn run(&self, key: &str, commands: Vec<Cmd>) -> Result<Vec<Value>, PresenceError> {
+    /// Sends commands about a key, and gives their answers.
+    pub(super) async fn run(
+        &self,
+        key: &str,
+        commands: Vec<Cmd>,
+    ) -> Result<Vec<Value>, PresenceError> {
         let mut connection = self.commands(key).ok_or(PresenceError::Down)?;
         let answered = tokio::time::timeout(ANSWER, connection.query_all(commands)).await;
         Ok(answered.map_err(|_| PresenceError::Slow)??)

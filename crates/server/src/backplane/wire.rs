@@ -11,5 +11,6 @@ pub mod presence;
 pub mod python;
 pub mod replies;
 pub mod requests;
+pub mod room_hooks;
 pub mod senders;
 pub mod sharded;

@@ -1,9 +1,10 @@
-//! The task that follows who is in rooms with presence: it tells the shards, writes to Redis who is
+//! The task that follows who is in rooms with presence or hooks: it tells the shards, writes to Redis who is
 //! on this instance, and hears who is on others.
 //!
 //! Every instance decides by its own view what its members are told, so nobody has to be elected,
 //! and a message that is lost is made up for by the next reading of the room.
 
+mod hooks;
 mod inbox;
 mod pods;
 mod room;
@@ -19,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::room_hooks::RoomHookTask;
 use super::{Broker, BrokerParts};
 use crate::backplane::Backplane;
 use crate::backplane::presence::{PresenceError, PresenceWrite};
@@ -27,6 +29,7 @@ use crate::hashing::HashMap;
 use crate::message::RoomKey;
 use crate::rooms::presence::registry::LocalChange;
 use crate::rooms::presence::view::{Applied, PodOccupants};
+use hooks::hook_event;
 pub(super) use inbox::{Inbox, PeerNews};
 use pods::SeenPods;
 use room::{Begun, RoomState, confirm};
@@ -44,7 +47,7 @@ const TAKEN: usize = 64;
 /// expiry in Redis.
 const MAX_UNWRITTEN: usize = 1 << 16;
 
-/// Follows rooms with presence.
+/// Follows rooms with presence or hooks.
 struct PresenceTask {
     parts: Arc<BrokerParts>,
     max: usize,
@@ -53,6 +56,8 @@ struct PresenceTask {
     queue: std::collections::VecDeque<RoomKey>,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     pods: SeenPods,
+    /// Tells the backend, where there is one that wants to know.
+    hooks: Option<RoomHookTask>,
     /// The number of the last change that was written.
     version: u64,
     errors: Throttle,
@@ -71,7 +76,7 @@ enum Done {
 }
 
 impl Broker {
-    /// Follows rooms with presence until `stop`. Called once.
+    /// Follows rooms with presence or hooks until `stop`. Called once.
     pub async fn follow_presence(self, stop: CancellationToken) {
         let Some(inbox) = self.presence.take() else { return };
         let errors = Throttle::new(&self.parts.metrics.log_lines_suppressed);
@@ -83,22 +88,27 @@ impl Broker {
             queue: Default::default(),
             under_way: FuturesUnordered::new(),
             pods: SeenPods::new(leave_delay),
+            hooks: RoomHookTask::new(&self.parts),
             version: 0,
             errors,
         };
-        stop.run_until_cancelled(task.run(inbox)).await;
+        task.run(inbox, stop).await;
     }
 }
 
 impl PresenceTask {
-    async fn run(mut self, mut inbox: inbox::Receiver) {
+    async fn run(mut self, mut inbox: inbox::Receiver, stop: CancellationToken) {
         let registry = self.parts.rooms.presence().clone();
         let mut link = self.parts.backplane.as_ref().map(Backplane::follow_link);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = registry.next_due();
+            let hooks_due = self.hooks.as_ref().and_then(RoomHookTask::next_due);
             tokio::select! {
+                () = stop.cancelled() => break,
+                () = hook_event(&mut self.hooks) => {}
+                () = until(hooks_due) => {}
                 Some(done) = self.under_way.next(), if !self.under_way.is_empty() => {
                     self.done(done).await;
                 }
@@ -108,7 +118,11 @@ impl PresenceTask {
                 () = until(due) => self.take_local().await,
                 _ = ticks.tick() => self.tick(&mut inbox).await,
             }
+            self.advance_hooks();
             self.begin_queued();
+        }
+        if let Some(hooks) = self.hooks {
+            hooks.finish().await;
         }
     }
 
@@ -132,12 +146,13 @@ impl PresenceTask {
         let LocalChange { key, occupants, shards, early, waiting } = change;
         let room = self.rooms.entry(key.clone()).or_insert_with(|| RoomState::new(Instant::now()));
         room.set_local(occupants, shards, has_others);
-        room.tell(&self.parts, &key, self.max, &early).await;
-        if is_up {
-            room.wait(waiting);
-            self.enqueue(&key);
-        } else {
-            confirm(waiting);
+        self.tell(&key, &early).await;
+        match self.rooms.get_mut(&key).filter(|_| is_up) {
+            Some(room) => {
+                room.wait(waiting);
+                self.enqueue(&key);
+            }
+            None => confirm(waiting),
         }
         self.forget_unused(&key);
     }
@@ -157,7 +172,7 @@ impl PresenceTask {
         let applied = change.map_or(Applied::Gap, |change| room.view.apply(pod, change));
         match applied {
             Applied::Known => {}
-            Applied::Done => room.tell(&self.parts, &key, self.max, &[]).await,
+            Applied::Done => self.tell(&key, &[]).await,
             Applied::Gap => {
                 room.must_load();
                 self.enqueue(&key);
@@ -167,6 +182,9 @@ impl PresenceTask {
 
     /// Redis is connected: everything is written again, as it may have lost it.
     fn connected(&mut self) {
+        if let Some(hooks) = &mut self.hooks {
+            hooks.check_all();
+        }
         self.rooms.values_mut().for_each(RoomState::write_all);
         let keys: Vec<RoomKey> = self.rooms.keys().cloned().collect();
         keys.iter().for_each(|key| self.enqueue(key));
@@ -249,9 +267,9 @@ impl PresenceTask {
                 // Whoever is missing writes itself again, or has nobody there.
                 backplane.tell_presence(&key, None);
             }
-            room.tell(&self.parts, &key, self.max, &[]).await;
         }
-        if room.is_due() {
+        self.tell(&key, &[]).await;
+        if self.rooms.get(&key).is_some_and(RoomState::is_due) {
             self.enqueue(&key);
         }
     }
@@ -273,17 +291,28 @@ impl PresenceTask {
             if has_lost {
                 room.must_load();
             }
-            if room.is_due() || room.is_refresh_due(now) {
+            let is_refresh_due = room.is_refresh_due(now);
+            if is_refresh_due && let Some(hooks) = &mut self.hooks {
+                hooks.check(key);
+            }
+            if is_refresh_due || room.is_due() {
                 due.push(key.clone());
             }
             room.tell_count(&self.parts, key, self.max).await;
         }
+        self.watch_pods(now);
         if self.parts.backplane.is_some() {
             due.iter().for_each(|key| self.enqueue(key));
             self.remove_gone(now).await;
         }
         if self.up().is_none() && self.rooms.len() > MAX_UNWRITTEN {
-            self.rooms.retain(|_, room| !room.is_unoccupied());
+            let hooks = &mut self.hooks;
+            self.rooms.retain(|key, room| {
+                if let Some(hooks) = hooks.as_mut().filter(|_| room.is_unoccupied()) {
+                    hooks.left_here(key);
+                }
+                !room.is_unoccupied()
+            });
         }
     }
 
@@ -293,7 +322,12 @@ impl PresenceTask {
         else {
             return;
         };
-        for pod in self.pods.gone(&backplane.peers(), now) {
+        let alive = backplane.peers();
+        for pod in self.pods.gone(&alive, now) {
+            if let Some(hooks) = &mut self.hooks {
+                hooks.gone(&pod, &alive);
+            }
+            let mut left = Vec::new();
             for (key, room) in &mut self.rooms {
                 let occupants = room.view.remove_pod(&pod);
                 if occupants.is_empty() {
@@ -303,7 +337,10 @@ impl PresenceTask {
                 self.under_way.push(Box::pin(async move {
                     Done::Removed(backplane.remove_presence(&of, &pod, &occupants).await)
                 }));
-                room.tell(&self.parts, key, self.max, &[]).await;
+                left.push(key.clone());
+            }
+            for key in left {
+                self.tell(&key, &[]).await;
             }
         }
     }
@@ -311,6 +348,9 @@ impl PresenceTask {
     fn forget_unused(&mut self, key: &RoomKey) {
         if self.rooms.get(key).is_some_and(RoomState::is_unused) {
             self.rooms.remove(key);
+            if let Some(hooks) = &mut self.hooks {
+                hooks.left_here(key);
+            }
         }
     }
 }

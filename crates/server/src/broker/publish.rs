@@ -160,6 +160,7 @@ mod tests {
             statistics,
             backplane: None,
             refuse_when_down: false,
+            room_hooks: None,
             presence_max: 10,
             metrics,
             tracer: Tracer::off(),

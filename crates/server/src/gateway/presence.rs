@@ -1,15 +1,15 @@
-//! What a client is in rooms with presence.
+//! What a client is in rooms with presence or hooks.
 
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use rookery_ops::throttle::limited;
-use rookery_policy::{Namespace, Presence, PresentAs, Subject};
+use rookery_policy::{Namespace, Presence, Subject, TrackAs};
 
 use super::state::Gateway;
 use crate::message::MemberId;
 use crate::rooms::member::Describe;
-use crate::rooms::presence::occupant::Occupant;
+use crate::rooms::presence::occupant::{Occupant, TrackedOccupant};
 
 /// Describes a member by the rules in effect and the claims of its `subject`.
 pub fn describe(
@@ -23,16 +23,16 @@ pub fn describe(
     Box::new(move |room| occupant(&gateway, &namespace, &subject.load(), &id, room))
 }
 
-/// Who the others are told is there when the member is in `room`; `None`: nobody.
+/// Who is there when the member is in `room`; `None`: the room's rule has neither presence nor hooks.
 fn occupant(
     gateway: &Weak<Gateway>,
     namespace: &Namespace,
     subject: &Subject,
     id: &MemberId,
     room: &str,
-) -> Option<Occupant> {
+) -> Option<TrackedOccupant> {
     let gateway = gateway.upgrade()?;
-    let PresentAs { by, info } = gateway.rules.load().present_as(namespace, room, subject)?;
+    let TrackAs { by, is_shown, info } = gateway.rules.load().track_as(namespace, room, subject)?;
     let info = info.and_then(|info| {
         info.inspect_err(|problem| {
             gateway.metrics.presence.info_failed.inc();
@@ -49,8 +49,9 @@ fn occupant(
         .ok()
     });
     let user: Option<Arc<str>> = subject.user().map(Into::into);
-    Some(match (user, by) {
+    let occupant = match (user, by) {
         (Some(user), Presence::User) => Occupant::user(user, info),
         (user, _) => Occupant::member(id, user, info),
-    })
+    };
+    Some(TrackedOccupant { occupant, is_shown })
 }

@@ -18,7 +18,7 @@ use super::index::{RoomIndex, ShardSet};
 use super::interest::{Confirmation, Interest, RoomInterests};
 use super::member::Member;
 use super::membership::JoinRefused;
-use super::presence::occupant::{Occupant, Roster};
+use super::presence::occupant::{Roster, TrackedOccupant};
 use super::presence::registry::{Lease, PresenceRegistry};
 use super::shard::{MembershipChange, PresenceUpdate, Reply, ShardCommand, ShardQueue, ShardRooms};
 use super::shares::Share;
@@ -41,7 +41,7 @@ pub struct LocalRoomsParts {
     pub index: Arc<RoomIndex>,
     /// What has to be heard of other instances; `None` where there are none.
     pub interests: Option<Arc<RoomInterests>>,
-    /// Who is in rooms with presence.
+    /// Who is in rooms with presence or hooks.
     pub presence: Arc<PresenceRegistry>,
     /// Gives the latency class of a room.
     pub classify: Classify,
@@ -130,9 +130,9 @@ impl LocalRooms {
         by_backend: bool,
     ) -> Wait {
         let occupants: Vec<_> = rooms.iter().map(|room| member.occupant_in(room)).collect();
-        let is_told = occupants.iter().any(Option::is_some);
+        let is_tracked = occupants.iter().any(Option::is_some);
         let request = JoinRequest { member, rooms, occupants, reply, by_backend };
-        if self.parts.interests.is_none() && !is_told {
+        if self.parts.interests.is_none() && !is_tracked {
             return self.join_subscribed(shard, request);
         }
         let (accept, mut accepted) = oneshot::channel();
@@ -170,7 +170,7 @@ impl LocalRooms {
             leases.push(occupant.clone().map(|occupant| {
                 let key = RoomKey { namespace: namespace.clone(), room: room.clone() };
                 let (lease, confirmed) = self.parts.presence.acquire(&key, shard, occupant);
-                confirmations.push(confirmed);
+                confirmations.extend(confirmed);
                 lease
             }));
         }
@@ -229,7 +229,7 @@ impl LocalRooms {
         (Some(interest), confirmation)
     }
 
-    /// Who is in rooms with presence on this instance.
+    /// Who is in rooms with presence or hooks on this instance.
     pub fn presence(&self) -> &Arc<PresenceRegistry> {
         &self.parts.presence
     }
@@ -350,15 +350,15 @@ impl LocalRooms {
 struct JoinRequest {
     member: Arc<Member>,
     rooms: Vec<Room>,
-    /// Who is told of, in each room that has presence.
-    occupants: Vec<Option<Occupant>>,
+    /// Who is there, in each room that has presence or hooks.
+    occupants: Vec<Option<TrackedOccupant>>,
     reply: Reply,
     by_backend: bool,
 }
 
 impl JoinRequest {
-    /// The command that makes the join, with an interest, and where it has presence a lease, in each
-    /// room.
+    /// The command that makes the join, with an interest, and where who is there is tracked a lease, in
+    /// each room.
     fn into_command(
         self,
         interests: Vec<Option<Interest>>,

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::interest::Interest;
-use super::presence::occupant::Occupant;
+use super::presence::occupant::TrackedOccupant;
 use crate::connection::outbox::Outbox;
 use crate::message::id_source::next_number;
 use crate::message::{MemberId, MemberIds};
@@ -24,9 +24,9 @@ pub enum Dismissal {
 /// Dismisses one member; the gateway's part of it.
 pub type Dismiss = Box<dyn Fn(Dismissal) + Send + Sync>;
 
-/// Gives the occupant that a member is in a room; `None` where the room has no presence. The gateway's
-/// part of it.
-pub type Describe = Box<dyn Fn(&str) -> Option<Occupant> + Send + Sync>;
+/// Gives the occupant that a member is in a room; `None` where the room has neither presence nor hooks.
+/// The gateway's part of it.
+pub type Describe = Box<dyn Fn(&str) -> Option<TrackedOccupant> + Send + Sync>;
 
 /// One client in one namespace. Shared as an `Arc`.
 pub struct Member {
@@ -76,14 +76,14 @@ impl Member {
         }
     }
 
-    /// Sets what the member is in rooms with presence. Without it, it is in none.
+    /// Sets what the member is in rooms with presence or hooks. Without it, it is nobody there.
     #[must_use]
     pub fn described_by(self, describe: Describe) -> Self {
         Member { describe: Some(describe), ..self }
     }
 
-    /// Who the others are told is there when the member is in `room`; `None`: nobody.
-    pub fn occupant_in(&self, room: &str) -> Option<Occupant> {
+    /// Who is there when the member is in `room`; `None`: the room keeps no track of it.
+    pub fn occupant_in(&self, room: &str) -> Option<TrackedOccupant> {
         self.describe.as_ref()?(room)
     }
 

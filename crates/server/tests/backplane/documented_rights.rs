@@ -20,6 +20,16 @@ pub fn on_sentinels() -> String {
     with("+sentinel|master")
 }
 
+/// What is added for rooms with hooks: the rights of a line of the table that names them.
+pub fn of_hooks() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/redis.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let of_hooks = |line: &&str| line.starts_with("| `+") && line.contains("[hooks](");
+    let line = text.lines().find(of_hooks).expect("docs/redis.md has rights for rooms with hooks");
+    let rights = line.split('`').filter(|word| word.starts_with('+'));
+    rights.collect::<Vec<_>>().join(" ")
+}
+
 /// The same as [`classic`] or [`sharded`], for pods whose bridge is on the channel `bridge`.
 pub fn with_bridge(rights: &str) -> String {
     assert!(rights.contains("&rookery:publish"), "{rights}");

@@ -1,6 +1,7 @@
 //! A [`Pod`]: backplane, broker and one shard with real members, and what arrives at them.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+mod shard;
+
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,13 +14,11 @@ use rookery_server::backplane::{self, Backplane, BackplaneParts, CompiledBridge,
 use rookery_server::broker::{Broker, BrokerParts};
 use rookery_server::connection::outbox::{Outbox, OutboxContext, OutboxLimits};
 use rookery_server::message::{PodId, Publication, RoomKey, Selector, Source};
-use rookery_server::rooms::index::RoomIndex;
 use rookery_server::rooms::interest::{Interest, RoomInterests};
-use rookery_server::rooms::local::{LocalRooms, LocalRoomsParts};
+use rookery_server::rooms::local::LocalRooms;
 use rookery_server::rooms::member::Member;
-use rookery_server::rooms::presence::occupant::{JoinedRoster, Occupant};
-use rookery_server::rooms::presence::registry::PresenceRegistry;
-use rookery_server::rooms::shard::{Reply, Shard, ShardCommand, ShardQueue, ShardRooms};
+use rookery_server::rooms::presence::occupant::{JoinedRoster, Occupant, TrackedOccupant};
+use rookery_server::rooms::shard::Reply;
 use rookery_server::rooms::statistics::RoomStatistics;
 use rookery_server::telemetry::latency::Latency;
 use rookery_server::telemetry::metrics::Metrics;
@@ -30,13 +29,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::redis_server::RedisServer;
-use super::until;
+use super::{room_hooks, until};
+pub use shard::ShardControl;
+use shard::start_shard;
 
 /// Commands that may wait for the shard, where a test does not say it.
 pub const QUEUE: usize = 16;
 
 /// How long somebody whose connection ended stays present.
 pub const LEAVE_DELAY: Duration = Duration::from_millis(300);
+
+/// What the names of rooms begin with that have hooks and no presence.
+pub const HOOKS_ONLY: &str = "hooked";
 
 /// `presence.max`.
 pub const MAX_PRESENT: u32 = 5;
@@ -53,15 +57,6 @@ pub struct Pod {
     pub shard: Arc<ShardControl>,
     context: Arc<OutboxContext>,
     received: Arc<Mutex<Vec<Publication>>>,
-}
-
-/// Stands between the rooms and their shard.
-#[derive(Default)]
-pub struct ShardControl {
-    /// While it is set, no command reaches the shard.
-    pub is_stuck: AtomicBool,
-    /// Questions that reached the shard.
-    pub queries: AtomicUsize,
 }
 
 impl Pod {
@@ -92,6 +87,16 @@ impl Pod {
 
     /// One for whose shard `queue` commands may wait.
     pub fn with_queue(name: &str, config: config::Redis, linger: Duration, queue: usize) -> Pod {
+        Pod::with_backend(name, config, (linger, queue), None)
+    }
+
+    /// One that tells this backend of every room.
+    pub fn with_backend(
+        name: &str,
+        config: config::Redis,
+        (linger, queue): (Duration, usize),
+        backend: Option<&config::Backend>,
+    ) -> Pod {
         let (metrics, tracker) = (Arc::new(Metrics::new().unwrap()), TaskTracker::new());
         let namespaces = Namespaces::compile(&["/", "/admin", "/tenant-{id}"]).unwrap();
         let namespaces = Arc::new(namespaces);
@@ -127,6 +132,7 @@ impl Pod {
             statistics: RoomStatistics::new(rooms.clone(), latency, tracker.clone()),
             backplane: Some(backplane.clone()),
             refuse_when_down: false,
+            room_hooks: backend.map(|backend| room_hooks::of_pod(backend, &metrics, &tasks)),
             presence_max: MAX_PRESENT,
             metrics: metrics.clone(),
             tracer: Tracer::off(),
@@ -232,7 +238,10 @@ impl Pod {
     pub async fn connect(&self, id: &str, user: &str) -> Arc<Member> {
         let outbox = Outbox::new(Revision::V4, self.context.clone());
         let of: Arc<str> = user.into();
-        let described = move |_: &str| Some(Occupant::user(of.clone(), None));
+        let described = move |room: &str| {
+            let occupant = Occupant::user(of.clone(), None);
+            Some(TrackedOccupant { occupant, is_shown: !room.starts_with(HOOKS_ONLY) })
+        };
         let member =
             Member::new(id.into(), "/".into(), Some(user.into()), outbox, Box::new(|_| {}));
         let member = Arc::new(member.described_by(Box::new(described)));
@@ -324,51 +333,6 @@ fn bridge() -> CompiledBridge {
             Some(room) => Ok((room.into(), "bridged".into(), vec![data.clone()])),
             None => Err("no room".into()),
         }),
-    }
-}
-
-fn start_shard(
-    pod: &PodId,
-    interests: &Arc<RoomInterests>,
-    latency: &Latency,
-    metrics: &Arc<Metrics>,
-    queue: usize,
-) -> (LocalRooms, Arc<ShardControl>) {
-    let index = Arc::new(RoomIndex::new(1, pod.clone(), metrics.clone()));
-    let (queue, commands) = mpsc::channel(queue);
-    let shard_rooms = ShardRooms::new(0, index.clone(), Arc::new(AtomicUsize::new(1_000_000)));
-    let (to_shard, shard) = Shard::new(shard_rooms, latency.recorder(0).clone());
-    tokio::spawn(shard.run());
-    let control = Arc::new(ShardControl::default());
-    tokio::spawn(forward(commands, to_shard, control.clone()));
-    let rooms = LocalRooms::new(LocalRoomsParts {
-        shards: vec![queue.into()],
-        index,
-        interests: Some(interests.clone()),
-        presence: PresenceRegistry::new(LEAVE_DELAY),
-        classify: Arc::new(|_| "default".into()),
-        tracer: Tracer::off(),
-    });
-    (rooms, control)
-}
-
-async fn forward(
-    mut commands: mpsc::Receiver<ShardCommand>,
-    shard: ShardQueue,
-    control: Arc<ShardControl>,
-) {
-    loop {
-        while control.is_stuck.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let Some(command) = commands.recv().await else { return };
-        while control.is_stuck.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        if matches!(command, ShardCommand::Query(_)) {
-            control.queries.fetch_add(1, Ordering::Relaxed);
-        }
-        shard.send(command).await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rookery_server::rooms::member::Member;
 
+use super::killable::Killable;
 use super::pod::LEAVE_DELAY;
 use super::*;
 
@@ -32,32 +33,6 @@ async fn entered(pod: &Pod, id: &str, user: &str) -> Arc<Member> {
     let member = pod.connect(id, user).await;
     pod.enter(&member, "r").await;
     member
-}
-
-/// A pod of its own runtime, which can be killed without a farewell.
-struct Killable {
-    pod: Pod,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Killable {
-    async fn up(name: &str, redis: &RedisServer) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.unwrap();
-        let pod = {
-            let _inside = runtime.enter();
-            Pod::at(name, &redis.url())
-        };
-        pod.is_up().await;
-        Killable { pod, runtime }
-    }
-
-    /// As by SIGKILL.
-    fn kill(self) {
-        self.runtime.shutdown_background();
-        std::mem::forget(self.pod);
-    }
 }
 
 #[tokio::test]

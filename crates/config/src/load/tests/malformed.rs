@@ -287,6 +287,22 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ("backend: { url: \"http://b\", hooks: [join] }", &["`backend.hooks[0]` expected `connect`"]),
     ("backend: { url: \"http://b\", hooks: [] }", &["`backend.hooks` is empty"]),
     (
+        "rooms: [{ match: a }, { match: b, hooks: true }]",
+        &["`rooms[1].hooks` needs the section `backend`"],
+    ),
+    (
+        "rooms: [{ match: a, hooks: true }]\nbackend: { url: \"http://b\", hooks: [event] }",
+        &["`rooms[0].hooks` needs `rooms` in `backend.hooks`"],
+    ),
+    (
+        "rooms: [{ match: a, hooks: [joined] }]\nbackend: { url: \"http://b\" }",
+        &["`rooms[0].hooks", "room_occupied, room_vacated, member_joined or member_left"],
+    ),
+    (
+        "backend: { url: \"http://b\", vacatedDelay: 1h }",
+        &["`backend.vacatedDelay` must be at most 10min"],
+    ),
+    (
         "backend: { url: \"http://b\", hooks: [event, event] }",
         &["`backend.hooks[1]` names event again"],
     ),

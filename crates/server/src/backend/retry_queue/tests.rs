@@ -48,8 +48,13 @@ struct Running {
     worker: JoinHandle<()>,
 }
 
-const SETTINGS: RetrySettings =
-    RetrySettings { capacity: 100, concurrency: 4, batch: 1, retry_for: Duration::from_secs(600) };
+const SETTINGS: RetrySettings = RetrySettings {
+    capacity: 100,
+    concurrency: 4,
+    batch: 1,
+    retry_for: Duration::from_secs(600),
+    is_kept: false,
+};
 
 fn start(settings: RetrySettings, fake: &Fake) -> Running {
     let metrics = Arc::new(Metrics::new().unwrap());
@@ -132,9 +137,12 @@ async fn batches_keep_their_order_and_repeat_as_they_were() {
     for body in ["a", "b", "c"] {
         running.push(body);
     }
+    assert_eq!(running.queue.free(), 97);
     running.sent().await;
+    assert_eq!(running.queue.free(), 100);
     let attempts = fake.attempts.lock().clone();
     assert_eq!(attempts[0], attempts[1]);
+    assert_ne!(attempts[1].0, attempts[2].0, "each batch has an id");
     let sent: Vec<Bytes> = attempts[1..].iter().flat_map(|(_, bodies)| bodies.clone()).collect();
     assert_eq!(sent, ["a", "b", "c"]);
 }
@@ -162,4 +170,36 @@ async fn a_reply_to_one_notification_is_carried_out() {
     notification.on_reply = Some(Box::new(move |reply| told.send(reply).unwrap()));
     running.queue.push(notification);
     assert_eq!(reply.await.unwrap(), Reply::default());
+}
+
+/// A notification, and where it tells what became of it.
+fn watched(ended: &Arc<Lock<Vec<Ended>>>) -> Notification {
+    let mut notification = Notification::new(Hook::Rooms, Bytes::from_static(b"{}"));
+    let ended = ended.clone();
+    notification.on_end = Some(Box::new(move |end| ended.lock().push(end)));
+    notification
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_notification_learns_what_became_of_it() {
+    let fake = Fake::failing(Failure::Status(400), 1);
+    let running = start(RetrySettings { concurrency: 1, batch: 2, ..SETTINGS }, &fake);
+    let ended = Arc::default();
+    (0..3).for_each(|_| running.queue.push(watched(&ended)));
+    running.sent().await;
+    assert_eq!(*ended.lock(), [Ended::GivenUp, Ended::GivenUp, Ended::Accepted]);
+    assert_eq!(running.dropped(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_elsewhere_is_neither_dropped_nor_ended_by_a_stop() {
+    let fake = Fake::failing(Failure::Timeout, 10_000);
+    let settings = RetrySettings { concurrency: 1, batch: 2, is_kept: true, ..SETTINGS };
+    let running = start(settings, &fake);
+    let ended = Arc::default();
+    (0..3).for_each(|_| running.queue.push(watched(&ended)));
+    while fake.attempts() == 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((running.stop().await, ended.lock().len()), (0, 0));
 }

@@ -17,7 +17,7 @@ use crate::rooms::presence::occupant::{Occupant, OccupantKey};
 use crate::rooms::presence::view::{PodChange, PodOccupants};
 
 /// What would end the hash tag of a key, or looks like it is escaped.
-const ESCAPED: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%');
+pub(super) const ESCAPED: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%');
 
 /// What an instance tells the others of a room with presence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,11 @@ struct StoredOccupant {
 pub fn redis_key(prefix: &str, key: &RoomKey) -> String {
     let escaped = |text| utf8_percent_encode(text, ESCAPED);
     format!("{prefix}:rookery:presence:{{{}#{}}}", escaped(&key.namespace), escaped(&key.room))
+}
+
+/// The occupant with this key, of the value of its field.
+pub(super) fn read_occupant(key: OccupantKey, value: &[u8]) -> Option<Occupant> {
+    Some(occupant(key, serde_json::from_slice(value).ok()?))
 }
 
 /// The field of an occupant on an instance.
@@ -117,14 +122,14 @@ impl PresenceMessage {
     }
 }
 
-fn wire_key(key: &OccupantKey) -> String {
+pub(super) fn wire_key(key: &OccupantKey) -> String {
     match key {
         OccupantKey::User(user) => format!("u:{user}"),
         OccupantKey::Member(id) => format!("m:{id}"),
     }
 }
 
-fn parse_key(text: &str) -> Option<OccupantKey> {
+pub(super) fn parse_key(text: &str) -> Option<OccupantKey> {
     match text.split_once(':')? {
         ("u", user) => Some(OccupantKey::User(user.into())),
         ("m", id) => Some(OccupantKey::Member(id.into())),

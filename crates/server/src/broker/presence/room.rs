@@ -1,4 +1,4 @@
-//! The [`RoomState`] of a room with presence: what is known, told, written and to be read of it.
+//! The [`RoomState`] of a room with presence or hooks: what is known, told, written and to be read of it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,18 +25,21 @@ const DOUBT: Duration = Duration::from_secs(3);
 pub(super) struct RoomState {
     /// Who is there.
     pub view: RoomView,
-    /// The shards with members of the room.
+    /// The shards with members of the room that are told who is there.
     shards: ShardSet,
     /// The shards that hold its roster.
     holding: ShardSet,
     /// Occupants here that changed since they were written.
     unwritten: HashSet<OccupantKey>,
+    /// The same, with those that are being written.
+    unconfirmed: HashSet<OccupantKey>,
     /// The number of the last change that was told; 0: nobody is told to be here.
     version: u64,
     /// Joins that wait.
     waiting: Vec<oneshot::Sender<()>>,
     is_loaded: bool,
     must_load: bool,
+    is_loading: bool,
     is_queued: bool,
     is_under_way: bool,
     refresh_at: Instant,
@@ -62,10 +65,12 @@ impl RoomState {
             shards: ShardSet::default(),
             holding: ShardSet::default(),
             unwritten: HashSet::default(),
+            unconfirmed: HashSet::default(),
             version: 0,
             waiting: Vec::new(),
             is_loaded: false,
             must_load: false,
+            is_loading: false,
             is_queued: false,
             is_under_way: false,
             refresh_at: now + REFRESH,
@@ -85,6 +90,7 @@ impl RoomState {
         for (key, occupant) in occupants {
             if is_written {
                 self.unwritten.insert(key.clone());
+                self.unconfirmed.insert(key.clone());
             }
             self.view.set_own(key, occupant);
         }
@@ -134,6 +140,16 @@ impl RoomState {
         is_due
     }
 
+    /// Whether the occupants of other instances are known.
+    pub fn is_settled(&self) -> bool {
+        self.is_loaded && !self.must_load && !self.is_loading
+    }
+
+    /// Occupants here that changed and that Redis may not have yet.
+    pub fn unconfirmed(&self) -> &HashSet<OccupantKey> {
+        &self.unconfirmed
+    }
+
     /// Whether nobody is here.
     pub fn is_unoccupied(&self) -> bool {
         !self.has_occupants()
@@ -161,6 +177,7 @@ impl RoomState {
             return None;
         }
         self.must_load = false;
+        self.is_loading = load;
         self.is_under_way = true;
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         for key in std::mem::take(&mut self.unwritten) {
@@ -182,7 +199,14 @@ impl RoomState {
     /// It is written, as the change of this number; gives what the others are told.
     pub fn written(&mut self, write: PresenceWrite, version: u64) -> Option<PodChange> {
         self.is_under_way = false;
+        self.is_loading = false;
         self.is_loaded |= write.load;
+        let removed = write.remove.iter();
+        for key in write.set.iter().map(|occupant| &occupant.key).chain(removed) {
+            if !self.unwritten.contains(key) {
+                self.unconfirmed.remove(key);
+            }
+        }
         if write.set.is_empty() && write.remove.is_empty() {
             return None;
         }
@@ -195,6 +219,7 @@ impl RoomState {
     /// It could not be written or read, and is tried again.
     pub fn failed(&mut self, write: PresenceWrite) {
         self.is_under_way = false;
+        self.is_loading = false;
         self.must_load |= write.load;
         self.unwritten.extend(write.remove);
         self.unwritten.extend(write.set.iter().map(|occupant| occupant.key.clone()));
@@ -236,25 +261,26 @@ impl RoomState {
     }
 
     /// Tells the shards who is there, and the members who came and went; not its own `early` members.
+    /// Gives who came and went.
     pub async fn tell(
         &mut self,
         parts: &BrokerParts,
         key: &RoomKey,
         max: usize,
         early: &[MemberId],
-    ) {
+    ) -> Transitions {
         let before = self.view.count();
         let transitions = self.view.transitions();
         let to = (self.shards, self.holding.without(self.shards));
         let is_same = transitions == Transitions::default();
         if is_same && to.1.is_empty() && self.shards.without(self.holding).is_empty() {
-            return;
+            return transitions;
         }
         self.holding = self.shards;
         let roster = self.view.roster(max);
         let mut events = Vec::new();
         if !self.shards.is_empty() && before.max(roster.count) <= max {
-            let Transitions { joined, left, .. } = transitions;
+            let Transitions { joined, left, .. } = &transitions;
             let counted = |event, of: &Occupant, except: &[MemberId]| {
                 publication(key, event, occupant_data(key, of), except)
             };
@@ -265,6 +291,7 @@ impl RoomState {
         }
         events.iter().for_each(|event| parts.metrics.published(event.source));
         parts.rooms.set_roster(key, to, roster, events).await;
+        transitions
     }
 
     /// Tells the members the number, where there are too many to name and it changed.

@@ -243,7 +243,7 @@ impl LocalRooms {
     }
 }
 
-/// A lease for a member in each of these rooms, which it has joined, that has presence.
+/// A lease for a member in each of these rooms, which it has joined, that has presence or hooks.
 fn leases_of(
     presence: &Arc<PresenceRegistry>,
     shard: usize,

@@ -27,6 +27,15 @@ pub struct Occupant {
     pub info: Option<Json>,
 }
 
+/// What a member is in a room whose rule has presence or hooks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackedOccupant {
+    /// Who is there.
+    pub occupant: Occupant,
+    /// Whether the room's members are told; otherwise only the backend is.
+    pub is_shown: bool,
+}
+
 /// Who is in a room. Cloning is shallow.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Roster {

@@ -1,4 +1,4 @@
-//! The [`PresenceRegistry`]: who is in which room with presence on this instance.
+//! The [`PresenceRegistry`]: who is in which room with presence or hooks on this instance.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::occupant::{Occupant, OccupantKey};
+use super::occupant::{Occupant, OccupantKey, TrackedOccupant};
 use crate::hashing::{HashMap, HashSet};
 use crate::message::{MemberId, RoomKey};
 use crate::rooms::index::ShardSet;
@@ -39,7 +39,7 @@ struct Table {
 #[derive(Debug, Default)]
 struct LocalRoom {
     occupants: HashMap<OccupantKey, LocalOccupant>,
-    /// The leases of each shard.
+    /// The leases of each shard whose members are told who is there.
     shards: HashMap<usize, usize>,
     changed: HashSet<OccupantKey>,
     waiting: Vec<oneshot::Sender<()>>,
@@ -63,7 +63,7 @@ pub struct LocalChange {
     pub key: RoomKey,
     /// Occupants that changed, as they are now; `None`: not on this instance any more.
     pub occupants: Vec<(OccupantKey, Option<Arc<Occupant>>)>,
-    /// The shards with members of the room.
+    /// The shards with members of the room that are told who is there.
     pub shards: ShardSet,
     /// Members that need not be told that their own occupant joined.
     pub early: Vec<MemberId>,
@@ -71,14 +71,15 @@ pub struct LocalChange {
     pub waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// A member is in a room with presence, until this is dropped or [ended](Lease::end). Dropped, its
+/// A member is in a room with presence or hooks, until this is dropped or [ended](Lease::end). Dropped, its
 /// occupant stays for `presence.leaveDelay`, as its connection ended.
 #[derive(Debug)]
 pub struct Lease {
     registry: Arc<PresenceRegistry>,
     key: RoomKey,
     occupant: OccupantKey,
-    shard: usize,
+    /// Its shard, where the member is told who is there.
+    shard: Option<usize>,
     has_left: bool,
 }
 
@@ -95,18 +96,22 @@ impl PresenceRegistry {
     }
 
     /// A member of this shard is about to join a room. The future resolves when the shard has the
-    /// room's roster, at most a second later.
+    /// room's roster, at most a second later; there is none where the member is told nothing.
     pub fn acquire(
         self: &Arc<Self>,
         key: &RoomKey,
         shard: usize,
-        occupant: Occupant,
-    ) -> (Lease, BoxFuture<'static, ()>) {
+        tracked: TrackedOccupant,
+    ) -> (Lease, Option<BoxFuture<'static, ()>>) {
+        if !tracked.is_shown {
+            return (self.add(key, None, tracked.occupant, |_, _| {}), None);
+        }
         let (confirm, confirmed) = oneshot::channel();
-        let lease = self.add(key, shard, occupant, |room, _| room.waiting.push(confirm));
+        let waits = |room: &mut LocalRoom, _: &OccupantKey| room.waiting.push(confirm);
+        let lease = self.add(key, Some(shard), tracked.occupant, waits);
         // Given up or dropped: the join is answered with what is known.
         let wait = async move { drop(tokio::time::timeout(CONFIRMATION, confirmed).await) };
-        (lease, wait.boxed())
+        (lease, Some(wait.boxed()))
     }
 
     /// A member of this shard has joined a room: nobody waits, and it is not told of itself.
@@ -114,10 +119,11 @@ impl PresenceRegistry {
         self: &Arc<Self>,
         key: &RoomKey,
         shard: usize,
-        occupant: Occupant,
+        tracked: TrackedOccupant,
         member: &MemberId,
     ) -> Lease {
-        self.add(key, shard, occupant, |room, occupant| {
+        let shard = tracked.is_shown.then_some(shard);
+        self.add(key, shard, tracked.occupant, |room, occupant| {
             if room.changed.contains(occupant)
                 && let Some(local) = room.occupants.get_mut(occupant)
             {
@@ -129,7 +135,7 @@ impl PresenceRegistry {
     fn add(
         self: &Arc<Self>,
         key: &RoomKey,
-        shard: usize,
+        shard: Option<usize>,
         occupant: Occupant,
         then: impl FnOnce(&mut LocalRoom, &OccupantKey),
     ) -> Lease {
@@ -173,6 +179,11 @@ impl PresenceRegistry {
 }
 
 impl Lease {
+    /// Whether the member is told who is there.
+    pub fn is_shown(&self) -> bool {
+        self.shard.is_some()
+    }
+
     /// The member left the room: its occupant leaves at once where this was the last lease.
     pub fn end(mut self) {
         self.has_left = true;
@@ -190,9 +201,11 @@ impl Drop for Lease {
 }
 
 impl Table {
-    fn add(&mut self, key: &RoomKey, shard: usize, occupant: Occupant) {
+    fn add(&mut self, key: &RoomKey, shard: Option<usize>, occupant: Occupant) {
         let room = self.rooms.entry(key.clone()).or_default();
-        *room.shards.entry(shard).or_default() += 1;
+        if let Some(shard) = shard {
+            *room.shards.entry(shard).or_default() += 1;
+        }
         let occupant = Arc::new(occupant);
         match room.occupants.get_mut(&occupant.key) {
             Some(local) => {
@@ -218,12 +231,14 @@ impl Table {
         &mut self,
         key: &RoomKey,
         occupant: &OccupantKey,
-        shard: usize,
+        shard: Option<usize>,
         now: Instant,
         delay: Duration,
     ) {
         let Some(room) = self.rooms.get_mut(key) else { return };
-        if let Some(leases) = room.shards.get_mut(&shard) {
+        if let Some(shard) = shard
+            && let Some(leases) = room.shards.get_mut(&shard)
+        {
             *leases -= 1;
             if *leases == 0 {
                 room.shards.remove(&shard);
@@ -299,8 +314,12 @@ mod tests {
         RoomKey::new("/", "r")
     }
 
+    fn shown(user: &str) -> TrackedOccupant {
+        TrackedOccupant { occupant: Occupant::user(user.into(), None), is_shown: true }
+    }
+
     fn acquire(registry: &Arc<PresenceRegistry>, user: &str) -> Lease {
-        registry.acquire(&room(), 0, Occupant::user(user.into(), None)).0
+        registry.acquire(&room(), 0, shown(user)).0
     }
 
     /// The users that came (`true`) or went, of the next changes.
@@ -356,12 +375,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_join_waits_until_the_roster_is_known_and_a_second_at_most() {
         let registry = PresenceRegistry::new(DELAY);
-        let (_lease, wait) = registry.acquire(&room(), 3, Occupant::user("ada".into(), None));
+        let (_lease, wait) = registry.acquire(&room(), 3, shown("ada"));
         let mut changes = registry.changes(Instant::now(), 10);
         assert_eq!(changes[0].shards.iter().collect::<Vec<_>>(), [3]);
         changes[0].waiting.remove(0).send(()).unwrap();
-        wait.await;
-        let (_lease, wait) = registry.acquire(&room(), 3, Occupant::user("bob".into(), None));
-        wait.await;
+        wait.unwrap().await;
+        let (_lease, wait) = registry.acquire(&room(), 3, shown("bob"));
+        wait.unwrap().await;
+    }
+
+    #[test]
+    fn an_occupant_that_is_shown_to_nobody_is_followed_without_a_roster() {
+        let registry = PresenceRegistry::new(DELAY);
+        let hidden = TrackedOccupant { is_shown: false, ..shown("ada") };
+        let (lease, wait) = registry.acquire(&room(), 3, hidden);
+        assert!(wait.is_none() && !lease.is_shown());
+        let taken = registry.changes(Instant::now(), 10);
+        assert!(taken[0].shards.is_empty() && taken[0].occupants.len() == 1);
+        lease.end();
+        assert_eq!(changes(&registry, Instant::now()), [("ada".to_owned(), false)]);
+        assert!(registry.table.lock().rooms.is_empty());
     }
 }

@@ -168,6 +168,11 @@ impl RoomView {
         Roster { count, occupants }
     }
 
+    /// Who the members here were told of.
+    pub fn told(&self) -> &BTreeMap<OccupantKey, Arc<Occupant>> {
+        &self.told
+    }
+
     /// How many the members here were told of.
     pub fn count(&self) -> usize {
         self.told.len()

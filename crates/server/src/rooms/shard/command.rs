@@ -34,7 +34,7 @@ pub enum ShardCommand {
         rooms: Vec<Room>,
         /// An interest in each room, where there are other instances.
         interests: Vec<Option<Interest>>,
-        /// A lease in each room that has presence.
+        /// A lease in each room that has presence or hooks.
         leases: Vec<Option<Lease>>,
         /// Whether a backend puts it there: then the rules of `join` do not decide about the rooms.
         by_backend: bool,

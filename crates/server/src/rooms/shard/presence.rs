@@ -1,4 +1,4 @@
-//! The [`ShardPresence`]: who is in those rooms of a shard that have presence.
+//! The [`ShardPresence`]: who is in those rooms of a shard that have presence or hooks.
 
 use rookery_protocol::Room;
 
@@ -8,7 +8,8 @@ use crate::rooms::member::Member;
 use crate::rooms::presence::occupant::{JoinedRoster, Roster};
 use crate::rooms::presence::registry::Lease;
 
-/// The leases of a shard's members in rooms with presence, and the rosters of these rooms.
+/// The leases of a shard's members in rooms with presence or hooks, and the rosters of those that
+/// have presence.
 #[derive(Default)]
 pub(super) struct ShardPresence {
     /// By the members' keys.
@@ -17,7 +18,7 @@ pub(super) struct ShardPresence {
 }
 
 impl ShardPresence {
-    /// Keeps a lease in each of these rooms that has presence; gives who is there.
+    /// Keeps a lease in each of these rooms that has one; gives who is there, where the member is told.
     pub(super) fn keep(
         &mut self,
         member: &Member,
@@ -27,13 +28,14 @@ impl ShardPresence {
         let mut joined = Vec::new();
         for (room, lease) in rooms.iter().zip(leases) {
             let Some(lease) = lease else { continue };
+            let is_shown = lease.is_shown();
             let held = self.leases.entry(member.key).or_default();
             match held.iter_mut().find(|(of, _)| of == room) {
                 Some((_, before)) => std::mem::replace(before, lease).end(),
                 None => held.push((room.clone(), lease)),
             }
             let key = RoomKey { namespace: member.namespace.clone(), room: room.clone() };
-            if let Some(roster) = self.rosters.get(&key) {
+            if let Some(roster) = self.rosters.get(&key).filter(|_| is_shown) {
                 joined.push(JoinedRoster { room: key.room, roster: roster.clone() });
             }
         }

@@ -1,9 +1,14 @@
 //! [`BackendMetrics`]: calls to the application's backend.
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use rookery_policy::RoomHook;
 
 use super::families::Families;
 use rookery_config::Hook;
+
+/// The values of the label `outcome` of `rookery_backend_room_events_total`.
+const ACCEPTED: &str = "accepted";
+const DROPPED: &str = "dropped";
 
 /// What is counted of the calls to the application's backend.
 pub struct BackendMetrics {
@@ -22,6 +27,10 @@ pub struct BackendMetrics {
     /// `rookery_backend_dropped_total{kind="publication"}`: publications of replies that were not
     /// accepted.
     pub dropped_publications: IntCounter,
+    room_events: IntCounterVec,
+    /// `rookery_backend_rooms`: rooms of which this instance tells the backend, or would if others did
+    /// not.
+    pub rooms: IntGauge,
 }
 
 /// What became of a request to the backend: label `outcome` of `rookery_backend_requests_total`.
@@ -94,8 +103,20 @@ impl BackendMetrics {
             "Notifications that the backend did not get, and publications of its replies that were refused",
             "kind",
         )?;
+        let room_events = families.counter_matrix(
+            "rookery_backend_room_events_total",
+            "Events of rooms that the backend was told, or that were given up",
+            ["type", "outcome"],
+        )?;
+        for hook in RoomHook::ALL {
+            for outcome in [ACCEPTED, DROPPED] {
+                room_events.with_label_values(&[hook.label(), outcome]);
+            }
+        }
         Ok(BackendMetrics {
             requests,
+            room_events,
+            rooms: families.gauge("rookery_backend_rooms", "Rooms of which the backend is told")?,
             seconds: families.histogram(
                 "rookery_backend_request_seconds",
                 "Time until the backend has answered a webhook",
@@ -113,6 +134,12 @@ impl BackendMetrics {
             dropped_notifications: dropped.with_label_values(&["notification"]),
             dropped_publications: dropped.with_label_values(&["publication"]),
         })
+    }
+
+    /// Counts an event of a room: accepted by the backend, or given up.
+    pub fn room_event(&self, hook: RoomHook, is_accepted: bool) {
+        let outcome = if is_accepted { ACCEPTED } else { DROPPED };
+        self.room_events.with_label_values(&[hook.label(), outcome]).inc();
     }
 
     /// Counts a request.
