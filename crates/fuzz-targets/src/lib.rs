@@ -15,15 +15,16 @@ mod settings;
 mod target;
 mod tokens;
 
-pub use clients::{body, event, forwarded, frames, packet, query};
+pub use clients::{body, event, forwarded, frames, msgpack_packet, packet, query};
 pub use peers::{pod_message, scrape, wire};
 pub use settings::{config, room, rules};
 pub use target::{Shape, Target};
 pub use tokens::{jwks, token};
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     packet::TARGET,
+    msgpack_packet::TARGET,
     frames::TARGET,
     event::TARGET,
     body::TARGET,
