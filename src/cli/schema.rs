@@ -75,7 +75,7 @@ mod tests {
         })
     }
 
-    const KEYS: &str = "listen internal healthPath trustedProxies socketio.path socketio.transports \
+    const KEYS: &str = "listen internal healthPath trustedProxies socketio.path socketio.transports socketio.parser \
         socketio.eio3 socketio.pingInterval socketio.pingTimeout socketio.connectTimeout \
         socketio.maxPayload socketio.cors.origins socketio.cors.credentials redis.url redis.addresses \
         redis.mode redis.sentinel.master redis.sentinel.username redis.sentinel.passwordFile \

@@ -81,6 +81,7 @@ impl Shards {
             let (name, stop) = (format!("shard {number}"), plan.stop.clone());
             let runtime = runtime_thread::spawn(name, shard.run(), stop, plan.critical.clone())?;
             let outbox_context = Arc::new(OutboxContext {
+                parser: plan.config.socketio.parser.into(),
                 limits: plan.outbox_limits.clone(),
                 recorder,
                 backlog: Arc::default(),

@@ -15,15 +15,16 @@ mod settings;
 mod target;
 mod tokens;
 
-pub use clients::{body, event, forwarded, frames, packet, query};
+pub use clients::{body, event, forwarded, frames, msgpack_packet, packet, query};
 pub use peers::{backend_reply, pod_message, scrape, wire};
 pub use settings::{config, room, rules};
 pub use target::{Shape, Target};
 pub use tokens::{jwks, token};
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     packet::TARGET,
+    msgpack_packet::TARGET,
     frames::TARGET,
     event::TARGET,
     body::TARGET,

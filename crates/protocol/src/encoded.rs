@@ -8,7 +8,8 @@ use bytes::{Buf as _, Bytes};
 use crate::base64_engine::BASE64;
 use crate::data::DataRef;
 use crate::frames::{self, CloseCode, MAX_HEAD, Opcode, put_frame};
-use crate::packet::Message;
+use crate::packet::{Message, msgpack};
+use crate::parser::Parser;
 use crate::revision::Revision;
 
 /// What text frames of Socket.IO packets are written behind: room for the frame's head, and
@@ -34,6 +35,8 @@ pub struct Encoded {
     attachments: Vec<Bytes>,
     /// Text and attachments as WebSocket frames, once a recipient needs them.
     binary_frames: FrameForms,
+    /// The packet in MessagePack, once a recipient needs it.
+    packed: OnceLock<Bytes>,
 }
 
 /// How a client gets the attachments of packets on its WebSocket.
@@ -43,6 +46,8 @@ pub struct FrameForm {
     pub revision: Revision,
     /// The client takes no binary frames: attachments are text, in base64.
     pub base64: bool,
+    /// The form of Socket.IO packets.
+    pub parser: Parser,
 }
 
 /// Frames in each form that some recipient needs.
@@ -51,14 +56,19 @@ pub struct FrameForms {
     binary: [OnceLock<Bytes>; 2],
     /// Few clients need them.
     base64: OnceLock<Box<[OnceLock<Bytes>; 2]>>,
+    /// Few servers speak it.
+    msgpack: OnceLock<Box<[[OnceLock<Bytes>; 2]; 2]>>,
 }
 
 impl FrameForms {
     /// The frames in a form, made by `make` when they are needed first.
     pub fn get_or_init(&self, form: FrameForm, make: impl FnOnce() -> Bytes) -> &Bytes {
-        let forms = match form.base64 {
-            false => &self.binary,
-            true => &**self.base64.get_or_init(Box::default),
+        let forms = match (form.parser, form.base64) {
+            (Parser::Json, false) => &self.binary,
+            (Parser::Json, true) => &**self.base64.get_or_init(Box::default),
+            (Parser::Msgpack, base64) => {
+                &self.msgpack.get_or_init(Box::default)[usize::from(base64)]
+            }
         };
         forms[form.revision as usize].get_or_init(make)
     }
@@ -127,7 +137,8 @@ impl Encoded {
             text_start: MAX_HEAD - start,
             text_frame,
             attachments,
-            binary_frames: Default::default(),
+            binary_frames: FrameForms::default(),
+            packed: OnceLock::new(),
         }
     }
 
@@ -153,7 +164,8 @@ impl Encoded {
             text_start: frame.len(),
             text_frame: frame.into(),
             attachments: Vec::new(),
-            binary_frames: Default::default(),
+            binary_frames: FrameForms::default(),
+            packed: OnceLock::new(),
         }
     }
 
@@ -167,15 +179,38 @@ impl Encoded {
         self.text_frame.len() + self.attachments.iter().map(|a| a.len() + MAX_HEAD).sum::<usize>()
     }
 
-    /// The text, then the attachments.
-    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        std::iter::once(Part::Text(self.text())).chain(self.attachments.iter().map(Part::Binary))
+    /// The text, then the attachments; or the packet in MessagePack.
+    pub fn parts(&self, parser: Parser) -> impl Iterator<Item = Part<'_>> {
+        let packed = self.packed(parser);
+        let unpacked = packed.is_none().then(|| {
+            let attachments = self.attachments.iter().map(Part::Binary);
+            std::iter::once(Part::Text(self.text())).chain(attachments)
+        });
+        packed.map(Part::Binary).into_iter().chain(unpacked.into_iter().flatten())
+    }
+
+    /// A Socket.IO packet in MessagePack, if clients get it so; other packets of Engine.IO are always
+    /// text.
+    fn packed(&self, parser: Parser) -> Option<&Bytes> {
+        let packet = self.text().strip_prefix(b"4").filter(|_| parser == Parser::Msgpack)?;
+        Some(self.packed.get_or_init(|| {
+            let text = std::str::from_utf8(packet).unwrap_or_default();
+            // It was written here or by the engine, so it is a packet; an empty message is none.
+            msgpack::from_text(text, &self.attachments).unwrap_or_default().into()
+        }))
     }
 
     /// The packet as WebSocket frames. Text is the same in all forms; a binary message of Engine.IO 3
     /// begins with its type (Engine.IO protocol, revision 3, "Binary packets"). In base64, it is text
     /// that begins with `b`.
     pub fn websocket(&self, form: FrameForm) -> &Bytes {
+        if let Some(packed) = self.packed(form.parser) {
+            return self.binary_frames.get_or_init(form, || {
+                let mut out = Vec::with_capacity(packed.len() + MAX_HEAD + 1);
+                put_attachment(&mut out, form, packed);
+                out.into()
+            });
+        }
         if self.attachments.is_empty() {
             return &self.text_frame;
         }
@@ -214,7 +249,8 @@ mod tests {
     use crate::data::Data;
     use crate::packet::{encode_ack, encode_event};
 
-    const BINARY_V4: FrameForm = FrameForm { revision: Revision::V4, base64: false };
+    const BINARY_V4: FrameForm =
+        FrameForm { revision: Revision::V4, base64: false, parser: Parser::Json };
 
     #[test]
     fn an_event_is_encoded_as_a_frame_of_its_text() {
@@ -250,13 +286,40 @@ mod tests {
             vec![Bytes::from_static(&[7, 8])],
         );
         let v4 = packet.websocket(BINARY_V4);
-        let v3 = packet.websocket(FrameForm { revision: Revision::V3, base64: false });
+        let v3 = packet.websocket(FrameForm { revision: Revision::V3, ..BINARY_V4 });
         assert!(v4.starts_with(&packet.text_frame) && v3.starts_with(&packet.text_frame));
         assert_eq!(v4[packet.text_frame.len()..], [0x82, 2, 7, 8]);
         assert_eq!(v3[packet.text_frame.len()..], [0x82, 3, 4, 7, 8]);
-        let v4 = packet.websocket(FrameForm { revision: Revision::V4, base64: true });
-        let v3 = packet.websocket(FrameForm { revision: Revision::V3, base64: true });
+        let base64 = FrameForm { base64: true, ..BINARY_V4 };
+        let v4 = packet.websocket(base64);
+        let v3 = packet.websocket(FrameForm { revision: Revision::V3, ..base64 });
         assert_eq!(v4[packet.text_frame.len()..], *b"\x81\x05bBwg=");
         assert_eq!(v3[packet.text_frame.len()..], *b"\x81\x06b4Bwg=");
+    }
+
+    #[test]
+    fn in_messagepack_a_packet_is_one_binary_message_and_other_packets_stay_text() {
+        let packed = FrameForm { parser: Parser::Msgpack, ..BINARY_V4 };
+        let args = [Data::Binary(Bytes::from_static(b"\x07")), Data::Bool(true)];
+        let event = Encoded::event("/n", "e", &args);
+        let message = msgpack::from_text(
+            "51-/n,[\"e\",{\"_placeholder\":true,\"num\":0},true]",
+            &[Bytes::from_static(b"\x07")],
+        )
+        .unwrap();
+        let mut frame = Vec::new();
+        put_frame(&mut frame, Opcode::Binary, &message);
+        assert_eq!(event.websocket(packed), &frame);
+        let parts: Vec<_> = event.parts(Parser::Msgpack).collect();
+        assert_eq!(parts, [Part::Binary(&Bytes::from(message.clone()))]);
+        assert_eq!(event.parts(Parser::Json).count(), 2);
+        let base64 = event.websocket(FrameForm { base64: true, ..packed });
+        assert!(base64.starts_with(&[0x81]) && base64[2] == b'b', "{base64:?}");
+        let v3 = event.websocket(FrameForm { revision: Revision::V3, ..packed });
+        assert_eq!(v3[2..], [&[MESSAGE_V3][..], &message].concat());
+        for other in [Encoded::engine(b"2"), Encoded::close_frame(None), Encoded::pong_frame(b"4")]
+        {
+            assert_eq!(other.websocket(packed), other.websocket(BINARY_V4));
+        }
     }
 }

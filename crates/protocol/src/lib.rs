@@ -13,9 +13,11 @@ pub mod json;
 pub mod msgpack;
 mod names;
 pub mod packet;
+mod parser;
 pub mod payload;
 mod revision;
 
 pub use data::{Data, DataRef, MAX_DEPTH};
 pub use names::{MAX_ROOM_BYTES, RESERVED_EVENTS, Room};
+pub use parser::Parser;
 pub use revision::Revision;

@@ -21,7 +21,8 @@ pub const MAX_VALUES: usize = 1 << 20;
 /// The longest message, in bytes.
 pub const MAX_MESSAGE: usize = 64 << 20;
 
-/// Why bytes from Redis are not a message of Socket.IO's Redis adapter.
+/// Why bytes are not the message of Socket.IO's Redis adapter, or the packet of a client, that they
+/// should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// The message ends before its last value does.

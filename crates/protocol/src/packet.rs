@@ -14,6 +14,7 @@ mod error;
 mod head;
 mod json;
 mod length;
+pub mod msgpack;
 mod write;
 
 pub use args::{ArgsError, check_args};

@@ -15,6 +15,8 @@ pub struct SocketIo {
     pub path: String,
     /// The transports that clients may use.
     pub transports: Vec<Transport>,
+    /// The form of packets, which clients must be given too.
+    pub parser: Parser,
     /// Whether clients of Socket.IO 2 (Engine.IO 3) may connect.
     pub eio3: bool,
     /// The time between two heartbeats.
@@ -34,12 +36,33 @@ impl Default for SocketIo {
         SocketIo {
             path: "/socket.io".to_owned(),
             transports: vec![Transport::Polling, Transport::Websocket],
+            parser: Parser::default(),
             eio3: true,
             ping_interval: Period(Duration::from_secs(25)),
             ping_timeout: Period(Duration::from_secs(20)),
             connect_timeout: Period(Duration::from_secs(45)),
             max_payload: Size(1 << 20),
             cors: Cors::default(),
+        }
+    }
+}
+
+/// The form of Socket.IO packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Parser {
+    /// Text with attachments, the stock clients' own.
+    #[default]
+    Json,
+    /// MessagePack, for clients with `socket.io-msgpack-parser`.
+    Msgpack,
+}
+
+impl From<Parser> for rookery_protocol::Parser {
+    fn from(parser: Parser) -> Self {
+        match parser {
+            Parser::Json => rookery_protocol::Parser::Json,
+            Parser::Msgpack => rookery_protocol::Parser::Msgpack,
         }
     }
 }

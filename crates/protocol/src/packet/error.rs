@@ -1,5 +1,7 @@
 //! [`PacketError`]: why text and attachments are not a packet.
 
+use crate::msgpack::WireError;
+
 /// The most attachments of one packet, as in `socket.io-parser`.
 pub const MAX_ATTACHMENTS: usize = 10;
 
@@ -41,6 +43,12 @@ pub enum PacketError {
     /// The payload is JSON, but not of the form that the packet's type requires.
     #[error("the payload does not fit the packet: expected {0}")]
     Payload(&'static str),
+    /// The bytes are not the MessagePack of a packet.
+    #[error("the packet is not MessagePack: {0}")]
+    Msgpack(WireError),
+    /// A packet came as text, where clients write packets in MessagePack.
+    #[error("the packet is text, but `socketio.parser` is msgpack")]
+    Text,
     /// Socket.IO reserves the event's name.
     #[error("`{0}` is a reserved event name")]
     Reserved(String),
@@ -60,6 +68,7 @@ impl PacketError {
             PacketError::Placeholder => "placeholder",
             PacketError::Json(_) => "json",
             PacketError::Payload(_) => "payload",
+            PacketError::Msgpack(_) | PacketError::Text => "msgpack",
             PacketError::Reserved(_) => "reserved",
         }
     }

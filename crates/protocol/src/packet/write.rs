@@ -64,6 +64,24 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Writes an event, or else an acknowledgement, of which `elements` is the array; they hold `binaries`
+/// binary values.
+pub(super) fn elements(
+    is_event: bool,
+    (namespace, id): (&str, Option<u64>),
+    elements: &[Data],
+    binaries: usize,
+) -> (String, Vec<Bytes>) {
+    let (mut out, mut attachments) = (Vec::new(), Vec::with_capacity(binaries));
+    Message { namespace, id, event: is_event.then_some("") }.head(&mut out, binaries);
+    out.push(b'[');
+    list(&mut out, elements, |out, element| {
+        value(out, element.into(), &mut Some(&mut attachments));
+    });
+    out.push(b']');
+    (text(out), attachments)
+}
+
 /// Writes a packet that has a payload at most, and no arguments.
 pub(super) fn control(kind: u8, namespace: &str, payload: Option<&Data>) -> String {
     let mut out = vec![kind];

@@ -26,15 +26,17 @@ pub use packet::{Packet, PacketBatch};
 pub use polling::{NotPolling, Polled};
 pub use queue::Backlog;
 use queue::Queue;
-use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
 use rookery_protocol::frames::CloseCode;
+use rookery_protocol::{Parser, Revision};
 use transport::Transport;
 
 /// What the outboxes of one shard share.
 pub struct OutboxContext {
     /// Limits of a client's queue.
     pub limits: Arc<OutboxLimits>,
+    /// The form of Socket.IO packets, both ways.
+    pub parser: Parser,
     /// Records what becomes of the shard's deliveries.
     pub recorder: Arc<DeliveryRecorder>,
     /// Bytes that wait in all outboxes of the shard.
@@ -127,7 +129,7 @@ impl Outbox {
 
     /// The outbox of a session that starts on long-polling.
     pub fn new(revision: Revision, context: Arc<OutboxContext>) -> Arc<Self> {
-        let queue = Queue::new(revision, context.backlog.clone());
+        let queue = Queue::new(revision, context.parser, context.backlog.clone());
         Arc::new(Outbox {
             revision,
             context,
@@ -152,6 +154,11 @@ impl Outbox {
     /// were never written. Set it before anything is sent.
     pub fn on_close(&self, callback: impl FnOnce(Disconnected, usize) + Send + 'static) {
         self.state.lock().on_close = Some(Box::new(callback));
+    }
+
+    /// The form of Socket.IO packets, both ways.
+    pub fn parser(&self) -> Parser {
+        self.context.parser
     }
 
     /// The protocol revision that the client speaks.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_protocol::Revision;
+use rookery_protocol::{Parser, Revision};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +14,7 @@ use crate::telemetry::latency::DeliveryRecorder;
 /// What the outboxes of one shard share.
 pub(super) fn context(recorder: &Arc<DeliveryRecorder>) -> Arc<OutboxContext> {
     Arc::new(OutboxContext {
+        parser: Parser::Json,
         limits: Arc::new(OutboxLimits::new(1 << 30, Duration::from_secs(60), 1 << 30)),
         recorder: recorder.clone(),
         backlog: Arc::default(),

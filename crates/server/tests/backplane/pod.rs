@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rookery_config as config;
 use rookery_ops::critical::CriticalTasks;
 use rookery_policy::Namespaces;
-use rookery_protocol::{Data, Revision, Room};
+use rookery_protocol::{Data, Parser, Revision, Room};
 use rookery_server::backplane::{self, Backplane, BackplaneParts, CompiledBridge, Inbound, Tasks};
 use rookery_server::broker::{Broker, BrokerParts};
 use rookery_server::connection::outbox::{Outbox, OutboxContext, OutboxLimits};
@@ -98,13 +98,14 @@ impl Pod {
         backend: Option<&config::Backend>,
     ) -> Pod {
         let (metrics, tracker) = (Arc::new(Metrics::new().unwrap()), TaskTracker::new());
-        let namespaces = Namespaces::compile(&["/", "/admin", "/tenant-{id}"]).unwrap();
+        let namespaces = Namespaces::compile(&["/", "/admin"]).unwrap();
         let namespaces = Arc::new(namespaces);
         let interests = backplane::room_interests(&config, &namespaces, linger);
         let pod = PodId::from(name);
         let latency = Latency::new(1, &Default::default(), name, &metrics);
         let (rooms, shard) = start_shard(&pod, &interests, &latency, &metrics, queue);
         let context = Arc::new(OutboxContext {
+            parser: Parser::Json,
             limits: Arc::new(OutboxLimits::new(1 << 30, Duration::from_secs(60), 1 << 30)),
             recorder: latency.recorder(0).clone(),
             backlog: Arc::default(),

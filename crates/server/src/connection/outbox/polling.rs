@@ -9,10 +9,10 @@ use super::queue::QueuedPacket;
 use super::transport::{Polling, Transport, WaitingGet};
 use super::{Ending, Outbox, Phase, State};
 use crate::telemetry::metrics::Disconnected;
-use rookery_protocol::Revision;
 use rookery_protocol::encoded::{MESSAGE_V3, Part};
 use rookery_protocol::frames::{Opcode, put_client_frame};
 use rookery_protocol::payload::{Form, Packet};
+use rookery_protocol::{Parser, Revision};
 
 /// Bytes of a client's packets that may wait to be read; beyond it, a POST waits.
 const INBOUND: usize = 64 << 10;
@@ -123,13 +123,14 @@ impl Outbox {
     /// and loses those.
     fn take(&self, state: &mut State, base64: bool) -> Polled {
         let max = self.context.limits.max_payload;
-        let binary = state.queue.iter().take(MAX_PACKETS).any(QueuedPacket::has_binary);
+        let parser = self.context.parser;
+        let binary = state.queue.iter().take(MAX_PACKETS).any(|packet| packet.has_binary(parser));
         let form = Form::of(self.revision, base64, binary);
         let mut body = Vec::new();
         let mut packets = 0;
         let now = Instant::now();
         while let Some(next) = state.queue.front() {
-            let parts = || next.packet.encoded.parts();
+            let parts = || next.packet.encoded.parts(parser);
             let bound: usize = parts().map(|part| form.bound(part)).sum();
             packets += parts().count();
             if !body.is_empty() && (body.len() + bound > max || packets > MAX_PACKETS) {
@@ -251,8 +252,8 @@ impl Polled {
 }
 
 impl QueuedPacket {
-    fn has_binary(&self) -> bool {
-        self.packet.encoded.parts().any(|part| matches!(part, Part::Binary(_)))
+    fn has_binary(&self, parser: Parser) -> bool {
+        self.packet.encoded.parts(parser).any(|part| matches!(part, Part::Binary(_)))
     }
 }
 

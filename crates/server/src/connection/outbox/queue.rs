@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::packet::Packet;
 use crate::telemetry::latency::DeliveryTag;
-use rookery_protocol::Revision;
 use rookery_protocol::encoded::FrameForm;
+use rookery_protocol::{Parser, Revision};
 
 /// Bytes that wait in all the queues of a shard. It changes only where something waits: a write
 /// that the kernel takes at once does not touch it.
@@ -56,9 +56,10 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// An empty queue for a client that speaks `revision`; its bytes count in `backlog`.
-    pub(super) fn new(revision: Revision, backlog: Arc<Backlog>) -> Self {
-        let form = FrameForm { revision, base64: false };
+    /// An empty queue for a client that speaks `revision`, with packets as `parser` has them; its bytes
+    /// count in `backlog`.
+    pub(super) fn new(revision: Revision, parser: Parser, backlog: Arc<Backlog>) -> Self {
+        let form = FrameForm { revision, base64: false, parser };
         Queue { packets: VecDeque::new(), bytes: 0, backlog, form }
     }
 

@@ -40,6 +40,7 @@ impl Fixture {
     fn new(revision: Revision, queue: usize, write_stall: Duration) -> Self {
         let recorder = DeliveryRecorder::for_test();
         let context = Arc::new(OutboxContext {
+            parser: Parser::Json,
             limits: Arc::new(OutboxLimits::new(queue, write_stall, 64 << 10)),
             recorder: recorder.clone(),
             backlog: Arc::default(),

@@ -1,23 +1,25 @@
 //! The reader of a client's packets: events and acknowledgements of connected clients are handled,
 //! everything else is passed on to the engine.
 
+mod msgpack;
+mod packets;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 
-use super::connect_query;
 use super::hooks::EngineHooks;
 use super::pipe::{Permission, Pipe};
 use super::socket;
 use crate::connection::outbox::{ClientBytes, Outbox};
+use packets::{IncompletePacket, Receiver};
 use rookery_protocol::encoded::{Encoded, MESSAGE_V3};
 use rookery_protocol::frames::{ClientMessages, CloseCode, FrameError, Message, Opcode};
-use rookery_protocol::packet::{PacketError, PacketHead, PacketType};
-use rookery_protocol::{Revision, payload};
+use rookery_protocol::packet::PacketError;
+use rookery_protocol::{Parser, Revision, payload};
 
 /// Messages of one client that are handled before other sessions of the shard are served. A large
 /// one counts once more for each [`UNIT`] of its bytes.
@@ -54,24 +56,6 @@ pub(super) struct ClientReader {
     max_message: usize,
     /// Bytes that [`EngineHooks::may_hold`] allowed.
     held: usize,
-}
-
-struct IncompletePacket {
-    /// The packet's text, without the Engine.IO type.
-    text: String,
-    attachments: Vec<Bytes>,
-    /// Attachments still to come.
-    missing: usize,
-    /// Bytes of the attachments so far.
-    size: usize,
-}
-
-/// Who handles a packet.
-enum Receiver {
-    /// The client's own hooks.
-    Client,
-    /// The engine, which answers it or not.
-    Engine { answers: bool },
 }
 
 /// What became of the client's bytes.
@@ -265,11 +249,11 @@ impl ClientReader {
         match message.opcode {
             Opcode::Text if payload.first() == Some(&b'b') => return self.on_base64(payload),
             Opcode::Text => return self.on_text(payload),
+            Opcode::Binary if self.outbox.parser() == Parser::Msgpack => {
+                return self.on_msgpack(self.without_type(payload));
+            }
             Opcode::Binary if self.incomplete.is_some() => {
-                // In revision 3 a type byte comes first (Engine.IO protocol, revision 3, "Binary
-                // packets").
-                let type_bytes = usize::from(self.outbox.revision() == Revision::V3);
-                return self.on_attachment(&payload[type_bytes.min(payload.len())..]);
+                return self.on_attachment(self.without_type(payload));
             }
             // RFC 6455, section 5.5.2.
             Opcode::Ping => {
@@ -283,10 +267,18 @@ impl ClientReader {
         self.pass(message.opcode, payload, false);
     }
 
+    /// A binary message without the type byte that comes first in revision 3 (Engine.IO protocol,
+    /// revision 3, "Binary packets").
+    fn without_type<'a>(&self, message: &'a [u8]) -> &'a [u8] {
+        let type_bytes = usize::from(self.outbox.revision() == Revision::V3);
+        &message[type_bytes.min(message.len())..]
+    }
+
     /// A binary message as text, of a client that does not send binary frames.
     fn on_base64(&mut self, text: &[u8]) {
         let revision = self.outbox.revision();
         match payload::decode_base64(text, revision) {
+            Some(Ok(bytes)) if self.outbox.parser() == Parser::Msgpack => self.on_msgpack(&bytes),
             Some(Ok(bytes)) if self.incomplete.is_some() => self.on_attachment(&bytes),
             Some(Ok(bytes)) => {
                 let typed = [&[MESSAGE_V3][..], &bytes].concat();
@@ -301,6 +293,9 @@ impl ClientReader {
     fn on_text(&mut self, text: &[u8]) {
         match text.strip_prefix(b"4") {
             None => self.pass(Opcode::Text, text, false),
+            Some(_) if self.outbox.parser() == Parser::Msgpack => {
+                self.hooks.on_malformed(&PacketError::Text);
+            }
             Some(_) if self.incomplete.is_some() => {
                 self.hooks.on_malformed(&PacketError::AttachmentExpected);
             }
@@ -319,81 +314,5 @@ impl ClientReader {
         }
         self.pipe.pass(opcode, payload, answers);
         self.passed = true;
-    }
-
-    /// Handles a Socket.IO packet, unless it is for the engine.
-    fn on_packet(&mut self, packet: &[u8]) -> Receiver {
-        let engine = Receiver::Engine { answers: false };
-        let text = std::str::from_utf8(packet).ok();
-        let Some((text, Ok((head, query)))) = text.map(|text| (text, self.head(text))) else {
-            return engine;
-        };
-        if let Some(query) = query.filter(|_| !head.kind.is_event()) {
-            return self.pass_without_query(&head, query);
-        }
-        let connected = self.hooks.is_connected(head.namespace);
-        match head.kind {
-            // The engine ignores a CONNECT to a namespace that the client is connected to.
-            PacketType::Connect if connected || self.hooks.on_connect(head.namespace) => {
-                return Receiver::Engine { answers: !connected };
-            }
-            PacketType::Connect => {}
-            PacketType::Disconnect | PacketType::ConnectError => return engine,
-            _ if !connected => return engine,
-            _ if head.attachments == 0 => self.wait = self.hooks.on_client_packet(&head, &[]),
-            _ => {
-                self.incomplete = Some(Box::new(IncompletePacket {
-                    text: text.to_owned(),
-                    attachments: Vec::with_capacity(head.attachments),
-                    missing: head.attachments,
-                    size: 0,
-                }));
-            }
-        }
-        Receiver::Client
-    }
-
-    /// The head of a packet, and the query that its namespace has in revision 3.
-    fn head<'a>(&self, text: &'a str) -> Result<(PacketHead<'a>, Option<&'a str>), PacketError> {
-        let mut head = PacketHead::parse(text)?;
-        let query = match self.outbox.revision() {
-            Revision::V3 => head.split_query(),
-            Revision::V4 => None,
-        };
-        Ok((head, query))
-    }
-
-    /// The engine gets a packet whose namespace has a query without it; in a CONNECT, the query is
-    /// the auth payload, as in Node's server.
-    fn pass_without_query(&mut self, head: &PacketHead<'_>, query: &str) -> Receiver {
-        let namespace = head.namespace;
-        let (packet, answers) = match head.kind {
-            PacketType::Connect => {
-                let connected = self.hooks.is_connected(namespace);
-                if !connected && !self.hooks.on_connect(namespace) {
-                    return Receiver::Client;
-                }
-                (format!("40{namespace},{}", connect_query::to_json(query)), !connected)
-            }
-            PacketType::Disconnect => (format!("41{namespace},"), false),
-            _ => return Receiver::Engine { answers: false },
-        };
-        self.pass(Opcode::Text, packet.as_bytes(), answers);
-        Receiver::Client
-    }
-
-    fn on_attachment(&mut self, bytes: &[u8]) {
-        let Some(mut packet) = self.incomplete.take() else { return };
-        packet.size += bytes.len();
-        if packet.size > self.max_message {
-            return self.hooks.on_malformed(&PacketError::AttachmentsTooLong);
-        }
-        packet.attachments.push(Bytes::copy_from_slice(bytes));
-        packet.missing -= 1;
-        if packet.missing > 0 {
-            self.incomplete = Some(packet);
-        } else if let Ok((head, _)) = self.head(&packet.text) {
-            self.wait = self.hooks.on_client_packet(&head, &packet.attachments);
-        }
     }
 }

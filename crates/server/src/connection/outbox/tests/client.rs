@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio::net::TcpStream;
 
 use super::*;
+use rookery_protocol::Parser;
 use rookery_protocol::encoded::FrameForm;
 use rookery_protocol::payload::{self, Packet};
 
@@ -33,7 +34,9 @@ impl Numbered {
 
     /// The frames by which the engine writes it.
     pub(super) fn frames(&self, revision: Revision) -> Vec<u8> {
-        self.encoded().websocket(FrameForm { revision, base64: false }).to_vec()
+        self.encoded()
+            .websocket(FrameForm { revision, base64: false, parser: Parser::Json })
+            .to_vec()
     }
 }
 
