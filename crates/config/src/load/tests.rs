@@ -27,6 +27,21 @@ fn as_json(config: &Config) -> serde_json::Value {
 }
 
 #[test]
+fn the_bridge_may_publish_to_a_namespace_of_a_pattern() {
+    let of = |namespace: &str| {
+        format!(
+            "namespaces: ['/tenant-{{id}}']\nredis:\n  url: redis://h\n  bridge:\n    \
+             - {{ channel: c, namespace: {namespace}, room: '{{r}}', event: e, args: [] }}\n"
+        )
+    };
+    assert!(load(&of("/tenant-7")).is_ok());
+    for other in ["/tenant-7-8", "/"] {
+        let error = refused(&of(other));
+        assert!(error.contains("`redis.bridge[0].namespace`"), "{error}");
+    }
+}
+
+#[test]
 fn every_refusal_names_file_key_and_fix() {
     for (text, expected) in MALFORMED {
         let message = refused(text);
