@@ -108,12 +108,11 @@ impl Parts {
             critical: lifecycle.critical.clone(),
             stop: lifecycle.stop_threads.clone(),
         })?;
-        metrics.registry().register(Box::new(shards.latency.clone()))?;
-        metrics.registry().register(Box::new(traces.counters()))?;
+        register(&metrics, &shards, traces)?;
         let backend = backend(&config, &metrics, traces)?;
-        let room_hooks = room_hooks(&config, backend.as_ref(), &rules);
-        let broker_parts = broker_parts(&config, &shards, room_hooks, &metrics, traces, &lifecycle);
-        let (broker, backplane) = connect(&config, &shards, interests, broker_parts, &lifecycle)?;
+        let hooks = room_hooks(&config, backend.as_ref(), &rules);
+        let parts = broker_parts(&config, &shards, hooks, &metrics, traces, &lifecycle);
+        let (broker, backplane) = connect(&config, &shards, interests, parts, &lifecycle)?;
         let gateway = Arc::new(Gateway {
             rules,
             events: EventRules::compile(&config.events)?,
@@ -131,16 +130,8 @@ impl Parts {
             config: config.clone(),
         });
         gauges::register(metrics.registry(), &gateway)?;
-        Ok(Parts {
-            config,
-            sessions: Sessions::new(gateway.clone()),
-            gateway,
-            backplane,
-            shards,
-            memory,
-            metrics,
-            lifecycle,
-        })
+        let sessions = Sessions::new(gateway.clone());
+        Ok(Parts { config, sessions, gateway, backplane, shards, memory, metrics, lifecycle })
     }
 
     fn namespaces(&self) -> Vec<Arc<str>> {
@@ -258,6 +249,12 @@ impl Parts {
             "serving; try `rookery sub ROOM` and `rookery pub ROOM EVENT '{{\"hello\":1}}'`"
         );
     }
+}
+
+/// Adds the latencies and what is counted of traces to the metrics.
+fn register(metrics: &Metrics, shards: &Shards, traces: &Traces) -> anyhow::Result<()> {
+    metrics.registry().register(Box::new(shards.latency.clone()))?;
+    Ok(metrics.registry().register(Box::new(traces.counters()))?)
 }
 
 fn backend(
