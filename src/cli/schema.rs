@@ -87,13 +87,13 @@ mod tests {
         auth.jwt.audience auth.jwt.userClaim auth.queryParam auth.apiKeysFile namespaces \
         events.on events.operation events.byField.name events.byField.join events.byField.leave \
         events.byField.publish events.room events.reply.event events.event events.args \
-        events.except rooms.match rooms.join rooms.publish limits.connections limits.memory \
+        events.except rooms.match rooms.join rooms.publish rooms.hooks limits.connections limits.memory \
         limits.connectRate limits.perIp.connections limits.perIp.connectRate \
         limits.perIp.ipv6Prefix limits.unconnected limits.firstPacket limits.roomsPerClient limits.namespaces limits.eventsPerSecond limits.bytesPerSecond limits.queue limits.writeStall \
         limits.headerRead limits.keepAlive limits.bodyIdle limits.bodyRate limits.bodies limits.httpConnections \
         backend.url backend.events backend.hooks backend.timeout \
         backend.signingKeyFile backend.caFile backend.maxInFlight backend.queue backend.maxReply \
-        backend.retryQueue backend.retryFor latency.sampleEvery latency.trackRooms latency.topRooms \
+        backend.retryQueue backend.retryFor backend.vacatedDelay latency.sampleEvery latency.trackRooms latency.topRooms \
         drain.lead drain.window drain.pace drain.longestWindow drain.order drain.keepReady drain.patience drain.stickyCookie \
         rebalance.threshold rebalance.rate rebalance.after telemetry.otlp \
         telemetry.traceRatio telemetry.logFormat";

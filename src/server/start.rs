@@ -110,10 +110,10 @@ impl Parts {
         })?;
         register(&metrics, &shards, traces)?;
         let backend = backend(&config, &metrics, traces)?;
-        let room_hooks = room_hooks(&config, backend.as_ref(), &rules);
-        let broker_parts = broker_parts(&config, &shards, room_hooks, &metrics, traces, &lifecycle);
+        let hooks = room_hooks(&config, backend.as_ref(), &rules);
+        let parts = broker_parts(&config, &shards, hooks, &metrics, traces, &lifecycle);
         let (broker, backplane) =
-            connect(&config, &namespaces, &shards, interests, broker_parts, &lifecycle)?;
+            connect(&config, &namespaces, &shards, interests, parts, &lifecycle)?;
         let gateway = Arc::new(Gateway {
             rules,
             events: EventRules::compile(&config.events)?,
@@ -132,16 +132,8 @@ impl Parts {
             config: config.clone(),
         });
         gauges::register(metrics.registry(), &gateway)?;
-        Ok(Parts {
-            config,
-            sessions: Sessions::new(gateway.clone()),
-            gateway,
-            backplane,
-            shards,
-            memory,
-            metrics,
-            lifecycle,
-        })
+        let sessions = Sessions::new(gateway.clone());
+        Ok(Parts { config, sessions, gateway, backplane, shards, memory, metrics, lifecycle })
     }
 
     fn spawn_all(&self, sources: Sources, listeners: Listeners) -> anyhow::Result<()> {
@@ -265,10 +257,10 @@ fn subscriptions(config: &Config) -> anyhow::Result<(Arc<Namespaces>, Option<Arc
     Ok((namespaces, interests))
 }
 
+/// Adds the latencies and what is counted of traces to the metrics.
 fn register(metrics: &Metrics, shards: &Shards, traces: &Traces) -> anyhow::Result<()> {
     metrics.registry().register(Box::new(shards.latency.clone()))?;
-    metrics.registry().register(Box::new(traces.counters()))?;
-    Ok(())
+    Ok(metrics.registry().register(Box::new(traces.counters()))?)
 }
 
 fn backend(

@@ -46,6 +46,7 @@ mod redis_account;
 mod redis_shares;
 mod refused_connects;
 mod reload;
+mod room_hooks;
 mod room_lists;
 mod sentinels;
 mod session_end;

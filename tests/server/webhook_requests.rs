@@ -48,7 +48,7 @@ async fn one_clients_events_reach_the_backend_in_order_and_different_clients_in_
 }
 
 /// The signature that a request must have.
-fn signature(call: &Call, key: &[u8]) -> String {
+pub fn signature(call: &Call, key: &[u8]) -> String {
     let header = call.header("rookery-signature");
     let time = header.strip_prefix("t=").unwrap().split(',').next().unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use rookery_config::{Backend, Config, Redis};
 use rookery_ops::escape;
 use rookery_server::backend::{Verdict, probe};
-use rookery_server::backplane::inspection::{Finding, Inspection, Severity, inspect};
+use rookery_server::backplane::inspection::{Finding, Inspection, Severity, Tracking, inspect};
 use rookery_server::telemetry::metrics::Metrics;
 
 use crate::cli::report::{self, Unusable};
@@ -32,9 +32,9 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 
 /// The reasons why an instance could not use Redis.
 async fn check_redis(redis: &Redis, config: &Config) -> anyhow::Result<Vec<String>> {
-    let presence = config.rooms.iter().any(|rule| !rule.presence.is_off());
+    let tracking = tracking(config);
     let metrics = Metrics::new()?;
-    let inspection = match inspect(redis, &config.offered_namespaces()?, presence, &metrics).await {
+    let inspection = match inspect(redis, &config.offered_namespaces()?, tracking, &metrics).await {
         Ok(inspection) => inspection,
         Err(error) => return Ok(vec![error.to_string()]),
     };
@@ -42,6 +42,17 @@ async fn check_redis(redis: &Redis, config: &Config) -> anyhow::Result<Vec<Strin
         inspection.findings.iter().partition(|finding| finding.severity == Severity::Error);
     report::print(&summary(&redis.redacted_url(), &inspection, &others))?;
     Ok(errors.iter().map(|error| error.text.clone()).collect())
+}
+
+/// What the rules of rooms keep track of.
+fn tracking(config: &Config) -> Tracking {
+    if config.rooms.iter().any(|rule| !rule.hooks.is_empty()) {
+        return Tracking::Hooks;
+    }
+    match config.rooms.iter().any(|rule| !rule.presence.is_off()) {
+        true => Tracking::Presence,
+        false => Tracking::Off,
+    }
 }
 
 fn summary(url: &str, inspection: &Inspection, others: &[&Finding]) -> String {

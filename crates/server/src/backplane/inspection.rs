@@ -25,6 +25,7 @@ use super::wire::node::NodeWire;
 use crate::message::{PodId, RoomKeyRef};
 use crate::telemetry::metrics::Metrics;
 use command_trials::CommandTrial;
+pub use command_trials::Tracking;
 pub use finding::{Finding, Inspection, Severity};
 
 /// How long an answer may take.
@@ -50,7 +51,7 @@ pub enum NotInspected {
 
 /// Connects like an instance, by its sentinels where there are any, and tries every command and
 /// channel that one needs. Nobody hears anything of it: what is published goes to a channel of an
-/// instance that does not exist, and the keys that are written are deleted. `presence`: with its rights.
+/// instance that does not exist, and the keys that are written are deleted.
 ///
 /// # Errors
 /// When the configuration cannot be used, or the server cannot be reached or does not accept the
@@ -58,7 +59,7 @@ pub enum NotInspected {
 pub async fn inspect(
     config: &Redis,
     namespaces: &Namespaces,
-    presence: bool,
+    tracking: Tracking,
     metrics: &Metrics,
 ) -> Result<Inspection, NotInspected> {
     let wire = NodeWire::of(config);
@@ -78,7 +79,7 @@ pub async fn inspect(
     for (node, connection) in connections {
         let (user, is_node) = (user(config), node.is_some());
         let trial = Trial { connection, user, wire, is_node, findings: Vec::new() };
-        let inspected = trial.run_all(&channels, config, namespaces, presence).await;
+        let inspected = trial.run_all(&channels, config, namespaces, tracking).await;
         inspections.push((node, inspected.map_err(not_inspected)?));
     }
     let mut inspection = nodes::merge(inspections, findings);
@@ -128,15 +129,13 @@ impl Trial {
         channels: &Channels,
         config: &Redis,
         namespaces: &Namespaces,
-        presence: bool,
+        tracking: Tracking,
     ) -> RedisResult<Inspection> {
         let version = self.greeting().await?;
         self.channels(channels, config, namespaces).await?;
         let prefix = &*config.prefix;
         let mut tried = command_trials::of_instance(self.wire, channels, prefix, namespaces);
-        if presence {
-            tried.extend(command_trials::of_presence(prefix));
-        }
+        tried.extend(command_trials::of_tracking(prefix, tracking));
         if self.is_node {
             tried.extend(command_trials::of_node());
         }

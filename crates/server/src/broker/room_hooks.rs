@@ -5,6 +5,7 @@
 //! in one step. An instance's rooms are in a list, by which another one sees to them when it is gone.
 
 mod commands;
+mod done;
 mod lists;
 mod stop;
 
@@ -29,7 +30,7 @@ use crate::rooms::hooks::record::MAX_CHANGES;
 use crate::rooms::hooks::room::{Command, Context, HookedRoom, Step};
 use crate::rooms::presence::occupant::OccupantKey;
 use crate::rooms::presence::view::{RoomView, Transitions};
-use commands::Done;
+use done::Done;
 use lists::Lists;
 
 /// Commands to Redis that are under way at once.
@@ -172,6 +173,7 @@ impl RoomHookTask {
             let key = entry.remove();
             self.wake(&key);
         }
+        self.feed();
         let mut doubtful = Vec::new();
         while self.under_way.len() < MAX_UNDER_WAY
             && let Some(key) = self.ready.pop_front()
@@ -179,6 +181,17 @@ impl RoomHookTask {
             self.advance_room(&key, &mut doubtful);
         }
         doubtful
+    }
+
+    /// Wakes as many rooms that wait for space in the backend's queue as it has space.
+    fn feed(&mut self) {
+        for _ in 0..self.space().min(self.starved.len()) {
+            let Some(key) = self.starved.pop_front() else { return };
+            if let Some(followed) = self.rooms.get_mut(&key) {
+                followed.is_starved = false;
+            }
+            self.wake(&key);
+        }
     }
 
     fn follow(&mut self, key: &RoomKey) -> &mut Followed {
@@ -206,6 +219,11 @@ impl RoomHookTask {
     /// How many events the backend's queue can take, so that there is space for what becomes of them.
     fn free(&self) -> usize {
         self.hooks.backend.free_for_rooms().saturating_sub(self.ended.len())
+    }
+
+    /// How many events may be decided about now.
+    fn space(&self) -> usize {
+        self.free().saturating_sub(self.reserved).min(MAX_CHANGES)
     }
 
     fn advance_room(&mut self, key: &RoomKey, doubtful: &mut Vec<RoomKey>) {
@@ -241,7 +259,7 @@ impl RoomHookTask {
         key: &RoomKey,
         then: impl FnOnce(&mut HookedRoom, &Context) -> T,
     ) -> Option<T> {
-        let space = self.free().saturating_sub(self.reserved).min(MAX_CHANGES);
+        let space = self.space();
         let followed = self.rooms.get_mut(key)?;
         let backplane = self.parts.backplane.as_ref();
         let context = Context {
@@ -311,12 +329,6 @@ impl RoomHookTask {
         self.parts.metrics.backend.room_event(hook, ended == Ended::Accepted);
         if let Some(followed) = self.rooms.get_mut(&key) {
             followed.room.event_ended(number);
-            self.wake(&key);
-        }
-        if let Some(key) = self.starved.pop_front() {
-            if let Some(followed) = self.rooms.get_mut(&key) {
-                followed.is_starved = false;
-            }
             self.wake(&key);
         }
     }

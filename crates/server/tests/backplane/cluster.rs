@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rookery_config::{Redis, SubscriptionMode, Wire};
 use rookery_policy::Namespaces;
-use rookery_server::backplane::inspection::{Severity, inspect};
+use rookery_server::backplane::inspection::{Severity, Tracking, inspect};
 use rookery_server::message::Selector;
 use rookery_server::telemetry::metrics::Metrics;
 
@@ -170,7 +170,7 @@ async fn an_inspection_looks_at_every_primary() {
         let mut cluster = RedisCluster::start(wire).await;
         let namespaces = Namespaces::compile(&["/", "/admin"]).unwrap();
         let inspected = async |config: &Redis| {
-            inspect(config, &namespaces, false, &Metrics::new().unwrap()).await
+            inspect(config, &namespaces, Tracking::Off, &Metrics::new().unwrap()).await
         };
         let errors = async |config: &Redis| -> Vec<String> {
             let findings = inspected(config).await.unwrap().findings;
@@ -201,7 +201,9 @@ async fn a_node_that_is_taken_for_a_single_server_is_named_with_the_fix() {
     let mut config = cluster.config();
     (config.mode, config.addresses) = (None, config.addresses[..1].to_vec());
     let namespaces = Namespaces::compile(&["/"]).unwrap();
-    let findings =
-        inspect(&config, &namespaces, false, &Metrics::new().unwrap()).await.unwrap().findings;
+    let findings = inspect(&config, &namespaces, Tracking::Off, &Metrics::new().unwrap())
+        .await
+        .unwrap()
+        .findings;
     assert!(findings.iter().any(|f| f.text.contains("redis.mode: cluster")), "{findings:?}");
 }

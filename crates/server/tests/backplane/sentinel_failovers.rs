@@ -2,7 +2,7 @@
 
 use rookery_config::Redis;
 use rookery_policy::Namespaces;
-use rookery_server::backplane::inspection::inspect;
+use rookery_server::backplane::inspection::{Tracking, inspect};
 use rookery_server::telemetry::metrics::Metrics;
 
 use super::pair::Pair;
@@ -110,10 +110,11 @@ async fn a_server_without_a_client_certificate_is_not_let_in() {
     config.addresses = vec![format!("127.0.0.1:{primary}")];
     let metrics = Metrics::new().unwrap();
     let namespaces = Namespaces::compile(&["/"]).unwrap();
-    inspect(&config, &namespaces, false, &metrics)
+    inspect(&config, &namespaces, Tracking::Off, &metrics)
         .await
         .expect("it is let in with its certificate");
     (config.tls.cert_file, config.tls.key_file) = (None, None);
-    let refused = inspect(&config, &namespaces, false, &metrics).await.unwrap_err().to_string();
+    let refused =
+        inspect(&config, &namespaces, Tracking::Off, &metrics).await.unwrap_err().to_string();
     assert!(refused.contains("ertificate"), "{refused}");
 }

@@ -11,6 +11,17 @@ use crate::message::PodId;
 /// How long the keys that are written stay, should deleting them fail: milliseconds.
 const KEY_TTL: u64 = 1_000;
 
+/// What the rules of rooms keep track of, which needs rights of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// Nothing.
+    Off,
+    /// Who is in rooms, as their members are told.
+    Presence,
+    /// Who is in rooms, as the backend is told.
+    Hooks,
+}
+
 /// The right for a command, and the command.
 pub(super) type CommandTrial = (String, Cmd);
 
@@ -36,14 +47,36 @@ pub(super) fn of_instance(
     ])
 }
 
-/// What rooms with presence need.
-pub(super) fn of_presence(prefix: &str) -> Vec<CommandTrial> {
+/// What rooms need whose occupants are kept track of.
+pub(super) fn of_tracking(prefix: &str, tracking: Tracking) -> Vec<CommandTrial> {
+    if tracking == Tracking::Off {
+        return Vec::new();
+    }
     let key = format!("{prefix}:rookery:presence:check:{}", PodId::random());
-    trials([
+    let mut tried = trials([
         ("hset", cmd("HSET").arg(&key).arg("check").arg(1).to_owned()),
         ("pexpire", cmd("PEXPIRE").arg(&key).arg(KEY_TTL).to_owned()),
         ("hgetall", cmd("HGETALL").arg(&key).to_owned()),
         ("hdel", cmd("HDEL").arg(&key).arg("check").to_owned()),
+    ]);
+    if tracking == Tracking::Hooks {
+        tried.extend(of_hooks(prefix));
+    }
+    tried
+}
+
+fn of_hooks(prefix: &str) -> Vec<CommandTrial> {
+    let record = format!("{prefix}:rookery:hooks:check:{}", PodId::random());
+    let list = format!("{prefix}:rookery:hooks:rooms:check:{}", PodId::random());
+    trials([
+        ("hget", cmd("HGET").arg(&record).arg("check").to_owned()),
+        ("hlen", cmd("HLEN").arg(&record).to_owned()),
+        ("sadd", cmd("SADD").arg(&list).arg("check").to_owned()),
+        ("pexpire", cmd("PEXPIRE").arg(&list).arg(KEY_TTL).to_owned()),
+        ("sismember", cmd("SISMEMBER").arg(&list).arg("check").to_owned()),
+        ("smembers", cmd("SMEMBERS").arg(&list).to_owned()),
+        ("srandmember", cmd("SRANDMEMBER").arg(&list).arg(1).to_owned()),
+        ("srem", cmd("SREM").arg(&list).arg("check").to_owned()),
     ])
 }
 

@@ -3,32 +3,12 @@
 use rookery_ops::throttle::limited;
 
 use super::RoomHookTask;
-use super::lists::ListDone;
+use super::done::{Done, RoomDone};
 use crate::backplane::Backplane;
 use crate::backplane::presence::PresenceError;
 use crate::message::RoomKey;
-use crate::rooms::hooks::record::Record;
 use crate::rooms::hooks::room::{Command, Content, RecordWrite, Survey};
 use crate::rooms::presence::occupant::OccupantKey;
-
-/// A command that ended.
-pub(super) enum Done {
-    /// About a room.
-    Room(RoomKey, RoomDone),
-    /// About an instance's list of rooms.
-    List(Result<ListDone, PresenceError>),
-    /// Occupants of an instance that is gone were removed.
-    Removed(Result<u64, PresenceError>),
-}
-
-/// A step of a room that ended.
-pub(super) enum RoomDone {
-    Held(Result<bool, PresenceError>),
-    Loaded(Result<Option<Record>, PresenceError>),
-    Surveyed(Result<Survey, PresenceError>),
-    Written(RecordWrite, Result<Option<Record>, PresenceError>),
-    Cleared(Vec<u64>, Result<(), PresenceError>),
-}
 
 impl RoomHookTask {
     /// Asks Redis.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::RoomHookTask;
-use super::commands::Done;
+use super::done::{Done, ListDone};
 use crate::backplane::Backplane;
 use crate::backplane::presence::PresenceError;
 use crate::hashing::HashSet;
@@ -24,14 +24,6 @@ pub(super) struct Lists {
     gone: HashSet<String>,
     /// Instances that were seen in Redis alone, to be watched.
     seen: HashSet<String>,
-}
-
-/// What came of a command about a list.
-pub(super) enum ListDone {
-    /// The instances that have lists.
-    Announced(Vec<String>),
-    /// Some rooms of an instance that is gone are in this one's list; none: it had no more.
-    Taken(String, Vec<RoomKey>),
 }
 
 impl Lists {

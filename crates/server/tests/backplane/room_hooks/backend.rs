@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -22,8 +21,6 @@ use crate::until;
 pub struct TestBackend {
     address: std::net::SocketAddr,
     shared: Arc<Shared>,
-    /// It outlives the runtimes of tests that kill pods.
-    _runtime: tokio::runtime::Runtime,
 }
 
 #[derive(Default)]
@@ -49,18 +46,12 @@ struct Heard {
 impl TestBackend {
     /// One that accepts everything.
     pub async fn start() -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.unwrap();
         let shared = Arc::<Shared>::default();
         let routes = axum::Router::new().route("/", post(hear)).with_state(shared.clone());
-        let bound = runtime.spawn(async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-            address
-        });
-        TestBackend { address: bound.await.unwrap(), shared, _runtime: runtime }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        TestBackend { address, shared }
     }
 
     /// The section `backend` for it.
@@ -117,13 +108,6 @@ impl TestBackend {
     pub fn is_consistent(&self) {
         let heard = self.shared.heard.lock();
         assert!(heard.wrong.is_empty(), "{:#?}\nof {:#?}", heard.wrong, heard.log);
-    }
-}
-
-impl Drop for TestBackend {
-    fn drop(&mut self) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        std::mem::replace(&mut self._runtime, runtime).shutdown_timeout(Duration::ZERO);
     }
 }
 
