@@ -28,7 +28,7 @@ use rookery_server::gateway::{
 };
 use rookery_server::message::PodId;
 use rookery_server::rooms::index::MAX_SHARDS;
-use rookery_server::rooms::interest::LINGER;
+use rookery_server::rooms::interest::{LINGER, RoomInterests};
 use rookery_server::status_page;
 use rookery_server::telemetry::metrics::Metrics;
 use rookery_server::telemetry::trace::Traces;

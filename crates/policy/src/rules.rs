@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::decision::{Decision, Permission, Reason};
 use crate::expression::{Expression, Scope};
 use crate::namespaces::Namespace;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Slices};
 use crate::presence::Presence;
 use crate::room_hooks::RoomHooks;
 use crate::room_rule::RoomRule;
@@ -25,6 +25,8 @@ pub const MAX_INFO_BYTES: usize = 1024;
 pub struct Rules {
     rules: Vec<Rule>,
     classes: Vec<Arc<str>>,
+    /// Whether a rule has presence or hooks.
+    tracks: bool,
     env: Arc<Env>,
 }
 
@@ -38,6 +40,13 @@ struct Rule {
     presence: Presence,
     presence_info: Option<Expression>,
     hooks: RoomHooks,
+}
+
+impl Rule {
+    /// Whether it is kept track of who is in the rooms.
+    fn tracks(&self) -> bool {
+        !self.presence.is_off() || !self.hooks.is_empty()
+    }
 }
 
 /// How a member is kept track of in a room with presence or hooks.
@@ -94,7 +103,8 @@ impl Rules {
             let hooks = rule.hooks;
             rules.push(Rule { pattern, class, join, publish, presence, presence_info, hooks });
         }
-        Ok(Rules { rules, classes, env: Arc::new(Env::stdlib()) })
+        let tracks = rules.iter().any(Rule::tracks);
+        Ok(Rules { rules, classes, tracks, env: Arc::new(Env::stdlib()) })
     }
 
     /// Decides whether `subject` may join `room` of a namespace or publish to it.
@@ -112,8 +122,7 @@ impl Rules {
         if self.rules.is_empty() {
             return Decision { allowed: true, rule: None, reason: Reason::NoRules };
         }
-        let matched = self.rules.iter().find_map(|rule| Some((rule, rule.pattern.slices(room)?)));
-        let Some((rule, slices)) = matched else {
+        let Some((rule, slices)) = self.first_match(room) else {
             return Decision { allowed: false, rule: None, reason: Reason::NoMatch };
         };
         let expression = match permission {
@@ -146,9 +155,10 @@ impl Rules {
         room: &str,
         subject: &Subject,
     ) -> Option<TrackAs> {
-        let matched = self.rules.iter().find_map(|rule| Some((rule, rule.pattern.slices(room)?)));
-        let is_tracked = |rule: &Rule| !rule.presence.is_off() || !rule.hooks.is_empty();
-        let (rule, slices) = matched.filter(|(rule, _)| is_tracked(rule))?;
+        if !self.tracks {
+            return None;
+        }
+        let (rule, slices) = self.first_match(room).filter(|(rule, _)| rule.tracks())?;
         let info = rule.presence_info.as_ref().map(|expression| {
             let captures = rule.pattern.captures(slices);
             let scope = Scope::new(&captures, namespace, room, subject);
@@ -168,6 +178,12 @@ impl Rules {
         self.matching(room).map_or_else(RoomHooks::default, |rule| rule.hooks)
     }
 
+    /// The rule that decides about a room, with what its pattern captures.
+    fn first_match<'r>(&self, room: &'r str) -> Option<(&Rule, Slices<'r>)> {
+        self.rules.iter().find_map(|rule| Some((rule, rule.pattern.slices(room)?)))
+    }
+
+    /// The rule that decides about a room.
     fn matching(&self, room: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.pattern.is_match(room))
     }
