@@ -41,7 +41,11 @@ pub fn of_pod(backend: &config::Backend, metrics: &Arc<Metrics>, tasks: &Tasks) 
 
 /// A pod that tells this backend.
 fn telling(name: &str, url: &str, backend: &TestBackend) -> Pod {
-    let redis = config::Redis::at(url.to_owned());
+    of(name, config::Redis::at(url.to_owned()), backend)
+}
+
+/// The same, with this configuration of Redis.
+fn of(name: &str, redis: config::Redis, backend: &TestBackend) -> Pod {
     Pod::with_backend(name, redis, (Duration::from_secs(30), QUEUE), Some(&backend.config()))
 }
 

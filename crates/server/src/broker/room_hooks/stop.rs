@@ -59,7 +59,10 @@ impl RoomHookTask {
             .sum();
         if lost > 0 {
             self.parts.metrics.backend.dropped_notifications.inc_by(lost as u64);
-            tracing::warn!(events = lost, "stopped before the backend got all events of rooms");
+            tracing::warn!(
+                notifications = lost,
+                "stopped before the backend got all events of rooms"
+            );
         }
     }
 }
