@@ -43,7 +43,8 @@ use super::memory::ProcessMemory;
 use super::shards::{ShardPlan, Shards};
 use super::{GRACE, Lifecycle, Server, millis};
 use super::{
-    api_key_watch, config_watch, gauges, readiness, reload, runtime_thread, signing_key_watch,
+    admin_ui, api_key_watch, config_watch, gauges, readiness, reload, runtime_thread,
+    signing_key_watch,
 };
 
 /// The parts of a server that is about to start.
@@ -126,6 +127,7 @@ impl Parts {
             outbox_limits,
             authenticator: authenticator(&config, &metrics)?,
             backend: backend(&config, &metrics, traces)?,
+            admin: admin_ui::new(&config)?,
             readiness: Readiness::default(),
             drain: DrainState::default(),
             rebalance: RebalanceState::default(),
@@ -135,16 +137,8 @@ impl Parts {
             config: config.clone(),
         });
         gauges::register(metrics.registry(), &gateway)?;
-        Ok(Parts {
-            config,
-            sessions: Sessions::new(gateway.clone()),
-            gateway,
-            backplane,
-            shards,
-            memory,
-            metrics,
-            lifecycle,
-        })
+        let sessions = Sessions::new(gateway.clone());
+        Ok(Parts { config, gateway, sessions, backplane, shards, memory, metrics, lifecycle })
     }
 
     fn namespaces(&self) -> Vec<Arc<str>> {
@@ -180,6 +174,7 @@ impl Parts {
         let (sessions, readiness) = (self.sessions.clone(), self.gateway.readiness.clone());
         tracker.spawn(self.memory.clone().follow(sessions, readiness, stop.clone()));
         self.spawn_backend();
+        admin_ui::start(&self.sessions, tracker, stop);
         let engine = Engine::new(&self.sessions);
         tracker.spawn(gateway::sweep(self.sessions.clone(), stop.clone()));
         tracker.spawn(gateway::rebalance(self.sessions.clone(), stop.clone()));
@@ -328,11 +323,12 @@ fn connect(
     let bridge = redis.bridge_in(&config.namespaces);
     let revision = std::env::var("ROOKERY_REVISION").ok();
     let rollout = revision.and_then(|r| RolloutState::parse(&r, millis(SystemTime::now())));
+    let of_admins = config.admin.as_ref().map(|admin| Arc::from(admin.namespace.as_str()));
     let tasks = backplane_tasks(lifecycle)?;
     let backplane = BackplaneParts {
         config: redis.clone(),
         pod: shards.rooms.pod().clone(),
-        namespaces: namespaces(config),
+        namespaces: namespaces(config).into_iter().chain(of_admins).collect(),
         interests,
         metrics: metrics.clone(),
         bridge: bridge.iter().map(CompiledBridge::compile).collect::<Result<_, _>>()?,

@@ -2,6 +2,7 @@
 //!
 //! Each problem is a sentence that names its key, what is expected, and what to do.
 
+mod admin;
 mod auth;
 mod backend;
 mod problems;
@@ -40,6 +41,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     check_health_path(config, &mut problems);
     check_namespaces(&config.namespaces, &mut problems);
     auth::check(config, &mut problems);
+    admin::check(config, &mut problems);
     backend::check(config, &mut problems);
     if let Some(redis) = &config.redis {
         redis::check(redis, &config.namespaces, &mut problems);
@@ -149,7 +151,7 @@ fn is_origin(text: &str) -> bool {
 fn check_namespaces(namespaces: &[String], problems: &mut Problems) {
     problems.say_if(namespaces.is_empty(), "namespaces", "is empty; name at least `/`");
     for (i, namespace) in namespaces.iter().enumerate() {
-        if !namespace.starts_with('/') || namespace.contains([',', '?']) {
+        if !is_namespace(namespace) {
             problems.say(
                 &format!("namespaces[{i}]"),
                 format_args!(
@@ -159,6 +161,10 @@ fn check_namespaces(namespaces: &[String], problems: &mut Problems) {
         }
     }
     problems.distinct("namespaces", namespaces, |namespace| format!("`{namespace}`"));
+}
+
+fn is_namespace(name: &str) -> bool {
+    name.starts_with('/') && !name.contains([',', '?'])
 }
 
 fn check_presence(presence: &Presence, problems: &mut Problems) {

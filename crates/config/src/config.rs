@@ -2,6 +2,7 @@
 //!
 //! The defaults of each section are its `Default`. Keys are camelCase; an unknown key is an error.
 
+mod admin;
 mod auth;
 mod backend;
 mod drain;
@@ -21,6 +22,7 @@ use rookery_policy::EventRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::{Admin, AdminMode};
 pub use auth::{Algorithm, Auth, Jwt};
 pub use backend::{Backend, Hook};
 pub use drain::{ClosingOrder, Drain};
@@ -76,6 +78,8 @@ pub struct Config {
     /// How instances with more sessions than others give some away. Without it, or without
     /// Redis, none does.
     pub rebalance: Option<Rebalance>,
+    /// The admin UI of Socket.IO. Without it, there is none.
+    pub admin: Option<Admin>,
     /// Logs and traces.
     pub telemetry: Telemetry,
 }
@@ -99,6 +103,7 @@ impl Default for Config {
             latency: Latency::default(),
             drain: Drain::default(),
             rebalance: None,
+            admin: None,
             telemetry: Telemetry::default(),
         }
     }

@@ -56,6 +56,10 @@ impl Engine {
         for namespace in &config.namespaces {
             io.ns(namespace.clone(), connect_handler(sessions.clone(), namespace.as_str().into()));
         }
+        if let Some(admin) = &sessions.gateway().admin {
+            let namespace = admin.namespace.clone();
+            io.ns(namespace.to_string(), connect_handler(sessions.clone(), namespace));
+        }
         // In revision 3 the engine connects every client to the root by itself, and ends the session
         // where there is none.
         if !config.offers("/") {

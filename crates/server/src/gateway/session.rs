@@ -15,7 +15,7 @@ use super::limits::{BodyPermit, Permit};
 use super::log_throttles::LogSubject;
 use super::session_ids::SessionIds;
 use super::state::Gateway;
-use super::{connect_error, events, webhooks};
+use super::{accepted, connect_error, events};
 use crate::connection::Wait;
 use crate::connection::outbox::{Ending, Outbox};
 use crate::connection::stream::{EngineHooks, PacketAction};
@@ -58,7 +58,7 @@ pub struct Session {
     /// When the session was opened.
     pub opened: Instant,
     /// `None` once the session has ended.
-    transport: Mutex<Option<Transport>>,
+    pub(super) transport: Mutex<Option<Transport>>,
     /// Whether the session has connected to a namespace; changed under the lock of `transport`.
     is_counted: AtomicBool,
     permit: Mutex<Option<Permit>>,
@@ -120,7 +120,7 @@ impl Session {
         let sid = Data::Object(vec![("sid".into(), Data::from(&*client.member.id))]);
         let payload = (self.outbox.revision() == Revision::V4).then_some(&sid);
         let packet = Encoded::message(&packet::encode_connect(namespace, payload), Vec::new());
-        PacketAction::SendThen(packet, Box::new(move || webhooks::connect::accepted(&client)))
+        PacketAction::SendThen(packet, Box::new(move || accepted::accepted(&client)))
     }
 
     /// A namespace refuses the client, which may be the end of the session.

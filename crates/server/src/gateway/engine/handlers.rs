@@ -10,6 +10,7 @@ use socketioxide::handler::{ConnectHandler, DisconnectHandler};
 use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide_core::Value;
 
+use crate::backend::Answer;
 use crate::connection::outbox::Ending;
 use crate::gateway::authenticator::Credentials;
 use crate::gateway::client::Client;
@@ -21,7 +22,7 @@ use crate::gateway::session::{Session, Sessions};
 use crate::gateway::webhooks;
 use crate::gateway::webhooks::connect::Newcomer;
 use crate::telemetry::metrics::{Disconnected, Rejected};
-use rookery_policy::{Code, Refusal};
+use rookery_policy::{Code, Refusal, Subject};
 use rookery_protocol::{Data, Revision, packet};
 
 /// The parameter of the engine's requests that names the session. It must be the last one.
@@ -102,20 +103,21 @@ impl OnConnect {
         let _permit = may_wait(&session, auth)?;
         let auth = auth_payload(&session, auth)?;
         let credentials = credentials(&session, auth.as_ref());
-        let admitted = gateway.authenticator.admit(auth.as_ref(), credentials.as_deref()).await;
+        let admin = gateway.admin_of(&self.namespace);
+        let admitted = match admin {
+            Some(admin) => admin.login.admit(auth.as_ref()).await,
+            None => gateway.authenticator.admit(auth.as_ref(), credentials.as_deref()).await,
+        };
         let admission =
             admitted.inspect_err(|refusal| record_refusal(&session, &self.namespace, refusal))?;
         let ids = session.ids.of_member(&self.namespace, gateway.broker.pod());
-        let newcomer = Newcomer {
-            namespace: &self.namespace,
-            id: &ids.public,
-            subject: &admission.subject,
-            auth: auth.as_ref(),
+        let answer = match admin {
+            // Neither its name nor its password is for the backend.
+            Some(_) => None,
+            None => {
+                self.ask_backend(&session, &ids.public, &admission.subject, auth.as_ref()).await?
+            }
         };
-        let answer = webhooks::connect::ask(gateway, &newcomer).await;
-        let answer = answer.inspect_err(|refusal| {
-            record_refusal_of_backend(&session, &self.namespace, refusal);
-        })?;
         let client = Client::new(
             gateway,
             &session.clients,
@@ -136,6 +138,21 @@ impl OnConnect {
             client.report_disconnect(reason);
         }
         Ok(())
+    }
+
+    /// Asks the backend about a client that would have this id.
+    async fn ask_backend(
+        &self,
+        session: &Session,
+        id: &str,
+        subject: &Subject,
+        auth: Option<&Data>,
+    ) -> Result<Option<Answer>, ConnectRefusal> {
+        let newcomer = Newcomer { namespace: &self.namespace, id, subject, auth };
+        let answer = webhooks::connect::ask(session.gateway(), &newcomer).await;
+        answer.inspect_err(|refusal| {
+            record_refusal_of_backend(session, &self.namespace, refusal);
+        })
     }
 }
 
