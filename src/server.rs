@@ -1,5 +1,6 @@
 //! The server's wiring: which parts there are, and how they start and stop.
 
+mod admin_ui;
 mod api_key_watch;
 mod broker;
 mod cgroup;

@@ -10,7 +10,7 @@ use rookery_config::api_keys::ApiKeys;
 use rookery_config::check::warnings::warnings;
 use rookery_config::load::Sources;
 use rookery_config::units::Rate;
-use rookery_config::{Auth, Config, Hook, Jwt};
+use rookery_config::{Admin, AdminMode, Auth, Config, Hook, Jwt};
 use rookery_ops::escape;
 use rookery_policy::Operation;
 
@@ -78,7 +78,7 @@ fn summary(config: &Config, keys: Option<&ApiKeys>) -> Vec<(&'static str, String
     let socketio = &config.socketio;
     let transports: Vec<&str> = socketio.transports.iter().map(|t| t.label()).collect();
     let versions = if socketio.eio3 { "2, 3 and 4" } else { "3 and 4" };
-    vec![
+    let mut lines = vec![
         (
             "listen",
             format!(
@@ -97,7 +97,18 @@ fn summary(config: &Config, keys: Option<&ApiKeys>) -> Vec<(&'static str, String
         ("backend", backend(config)),
         ("rooms", rooms(config)),
         ("limits", limits(config)),
-    ]
+    ];
+    lines.extend(config.admin.as_ref().map(|admin| ("admin", admin_ui(admin))));
+    lines
+}
+
+fn admin_ui(admin: &Admin) -> String {
+    let shown = match admin.mode {
+        AdminMode::Development => "sockets, rooms and figures",
+        AdminMode::Production => "figures only",
+    };
+    let may = if admin.readonly { ", to look at" } else { "" };
+    format!("the admin UI at {}: {shown}{may}", admin.namespace)
 }
 
 fn api(keys: Option<&ApiKeys>) -> String {

@@ -95,7 +95,8 @@ mod tests {
         backend.signingKeyFile backend.caFile backend.maxInFlight backend.queue backend.maxReply \
         backend.retryQueue backend.retryFor backend.vacatedDelay latency.sampleEvery latency.trackRooms latency.topRooms \
         drain.lead drain.window drain.pace drain.longestWindow drain.order drain.keepReady drain.patience drain.stickyCookie \
-        rebalance.threshold rebalance.rate rebalance.after telemetry.otlp \
+        rebalance.threshold rebalance.rate rebalance.after admin.namespace \
+        admin.username admin.passwordHashFile admin.readonly admin.mode admin.maxSockets telemetry.otlp \
         telemetry.traceRatio telemetry.logFormat";
 
     #[test]

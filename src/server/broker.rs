@@ -48,7 +48,7 @@ pub(super) fn broker_parts(
 /// Connects the shards' rooms with the other instances, where Redis is configured.
 pub(super) fn connect(
     config: &Config,
-    offered: &Arc<Namespaces>,
+    served: &Arc<Namespaces>,
     shards: &Shards,
     interests: Option<Arc<RoomInterests>>,
     mut parts: BrokerParts,
@@ -63,14 +63,14 @@ pub(super) fn connect(
         return Ok((broker, None));
     };
     metrics.with_redis()?;
-    let bridge = redis.bridge_in(offered);
+    let bridge = redis.bridge_in(served);
     let revision = std::env::var("ROOKERY_REVISION").ok();
     let rollout = revision.and_then(|r| RolloutState::parse(&r, millis(SystemTime::now())));
     let tasks = backplane_tasks(lifecycle)?;
     let backplane = BackplaneParts {
         config: redis.clone(),
         pod: shards.rooms.pod().clone(),
-        namespaces: offered.clone(),
+        namespaces: served.clone(),
         interests,
         metrics,
         bridge: bridge.iter().map(CompiledBridge::compile).collect::<Result<_, _>>()?,

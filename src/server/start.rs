@@ -38,7 +38,7 @@ use super::instance::Instance;
 use super::memory::ProcessMemory;
 use super::shards::{ShardPlan, Shards};
 use super::{GRACE, Lifecycle, Server};
-use super::{api_key_watch, config_watch, gauges, readiness, reload, signing_key_watch};
+use super::{admin_ui, api_key_watch, config_watch, gauges, readiness, reload, signing_key_watch};
 
 /// The parts of a server that is about to start.
 struct Parts {
@@ -123,6 +123,7 @@ impl Parts {
             outbox_limits,
             authenticator: authenticator(&config, &metrics)?,
             backend,
+            admin: admin_ui::new(&config)?,
             readiness: Readiness::default(),
             drain: DrainState::default(),
             rebalance: RebalanceState::default(),
@@ -165,6 +166,7 @@ impl Parts {
         let (sessions, readiness) = (self.sessions.clone(), self.gateway.readiness.clone());
         tracker.spawn(self.memory.clone().follow(sessions, readiness, stop.clone()));
         self.spawn_backend();
+        admin_ui::start(&self.sessions, tracker, stop);
         let engine = Engine::new(&self.sessions);
         tracker.spawn(gateway::sweep(self.sessions.clone(), stop.clone()));
         tracker.spawn(gateway::rebalance(self.sessions.clone(), stop.clone()));
@@ -194,7 +196,7 @@ impl Parts {
             rules: self.gateway.rules.clone(),
             idempotency: self.idempotency(),
             access: Access::new(keys, config.internal),
-            namespaces: self.gateway.namespaces.offered().clone(),
+            namespaces: Arc::new(config.offered_namespaces()?),
             user_claim: user_claim.into(),
             status: Arc::new(move || instance.status()),
             max_payload: config.socketio.max_payload.bytes(),
@@ -249,9 +251,9 @@ impl Parts {
     }
 }
 
-/// The namespaces that are offered and, with Redis, the rooms to subscribe: none yet.
+/// The namespaces that are served and, with Redis, the rooms to subscribe: none yet.
 fn subscriptions(config: &Config) -> anyhow::Result<(Arc<Namespaces>, Option<Arc<RoomInterests>>)> {
-    let namespaces = Arc::new(config.offered_namespaces()?);
+    let namespaces = Arc::new(config.served_namespaces()?);
     let redis = config.redis.as_ref();
     let interests = redis.map(|redis| room_interests(redis, &namespaces, LINGER));
     Ok((namespaces, interests))

@@ -2,6 +2,7 @@
 //!
 //! Each problem is a sentence that names its key, what is expected, and what to do.
 
+mod admin;
 mod auth;
 mod backend;
 mod problems;
@@ -41,6 +42,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     check_health_path(config, &mut problems);
     check_namespaces(&config.namespaces, &mut problems);
     auth::check(config, &mut problems);
+    admin::check(config, &mut problems);
     backend::check(config, &mut problems);
     if let Some(redis) = &config.redis {
         redis::check(redis, &config.namespaces, &mut problems);

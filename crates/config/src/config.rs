@@ -2,6 +2,7 @@
 //!
 //! The defaults of each section are its `Default`. Keys are camelCase; an unknown key is an error.
 
+mod admin;
 mod auth;
 mod backend;
 mod drain;
@@ -21,6 +22,7 @@ use rookery_policy::{EventRule, NamespaceError, Namespaces};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::{Admin, AdminMode};
 pub use auth::{Algorithm, Auth, Jwt};
 pub use backend::{Backend, Hook};
 pub use drain::{ClosingOrder, Drain};
@@ -78,6 +80,8 @@ pub struct Config {
     /// How instances with more sessions than others give some away. Without it, or without
     /// Redis, none does.
     pub rebalance: Option<Rebalance>,
+    /// The admin UI of Socket.IO. Without it, there is none.
+    pub admin: Option<Admin>,
     /// Logs and traces.
     pub telemetry: Telemetry,
 }
@@ -101,6 +105,7 @@ impl Default for Config {
             latency: Latency::default(),
             drain: Drain::default(),
             rebalance: None,
+            admin: None,
             telemetry: Telemetry::default(),
         }
     }
@@ -119,6 +124,17 @@ impl Config {
     /// The first entry that is none, which [`check`](crate::check::check) reports too.
     pub fn offered_namespaces(&self) -> Result<Namespaces, NamespaceError> {
         Namespaces::compile(&self.namespaces)
+    }
+
+    /// The namespaces that instances serve, compiled: those that clients may connect to, and that of
+    /// admins.
+    ///
+    /// # Errors
+    /// As [`Config::offered_namespaces`].
+    pub fn served_namespaces(&self) -> Result<Namespaces, NamespaceError> {
+        let of_admins = self.admin.as_ref().map(|admin| &admin.namespace);
+        let all: Vec<&String> = self.namespaces.iter().chain(of_admins).collect();
+        Namespaces::compile(&all)
     }
 
     /// Whether pages on this machine may connect, with any port: on a loopback address, where

@@ -9,6 +9,7 @@ use crate::api_keys::ApiKeys;
 use crate::client_certificate::{self, PairFile};
 use crate::config::{Algorithm, Backend, Config, Redis};
 use crate::error::Problem;
+use crate::password_hash::PasswordHash;
 
 /// Reads every file that `config` names, and returns what is wrong with them. Blocking I/O.
 pub fn check_files(config: &Config) -> Vec<Problem> {
@@ -34,6 +35,11 @@ pub fn check_files(config: &Config) -> Vec<Problem> {
     }
     if let Some(backend) = &config.backend {
         check_backend(backend, &mut found);
+    }
+    if let Some(admin) = &config.admin {
+        let path = &admin.password_hash_file;
+        let read = read_password_hash(path).map(drop);
+        found("admin.passwordHashFile", read.map_err(|error| unusable(path, &error)));
     }
     if let Some(path) = &config.auth.api_keys_file {
         let keys = ApiKeys::load(path).map(drop);
@@ -144,6 +150,15 @@ pub fn read_password(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty"));
     }
     Ok(password.to_owned())
+}
+
+/// Reads the hash of a password from a file: all of it but one trailing newline. Blocking I/O.
+///
+/// # Errors
+/// Fails if the file cannot be read, and with [`io::ErrorKind::InvalidData`] if it holds no hash.
+pub fn read_password_hash(path: &Path) -> io::Result<PasswordHash> {
+    let text = read_password(path)?;
+    PasswordHash::parse(&text).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 /// Reads the certificates of authorities from a file, in PEM. Blocking I/O.
@@ -262,6 +277,23 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_holds_no_hash_of_a_password_is_reported_without_its_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.hash");
+        let yaml = format!("{{ username: ada, passwordHashFile: {} }}", path.display());
+        let admin = serde_saphyr::from_str(&yaml).unwrap();
+        let config = Config { admin: Some(admin), ..Config::default() };
+        let text = || check_files(&config).pop().map(|problem| problem.text);
+        assert!(text().unwrap().contains("check the path"));
+        std::fs::write(&path, "ada:hunter2\n").unwrap();
+        let no_hash = text().unwrap();
+        assert!(no_hash.starts_with("`admin.passwordHashFile` names"), "{no_hash}");
+        assert!(no_hash.contains("no bcrypt hash") && !no_hash.contains("hunter2"), "{no_hash}");
+        std::fs::write(&path, format!("{}\n", bcrypt::hash("hunter2", 4).unwrap())).unwrap();
+        assert_eq!(text(), None);
     }
 
     #[test]

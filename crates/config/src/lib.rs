@@ -15,6 +15,7 @@ pub mod files;
 mod glob;
 pub mod load;
 pub mod otlp;
+pub mod password_hash;
 mod redacted;
 pub mod redis_servers;
 pub mod tree;
@@ -22,9 +23,10 @@ pub mod typed;
 pub mod units;
 
 pub use config::{
-    Algorithm, Auth, Backend, BridgeRule, ClosingOrder, Config, Connections, Cors, Drain, Hook,
-    Jwt, Latency, Limits, LogFormat, PerIp, Rebalance, Redis, RedisMode, RedisSentinel, RedisTls,
-    Rooms, SocketIo, SubscriptionMode, Telemetry, Transport, WhenDown, Wire,
+    Admin, AdminMode, Algorithm, Auth, Backend, BridgeRule, ClosingOrder, Config, Connections,
+    Cors, Drain, Hook, Jwt, Latency, Limits, LogFormat, PerIp, Rebalance, Redis, RedisMode,
+    RedisSentinel, RedisTls, Rooms, SocketIo, SubscriptionMode, Telemetry, Transport, WhenDown,
+    Wire,
 };
 pub use glob::Glob;
 pub use redacted::redacted;

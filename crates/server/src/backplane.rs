@@ -8,6 +8,7 @@
 //! that [`Backplane::start`] is given: one of its own, so that a flood of messages does not delay
 //! probes and clients.
 
+mod admins;
 pub mod audience;
 pub mod bridge;
 pub mod clock;

@@ -3,6 +3,7 @@
 
 mod acked;
 mod acks;
+mod admins;
 mod cluster;
 mod drain_order;
 mod fleet;
@@ -32,6 +33,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 pub use acked::AckedReceipt;
 use acks::Acks;
+use admins::AdminInbox;
+pub use admins::AdminQuestion;
 pub use cluster::{Matched, MembersAnswer, RoomsAnswer};
 pub use drain_order::DrainOrder;
 pub use fleet::Fleet;
@@ -70,6 +73,7 @@ pub struct Broker {
     parts: Arc<BrokerParts>,
     acks: Arc<Acks>,
     presence: Arc<Inbox>,
+    admins: Arc<AdminInbox>,
     query_deadline: Duration,
 }
 
@@ -80,6 +84,7 @@ impl Broker {
             parts: Arc::new(parts),
             acks: Arc::default(),
             presence: Arc::new(Inbox::new()),
+            admins: Arc::new(AdminInbox::new()),
             query_deadline: QUERY_DEADLINE,
         }
     }

@@ -4,9 +4,12 @@
 //! (heartbeats, namespaces, incoming packets) is left to socketioxide, which only this module knows.
 //!
 //! The files depend on each other in one direction, lowest first: limits, log throttles,
-//! authenticator, session ids, namespaces and drain state; the shared [`Gateway`]; clients; webhooks and events; sessions; what reviews and
-//! sweeps them; the protocol engine and its handlers; HTTP; the listener.
+//! authenticator, session ids, namespaces and drain state; the shared [`Gateway`]; clients; webhooks,
+//! what admins are sent, and events; sessions; what reviews, reports and sweeps them; the protocol
+//! engine and its handlers; HTTP; the listener.
 
+mod accepted;
+mod admin;
 mod authenticator;
 mod client;
 mod client_log;
@@ -41,6 +44,8 @@ mod sweep;
 mod token_bucket;
 mod webhooks;
 
+pub use admin::reporter::report_to_admins;
+pub use admin::state::Admin;
 pub use authenticator::Authenticator;
 pub use drain::drain;
 pub use drain_state::{DrainPhase, DrainState};

@@ -142,6 +142,7 @@ pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
         "autoscaling.cpuUtilization is a part of the requested CPU: write resources.requests.cpu",
     ),
     mounted!("!has(self.config.auth)", "config.auth.apiKeysFile"),
+    mounted!("!has(self.config.admin)", "config.admin.passwordHashFile"),
     mounted!("!has(self.config.auth) || !has(self.config.auth.jwt)", "config.auth.jwt.secretFile"),
     mounted!(
         "!has(self.config.auth) || !has(self.config.auth.jwt)",

@@ -248,6 +248,7 @@ fn check_mounts(mounts: &[SecretMount], problems: &mut Problems) {
 fn files<'c>(spec: &RookerySpec, config: &'c Config) -> Vec<(&'static str, &'c Path)> {
     let jwt = config.auth.jwt.as_ref();
     let backend = config.backend.as_ref();
+    let admin = config.admin.as_ref();
     // Those of `spec.redis` are the operator's.
     let source = spec.redis.clone().unwrap_or_default();
     let redis = config.redis.as_ref();
@@ -256,6 +257,7 @@ fn files<'c>(spec: &RookerySpec, config: &'c Config) -> Vec<(&'static str, &'c P
     [
         ("auth.jwt.secretFile", jwt.and_then(|jwt| jwt.secret_file.as_deref())),
         ("auth.jwt.publicKeyFile", jwt.and_then(|jwt| jwt.public_key_file.as_deref())),
+        ("admin.passwordHashFile", admin.map(|admin| &*admin.password_hash_file)),
         ("auth.apiKeysFile", config.auth.api_keys_file.as_deref()),
         ("backend.signingKeyFile", backend.and_then(|b| b.signing_key_file.as_deref())),
         ("backend.caFile", backend.and_then(|b| b.ca_file.as_deref())),

@@ -161,7 +161,8 @@ fn files_may_be_anywhere_below_a_mounted_secret() {
     let v = valid(
         "secrets: [{ secretName: a, mountPath: /etc/keys/ }]\n\
          config: { auth: { jwt: { algorithms: [HS256], secretFile: /etc/keys/a/b },\n\
-         apiKeysFile: /etc/keys/c } }\n",
+         apiKeysFile: /etc/keys/c },\n\
+         admin: { username: a, passwordHashFile: /etc/keys/d } }\n",
     );
     assert_eq!(v.spec.secrets.len(), 1);
 }

@@ -320,8 +320,8 @@ impl Decoder {
         };
         match message {
             Message::Hello { pod, .. } if *pod == *self.pod => self.status.heard_itself(),
-            Message::Hello { pod, greet, state } => {
-                self.heartbeat.received(&pod, greet, state, received);
+            Message::Hello { pod, greet, state, admins } => {
+                self.heartbeat.received(&pod, greet, (state, admins), received);
             }
             Message::Bye { pod } => {
                 self.heartbeat.peers().gone(&pod);

@@ -1,6 +1,7 @@
 //! The [`Heartbeat`] by which pods know of each other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ pub(super) struct Heartbeat {
     outgoing: Arc<OutgoingQueues>,
     peers: Arc<Peers>,
     rollout: Mutex<Option<RolloutState>>,
+    has_admins: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -36,7 +38,8 @@ impl Heartbeat {
         rollout: Option<RolloutState>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Heartbeat { pod, channels, outgoing, peers, rollout: Mutex::new(rollout), metrics }
+        let (rollout, has_admins) = (Mutex::new(rollout), AtomicBool::new(false));
+        Heartbeat { pod, channels, outgoing, peers, rollout, has_admins, metrics }
     }
 
     /// The other pods.
@@ -58,9 +61,22 @@ impl Heartbeat {
         self.send(self.channels.pods(), false);
     }
 
-    /// Another pod was heard.
-    pub fn received(&self, pod: &str, greet: bool, rollout: Option<RolloutState>, now: Instant) {
-        if *pod != *self.pod && (self.peers.heard(pod, rollout, now) | greet) {
+    /// Sets whether admins are connected to this pod, and says at once that they are.
+    pub fn set_has_admins(&self, has_admins: bool) {
+        if !self.has_admins.swap(has_admins, Ordering::Relaxed) && has_admins {
+            self.send(self.channels.pods(), false);
+        }
+    }
+
+    /// Another pod was heard, with its place in a rollout and whether it has admins.
+    pub fn received(
+        &self,
+        pod: &str,
+        greet: bool,
+        said: (Option<RolloutState>, bool),
+        now: Instant,
+    ) {
+        if *pod != *self.pod && (self.peers.heard(pod, said, now) | greet) {
             self.send(self.channels.answers(pod), false);
         }
     }
@@ -86,7 +102,9 @@ impl Heartbeat {
 
     /// `greet` asks whoever hears it to send a heartbeat at once.
     fn send(&self, channel: String, greet: bool) {
-        let hello = Message::Hello { pod: self.pod.to_string(), greet, state: self.rollout() };
+        let admins = self.has_admins.load(Ordering::Relaxed);
+        let (pod, state) = (self.pod.to_string(), self.rollout());
+        let hello = Message::Hello { pod, greet, state, admins };
         self.outgoing.push(channel, hello.encode(), MessageKind::Heartbeat);
     }
 }

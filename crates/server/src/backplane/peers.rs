@@ -29,20 +29,27 @@ pub struct Peers {
 struct Peer {
     last: Instant,
     rollout: Option<RolloutState>,
+    has_admins: bool,
 }
 
 impl Peers {
-    /// A pod was heard, and said this of itself. True: it was not known before.
-    pub fn heard(&self, pod: &str, rollout: Option<RolloutState>, now: Instant) -> bool {
+    /// A pod was heard, and said its place in a rollout and whether it has admins. True: it was not
+    /// known before.
+    pub fn heard(
+        &self,
+        pod: &str,
+        (rollout, has_admins): (Option<RolloutState>, bool),
+        now: Instant,
+    ) -> bool {
         let mut heard = self.heard.lock();
         if let Some(peer) = heard.get_mut(pod) {
             let silent = !peer.is_alive(now);
-            *peer = Peer { last: now, rollout };
+            *peer = Peer { last: now, rollout, has_admins };
             return silent;
         }
         let new = heard.len() < MAX_PEERS;
         if new {
-            heard.insert(pod.to_owned(), Peer { last: now, rollout });
+            heard.insert(pod.to_owned(), Peer { last: now, rollout, has_admins });
         }
         new
     }
@@ -57,6 +64,11 @@ impl Peers {
         let mut heard = self.heard.lock();
         heard.retain(|_, peer| peer.is_alive(now));
         heard.keys().cloned().collect()
+    }
+
+    /// Whether a pod that is alive has admins.
+    pub fn have_admins(&self, now: Instant) -> bool {
+        self.heard.lock().values().any(|peer| peer.has_admins && peer.is_alive(now))
     }
 
     /// The places in a rollout of the pods that are alive and in one, by their names.
@@ -81,13 +93,17 @@ mod tests {
     fn a_silent_pod_is_gone_and_is_new_when_it_is_heard_again() {
         let peers = Peers::default();
         let now = Instant::now();
-        assert!(peers.heard("a", None, now));
-        assert!(!peers.heard("a", None, now + INTERVAL));
-        assert!(peers.heard("b", None, now + SILENCE));
+        assert!(peers.heard("a", (None, false), now));
+        assert!(!peers.heard("a", (None, false), now + INTERVAL));
+        assert!(peers.heard("b", (None, false), now + SILENCE));
         assert_eq!(peers.alive(now + INTERVAL + SILENCE).len(), 2);
         assert_eq!(peers.alive(now + INTERVAL * 2 + SILENCE), ["b"]);
-        assert!(peers.heard("a", None, now + SILENCE * 2));
+        assert!(peers.heard("a", (None, false), now + SILENCE * 2));
+        assert!(!peers.have_admins(now + SILENCE * 2));
+        peers.heard("b", (None, true), now + SILENCE * 2);
+        assert!(peers.have_admins(now + SILENCE * 3));
+        assert!(!peers.have_admins(now + SILENCE * 3 + INTERVAL));
         peers.gone("a");
-        assert!(peers.heard("a", None, now + SILENCE * 2));
+        assert!(peers.heard("a", (None, false), now + SILENCE * 2));
     }
 }

@@ -12,6 +12,7 @@ use super::Broker;
 use super::orders::{Execution, Order, Orders};
 use super::presence::PeerNews;
 use super::servers::{answer_node, answer_pod, order};
+use crate::backplane::wire::pod_messages::Ask;
 use crate::backplane::{Backplane, Inbound, Tasks};
 use crate::message::Publication;
 use crate::rooms::shares::Share;
@@ -88,6 +89,9 @@ impl Broker {
                 }
                 Ok(())
             }
+            Inbound::PeerQuestion {
+                namespace, ask: Some(Ask::AdminSockets { admins }), ..
+            } => self.admins.push(namespace, admins),
             Inbound::PeerQuestion { pod, id, namespace, ask } => {
                 let (parts, backplane) = (self.parts.clone(), backplane.clone());
                 let permit = requests.permit()?;

@@ -75,14 +75,22 @@ impl Broker {
         publication: &Publication,
     ) -> Result<Reservation<'_>, PublishError> {
         self.admit()?;
+        let reservation = self.wait_for_shards(publication).await?;
+        // Redis may have gone away meanwhile.
+        self.admit()?;
+        Ok(reservation)
+    }
+
+    /// As [`Broker::reserve`], whether or not the others can be reached.
+    pub(super) async fn wait_for_shards(
+        &self,
+        publication: &Publication,
+    ) -> Result<Reservation<'_>, PublishError> {
         if let Some(reservation) = self.parts.rooms.try_reserve(publication) {
             return Ok(reservation);
         }
         let waiting = timeout(PUBLISH_DEADLINE, self.parts.rooms.reserve(publication));
-        let reservation = waiting.await.map_err(|_| PublishError::Overloaded)?;
-        // Redis may have gone away meanwhile.
-        self.admit()?;
-        Ok(reservation)
+        waiting.await.map_err(|_| PublishError::Overloaded)
     }
 
     fn admit(&self) -> Result<(), PublishError> {
@@ -96,7 +104,7 @@ impl Broker {
 
     /// Hands an accepted publication over: to the other instances, and to the shards where a place
     /// is reserved.
-    fn dispatch(
+    pub(super) fn dispatch(
         &self,
         reservation: Reservation<'_>,
         publication: Publication,

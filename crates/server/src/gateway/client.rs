@@ -193,6 +193,9 @@ impl Client {
 
     /// The backend hears once that the client is gone from its namespace.
     pub fn report_disconnect(&self, reason: Disconnected) {
+        if let Some(admin) = &self.gateway.admin {
+            admin.departed(self.member.shown_id(), reason);
+        }
         if let Some(reason) = self.webhooks.disconnect.gone(reason) {
             self.tell_backend(reason);
         }

@@ -56,13 +56,13 @@ impl Engine {
             .with_parser(parser)
             .build_svc();
         let namespaces = &sessions.gateway().namespaces;
-        let offered = namespaces.offered();
-        for namespace in offered.fixed().iter().filter_map(|name| offered.get(name)) {
+        let served = namespaces.served();
+        for namespace in served.fixed().iter().filter_map(|name| served.get(name)) {
             open(&io, sessions, &namespace);
         }
         // In revision 3 the engine connects every client to the root by itself, and ends the session
         // where there is none.
-        if !offered.is_fixed("/") {
+        if !served.is_fixed("/") {
             io.ns("/", NotOffered);
         }
         namespaces.set_hooks(namespace_hooks(io, sessions));

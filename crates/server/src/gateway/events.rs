@@ -1,5 +1,6 @@
 //! Client events: what they do, in which order, and how they are answered.
 
+mod admin;
 mod event;
 mod refresh;
 mod reply;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
+use super::admin::state::Admin;
 use super::client::Client;
 use super::event_rate::RateExceeded;
 use super::limits::{BodyPermit, LimitReached};
@@ -18,11 +20,11 @@ use super::webhooks::event::forward;
 use crate::backend::Backend;
 use crate::broker::TryPublishError;
 use crate::connection::Wait;
-use crate::message::{Publication, PublishError};
+use crate::message::Publication;
 use crate::telemetry::metrics::Rejected;
 use event::Event;
 use refresh::refresh;
-use reply::Reply;
+use reply::{Reply, publish_refusal};
 pub use review::review;
 use review::review_after;
 use rookery_policy::{Action, Code, ListOutcome, Permission, Refusal, RoomList, Rules};
@@ -61,6 +63,9 @@ pub fn receive(
     }
     let (name, args) = packet::decode_event(head.payload, attachments)?;
     let event = Event { name, args, ack: head.id };
+    if let Some(admin) = client.gateway().admin_of(&client.member.namespace) {
+        return Ok(by_admin(client, admin, head, event, exceeded, bytes));
+    }
     if exceeded.is_none() && event.name == REFRESH {
         return Ok(match client.may_wait(bytes) {
             Ok(permit) => hold(permit, Some(refresh(client.clone(), event).boxed())),
@@ -78,6 +83,25 @@ pub fn receive(
         }
     }
     Ok(by_rules(client, head, event, exceeded, bytes))
+}
+
+/// Does what an event of so many bytes of an admin orders: neither rules nor the backend handle it.
+fn by_admin(
+    client: &Arc<Client>,
+    admin: &Admin,
+    head: &PacketHead<'_>,
+    event: Event,
+    exceeded: Option<RateExceeded>,
+    bytes: usize,
+) -> Wait {
+    if let Some(exceeded) = exceeded {
+        over_rate(client, head, exceeded);
+        return None;
+    }
+    match client.may_wait(bytes) {
+        Ok(permit) => hold(permit, admin::order(client, admin, event)),
+        Err(limit) => refuse_waiting(client, head, limit),
+    }
 }
 
 /// Handles an event of so many bytes as the rules say.
@@ -326,13 +350,4 @@ fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool, byt
         }
     }
     None
-}
-
-fn publish_refusal(error: &PublishError) -> Refusal {
-    match error {
-        PublishError::RedisDown => Refusal::new(Code::NotConnectedToRedis, error.to_string()),
-        PublishError::Overloaded | PublishError::TooManyAcks => {
-            Refusal::new(Code::RateLimited, error.to_string())
-        }
-    }
 }

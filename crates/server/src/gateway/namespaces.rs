@@ -20,7 +20,7 @@ pub struct NamespaceHooks {
 
 /// The namespaces of patterns that clients are in or ask for, on this instance.
 pub struct LiveNamespaces {
-    offered: Arc<Namespaces>,
+    served: Arc<Namespaces>,
     hooks: OnceLock<NamespaceHooks>,
     live: Mutex<HashMap<Arc<str>, Live>>,
 }
@@ -59,9 +59,9 @@ impl LeaseSlot {
 pub struct TooManyNamespaces;
 
 impl LiveNamespaces {
-    /// None of those that are offered.
-    pub fn new(offered: Arc<Namespaces>) -> Arc<Self> {
-        Arc::new(LiveNamespaces { offered, hooks: OnceLock::new(), live: Mutex::default() })
+    /// None of those that are served.
+    pub fn new(served: Arc<Namespaces>) -> Arc<Self> {
+        Arc::new(LiveNamespaces { served, hooks: OnceLock::new(), live: Mutex::default() })
     }
 
     /// Sets what is done with each; the first call counts.
@@ -80,7 +80,7 @@ impl LiveNamespaces {
         name: &str,
         most: u32,
     ) -> Result<Option<NamespaceLease>, TooManyNamespaces> {
-        if self.offered.pattern_of(name).is_none() {
+        if self.served.pattern_of(name).is_none() {
             return Ok(None);
         }
         let mut live = self.live.lock();
@@ -92,7 +92,7 @@ impl LiveNamespaces {
             }
             None if is_full => return Err(TooManyNamespaces),
             None => {
-                let Some(namespace) = self.offered.get(name) else { return Ok(None) };
+                let Some(namespace) = self.served.get(name) else { return Ok(None) };
                 let entry = Live { namespace: namespace.clone(), leases: 1 };
                 live.insert(namespace.name().clone(), entry);
                 if let Some(hooks) = self.hooks.get() {
@@ -104,9 +104,14 @@ impl LiveNamespaces {
         Ok(Some(NamespaceLease { namespaces: self.clone(), namespace }))
     }
 
-    /// Those that are offered.
-    pub fn offered(&self) -> &Arc<Namespaces> {
-        &self.offered
+    /// Those that are served: by name, and by pattern.
+    pub fn served(&self) -> &Arc<Namespaces> {
+        &self.served
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.live.lock().keys().cloned().collect()
     }
 
     /// How many there are.
@@ -152,9 +157,9 @@ mod tests {
 
     /// With what the engine was told, `+` for opened and `-` for closed.
     fn live() -> (Arc<LiveNamespaces>, Arc<Mutex<Vec<String>>>) {
-        let offered = Namespaces::compile(&["/", "/tenant-{id}"]).unwrap();
+        let served = Namespaces::compile(&["/", "/tenant-{id}"]).unwrap();
         let (live, told) =
-            (LiveNamespaces::new(Arc::new(offered)), Arc::<Mutex<Vec<String>>>::default());
+            (LiveNamespaces::new(Arc::new(served)), Arc::<Mutex<Vec<String>>>::default());
         let tell = |sign: char| {
             let told = told.clone();
             Box::new(move |namespace: &Namespace| told.lock().push(format!("{sign}{namespace}")))

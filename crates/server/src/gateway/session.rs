@@ -56,7 +56,7 @@ pub struct Session {
     /// When the session was opened.
     pub opened: Instant,
     /// `None` once the session has ended.
-    transport: Mutex<Option<Transport>>,
+    pub(super) transport: Mutex<Option<Transport>>,
     /// Whether the session has connected to a namespace; changed under the lock of `transport`.
     is_counted: AtomicBool,
     permit: Mutex<Option<Permit>>,

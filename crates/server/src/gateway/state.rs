@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
+use super::admin::state::Admin;
 use super::authenticator::Authenticator;
 use super::drain_state::DrainState;
 use super::limits::Limits;
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub outbox_limits: Arc<OutboxLimits>,
     /// Decides who may connect.
     pub authenticator: Authenticator,
+    /// The admin UI; `None` where none is configured.
+    pub admin: Option<Admin>,
     /// Whether this instance accepts new traffic, as `healthPath` answers.
     pub readiness: Readiness,
     /// The application's backend; `None` where none is configured.
@@ -55,6 +58,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// The admin UI, if this namespace is that of admins.
+    pub fn admin_of(&self, namespace: &str) -> Option<&Admin> {
+        self.admin.as_ref().filter(|admin| *admin.namespace == *namespace)
+    }
+
     /// Bytes that wait in the outboxes of all clients.
     pub fn queued_bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.outbox_context.backlog.bytes()).sum()

@@ -78,17 +78,20 @@ pub enum Source {
     Redis,
     /// This instance, which tells the members of a room who is there.
     Presence,
+    /// An admin, or this instance, which tells admins of its sockets and figures.
+    Admin,
 }
 
 impl Source {
     /// Every source, in the order of [`Source::index`].
-    pub const ALL: [Source; 6] = [
+    pub const ALL: [Source; 7] = [
         Source::Client,
         Source::Api,
         Source::Bridge,
         Source::Backend,
         Source::Redis,
         Source::Presence,
+        Source::Admin,
     ];
 
     /// Position in [`Source::ALL`].
@@ -105,6 +108,7 @@ impl Source {
             Source::Backend => "backend",
             Source::Redis => "redis",
             Source::Presence => "presence",
+            Source::Admin => "admin",
         }
     }
 

@@ -209,6 +209,11 @@ impl Membership {
         rooms.collect()
     }
 
+    /// How many members a namespace has in this shard.
+    pub fn population(&self, namespace: &str) -> usize {
+        self.namespaces.get(namespace).map_or(0, Namespace::population)
+    }
+
     /// How many members a room has in this shard.
     pub fn occupancy(&self, key: &RoomKey) -> usize {
         self.namespaces.get(&key.namespace).map_or(0, |namespace| namespace.occupancy(&key.room))

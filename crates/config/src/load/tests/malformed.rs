@@ -364,5 +364,25 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ("rebalance: { threshold: 0% }", &["`rebalance.threshold` must be from 5% to 1000%"]),
     ("rebalance: { rate: 0 }", &["`rebalance.rate` expected sessions"]),
     ("rebalance: { after: 0s }", &["`rebalance.after` must be more than 0s"]),
+    ("admin: { passwordHashFile: h }", &["`admin` needs the key `username`"]),
+    ("admin: { username: a }", &["`admin` needs the key `passwordHashFile`"]),
+    ("admin: { username: \" \", passwordHashFile: h }", &["`admin.username` is empty"]),
+    (
+        "admin: { username: a, passwordHashFile: h, namespace: admin }",
+        &["`admin.namespace` is `admin`", "starts with `/`"],
+    ),
+    (
+        "admin: { username: a, passwordHashFile: h, namespace: / }",
+        &["`admin.namespace` is `/`", "such as /admin"],
+    ),
+    (
+        "namespaces: [/, /admin]\nadmin: { username: a, passwordHashFile: h }",
+        &["`admin.namespace` is `/admin`, which `namespaces` offers"],
+    ),
+    (
+        "admin: { username: a, passwordHashFile: h, maxSockets: 0 }",
+        &["`admin.maxSockets` must be from 1 to 100000"],
+    ),
+    ("admin: { username: a, passwordHashFile: h, mode: debug }", &["`admin.mode`"]),
     ("drain: { stickyCookie: \"a=b\" }", &["`drain.stickyCookie` is `a=b`", "the name alone"]),
 ];

@@ -28,6 +28,8 @@ pub enum Message {
         greet: bool,
         /// Its place in a rollout, where it is in one.
         state: Option<RolloutState>,
+        /// Whether admins are connected to it.
+        admins: bool,
     },
     /// A pod stops.
     Bye {
@@ -133,6 +135,12 @@ pub enum Ask {
         /// The rooms that are asked about; an answer refers to them by position.
         rooms: Vec<WireRoomKey>,
     },
+    /// Publish your sockets to these admins, in the namespace of the question. Nobody waits for an
+    /// answer.
+    AdminSockets {
+        /// The admins' ids, which are rooms too.
+        admins: Vec<String>,
+    },
 }
 
 /// What a pod answers.
@@ -194,6 +202,8 @@ struct Envelope<'a> {
     greet: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<RolloutState>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    admins: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,6 +238,7 @@ impl Message {
             pod: pod.to_owned(),
             greet: None,
             state: None,
+            admins: false,
             id: None,
             namespace: None,
             ask: None,
@@ -236,9 +247,12 @@ impl Message {
         };
         let (ask, answer);
         let envelope = match self {
-            Message::Hello { pod, greet, state } => {
-                Envelope { greet: Some(*greet), state: state.clone(), ..empty(Kind::Hello, pod) }
-            }
+            Message::Hello { pod, greet, state, admins } => Envelope {
+                greet: Some(*greet),
+                state: state.clone(),
+                admins: *admins,
+                ..empty(Kind::Hello, pod)
+            },
             Message::Bye { pod } => empty(Kind::Bye, pod),
             Message::Presence { pod, presence } => {
                 Envelope { presence: Some(presence.clone()), ..empty(Kind::Presence, pod) }
@@ -266,11 +280,12 @@ impl Message {
     /// When the bytes are no message between pods.
     pub fn decode(bytes: &[u8]) -> Result<Message, serde_json::Error> {
         let missing = |field| <serde_json::Error as serde::de::Error>::missing_field(field);
-        let Envelope { kind, pod, greet, state, id, namespace, ask, answer, presence, .. } =
-            serde_json::from_slice(bytes)?;
+        let Envelope {
+            kind, pod, greet, state, admins, id, namespace, ask, answer, presence, ..
+        } = serde_json::from_slice(bytes)?;
         let id = id.ok_or_else(|| missing("id"));
         Ok(match kind {
-            Kind::Hello => Message::Hello { pod, greet: greet.unwrap_or_default(), state },
+            Kind::Hello => Message::Hello { pod, greet: greet.unwrap_or_default(), state, admins },
             Kind::Bye => Message::Bye { pod },
             Kind::Presence => {
                 let presence = presence.ok_or_else(|| missing("presence"))?;

@@ -10,6 +10,7 @@ use socketioxide::handler::{ConnectHandler, DisconnectHandler};
 use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide_core::Value;
 
+use crate::backend::Answer;
 use crate::connection::outbox::Ending;
 use crate::gateway::authenticator::Credentials;
 use crate::gateway::client::Client;
@@ -22,7 +23,7 @@ use crate::gateway::session::{Session, Sessions};
 use crate::gateway::webhooks;
 use crate::gateway::webhooks::connect::Newcomer;
 use crate::telemetry::metrics::{Disconnected, Rejected};
-use rookery_policy::{Code, Namespace, Refusal};
+use rookery_policy::{Code, Namespace, Refusal, Subject};
 use rookery_protocol::{Data, Revision, packet};
 
 /// The parameter of the engine's requests that names the session. It must be the last one.
@@ -106,19 +107,21 @@ impl OnConnect {
         let _permit = may_wait(&session, auth)?;
         let auth = auth_payload(&session, auth)?;
         let credentials = credentials(&session, auth.as_ref());
-        let admitted = gateway.authenticator.admit(auth.as_ref(), credentials.as_deref()).await;
         let name = self.namespace.name();
+        let admin = gateway.admin_of(name);
+        let admitted = match admin {
+            Some(admin) => admin.login.admit(auth.as_ref()).await,
+            None => gateway.authenticator.admit(auth.as_ref(), credentials.as_deref()).await,
+        };
         let admission = admitted.inspect_err(|refusal| record_refusal(&session, name, refusal))?;
         let ids = session.ids.of_member(name, gateway.broker.pod());
-        let newcomer = Newcomer {
-            namespace: &self.namespace,
-            id: &ids.public,
-            subject: &admission.subject,
-            auth: auth.as_ref(),
+        let answer = match admin {
+            // Neither its name nor its password is for the backend.
+            Some(_) => None,
+            None => {
+                self.ask_backend(&session, &ids.public, &admission.subject, auth.as_ref()).await?
+            }
         };
-        let answer = webhooks::connect::ask(gateway, &newcomer).await;
-        let answer =
-            answer.inspect_err(|refusal| record_refusal_of_backend(&session, name, refusal))?;
         let client = Client::new(
             gateway,
             &session.clients,
@@ -142,6 +145,21 @@ impl OnConnect {
         }
         Ok(())
     }
+
+    /// Asks the backend about a client that would have this id.
+    async fn ask_backend(
+        &self,
+        session: &Session,
+        id: &str,
+        subject: &Subject,
+        auth: Option<&Data>,
+    ) -> Result<Option<Answer>, ConnectRefusal> {
+        let newcomer = Newcomer { namespace: &self.namespace, id, subject, auth };
+        let answer = webhooks::connect::ask(session.gateway(), &newcomer).await;
+        answer.inspect_err(|refusal| {
+            record_refusal_of_backend(session, self.namespace.name(), refusal);
+        })
+    }
 }
 
 /// What others publish to a namespace of a pattern is heard before the client knows that it is in.
@@ -157,7 +175,7 @@ async fn hear_namespace(client: &Client) {
 /// # Errors
 /// Where it took none: what it asked for is another namespace for the engine than for the session.
 fn lease(session: &Session, namespace: &Namespace) -> Result<Option<NamespaceLease>, Refusal> {
-    if session.gateway().namespaces.offered().is_fixed(namespace.name()) {
+    if session.gateway().namespaces.served().is_fixed(namespace.name()) {
         return Ok(None);
     }
     let taken = session.asked.take().filter(|lease| lease.namespace() == namespace);

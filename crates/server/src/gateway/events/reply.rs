@@ -9,6 +9,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::event::Event;
 use crate::connection::Wait;
 use crate::gateway::client::Client;
+use crate::message::PublishError;
 use crate::rooms::presence::occupant::JoinedRoster;
 use crate::rooms::shard::{self, MembershipChange};
 use crate::telemetry::metrics::Rejected;
@@ -158,6 +159,16 @@ impl Reply {
         match self.ack {
             Some(id) => Encoded::ack(namespace, id, [answer]),
             None => Encoded::event(namespace, event, [answer]),
+        }
+    }
+}
+
+/// Why a publication is refused.
+pub fn publish_refusal(error: &PublishError) -> Refusal {
+    match error {
+        PublishError::RedisDown => Refusal::new(Code::NotConnectedToRedis, error.to_string()),
+        PublishError::Overloaded | PublishError::TooManyAcks => {
+            Refusal::new(Code::RateLimited, error.to_string())
         }
     }
 }

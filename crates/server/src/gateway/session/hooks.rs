@@ -10,7 +10,7 @@ use crate::connection::Wait;
 use crate::connection::outbox::Ending;
 use crate::connection::stream::{EngineHooks, PacketAction};
 use crate::gateway::namespaces::{MAX_OF_SESSION, NamespaceLease};
-use crate::gateway::{connect_error, events, webhooks};
+use crate::gateway::{accepted, connect_error, events};
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_policy::{Code, Refusal};
 use rookery_protocol::encoded::Encoded;
@@ -32,7 +32,7 @@ impl Session {
         let sid = Data::Object(vec![("sid".into(), Data::from(&*client.member.id))]);
         let payload = (self.outbox.revision() == Revision::V4).then_some(&sid);
         let packet = Encoded::message(&packet::encode_connect(namespace, payload), Vec::new());
-        PacketAction::SendThen(packet, Box::new(move || webhooks::connect::accepted(&client)))
+        PacketAction::SendThen(packet, Box::new(move || accepted::accepted(&client)))
     }
 
     /// A namespace refuses the client, which may be the end of the session.
@@ -62,7 +62,7 @@ impl Session {
         let lease = gateway.namespaces.acquire(namespace, most);
         let lease =
             lease.map_err(|_| "as many namespaces are in use as may be; try again later")?;
-        let is_of_pattern = |name: &str| !gateway.namespaces.offered().is_fixed(name);
+        let is_of_pattern = |name: &str| !gateway.namespaces.served().is_fixed(name);
         let clients = self.clients.all();
         let own = clients.iter().filter(|client| is_of_pattern(&client.member.namespace));
         if lease.is_some() && own.count() >= MAX_OF_SESSION {
@@ -88,7 +88,7 @@ impl Session {
     /// Whether a CONNECT_ERROR of revision 3 is that of a root that is not offered.
     fn is_root_not_offered(&self, packet: &[u8]) -> bool {
         self.outbox.revision() == Revision::V3
-            && !self.gateway().namespaces.offered().is_fixed("/")
+            && !self.gateway().namespaces.served().is_fixed("/")
             && std::str::from_utf8(packet)
                 .is_ok_and(|text| PacketHead::parse(text).is_ok_and(|head| head.namespace == "/"))
     }

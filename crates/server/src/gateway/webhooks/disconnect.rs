@@ -23,6 +23,10 @@ pub fn report(
     let Some(backend) = gateway.backend.as_ref().filter(|b| b.has(Hook::Disconnect)) else {
         return;
     };
+    // The backend heard nothing of an admin's connect either.
+    if gateway.admin_of(&member.namespace).is_some() {
+        return;
+    }
     let request = Request {
         kind: RequestKind::Disconnect,
         namespace: &member.namespace,

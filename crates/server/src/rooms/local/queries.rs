@@ -73,6 +73,19 @@ impl LocalRooms {
         merged.into_iter().collect()
     }
 
+    /// How many members each of these namespaces has here.
+    pub async fn populations(&self, namespaces: Arc<[Arc<str>]>) -> Vec<usize> {
+        let mut merged = vec![0; namespaces.len()];
+        let counted = self.query(move |rooms| {
+            let membership = rooms.membership();
+            namespaces.iter().map(|name| membership.population(name)).collect::<Vec<_>>()
+        });
+        for members in counted.await {
+            merged.iter_mut().zip(members).for_each(|(sum, members)| *sum += members);
+        }
+        merged
+    }
+
     /// How many members each of these rooms has here.
     pub async fn occupancy(&self, keys: Arc<[RoomKey]>) -> Vec<usize> {
         let mut merged = vec![0; keys.len()];

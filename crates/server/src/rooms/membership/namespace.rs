@@ -92,6 +92,11 @@ impl Namespace {
         Ok(occupied)
     }
 
+    /// How many members there are.
+    pub(super) fn population(&self) -> usize {
+        self.members.len()
+    }
+
     pub(super) fn check_join(
         &self,
         member: &Member,

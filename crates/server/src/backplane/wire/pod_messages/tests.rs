@@ -21,13 +21,20 @@ fn messages_are_read_as_they_were_written() {
     };
     let of = Selector::Rooms { rooms: vec!["a".into()], except: vec!["b".into()] };
     let ask = Ask::Join { of: WireSelector::from(&of), rooms: vec!["r".into()] };
+    let admins = Ask::AdminSockets { admins: vec!["pod-aaaa000000000001".into()] };
     let (pod, namespace) = ("p".to_owned(), "/".to_owned());
     let state = RolloutState::parse("chat/web/7d4", 5);
     let messages = [
-        Message::Hello { pod: pod.clone(), greet: true, state },
-        Message::Hello { pod: pod.clone(), greet: false, state: None },
+        Message::Hello { pod: pod.clone(), greet: true, state, admins: true },
+        Message::Hello { pod: pod.clone(), greet: false, state: None, admins: false },
         Message::Bye { pod: pod.clone() },
         Message::Question { pod: pod.clone(), id: 7, namespace, ask: Some(ask.clone()) },
+        Message::Question {
+            pod: pod.clone(),
+            id: 0,
+            namespace: "/admin".into(),
+            ask: Some(admins),
+        },
         Message::Answer {
             pod: pod.clone(),
             id: 7,
@@ -51,6 +58,14 @@ fn a_question_of_a_later_version_is_a_question_that_is_not_known() {
     }
     let known = question(r#"{"rooms":{"prefix":"x","later":true}}"#);
     assert!(matches!(known, Message::Question { ask: Some(Ask::Rooms { .. }), .. }));
+}
+
+#[test]
+fn a_heartbeat_of_an_earlier_version_says_nothing_of_admins() {
+    let earlier = Message::decode(br#"{"v":1,"kind":"hello","pod":"p","greet":false}"#).unwrap();
+    let pod = "p".to_owned();
+    assert_eq!(earlier, Message::Hello { pod, greet: false, state: None, admins: false });
+    assert!(!String::from_utf8(earlier.encode()).unwrap().contains("admins"));
 }
 
 #[test]
