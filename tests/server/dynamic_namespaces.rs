@@ -232,8 +232,10 @@ async fn redis_has_channels_of_a_namespace_while_it_has_members_and_both_instanc
     let _permit = shared_permit().await;
     let redis = Redis::start().await;
     for wire in ["classic", "sharded"] {
-        let config =
-            format!("redis: {{ url: '{}', wire: {wire}, prefix: {wire} }}\n{TENANTS}", redis.url());
+        let config = format!(
+            "redis: {{ url: '{}', wire: {wire}, prefix: {wire} }}\nnamespaces: ['/', '/tenant-{{id}}', '/{{rest*}}']\n",
+            redis.url()
+        );
         let (one, other) = (Rookery::start(&config).await, Rookery::start(&config).await);
         let list = if wire == "classic" { "CHANNELS" } else { "SHARDCHANNELS" };
         let of_tenants = async || {
@@ -261,7 +263,9 @@ async fn redis_has_channels_of_a_namespace_while_it_has_members_and_both_instanc
         assert_eq!(of_room["unanswered"], json!([]));
         let id = of_room["members"][0]["id"].as_str().unwrap().to_owned();
         publish(json!({ "namespace": "/tenant-7", "room": id, "event": "n", "args": [3] })).await;
-        assert_eq!(member.text().await, "42/tenant-7,[\"n\",3]", "once");
+        assert_eq!(member.text().await, "42/tenant-7,[\"n\",3]");
+        publish(json!({ "namespace": "/tenant-7", "room": "a", "event": "n", "args": [4] })).await;
+        assert_eq!(member.text().await, "42/tenant-7,[\"n\",4]", "and nothing twice");
         member.send("41/tenant-7,").await;
         // What is for the namespace ends at once, that of rooms lingers.
         until("the channels of the namespace are gone", async || {

@@ -160,7 +160,13 @@ impl RoomHookTask {
         use futures_util::StreamExt as _;
         tokio::select! {
             Some(done) = self.under_way.next(), if !self.under_way.is_empty() => self.done(done),
-            Some(ended) = self.ended.recv() => self.event_ended(ended),
+            Some(ended) = self.ended.recv() => {
+                self.event_ended(ended);
+                // Those of one request end together, so that each room's are removed together.
+                while let Ok(ended) = self.ended.try_recv() {
+                    self.event_ended(ended);
+                }
+            }
         }
     }
 

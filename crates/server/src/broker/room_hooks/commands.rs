@@ -19,7 +19,7 @@ impl RoomHookTask {
         }
         self.under_way.push(Box::pin(async move {
             let done = carry_out(&backplane, &key, command).await;
-            Done::Room(key, done)
+            Done::Room(key, Box::new(done))
         }));
     }
 
@@ -27,7 +27,7 @@ impl RoomHookTask {
     pub(super) fn done(&mut self, done: Done) {
         match done {
             Done::Room(key, done) => {
-                self.room_done(&key, done);
+                self.room_done(&key, *done);
                 self.wake(&key);
             }
             Done::List(Ok(done)) => self.list_done(done),

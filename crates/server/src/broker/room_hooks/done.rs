@@ -8,7 +8,7 @@ use crate::rooms::hooks::room::{RecordWrite, Survey};
 /// A command that ended.
 pub(super) enum Done {
     /// About a room.
-    Room(RoomKey, RoomDone),
+    Room(RoomKey, Box<RoomDone>),
     /// About an instance's list of rooms.
     List(Result<ListDone, PresenceError>),
     /// Occupants of an instance that is gone were removed.

@@ -45,7 +45,7 @@ async fn act(pods: &[&Pod], clients: &mut Vec<Client>, random: &mut StdRng, step
     match random.random_range(0..10) {
         0..3 if is_few => {
             let (pod, user) = (random.random_range(0..pods.len()), random.random_range(0..6));
-            let id = format!("{}{step:012}", &*pods[pod].backplane.pod().to_owned());
+            let id = format!("{}{step:012}", pods[pod].backplane.pod());
             let user = format!("user-{user}");
             let member = pods[pod].connect(&id, &user).await;
             clients.push(Client { pod, user, member, rooms: BTreeSet::new() });

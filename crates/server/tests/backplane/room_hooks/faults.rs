@@ -5,7 +5,7 @@ use crate::pod::LEAVE_DELAY;
 
 /// Waits until a later change is told, so that whatever was to be told before it has been.
 async fn something_else_is_told(pod: &Pod, backend: &TestBackend, n: u32) {
-    let id = format!("{}99999999{n:04}", &*pod.backplane.pod());
+    let id = format!("{}99999999{n:04}", pod.backplane.pod());
     let member = pod.connect(&id, "marker").await;
     let room = format!("marker-{n}");
     pod.enter(&member, &room).await;

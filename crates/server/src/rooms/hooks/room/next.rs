@@ -113,7 +113,12 @@ impl HookedRoom {
 
     fn next_away(&mut self, context: &Context, surroundings: Option<Surroundings>) -> Option<Step> {
         if !context.has_heard_all {
-            return self.wait(context.now + PAUSE);
+            // What Redis lost is written again before others take it for new.
+            if std::mem::take(&mut self.must_load) && self.record.is_some() {
+                return command(Command::Load(self.known()));
+            }
+            let restored = self.restore(context.pod);
+            return restored.or_else(|| self.wait(context.now + PAUSE));
         }
         let Some(Surroundings { is_held, has_others }) = surroundings else {
             return command(Command::Survey(self.known()));
