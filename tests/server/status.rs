@@ -45,8 +45,9 @@ async fn the_status_reports_what_happened() {
     let now = status(&server).await;
     assert_eq!(now["connections"], json!({"polling": 1, "websocket": 1, "limit": 7}));
     assert_eq!(now["connects"], json!({"accepted": 2, "refused": 0}));
-    let sources =
-        json!({"api": 1, "backend": 0, "bridge": 0, "client": 0, "presence": 0, "redis": 0});
+    let sources = json!({
+        "admin": 0, "api": 1, "backend": 0, "bridge": 0, "client": 0, "presence": 0, "redis": 0,
+    });
     assert_eq!(now["publications"], sources);
     let outcomes = json!({"dropped_slow": 0, "dropped_volatile": 0, "gone": 0, "written": 1});
     assert_eq!(now["deliveries"], outcomes);

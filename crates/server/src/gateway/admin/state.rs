@@ -56,8 +56,9 @@ impl Admin {
 
     /// An admin is connected, and has to be told of everything.
     pub fn arrived(&self, admin: &MemberId) {
-        // One too many sees what changes from now on.
-        let _ = self.newcomers.try_send(admin.room().clone());
+        if self.newcomers.try_send(admin.room().clone()).is_err() {
+            tracing::warn!("too many admins connect at once; one is told only what changes");
+        }
     }
 
     /// The admins that are connected, as they come; once.
