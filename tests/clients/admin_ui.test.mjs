@@ -304,6 +304,20 @@ test("with more sockets than maxSockets an instance tells its figures alone, unt
   assert.equal(warnings(), 1);
 });
 
+test("while Redis is down an admin is shown its own instance, whatever redis.whenDown says", async (t) => {
+  const redis = await Redis.start(t);
+  const config = await withAdmins(t, {}, { redis: { url: redis.url, whenDown: "refuse" } });
+  const instance = await Instance.start(t, configured(config), { redis });
+  const { socket, shown } = await loggedIn(t, instance);
+  await shows(shown, [{ client: socket, nsp: "/admin" }]);
+  await redis.kill();
+  await instance.redisIs(0);
+  const client = await connected(t, WEBSOCKET, instance.url);
+  await shows(shown, [{ client: socket, nsp: "/admin" }, { client }]);
+  const reported = shown.told("server_stats").length;
+  await until("figures", () => shown.told("server_stats").length > reported);
+});
+
 test("hundreds of sockets are told in parts, and hundreds of changes", async (t) => {
   const { one, other } = await pair(t, configured(await withAdmins(t)));
   const each = Array.from({ length: 260 }, (_, n) => n);
