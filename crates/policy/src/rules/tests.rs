@@ -23,18 +23,19 @@ fn subject(claims: Value) -> Subject {
 /// Decides a join of `w1:a1` by one expression.
 fn join(expression: &str, claims: Value) -> Decision<'static> {
     let rules = Rules::compile(&[rule("{workspace}:{app}", Some(expression), None)]).unwrap();
-    Box::leak(Box::new(rules)).decide(
-        Permission::Join,
-        &Namespace::root(),
-        "w1:a1",
-        &subject(claims),
-    )
+    let rules = Box::leak(Box::new(rules));
+    rules.decide(Permission::Join, &Namespace::root(), "w1:a1", &subject(claims))
 }
 
 fn refused(expression: &str) -> String {
     let error = Rules::compile(&[rule("{w}:{a}", Some(expression), None)]).unwrap_err();
     assert_eq!((error.section, error.index, error.key), ("rooms", 0, "join"), "{expression}");
     error.to_string()
+}
+
+/// Whether somebody without a token may join a room.
+fn anonymous_join<'r>(rules: &'r Rules, room: &str) -> Decision<'r> {
+    rules.decide(Permission::Join, &Namespace::root(), room, &Subject::anonymous())
 }
 
 #[test]
@@ -52,8 +53,7 @@ fn without_rules_everything_is_allowed() {
 #[test]
 fn a_room_that_no_rule_matches_is_denied() {
     let rules = Rules::compile(&[rule("{w}:{a}", None, None)]).unwrap();
-    let decision =
-        rules.decide(Permission::Join, &Namespace::root(), "lobby", &Subject::anonymous());
+    let decision = anonymous_join(&rules, "lobby");
     assert!(!decision.allowed);
     assert_eq!(decision.reason.to_string(), "no rule matches this room");
     assert_eq!(decision.rule, None);
@@ -78,8 +78,7 @@ fn the_first_rule_that_matches_decides() {
     ])
     .unwrap();
     let decide = |room: &str| {
-        let decision =
-            rules.decide(Permission::Join, &Namespace::root(), room, &Subject::anonymous());
+        let decision = anonymous_join(&rules, room);
         (decision.allowed, decision.rule.unwrap().to_string())
     };
     assert_eq!(decide("public:x"), (true, "public:{name}".to_owned()));
@@ -122,8 +121,7 @@ fn expressions_see_captures_claims_user_and_room() {
 fn captures_are_decoded_before_cel_sees_them() {
     let rules = Rules::compile(&[rule("{w}:{a}", Some("w == 'a:b' && a == '100%'"), None)]);
     let rules = rules.unwrap();
-    let decision =
-        rules.decide(Permission::Join, &Namespace::root(), "a%3Ab:100%25", &Subject::anonymous());
+    let decision = anonymous_join(&rules, "a%3Ab:100%25");
     assert!(decision.allowed, "{}", decision.reason);
 }
 
@@ -211,15 +209,13 @@ fn nested(n: usize) -> Vec<String> {
 fn deep_expressions_are_refused_or_evaluated_but_never_overflow_the_stack() {
     for text in (0..12).flat_map(|power| nested(1 << power)).chain(nested(28)) {
         if let Ok(rules) = Rules::compile(&[rule("{w}:{a}", Some(&text), None)]) {
-            rules.decide(Permission::Join, &Namespace::root(), "w:a", &Subject::anonymous());
+            anonymous_join(&rules, "w:a");
         }
     }
     assert!(refused(&format!("{}true", "1-1<".repeat(100))).contains("32 deep"));
     let names = "w == 'x' || ".repeat(300) + "w == 'w'";
     let rules = Rules::compile(&[rule("{w}:{a}", Some(&names), None)]).unwrap();
-    assert!(
-        rules.decide(Permission::Join, &Namespace::root(), "w:a", &Subject::anonymous()).allowed
-    );
+    assert!(anonymous_join(&rules, "w:a").allowed);
 }
 
 #[test]
@@ -261,7 +257,7 @@ proptest! {
     ) {
         for text in [text, any] {
             if let Ok(rules) = Rules::compile(&[rule("{a}:{b}", Some(&text), None)]) {
-                rules.decide(Permission::Join, &Namespace::root(), "a:b", &Subject::anonymous());
+                anonymous_join(&rules, "a:b");
             }
         }
     }

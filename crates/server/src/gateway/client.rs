@@ -78,16 +78,11 @@ impl Client {
         let user = subject.user().map(Into::into);
         let subject = Arc::new(ArcSwap::new(subject));
         let describe = presence::describe(gateway, &namespace, &subject, &ids.public);
+        let (name, outbox) = (namespace.name().clone(), &session_clients.outbox);
         Arc::new_cyclic(|this: &Weak<Client>| Client {
             member: Arc::new(
-                Member::new(
-                    ids,
-                    namespace.name().clone(),
-                    user,
-                    session_clients.outbox.clone(),
-                    dismiss(this.clone()),
-                )
-                .described_by(describe),
+                Member::new(ids, name, user, outbox.clone(), dismiss(this.clone()))
+                    .described_by(describe),
             ),
             namespace,
             lease: LeaseSlot::default(),

@@ -12,7 +12,7 @@ use socketioxide_core::Value;
 
 use crate::backend::Answer;
 use crate::connection::outbox::Ending;
-use crate::gateway::authenticator::Credentials;
+use crate::gateway::authenticator::{Admission, Credentials};
 use crate::gateway::client::Client;
 use crate::gateway::client_log;
 use crate::gateway::connect_error::ConnectRefusal;
@@ -106,16 +106,10 @@ impl OnConnect {
         may_present_token(&session)?;
         let _permit = may_wait(&session, auth)?;
         let auth = auth_payload(&session, auth)?;
-        let credentials = credentials(&session, auth.as_ref());
         let name = self.namespace.name();
-        let admin = gateway.admin_of(name);
-        let admitted = match admin {
-            Some(admin) => admin.login.admit(auth.as_ref()).await,
-            None => gateway.authenticator.admit(auth.as_ref(), credentials.as_deref()).await,
-        };
-        let admission = admitted.inspect_err(|refusal| record_refusal(&session, name, refusal))?;
+        let admission = self.verify(&session, auth.as_ref()).await?;
         let ids = session.ids.of_member(name, gateway.broker.pod());
-        let answer = match admin {
+        let answer = match gateway.admin_of(name) {
             // Neither its name nor its password is for the backend.
             Some(_) => None,
             None => {
@@ -144,6 +138,23 @@ impl OnConnect {
             client.report_disconnect(reason);
         }
         Ok(())
+    }
+
+    /// Verifies an admin's password or session, or another client's token.
+    async fn verify(
+        &self,
+        session: &Session,
+        auth: Option<&Data>,
+    ) -> Result<Admission, ConnectRefusal> {
+        let (gateway, name) = (session.gateway(), self.namespace.name());
+        let admitted = match gateway.admin_of(name) {
+            Some(admin) => admin.login.admit(auth).await,
+            None => {
+                let credentials = credentials(session, auth);
+                gateway.authenticator.admit(auth, credentials.as_deref()).await
+            }
+        };
+        Ok(admitted.inspect_err(|refusal| record_refusal(session, name, refusal))?)
     }
 
     /// Asks the backend about a client that would have this id.
