@@ -157,6 +157,11 @@ impl Rookery {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until the log has this text: a line is read a moment after what it is about.
+    pub async fn logged(&self, text: &str) {
+        until(&format!("`{text}` is logged"), async || self.log().contains(text)).await;
+    }
+
     /// Sends a GET to the internal listener.
     pub async fn internal(&self, target: &str) -> Response {
         Request::get(target).send(self.internal).await.unwrap()

@@ -49,7 +49,7 @@ async fn reloaded_rules_and_limits_apply_to_connected_clients() {
     until("it is refused", async || reloads(&server, "refused").await == 1.0).await;
     assert_eq!(server.metric("rookery_config_current").await, 0.0);
     assert_eq!(code("join", "secret").await.as_deref(), Some("forbidden"));
-    assert!(server.log().contains("join"), "{}", server.log());
+    server.logged("rooms[0].join").await;
 
     std::fs::write(server.config(), "rooms: [{ match: '{name}' }]\n").unwrap();
     until("the next good one counts", async || reloads(&server, "applied").await == 2.0).await;
@@ -74,7 +74,7 @@ async fn a_file_that_lost_its_rules_opens_no_room_and_the_word_open_does() {
     std::fs::write(server.config(), "").unwrap();
     until("the emptied file is refused", async || reloads(&server, "refused").await == 1.0).await;
     assert_eq!(code().await.as_deref(), Some("forbidden"));
-    assert!(server.log().contains("write `rooms: open`"), "{}", server.log());
+    server.logged("write `rooms: open`").await;
     std::fs::write(server.config(), "rooms: open\n").unwrap();
     until("the rooms are open", async || {
         server.internal("/metrics").await;
