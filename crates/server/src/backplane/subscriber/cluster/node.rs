@@ -25,8 +25,8 @@ pub(super) struct NodeLink {
     heard: Arc<AtomicU64>,
 }
 
-/// What a node says about a subscription.
-pub(super) struct Said {
+/// A reply of a node about a subscription: to a command, or unasked where it ends one.
+pub(super) struct SubscriptionReply {
     pub(super) node: Address,
     /// The number of the connection.
     pub(super) link: u64,
@@ -36,23 +36,23 @@ pub(super) struct Said {
     pub(super) is_subscribed: bool,
 }
 
-/// What nodes say about subscriptions, until it is read. Each entry answers a command, or ends a
+/// Replies of nodes about subscriptions, until they are read. Each answers a command, or ends a
 /// subscription that was made by one.
 #[derive(Default)]
-pub(super) struct Sayings {
-    said: Mutex<Vec<Said>>,
+pub(super) struct SubscriptionReplies {
+    unread: Mutex<Vec<SubscriptionReply>>,
     added: Notify,
 }
 
-impl Sayings {
-    fn add(&self, said: Said) {
-        self.said.lock().push(said);
+impl SubscriptionReplies {
+    fn add(&self, reply: SubscriptionReply) {
+        self.unread.lock().push(reply);
         self.added.notify_one();
     }
 
     /// All of it, in order.
-    pub(super) fn take(&self) -> Vec<Said> {
-        std::mem::take(&mut self.said.lock())
+    pub(super) fn take(&self) -> Vec<SubscriptionReply> {
+        std::mem::take(&mut self.unread.lock())
     }
 
     /// Resolves when there is something.
@@ -62,7 +62,7 @@ impl Sayings {
 }
 
 impl NodeLink {
-    /// Connects to a node. Messages go to `decoder`, what it says about subscriptions to `sayings`:
+    /// Connects to a node. Messages go to `decoder`, its replies about subscriptions to `replies`:
     /// not to whoever sent the command, because a subscription that Redis ends unasked shifts the
     /// answers that the driver gives to each command.
     ///
@@ -73,7 +73,7 @@ impl NodeLink {
         node: Address,
         number: u64,
         decoder: Arc<Decoder>,
-        sayings: Arc<Sayings>,
+        replies: Arc<SubscriptionReplies>,
     ) -> RedisResult<Self> {
         let (lost, heard) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
         let push = {
@@ -83,7 +83,12 @@ impl NodeLink {
                     if let Some(Value::BulkString(channel)) = info.data.first() {
                         let channel = String::from_utf8_lossy(channel).into_owned();
                         let node = node.clone();
-                        sayings.add(Said { node, link: number, channel, is_subscribed });
+                        replies.add(SubscriptionReply {
+                            node,
+                            link: number,
+                            channel,
+                            is_subscribed,
+                        });
                     }
                 };
                 match info.kind {

@@ -14,7 +14,7 @@ use redis::RedisResult;
 use rookery_ops::throttle::limited;
 
 use super::ClusterSubscriber;
-use super::node::{NodeLink, Sayings};
+use super::node::{NodeLink, SubscriptionReplies};
 use super::placements::{ChannelKind, Order, Placements};
 use crate::backplane::connect::slot_map::{Address, SlotMap};
 use crate::backplane::connect::{Connector, ReconnectDelays};
@@ -36,7 +36,7 @@ pub(super) struct ClusterSession<'a> {
     /// Resolve with the reason when connections are lost.
     ending: FuturesUnordered<BoxFuture<'static, (Address, u64, String)>>,
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
-    sayings: Arc<Sayings>,
+    replies: Arc<SubscriptionReplies>,
     /// When channels are asked for again that no node took.
     again: Option<Instant>,
     /// Whether `interests` takes Redis for connected.
@@ -74,7 +74,7 @@ impl<'a> ClusterSession<'a> {
             opening: FuturesUnordered::new(),
             ending: FuturesUnordered::new(),
             under_way: FuturesUnordered::new(),
-            sayings: Arc::default(),
+            replies: Arc::default(),
             again: None,
             is_connected: false,
             is_whole: false,
@@ -88,13 +88,13 @@ impl<'a> ClusterSession<'a> {
         let mut maps = cluster.follow();
         let first = maps.borrow_and_update().clone();
         self.keep(&first);
-        let sayings = self.sayings.clone();
+        let replies = self.replies.clone();
         let own_heartbeats_stop = status.own_heartbeats_stop();
         tokio::pin!(own_heartbeats_stop);
         loop {
             let (due, again) = (interests.next_due(), self.again);
             tokio::select! {
-                () = sayings.added() => self.read_sayings(),
+                () = replies.added() => self.read_replies(),
                 Some(answered) = next(&mut self.under_way) => self.answered(answered),
                 Some((node, link, why)) = next(&mut self.ending) => self.lost(&node, link, &why),
                 Some((node, opened)) = next(&mut self.opening) => self.opened(node, opened),
@@ -147,13 +147,13 @@ impl<'a> ClusterSession<'a> {
 
     fn open(&mut self, node: Address, delay: Duration) {
         self.links += 1;
-        let (number, sayings) = (self.links, self.sayings.clone());
+        let (number, replies) = (self.links, self.replies.clone());
         let ClusterSubscriber { cluster, decoder, .. } = self.subscriber;
         let connector = Connector::to_node(cluster.clone(), node.clone());
         let opened = async move {
             tokio::time::sleep(delay).await;
             let link =
-                NodeLink::open(connector, node.clone(), number, decoder.clone(), sayings).await;
+                NodeLink::open(connector, node.clone(), number, decoder.clone(), replies).await;
             (node, link)
         };
         self.opening.push(opened.boxed());
@@ -241,18 +241,18 @@ impl<'a> ClusterSession<'a> {
         }
     }
 
-    /// Takes note of what nodes said about subscriptions.
-    fn read_sayings(&mut self) {
+    /// Takes note of what nodes replied about subscriptions.
+    fn read_replies(&mut self) {
         let ClusterSubscriber { interests, cluster, .. } = self.subscriber;
         let mut confirmed = Vec::new();
-        for said in self.sayings.take() {
-            let link = self.nodes.get(&said.node).and_then(|node| node.link.as_ref());
-            if link.is_none_or(|link| link.number != said.link) {
+        for reply in self.replies.take() {
+            let link = self.nodes.get(&reply.node).and_then(|node| node.link.as_ref());
+            if link.is_none_or(|link| link.number != reply.link) {
                 continue;
             }
-            if said.is_subscribed {
-                confirmed.extend(self.placements.confirmed(&said.channel, &said.node));
-            } else if self.placements.ended(&said.channel, &said.node) {
+            if reply.is_subscribed {
+                confirmed.extend(self.placements.confirmed(&reply.channel, &reply.node));
+            } else if self.placements.ended(&reply.channel, &reply.node) {
                 // The slot is another node's.
                 cluster.suspect();
             }

@@ -28,7 +28,7 @@ pub(super) struct Answered {
 impl ClusterSession<'_> {
     /// Takes note of what a pipeline was answered.
     pub(super) fn answered(&mut self, answered: Answered) {
-        self.read_sayings();
+        self.read_replies();
         let Answered { node, link, subscribes, channels, result, .. } = &answered;
         let Ok(answers) = result else {
             return link.lost.cancel();
