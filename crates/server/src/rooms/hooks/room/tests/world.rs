@@ -299,11 +299,11 @@ impl World {
         let Some(first) = self.instances.iter().position(|instance| instance.is_alive) else {
             return;
         };
-        for dead in 0..PODS.len() {
+        for (dead, name) in PODS.into_iter().enumerate() {
             if self.instances[dead].is_alive {
                 continue;
             }
-            if self.gone.insert(PODS[dead].to_owned()) {
+            if self.gone.insert(name.to_owned()) {
                 self.redis.present.remove(&dead);
                 (0..PODS.len())
                     .filter(|of| self.instances[*of].is_alive)
