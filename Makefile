@@ -2,7 +2,7 @@
 
 # `make run PROFILE=release` builds the optimized server: about 9 minutes the first time.
 PROFILE = dev
-SERVER = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/rookery
+SERVER = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/rookery
 ARGS =
 
 .PHONY: help run test e2e image bench fuzz
