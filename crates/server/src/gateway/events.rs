@@ -12,12 +12,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use super::admin::state::Admin;
 use super::client::Client;
 use super::event_rate::RateExceeded;
 use super::limits::{BodyPermit, LimitReached};
 use super::webhooks::event::forward;
-use crate::backend::Backend;
 use crate::broker::TryPublishError;
 use crate::connection::Wait;
 use crate::message::Publication;
@@ -64,18 +62,19 @@ pub fn receive(
     let (name, args) = packet::decode_event(head.payload, attachments)?;
     let event = Event { name, args, ack: head.id };
     if let Some(admin) = client.gateway().admin_of(&client.member.namespace) {
-        return Ok(by_admin(client, admin, head, event, exceeded, bytes));
+        let order = || admin::order(client, admin, event);
+        return Ok(by_others(client, head, exceeded, bytes, order));
     }
     if exceeded.is_none() && event.name == REFRESH {
-        return Ok(match client.may_wait(bytes) {
-            Ok(permit) => hold(permit, Some(refresh(client.clone(), event).boxed())),
-            Err(limit) => refuse_waiting(client, head, limit),
-        });
+        let refresh = || Some(refresh(client.clone(), event).boxed());
+        return Ok(by_others(client, head, exceeded, bytes, refresh));
     }
     if !client.gateway().events.handles(&event.name) {
         let backend = client.gateway().backend.as_ref().filter(|b| b.handles(&event.name));
         if let Some(backend) = backend.cloned() {
-            return Ok(to_backend(client, backend, head, event, exceeded, bytes));
+            let Event { name, args, ack } = event;
+            let forward = || Some(forward(client.clone(), backend, name, args, ack).boxed());
+            return Ok(by_others(client, head, exceeded, bytes, forward));
         }
         if exceeded.is_none() {
             let error = "no rule and no pattern of backend.events handles the event";
@@ -83,25 +82,6 @@ pub fn receive(
         }
     }
     Ok(by_rules(client, head, event, exceeded, bytes))
-}
-
-/// Does what an event of so many bytes of an admin orders: neither rules nor the backend handle it.
-fn by_admin(
-    client: &Arc<Client>,
-    admin: &Admin,
-    head: &PacketHead<'_>,
-    event: Event,
-    exceeded: Option<RateExceeded>,
-    bytes: usize,
-) -> Wait {
-    if let Some(exceeded) = exceeded {
-        over_rate(client, head, exceeded);
-        return None;
-    }
-    match client.may_wait(bytes) {
-        Ok(permit) => hold(permit, admin::order(client, admin, event)),
-        Err(limit) => refuse_waiting(client, head, limit),
-    }
 }
 
 /// Handles an event of so many bytes as the rules say.
@@ -133,25 +113,21 @@ fn by_rules(
     }
 }
 
-/// Sends an event of so many bytes to the backend, unless the client sends too fast, or too much
-/// waits already.
-fn to_backend(
+/// Handles an event of so many bytes that no rule handles, unless the client sends too fast, or too
+/// much waits already.
+fn by_others(
     client: &Arc<Client>,
-    backend: Backend,
     head: &PacketHead<'_>,
-    event: Event,
     exceeded: Option<RateExceeded>,
     bytes: usize,
+    handle: impl FnOnce() -> Wait,
 ) -> Wait {
     if let Some(exceeded) = exceeded {
         over_rate(client, head, exceeded);
         return None;
     }
     match client.may_wait(bytes) {
-        Ok(permit) => {
-            let Event { name, args, ack } = event;
-            hold(permit, Some(forward(client.clone(), backend, name, args, ack).boxed()))
-        }
+        Ok(permit) => hold(permit, handle()),
         Err(limit) => refuse_waiting(client, head, limit),
     }
 }
