@@ -131,8 +131,8 @@ impl Reporter<'_> {
 
     /// Publishes the figures, and what changed of the sockets, where somebody watches.
     async fn report(&mut self) {
-        let sockets = self.broker.populations(&self.namespaces()).await;
-        let has_admins = sockets.last().is_some_and(|admins| *admins > 0);
+        let of_admins: Arc<[Arc<str>]> = [self.admin.namespace.clone()].into();
+        let has_admins = self.broker.populations(&of_admins).await.iter().any(|admins| *admins > 0);
         self.broker.set_has_admins(has_admins);
         let was_asked = self.asked.is_some_and(|asked| asked.elapsed() < ASKED);
         if !(has_admins || was_asked || self.broker.others_have_admins()) {

@@ -21,7 +21,8 @@ pub fn welcome(client: &Arc<Client>, admin: &Admin) -> Wait {
     let connected = client.connected();
     let subject = client.subject.load();
     let (user, member) = (subject.user(), &client.member);
-    let by = if begun_session(&subject).is_some() { "password" } else { "session" };
+    let session = begun_session(&subject);
+    let by = if session.is_some() { "password" } else { "session" };
     let address = client.session_clients.upgrade().map(|clients| clients.origin().address);
     tracing::info!(
         admin = user,
@@ -32,7 +33,7 @@ pub fn welcome(client: &Arc<Client>, admin: &Admin) -> Wait {
     let send = |event: &str, arg: &Data| {
         member.outbox.send(Arc::new(Encoded::event(&member.namespace, event, [arg])));
     };
-    if let Some(session) = begun_session(&subject) {
+    if let Some(session) = session {
         send("session", &Data::from(session));
     }
     send("config", &object([("supportedFeatures", Data::Array(features(admin)))]));

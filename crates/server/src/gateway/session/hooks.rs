@@ -62,13 +62,14 @@ impl Session {
         let lease = gateway.namespaces.acquire(namespace, most);
         let lease =
             lease.map_err(|_| "as many namespaces are in use as may be; try again later")?;
+        let Some(lease) = lease else { return Ok(None) };
         let is_of_pattern = |name: &str| !gateway.namespaces.served().is_fixed(name);
         let clients = self.clients.all();
         let own = clients.iter().filter(|client| is_of_pattern(&client.member.namespace));
-        if lease.is_some() && own.count() >= MAX_OF_SESSION {
+        if own.count() >= MAX_OF_SESSION {
             return Err("the connection is in as many namespaces as it may be; leave one first");
         }
-        Ok(lease)
+        Ok(Some(lease))
     }
 
     /// Refuses a namespace before the engine hears of it, which may be the end of the session.
