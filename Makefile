@@ -1,6 +1,6 @@
 # What one types here. `make` alone lists it.
 
-# `make run PROFILE=release` builds the optimized server: about 9 minutes the first time.
+# `make run PROFILE=release` builds the optimized server: about 6 minutes the first time.
 PROFILE = dev
 SERVER = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/rookery
 ARGS =

@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod guarded;
 pub mod leader;
 pub mod lease;
+pub mod manifest;
 pub mod metrics;
 pub mod names;
 pub mod observe;
