@@ -8,13 +8,16 @@ use super::{KUBERNETES, charts, helm, helm_is_missing};
 /// The release `chat` as it runs: this many pods, connected by a URL in its configuration or by a
 /// Secret.
 fn running(pods: u32, url: &str, secret: Option<&str>, annotations: Value) -> Cluster {
+    let redis = if secret.is_some() { json!({}) } else { json!({ "url": url }) };
+    connected(pods, redis, secret, annotations)
+}
+
+/// The same, with this section `redis` in its configuration.
+fn connected(pods: u32, redis: Value, secret: Option<&str>, annotations: Value) -> Cluster {
     let key = |name| json!({ "secretKeyRef": { "name": name, "key": "url", "optional": false } });
     let env = secret.map(|name| json!({ "name": "ROOKERY_REDIS", "valueFrom": key(name) }));
     let env: Vec<Value> = env.into_iter().collect();
-    let config = match secret {
-        Some(_) => json!({ "redis": {} }),
-        None => json!({ "redis": { "url": url } }),
-    };
+    let config = json!({ "redis": redis });
     let meta = json!({ "name": "chat", "namespace": "team", "annotations": annotations });
     let pod = json!({ "spec": { "containers": [{ "name": "rookery", "env": env }] } });
     let deployment = json!({
@@ -80,6 +83,43 @@ fn what_splits_nothing_or_is_accepted_is_upgraded() {
     ] {
         assert_eq!(said(&cluster, sets), "", "{sets}");
     }
+}
+
+#[test]
+fn sentinels_are_the_same_redis_while_one_stays() {
+    if helm_is_missing() {
+        return;
+    }
+    let sentinels = json!({
+        "mode": "sentinel", "addresses": ["a", "b:26379"], "sentinel": { "master": "m" },
+    });
+    let cluster = connected(3, sentinels, None, json!({}));
+    let set = |addresses: &str, master: &str| {
+        format!(
+            "config.redis.mode=sentinel,config.redis.addresses={{{addresses}}},\
+             config.redis.sentinel.master={master}"
+        )
+    };
+    assert_eq!(said(&cluster, &set("a:26379,b:26379,c:26379", "m")), "");
+    assert_eq!(said(&cluster, &set("c,b", "m")), "");
+    assert_eq!(said(&cluster, "redis.url=redis-sentinel://b:26379/m"), "");
+    for sets in [set("c,d", "m"), set("a,b", "other"), "redis.url=redis://a:6379".to_owned()] {
+        let said = said(&cluster, &sets);
+        assert!(said.contains("connected by Redis at a,b:26379/m,"), "{sets}: {said}");
+    }
+}
+
+#[test]
+fn nodes_of_a_cluster_are_the_same_redis_while_one_stays() {
+    if helm_is_missing() {
+        return;
+    }
+    let nodes = json!({ "mode": "cluster", "addresses": ["a:6379", "b:6379"] });
+    let cluster = connected(3, nodes, None, json!({}));
+    let sets = "config.redis.mode=cluster,config.redis.addresses={c:6379,b:6379}";
+    assert_eq!(said(&cluster, sets), "");
+    let other = said(&cluster, &sets.replace("b:6379", "d:6379"));
+    assert!(other.contains("connected by Redis at c:6379,d:6379;"), "{other}");
 }
 
 #[test]

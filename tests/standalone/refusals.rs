@@ -29,6 +29,11 @@ fn what_the_operator_refuses_is_refused_with_a_sentence() {
             "secrets[0].secretName=a,secrets[0].mountPath=/etc/k,config.auth.apiKeysFile=/etc/keys",
             "config.auth.apiKeysFile names /etc/keys",
         ),
+        (
+            "config.redis.tls.certFile=/etc/keys/c,config.redis.tls.keyFile=/etc/keys/k",
+            "config.redis.tls.certFile names /etc/keys/c, which no Secret",
+        ),
+        ("config.redis.passwordFile=/etc/keys/p", "config.redis.passwordFile names /etc/keys/p"),
         ("secrets[0].secretName=a,secrets[0].mountPath=/etc/rookery/x", "would hide the conf"),
         ("secrets[0].secretName=a,secrets[0].mountPath=/etc", "would hide the configuration"),
         ("secrets[0].secretName=a,secrets[0].mountPath=/a/../b", "expected the full path"),

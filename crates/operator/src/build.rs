@@ -10,6 +10,7 @@ mod metadata;
 mod monitoring;
 mod network_policy;
 mod pod_template;
+pub(crate) mod redis_place;
 mod rules;
 mod scaled_object;
 mod service_account;

@@ -62,8 +62,7 @@ impl ExpressionCost {
         if self.loops == 0 {
             return Ok(());
         }
-        let range = if self.is_grown { size.saturating_mul(self.nodes) } else { size };
-        let steps = range.max(1).saturating_pow(self.loops).saturating_mul(self.nodes);
+        let steps = self.steps(size);
         match steps <= MAX_STEPS {
             true => Ok(()),
             false => Err(format!(
@@ -71,6 +70,12 @@ impl ExpressionCost {
                  allowed; write one without nested loops, or make the claims smaller"
             )),
         }
+    }
+
+    /// The most steps of an evaluation over values of `size` elements and words.
+    fn steps(&self, size: u64) -> u64 {
+        let range = if self.is_grown { size.saturating_mul(self.nodes) } else { size };
+        range.max(1).saturating_pow(self.loops).saturating_mul(self.nodes)
     }
 }
 
@@ -162,81 +167,4 @@ fn makes_list(comprehension: &ComprehensionExpr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use cel::Program;
-
-    use super::*;
-
-    fn cost(text: &str) -> Result<ExpressionCost, String> {
-        ExpressionCost::of(Program::compile(text).unwrap().expression())
-    }
-
-    #[test]
-    fn an_expression_without_loops_has_no_budget() {
-        let cost = cost("room in claims.rooms && user.startsWith('a' + claims.x)").unwrap();
-        assert_eq!(cost.check(u64::MAX), Ok(()));
-    }
-
-    #[test]
-    fn loops_are_bounded_by_the_size_of_the_claims() {
-        let one = cost("claims.teams.exists(t, room == 'team:' + t)").unwrap();
-        assert_eq!(one.check(20_000), Ok(()));
-        assert!(one.check(1_000_000).unwrap_err().contains("1000000 are allowed"));
-        let two = cost("claims.a.exists(x, claims.b.exists(y, x == y))").unwrap();
-        assert_eq!(two.check(100), Ok(()));
-        assert!(two.check(1_000).is_err());
-        let beside = cost("claims.a.exists(x, x == 1) && claims.b.all(y, y == 2)").unwrap();
-        assert_eq!(beside.loops, 1);
-        assert_eq!(beside.check(10_000), Ok(()));
-    }
-
-    #[test]
-    fn an_operation_that_goes_through_a_claim_counts_as_a_loop() {
-        for text in [
-            "claims.a.exists(x, x in claims.b)",
-            "claims.a.exists(x, claims.b.contains(x))",
-            "claims.a.exists(x, claims.a == claims.b)",
-            "claims.a.exists(x, size(x + claims.b) > 1)",
-            "claims.a.exists(x, x in [claims.b, claims.c])",
-            "claims.a.exists(x, room == 'a' && x in claims['b'].c)",
-        ] {
-            let cost = cost(text).unwrap();
-            assert_eq!(cost.loops, 2, "{text}");
-            assert_eq!(cost.check(100), Ok(()), "{text}");
-            assert!(cost.check(25_000).is_err(), "{text}");
-        }
-        for text in [
-            "claims.a.exists(x, x == claims.b)",
-            "claims.a.exists(x, x.id == room || claims.admin)",
-            "claims.a.exists(x, room.startsWith(x + ':') && size(claims.b) > 1)",
-            "claims.a.exists(x, x in ['a', 'b'])",
-        ] {
-            assert_eq!(cost(text).unwrap().loops, 1, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_a_loop_made_may_be_larger_than_any_claim() {
-        let plain = cost("claims.a.exists(x, x == room)").unwrap();
-        let chained = cost("claims.a.map(x, x + x).exists(x, x == room)").unwrap();
-        assert!(chained.is_grown && !plain.is_grown);
-        assert_eq!(plain.check(5_000), Ok(()));
-        assert!(chained.check(5_000).is_err());
-        assert!(cost("claims.a.map(x, (x + x).size()) == []").is_ok_and(|cost| !cost.is_grown));
-        assert!(cost("claims.a.all(x, (x + x).all(y, y == 1))").unwrap().is_grown);
-        assert!(cost("claims.a['b'].c.exists(x, x == 1)").is_ok_and(|cost| !cost.is_grown));
-    }
-
-    #[test]
-    fn deep_nests_and_long_chains_are_refused() {
-        let nested = "claims.a.all(x, claims.b.all(y, claims.c.all(z, z == x)))";
-        assert!(cost(nested).unwrap_err().contains("nests more than 2"));
-        let twice = "[room].map(x, x + x).map(x, x + x).exists(x, x == '')";
-        assert!(cost(twice).is_ok());
-        let often = format!("[room]{}.exists(x, x == '')", ".map(x, x + x)".repeat(20));
-        assert!(cost(&often).unwrap_err().contains("chains more than two"));
-        let hidden =
-            "(true ? [room].map(x, x + x).map(x, x + x) : []).filter(x, true).all(x, true)";
-        assert!(cost(hidden).unwrap_err().contains("chains more than two"));
-    }
-}
+mod tests;

@@ -4,10 +4,11 @@ use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 use kube::core::DynamicObject;
 
+use crate::build::redis_place;
 use crate::names;
 
-/// Why the desired Deployment cannot be applied: the pods that run are connected by another Redis than the new
-/// ones would be, and the two would not hear each other while they are replaced. `None` where that
+/// Why the desired Deployment cannot be applied: the pods that run are connected by another Redis than
+/// the new ones would be, and the two would not hear each other while they are replaced. `None` where that
 /// is not so, splits nothing, or is accepted.
 pub(super) fn refused(
     resource: &ObjectMeta,
@@ -22,7 +23,7 @@ pub(super) fn refused(
     let pods = there.data.pointer("/status/replicas").and_then(|n| n.as_i64()).unwrap_or(0);
     let now = there.annotations().get(names::REDIS)?;
     let wanted = desired?.annotations().get(names::REDIS)?;
-    (pods > 1 && now != wanted).then(|| {
+    (pods > 1 && !redis_place::is_same(now, wanted)).then(|| {
         format!(
             "the {pods} pods are connected by {now}, and would be replaced by pods connected by \
              {wanted}; until the last one is replaced, the two would not hear each other. Create a \
