@@ -88,6 +88,25 @@ fn quantities_may_be_numbers_as_in_the_resource() {
 }
 
 #[test]
+fn a_text_of_the_charts_own_is_refused_with_what_is_expected() {
+    if helm_is_missing() {
+        return;
+    }
+    for (path, value, expected) in [
+        ("/image/repository", "Registry.example.com/Rookery", "expected a repository such as"),
+        ("/image/tag", "bad tag", "expected a tag such as"),
+        ("/image/digest", "0f", "expected a digest"),
+        ("/autoscaling/keda/serverAddress", "prometheus:9090", "expected the URL of a Prometheus"),
+    ] {
+        let keys = path.trim_start_matches('/').split('/').rev();
+        let mut values = keys.fold(json!(value), |inner, key| json!({ key: inner }));
+        values["anonymous"] = json!(true);
+        let said = said(&values);
+        assert!(said.contains(path) && said.contains(expected), "{path}: {said}");
+    }
+}
+
+#[test]
 fn a_password_in_a_url_that_is_refused_is_not_repeated() {
     if helm_is_missing() {
         return;

@@ -20,10 +20,11 @@ use super::crd::{
     PodTemplate, RebalanceSpec, Replicas, RolloutSpec, SecretField, SecretKey, SecretMount,
 };
 
-pub use standalone::*;
+use relations::text;
 
 pub use operator::*;
 pub use schema::{operator_schema, schema};
+pub use standalone::*;
 
 /// Values of the chart `rookery`: one service.
 #[derive(JsonSchema)]
@@ -88,23 +89,30 @@ pub struct Values {
     pub global: BTreeMap<String, Value>,
 }
 
+/// The form of a repository, without tag and digest (distribution/reference, "Grammar").
+const REPOSITORY: &str = r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?/|\[[0-9A-Fa-f:]+\](:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
+const REPOSITORY_SAYS: &str = "expected a repository such as registry.example.com/rookery, in small \
+                               letters; the tag is image.tag, a digest image.digest";
+
+const TAG: &str = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$";
+const TAG_SAYS: &str = "expected a tag such as 1.2.3: at most 128 letters, digits, dots, dashes and \
+                        underscores; quote numbers";
+
+const DIGEST: &str = "^(sha256:[0-9a-f]{64})?$";
+const DIGEST_SAYS: &str = "expected a digest: sha256: and 64 hexadecimal digits in small letters";
+
 /// A container image.
 #[derive(Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ImageValues {
     /// Repository of the image, with its registry if it needs one.
-    #[schemars(
-        length(min = 1),
-        regex(
-            pattern = r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?/|\[[0-9A-Fa-f:]+\](:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
-        )
-    )]
+    #[schemars(length(min = 1), extend("allOf" = text(REPOSITORY, REPOSITORY_SAYS)))]
     pub repository: String,
     /// Tag of the image. Default: the chart's appVersion.
-    #[schemars(regex(pattern = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"))]
+    #[schemars(extend("allOf" = text(TAG, TAG_SAYS)))]
     pub tag: String,
     /// Digest of the image, `sha256:…`. Overrides the tag.
-    #[schemars(regex(pattern = "^(sha256:[0-9a-f]{64})?$"))]
+    #[schemars(extend("allOf" = text(DIGEST, DIGEST_SAYS)))]
     pub digest: String,
     /// When the image is pulled.
     pub pull_policy: Option<ImagePullPolicy>,

@@ -9,6 +9,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use super::relations::text;
 use super::{DashboardValues, ImageValues};
 
 /// Values of `helm install rookery-operator`: the operator, and the definition of `Rookery`
@@ -140,7 +141,10 @@ pub struct PrometheusRuleValues {
     /// Additional labels, by which a Prometheus selects it.
     pub labels: BTreeMap<String, String>,
     /// Base URL of the runbooks that alerts link to. Default: their path in the repository.
-    #[schemars(regex(pattern = "^(https?://.*)?$"))]
+    #[schemars(extend("allOf" = text(
+        "^(https?://.*)?$",
+        "expected a URL such as https://runbooks.example.com"
+    )))]
     pub runbook_url: String,
 }
 

@@ -26,6 +26,11 @@ pub(super) fn unless(holds: &Value, sentence: &str) -> Value {
     json!({ "if": { "not": holds }, "then": { "const": sentence } })
 }
 
+/// The form of a text of the chart's own, as [`unless`] says it.
+pub(super) fn text(pattern: &str, sentence: &str) -> Value {
+    json!([unless(&json!({ "pattern": pattern }), sentence)])
+}
+
 /// An object that has a field.
 fn has(field: &str) -> Value {
     json!({ "required": [field], "properties": { field: { "not": { "type": "null" } } } })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+use super::relations::text;
 use crate::crd::{Autoscaling, Gateway};
 
 /// Autoscaling by connections.
@@ -34,7 +35,10 @@ pub struct GatewayValues {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KedaValues {
     /// URL of the Prometheus.
-    #[schemars(regex(pattern = "^https?://"))]
+    #[schemars(extend("allOf" = text(
+        "^https?://",
+        "expected the URL of a Prometheus such as http://prometheus.monitoring:9090"
+    )))]
     pub server_address: String,
     /// Seconds between two queries. Default: 15.
     #[schemars(range(min = 1))]
