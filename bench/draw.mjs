@@ -35,7 +35,7 @@ export function summarise(row, rounds) {
   if (row.latency) {
     const p99 = (system) => spread(of(system, (report) => report.latency.p99Ms), decimal(2), " ms");
     const cells = Object.fromEntries(row.systems.map((system) => [system, p99(system)]));
-    line.details = [{ name: "p99, publication to receipt", cells }];
+    line.details = [{ name: `p99, ${row.latencyOf ?? "publication to receipt"}`, cells }];
     const p99Ratio = median(rounds.map((r) => r.rookery?.latency.p99Ms / r.node?.latency.p99Ms));
     if (row.latency === true) {
       line.wanted += ", p99 not above Node's";

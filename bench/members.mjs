@@ -1,7 +1,7 @@
 // Members of a number of rooms, over WebSocket. They discard what they receive. Prints one line when
 // all have joined.
 //
-//   node members.mjs --url http://127.0.0.1:3000 --rooms 100 [--members 1]
+//   node members.mjs --url http://127.0.0.1:3000 --rooms 100 [--members 1] [--room flood]
 
 import { connect } from "node:net";
 import { parseArgs } from "node:util";
@@ -16,7 +16,12 @@ const READ_BYTES = 4 << 20;
 const JOINING = 50;
 
 const { values } = parseArgs({
-  options: { url: { type: "string" }, rooms: { type: "string" }, members: { type: "string", default: "1" } },
+  options: {
+    url: { type: "string" },
+    rooms: { type: "string" },
+    members: { type: "string", default: "1" },
+    room: { type: "string" },
+  },
 });
 const url = new URL(values.url);
 const [rooms, perRoom] = [Number(values.rooms), Number(values.members)];
@@ -27,7 +32,7 @@ setInterval(() => members.forEach((member) => member.resume()), READ_MS);
 
 let next = 0;
 async function joinAll() {
-  while (next < rooms * perRoom) await join(roomName(next++ % rooms));
+  while (next < rooms * perRoom) await join(roomName(next++ % rooms, values.room));
 }
 await Promise.all(Array.from({ length: JOINING }, joinAll));
 console.log("joined");

@@ -1,10 +1,13 @@
 // What takes more than one load: a second shard, the cost of measuring latency, of a scrape and of room
-// rules, probes during a flood of Redis messages, memory, a storm of connects.
+// rules, events through the hook, joins with presence, probes during a flood of Redis messages, memory, a
+// storm of connects.
 // Each entry measures once per round, and summarises all rounds in lines of the table.
 
 import { decimal, median, spread } from "./draw.mjs";
 import { FLOOD } from "./flood.mjs";
+import { hook } from "./hook.mjs";
 import { MEMORY } from "./memory.mjs";
+import { PRESENCE } from "./presence.mjs";
 import { ROWS } from "./rows.mjs";
 import { rules } from "./rules.mjs";
 import { CORES, MEASURED, UNMEASURED, generate, openFiles, start } from "./servers.mjs";
@@ -136,6 +139,8 @@ export const OWN = [
   cost("hot-16", "16 in flight"),
   cost("rooms", "100 rooms of ten"),
   rules,
+  hook,
+  ...PRESENCE,
   ...MEMORY,
   storm,
   scrape,

@@ -10,9 +10,11 @@
 // latency: the p99 of deliveries is shown; where true, it must not be above Node's.
 // time: how long to measure, where it is not as the command line says.
 // http: a load of HTTP requests, instead of the clients'.
+// events: events with acks that each of 1,000 clients sends in turn, instead of the clients' publications.
+// programs: what has to be built for the load, beside the servers.
 // curve: the panel of the second chart that the row is a point of, at `clients`.
 
-import { BARE_HANDLER, BARE_LOOP } from "./servers.mjs";
+import { BARE_HANDLER, BARE_LOOP, EVENT_CLIENTS, HTTP_PUBLISHER } from "./servers.mjs";
 import { options } from "./options.mjs";
 
 export const SYSTEMS = {
@@ -51,11 +53,27 @@ const http = (key, name, more) => ({
   group: "http",
   name: `HTTP publications, ${name}`,
   http: { path: "/api/publish", body: publication, members: 1, publications: 1, ...more.http },
+  programs: [HTTP_PUBLISHER],
   systems: more.systems ?? ["rookery", "node", "bare"],
   metric: (report) => report.publicationsPerCpuSecond,
   unit: "/s",
   digits: 0,
   target: more.target,
+});
+
+const events = (key, name, sent) => ({
+  key,
+  group: "events",
+  name: `events with acks that rules handle, 1,000 clients with 1 in flight each, ${name}`,
+  events: sent,
+  programs: [EVENT_CLIENTS],
+  systems: ["rookery", "node"],
+  metric: (report) => report.eventsPerCpuSecond,
+  unit: "/s",
+  digits: 0,
+  target: 2,
+  latency: "shown",
+  latencyOf: "event to ack",
 });
 
 const SCALE = [1000, 5000, 15_000];
@@ -161,6 +179,13 @@ export const ROWS = [
   http("http-batch-100", "16 kept connections, a room of one, batches of 100", {
     http: { path: "/api/publish/batch", body: Array(100).fill(publication), publications: 100 },
   }),
+  events("events-publish", "`publish` to a room that nobody is in", [
+    ["publish", { room: "nobody-{n}", event: "b", data: "x".repeat(128) }],
+  ]),
+  events("events-join", "`join` and `leave` in turn", [
+    ["join", { room: "own-{n}" }],
+    ["leave", { room: "own-{n}" }],
+  ]),
   ...scale("one-member", "one member a room, 1 in flight in each", (clients) => ["--rooms", `${clients}`, "--inflight", "1"]),
   ...scale("hot-4", "one room, 4 in flight", () => ["--inflight", "4"]),
 ];

@@ -24,10 +24,12 @@ import { load } from "./http.mjs";
 import { options } from "./options.mjs";
 import { OWN } from "./own.mjs";
 import { ROWS, SYSTEMS, bareOf } from "./rows.mjs";
-import { CORES, HTTP_PUBLISHER, MEASURED, ROOT, UNMEASURED, generate, openFiles, start, startRedis } from "./servers.mjs";
+import { CORES, MEASURED, ROOT, UNMEASURED, generate, openFiles, start, startEventClients, startRedis } from "./servers.mjs";
 import { credentials } from "./tokens.mjs";
 
 const { rounds, seconds, wanted, against } = options;
+// The clients of the rows of events.
+const CLIENTS = 1000;
 const time = ["--duration", `${seconds}s`, "--warmup", "2s"];
 const present = (program) => spawnSync(program, ["--version"]).status === 0;
 const built = (program) => existsSync(resolve(ROOT, program));
@@ -59,7 +61,7 @@ function measurable(row) {
   const missing = [];
   if ((row.instances || row.redis) && !present("redis-server")) missing.push("redis-server");
   if (row.unmeasured && !built(UNMEASURED)) missing.push(UNMEASURED);
-  if (row.http && !built(HTTP_PUBLISHER)) missing.push(HTTP_PUBLISHER);
+  missing.push(...(row.programs ?? []).filter((program) => !built(program)));
   if (row.clients + SPARE_FILES > openFiles()) missing.push(`a limit of ${row.clients + SPARE_FILES} open files`);
   if (missing.length > 0) notes.push(`Not measured, because ${missing[0]} is missing: ${row.name ?? row.key}.`);
   return missing.length === 0;
@@ -80,7 +82,8 @@ function build() {
   const targets = options.binary ? [] : ["--bin", "rookery"];
   const bare = ROWS.filter(wanted).filter((row) => row.systems.includes("bare"));
   const examples = new Set(bare.map((row) => basename(bareOf(row).program)));
-  if (ROWS.some((row) => row.http && wanted(row))) examples.add(basename(HTTP_PUBLISHER));
+  const loads = [...ROWS, ...OWN].filter(wanted).flatMap((one) => one.programs ?? []);
+  loads.forEach((program) => examples.add(basename(program)));
   if (!options.examples) targets.push(...[...examples].flatMap((name) => ["--example", name]));
   if (targets.length > 0) cargo(...targets);
   if (OWN.some((one) => one.unmeasured && wanted(one))) {
@@ -155,6 +158,7 @@ async function measure(row, system) {
       servers.push(await server({ cores: "0", redis: redis?.url, jwt, more: row.more }));
     }
     if (row.http) return await load(row, servers[0], { system, seconds, notes });
+    if (row.events) return await startEventClients("1", servers[0], { clients: CLIENTS, events: row.events, seconds }).report();
     const token = jwt ? ["--token", jwt.token] : [];
     return await generate("1", servers, [...(row.time ?? time), ...row.args, ...token], row);
   } finally {

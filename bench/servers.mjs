@@ -22,6 +22,7 @@ const example = (name) => join(options.examples ?? "target/image/examples", name
 export const BARE_LOOP = example("bare_loop");
 export const BARE_HANDLER = example("bare_handler");
 export const HTTP_PUBLISHER = example("http_publisher");
+export const EVENT_CLIENTS = example("event_clients");
 
 // Runs a program on these cores, with as many open files as the system allows, in this cgroup.
 function pinned(cores, program, args, cgroup) {
@@ -115,6 +116,26 @@ async function listening(what, port, child) {
 const startBare = ({ cores }) => startExample("the bare loop", cores, BARE_LOOP);
 const startHandler = ({ cores }) => startExample("the bare handler", cores, BARE_HANDLER);
 
+// Centrifugo, whose clients' RPCs go to a backend.
+async function startCentrifugo({ cores, backend }) {
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
+  const file = join(folder, "config.json");
+  const settings = {
+    http_server: { address: "127.0.0.1", port },
+    client: { insecure: true },
+    rpc: { proxy: { endpoint: backend, timeout: "5s" }, without_namespace: { proxy_enabled: true } },
+    health: { enabled: true },
+    log: { level: "error" },
+  };
+  writeFileSync(file, JSON.stringify(settings));
+  const child = pinned(cores, "centrifugo", ["--config", file]);
+  child.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const url = `http://127.0.0.1:${port}`;
+  await until("centrifugo", child, () => fetch(`${url}/health`).then((answer) => answer.ok, () => false));
+  return { url, pid: child.pid, stop: () => stop(child) };
+}
+
 const startBefore = (how) => startRookery({ ...how, program: options.against });
 
 export const start = {
@@ -123,6 +144,7 @@ export const start = {
   node: startNode,
   bare: startBare,
   handler: startHandler,
+  centrifugo: startCentrifugo,
 };
 
 export async function startRedis(cores) {
@@ -144,8 +166,9 @@ export function startScript(cores, script, args) {
 }
 
 /** Starts members of rooms, and waits until all have joined. */
-export async function openMembers(cores, server, { rooms, members }) {
-  const script = startScript(cores, "members.mjs", ["--url", server.url, "--rooms", `${rooms}`, "--members", `${members}`]);
+export async function openMembers(cores, server, { rooms, members, room = "flood" }) {
+  const counts = ["--rooms", `${rooms}`, "--members", `${members}`];
+  const script = startScript(cores, "members.mjs", ["--url", server.url, "--room", room, ...counts]);
   await until("the members", script.child, () => script.child.output.includes("joined"));
   return script;
 }
@@ -178,13 +201,35 @@ export function startGenerator(cores, servers, args, { connectRate = 2000 } = {}
 export const generate = (cores, servers, args, how) => startGenerator(cores, servers, args, how).report();
 
 /** Runs the generator of HTTP requests and returns its report. */
-export async function publishOverHttp(cores, server, { path, body, http2, seconds }) {
+export async function publishOverHttp(cores, server, { path, body, http2, inflight = 16, seconds }) {
   const child = pinned(cores, HTTP_PUBLISHER, [
-    ...["--url", `${server.api}${path}`, "--pid", `${server.pid}`],
+    ...["--url", `${server.api}${path}`, "--pid", `${server.pid}`, "--inflight", `${inflight}`],
     ...["--body", JSON.stringify(body), "--duration", `${seconds}`],
     ...(http2 ? ["--http2"] : []),
   ]);
   await once(child, "close");
   if (child.exitCode !== 0) throw new Error(`the HTTP generator failed: ${child.output}`);
   return JSON.parse(child.output);
+}
+
+/**
+ * Starts clients that send events with acks. `pace`: with a rate, or all together again and again; without one,
+ * each sends when it was answered.
+ */
+export function startEventClients(cores, server, { clients, events, pace = [], backend, centrifugo, seconds }) {
+  const child = pinned(cores, EVENT_CLIENTS, [
+    ...["--url", server.url, "--pid", `${server.pid}`, "--clients", `${clients}`, "--duration", `${seconds}`],
+    ...events.flatMap((event) => ["--event", JSON.stringify(event)]),
+    ...(backend ? ["--backend-pid", `${backend.pid}`] : []),
+    ...(centrifugo ? ["--centrifugo"] : []),
+    ...pace,
+  ]);
+  const closed = once(child, "close");
+  const report = async () => {
+    await closed;
+    if (child.exitCode !== 0) throw new Error(`the clients failed: ${child.output}`);
+    const report = JSON.parse(child.output);
+    return { ...report, eventsPerCpuSecond: report.events / report.serverCpuSeconds };
+  };
+  return { child, report, stop: () => stop(child) };
 }

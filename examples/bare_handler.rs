@@ -1,5 +1,6 @@
 //! A baseline for `POST /api/publish`: an axum handler that parses the same JSON into the same types
-//! and answers in the same form, and delivers nothing.
+//! and answers in the same form, and delivers nothing. And a backend that answers webhooks of events
+//! (`POST /`) and RPCs of Centrifugo's proxy (`POST /rpc`) at once.
 //!
 //! It runs on one thread and serves HTTP/1.1 and HTTP/2 without TLS.
 //!
@@ -17,6 +18,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rookery_protocol::Data;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// The fields of a publication; the unused ones are parsed all the same.
@@ -34,6 +36,16 @@ struct PublishRequest {
     #[serde(default)]
     volatile: bool,
     id: Option<String>,
+}
+
+/// A webhook of an event, or an RPC; the unused fields are parsed all the same.
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct Called {
+    event: Option<String>,
+    method: Option<String>,
+    args: Option<Vec<Data>>,
+    data: Option<Data>,
 }
 
 #[derive(Serialize)]
@@ -54,7 +66,9 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&address).await.context("expected an address and a port")?;
     let router = Router::new()
         .route("/api/publish", post(publish))
-        .route("/api/publish/batch", post(publish_batch));
+        .route("/api/publish/batch", post(publish_batch))
+        .route("/", post(event))
+        .route("/rpc", post(rpc));
     println!("listening on {}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
@@ -75,6 +89,14 @@ async fn publish(Json(request): Json<PublishRequest>) -> Json<PublishAnswer> {
 
 async fn publish_batch(Json(requests): Json<Vec<PublishRequest>>) -> Json<BatchAnswer> {
     Json(BatchAnswer { results: requests.into_iter().map(answer).collect() })
+}
+
+async fn event(Json(_): Json<Called>) -> Json<Value> {
+    Json(json!({ "ack": ["ok"] }))
+}
+
+async fn rpc(Json(_): Json<Called>) -> Json<Value> {
+    Json(json!({ "result": { "data": ["ok"] } }))
 }
 
 fn answer(request: PublishRequest) -> PublishAnswer {

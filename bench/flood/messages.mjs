@@ -1,7 +1,7 @@
 // The Redis messages of the flood, as Node's Socket.IO adapter publishes them.
 
 /** The room of the member with this number. */
-export const roomName = (number) => `flood-${number}`;
+export const roomName = (number, room = "flood") => `${room}-${number}`;
 
 /** The channel that messages for a room are published to. */
 export const channel = (room) => `socket.io#/#${room}#`;
