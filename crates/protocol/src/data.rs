@@ -101,6 +101,8 @@ pub enum DataRef<'a> {
     Text(&'a str),
     /// Keys and values of an object that need not exist as [`Data`].
     Object(&'a [(&'a str, DataRef<'a>)]),
+    /// The JSON text of a value without binary values.
+    Json(&'a str),
 }
 
 impl DataRef<'_> {
@@ -108,7 +110,7 @@ impl DataRef<'_> {
     pub fn binaries(self) -> usize {
         match self {
             DataRef::Value(data) => data.binaries(),
-            DataRef::Text(_) => 0,
+            DataRef::Text(_) | DataRef::Json(_) => 0,
             DataRef::Object(entries) => entries.iter().map(|(_, value)| value.binaries()).sum(),
         }
     }

@@ -268,10 +268,16 @@ mod tests {
     #[test]
     fn borrowed_values_are_encoded_as_the_values_they_stand_for() {
         let payload = Data::Array(vec![Data::Binary(Bytes::from_static(b"x")), Data::Null]);
-        let borrowed = [("text", DataRef::Text("a\n")), ("payload", DataRef::Value(&payload))];
+        let borrowed = [
+            ("text", DataRef::Text("a\n")),
+            ("payload", DataRef::Value(&payload)),
+            ("json", DataRef::Json(r#"{"a":["b\n",1]}"#)),
+        ];
+        let json = Data::Array(vec!["b\n".into(), Data::Number(1.into())]);
         let args = [Data::Object(vec![
             ("text".into(), "a\n".into()),
             ("payload".into(), payload.clone()),
+            ("json".into(), Data::Object(vec![("a".into(), json)])),
         ])];
         let ack = Encoded::ack("/", 7, [DataRef::Object(&borrowed)]);
         let (text, attachments) = encode_ack("/", 7, &args);

@@ -87,14 +87,18 @@ impl Request {
 
     /// Calls `encode` with the answer `{status: "SUCCESS", event, payload}` and, where somebody is
     /// told of, `presence`.
-    pub fn success<T>(&self, presence: Option<&Data>, encode: impl FnOnce(DataRef<'_>) -> T) -> T {
+    pub fn success<T>(
+        &self,
+        presence: Option<DataRef<'_>>,
+        encode: impl FnOnce(DataRef<'_>) -> T,
+    ) -> T {
         let event = self.answer_event();
         let mut answer: SmallVec<[(&str, DataRef<'_>); 4]> = smallvec![
             ("status", DataRef::Text("SUCCESS")),
             ("event", DataRef::Text(&event)),
             ("payload", self.payload().into()),
         ];
-        answer.extend(presence.map(|presence| ("presence", presence.into())));
+        answer.extend(presence.map(|presence| ("presence", presence)));
         encode(DataRef::Object(&answer))
     }
 
@@ -119,7 +123,7 @@ impl Request {
     pub fn of_list<T>(
         &self,
         outcome: &ListOutcome,
-        presence: Option<&Data>,
+        presence: Option<DataRef<'_>>,
         encode: impl FnOnce(DataRef<'_>) -> T,
     ) -> T {
         let (done, refused) = (outcome.done(), outcome.refused());
@@ -138,7 +142,7 @@ impl Request {
             (outcome.key, DataRef::Value(&done)),
             ("refused", DataRef::Value(&refused)),
         ];
-        answer.extend(presence.map(|presence| ("presence", presence.into())));
+        answer.extend(presence.map(|presence| ("presence", presence)));
         answer.extend(error.as_ref().map(|error| ("error", DataRef::Object(error))));
         encode(DataRef::Object(&answer))
     }

@@ -55,6 +55,7 @@ fn owned(value: DataRef<'_>) -> Data {
     match value {
         DataRef::Value(data) => data.clone(),
         DataRef::Text(text) => text.into(),
+        DataRef::Json(text) => rookery_protocol::json::parse_json(text.as_bytes()).unwrap(),
         DataRef::Object(entries) => {
             Data::Object(entries.iter().map(|(k, v)| ((*k).into(), owned(*v))).collect())
         }

@@ -37,6 +37,7 @@ fn escape(byte: u8) -> usize {
 fn value(item: DataRef<'_>, binaries: usize) -> usize {
     let data = match item {
         DataRef::Text(text) => return string(text),
+        DataRef::Json(text) => return text.len(),
         DataRef::Object(entries) => return object(entries.iter().copied(), binaries),
         DataRef::Value(data) => data,
     };

@@ -108,6 +108,7 @@ fn address(out: &mut Vec<u8>, namespace: &str) {
 fn value(out: &mut Vec<u8>, item: DataRef<'_>, attachments: &mut Option<&mut Vec<Bytes>>) {
     let data = match item {
         DataRef::Text(text) => return string(out, text),
+        DataRef::Json(text) => return out.extend_from_slice(text.as_bytes()),
         DataRef::Object(entries) => {
             return object(out, entries.iter().copied(), attachments);
         }

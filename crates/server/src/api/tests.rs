@@ -165,8 +165,8 @@ impl Cluster for World {
         let ada = Occupant::user("ada".into(), Some(serde_json::json!({ "name": "Ada" })));
         let occupants = [Arc::new(ada)];
         let roster = match &*room.room {
-            "doc:full" => Roster { count: 2_000, occupants: None },
-            _ => Roster { count: 1, occupants: Some(occupants.into()) },
+            "doc:full" => Roster::new(2_000, None),
+            _ => Roster::new(1, Some(occupants.into())),
         };
         let answer = PresenceAnswer { roster, scope: Scope::Cluster };
         futures_util::future::ready(answer).boxed()

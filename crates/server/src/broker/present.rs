@@ -44,6 +44,6 @@ impl Broker {
         let count = occupants.len();
         let named = count <= self.parts.presence_max as usize;
         let occupants = named.then(|| occupants.into_values().collect());
-        PresenceAnswer { roster: Roster { count, occupants }, scope }
+        PresenceAnswer { roster: Roster::new(count, occupants), scope }
     }
 }

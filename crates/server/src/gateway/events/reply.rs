@@ -72,12 +72,13 @@ impl Reply {
             return None;
         }
         let event = reply_event.unwrap_or_default();
-        let presence = self.presence(joined);
+        let rosters = rosters(joined);
+        let presence = self.presence(&rosters);
         if let Some(outcome) = &self.list {
             let encode = |answer: DataRef<'_>| self.encode(event, answer);
-            return Some(self.request.of_list(outcome, presence.as_ref(), encode));
+            return Some(self.request.of_list(outcome, presence, encode));
         }
-        Some(self.request.success(presence.as_ref(), |answer| self.encode(event, answer)))
+        Some(self.request.success(presence, |answer| self.encode(event, answer)))
     }
 
     /// Sends what [`Reply::success`] has made.
@@ -120,22 +121,19 @@ impl Reply {
             Some(outcome) if outcome.has_refusals() => {
                 let event = self.request.reply_event().unwrap_or("rookery:error");
                 let encode = |answer: DataRef<'_>| self.encode(event, answer);
-                Some(self.request.of_list(outcome, self.presence(joined).as_ref(), encode))
+                let rosters = rosters(joined);
+                Some(self.request.of_list(outcome, self.presence(&rosters), encode))
             }
             _ => self.success_with(joined),
         }
     }
 
     /// What an answer tells of who is there; `None` where no joined room has presence.
-    fn presence(&self, joined: &[JoinedRoster]) -> Option<Data> {
-        match (&self.list, joined) {
+    fn presence<'a>(&self, rosters: &'a [(&'a str, DataRef<'a>)]) -> Option<DataRef<'a>> {
+        match (&self.list, rosters) {
             (_, []) => None,
-            (None, [joined, ..]) => Some(joined.roster.to_data()),
-            (Some(_), joined) => {
-                let of_room =
-                    |joined: &JoinedRoster| ((&*joined.room).into(), joined.roster.to_data());
-                Some(Data::Object(joined.iter().map(of_room).collect()))
-            }
+            (None, [(_, roster), ..]) => Some(*roster),
+            (Some(_), rosters) => Some(DataRef::Object(rosters)),
         }
     }
 
@@ -161,6 +159,11 @@ impl Reply {
             None => Encoded::event(namespace, event, [answer]),
         }
     }
+}
+
+/// Who is in each joined room, as clients are told.
+fn rosters(joined: &[JoinedRoster]) -> Vec<(&str, DataRef<'_>)> {
+    joined.iter().map(|joined| (&*joined.room, DataRef::Json(joined.roster.json()))).collect()
 }
 
 /// Why a publication is refused.

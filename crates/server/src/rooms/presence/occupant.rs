@@ -1,11 +1,17 @@
 //! The [`Occupant`] of a room, and the [`Roster`] of all of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use rookery_protocol::json::parse_plain_json;
 use rookery_protocol::{Data, Room};
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::Value as Json;
 
 use crate::message::MemberId;
+
+/// Why JSON is written without a failure.
+const WRITTEN: &str = "its keys are text, and writing to memory works";
 
 /// What counts as one in a room.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,12 +43,14 @@ pub struct TrackedOccupant {
 }
 
 /// Who is in a room. Cloning is shallow.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Roster {
     /// How many there are.
     pub count: usize,
     /// Who they are, ordered by their keys; `None` where they are more than `presence.max`.
     pub occupants: Option<Arc<[Arc<Occupant>]>>,
+    /// What clients are told, once it is needed: many may join at the same time.
+    json: Arc<OnceLock<String>>,
 }
 
 /// The roster of a room that a member joined.
@@ -65,39 +73,53 @@ impl Occupant {
         Occupant { key: OccupantKey::Member((&**id).into()), user, info }
     }
 
-    /// As clients are told: `user` or, of a member, `id` and its `user`; and `info`.
-    pub fn fields(&self) -> Vec<(&'static str, Json)> {
-        let mut fields = Vec::with_capacity(3);
+    /// As an argument of an event: `user` or, of a member, `id` and its `user`; and `info`.
+    pub fn to_data(&self) -> Data {
+        let json = serde_json::to_vec(self).expect(WRITTEN);
+        parse_plain_json(&json).unwrap_or(Data::Null)
+    }
+}
+
+/// As clients are told.
+impl Serialize for Occupant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
         if let OccupantKey::Member(id) = &self.key {
-            fields.push(("id", Json::from(&**id)));
+            fields.serialize_entry("id", &**id)?;
         }
         if let Some(user) = &self.user {
-            fields.push(("user", Json::from(&**user)));
+            fields.serialize_entry("user", &**user)?;
         }
         if let Some(info) = &self.info {
-            fields.push(("info", info.clone()));
+            fields.serialize_entry("info", info)?;
         }
-        fields
-    }
-
-    /// The same as an argument of an event.
-    pub fn to_data(&self) -> Data {
-        let data = |json: Json| Data::from_json(json).unwrap_or(Data::Null);
-        let fields = self.fields().into_iter();
-        Data::Object(fields.map(|(name, value)| (name.into(), data(value))).collect())
+        fields.end()
     }
 }
 
 impl Roster {
-    /// `{members, count}`, or `{count}` where there are too many to name.
-    pub fn to_data(&self) -> Data {
-        let mut fields = Vec::with_capacity(2);
-        if let Some(occupants) = &self.occupants {
-            let members = occupants.iter().map(|occupant| occupant.to_data());
-            fields.push(("members".into(), Data::Array(members.collect())));
-        }
-        fields.push(("count".into(), Data::Number(self.count.into())));
-        Data::Object(fields)
+    /// So many, and who they are unless they are too many to name.
+    pub fn new(count: usize, occupants: Option<Arc<[Arc<Occupant>]>>) -> Self {
+        Roster { count, occupants, json: Arc::default() }
+    }
+
+    /// `{members, count}` in JSON, or `{count}` where there are too many to name; made once for all that
+    /// are told of this roster.
+    pub fn json(&self) -> &str {
+        self.json.get_or_init(|| {
+            let Some(occupants) = &self.occupants else {
+                return format!(r#"{{"count":{}}}"#, self.count);
+            };
+            let members: Vec<&Occupant> = occupants.iter().map(|occupant| &**occupant).collect();
+            let members = serde_json::to_string(&members).expect(WRITTEN);
+            format!(r#"{{"members":{members},"count":{}}}"#, self.count)
+        })
+    }
+}
+
+impl PartialEq for Roster {
+    fn eq(&self, other: &Self) -> bool {
+        (self.count, &self.occupants) == (other.count, &other.occupants)
     }
 }
 
@@ -120,12 +142,28 @@ mod tests {
     }
 
     #[test]
+    fn all_that_are_told_of_a_roster_share_its_text() {
+        let id = MemberId::from("pod-aaaa000000000001");
+        let info = json!({ "name": "\"Ada\"\n" });
+        let occupants = [
+            Occupant::user("ada".into(), Some(info)),
+            Occupant::member(&id, Some("bob".into()), Some(json!({ "$binary": "AQID" }))),
+            Occupant::member(&id, None, None),
+        ];
+        let roster = Roster::new(3, Some(occupants.clone().map(Arc::new).into()));
+        let clone = roster.clone();
+        assert_eq!(roster.json().as_ptr(), clone.json().as_ptr());
+        let told = occupants.map(|occupant| occupant.to_data().to_json());
+        let answer: Json = serde_json::from_str(roster.json()).unwrap();
+        assert_eq!(answer, json!({ "members": told, "count": 3 }));
+        assert_eq!(roster, Roster::new(3, roster.occupants.clone()), "whether it was told or not");
+    }
+
+    #[test]
     fn a_roster_without_names_tells_the_count_alone() {
         let ada = Arc::new(Occupant::user("ada".into(), None));
-        let named = Roster { count: 1, occupants: Some([ada].into()) };
-        let expected = json!({ "members": [{ "user": "ada" }], "count": 1 });
-        assert_eq!(named.to_data().to_json(), expected);
-        let many = Roster { count: 1_001, occupants: None };
-        assert_eq!(many.to_data().to_json(), json!({ "count": 1_001 }));
+        let named = Roster::new(1, Some([ada].into()));
+        assert_eq!(named.json(), r#"{"members":[{"user":"ada"}],"count":1}"#);
+        assert_eq!(Roster::new(1_001, None).json(), r#"{"count":1001}"#);
     }
 }

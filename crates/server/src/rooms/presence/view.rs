@@ -165,7 +165,7 @@ impl RoomView {
     pub fn roster(&self, max: usize) -> Roster {
         let count = self.told.len();
         let occupants = (count <= max).then(|| self.told.values().cloned().collect());
-        Roster { count, occupants }
+        Roster::new(count, occupants)
     }
 
     /// Who the members here were told of.
