@@ -7,18 +7,24 @@ import { merged } from "./helm.mjs";
 const KEY = "e2e-key-of-the-backend";
 const FOLDER = "/etc/keys";
 
-/** Installs a release whose pods accept our API key, and waits until it is ready and connected to Redis. */
-export async function install(s, topic, values = {}) {
+/** Where its pods have a file of {@link install}. */
+export const file = (name) => `${FOLDER}/${name}`;
+
+/**
+ * Installs a release whose pods accept our API key, and waits until it is ready and connected to Redis. `files`
+ * are further secret files, by their names.
+ */
+export async function install(s, topic, values = {}, files = {}) {
   const release = await Release.prepare(s, topic);
   await apply({
     apiVersion: "v1",
     kind: "Secret",
     metadata: { name: "api-keys", namespace: release.namespace },
-    stringData: { keys: `backend:${KEY}\n` },
+    stringData: { keys: `backend:${KEY}\n`, ...files },
   });
   const key = {
     secrets: [{ secretName: "api-keys", mountPath: FOLDER }],
-    config: { auth: { apiKeysFile: `${FOLDER}/keys` } },
+    config: { auth: { apiKeysFile: file("keys") } },
   };
   await release.install(merged(key, values));
   await release.ready(values.replicas?.min);

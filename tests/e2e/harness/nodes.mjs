@@ -1,5 +1,7 @@
 // Access to the cluster's nodes, for what kubectl cannot do. It works if they are containers of the
 // Docker Engine at DOCKER_HOST, as with kind.
+import { BlockList } from "node:net";
+import { networkInterfaces } from "node:os";
 import { command, kubectl } from "./kubectl.mjs";
 import { until } from "./until.mjs";
 
@@ -18,6 +20,19 @@ export async function closed() {
     const reason = error.message.split("\n")[0];
     return `the nodes are no containers that this machine reaches by docker exec (${reason})`;
   }
+}
+
+/** This machine's address in the nodes' network, at which pods reach it; undefined if it is not in that network. */
+export async function hostAddress() {
+  const path = 'jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}';
+  const node = await kubectl("get", "nodes", "-o", path);
+  const isBeside = ({ family, address, cidr }) => {
+    if (family !== "IPv4" || cidr === null) return false;
+    const network = new BlockList();
+    network.addSubnet(address, Number(cidr.split("/")[1]));
+    return network.check(node);
+  };
+  return Object.values(networkInterfaces()).flat().find(isBeside)?.address;
 }
 
 /** Runs a command on a node and returns its output. */
