@@ -16,6 +16,8 @@ const BODY = {
 };
 const RPC = { method: "say", data: [TEXT] };
 
+// go install -ldflags "-X github.com/centrifugal/centrifugo/v6/internal/build.Version=6.9.1" \
+//   github.com/centrifugal/centrifugo/v6@v6.9.1
 const version = spawnSync("centrifugo", ["version"], { encoding: "utf8" });
 const centrifugo = version.status === 0 && /v\d+\.\d+\.\d+/.exec(version.stdout)?.[0];
 
