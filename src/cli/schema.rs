@@ -77,7 +77,7 @@ mod tests {
 
     const KEYS: &str = "listen internal healthPath trustedProxies socketio.path socketio.transports socketio.parser \
         socketio.eio3 socketio.pingInterval socketio.pingTimeout socketio.connectTimeout \
-        socketio.maxPayload socketio.cors.origins socketio.cors.credentials redis.url redis.addresses \
+        socketio.maxPayload socketio.perMessageDeflate.threshold socketio.cors.origins socketio.cors.credentials redis.url redis.addresses \
         redis.mode redis.sentinel.master redis.sentinel.username redis.sentinel.passwordFile \
         redis.username redis.passwordFile redis.tls.enabled redis.tls.caFile redis.tls.certFile \
         redis.tls.keyFile redis.wire \

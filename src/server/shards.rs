@@ -82,6 +82,7 @@ impl Shards {
             let runtime = runtime_thread::spawn(name, shard.run(), stop, plan.critical.clone())?;
             let outbox_context = Arc::new(OutboxContext {
                 parser: plan.config.socketio.parser.into(),
+                deflate: plan.config.socketio.per_message_deflate.map(Into::into),
                 limits: plan.outbox_limits.clone(),
                 recorder,
                 backlog: Arc::default(),

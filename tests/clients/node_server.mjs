@@ -7,18 +7,18 @@ import { atEnd } from "./harness.mjs";
 
 /**
  * A server whose clients can `join` and `leave` rooms of the namespace `/`, closed with the test; `options` are the
- * adapter's. `publisher` is its connection to Redis.
+ * adapter's, `own` the server's. `publisher` is its connection to Redis.
  */
-export function nodeServer(t, redis, options) {
-  return serverWith(t, redis, createAdapter, options);
+export function nodeServer(t, redis, options, own) {
+  return serverWith(t, redis, createAdapter, options, own);
 }
 
 /** One with the sharded adapter. */
-export function shardedServer(t, redis, options) {
-  return serverWith(t, redis, createShardedAdapter, options);
+export function shardedServer(t, redis, options, own) {
+  return serverWith(t, redis, createShardedAdapter, options, own);
 }
 
-async function serverWith(t, redis, adapter, options) {
+async function serverWith(t, redis, adapter, options, own) {
   const client = redis.client?.() ?? createClient({ url: redis.url });
   const publisher = client.on("error", () => {});
   await publisher.connect();
@@ -33,7 +33,7 @@ async function serverWith(t, redis, adapter, options) {
     subscriber[name] = (...args) => unsubscribe(...args).catch(() => {});
   }
   const http = createServer();
-  const io = new Server(http, { adapter: adapter(publisher, subscriber, options), allowEIO3: true });
+  const io = new Server(http, { adapter: adapter(publisher, subscriber, options), allowEIO3: true, ...own });
   io.on("connection", (socket) => {
     socket.on("join", ({ room }, done) => {
       socket.join(room);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Rookery;
 use crate::http::{Request, Response};
-use crate::websocket::{Frame, WebSocket};
+use crate::websocket::{Frame, WebSocket, handshake};
 
 /// A client of Engine.IO 4 over a WebSocket, in the namespace `/`.
 pub struct Member {
@@ -22,7 +22,12 @@ impl Member {
     /// Connects with more parameters, each with a `&` before it.
     pub async fn connect_with(server: &Rookery, parameters: &str) -> Self {
         let target = format!("/socket.io/?EIO=4&transport=websocket{parameters}");
-        let opened = WebSocket::open(server.clients, &target).await;
+        Self::request(server, &handshake(&target)).await
+    }
+
+    /// Connects with a request of its own.
+    pub async fn request(server: &Rookery, request: &Request) -> Self {
+        let opened = WebSocket::request(server.clients, request).await;
         let mut socket = opened.unwrap_or_else(|refused| panic!("{refused:?}"));
         assert!(socket.text().await.starts_with("0{"));
         socket.send("40").await;

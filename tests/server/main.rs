@@ -10,6 +10,7 @@ mod broken_upgrades;
 mod client;
 mod close_codes;
 mod collector;
+mod deflate;
 mod delivery_counts;
 mod doctor;
 mod drain_order;

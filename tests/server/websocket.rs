@@ -24,6 +24,10 @@ pub struct WebSocket {
     read: Vec<u8>,
     /// The payload of the Close frame that was received.
     pub close: Option<Vec<u8>>,
+    /// What the server agreed to of the extensions that the request offered.
+    pub agreed: Option<String>,
+    /// Messages that arrived compressed.
+    pub compressed: usize,
 }
 
 /// The handshake's request (RFC 6455, section 4.1).
@@ -51,8 +55,9 @@ impl WebSocket {
         // The example of RFC 6455, section 1.3.
         let accept = response.header("sec-websocket-accept");
         assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        let agreed = response.header("sec-websocket-extensions").map(str::to_owned);
         let (stream, read) = connection.into_parts();
-        Ok(WebSocket { stream, read, close: None })
+        Ok(WebSocket { stream, read, close: None, agreed, compressed: 0 })
     }
 
     pub async fn send(&mut self, text: &str) {
@@ -62,6 +67,11 @@ impl WebSocket {
 
     pub async fn send_binary(&mut self, bytes: &[u8]) {
         let _ = self.write(&frame(0x82, bytes)).await;
+    }
+
+    /// Sends a text compressed, whether that makes it smaller or not.
+    pub async fn send_compressed(&mut self, text: &str) {
+        let _ = self.write(&compressed_frame(0xc1, text.as_bytes())).await;
     }
 
     /// Writes bytes that need not be a frame.
@@ -113,9 +123,16 @@ impl WebSocket {
             127 => (8, u64::from_be_bytes(*rest.first_chunk()?) as usize),
             n => (0, usize::from(n)),
         };
-        let payload = rest.get(extra..extra + length)?.to_vec();
+        let mut payload = rest.get(extra..extra + length)?.to_vec();
         self.read.drain(..2 + extra + length);
-        assert_eq!(first & 0xf0, 0x80, "a whole frame without extensions");
+        let is_compressed = self.agreed.is_some() && first & 0x40 != 0;
+        if is_compressed {
+            assert!(first & 0x0f <= 2, "a compressed control frame");
+            self.compressed += 1;
+            payload = decompressed(&payload);
+        }
+        let expected = if is_compressed { 0xc0 } else { 0x80 };
+        assert_eq!(first & 0xf0, expected, "a whole frame with agreed extensions");
         Some(match first & 0x0f {
             1 => Frame::Text(String::from_utf8(payload).expect("UTF-8")),
             2 => Frame::Binary(payload),
@@ -126,6 +143,25 @@ impl WebSocket {
             other => Frame::Other(other),
         })
     }
+}
+
+/// What a compressed message stands for (RFC 7692, section 7.2.2): with the end that is not sent, and
+/// an empty last block, it is a stream of DEFLATE.
+fn decompressed(payload: &[u8]) -> Vec<u8> {
+    let stream = [payload, b"\0\0\xff\xff\x03\0"].concat();
+    miniz_oxide::inflate::decompress_to_vec(&stream).expect("a compressed message")
+}
+
+/// A message compressed, as one stream with a last block (RFC 7692, section 7.2.3.4).
+pub fn compressed(payload: &[u8]) -> Vec<u8> {
+    let mut stream = miniz_oxide::deflate::compress_to_vec(payload, 6);
+    stream.push(0);
+    stream
+}
+
+/// A masked frame of a compressed message.
+pub fn compressed_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    frame(first, &compressed(payload))
 }
 
 /// A masked frame with this first byte.

@@ -17,7 +17,8 @@ use rookery_policy::{NamespaceProblem, Namespaces};
 use rookery_protocol::MAX_ROOM_BYTES;
 
 use crate::config::{
-    Config, Cors, Drain, Latency, Limits, Presence, Rebalance, SocketIo, Telemetry,
+    Config, Cors, Drain, Latency, Limits, PerMessageDeflate, Presence, Rebalance, SocketIo,
+    Telemetry, Transport,
 };
 use crate::error::Problem;
 use crate::otlp;
@@ -32,6 +33,10 @@ const MAX_PRESENT: u32 = 10_000;
 
 /// The most that `presence.leaveDelay` may be.
 const LONGEST_LEAVE_DELAY: Duration = Duration::from_secs(600);
+
+/// The least that `socketio.perMessageDeflate.threshold` may be, in bytes: what is shorter hardly
+/// becomes smaller.
+const MIN_THRESHOLD: u64 = 64;
 
 /// Everything that is wrong with `config`, in no particular order, up to one more than
 /// [`MAX_PROBLEMS`](crate::error::MAX_PROBLEMS); empty if it can be served.
@@ -114,7 +119,33 @@ fn check_socketio(socketio: &SocketIo, problems: &mut Problems) {
     problems.time("socketio.pingTimeout", socketio.ping_timeout);
     problems.time("socketio.connectTimeout", socketio.connect_timeout);
     problems.size("socketio.maxPayload", socketio.max_payload);
+    if let Some(deflate) = &socketio.per_message_deflate {
+        check_deflate(deflate, socketio, problems);
+    }
     check_cors(&socketio.cors, problems);
+}
+
+fn check_deflate(deflate: &PerMessageDeflate, socketio: &SocketIo, problems: &mut Problems) {
+    let (threshold, most) = (deflate.threshold, socketio.max_payload);
+    problems.say_if(
+        !socketio.transports.contains(&Transport::Websocket),
+        "socketio.perMessageDeflate",
+        "has a meaning only on WebSockets: add websocket to `socketio.transports`, or leave it out",
+    );
+    problems.say_if(
+        threshold.0 < MIN_THRESHOLD,
+        "socketio.perMessageDeflate.threshold",
+        "must be at least 64 bytes, such as 1KiB: shorter messages hardly become smaller",
+    );
+    if threshold.0 >= MIN_THRESHOLD && threshold > most {
+        problems.say(
+            "socketio.perMessageDeflate.threshold",
+            format_args!(
+                "is {threshold}, more than `socketio.maxPayload` ({most}), so that nothing is \
+                 compressed; write less, such as 1KiB"
+            ),
+        );
+    }
 }
 
 fn check_cors(cors: &Cors, problems: &mut Problems) {

@@ -34,7 +34,7 @@ pub use redis::{
     BridgeRule, Redis, RedisMode, RedisSentinel, RedisTls, SubscriptionMode, WhenDown, Wire,
 };
 pub use rooms::Rooms;
-pub use socketio::{Cors, SocketIo, Transport};
+pub use socketio::{Cors, PerMessageDeflate, SocketIo, Transport};
 pub use telemetry::{LogFormat, Telemetry};
 
 /// Everything that `rookery serve` reads from its file, its environment and its flags.

@@ -7,7 +7,7 @@ use bytes::{Buf as _, Bytes};
 
 use crate::base64_engine::BASE64;
 use crate::data::DataRef;
-use crate::frames::{self, CloseCode, MAX_HEAD, Opcode, put_frame};
+use crate::frames::{self, CloseCode, Deflate, MAX_HEAD, Opcode, compress_frames, put_frame};
 use crate::packet::{Message, msgpack};
 use crate::parser::Parser;
 use crate::revision::Revision;
@@ -15,6 +15,10 @@ use crate::revision::Revision;
 /// What text frames of Socket.IO packets are written behind: room for the frame's head, and
 /// Engine.IO's packet type `message`.
 const PREFIX: [u8; MAX_HEAD + 1] = *b"\0\0\0\0\0\0\0\0\0\x004";
+
+/// Any form, for packets that are the same in all.
+const TEXT_FORM: FrameForm =
+    FrameForm { revision: Revision::V4, base64: false, parser: Parser::Json, deflate: None };
 
 /// A part of a Socket.IO packet, which is a packet of Engine.IO: the text, or one attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +41,11 @@ pub struct Encoded {
     binary_frames: FrameForms,
     /// The packet in MessagePack, once a recipient needs it.
     packed: OnceLock<Bytes>,
+    /// Whether it may be compressed.
+    compressible: bool,
 }
 
-/// How a client gets the attachments of packets on its WebSocket.
+/// How a client gets packets on its WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameForm {
     /// The protocol revision that the client speaks.
@@ -48,6 +54,9 @@ pub struct FrameForm {
     pub base64: bool,
     /// The form of Socket.IO packets.
     pub parser: Parser,
+    /// Which messages are compressed, where the client takes compressed ones: the same for all
+    /// clients of a server that do.
+    pub deflate: Option<Deflate>,
 }
 
 /// Frames in each form that some recipient needs.
@@ -58,11 +67,17 @@ pub struct FrameForms {
     base64: OnceLock<Box<[OnceLock<Bytes>; 2]>>,
     /// Few servers speak it.
     msgpack: OnceLock<Box<[[OnceLock<Bytes>; 2]; 2]>>,
+    /// The same once more, with compressed messages.
+    deflated: OnceLock<Box<FrameForms>>,
 }
 
 impl FrameForms {
     /// The frames in a form, made by `make` when they are needed first.
     pub fn get_or_init(&self, form: FrameForm, make: impl FnOnce() -> Bytes) -> &Bytes {
+        if form.deflate.is_some() {
+            let plain = FrameForm { deflate: None, ..form };
+            return self.deflated.get_or_init(Box::default).get_or_init(plain, make);
+        }
         let forms = match (form.parser, form.base64) {
             (Parser::Json, false) => &self.binary,
             (Parser::Json, true) => &**self.base64.get_or_init(Box::default),
@@ -139,7 +154,13 @@ impl Encoded {
             attachments,
             binary_frames: FrameForms::default(),
             packed: OnceLock::new(),
+            compressible: true,
         }
+    }
+
+    /// The same, never compressed.
+    pub fn uncompressed(self) -> Self {
+        Encoded { compressible: false, ..self }
     }
 
     /// A WebSocket Close frame, with or without a status code (RFC 6455, section 5.5.1). It has no
@@ -166,6 +187,7 @@ impl Encoded {
             attachments: Vec::new(),
             binary_frames: FrameForms::default(),
             packed: OnceLock::new(),
+            compressible: true,
         }
     }
 
@@ -202,8 +224,23 @@ impl Encoded {
 
     /// The packet as WebSocket frames. Text is the same in all forms; a binary message of Engine.IO 3
     /// begins with its type (Engine.IO protocol, revision 3, "Binary packets"). In base64, it is text
-    /// that begins with `b`.
+    /// that begins with `b`. Where that makes it smaller, a long message is compressed for clients that
+    /// take compressed ones.
     pub fn websocket(&self, form: FrameForm) -> &Bytes {
+        let frames = self.frames(form);
+        let Some(deflate) = form.deflate else { return frames };
+        if !self.compressible || frames.len() < deflate.threshold {
+            return frames;
+        }
+        let is_text = self.attachments.is_empty() && self.packed(form.parser).is_none();
+        // Text is the same in all forms.
+        let form = if is_text { FrameForm { deflate: Some(deflate), ..TEXT_FORM } } else { form };
+        self.binary_frames.get_or_init(form, || compress_frames(frames, deflate))
+    }
+
+    /// The packet as WebSocket frames, not compressed.
+    fn frames(&self, form: FrameForm) -> &Bytes {
+        let form = FrameForm { deflate: None, ..form };
         if let Some(packed) = self.packed(form.parser) {
             return self.binary_frames.get_or_init(form, || {
                 let mut out = Vec::with_capacity(packed.len() + MAX_HEAD + 1);
@@ -249,8 +286,7 @@ mod tests {
     use crate::data::Data;
     use crate::packet::{encode_ack, encode_event};
 
-    const BINARY_V4: FrameForm =
-        FrameForm { revision: Revision::V4, base64: false, parser: Parser::Json };
+    const BINARY_V4: FrameForm = TEXT_FORM;
 
     #[test]
     fn an_event_is_encoded_as_a_frame_of_its_text() {
@@ -301,6 +337,37 @@ mod tests {
         let v3 = packet.websocket(FrameForm { revision: Revision::V3, ..base64 });
         assert_eq!(v4[packet.text_frame.len()..], *b"\x81\x05bBwg=");
         assert_eq!(v3[packet.text_frame.len()..], *b"\x81\x06b4Bwg=");
+    }
+
+    #[test]
+    fn long_messages_are_compressed_once_for_all_that_take_them() {
+        let deflate = Some(Deflate { threshold: 100 });
+        let text = "x".repeat(1_000);
+        let args = [Data::from(&*text), Data::Binary(vec![7; 1_000].into())];
+        let event = Encoded::event("/", "e", &args);
+        let plain = event.websocket(BINARY_V4).clone();
+        let compressed = event.websocket(FrameForm { deflate, ..BINARY_V4 });
+        assert!(compressed.len() < 100 && compressed[0] == 0xC1, "{compressed:?}");
+        let again = event.websocket(FrameForm { deflate, ..BINARY_V4 });
+        assert_eq!(again.as_ptr(), compressed.as_ptr(), "made once");
+        assert_eq!(event.websocket(BINARY_V4), &plain);
+        let packed = FrameForm { deflate, parser: Parser::Msgpack, ..BINARY_V4 };
+        assert_eq!(event.websocket(packed)[0], 0xC2);
+        // Without attachments it is the same in every form.
+        let event = Encoded::event("/", "e", &args[..1]);
+        let form = |revision, base64| FrameForm { revision, base64, deflate, ..BINARY_V4 };
+        let first = event.websocket(form(Revision::V4, false));
+        assert_eq!(event.websocket(form(Revision::V3, true)).as_ptr(), first.as_ptr());
+        // A short packet, and one that may not be compressed, are the plain ones.
+        for other in [
+            Encoded::event("/", "e", [Data::from("x")].iter()),
+            Encoded::event("/", "e", &args).uncompressed(),
+            Encoded::close_frame(Some(CloseCode::NORMAL)),
+            Encoded::pong_frame(&[b'x'; 125]),
+        ] {
+            let form = FrameForm { deflate, ..BINARY_V4 };
+            assert_eq!(other.websocket(form), other.websocket(BINARY_V4));
+        }
     }
 
     #[test]

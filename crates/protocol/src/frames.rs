@@ -4,9 +4,14 @@ use bytes::Bytes;
 
 mod client_messages;
 mod close_code;
+mod deflate;
+mod extension;
 
 pub use client_messages::{ClientMessages, Message};
 pub use close_code::CloseCode;
+pub(crate) use deflate::compress_frames;
+pub use deflate::{Deflate, compress, inflate};
+pub use extension::Agreement;
 
 /// The opcode of a frame (RFC 6455, section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +92,16 @@ pub enum FrameError {
     /// A text message is not UTF-8.
     #[error("a text message is not UTF-8")]
     Utf8,
+    /// A compressed message is not valid.
+    #[error("a compressed message is not valid")]
+    Deflate,
+    /// A compressed message has far more blocks than its length calls for.
+    #[error("a compressed message has too many blocks")]
+    Blocks,
 }
+
+/// The bit of a frame's first byte that says that its message is compressed (RFC 7692, section 6).
+const COMPRESSED: u8 = 0x40;
 
 /// The longest head of an unmasked frame, in bytes.
 pub const MAX_HEAD: usize = 10;
@@ -96,6 +110,13 @@ pub const MAX_HEAD: usize = 10;
 pub fn put_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     put_head(out, opcode, payload.len(), false);
     out.extend_from_slice(payload);
+}
+
+/// Appends the head of a server's frame with `len` bytes of a compressed message.
+fn put_compressed_head(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
+    let start = out.len();
+    put_head(out, opcode, len, false);
+    out[start] |= COMPRESSED;
 }
 
 /// Appends a client's frame, masked with a key of zeros, which leaves the payload as it is
@@ -127,21 +148,38 @@ pub(crate) fn head(opcode: Opcode, len: usize, masked: bool) -> ([u8; MAX_HEAD],
     (head, start)
 }
 
+/// Who sends a frame, which decides whether it is masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Client,
+    Server,
+}
+
 struct Head {
     fin: bool,
+    /// The message is compressed, of which this is the first frame.
+    compressed: bool,
     opcode: Opcode,
     mask: Option<[u8; 4]>,
     bytes: usize,
     payload: usize,
 }
 
-/// Parses a frame's head; `None` while it is incomplete.
-fn parse_head(bytes: &[u8], masked: bool, max: usize) -> Result<Option<Head>, FrameError> {
+/// Parses a frame's head; `None` while it is incomplete. With `deflate`, messages may be compressed.
+fn parse_head(
+    bytes: &[u8],
+    sender: Sender,
+    deflate: bool,
+    max: usize,
+) -> Result<Option<Head>, FrameError> {
     let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
-    if first & 0x70 != 0 {
+    let opcode = Opcode::from_bits(first & 0x0F).ok_or(FrameError::Reserved)?;
+    let begins = matches!(opcode, Opcode::Text | Opcode::Binary);
+    let permitted = if deflate && begins { COMPRESSED } else { 0 };
+    if first & 0x70 & !permitted != 0 {
         return Err(FrameError::Reserved);
     }
-    let opcode = Opcode::from_bits(first & 0x0F).ok_or(FrameError::Reserved)?;
+    let masked = sender == Sender::Client;
     if (second & 0x80 != 0) != masked {
         return Err(FrameError::Masking);
     }
@@ -167,22 +205,8 @@ fn parse_head(bytes: &[u8], masked: bool, max: usize) -> Result<Option<Head>, Fr
         (true, None) => return Ok(None),
     };
     let bytes = 2 + extra + if masked { 4 } else { 0 };
-    Ok(Some(Head { fin, opcode, mask, bytes, payload }))
-}
-
-/// Parses the client's frame at the start of `bytes`, and returns it with its length in bytes;
-/// `None` while it is incomplete.
-///
-/// # Errors
-/// Fails if the bytes are not the start of a client's frame with a payload of at most `max` bytes.
-pub fn parse_client_frame(bytes: &[u8], max: usize) -> Result<Option<(Frame, usize)>, FrameError> {
-    let Some(head) = parse_head(bytes, true, max)? else { return Ok(None) };
-    let end = head.bytes + head.payload;
-    let Some(masked) = bytes.get(head.bytes..end) else { return Ok(None) };
-    let key = head.mask.unwrap_or_default();
-    let mut payload = masked.to_vec();
-    unmask(&mut payload, key);
-    Ok(Some((Frame { fin: head.fin, opcode: head.opcode, payload: payload.into() }, end)))
+    let compressed = first & COMPRESSED != 0;
+    Ok(Some(Head { fin, compressed, opcode, mask, bytes, payload }))
 }
 
 /// Unmasks a payload in place (RFC 6455, section 5.3), eight bytes at a time.
@@ -228,7 +252,7 @@ impl FrameReader {
 
     fn take(bytes: &[u8], whole: &mut impl FnMut(Frame)) -> Result<usize, FrameError> {
         let mut used = 0;
-        while let Some(head) = parse_head(&bytes[used..], false, usize::MAX / 2)? {
+        while let Some(head) = parse_head(&bytes[used..], Sender::Server, false, usize::MAX / 2)? {
             let start = used + head.bytes;
             let Some(payload) = bytes.get(start..start + head.payload) else { break };
             let payload = Bytes::copy_from_slice(payload);

@@ -27,6 +27,8 @@ pub struct SocketIo {
     pub connect_timeout: Period,
     /// The largest message in bytes: from clients, and on polling in both directions.
     pub max_payload: Size,
+    /// Compressed messages on WebSockets, with clients that offer them. Without it, there are none.
+    pub per_message_deflate: Option<PerMessageDeflate>,
     /// Cross-origin requests from browsers.
     pub cors: Cors,
 }
@@ -42,8 +44,29 @@ impl Default for SocketIo {
             ping_timeout: Period(Duration::from_secs(20)),
             connect_timeout: Period(Duration::from_secs(45)),
             max_payload: Size(1 << 20),
+            per_message_deflate: None,
             cors: Cors::default(),
         }
+    }
+}
+
+/// Compressed messages on WebSockets (RFC 7692), each compressed by itself.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PerMessageDeflate {
+    /// The fewest bytes of a message for clients that is compressed, if that makes it smaller.
+    pub threshold: Size,
+}
+
+impl Default for PerMessageDeflate {
+    fn default() -> Self {
+        PerMessageDeflate { threshold: Size(1 << 10) }
+    }
+}
+
+impl From<PerMessageDeflate> for rookery_protocol::frames::Deflate {
+    fn from(configured: PerMessageDeflate) -> Self {
+        rookery_protocol::frames::Deflate { threshold: configured.threshold.bytes() }
     }
 }
 

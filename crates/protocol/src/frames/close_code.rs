@@ -13,6 +13,8 @@ impl CloseCode {
     pub const PROTOCOL_ERROR: CloseCode = CloseCode(1002);
     /// 1007: a message is not what its type says, such as text that is not UTF-8.
     pub const INVALID_DATA: CloseCode = CloseCode(1007);
+    /// 1008: a message breaks a rule of this server.
+    pub const POLICY_VIOLATION: CloseCode = CloseCode(1008);
     /// 1009: a message is longer than the limit.
     pub const TOO_BIG: CloseCode = CloseCode(1009);
     /// 1013: the server is overloaded (registry of RFC 6455, section 11.7).
@@ -49,7 +51,8 @@ impl FrameError {
     pub fn close_code(self) -> CloseCode {
         match self {
             FrameError::TooLong => CloseCode::TOO_BIG,
-            FrameError::Utf8 => CloseCode::INVALID_DATA,
+            FrameError::Utf8 | FrameError::Deflate => CloseCode::INVALID_DATA,
+            FrameError::Blocks => CloseCode::POLICY_VIOLATION,
             FrameError::Reserved
             | FrameError::Masking
             | FrameError::Control

@@ -51,6 +51,8 @@ pub struct Publish {
     pub args: Vec<Data>,
     /// It is for members that can take it at once.
     pub volatile: bool,
+    /// It may be compressed.
+    pub compress: bool,
 }
 
 /// Why the backend refuses.
@@ -93,7 +95,7 @@ impl Reply {
             leave: items(&reply, "leave", room)?,
             ack: field(&reply, "ack").map(|ack| args(ack, "ack")).transpose()?,
             publish: items(&reply, "publish", Publish::parse)?,
-            disconnect: flag(&reply, "disconnect", "")?,
+            disconnect: flag(&reply, "disconnect", "", false)?,
             error,
         })
     }
@@ -115,7 +117,8 @@ impl Publish {
             except: items_at(publish, "except", &format!("{at}.except"), room)?,
             event,
             args: event_args(publish, at)?,
-            volatile: flag(publish, "volatile", &format!("{at}."))?,
+            volatile: flag(publish, "volatile", &format!("{at}."), false)?,
+            compress: flag(publish, "compress", &format!("{at}."), true)?,
         })
     }
 }
@@ -170,9 +173,9 @@ fn items_at<T>(
     }
 }
 
-fn flag(of: &Data, name: &str, at: &str) -> Parsed<bool> {
+fn flag(of: &Data, name: &str, at: &str, default: bool) -> Parsed<bool> {
     match field(of, name) {
-        None => Ok(false),
+        None => Ok(default),
         Some(Data::Bool(flag)) => Ok(*flag),
         Some(_) => wrong(&format!("{at}{name}"), "true or false"),
     }

@@ -84,6 +84,7 @@ impl CompiledBridge {
             event,
             args: args.into(),
             volatile: false,
+            compress: true,
             source: Source::Bridge,
             accepted: received,
             traceparent: None,

@@ -27,7 +27,7 @@ pub use polling::{NotPolling, Polled};
 pub use queue::Backlog;
 use queue::Queue;
 use rookery_protocol::encoded::Encoded;
-use rookery_protocol::frames::CloseCode;
+use rookery_protocol::frames::{CloseCode, Deflate};
 use rookery_protocol::{Parser, Revision};
 use transport::Transport;
 
@@ -37,6 +37,8 @@ pub struct OutboxContext {
     pub limits: Arc<OutboxLimits>,
     /// The form of Socket.IO packets, both ways.
     pub parser: Parser,
+    /// Which messages are compressed for clients that take compressed ones; `None` where none are.
+    pub deflate: Option<Deflate>,
     /// Records what becomes of the shard's deliveries.
     pub recorder: Arc<DeliveryRecorder>,
     /// Bytes that wait in all outboxes of the shard.
@@ -45,6 +47,15 @@ pub struct OutboxContext {
     pub runtime: Handle,
     /// Tracks those tasks.
     pub tracker: TaskTracker,
+}
+
+/// What a client takes on its WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Binary frames. Otherwise attachments are text, in base64.
+    pub binary: bool,
+    /// Compressed messages, which it may then send too.
+    pub compressed: bool,
 }
 
 /// What became of a batch at one client.
@@ -166,9 +177,15 @@ impl Outbox {
         self.revision
     }
 
-    /// Sets whether the client takes no binary frames on its WebSocket.
-    pub fn set_base64(&self, base64: bool) {
-        self.state.lock().queue.set_base64(base64);
+    /// Sets what the client takes on its WebSocket, before it has one.
+    pub fn set_accepted(&self, accepted: Accepted) {
+        let deflate = self.context.deflate.filter(|_| accepted.compressed);
+        self.state.lock().queue.set_form(!accepted.binary, deflate);
+    }
+
+    /// Whether messages on the client's WebSocket may be compressed, both ways.
+    pub fn is_compressed(&self) -> bool {
+        self.state.lock().queue.form().deflate.is_some()
     }
 
     /// Why the session is ending or has ended; `None` while it is open.
@@ -186,7 +203,11 @@ impl Outbox {
         }
         let (empty, before) = (state.queue.is_empty(), state.queue.bytes());
         if empty && let Transport::WebSocket(socket) = &state.transport {
-            let bytes = batch.websocket(state.queue.form());
+            let form = state.queue.form();
+            let bytes = batch.websocket(form);
+            if form.deflate.is_some() {
+                self.context.recorder.deflated(batch.size(), bytes.len());
+            }
             match transport::send(socket, bytes) {
                 Ok(n) if n == bytes.len() => return Delivered::Written,
                 Ok(n) => self.queue_rest(&mut state, batch, n),
@@ -199,6 +220,7 @@ impl Outbox {
                 }
             }
         } else {
+            batch.packets().iter().for_each(|packet| self.count_deflated(&state, &packet.encoded));
             self.queue_batch(&mut state, batch, empty);
         }
         self.after_push(&mut state, before);
@@ -213,6 +235,7 @@ impl Outbox {
             return false;
         }
         let before = state.queue.bytes();
+        self.count_deflated(&state, &encoded);
         if let Transport::WebSocket(socket) = &state.transport
             && state.queue.is_empty()
         {
@@ -230,6 +253,14 @@ impl Outbox {
         }
         self.after_push(&mut state, before);
         matches!(state.phase, Phase::Open)
+    }
+
+    /// Counts a packet for a client that takes compressed messages.
+    fn count_deflated(&self, state: &State, encoded: &Encoded) {
+        let form = state.queue.form();
+        if form.deflate.is_some() && matches!(state.transport, Transport::WebSocket(_)) {
+            self.context.recorder.deflated(encoded.size(), encoded.websocket(form).len());
+        }
     }
 
     /// Queues a batch; its volatile packets are dropped unless the queue is `empty`.

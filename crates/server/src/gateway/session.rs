@@ -17,7 +17,7 @@ use super::log_throttles::LogSubject;
 use super::namespaces::LeaseSlot;
 use super::session_ids::SessionIds;
 use super::state::Gateway;
-use crate::connection::outbox::{Ending, Outbox};
+use crate::connection::outbox::{Accepted, Ending, Outbox};
 use crate::hashing::HashMap;
 use crate::telemetry::metrics::Disconnected;
 use rookery_config::Transport;
@@ -70,8 +70,8 @@ pub struct NewSession {
     pub shard: usize,
     /// The Engine.IO revision that the client speaks.
     pub revision: Revision,
-    /// The client takes no binary frames.
-    pub base64: bool,
+    /// What the client takes on its WebSocket, if it starts with one.
+    pub accepted: Accepted,
     /// The transport that the session starts with.
     pub transport: Transport,
     /// The tokens that the request carried.
@@ -194,11 +194,11 @@ impl Sessions {
 
     /// Opens a session. It removes itself when it ends.
     pub fn open(self: &Arc<Self>, new: NewSession) -> Arc<Session> {
-        let NewSession { shard, revision, base64, transport, credentials, permit } = new;
+        let NewSession { shard, revision, accepted, transport, credentials, permit } = new;
         let origin = permit.origin();
         let address = origin.address;
         let outbox = Outbox::new(revision, self.gateway.shards[shard].outbox_context.clone());
-        outbox.set_base64(base64);
+        outbox.set_accepted(accepted);
         let session = Arc::new(Session {
             ids: SessionIds::random(revision, transport, self.gateway.broker.pod()),
             clients: Arc::new(SessionClients::new(outbox.clone(), origin)),

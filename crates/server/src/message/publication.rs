@@ -27,6 +27,8 @@ pub struct Publication {
     pub args: SmallVec<[Data; 1]>,
     /// Written only to members whose outbox is empty.
     pub volatile: bool,
+    /// Whether it may be compressed for members that take compressed messages.
+    pub compress: bool,
     /// Where it came from.
     pub source: Source,
     /// When it was accepted, on this instance's monotonic clock. For a publication of another
@@ -56,6 +58,7 @@ impl Publication {
             event,
             args,
             volatile: false,
+            compress: true,
             source: Source::Client,
             accepted: Instant::now(),
             traceparent: None,

@@ -57,6 +57,7 @@ impl EncodedPublication {
             Some(id) => Encoded::event_with_ack(&p.namespace, id, &p.event, &p.args),
             None => Encoded::event(&p.namespace, &p.event, &p.args),
         };
+        let encoded = if p.compress { encoded } else { encoded.uncompressed() };
         EncodedPublication {
             encoded: Arc::new(encoded),
             tags,

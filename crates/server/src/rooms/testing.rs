@@ -15,6 +15,7 @@ use crate::telemetry::latency::DeliveryRecorder;
 pub(super) fn context(recorder: &Arc<DeliveryRecorder>) -> Arc<OutboxContext> {
     Arc::new(OutboxContext {
         parser: Parser::Json,
+        deflate: None,
         limits: Arc::new(OutboxLimits::new(1 << 30, Duration::from_secs(60), 1 << 30)),
         recorder: recorder.clone(),
         backlog: Arc::default(),

@@ -2,6 +2,7 @@
 
 mod auth;
 mod backend;
+mod deflate;
 mod families;
 mod gauge_func;
 mod labels;
@@ -14,6 +15,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry};
 use crate::message::Source;
 pub use auth::AuthMetrics;
 pub use backend::{BackendMetrics, BackendOutcome};
+pub use deflate::DeflateMetrics;
 use families::Families;
 pub use gauge_func::GaugeFunc;
 pub use labels::{Direction, Disconnected, Outcome, Rejected};
@@ -44,6 +46,8 @@ pub struct Metrics {
     /// itself. Each becomes one delivery.
     pub recipients: IntCounter,
     deliveries: StripedCounters,
+    /// What compression saves.
+    pub deflate: DeflateMetrics,
     rejected: Vec<IntCounter>,
     /// `rookery_redis_up`: 1 while both connections to Redis are up. Not exposed without Redis.
     pub redis_up: IntGauge,
@@ -125,6 +129,7 @@ impl Metrics {
             publications,
             recipients: recipients(&families)?,
             deliveries,
+            deflate: DeflateMetrics::new(&families)?,
             rejected,
             redis_up: IntGauge::new("rookery_redis_up", "1 while connected to Redis, else 0")?,
             redis_messages: redis_messages(&families)?,

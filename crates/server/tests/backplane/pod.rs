@@ -106,6 +106,7 @@ impl Pod {
         let (rooms, shard) = start_shard(&pod, &interests, &latency, &metrics, queue);
         let context = Arc::new(OutboxContext {
             parser: Parser::Json,
+            deflate: None,
             limits: Arc::new(OutboxLimits::new(1 << 30, Duration::from_secs(60), 1 << 30)),
             recorder: latency.recorder(0).clone(),
             backlog: Arc::default(),
@@ -320,6 +321,7 @@ pub fn publication(rooms: &[&str], event: &str) -> Publication {
         event: event.into(),
         args: vec![Data::from("x"), Data::Binary(vec![0, 255].into())].into(),
         volatile: false,
+        compress: true,
         source: Source::Api,
         accepted: Instant::now(),
         traceparent: None,

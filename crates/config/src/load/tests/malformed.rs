@@ -143,6 +143,16 @@ pub(super) const MALFORMED: &[(&str, &[&str])] = &[
     ),
     ("socketio: { pingInterval: 0s }", &["`socketio.pingInterval` must be more than 0s"]),
     ("socketio: { connectTimeout: 100years }", &["`socketio.connectTimeout` must be at most"]),
+    ("socketio: { perMessageDeflate: { threshold: 63 } }", &["must be at least 64 bytes"]),
+    (
+        "socketio: { perMessageDeflate: { threshold: 2MiB } }",
+        &["`socketio.perMessageDeflate.threshold` is 2MiB, more than `socketio.maxPayload` (1MiB)"],
+    ),
+    ("socketio: { perMessageDeflate: true }", &["socketio.perMessageDeflate"]),
+    (
+        "socketio: { transports: [polling], perMessageDeflate: {} }",
+        &["`socketio.perMessageDeflate` has a meaning only on WebSockets"],
+    ),
     ("socketio: { maxPayload: 0 }", &["`socketio.maxPayload` must be more than 0 bytes"]),
     (
         "socketio: { cors: { credentials: true } }",

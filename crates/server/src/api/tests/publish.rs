@@ -13,7 +13,7 @@ async fn a_publication_has_every_field_of_its_request() {
     let world = World::new();
     let server = Server::start(&world).await;
     let body = r#"{
-        "namespace": "/chat", "rooms": ["a", "b"], "except": "c", "event": "e", "volatile": true,
+        "namespace": "/chat", "rooms": ["a", "b"], "except": "c", "event": "e", "volatile": true, "compress": false,
         "args": [{"z": {"$binary": "AQI="}, "a": null}], "id": "one"
     }"#;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -27,7 +27,7 @@ async fn a_publication_has_every_field_of_its_request() {
     assert_eq!(publication.rooms[..], [Room::from("a"), Room::from("b")]);
     assert_eq!(publication.except[..], [Room::from("c")]);
     assert_eq!(publication.event, "e");
-    assert!(publication.volatile);
+    assert!(publication.volatile && !publication.compress);
     assert_eq!(publication.source, Source::Api);
     assert_eq!(publication.traceparent.as_deref(), Some(trace));
     let binary = Data::Binary(Bytes::from_static(&[1, 2]));

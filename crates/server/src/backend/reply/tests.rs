@@ -25,7 +25,8 @@ fn every_field_is_read_and_binary_is_read_at_any_depth() {
             "emit": [{"event": "a", "args": [1, {"b": [{"$binary": "AQI="}]}]}, {"event": "b"}],
             "join": ["r"], "leave": ["s", "t"], "ack": [{"$binary": ""}, "x"],
             "publish": [
-                {"room": "r", "event": "c", "args": ["y"], "except": ["u"], "volatile": true},
+                {"room": "r", "event": "c", "args": ["y"], "except": ["u"], "volatile": true,
+                 "compress": false},
                 {"room": "r", "event": "d"}
             ],
             "disconnect": true, "unknown": 1
@@ -50,6 +51,7 @@ fn every_field_is_read_and_binary_is_read_at_any_depth() {
                     event: "c".to_owned(),
                     args: vec!["y".into()],
                     volatile: true,
+                    compress: false,
                 },
                 Publish {
                     room: "r".into(),
@@ -57,6 +59,7 @@ fn every_field_is_read_and_binary_is_read_at_any_depth() {
                     event: "d".to_owned(),
                     args: Vec::new(),
                     volatile: false,
+                    compress: true,
                 },
             ],
             disconnect: true,

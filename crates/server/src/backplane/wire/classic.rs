@@ -40,6 +40,8 @@ pub struct Broadcast {
     pub except: Vec<Room>,
     /// Only for clients that can take it at once.
     pub volatile: bool,
+    /// Whether it may be compressed.
+    pub compress: bool,
     /// How long the sender waits for acknowledgements, where it asks for them.
     pub timeout: Option<Duration>,
     /// When its origin accepted it, in microseconds of Redis' clock. Node does not say.
@@ -83,6 +85,7 @@ impl Broadcast {
             event: self.event,
             args: self.args.into(),
             volatile: self.volatile,
+            compress: self.compress,
             source: Source::Redis,
             accepted,
             traceparent: self.traceparent.map(Arc::from),
@@ -148,6 +151,7 @@ pub fn from_packet(packet: Data, options: &Data) -> Result<Broadcast, WireError>
         rooms,
         except,
         volatile: flag("volatile") == Some(&Data::Bool(true)),
+        compress: flag("compress") != Some(&Data::Bool(false)),
         timeout: flag("timeout").and_then(number).map(Duration::from_millis),
         origin: None,
         id: None,
@@ -202,10 +206,15 @@ pub fn write_options(to: &mut Vec<u8>, publication: &Publication, timeout: Optio
         rooms.iter().for_each(|room| msgpack::write_str(to, room));
     }
     msgpack::write_str(to, "flags");
-    msgpack::write_map_len(to, usize::from(publication.volatile) + usize::from(timeout.is_some()));
+    let flags = [publication.volatile, !publication.compress, timeout.is_some()];
+    msgpack::write_map_len(to, flags.into_iter().filter(|is_set| *is_set).count());
     if publication.volatile {
         msgpack::write_str(to, "volatile");
         msgpack::write(to, &Data::Bool(true));
+    }
+    if !publication.compress {
+        msgpack::write_str(to, "compress");
+        msgpack::write(to, &Data::Bool(false));
     }
     if let Some(timeout) = timeout {
         msgpack::write_str(to, "timeout");

@@ -72,6 +72,7 @@ fn emit(message: &Data, namespace: String) -> Result<Broadcast, WireError> {
         rooms,
         except: message.get("skip_sid").map(names).unwrap_or_default(),
         volatile: false,
+        compress: true,
         timeout: None,
         origin: None,
         id: None,

@@ -346,6 +346,7 @@ fn publication(key: &RoomKey, event: &str, data: Data, except: &[MemberId]) -> P
         event: event.to_owned(),
         args: smallvec![data],
         volatile: false,
+        compress: true,
         source: Source::Presence,
         accepted: Instant::now(),
         traceparent: None,

@@ -55,6 +55,11 @@ impl PacketBatch {
         self.volatile
     }
 
+    /// Bytes of the packets' own form, which is not compressed.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// All packets as WebSocket frames.
     pub(super) fn websocket(&self, form: FrameForm) -> &Bytes {
         if let [packet] = &self.packets[..] {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::packet::Packet;
 use crate::telemetry::latency::DeliveryTag;
 use rookery_protocol::encoded::FrameForm;
+use rookery_protocol::frames::Deflate;
 use rookery_protocol::{Parser, Revision};
 
 /// Bytes that wait in all the queues of a shard. It changes only where something waits: a write
@@ -59,7 +60,7 @@ impl Queue {
     /// An empty queue for a client that speaks `revision`, with packets as `parser` has them; its bytes
     /// count in `backlog`.
     pub(super) fn new(revision: Revision, parser: Parser, backlog: Arc<Backlog>) -> Self {
-        let form = FrameForm { revision, base64: false, parser };
+        let form = FrameForm { revision, base64: false, parser, deflate: None };
         Queue { packets: VecDeque::new(), bytes: 0, backlog, form }
     }
 
@@ -68,9 +69,10 @@ impl Queue {
         self.form
     }
 
-    /// Sets whether the client takes no binary frames. Nothing may be written in part.
-    pub(super) fn set_base64(&mut self, base64: bool) {
-        self.form.base64 = base64;
+    /// Sets whether the client takes no binary frames, and which messages are compressed for it.
+    /// Nothing may be written in part.
+    pub(super) fn set_form(&mut self, base64: bool, deflate: Option<Deflate>) {
+        self.form = FrameForm { base64, deflate, ..self.form };
     }
 
     pub(super) fn is_empty(&self) -> bool {

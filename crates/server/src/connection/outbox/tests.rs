@@ -20,6 +20,9 @@ use crate::telemetry::latency::DeliveryTag;
 /// How long a condition may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The fewest bytes of a message that is compressed for clients that take compressed ones.
+const THRESHOLD: usize = 200;
+
 /// Bytes asked of the kernel for each of a test socket's buffers; it grants more.
 const SMALL: usize = 4096;
 
@@ -41,6 +44,7 @@ impl Fixture {
         let recorder = DeliveryRecorder::for_test();
         let context = Arc::new(OutboxContext {
             parser: Parser::Json,
+            deflate: Some(Deflate { threshold: THRESHOLD }),
             limits: Arc::new(OutboxLimits::new(queue, write_stall, 64 << 10)),
             recorder: recorder.clone(),
             backlog: Arc::default(),
@@ -67,6 +71,12 @@ impl Fixture {
 
     /// Moves the session to a WebSocket with small buffers; returns the client's end.
     async fn attach(&self, read: &[u8]) -> TcpStream {
+        self.attach_with(read, false).await
+    }
+
+    /// The same; with `compressed`, the client takes compressed messages.
+    async fn attach_with(&self, read: &[u8], compressed: bool) -> TcpStream {
+        self.outbox.set_accepted(Accepted { binary: true, compressed });
         let (client, server) = sockets().await;
         assert!(self.outbox.attach(server, read));
         if let Transport::WebSocket(socket) = &self.outbox.state.lock().transport {

@@ -170,7 +170,10 @@ impl ClientReader {
         if let Some(socket) = self.socket.clone() {
             return self.poll_socket(&socket, cx, turn);
         }
-        Poll::Ready(match self.outbox.client_bytes() {
+        let bytes = self.outbox.client_bytes();
+        // It is agreed on before a socket's first bytes are there.
+        self.messages.set_deflate(self.outbox.is_compressed());
+        Poll::Ready(match bytes {
             ClientBytes::Taken(bytes) if self.unread.is_empty() => {
                 self.unread = bytes;
                 Step::More
@@ -225,7 +228,8 @@ impl ClientReader {
         while *turn > 0 && !self.passed && self.wait.is_none() {
             match self.messages.next(&mut rest) {
                 Ok(Some(message)) => {
-                    *turn = turn.saturating_sub(1 + message.payload.len() / UNIT);
+                    let bytes = message.payload.len().max(message.received);
+                    *turn = turn.saturating_sub(1 + bytes / UNIT);
                     self.on_message(message);
                 }
                 Ok(None) => break,

@@ -245,6 +245,7 @@ impl Reporter<'_> {
             event: event.name.to_owned(),
             args: event.args,
             volatile: false,
+            compress: true,
             source: Source::Admin,
             accepted: Instant::now(),
             traceparent: None,

@@ -116,6 +116,7 @@ fn publication(
         event,
         args: args.into(),
         volatile: false,
+        compress: true,
         source: Source::Admin,
         accepted: Instant::now(),
         traceparent: None,

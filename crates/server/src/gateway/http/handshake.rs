@@ -7,6 +7,7 @@ use super::query::parameter;
 use super::request::EngineRequest;
 use super::response::{EngineResponse, payload};
 use crate::auth::bearer_token;
+use crate::connection::outbox::Accepted;
 use crate::gateway::authenticator::Credentials;
 use crate::gateway::limits::Permit;
 use crate::gateway::session::{NewSession, Session};
@@ -22,7 +23,9 @@ pub fn open_polling(
     base64: bool,
     permit: Permit,
 ) -> EngineResponse {
-    let new = new_session(request, revision, base64, Transport::Polling, permit);
+    // Each request says for itself what it takes, the one for a WebSocket too.
+    let accepted = Accepted { binary: !base64, compressed: false };
+    let new = new_session(request, revision, accepted, Transport::Polling, permit);
     let session = request.engine.sessions().open(new);
     let open = open_packet(&session, Transport::Polling);
     request.engine.start(&session);
@@ -36,13 +39,13 @@ pub fn open_polling(
 pub fn new_session(
     request: &EngineRequest,
     revision: Revision,
-    base64: bool,
+    accepted: Accepted,
     transport: Transport,
     permit: Permit,
 ) -> NewSession {
     let config = &request.gateway().config;
     let credentials = credentials(config, request.headers(), request.http.uri());
-    NewSession { shard: request.shard, revision, base64, transport, credentials, permit }
+    NewSession { shard: request.shard, revision, accepted, transport, credentials, permit }
 }
 
 /// The open packet (Engine.IO protocol, "Handshake"); times in milliseconds.

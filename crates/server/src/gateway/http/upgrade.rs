@@ -21,7 +21,7 @@ use super::engine_error::EngineError;
 use super::handshake::{new_session, open_packet};
 use super::request::EngineRequest;
 use super::response::{EngineResponse, error};
-use crate::connection::outbox::Outbox;
+use crate::connection::outbox::{Accepted, Outbox};
 use crate::gateway::engine::Engine;
 use crate::gateway::limits::Permit;
 use crate::gateway::session::{NewSession, Session};
@@ -29,7 +29,7 @@ use rookery_config::Transport;
 use rookery_ops::keep_alive::ActivityStream;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
-use rookery_protocol::frames::{Opcode, parse_client_frame, put_frame};
+use rookery_protocol::frames::{Agreement, ClientMessages, Message, Opcode, put_frame};
 
 /// How long a client may take from the WebSocket's start to its `5`.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,8 +38,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// sends `5` once no GET of its own waits.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest payload of a probe's frame in bytes; those of the protocol have at most six.
-const MAX_PROBE_FRAME: usize = 125;
+/// The longest message of a probe in bytes; those of the protocol have at most six.
+const MAX_PROBE: usize = 125;
 
 /// The upgrade of a connection whose 101 is being written; set by the request that asks for it.
 pub type PendingUpgrade = Mutex<Option<Upgrade>>;
@@ -84,11 +84,13 @@ pub fn open_websocket(
     permit: Permit,
     pending: &PendingUpgrade,
 ) -> EngineResponse {
-    let Some(response) = switching_protocols(request.headers()) else {
+    let agreement = agreement(&request);
+    let Some(response) = switching_protocols(request.headers(), agreement) else {
         return error(EngineError::BadRequest);
     };
     let on = hyper::upgrade::on(&mut request.http);
-    let new = new_session(&request, revision, base64, Transport::Websocket, permit);
+    let accepted = Accepted { binary: !base64, compressed: agreement.is_some() };
+    let new = new_session(&request, revision, accepted, Transport::Websocket, permit);
     *pending.lock() = Some(Upgrade { on, to: Target::New(request.engine, new) });
     response
 }
@@ -103,12 +105,14 @@ pub fn upgrade_session(
     if !session.outbox.is_polling() || session.upgrading.swap(true, Ordering::AcqRel) {
         return error(EngineError::BadRequest);
     }
-    let Some(response) = switching_protocols(request.headers()) else {
+    let agreement = agreement(&request);
+    let Some(response) = switching_protocols(request.headers(), agreement) else {
         session.upgrading.store(false, Ordering::Release);
         return error(EngineError::BadRequest);
     };
-    // The socket is told what it may send by its own query, as in Node's server.
-    session.outbox.set_base64(base64);
+    // The socket's own request says what it takes, as in Node's server.
+    let accepted = Accepted { binary: !base64, compressed: agreement.is_some() };
+    session.outbox.set_accepted(accepted);
     let on = hyper::upgrade::on(&mut request.http);
     *pending.lock() = Some(Upgrade { on, to: Target::Polling(session) });
     response
@@ -143,8 +147,10 @@ async fn try_upgrade(session: &Session, socket: TcpStream, read: Vec<u8>) {
 /// hear this socket, so what is for it goes on by polling.
 async fn probe(session: &Session, mut socket: TcpStream, mut read: Vec<u8>) -> io::Result<()> {
     let probed = AtomicBool::new(false);
+    let mut messages = ClientMessages::new(MAX_PROBE);
+    messages.set_deflate(session.outbox.is_compressed());
     tokio::select! {
-        upgraded = exchange(&mut socket, &mut read, &probed) => upgraded?,
+        upgraded = exchange(&mut socket, messages, &mut read, &probed) => upgraded?,
         () = release_polls(&session.outbox, &probed) => {
             return Err(io::ErrorKind::NotConnected.into());
         }
@@ -183,10 +189,11 @@ enum ProbePacket {
 /// client need not probe before (socket.io-client-csharp does not), and may probe again.
 async fn exchange(
     socket: &mut TcpStream,
+    mut messages: ClientMessages,
     read: &mut Vec<u8>,
     probed: &AtomicBool,
 ) -> io::Result<()> {
-    while let ProbePacket::Probe = next_packet(socket, read).await? {
+    while let ProbePacket::Probe = next_packet(socket, &mut messages, read).await? {
         let mut answer = Vec::new();
         put_frame(&mut answer, Opcode::Text, b"3probe");
         socket.write_all(&answer).await?;
@@ -199,29 +206,62 @@ async fn exchange(
 ///
 /// # Errors
 /// When it is another packet than those that an upgrade consists of.
-async fn next_packet(socket: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<ProbePacket> {
+async fn next_packet(
+    socket: &mut TcpStream,
+    messages: &mut ClientMessages,
+    read: &mut Vec<u8>,
+) -> io::Result<ProbePacket> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
     loop {
-        let parsed = parse_client_frame(read, MAX_PROBE_FRAME);
-        let Some((frame, used)) = parsed.map_err(|e| invalid(&e.to_string()))? else {
-            if socket.read_buf(read).await? == 0 {
+        let mut rest = &mut read[..];
+        let message = messages.next(&mut rest).map_err(|e| invalid(&e.to_string()))?;
+        let unread = rest.len();
+        let taken = match &message {
+            Some(message) => {
+                Taken::of(message).ok_or_else(|| invalid("unexpected packet in a probe"))?
+            }
+            None => Taken::Nothing,
+        };
+        read.drain(..read.len() - unread);
+        match taken {
+            Taken::Packet(packet) => return Ok(packet),
+            Taken::Pong(pong) => socket.write_all(&pong).await?,
+            Taken::Ignored => {}
+            Taken::Nothing if socket.read_buf(read).await? == 0 => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            continue;
-        };
-        read.drain(..used);
-        match (frame.opcode, &frame.payload[..]) {
-            (Opcode::Text, b"2probe") if frame.fin => return Ok(ProbePacket::Probe),
+            Taken::Nothing => {}
+        }
+    }
+}
+
+/// What a socket that is not its session's transport yet has sent.
+enum Taken {
+    /// A packet.
+    Packet(ProbePacket),
+    /// A ping, and the frame that answers it.
+    Pong(Vec<u8>),
+    /// A pong.
+    Ignored,
+    /// No whole message.
+    Nothing,
+}
+
+impl Taken {
+    /// `None`: an upgrade has no such message.
+    fn of(message: &Message<'_>) -> Option<Self> {
+        Some(match (message.opcode, &*message.payload) {
+            (Opcode::Text, b"2probe") => Taken::Packet(ProbePacket::Probe),
             // Node looks at the type alone.
-            (Opcode::Text, [b'5', ..]) if frame.fin => return Ok(ProbePacket::Upgrade),
+            (Opcode::Text, [b'5', ..]) => Taken::Packet(ProbePacket::Upgrade),
             (Opcode::Ping, payload) => {
                 let mut pong = Vec::new();
                 put_frame(&mut pong, Opcode::Pong, payload);
-                socket.write_all(&pong).await?;
+                Taken::Pong(pong)
             }
-            (Opcode::Pong, _) => {}
-            _ => return Err(invalid("unexpected packet in a probe")),
-        }
+            (Opcode::Pong, _) => Taken::Ignored,
+            _ => return None,
+        })
     }
 }
 
@@ -233,9 +273,19 @@ async fn upgraded(upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
     Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
 }
 
+/// What is agreed to of the extensions that a request offers. A header that is no text offers nothing.
+fn agreement(request: &EngineRequest) -> Option<Agreement> {
+    request.gateway().config.socketio.per_message_deflate?;
+    let offers = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+    Agreement::of_offers(offers.iter().filter_map(|value| value.to_str().ok()))
+}
+
 /// The 101 for a WebSocket handshake (RFC 6455, section 4.2.2); `None` where the request is not a
 /// valid one.
-fn switching_protocols(headers: &HeaderMap) -> Option<EngineResponse> {
+fn switching_protocols(
+    headers: &HeaderMap,
+    agreement: Option<Agreement>,
+) -> Option<EngineResponse> {
     let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
     let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
     if version != "13" {
@@ -248,5 +298,9 @@ fn switching_protocols(headers: &HeaderMap) -> Option<EngineResponse> {
     response_headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     response_headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     response_headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(agreement) = agreement {
+        let agreed = HeaderValue::from_static(agreement.header());
+        response_headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, agreed);
+    }
     Some(response)
 }

@@ -19,7 +19,7 @@ pub async fn publish_all(
     publications: Vec<Publish>,
     traceparent: Option<&Arc<str>>,
 ) {
-    for Publish { room, except, event, args, volatile } in publications {
+    for Publish { room, except, event, args, volatile, compress } in publications {
         let publication = Publication {
             id: PublicationId::of_client(&member.id),
             namespace: member.namespace.clone(),
@@ -28,6 +28,7 @@ pub async fn publish_all(
             event,
             args: args.into(),
             volatile,
+            compress,
             source: Source::Backend,
             accepted: Instant::now(),
             traceparent: traceparent.cloned(),

@@ -43,6 +43,7 @@ pub(crate) fn publication() -> Publication {
         event: "n".to_owned(),
         args: [Data::from("x")].into(),
         volatile: false,
+        compress: true,
         source: Source::Api,
         accepted: Instant::now(),
         traceparent: None,

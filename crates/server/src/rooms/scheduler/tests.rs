@@ -36,6 +36,7 @@ fn arrival(membership: &Membership, except: &[&str]) -> Arrival {
         event: "n".to_owned(),
         args: Default::default(),
         volatile: false,
+        compress: true,
         source: Source::Client,
         accepted: Instant::now(),
         traceparent: None,

@@ -100,6 +100,7 @@ impl Fixture {
             event: "n".to_owned(),
             args: args.into(),
             volatile: false,
+            compress: true,
             source: Source::Api,
             accepted: Instant::now(),
             traceparent: None,

@@ -87,6 +87,11 @@ impl DeliveryRecorder {
         }
     }
 
+    /// Records bytes for a client that takes compressed messages: before compression, and after it.
+    pub fn deflated(&self, before: usize, after: usize) {
+        self.metrics.deflate.add(before, after);
+    }
+
     /// Records that `n` deliveries will never be written.
     pub fn dropped(&self, outcome: Outcome, n: u64) {
         self.metrics.delivered(outcome, n);

@@ -49,6 +49,7 @@ fn publication(source: Source, traceparent: Option<&str>) -> Publication {
         event: "e".repeat(300),
         args: Default::default(),
         volatile: false,
+        compress: true,
         source,
         accepted: Instant::now(),
         traceparent: traceparent.map(Arc::from),

@@ -57,6 +57,9 @@ pub(in crate::api) struct PublishRequest {
     /// Deliver only to members with an empty outbox.
     #[serde(default)]
     volatile: bool,
+    /// `false`: the event is not compressed, also for members with compressed messages
+    /// (`socketio.perMessageDeflate`); `true` if absent.
+    compress: Option<bool>,
     /// Ask every recipient to acknowledge the event, and answer with what they say. Not with `id`, nor
     /// in a batch.
     #[serde(default)]
@@ -163,6 +166,7 @@ impl PublishRequest {
             event,
             args: self.args.into(),
             volatile: self.volatile,
+            compress: self.compress.unwrap_or(true),
             source: Source::Api,
             accepted: Instant::now(),
             traceparent: traceparent.clone(),

@@ -12,6 +12,7 @@ fn publication(rooms: &[&str], args: Vec<Data>) -> Publication {
         event: "hello".into(),
         args: args.into(),
         volatile: true,
+        compress: false,
         source: Source::Api,
         accepted: Instant::now(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
@@ -32,7 +33,7 @@ fn a_publication_comes_back_with_everything() {
     assert_eq!(broadcast.rooms[..], publication.rooms[..]);
     assert_eq!(broadcast.except[..], publication.except[..]);
     assert_eq!((broadcast.event.as_str(), &broadcast.args), ("hello", &args));
-    assert!(broadcast.volatile);
+    assert!(broadcast.volatile && !broadcast.compress);
     assert_eq!(broadcast.origin, Some(1_700_000_000_000_000));
     assert_eq!(broadcast.sequence, None);
     let sequence = SequenceNumber { epoch: 3, number: 1 };
@@ -42,6 +43,7 @@ fn a_publication_comes_back_with_everything() {
     let accepted = Instant::now();
     let back = broadcast.into_publication("/admin".into(), || unreachable!(), accepted);
     assert_eq!((back.id, back.source), (publication.id, Source::Redis));
+    assert!(back.volatile && !back.compress);
     assert_eq!(back.traceparent, publication.traceparent);
 }
 
@@ -58,6 +60,7 @@ fn an_emitters_broadcast_is_understood() {
     assert_eq!(broadcast.args, [Data::Number(1.into()), Data::Null]);
     assert_eq!(broadcast.rooms, [Room::from("r"), Room::from("7")]);
     assert!(!broadcast.volatile && broadcast.origin.is_none() && broadcast.id.is_none());
+    assert!(broadcast.compress, "what its sender does not say is as in Node");
 }
 
 /// The bytes that `msgpack_pack` of PHP writes for a packet and its options, without a sender: an

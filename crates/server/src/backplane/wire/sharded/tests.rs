@@ -19,6 +19,7 @@ fn publication(args: Vec<Data>) -> Publication {
         event: "hello".into(),
         args: args.into(),
         volatile: true,
+        compress: false,
         source: Source::Api,
         accepted: Instant::now(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
@@ -66,7 +67,7 @@ fn a_publication_comes_back_with_everything() {
     assert_eq!(broadcast.rooms[..], publication.rooms[..]);
     assert_eq!(broadcast.except[..], publication.except[..]);
     assert_eq!((broadcast.event.as_str(), &broadcast.args), ("hello", &args));
-    assert!(broadcast.volatile);
+    assert!(broadcast.volatile && !broadcast.compress);
     assert_eq!(broadcast.origin, Some(1_700_000_000_000_000));
     assert_eq!(broadcast.id.as_deref(), Some("id-1"));
     assert_eq!(broadcast.traceparent.as_deref(), publication.traceparent.as_deref());
@@ -84,19 +85,23 @@ fn node_reads_what_is_published_as_its_own_message() {
     let list = data.get("packet").and_then(|packet| packet.get("data"));
     assert_eq!(list, Some(&Data::Array(vec!["hello".into()])));
     let flags = data.get("opts").and_then(|opts| opts.get("flags"));
-    assert_eq!(flags.and_then(|flags| flags.get("volatile")), Some(&Data::Bool(true)));
+    let flag = |name: &str| flags.and_then(|flags| flags.get(name));
+    assert_eq!(flag("volatile"), Some(&Data::Bool(true)));
+    assert_eq!(flag("compress"), Some(&Data::Bool(false)));
 }
 
 /// `io.to("room").emit("bin1", Buffer.from([1, 2]), 2 ** 40, new Date(0), undefined, { u: undefined })`.
 #[test]
 fn a_node_servers_broadcasts_are_understood() {
-    let options = r#"{"rooms":["room","7"],"except":["z"],"flags":{"volatile":true}}"#;
+    let options =
+        r#"{"rooms":["room","7"],"except":["z"],"flags":{"volatile":true,"compress":false}}"#;
     let data = format!(r#"{{"packet":{{"type":2,"data":["two",1]}},"opts":{options}}}"#);
     let broadcast = broadcast_in(&of_node(3, &data));
     assert_eq!((broadcast.uid.as_str(), broadcast.namespace.as_str()), (UID, "/"));
     assert_eq!((broadcast.event.as_str(), broadcast.args.len()), ("two", 1));
     assert_eq!(broadcast.rooms, [Room::from("room"), Room::from("7")]);
     assert_eq!((broadcast.except.len(), broadcast.volatile), (1, true));
+    assert!(!broadcast.compress);
 
     let bytes =
         b"\x84\xa4type\x03\xa4data\x82\xa6packet\x82\xa4type\x02\xa4data\x96\xa4bin1\xc4\x02\

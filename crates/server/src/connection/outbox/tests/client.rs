@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use super::*;
 use rookery_protocol::Parser;
 use rookery_protocol::encoded::FrameForm;
+use rookery_protocol::frames::inflate;
 use rookery_protocol::payload::{self, Packet};
 
 /// A packet of the test, identified by a number in its text.
@@ -19,7 +20,10 @@ pub(super) struct Numbered {
 impl Numbered {
     /// The packet with a number: its text, and `binary` attachments, of about `size` bytes.
     pub(super) fn new(number: u64, size: usize, binary: usize) -> Self {
-        let pad = "€".repeat(size / 3);
+        let pad = match number % 2 {
+            0 => "€".repeat(size / 3),
+            _ => letters(number, size),
+        };
         let text = match binary {
             0 => format!("2[\"n\",{number},\"{pad}\"]"),
             n => format!("5{n}-[\"n\",{number},\"{pad}\"]"),
@@ -35,9 +39,20 @@ impl Numbered {
     /// The frames by which the engine writes it.
     pub(super) fn frames(&self, revision: Revision) -> Vec<u8> {
         self.encoded()
-            .websocket(FrameForm { revision, base64: false, parser: Parser::Json })
+            .websocket(FrameForm { revision, base64: false, parser: Parser::Json, deflate: None })
             .to_vec()
     }
+}
+
+/// So many letters that hardly become smaller.
+fn letters(seed: u64, size: usize) -> String {
+    let mut state = seed;
+    let letter = |_| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'#' + ((state >> 33) % 57) as u8)
+    };
+    (0..size).map(letter).collect()
 }
 
 /// What a client has received.
@@ -115,13 +130,17 @@ impl Received {
 
     fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let (&[first, second], rest) = self.partial.split_first_chunk::<2>()?;
-        assert_eq!(first & 0xf0, 0x80, "torn: no head of a frame");
+        assert_eq!(first & 0xb0, 0x80, "torn: no head of a frame");
         let (extra, length) = match second {
             126 => (2, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
             127 => (8, usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).unwrap()),
             n => (0, usize::from(n)),
         };
-        let payload = rest.get(extra..extra + length)?.to_vec();
+        let payload = rest.get(extra..extra + length)?;
+        let payload = match first & 0x40 {
+            0 => payload.to_vec(),
+            _ => inflate(payload, 1 << 20).expect("a compressed message"),
+        };
         self.partial.drain(..2 + extra + length);
         Some((first & 0x0f, payload))
     }

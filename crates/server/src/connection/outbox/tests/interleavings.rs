@@ -14,7 +14,7 @@ use super::sent::{Hooks, packets, said};
 use super::story::{End, Shape, Step, Story, story};
 use super::*;
 use crate::connection::stream::SessionStream;
-use rookery_protocol::frames::parse_client_frame;
+use rookery_protocol::frames::ClientMessages;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
@@ -28,8 +28,10 @@ proptest! {
 
 #[tokio::test]
 async fn packets_for_engine_and_hooks_are_handled_in_the_order_in_which_they_were_sent() {
-    for revision in [Revision::V4, Revision::V3] {
-        let mut world = World::new(revision, 1 << 20).await;
+    for (revision, deflate) in
+        [(Revision::V4, false), (Revision::V4, true), (Revision::V3, false), (Revision::V3, true)]
+    {
+        let mut world = World::new(revision, deflate, 1 << 20).await;
         world.send(8).await;
         world.attach(11).await;
         world.send(9).await;
@@ -45,6 +47,8 @@ async fn packets_for_engine_and_hooks_are_handled_in_the_order_in_which_they_wer
 struct World {
     fixture: Fixture,
     revision: Revision,
+    /// Messages on the WebSocket are compressed, both ways.
+    deflate: bool,
     stream: Option<SessionStream>,
     hooks: Arc<Hooks>,
     /// Bytes that the engine still has to write, and where each packet ends in its output.
@@ -64,7 +68,7 @@ struct World {
 
 async fn tell(story: Story) {
     let revision = if story.v3 { Revision::V3 } else { Revision::V4 };
-    let mut world = World::new(revision, story.queue).await;
+    let mut world = World::new(revision, story.deflate, story.queue).await;
     for step in story.steps {
         world.step(step).await;
     }
@@ -78,13 +82,14 @@ async fn tell(story: Story) {
 }
 
 impl World {
-    async fn new(revision: Revision, queue: usize) -> Self {
+    async fn new(revision: Revision, deflate: bool, queue: usize) -> Self {
         let fixture = Fixture::new(revision, queue, PATIENCE);
         let hooks = Arc::new(Hooks::default());
         let stream = SessionStream::new(fixture.outbox.clone(), hooks.clone(), 1 << 20);
         let mut world = World {
             fixture,
             revision,
+            deflate,
             stream: Some(stream),
             hooks,
             unwritten: Vec::new(),
@@ -202,7 +207,7 @@ impl World {
         match &mut self.client {
             Some(client) => {
                 let frames: Vec<u8> =
-                    numbers.clone().flat_map(|n| said(n, self.revision)).collect();
+                    numbers.clone().flat_map(|n| said(n, self.revision, self.deflate)).collect();
                 if client.write_all(&frames).await.is_err() {
                     return;
                 }
@@ -245,15 +250,17 @@ impl World {
 
     /// Takes the frames that the engine has read.
     fn engine_reads(&mut self) {
-        while let Some((frame, used)) = parse_client_frame(&self.unread, 1000).expect("frames") {
-            self.unread.drain(..used);
-            let text = std::str::from_utf8(&frame.payload).expect("a heartbeat");
+        let mut rest = &mut self.unread[..];
+        while let Some(message) = ClientMessages::new(1000).next(&mut rest).expect("frames") {
+            let text = std::str::from_utf8(&message.payload).expect("a heartbeat");
             if text == "3" {
                 assert_eq!(self.hooks.heard.lock().len(), 0, "the answer to the first heartbeat");
             } else {
                 self.hooks.heard.lock().push(text[1..].parse().expect("a number"));
             }
         }
+        let unread = rest.len();
+        self.unread.drain(..self.unread.len() - unread);
         let heard = self.hooks.heard.lock();
         assert!(heard.iter().copied().eq(0..heard.len() as u64), "out of order: {heard:?}");
     }
@@ -265,10 +272,10 @@ impl World {
         }
         let mut bytes = Vec::new();
         for n in self.said..self.said + 3 {
-            bytes.extend(said(n, self.revision));
+            bytes.extend(said(n, self.revision, self.deflate));
         }
         let (early, late) = bytes.split_at(read.min(bytes.len()));
-        let mut client = self.fixture.attach(early).await;
+        let mut client = self.fixture.attach_with(early, self.deflate).await;
         client.write_all(late).await.unwrap();
         self.said += 3;
         self.client = Some(client);

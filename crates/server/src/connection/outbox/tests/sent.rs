@@ -8,7 +8,7 @@ use crate::connection::Wait;
 use crate::connection::stream::{EngineHooks, PacketAction};
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
-use rookery_protocol::frames::{FrameError, Opcode, put_client_frame};
+use rookery_protocol::frames::{FrameError, Opcode, compress, put_client_frame};
 use rookery_protocol::packet::{PacketError, PacketHead};
 use rookery_protocol::payload::Packet;
 
@@ -77,25 +77,27 @@ pub(super) fn packets(n: u64) -> Vec<Packet> {
     match n % 4 {
         0 => vec![Packet::Ping(n.to_string())],
         3 => vec![Packet::Message(format!("52-{n}[]")), attachment(), attachment()],
-        _ => vec![Packet::Message(format!("2{n}[]"))],
+        _ => vec![Packet::Message(format!("2{n}[{}]", " ".repeat(100)))],
     }
 }
 
-/// The same as frames of a WebSocket.
-pub(super) fn said(n: u64, revision: Revision) -> Vec<u8> {
+/// The same as frames of a WebSocket; with `deflate`, those that become smaller by it are compressed.
+pub(super) fn said(n: u64, revision: Revision, deflate: bool) -> Vec<u8> {
     let mut frames = Vec::new();
     for packet in packets(n) {
-        match (packet, revision) {
-            (Packet::Message(text), _) => {
-                put_client_frame(&mut frames, Opcode::Text, format!("4{text}").as_bytes());
+        let (opcode, payload) = match (packet, revision) {
+            (Packet::Message(text), _) => (Opcode::Text, format!("4{text}").into_bytes()),
+            (Packet::Binary(bytes), Revision::V4) => (Opcode::Binary, bytes.to_vec()),
+            (Packet::Binary(bytes), Revision::V3) => (Opcode::Binary, [&[4], &bytes[..]].concat()),
+            (_, _) => (Opcode::Text, format!("2{n}").into_bytes()),
+        };
+        let start = frames.len();
+        match compress(&payload).filter(|_| deflate) {
+            Some(compressed) => {
+                put_client_frame(&mut frames, opcode, &compressed);
+                frames[start] |= 0x40;
             }
-            (Packet::Binary(bytes), Revision::V4) => {
-                put_client_frame(&mut frames, Opcode::Binary, &bytes);
-            }
-            (Packet::Binary(bytes), Revision::V3) => {
-                put_client_frame(&mut frames, Opcode::Binary, &[&[4], &bytes[..]].concat());
-            }
-            (_, _) => put_client_frame(&mut frames, Opcode::Text, format!("2{n}").as_bytes()),
+            None => put_client_frame(&mut frames, opcode, &payload),
         }
     }
     frames

@@ -40,6 +40,8 @@ pub(super) enum End {
 #[derive(Clone, Debug)]
 pub(super) struct Story {
     pub(super) v3: bool,
+    /// Messages on the WebSocket are compressed.
+    pub(super) deflate: bool,
     pub(super) queue: usize,
     pub(super) steps: Vec<Step>,
     pub(super) end: End,
@@ -76,14 +78,15 @@ pub(super) fn story() -> impl Strategy<Value = Story> {
     ];
     let queue = prop_oneof![4 => Just(64usize << 20), 1 => 1_000usize..200_000];
     (
-        any::<bool>(),
+        any::<(bool, bool)>(),
         queue,
         prop::collection::vec(step(), 0..60),
         end,
         prop::collection::vec(step(), 0..6),
     )
-        .prop_map(|(v3, queue, steps, end, afterwards)| Story {
+        .prop_map(|((v3, deflate), queue, steps, end, afterwards)| Story {
             v3,
+            deflate,
             queue,
             steps,
             end,
