@@ -3,7 +3,7 @@
 //
 //   node [--expose-gc] node-server.mjs --port 3000 [--redis redis://127.0.0.1:6379]
 //        [--jwt HS256|RS256|ES256 --key FILE] [--namespaces /a,/b]
-//        [--ping-interval 25000] [--ping-timeout 20000]
+//        [--ping-interval 25000] [--ping-timeout 20000] [--per-message-deflate]
 //
 // With --jwt, a middleware verifies the token in the auth payload with node:crypto. With --expose-gc,
 // SIGUSR2 collects garbage.
@@ -23,6 +23,7 @@ const { values } = parseArgs({
     namespaces: { type: "string", default: "" },
     "ping-interval": { type: "string", default: "25000" },
     "ping-timeout": { type: "string", default: "20000" },
+    "per-message-deflate": { type: "boolean", default: false },
   },
 });
 
@@ -35,7 +36,7 @@ process.on("SIGUSR2", () => {
 const http = createServer(publishByHttp);
 const io = new Server(http, {
   transports: ["polling", "websocket"],
-  perMessageDeflate: false,
+  perMessageDeflate: values["per-message-deflate"],
   httpCompression: false,
   serveClient: false,
   cors: { origin: "*" },

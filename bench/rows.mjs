@@ -12,6 +12,7 @@
 // http: a load of HTTP requests, instead of the clients'.
 // events: events with acks that each of 1,000 clients sends in turn, instead of the clients' publications.
 // programs: what has to be built for the load, beside the servers.
+// more: further lines of Rookery's configuration; nodeArgs: further arguments of the Node server.
 // curve: the panel of the second chart that the row is a point of, at `clients`.
 
 import { BARE_HANDLER, BARE_LOOP, EVENT_CLIENTS, HTTP_PUBLISHER } from "./servers.mjs";
@@ -44,6 +45,17 @@ const connect = (key, name, more = {}) => ({
   metric: (report) => report.cpuMsPerConnect,
   unit: "ms",
   digits: 3,
+  ...more,
+});
+
+// The clients offer compressed messages either way, so that the publications are the same.
+const deflate = (key, name, more = {}) => ({
+  key,
+  group: "deflate",
+  name: `one room of 1,000, 2 KiB like JSON, 4 in flight, ${name}`,
+  args: ["--clients", "1000", "--payload", "2048", "--inflight", "4", "--deflate"],
+  systems: ["rookery", "node"],
+  metric: (report) => report.deliveriesPerCpuSecond,
   ...more,
 });
 
@@ -156,6 +168,11 @@ export const ROWS = [
     target: 3,
     latency: true,
   },
+  deflate("records", "not compressed"),
+  deflate("records-deflate", "with perMessageDeflate", {
+    more: "socketio: { perMessageDeflate: {} }",
+    nodeArgs: ["--per-message-deflate"],
+  }),
   {
     key: "idle",
     name: "memory of an idle WebSocket connection",

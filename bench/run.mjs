@@ -155,7 +155,7 @@ async function measure(row, system) {
   try {
     for (let i = 0; i < (row.instances ?? 1); i++) {
       const server = start[system === "bare" ? bareOf(row).start : system];
-      servers.push(await server({ cores: "0", redis: redis?.url, jwt, more: row.more }));
+      servers.push(await server({ cores: "0", redis: redis?.url, jwt, more: row.more, nodeArgs: row.nodeArgs }));
     }
     if (row.http) return await load(row, servers[0], { system, seconds, notes });
     if (row.events) return await startEventClients("1", servers[0], { clients: CLIENTS, events: row.events, seconds }).report();

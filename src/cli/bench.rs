@@ -62,6 +62,9 @@ pub struct Args {
     /// The size of each publication's argument, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
     pub payload: usize,
+    /// Offer compressed messages (permessage-deflate), and publish what looks like JSON.
+    #[arg(long)]
+    pub deflate: bool,
     /// Keep this many publications in flight in each room, and publish the next ones when every
     /// member has received all of them [default: 4].
     #[arg(long, value_name = "K", group = "pace", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -134,6 +137,7 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
         rooms: args.rooms,
         room_prefix: args.room.clone(),
         payload: args.payload,
+        deflate: args.deflate,
         pace,
         warmup: args.warmup,
         duration: args.duration,

@@ -1,8 +1,14 @@
 //! [`Frames`]: the WebSocket frames that a load generator needs (RFC 6455, section 5.2).
 
+use std::borrow::Cow;
+
+use rookery_protocol::frames::inflate;
+
 /// Set on every frame: fragmented messages are not supported, and no Socket.IO server sends any.
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
+/// Set on the frame of a compressed message (RFC 7692, section 6).
+const COMPRESSED: u8 = 0x40;
 
 /// The opcode of a text frame.
 pub(super) const TEXT: u8 = 1;
@@ -17,7 +23,21 @@ pub(super) const PONG: u8 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
     pub(super) opcode: u8,
-    pub(super) payload: &'a [u8],
+    compressed: bool,
+    payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The payload, inflated up to `limit` bytes if it is compressed.
+    ///
+    /// # Errors
+    /// When it is larger, or not valid.
+    pub(super) fn payload(&self, limit: usize) -> Result<Cow<'a, [u8]>, FrameError> {
+        if !self.compressed {
+            return Ok(Cow::Borrowed(self.payload));
+        }
+        Ok(Cow::Owned(inflate(self.payload, limit)?))
+    }
 }
 
 /// Why bytes are not a supported frame from a server.
@@ -29,6 +49,8 @@ pub(super) enum FrameError {
     Fragmented,
     #[error("the server sent a frame of {0} bytes")]
     TooLarge(u64),
+    #[error("the server sent a compressed frame: {0}")]
+    Compressed(#[from] rookery_protocol::frames::FrameError),
 }
 
 /// Iterates over the whole frames at the start of a buffer, without copying.
@@ -70,7 +92,8 @@ impl<'a> Frames<'a> {
         let size = size.ok_or(FrameError::TooLarge(length))?;
         let Some((payload, rest)) = after.split_at_checked(size) else { return Ok(None) };
         self.rest = rest;
-        Ok(Some(Frame { opcode: first & 0x0f, payload }))
+        let compressed = first & COMPRESSED != 0;
+        Ok(Some(Frame { opcode: first & 0x0f, compressed, payload }))
     }
 
     /// The bytes after the last whole frame.

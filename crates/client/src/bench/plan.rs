@@ -27,6 +27,9 @@ pub struct Plan {
     pub room_prefix: String,
     /// The size of each publication's only argument, in bytes.
     pub payload: usize,
+    /// Whether the clients offer compressed messages (permessage-deflate). The publications then look
+    /// like JSON, which becomes smaller.
+    pub deflate: bool,
     /// How fast to publish; `None`: connections only.
     pub pace: Option<Pace>,
     /// How long the load runs before anything is counted.

@@ -9,6 +9,10 @@ use crate::target::Target;
 use rookery_protocol::Data;
 use rookery_protocol::packet;
 
+/// Offers compressed messages without contexts, so that each is inflated by itself.
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
+    server_no_context_takeover; client_no_context_takeover\r\n";
+
 /// A server to measure.
 pub(super) struct Server {
     /// The URL as the user wrote it.
@@ -28,22 +32,24 @@ pub(super) struct Messages {
 }
 
 impl Server {
-    /// Resolves the target's host and encodes the messages for it.
+    /// Resolves the target's host and encodes the messages for it, with `deflate` an offer of
+    /// compressed messages too.
     ///
     /// # Errors
     /// When the URL is not plain HTTP, or the host has no address.
-    pub(super) fn new(target: &Target) -> anyhow::Result<Server> {
+    pub(super) fn new(target: &Target, deflate: bool) -> anyhow::Result<Server> {
         let endpoint = target.endpoint();
         let (authority, address) = resolve(endpoint)?;
         let namespace = target.namespace();
         let connect = format!("4{}", packet::encode_connect(namespace, target.auth().as_ref()));
         let mut connect_frame = Vec::new();
         frames::write(&mut connect_frame, frames::TEXT, connect.as_bytes());
+        let extensions = if deflate { EXTENSIONS } else { "" };
         let messages = Messages {
             handshake: format!(
                 "GET {}?{} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\n\
                  Connection: Upgrade\r\nSec-WebSocket-Key: cm9va2VyeS1iZW5jaC0tMQ==\r\n\
-                 Sec-WebSocket-Version: 13\r\n\r\n",
+                 Sec-WebSocket-Version: 13\r\n{extensions}\r\n",
                 endpoint.path(),
                 endpoint.query().unwrap_or_default(),
             )

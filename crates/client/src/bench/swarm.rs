@@ -92,14 +92,16 @@ impl Swarm {
             room_prefix: &plan.room_prefix,
             namespace: &namespace,
             payload: plan.payload,
+            records: plan.deflate,
             in_flight,
             api: plan.api.is_some(),
         });
+        let servers = plan.targets.iter().map(|target| Server::new(target, plan.deflate));
         Ok(Swarm {
             poll,
             read_buffer: vec![0; BUFFER].into_boxed_slice(),
             write_buffer: Vec::new(),
-            servers: plan.targets.iter().map(Server::new).collect::<anyhow::Result<_>>()?,
+            servers: servers.collect::<anyhow::Result<_>>()?,
             connections: Vec::with_capacity(plan.clients),
             api_connections,
             next_api_connection: 0,
@@ -314,17 +316,18 @@ impl Swarm {
         let mut frames = Frames::new(&bytes[start..], MAX_FRAME);
         let mut replies = Vec::new();
         while let Some(frame) = frames.next()? {
+            let payload = frame.payload(MAX_FRAME)?;
             match frame.opcode {
-                frames::TEXT if self.publications.receive(frame.payload, now) => {}
+                frames::TEXT if self.publications.receive(&payload, now) => {}
                 frames::TEXT => {
                     let join =
                         |room| join_frame(&self.namespace, &room_name(&self.room_prefix, room));
                     let had_joined = connection.phase == Phase::Joined;
-                    let reply = connection.handle_control(frame.payload, messages, join)?;
+                    let reply = connection.handle_control(&payload, messages, join)?;
                     replies.extend(reply.unwrap_or_default());
                     self.joined += usize::from(!had_joined && connection.phase == Phase::Joined);
                 }
-                frames::PING => frames::write(&mut replies, frames::PONG, frame.payload),
+                frames::PING => frames::write(&mut replies, frames::PONG, &payload),
                 frames::CLOSE => return Err(ConnectionError::Closed),
                 _ => {}
             }

@@ -111,6 +111,7 @@ fn plan(server: &Server, pace: Option<Pace>) -> Plan {
         rooms: 2,
         room_prefix: "t".to_owned(),
         payload: 300,
+        deflate: false,
         pace,
         warmup: Duration::from_millis(50),
         duration: Duration::from_millis(300),
