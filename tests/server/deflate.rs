@@ -360,15 +360,49 @@ async fn limits_count_the_bytes_that_a_message_stands_for() {
     );
     let server = Rookery::start(&config).await;
     let mut member = compressing(&server, "", "room").await;
-    let ask = |id: u32, length: usize| {
-        format!("42{id}{}", json!(["publish", { "room": "r", "event": "e", "data": text(length) }]))
+    // Becomes less than a quarter.
+    let records: Vec<u32> = (0..1_500u32).map(|n| n.wrapping_mul(2_654_435_761) >> 18).collect();
+    let data = json!({ "records": records.iter().map(|n| json!({ "user": n })).collect::<Vec<_>>(), "text": text(25_000) });
+    let ask = |id: u32| {
+        format!("42{id}{}", json!(["publish", { "room": "r", "event": "e", "data": data }]))
     };
-    // The first one beyond is permitted, however large; the next one is not.
-    member.socket.send_compressed(&ask(7, 90_000)).await;
+    // The first one beyond is permitted, however large; the next one is not. Between them, the client
+    // is not read for as long as makes up for the bytes that were not sent.
+    let first = ask(7);
+    let sent = compressed(first.as_bytes()).len();
+    assert!(sent < 10_000 && first.len() > 40_000, "{sent} of {}", first.len());
+    member.socket.send_compressed(&first).await;
+    member.socket.send_compressed(&ask(8)).await;
     assert!(member.packet().await.unwrap().contains("SUCCESS"));
-    member.socket.send_compressed(&ask(8, 10)).await;
     assert!(member.packet().await.unwrap().contains("rate_limited"));
     assert_eq!(server.rejected("bytes").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_client_whose_messages_stand_for_much_more_is_read_at_the_rate_of_its_limit() {
+    const MESSAGES: u32 = 30;
+    const SIZE: usize = 100_000;
+    let _permit = shared_permit().await;
+    let limits = format!("limits: {{ bytesPerSecond: {SIZE}, eventsPerSecond: 100000 }}\n");
+    let server =
+        Rookery::start(&format!("{}{limits}", CONFIG.split_inclusive('\n').next().unwrap())).await;
+    let mut hostile = compressing(&server, "", "room").await;
+    let mut healthy = Member::connect(&server).await;
+    let publish = json!(["publish", { "room": "r", "event": "e", "data": text(SIZE) }]);
+    let message = compressed_frame(0xc1, format!("42{publish}").as_bytes());
+    assert!(message.len() < SIZE / 50, "{}", message.len());
+    hostile.socket.write(&message.repeat(MESSAGES as usize)).await.unwrap();
+    let handled = async || {
+        let published = "rookery_publications_total{source=\"client\"}";
+        server.metric(published).await + server.rejected("bytes").await
+    };
+    until("the first one is handled", async || handled().await > 0.0).await;
+    // All of them would be by the end of this.
+    for _ in 0..300 {
+        healthy.join("room").await;
+    }
+    let handled = handled().await;
+    assert!(handled < f64::from(MESSAGES), "{handled}, one each second");
 }
 
 /// A field of the process's status, in bytes.

@@ -17,6 +17,7 @@ use super::log_throttles::LogSubject;
 use super::namespaces::LeaseSlot;
 use super::session_ids::SessionIds;
 use super::state::Gateway;
+use super::token_bucket::TokenBucket;
 use crate::connection::outbox::{Accepted, Ending, Outbox};
 use crate::hashing::HashMap;
 use crate::telemetry::metrics::Disconnected;
@@ -60,6 +61,8 @@ pub struct Session {
     /// Whether the session has connected to a namespace; changed under the lock of `transport`.
     is_counted: AtomicBool,
     permit: Mutex<Option<Permit>>,
+    /// Bytes that compressed messages of the client may still stand for beyond those that were sent.
+    pub(super) inflatable: Mutex<Option<Box<TokenBucket>>>,
     /// Permits what is held of the client's messages, where that is much.
     held: Mutex<Option<Box<BodyPermit>>>,
 }
@@ -215,6 +218,7 @@ impl Sessions {
             transport: Mutex::new(Some(transport)),
             is_counted: AtomicBool::new(false),
             permit: Mutex::new(Some(permit)),
+            inflatable: Mutex::new(None),
             held: Mutex::new(None),
         });
         let weak: Weak<Session> = Arc::downgrade(&session);

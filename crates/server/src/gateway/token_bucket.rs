@@ -1,6 +1,6 @@
 //! A [`TokenBucket`]: a rate limit with a burst of one second.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A token bucket that refills evenly. It holds at most one second's worth of tokens; the rate is
 /// passed to each call, because a configuration reload may change it.
@@ -43,6 +43,14 @@ impl TokenBucket {
         is_any
     }
 
+    /// Takes `count` tokens, also more than there are: returns how long it takes to make up for those.
+    /// `rate` is in tokens per second.
+    pub fn owe(&mut self, count: usize, rate: u32, now: Instant) -> Duration {
+        self.refill(rate, rate.max(1), now);
+        self.tokens -= count as f64;
+        Duration::from_secs_f64((-self.tokens).max(0.0) / f64::from(rate.max(1)))
+    }
+
     /// Whether there is a token, of a bucket that holds `capacity`.
     pub fn has_any(&mut self, rate: u32, capacity: u32, now: Instant) -> bool {
         self.refill(rate, capacity, now);
@@ -59,7 +67,6 @@ impl TokenBucket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_bucket_refills_evenly() {
@@ -68,6 +75,16 @@ mod tests {
         assert!(bucket.take(2, start) && bucket.take(2, start) && !bucket.take(2, start));
         assert!(bucket.take(2, start + Duration::from_millis(500)));
         assert!(!bucket.take(2, start + Duration::from_millis(900)));
+    }
+
+    #[test]
+    fn what_is_owed_is_made_up_for_at_the_rate() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::full(10, start);
+        assert_eq!(bucket.owe(10, 10, start), Duration::ZERO);
+        assert_eq!(bucket.owe(25, 10, start), Duration::from_millis(2500));
+        assert_eq!(bucket.owe(5, 10, start + Duration::from_secs(2)), Duration::from_secs(1));
+        assert_eq!(bucket.owe(10, 10, start + Duration::from_secs(9)), Duration::ZERO);
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub trait EngineHooks: Send + Sync {
     /// what must end before the client's next packet is handled.
     fn on_client_packet(&self, head: &PacketHead<'_>, attachments: &[Bytes]) -> Wait;
 
+    /// Called when a compressed message of the client was inflated, with the bytes that it has beyond
+    /// those that were sent. Returns what must end before more of the client is read.
+    fn on_inflated(&self, bytes: usize) -> Wait;
+
     /// Whether the server may hold this many bytes of the client's messages that have not arrived
     /// whole, or are not handled yet; 0 stands for few. False: the session is ending.
     fn may_hold(&self, bytes: usize) -> bool;

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use super::hooks::EngineHooks;
 use super::pipe::{Permission, Pipe};
 use super::socket;
+use crate::connection::Wait;
 use crate::connection::outbox::{ClientBytes, Outbox};
 use packets::{IncompletePacket, Receiver};
 use rookery_protocol::encoded::{Encoded, MESSAGE_V3};
@@ -50,6 +51,8 @@ pub(super) struct ClientReader {
     incomplete: Option<Box<IncompletePacket>>,
     /// What the last packet asked for, which must be done before the next one is handled.
     wait: Option<BoxFuture<'static, ()>>,
+    /// What makes up for a compressed message that stood for much more, before more is read.
+    pause: Wait,
     /// The last packet was passed to the engine, which has not handled it.
     passed: bool,
     /// The most bytes that the attachments of one packet may have together.
@@ -83,6 +86,7 @@ impl ClientReader {
             unread: Vec::new(),
             incomplete: None,
             wait: None,
+            pause: None,
             passed: true,
             max_message,
             held: 0,
@@ -144,12 +148,12 @@ impl ClientReader {
     /// Waits until the next packet may be handled; false where the session is over.
     fn poll_permission(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            if let Some(wait) = &mut self.wait {
-                if wait.as_mut().poll(cx).is_pending() {
+            for wait in [&mut self.wait, &mut self.pause] {
+                if wait.as_mut().is_some_and(|wait| wait.as_mut().poll(cx).is_pending()) {
                     self.pipe.answer_due_heartbeat(cx);
                     return Poll::Pending;
                 }
-                self.wait = None;
+                *wait = None;
             }
             if self.outbox.is_failing() {
                 return Poll::Ready(false);
@@ -225,12 +229,15 @@ impl ClientReader {
     fn handle(&mut self, bytes: &mut [u8], turn: &mut usize) -> usize {
         let (all, before) = (bytes.len(), *turn);
         let mut rest = bytes;
-        while *turn > 0 && !self.passed && self.wait.is_none() {
+        while *turn > 0 && !self.passed && self.wait.is_none() && self.pause.is_none() {
             match self.messages.next(&mut rest) {
                 Ok(Some(message)) => {
-                    let bytes = message.payload.len().max(message.received);
-                    *turn = turn.saturating_sub(1 + bytes / UNIT);
+                    let (bytes, received) = (message.payload.len(), message.received);
+                    *turn = turn.saturating_sub(1 + bytes.max(received) / UNIT);
                     self.on_message(message);
+                    if bytes > received {
+                        self.pause = self.hooks.on_inflated(bytes - received);
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => {

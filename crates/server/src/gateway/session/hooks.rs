@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -10,6 +11,7 @@ use crate::connection::Wait;
 use crate::connection::outbox::Ending;
 use crate::connection::stream::{EngineHooks, PacketAction};
 use crate::gateway::namespaces::{MAX_OF_SESSION, NamespaceLease};
+use crate::gateway::token_bucket::TokenBucket;
 use crate::gateway::{accepted, connect_error, events};
 use crate::telemetry::metrics::{Disconnected, Rejected};
 use rookery_policy::{Code, Refusal};
@@ -134,6 +136,15 @@ impl EngineHooks for Session {
             self.outbox.close(Disconnected::TransportError, Ending::Finish);
             None
         })
+    }
+
+    fn on_inflated(&self, bytes: usize) -> Wait {
+        let rate = self.gateway().limits.config().bytes_per_second.0;
+        let (rate, now) = (u32::try_from(rate).unwrap_or(u32::MAX), Instant::now());
+        let mut bucket = self.inflatable.lock();
+        let bucket = bucket.get_or_insert_with(|| Box::new(TokenBucket::full(rate, now)));
+        let pause = bucket.owe(bytes, rate, now);
+        if pause.is_zero() { None } else { Some(Box::pin(tokio::time::sleep(pause))) }
     }
 
     fn may_hold(&self, bytes: usize) -> bool {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use proptest::prelude::*;
@@ -40,6 +41,7 @@ async fn packets_for_engine_and_hooks_are_handled_in_the_order_in_which_they_wer
             world.read().await;
         }
         assert_eq!(*world.hooks.heard.lock(), (0..20).collect::<Vec<_>>());
+        assert_eq!(world.hooks.inflated.load(Ordering::Relaxed) > 0, deflate);
     }
 }
 

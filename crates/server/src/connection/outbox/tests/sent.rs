@@ -1,5 +1,7 @@
 //! What the client of the random tests sends, and the hooks that handle it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -17,6 +19,8 @@ use rookery_protocol::payload::Packet;
 pub(super) struct Hooks {
     /// The numbers of the client's packets, in the order in which they were handled.
     pub(super) heard: Mutex<Vec<u64>>,
+    /// How many messages were compressed.
+    pub(super) inflated: AtomicUsize,
     /// Ends the wait for the last event.
     pub(super) done: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -52,6 +56,13 @@ impl EngineHooks for Hooks {
         Some(Box::pin(async {
             let _ = wait.await;
         }))
+    }
+
+    /// Other sessions are served before more is read.
+    fn on_inflated(&self, bytes: usize) -> Wait {
+        assert!(bytes > 0);
+        self.inflated.fetch_add(1, Ordering::Relaxed);
+        Some(Box::pin(tokio::task::yield_now()))
     }
 
     fn may_hold(&self, _: usize) -> bool {
