@@ -1,8 +1,10 @@
 // A Redis Cluster of three primaries with a replica each, for one test.
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import { Cluster as IoCluster } from "ioredis";
 import { createCluster } from "redis";
-import { atEnd, directory, freePort, until } from "./harness.mjs";
+import { freePort, until } from "./harness.mjs";
+import { RedisProcess } from "./redis_process.mjs";
 
 const PRIMARIES = 3;
 const run = promisify(execFile);
@@ -17,13 +19,21 @@ export class RedisCluster {
     const addresses = cluster.servers.map(({ port }) => `127.0.0.1:${port}`);
     const create = ["--cluster", "create", ...addresses, "--cluster-replicas", "1", "--cluster-yes"];
     await run("redis-cli", create);
-    await until("every server knows every slot", async () => {
-      const all = await Promise.all(cluster.servers.map(({ port }) => json(port, "cluster", "slots")));
-      return all.every((ranges) => {
-        return ranges.length === PRIMARIES && ranges.every((range) => range.length === 4);
-      });
-    });
+    await cluster.isWhole();
     return cluster;
+  }
+
+  /** Waits until every server runs and knows every slot, and each primary has its replica. */
+  isWhole() {
+    return until("every server knows every slot", async () => {
+      const all = await Promise.all(this.servers.map((server) => server.json("cluster", "slots")));
+      const hasAll = all.every((ranges) => {
+        const primaries = new Set(ranges.map(([, , [, port]]) => port));
+        return primaries.size === PRIMARIES && ranges.every((range) => range.length === 4);
+      });
+      const infos = await Promise.all(this.servers.map((server) => server.cli("info", "replication")));
+      return hasAll && infos.every((info) => /state=online|master_link_status:up/.test(info));
+    });
   }
 
   /** The URL that Rookery is given. */
@@ -36,58 +46,67 @@ export class RedisCluster {
     return createCluster({ rootNodes: this.servers.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` })) });
   }
 
+  /** The same of ioredis: it asks who owns the slots, and sends nothing twice. */
+  ioredis() {
+    const nodes = this.servers.map(({ port }) => ({ host: "127.0.0.1", port }));
+    return new IoCluster(nodes, { shardedSubscribers: true, slotsRefreshInterval: 1_000, retryDelayOnFailover: 0 });
+  }
+
+  /** Those that were not killed. */
+  get running() {
+    return this.servers.filter(({ isRunning }) => isRunning);
+  }
+
   /** The sum of what all servers answer to `PUBSUB command channel`. */
   async count(command, channel) {
-    const counts = this.servers.map(({ port }) => json(port, "pubsub", command, channel));
+    const counts = this.running.map((server) => server.json("pubsub", command, channel));
     const answers = await Promise.all(counts);
     return answers.reduce((sum, answer) => sum + Number(Array.isArray(answer) ? answer[1] : answer[channel]), 0);
   }
 
   /** The server that owns the slot of a channel. */
   async owner(channel) {
-    const { port } = this.servers[0];
-    const slot = Number(await cli(port, "cluster", "keyslot", channel));
-    const ranges = await json(port, "cluster", "slots");
+    const [asked] = this.running;
+    const slot = Number(await asked.cli("cluster", "keyslot", channel));
+    const ranges = await asked.json("cluster", "slots");
     const [, , [, owner]] = ranges.find(([first, last]) => first <= slot && slot <= last);
-    return { slot, server: this.servers.find((server) => server.port === owner) };
+    return { slot, server: this.servers.find(({ port }) => port === owner) };
+  }
+
+  /** A server where an instance has subscribed a channel, on the classic wire. */
+  async subscribed(channel) {
+    const counts = await Promise.all(this.running.map((server) => server.json("pubsub", "numsub", channel)));
+    return this.running.find((_, index) => Number(counts[index][1] ?? counts[index][channel]) > 0);
+  }
+
+  /** Waits until all that run know others as the owners of the slots of a server that was killed. */
+  replaced(old) {
+    return until("a replica takes over", async () => {
+      const all = await Promise.all(this.running.map((server) => server.json("cluster", "slots")));
+      return all.every((ranges) => ranges.every(([, , [, port]]) => port !== old.port));
+    });
   }
 
   /** Moves the slot of a channel to another primary, as `redis-cli --cluster reshard` does. */
   async move(channel) {
     const { slot, server: from } = await this.owner(channel);
-    const ranges = await json(from.port, "cluster", "slots");
-    const [, , [, to, newId]] = ranges.find(([, , [, port]]) => port !== from.port);
-    const oldId = (await cli(from.port, "cluster", "myid")).trim();
-    await cli(to, "cluster", "setslot", slot, "importing", oldId);
-    await cli(from.port, "cluster", "setslot", slot, "migrating", newId);
-    await cli(to, "cluster", "setslot", slot, "node", newId);
-    await cli(from.port, "cluster", "setslot", slot, "node", newId);
+    const ranges = await from.json("cluster", "slots");
+    const [, , [, port, newId]] = ranges.find(([, , [, port]]) => port !== from.port);
+    const to = this.servers.find((server) => server.port === port);
+    const oldId = await from.cli("cluster", "myid");
+    await to.cli("cluster", "setslot", slot, "importing", oldId);
+    await from.cli("cluster", "setslot", slot, "migrating", newId);
+    await to.cli("cluster", "setslot", slot, "node", newId);
+    await from.cli("cluster", "setslot", slot, "node", newId);
   }
 }
 
-/** A server that may join a Cluster, killed at the end of the test. */
-async function server(t) {
-  const folder = await directory(t);
-  for (let tries = 0; ; tries++) {
-    const [port, bus] = [await freePort(), await freePort()];
-    const options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder];
-    options.push("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", 2000);
-    options.push("--repl-diskless-sync-delay", 0);
-    const child = spawn("redis-server", options.map(String), { stdio: "ignore" });
-    atEnd(t, () => void child.kill("SIGKILL"));
-    const answers = async () => child.exitCode !== null || (await cli(port, "ping").catch(() => false));
-    await until("redis-server answers", answers);
-    if (child.exitCode === null) return { port, child };
-    if (tries === 5) throw new Error("redis-server does not start");
-  }
-}
-
-async function cli(port, ...words) {
-  const { stdout } = await run("redis-cli", ["-p", port, ...words].map(String));
-  return stdout;
-}
-
-async function json(port, ...words) {
-  const { stdout } = await run("redis-cli", ["-p", port, "--json", ...words].map(String));
-  return JSON.parse(stdout);
+/** A server that may join a Cluster. */
+function server(t) {
+  return RedisProcess.start(t, async (port, folder) => {
+    const words = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder];
+    words.push("--cluster-enabled", "yes", "--cluster-port", await freePort(), "--cluster-node-timeout", 2000);
+    words.push("--cluster-replica-validity-factor", 0, "--repl-diskless-sync-delay", 0);
+    return words;
+  });
 }
