@@ -2,6 +2,7 @@
 // and on a Cluster.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Redis as IoRedis6 } from "ioredis6";
 import { Instance, Redis, collect, connected, join, kind, until, within } from "./harness.mjs";
 import { ioredisServer } from "./node_server.mjs";
 import { RedisCluster } from "./redis_cluster.mjs";
@@ -11,11 +12,11 @@ const CLIENTS = [kind(4, "websocket"), kind(3, "polling"), kind(2, "websocket")]
 const BYTES = Buffer.from([0, 255, 128]);
 
 /** Two instances of Rookery and a Node server on a Redis, and clients of each: all in `all`, and each in two other rooms. */
-async function neighbours(t, topology, wire) {
+async function neighbours(t, { topology, ioredis }, wire) {
   const redis = await topology.start(t);
   const config = { redis: { url: redis.url, wire } };
   const [one, other] = [await Instance.start(t, config, { redis }), await Instance.start(t, config, { redis })];
-  const { io, url } = await ioredisServer(t, redis, wire);
+  const { io, url } = await ioredisServer(t, redis, wire, ioredis?.(redis));
   await until("all three are there", async () => (await io.of("/").adapter.serverCount()) === 3);
   const clients = [];
   for (const [place, server] of [one, other, { url }].entries()) {
@@ -135,10 +136,16 @@ async function movedByNode({ one, io, clients }) {
   for (const [[reason]] of reasons) assert.equal(reason, "io server disconnect");
 }
 
-for (const [on, topology] of [["one Redis", Redis], ["a Cluster", RedisCluster]]) {
+const NEIGHBOURS = {
+  "ioredis 5, one Redis": { topology: Redis },
+  "ioredis 6, one Redis": { topology: Redis, ioredis: ({ url }) => new IoRedis6(url) },
+  "ioredis 5, a Cluster": { topology: RedisCluster },
+};
+
+for (const [name, which] of Object.entries(NEIGHBOURS)) {
   for (const wire of ["classic", "sharded"]) {
-    test(`a Node server with ioredis and Rookery do for each other what two Node servers do (${wire}, ${on})`, async (t) => {
-      const at = await neighbours(t, topology, wire);
+    test(`a Node server with ioredis and Rookery do for each other what two Node servers do (${wire}, ${name})`, async (t) => {
+      const at = await neighbours(t, which, wire);
       await publishedByNode(at);
       await publishedByRookery(at);
       await askedByNode(at);

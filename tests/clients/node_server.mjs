@@ -4,7 +4,7 @@ import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { Redis as IoRedis } from "ioredis";
 import { createClient } from "redis";
 import { Server } from "socket.io";
-import { atEnd, within } from "./harness.mjs";
+import { atEnd, until, within } from "./harness.mjs";
 
 /** Commands whose answers the adapter does not wait for, nor expects to fail. */
 const UNAWAITED = [
@@ -25,17 +25,23 @@ export async function shardedServer(t, redis, options, own) {
   return serverWith(t, await nodeRedis(redis), createShardedAdapter, options, own);
 }
 
-/** One whose connections are those of ioredis, for a wire. */
-export async function ioredisServer(t, redis, wire, options) {
-  const publisher = redis.ioredis?.() ?? new IoRedis(redis.url);
+/** One whose connections are those of ioredis, for a wire; `publisher` is the first of them. */
+export async function ioredisServer(t, redis, wire, publisher = redis.ioredis?.() ?? new IoRedis(redis.url)) {
   const subscriber = publisher.duplicate();
   const connections = [publisher, subscriber].map((connection) => connection.on("error", () => {}));
   await within("ioredis connects", Promise.all(connections.map((connection) => {
     return new Promise((resolve) => connection.once("ready", resolve));
   })));
-  const close = () => connections.forEach((connection) => connection.disconnect());
+  const close = async () => {
+    for (const connection of connections) connection.disconnect();
+    for (const connection of connections) {
+      // One that was asking for the slots of a Cluster will ask again for ever.
+      await until("it does not ask for slots", () => !connection.isRefreshing);
+      connection.disconnect();
+    }
+  };
   const adapter = wire === "sharded" ? createShardedAdapter : createAdapter;
-  return serverWith(t, { publisher, subscriber, close }, adapter, options);
+  return serverWith(t, { publisher, subscriber, close }, adapter);
 }
 
 /** Connections of the package `redis`. */
@@ -78,7 +84,7 @@ async function serverWith(t, { publisher, subscriber, close }, adapter, options,
   await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
   atEnd(t, async () => {
     await io.close();
-    close();
+    await close();
   });
   return { io, publisher, url: `http://127.0.0.1:${http.address().port}` };
 }

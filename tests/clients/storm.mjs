@@ -4,7 +4,9 @@
 import assert from "node:assert/strict";
 import { Instance, atEnd, connected, join, kind, pause, until } from "./harness.mjs";
 
-const ROOM = "room";
+/** To whom publications are, in turn: on the wires these are two channels, and each publisher's order is that of each. */
+const TARGETS = [["room"], ["room", "nobody"]];
+
 const CLIENTS = [kind(4, "websocket"), kind(2, "websocket"), kind(4, "polling")];
 
 /** What memory may grow by: what the queues to Redis and the clients' outboxes held is given back. */
@@ -33,13 +35,14 @@ export class Storm {
     storm.places = servers.map((server, place) => {
       const isNode = !(server instanceof Instance);
       const name = `${isNode ? "Node" : "Rookery"} ${place}`;
-      return { place, server, isNode, name, members: [], sent: 0, isAlive: true, recovers: server.recovers ?? true };
+      const recovers = server.recovers ?? true;
+      return { place, server, isNode, name, members: [], sent: TARGETS.map(() => 0), turn: 0, isAlive: true, recovers };
     });
     for (const at of storm.places) {
       for (const which of CLIENTS) at.members.push(await storm.#member(at, which));
     }
     await until("all know each other", async () => {
-      const answers = await Promise.all(storm.#instances().map(({ server }) => server.api("GET", `/api/rooms/${ROOM}`)));
+      const answers = await Promise.all(storm.#instances().map(({ server }) => server.api("GET", "/api/rooms/room")));
       return answers.every(({ body }) => body.members.length === servers.length * CLIENTS.length);
     });
     storm.#running = storm.places.map((at) => storm.#publishes(at));
@@ -54,15 +57,16 @@ export class Storm {
 
   async #member({ name, server }, which) {
     const socket = await connected(this.t, which, server.url, { reconnection: false });
-    const ofEach = (value) => this.places.map(value);
-    const member = { name: `${which.name} of ${name}`, socket, heard: ofEach(() => []), last: [], silence: ofEach(() => 0) };
-    socket.on("n", (from, number) => {
-      member.heard[from].push(number);
-      const now = performance.now();
-      member.silence[from] = Math.max(member.silence[from], now - (member.last[from] ?? now));
-      member.last[from] = now;
+    // What it heard: of each server, to each target.
+    const heard = this.places.map(() => TARGETS.map(() => []));
+    const member = { name: `${which.name} of ${name}`, socket, heard, last: new Map(), silence: this.places.map(() => 0) };
+    socket.on("n", (from, target, number) => {
+      heard[from][target].push(number);
+      const [way, now] = [`${from} ${target}`, performance.now()];
+      member.silence[from] = Math.max(member.silence[from], now - (member.last.get(way) ?? now));
+      member.last.set(way, now);
     });
-    await join(socket, ROOM);
+    await join(socket, "room");
     return member;
   }
 
@@ -86,10 +90,11 @@ export class Storm {
   }
 
   async #publish(at) {
-    const args = [at.place, at.sent + 1];
-    if (at.isNode) at.server.io.to(ROOM).emit("n", ...args);
-    else await at.server.publish({ room: ROOM, event: "n", args });
-    at.sent++;
+    const target = at.turn++ % TARGETS.length;
+    const args = [at.place, target, at.sent[target] + 1];
+    if (at.isNode) at.server.io.to(TARGETS[target]).emit("n", ...args);
+    else await at.server.publish({ rooms: TARGETS[target], event: "n", args });
+    at.sent[target]++;
   }
 
   async #publishes(at) {
@@ -103,19 +108,20 @@ export class Storm {
 
   /** Waits until each that lives has published `count` more. */
   async more(count) {
-    const marks = this.places.map(({ sent }) => sent + count);
-    await until(`${count} more`, () => this.alive().every(({ place, sent }) => sent >= marks[place]));
+    const marks = this.places.map(({ turn }) => turn + count);
+    await until(`${count} more`, () => this.alive().every(({ place, turn }) => turn >= marks[place]));
   }
 
   /** Waits until every client hears something new of every server that lives, and recovers. */
   async allHearAll(servers = this.#recovered()) {
-    const marks = this.places.map(({ sent }) => sent);
-    const deaf = () => servers.flatMap(({ members }) => members).filter(({ heard }) => {
-      return servers.some(({ place }) => (heard[place].at(-1) ?? 0) <= marks[place]);
+    const marks = this.places.map(({ sent }) => [...sent]);
+    const last = ({ heard }, { place }) => heard[place].map((numbers) => numbers.at(-1) ?? 0);
+    const deaf = () => servers.flatMap(({ members }) => members).filter((member) => {
+      return servers.some((from) => last(member, from).some((number, target) => number <= marks[from.place][target]));
     });
     const what = () => {
-      const at = deaf().map(({ name, heard }) => `${name} at ${heard.map((numbers) => numbers.at(-1))}`);
-      return `all hear all after ${marks}: not ${at.join(", ")}`;
+      const at = deaf().map((member) => `${member.name} at ${this.places.map((from) => last(member, from)).join(" ")}`);
+      return `all hear all after ${marks.join(" ")}: not ${at.join(", ")}`;
     };
     await until(what, () => deaf().length === 0);
   }
@@ -123,13 +129,13 @@ export class Storm {
   #restartSilences() {
     for (const { members } of this.places) {
       for (const member of members) {
-        member.last = [];
+        member.last.clear();
         member.silence.fill(0);
       }
     }
   }
 
-  /** The longest time, in seconds, in which a client heard nothing of another server: between instances, and with Node. */
+  /** The longest time, in seconds, in which a client heard nothing of another server to one of the targets. */
   #silences() {
     const longest = (isWithNode) => {
       const times = [0];
@@ -141,7 +147,8 @@ export class Storm {
       }
       return (Math.max(...times) / 1000).toFixed(2);
     };
-    return { instances: longest(false), node: longest(true) };
+    const withNode = this.#recovered().some(({ isNode }) => isNode) ? { "to or from Node": longest(true) } : {};
+    return { "between instances": longest(false), ...withNode };
   }
 
   /** Ends the storm, compares what was missed with what was counted, and gives the sums. */
@@ -154,20 +161,24 @@ export class Storm {
     for (const at of this.alive()) this.#checkHeard(at);
     const found = await this.#checkCounters();
     for (const at of this.#instances()) await this.#checkRest(at);
-    this.t.diagnostic(`${this.places.map(({ name, sent }) => `${name} sent ${sent}`).join(", ")}: ${JSON.stringify(found)}`);
-    const of = (which) => `${silences[which]} s (${this.#inHealth[which]} s before)`;
-    this.t.diagnostic(`the longest silence between instances: ${of("instances")}; to or from Node: ${of("node")}`);
+    const published = this.places.map(({ name, sent }) => `${name} published ${sum(sent)}`);
+    this.t.diagnostic(`${published.join(", ")}: ${JSON.stringify(found)}`);
+    for (const [between, seconds] of Object.entries(silences)) {
+      this.t.diagnostic(`the longest silence ${between}: ${seconds} s, in health ${this.#inHealth[between]} s`);
+    }
     return found;
   }
 
   async #lastOnesArrive() {
     const servers = this.#recovered();
     const isAllHeard = () => servers.every(({ members }) => {
-      return members.every(({ heard }) => servers.every(({ place, sent }) => heard[place].includes(sent)));
+      return members.every(({ heard }) => servers.every(({ place, sent }) => {
+        return sent.every((number, target) => heard[place][target].includes(number));
+      }));
     });
     // A gap is noticed by what comes after it.
     await until("the last ones arrive", async () => {
-      await Promise.all(servers.map((at) => this.#publish(at)));
+      for (const _ of TARGETS) await Promise.all(servers.map((at) => this.#publish(at)));
       for (let n = 0; n < 30 && !isAllHeard(); n++) await pause(100);
       return isAllHeard();
     });
@@ -181,14 +192,17 @@ export class Storm {
   #checkHeard({ place, sent, members, isNode }) {
     for (const { name, heard, socket } of members) {
       assert.ok(socket.connected, name);
-      for (const [from, numbers] of heard.entries()) {
-        const sorted = this.places[from].isNode ? [...numbers].sort((a, b) => a - b) : numbers;
-        const wrong = sorted.findIndex((n, index) => index > 0 && n <= sorted[index - 1]);
-        const around = sorted.slice(Math.max(wrong - 3, 0), wrong + 3);
-        assert.equal(wrong, -1, `${name}: once and in order of ${this.places[from].name}: ${around}`);
-        assert.deepEqual(numbers, members[0].heard[from], `${name}: the clients of a server hear the same of ${from}`);
+      for (const from of this.places) {
+        for (const numbers of heard[from.place]) {
+          const sorted = from.isNode ? [...numbers].sort((a, b) => a - b) : numbers;
+          const wrong = sorted.findIndex((n, index) => index > 0 && n <= sorted[index - 1]);
+          const around = sorted.slice(Math.max(wrong - 3, 0), wrong + 3);
+          assert.equal(wrong, -1, `${name}: once and in order of ${from.name}: ${around}`);
+        }
+        const same = members[0].heard[from.place];
+        assert.deepEqual(heard[from.place], same, `${name}: the clients of a server hear the same of ${from.name}`);
       }
-      if (!isNode) assert.equal(heard[place].length, sent, `${name}: all of its own server`);
+      if (!isNode) assert.deepEqual(lengths(heard[place]), sent, `${name}: all of its own server`);
     }
   }
 
@@ -210,8 +224,8 @@ export class Storm {
     }
     for (const to of this.alive()) {
       const others = this.#instances().filter((from) => from !== to);
-      const missed = others.reduce((sum, { place, sent }) => sum + sent - to.members[0].heard[place].length, 0);
-      const unsent = others.reduce((sum, from) => sum + counters.get(from).unsent, 0);
+      const missed = sum(others.map((from) => missing(to, from)));
+      const unsent = sum(others.map((from) => counters.get(from).unsent));
       const what = `${to.name} missed ${missed}, of which the others did not send ${unsent}, ${JSON.stringify(counters.get(to))}`;
       const underWay = UNDER_WAY * others.length;
       if (to.isNode) {
@@ -223,8 +237,8 @@ export class Storm {
       const { gaps } = counters.get(to);
       found.missed += missed;
       assert.ok(gaps <= missed && missed <= gaps + unsent && gaps + unsent <= missed + underWay, what);
-      for (const { place, sent } of this.alive().filter(({ isNode }) => isNode)) {
-        found.missedOfNode = (found.missedOfNode ?? 0) + sent - to.members[0].heard[place].length;
+      for (const from of this.alive().filter(({ isNode }) => isNode)) {
+        found.missedOfNode = (found.missedOfNode ?? 0) + missing(to, from);
       }
     }
     assert.equal(found.dropped, 0);
@@ -234,7 +248,7 @@ export class Storm {
   /** Each delivery has ended, in what a client heard; and memory is back where it was. */
   async #checkRest(at) {
     const { name, server, members, memory: before } = at;
-    const heard = members.flatMap((member) => member.heard).reduce((sum, numbers) => sum + numbers.length, 0);
+    const heard = sum(members.flatMap((member) => member.heard.flatMap(lengths)));
     let ledger;
     await until(() => `the ledger of ${name} is what its clients heard: ${ledger}, ${heard}`, async () => {
       const series = [["recipients", {}], ["deliveries", {}], ["deliveries", { outcome: "written" }]];
@@ -248,5 +262,12 @@ export class Storm {
     });
   }
 }
+
+const sum = (numbers) => numbers.reduce((all, number) => all + number, 0);
+
+const lengths = (lists) => lists.map(({ length }) => length);
+
+/** What a server published that the clients of another one did not hear: all of them hear the same. */
+const missing = (to, { place, sent }) => sum(sent) - sum(lengths(to.members[0].heard[place]));
 
 const memory = ({ server }) => server.metric("process_resident_memory_bytes");
