@@ -123,6 +123,12 @@ impl OutgoingReceiver {
         }
     }
 
+    /// Nothing is accepted any more. What is in the queue can still be received, up to the end of it.
+    pub fn close(&mut self) {
+        self.urgent.close();
+        self.ordered.close();
+    }
+
     /// The next message, if there is one.
     pub fn try_recv(&mut self) -> Option<OutgoingMessage> {
         self.urgent.try_recv().or_else(|_| self.ordered.try_recv()).ok()

@@ -2,6 +2,8 @@
 //! pipeline, without waiting for the answer to the last one.
 
 pub(super) mod nodes;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -138,6 +140,15 @@ impl Publisher {
 
     /// Keeps the connection until `shutdown`; then sends what still waits, for a second.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        self.keep_connected(&shutdown).await;
+        // Whoever found the queue open a moment ago may have put something into it since.
+        self.queue.close();
+        while let Some(message) = self.queue.recv().await {
+            self.never_sent(&message);
+        }
+    }
+
+    async fn keep_connected(&mut self, shutdown: &CancellationToken) {
         let (mut delays, mut links) = (ReconnectDelays::default(), 0_u64);
         let (connector, clock) = (self.connector.clone(), self.clock.clone());
         while !shutdown.is_cancelled() {
@@ -151,9 +162,9 @@ impl Publisher {
                     self.metrics.redis_reconnects.inc_by(u64::from(links > 0));
                     links += 1;
                     let since = Instant::now();
-                    let why = self.serve(link, &shutdown).await;
+                    let why = self.serve(link, shutdown).await;
                     delays.lasted(since.elapsed());
-                    self.disconnected(&why, &shutdown);
+                    self.disconnected(&why, shutdown);
                 }
                 Err(error) => {
                     limited!(self.refused, warn, %error, "cannot connect to Redis to publish");
@@ -199,14 +210,21 @@ impl Publisher {
         *self.commands.lock() = None;
         self.under_way = FuturesUnordered::new();
         let mut unsent = std::mem::take(&mut self.unanswered);
-        while let Some(message) = self.queue.try_recv() {
-            self.outgoing.taken(&message);
-            unsent += u64::from(message.kind == MessageKind::Publication);
-        }
         self.metrics.redis_unsent.inc_by(unsent);
+        while let Some(message) = self.queue.try_recv() {
+            unsent += self.never_sent(&message);
+        }
         if !shutdown.is_cancelled() {
             tracing::warn!(unsent, reason = why, "lost the connection to Redis that publishes");
         }
+    }
+
+    /// A message was taken out of the queue in vain; gives how many publications that is.
+    fn never_sent(&self, message: &OutgoingMessage) -> u64 {
+        self.outgoing.taken(message);
+        let publications = u64::from(message.kind == MessageKind::Publication);
+        self.metrics.redis_unsent.inc_by(publications);
+        publications
     }
 
     async fn send_queued(&mut self, connection: &MultiplexedConnection) -> String {

@@ -35,6 +35,20 @@ fn nothing_is_accepted_without_a_link_nor_sent_by_the_next_one() {
     assert_eq!(queue.bytes.load(Ordering::Relaxed), 0);
 }
 
+#[tokio::test]
+async fn what_was_accepted_before_the_receiver_closes_is_received_and_nothing_is_accepted_after() {
+    let (queue, mut receiver) = Outgoing::new();
+    queue.open();
+    assert_eq!(publish(&queue, "a", 1), Ok(()));
+    assert!(queue.push("c".into(), vec![1], MessageKind::Answer));
+    receiver.close();
+    assert!(publish(&queue, "a", 1).is_err(), "nobody would count it");
+    for kind in [MessageKind::Answer, MessageKind::Publication] {
+        assert_eq!(receiver.recv().await.map(|message| message.kind), Some(kind));
+    }
+    assert!(receiver.recv().await.is_none());
+}
+
 #[test]
 fn it_is_bounded_in_bytes_and_in_publications() {
     let (queue, mut receiver) = Outgoing::new();
