@@ -2,15 +2,11 @@
 //! pipeline, without waiting for the answer to the last one.
 
 pub(super) mod nodes;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt, poll};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, poll, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, RedisError, Value};
@@ -398,3 +394,6 @@ async fn ask_time(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
