@@ -71,7 +71,7 @@ impl<'a> Parts<'a> {
     fn hears(&self, other: &Self) -> bool {
         let is_named = |one: &&str| other.addresses.iter().any(|two| is_same_address(one, two));
         (self.path, self.prefix) == (other.path, other.prefix)
-            && self.addresses.iter().any(|address| !address.is_empty() && is_named(&address))
+            && self.addresses.iter().any(|address| !address.is_empty() && is_named(address))
     }
 }
 
