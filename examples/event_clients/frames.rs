@@ -1,5 +1,7 @@
 //! WebSocket frames.
 
+use rookery_protocol::frames::{Opcode, put_client_frame};
+
 /// The opcode and the payload of the first frame, once it is whole, and its size. Frames of a server have
 /// no mask.
 pub fn next_frame(bytes: &[u8]) -> anyhow::Result<Option<(u8, &[u8], usize)>> {
@@ -19,15 +21,7 @@ pub fn next_frame(bytes: &[u8]) -> anyhow::Result<Option<(u8, &[u8], usize)>> {
 
 /// A text frame of a client, masked with zeros.
 pub fn text_frame(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match u8::try_from(text.len()) {
-        Ok(short @ ..126) => frame.push(0x80 | short),
-        _ => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(text.as_bytes());
+    let mut frame = Vec::new();
+    put_client_frame(&mut frame, Opcode::Text, text.as_bytes());
     frame
 }

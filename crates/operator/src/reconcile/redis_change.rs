@@ -8,8 +8,8 @@ use crate::build::redis_place;
 use crate::names;
 
 /// Why the desired Deployment cannot be applied: the pods that run are connected by another Redis than
-/// the new ones would be, and the two would not hear each other while they are replaced. `None` where that
-/// is not so, splits nothing, or is accepted.
+/// the new ones would be, and the two would not hear each other while they are replaced. `None` where
+/// that is not so, splits nothing, or is accepted.
 pub(super) fn refused(
     resource: &ObjectMeta,
     there: Option<&DynamicObject>,
