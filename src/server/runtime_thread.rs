@@ -5,6 +5,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use rookery_ops::critical::CriticalTasks;
+use rookery_server::wakeups;
 
 /// Starts a thread that runs `main` until `stop`, and whatever else is spawned on its runtime
 /// meanwhile. Where `main` panics or ends before, `critical` learns of it.
@@ -33,7 +34,16 @@ pub fn spawn(
     };
     std::thread::Builder::new()
         .name(name.replace(' ', "-"))
-        .spawn(move || runtime.block_on(main))
+        .spawn(move || {
+            runtime.block_on(async {
+                // A task of the runtime is woken without a system call by the thread itself, unlike
+                // what the runtime blocks on.
+                let exchange = tokio::spawn(wakeups::exchange());
+                // A panic is reported where it is caught.
+                let _ = tokio::spawn(main).await;
+                exchange.abort();
+            });
+        })
         .with_context(|| format!("the thread of {name} cannot start"))?;
     Ok(handle)
 }

@@ -32,6 +32,7 @@ use rookery_server::rooms::interest::{LINGER, RoomInterests};
 use rookery_server::status_page;
 use rookery_server::telemetry::metrics::Metrics;
 use rookery_server::telemetry::trace::Traces;
+use rookery_server::wakeups;
 
 use super::broker::{broker_parts, connect, room_hooks};
 use super::instance::Instance;
@@ -139,6 +140,8 @@ impl Parts {
 
     fn spawn_all(&self, sources: Sources, listeners: Listeners) -> anyhow::Result<()> {
         let Lifecycle { tracker, stop, stop_accepting, .. } = &self.lifecycle;
+        let stopped = stop.clone();
+        tracker.spawn(async move { stopped.run_until_cancelled(wakeups::exchange()).await });
         if let Some(verifier) = &self.gateway.authenticator.verifier {
             tracker.spawn(verifier.clone().run(stop.clone()));
         }

@@ -6,7 +6,7 @@ use super::graph::{Crate, Edge};
 
 /// The layers of `crates/server`, lowest first. A module imports those of lower layers only.
 pub const LAYERS: [&[&str]; 7] = [
-    &["hashing", "message"],
+    &["hashing", "wakeups", "message"],
     &["telemetry"],
     &["connection", "backend"],
     &["rooms"],

@@ -47,6 +47,7 @@ use tokio_util::task::TaskTracker;
 use crate::message::{MemberInfo, PodId, Publication, PublicationId};
 use crate::rooms::interest::RoomInterests;
 use crate::telemetry::metrics::Metrics;
+use crate::wakeups::gathered;
 pub use bridge::CompiledBridge;
 use clock::Clock;
 use connect::Connector;
@@ -355,7 +356,7 @@ impl Tasks {
         let (critical, name) = (self.critical.clone(), name.to_owned());
         let shutdown = self.shutdown.clone();
         let watched = async move { critical.watch(name, &shutdown, task).await };
-        self.tracker.spawn_on(watched, &self.runtime);
+        self.tracker.spawn_on(gathered(watched), &self.runtime);
     }
 }
 

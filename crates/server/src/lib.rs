@@ -3,7 +3,8 @@
 //! The modules depend on each other in one direction, lowest first; `tests/layers` holds them to
 //! it:
 //!
-//! 1. [`hashing`]: hash tables; [`message`]: publications and the names in them
+//! 1. [`hashing`]: hash tables; [`wakeups`]: wake-ups between threads; [`message`]: publications and the
+//!    names in them
 //! 2. [`telemetry`]: metrics, delivery latency, traces
 //! 3. [`connection`]: the outbox and the byte stream of one session; [`backend`]: webhooks
 //! 4. [`rooms`]: who is in which room on this instance, and delivery to them
@@ -27,3 +28,4 @@ pub mod message;
 pub mod rooms;
 pub mod status_page;
 pub mod telemetry;
+pub mod wakeups;

@@ -1,6 +1,7 @@
 //! The [`Publisher`]: the task that sends. It takes what is queued, as much as there is, as one
 //! pipeline, without waiting for the answer to the last one.
 
+mod link;
 pub(super) mod nodes;
 
 use std::sync::Arc;
@@ -9,14 +10,12 @@ use std::time::{Duration, Instant};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, poll, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, RedisError, Value};
+use redis::{RedisError, Value};
 use rookery_ops::throttle::{Throttle, limited};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::connect::{
-    Connector, HEARTBEAT, HEARTBEAT_ANSWER, ReconnectDelays, Server, check_primary, says_replica,
-};
+use super::connect::{Connector, ReconnectDelays, says_replica};
 use super::link_status::{LinkConnection, LinkStatus, NOT_HEARD};
 use super::outgoing::{MessageKind, Outgoing, OutgoingMessage, OutgoingReceiver};
 use super::sequence::Numbering;
@@ -25,6 +24,7 @@ use super::wire::pod_messages::Message;
 use super::{Commands, Parts};
 use crate::message::PodId;
 use crate::telemetry::metrics::{Direction, Metrics};
+use link::{Link, heartbeat, open};
 use nodes::NodePublisherStatus;
 
 /// Pipelines that may be on their way at once.
@@ -41,9 +41,6 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long the last messages may take when the process stops.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Round trips that the first estimate of Redis' clock is made of.
-const FIRST_SAMPLES: usize = 5;
 
 /// Keeps the sending connection, and sends what is queued.
 pub(super) struct Publisher {
@@ -96,14 +93,6 @@ impl PublisherStatus {
             PublisherStatus::Node(_) => std::future::pending().await,
         }
     }
-}
-
-/// A sending connection.
-struct Link {
-    connection: MultiplexedConnection,
-    server: Server,
-    /// Is cancelled when the connection ends.
-    lost: CancellationToken,
 }
 
 /// A pipeline that was answered.
@@ -340,59 +329,8 @@ impl Publisher {
     }
 }
 
-/// Connects, and learns Redis' time.
-async fn open(connector: &Connector, clock: Option<&Clock>) -> Result<Link, RedisError> {
-    let lost = CancellationToken::new();
-    let ended = lost.clone();
-    let push = move |info: PushInfo| -> Result<(), redis::aio::SendError> {
-        if info.kind == PushKind::Disconnection {
-            ended.cancel();
-        }
-        Ok(())
-    };
-    let (mut connection, server) = connector.connect(Some(ANSWER), push).await?;
-    check_primary(&mut connection).await?;
-    if let Some(clock) = clock {
-        clock.reset();
-        for _ in 0..FIRST_SAMPLES {
-            ask_time(Some(clock), &mut connection).await?;
-        }
-    }
-    Ok(Link { connection, server, lost })
-}
-
 fn publications(sent: &[(MessageKind, String)]) -> u64 {
     sent.iter().filter(|(kind, _)| *kind == MessageKind::Publication).count() as u64
-}
-
-/// Asks for the time again and again, which proves that the connection is alive and gives the
-/// clock its samples, and whether the server is a primary.
-async fn heartbeat(clock: Option<Arc<Clock>>, mut connection: MultiplexedConnection) -> String {
-    loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        let ask = async {
-            ask_time(clock.as_deref(), &mut connection).await?;
-            check_primary(&mut connection).await
-        };
-        match tokio::time::timeout(HEARTBEAT_ANSWER, ask).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return error.to_string(),
-            Err(_) => return format!("no answer for {HEARTBEAT_ANSWER:?}"),
-        }
-    }
-}
-
-async fn ask_time(
-    clock: Option<&Clock>,
-    connection: &mut MultiplexedConnection,
-) -> redis::RedisResult<()> {
-    let sent = Instant::now();
-    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
-    let time = seconds.saturating_mul(1_000_000).saturating_add(micros);
-    if let Some(clock) = clock {
-        clock.sample(time, sent, Instant::now());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

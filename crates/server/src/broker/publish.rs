@@ -6,6 +6,7 @@ use super::Broker;
 use crate::message::{PUBLISH_DEADLINE, Publication, PublishError, Receipt, Scope};
 use crate::rooms::local::{RecipientCount, Reservation};
 use crate::telemetry::trace::PublishSpan;
+use crate::wakeups::gathered;
 
 /// Why a publication was not taken at once. Nothing was delivered.
 pub enum TryPublishError {
@@ -131,7 +132,8 @@ impl Accepted {
     /// Waits for the shards to count the recipients, which they do when they begin to deliver. A
     /// shard that has not done so by [`PUBLISH_DEADLINE`] makes the number 0.
     pub async fn receipt(self) -> Receipt {
-        let members = timeout_at(self.deadline, self.count.total()).await.unwrap_or_default();
+        let count = timeout_at(self.deadline, self.count.total());
+        let members = gathered(count).await.unwrap_or_default();
         self.span.accepted(self.scope, Some(members));
         Receipt { scope: self.scope, members }
     }

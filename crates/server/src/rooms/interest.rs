@@ -19,6 +19,7 @@ use rookery_policy::Namespaces;
 use super::topic::{MemberChannels, NamespaceTopic, Topic};
 use crate::hashing::HashMap;
 use crate::message::RoomKey;
+use crate::wakeups::gathered;
 
 /// How long a room stays subscribed after its last [`Interest`] is dropped.
 pub const LINGER: Duration = Duration::from_secs(30);
@@ -283,7 +284,7 @@ impl Table {
         }
         let (done, wait) = oneshot::channel();
         entry.waiting.push(done);
-        Some(tokio::time::timeout(CONFIRMATION, wait).map(|_| ()).boxed())
+        Some(gathered(tokio::time::timeout(CONFIRMATION, wait)).map(|_| ()).boxed())
     }
 
     fn expire(&mut self, now: Instant) -> Vec<Topic> {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::telemetry::latency::DeliveryRecorder;
+use crate::wakeups::gathered;
 pub use command::{PresenceUpdate, Reply, ShardCommand};
 pub use membership_change::MembershipChange;
 use queue::LocalShard;
@@ -43,8 +44,12 @@ impl Shard {
     }
 
     /// Works until the queue is closed and empty. The thread that runs it is the shard's own.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
         self.local.set_thread();
+        gathered(self.work()).await;
+    }
+
+    async fn work(mut self) {
         let mut commands = Vec::with_capacity(TAKEN);
         loop {
             let backlog = self.local.backlog();

@@ -16,6 +16,7 @@ use crate::backplane::link_status::{LinkConnection, LinkStatus};
 use crate::backplane::outgoing::Outgoing;
 use crate::backplane::outgoing::queues::OutgoingQueues;
 use crate::backplane::sequence::Numbering;
+use crate::wakeups::gathered;
 
 /// Keeps a publisher for each primary that owns slots.
 pub(in crate::backplane) struct NodePublishers {
@@ -126,7 +127,7 @@ impl NodePublishers {
                 ..Publisher::new(&self.parts, outgoing, queue)
             };
             let ends = shutdown.child_token();
-            self.tasks.spawn(publisher.run(ends.clone()));
+            self.tasks.spawn(gathered(publisher.run(ends.clone())));
             self.running.insert(node, ends);
         }
     }

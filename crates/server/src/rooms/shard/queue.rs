@@ -14,6 +14,7 @@ use super::BACKLOG;
 use super::command::ShardCommand;
 use super::state::ShardState;
 use crate::message::id_source::next_number;
+use crate::wakeups;
 
 /// Deliveries that a session makes itself, at the end of its turn. More are left to the shard, which
 /// joins them with what other sessions publish.
@@ -183,6 +184,8 @@ impl LocalShard {
         assert!(!self.panicked.load(Ordering::Relaxed), "a command of a session panicked");
         let mut state = self.state.lock();
         commands.for_each(|command| state.handle(command));
+        // Whoever waits for the number of recipients does so no longer than needed.
+        wakeups::flush();
         state.deliver();
     }
 
