@@ -1,6 +1,7 @@
 // The status names every failure within a minute, a paused resource is left as it is, the number of
 // pods can be declared, and a fight over a field is noticed.
 import assert from "node:assert/strict";
+import * as gitops from "./harness/gitops.mjs";
 import { REDIS, ROOKERY } from "./harness/images.mjs";
 import { all, apply, get, kubectl } from "./harness/kubectl.mjs";
 import * as namespaces from "./harness/namespace.mjs";
@@ -14,6 +15,9 @@ const MINUTE = 60_000;
 
 /** Lets pods end at once. */
 const QUICK = { drain: { lead: "0s", window: "1s" } };
+
+/** What waits for something that may still come. All other failures wait for somebody to act. */
+const MAY_END = ["Unschedulable", "RedisUnreachable"];
 
 /** What fails: name, spec, reason and message of the condition Ready. */
 const FAILURES = [
@@ -65,6 +69,24 @@ scenario("every failure is in the status within a minute", async (s) => {
     assert.match(printed, /^healthy +True +Ready +1\/1 /m);
     assert.match(printed, /^no-image +False +ImagePullBackOff +0\/1 /m);
   });
+
+  if (gitops.available) {
+    await s.step("Flux and Argo CD make of each what it is", async () => {
+      const names = [...FAILURES.map(([name]) => name), "healthy"];
+      const objects = await Promise.all(names.map((name) => get(namespace, "rookery", name)));
+      const unseen = JSON.parse(await apply(rookery(namespace, "new", { image: ROOKERY }), "-o", "json", "--dry-run=server"));
+      const found = await gitops.verdicts([...objects, ...(unseen.items ?? [unseen])]);
+      const { flux, argo } = found.pop();
+      assert.deepEqual([flux, argo], ["InProgress", "Progressing"], "before the operator has seen it");
+      FAILURES.forEach(([name, , reason, message], at) => {
+        const mayEnd = MAY_END.includes(reason);
+        assert.equal(found[at].flux, mayEnd ? "InProgress" : "Failed", name);
+        assert.equal(found[at].argo, mayEnd ? "Progressing" : "Degraded", name);
+        assert.match(found[at].message, message, name);
+      });
+      assert.deepEqual([found.at(-1).flux, found.at(-1).argo], ["Current", "Healthy"]);
+    });
+  }
 
   await s.step("the status names image, version and selector", async () => {
     const { image, version, selector } = await until("the version is known", async () => {

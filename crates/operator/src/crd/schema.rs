@@ -1,7 +1,7 @@
 //! Makes the generated schema one that a cluster accepts.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceValidation, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceValidation, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use rookery_config::tree::{MAX_ITEMS, MAX_TEXT};
 
@@ -58,6 +58,15 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
     if let Some(config) = config {
         each(config, &mut |schema| schema.default = None);
     }
+    if let Some(status) = root.properties.as_mut().and_then(|all| all.get_mut("status")) {
+        status.default = Some(JSON(unseen()));
+    }
+}
+
+/// The status of a resource that no operator has seen: what waits for it by kstatus would take one
+/// without a status for ready (kstatus, README, section "Properties").
+fn unseen() -> serde_json::Value {
+    serde_json::json!({ "observedGeneration": -1 })
 }
 
 /// Bounds every list, map and text as `rookery check` and `rookery render` do, so that a resource

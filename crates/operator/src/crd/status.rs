@@ -26,7 +26,7 @@ pub struct RookeryStatus {
     /// Warnings and Paused.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The generation of the resource that this status describes.
+    /// The generation of the resource that this status describes; -1 until the operator has seen it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }

@@ -35,6 +35,14 @@ fn the_schema_is_structural() {
 }
 
 #[test]
+fn the_status_of_a_resource_that_no_operator_has_seen_is_of_no_generation() {
+    let status = schema()["properties"]["status"]["default"].clone();
+    assert_eq!(status, json!({ "observedGeneration": -1 }));
+    let status: RookeryStatus = serde_json::from_value(status).unwrap();
+    assert!(status.conditions.is_empty());
+}
+
+#[test]
 fn every_field_has_a_description() {
     let ours = schema();
     let spec = &ours["properties"]["spec"]["properties"];
