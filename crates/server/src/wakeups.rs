@@ -10,10 +10,15 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
+
+/// How much a thread hands over to others before it wakes them, whatever else it has to run: what is
+/// handed over would wait long where that is much, and another core may be idle.
+const HANDED_OVER: usize = 32;
 
 thread_local! {
     /// The thread, while its [`exchange`] runs.
@@ -61,6 +66,19 @@ pub fn flush() {
     }
 }
 
+/// Something was put into a queue that another thread reads: after [`HANDED_OVER`] times, what waits for
+/// it is woken.
+pub fn handed_over() {
+    let count = |current: &RefCell<Option<Arc<Thread>>>| {
+        let current = current.borrow();
+        let count = |thread: &Arc<Thread>| thread.handed_over.fetch_add(1, Ordering::Relaxed) + 1;
+        current.as_ref().map_or(0, count)
+    };
+    if CURRENT.try_with(count).is_ok_and(|count| count >= HANDED_OVER) {
+        flush();
+    }
+}
+
 fn current() -> Option<Arc<Thread>> {
     // There is none while a thread's variables are destroyed.
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
@@ -73,6 +91,8 @@ struct Thread {
     exchange: AtomicWaker,
     /// Tasks of other threads that this one wakes later.
     put_off: Mutex<Vec<Arc<GatheredWaker>>>,
+    /// How often something was handed over to other threads since they were woken.
+    handed_over: AtomicUsize,
     /// Tasks of this thread that others wake.
     woken: Mutex<Woken>,
 }
@@ -113,6 +133,7 @@ impl Thread {
     }
 
     fn wake_others(&self) {
+        self.handed_over.store(0, Ordering::Relaxed);
         let put_off = std::mem::take(&mut *self.put_off.lock());
         let mut threads: Vec<Arc<Thread>> = Vec::new();
         for waker in put_off {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::message::Publication;
+use crate::wakeups;
 use shares::{Amount, PublisherKey, Shares};
 
 /// The most bytes of publications that may wait, channel names included; and of everything else,
@@ -203,8 +204,9 @@ impl Outgoing {
                 NotQueued::Full
             })
         });
-        if queued.is_err() {
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        match queued {
+            Ok(()) => wakeups::handed_over(),
+            Err(_) => _ = self.bytes.fetch_sub(size, Ordering::Relaxed),
         }
         queued
     }

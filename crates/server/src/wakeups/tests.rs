@@ -68,6 +68,21 @@ fn tasks_of_another_thread_are_woken_together() {
 }
 
 #[test]
+fn what_is_handed_over_waits_for_a_part_of_what_a_thread_runs_only() {
+    let (elsewhere, _here) = (Elsewhere::new(), Attached::new());
+    for _ in 0..2 {
+        let woken = elsewhere.exchange.get();
+        elsewhere.thread.exchange.register(&elsewhere.exchange.clone().into());
+        elsewhere.thread.wake_own();
+        elsewhere.wake_all();
+        (1..HANDED_OVER).for_each(|_| handed_over());
+        assert_eq!(elsewhere.exchange.get(), woken);
+        handed_over();
+        assert_eq!(elsewhere.exchange.get(), woken + 1);
+    }
+}
+
+#[test]
 fn a_thread_without_an_exchange_wakes_at_once() {
     let elsewhere = Elsewhere::new();
     elsewhere.wake_all();

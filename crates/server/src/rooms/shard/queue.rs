@@ -45,7 +45,10 @@ impl ShardPermit<'_> {
     /// Uses the place.
     pub fn send(self, command: ShardCommand) {
         match self {
-            ShardPermit::Queued(permit) => permit.send(command),
+            ShardPermit::Queued(permit) => {
+                permit.send(command);
+                wakeups::handed_over();
+            }
             ShardPermit::AtOnce(local) => local.handle(local.state.lock(), command),
         }
     }
@@ -71,7 +74,11 @@ impl ShardQueue {
                 local.handle(state, command);
                 Ok(())
             }
-            None => self.commands.try_send(command),
+            None => {
+                self.commands.try_send(command)?;
+                wakeups::handed_over();
+                Ok(())
+            }
         }
     }
 
