@@ -154,12 +154,12 @@ fn send(
         thread::sleep(due.saturating_duration_since(Instant::now()));
         message[offset..][..TIME].copy_from_slice(&now().to_le_bytes());
         stream.write_all(message).context("sending a message")?;
-        match args.role {
-            Role::Redis { .. } => match stream.read(&mut answers) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => ensure!(read? > 0, "Redis closed the connection"),
-            },
-            _ => {}
+        if !matches!(args.role, Role::Redis { .. }) {
+            continue;
+        }
+        match stream.read(&mut answers) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => ensure!(read? > 0, "Redis closed the connection"),
         }
     }
     Ok(())

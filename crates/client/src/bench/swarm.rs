@@ -1,6 +1,7 @@
 //! [`Swarm`]: every client, on one epoll loop.
 
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
@@ -11,7 +12,7 @@ use super::api_connection::ApiConnection;
 use super::connection::{Connection, ConnectionError, Phase};
 use super::counts::Counts;
 use super::frames::{self, Frames};
-use super::plan::{MAX_PAYLOAD, Pace, Plan};
+use super::plan::{Api, MAX_PAYLOAD, Pace, Plan};
 use super::publications::{Layout, Publications, room_name};
 use super::rate_clock::RateClock;
 use super::server::{Server, join_frame};
@@ -79,12 +80,8 @@ impl Swarm {
         let clients = plan.clients + plan.publishers();
         let mut api_connections = Vec::new();
         if let Some(api) = &plan.api {
-            for index in 0..(in_flight * plan.rooms).min(MAX_API_CONNECTIONS) {
-                let mut connection = ApiConnection::connect(api)?;
-                let token = Token(clients + index);
-                poll.registry().register(&mut connection.stream, token, Interest::READABLE)?;
-                api_connections.push(connection);
-            }
+            let count = (in_flight * plan.rooms).min(MAX_API_CONNECTIONS);
+            api_connections = connect_to_api(api, &poll, clients..clients + count)?;
         }
         let publications = Publications::new(&Layout {
             clients: plan.clients,
@@ -331,6 +328,20 @@ impl Swarm {
         }
         Ok(())
     }
+}
+
+/// A connection to the HTTP API for each of the tokens.
+fn connect_to_api(
+    api: &Api,
+    poll: &Poll,
+    tokens: Range<usize>,
+) -> anyhow::Result<Vec<ApiConnection>> {
+    let connect = |token| {
+        let mut connection = ApiConnection::connect(api)?;
+        poll.registry().register(&mut connection.stream, Token(token), Interest::READABLE)?;
+        Ok(connection)
+    };
+    tokens.map(connect).collect()
 }
 
 fn interest(unsent: bool) -> Interest {
