@@ -155,7 +155,7 @@ async function idleRooms({ servers: [busy, idle], keep }, system, time) {
   const messages = counts ? (await received()) - before : NaN;
   if (counts) await isHeard(busy, received);
   const cpu = report.cpuSecondsByProcess.map((spent) => (100 * spent) / report.seconds);
-  return { messages, published: report.publications / report.seconds, cpu };
+  return { messages, delivered: report.deliveriesPerSecond, cpu };
 }
 
 // That the counter counts: what is for the room with a member there.
@@ -193,7 +193,7 @@ const idle = {
       wanted: "0",
       met: rounds.every((round) => round.rookery.messages === 0),
       details: [
-        detail("publications per second", (report) => report.published),
+        detail("publications per second that reached the member of their room", (report) => report.delivered),
         detail("CPU of the instance without members, % of a core", (report) => report.cpu[1]),
         detail("CPU of the one that publishes, % of a core", (report) => report.cpu[0]),
       ],

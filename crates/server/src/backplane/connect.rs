@@ -1,6 +1,6 @@
 //! Connections to Redis: where to, and how.
 
-pub(super) mod advice;
+mod advice;
 mod attempts;
 mod client;
 pub(super) mod cluster;
@@ -171,13 +171,15 @@ impl Connector {
         }
     }
 
-    /// Who gave an error of a connection that was to be made.
-    pub(super) fn asked(&self, error: &RedisError) -> Asked {
-        match &*self.target {
+    /// What to look at where a connection could not be made; `None` where that is not known.
+    pub(super) fn advice(&self, error: &RedisError) -> Option<&'static str> {
+        let error = error.to_string();
+        let asked = match &*self.target {
             Target::Cluster(_) | Target::Node(..) => Asked::Node,
-            Target::Primary { .. } if error.to_string().contains(NO_PRIMARY) => Asked::Sentinel,
+            Target::Primary { .. } if error.contains(NO_PRIMARY) => Asked::Sentinel,
             Target::Primary { .. } | Target::Server(_) => Asked::Server,
-        }
+        };
+        advice::advice(&error, asked)
     }
 
     /// Takes note of an error that says that a slot is another primary's. True: it is such an error,

@@ -17,7 +17,6 @@ use rookery_policy::Namespaces;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::connect::advice::advice;
 use super::connect::{BadRedis, Connector, is_replica};
 use super::decoder::routes::Routes;
 use super::subscriber::commands;
@@ -96,7 +95,7 @@ fn user(config: &Redis) -> String {
 
 /// What to look at after an error of a connection.
 fn what_to_check(error: &RedisError, connector: &Connector) -> &'static str {
-    if let Some(advice) = advice(&error.to_string(), connector.asked(error)) {
+    if let Some(advice) = connector.advice(error) {
         return advice;
     }
     match (error.kind(), error.code()) {

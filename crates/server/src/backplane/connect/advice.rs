@@ -2,7 +2,7 @@
 
 /// Who gave the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::backplane) enum Asked {
+pub(super) enum Asked {
     /// A Redis server.
     Server,
     /// A sentinel.
@@ -13,7 +13,7 @@ pub(in crate::backplane) enum Asked {
 
 /// What to look at, by what an error says; `None` where that is not known. Errors are told apart by
 /// their text, because those of TLS and of the sentinels have no code.
-pub(in crate::backplane) fn advice(error: &str, asked: Asked) -> Option<&'static str> {
+pub(super) fn advice(error: &str, asked: Asked) -> Option<&'static str> {
     of_certificates(error).or_else(|| of_login(error, asked)).or_else(|| of_kind(error, asked))
 }
 

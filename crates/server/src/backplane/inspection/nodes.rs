@@ -5,7 +5,6 @@ use redis::{ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind};
 
 use super::{ANSWER, Finding, Inspection, Severity};
 use crate::backplane::connect::Connector;
-use crate::backplane::connect::advice::{Asked, advice};
 use crate::backplane::connect::slot_map::Address;
 
 /// Servers with connections to them; those of a Cluster with their addresses.
@@ -30,7 +29,7 @@ pub(super) async fn connect(connector: &Connector) -> RedisResult<(Connections, 
         match to_node.connect(Some(ANSWER), ignore).await {
             Ok((connection, _)) => connections.push((Some(node.clone()), connection)),
             Err(error) => {
-                let fix = advice(&error.to_string(), Asked::Node).unwrap_or(
+                let fix = to_node.advice(&error).unwrap_or(
                     "an instance must reach every primary of the Cluster at the address that \
                      CLUSTER SLOTS gives",
                 );
