@@ -42,7 +42,14 @@ export function summarise(row, rounds) {
       line.met &&= p99Ratio <= 1;
     }
   }
+  if (row.shown) line.details = [...(line.details ?? []), ...row.shown.map((shown) => detail(row, shown, of))];
   return line;
+}
+
+function detail(row, { name, metric, unit = "", digits = 1 }, of) {
+  const suffix = !unit || unit.startsWith("/") ? unit : ` ${unit}`;
+  const cell = (system) => spread(of(system, metric), decimal(digits), suffix);
+  return { name, cells: Object.fromEntries(row.systems.map((system) => [system, cell(system)])) };
 }
 
 // What the row wants, in words, and whether it is met. Nothing, where Rookery was not measured.

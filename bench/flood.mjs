@@ -4,7 +4,8 @@
 import { readFileSync, readdirSync } from "node:fs";
 
 import { median } from "./draw.mjs";
-import { CORES, startRedis, startScript, start, until } from "./servers.mjs";
+import { startRedis } from "./redis.mjs";
+import { CORES, startScript, start, until } from "./servers.mjs";
 
 const ROOMS = 100;
 const RATE = 100_000;

@@ -42,10 +42,11 @@ async function eachSystem(options, measure) {
   return reports;
 }
 
-// Resident memory in KiB.
-const resident = ({ pid }) => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]);
+/** Resident memory in KiB. */
+export const resident = ({ pid }) => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]);
 
-async function settled(system, server) {
+/** The same, once the server is at rest. */
+export async function settled(system, server) {
   // A Node server collects garbage on this signal.
   if (system === "node") process.kill(server.pid, "SIGUSR2");
   await sleep(SETTLE_MS);

@@ -1,10 +1,11 @@
 // A Socket.IO server on Node with the events that `rookery bench` uses: join, leave and publish, and
 // with POST /api/publish and /api/publish/batch. Prints one line when it listens.
 //
-//   node [--expose-gc] node-server.mjs --port 3000 [--redis redis://127.0.0.1:6379]
+//   node [--expose-gc] node-server.mjs --port 3000 [--redis redis://127.0.0.1:6379] [--wire classic|sharded]
 //        [--jwt HS256|RS256|ES256 --key FILE] [--namespaces /a,/b]
 //        [--ping-interval 25000] [--ping-timeout 20000] [--per-message-deflate]
 //
+// --redis takes redis-cluster://a:6379,b:6379 too, for --wire sharded.
 // With --jwt, a middleware verifies the token in the auth payload with node:crypto. With --expose-gc,
 // SIGUSR2 collects garbage.
 
@@ -18,6 +19,7 @@ const { values } = parseArgs({
   options: {
     port: { type: "string", default: "3000" },
     redis: { type: "string" },
+    wire: { type: "string", default: "classic" },
     jwt: { type: "string" },
     key: { type: "string" },
     namespaces: { type: "string", default: "" },
@@ -45,12 +47,14 @@ const io = new Server(http, {
 });
 
 if (values.redis) {
-  const { createClient } = await import("redis");
-  const { createAdapter } = await import("@socket.io/redis-adapter");
-  const publisher = createClient({ url: values.redis });
+  const { createClient, createCluster } = await import("redis");
+  const { createAdapter, createShardedAdapter } = await import("@socket.io/redis-adapter");
+  const [scheme, addresses] = values.redis.split("://");
+  const rootNodes = addresses.split(",").map((address) => ({ url: `redis://${address}` }));
+  const publisher = scheme === "redis-cluster" ? createCluster({ rootNodes }) : createClient({ url: values.redis });
   const subscriber = publisher.duplicate();
   await Promise.all([publisher.connect(), subscriber.connect()]);
-  io.adapter(createAdapter(publisher, subscriber));
+  io.adapter((values.wire === "sharded" ? createShardedAdapter : createAdapter)(publisher, subscriber));
 }
 
 if (values.jwt) {

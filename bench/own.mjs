@@ -1,9 +1,10 @@
 // What takes more than one load: a second shard, the cost of measuring latency, of a scrape and of room
-// rules, events through the hook, joins with presence, probes during a flood of Redis messages, memory, a
-// storm of connects.
+// rules, events through the hook, joins with presence, what crosses Redis and what does not, probes during
+// a flood of Redis messages, memory, a storm of connects.
 // Each entry measures once per round, and summarises all rounds in lines of the table.
 
 import { decimal, median, spread } from "./draw.mjs";
+import { FAN_OUT } from "./fan_out.mjs";
 import { FLOOD } from "./flood.mjs";
 import { hook } from "./hook.mjs";
 import { MEMORY } from "./memory.mjs";
@@ -141,6 +142,7 @@ export const OWN = [
   rules,
   hook,
   ...PRESENCE,
+  ...FAN_OUT,
   ...MEMORY,
   storm,
   scrape,

@@ -4,7 +4,8 @@
 import { readdirSync } from "node:fs";
 
 import { decimal, median, spread, summarise } from "./draw.mjs";
-import { EVENT_CLIENTS, openMembers, start, startEventClients, startGenerator, startRedis, until } from "./servers.mjs";
+import { startRedis } from "./redis.mjs";
+import { EVENT_CLIENTS, openMembers, start, startEventClients, startGenerator, until } from "./servers.mjs";
 
 const MEMBERS = 1000;
 const SIZES = [10, 100, MEMBERS];

@@ -12,6 +12,9 @@
 // http: a load of HTTP requests, instead of the clients'.
 // events: events with acks that each of 1,000 clients sends in turn, instead of the clients' publications.
 // programs: what has to be built for the load, beside the servers.
+// instances: how many servers share a Redis, or with `cluster` a Redis Cluster; wire: their wire. publishAt: the one at
+// which clients publish that are in no room; membersAt: those at which the members are, where not at all.
+// shown: what further lines show beside the number, each by a metric of its own.
 // more: further lines of Rookery's configuration; nodeArgs: further arguments of the Node server.
 // curve: the panel of the second chart that the row is a point of, at `clients`.
 
@@ -31,6 +34,8 @@ export const bareOf = (row) =>
 
 const perCpu = (report) => report.deliveriesPerCpuSecond;
 const microseconds = (report) => 1e6 / report.deliveriesPerCpuSecond;
+// Deliveries per CPU second of one of the servers.
+const ofProcess = (index) => (report) => report.deliveries / report.cpuSecondsByProcess[index];
 const swarm = ["--clients", "1000", "--payload", "128"];
 
 const CONNECTS_PER_SECOND = 500;
@@ -86,6 +91,29 @@ const events = (key, name, sent) => ({
   target: 2,
   latency: "shown",
   latencyOf: "event to ack",
+});
+
+// Each publication goes from a client of one server through Redis to a client of another.
+const link = (key, name, more) => ({
+  key,
+  group: "fan-out",
+  name: `publications from one instance to another, 100 rooms of one, 16 in flight in each, ${name}`,
+  args: ["--clients", "100", "--payload", "128", "--rooms", "100", "--inflight", "16"],
+  systems: ["rookery", "node"],
+  instances: 2,
+  publishAt: 0,
+  membersAt: [1],
+  metric: perCpu,
+  unit: "/s",
+  digits: 0,
+  target: 5,
+  latency: "shown",
+  shown: [
+    { name: "of the publisher's instance alone", metric: ofProcess(0), unit: "/s", digits: 0 },
+    { name: "of the other instance alone", metric: ofProcess(1), unit: "/s", digits: 0 },
+    { name: "per second of the clock", metric: (report) => report.deliveriesPerSecond, unit: "/s", digits: 0 },
+  ],
+  ...more,
 });
 
 const SCALE = [1000, 5000, 15_000];
@@ -168,6 +196,20 @@ export const ROWS = [
     target: 3,
     latency: true,
   },
+  {
+    key: "redis-rooms",
+    group: "fan-out",
+    name: "100 rooms of ten over two instances through Redis, published at one, 1 in flight in each",
+    args: [...swarm, "--rooms", "100", "--inflight", "1"],
+    systems: ["rookery", "node"],
+    instances: 2,
+    publishAt: 0,
+    metric: perCpu,
+    target: 4,
+    latency: true,
+  },
+  link("redis-link", "one Redis"),
+  link("redis-link-cluster", "a Redis Cluster of three primaries, sharded wire", { cluster: true, wire: "sharded" }),
   deflate("records", "not compressed"),
   deflate("records-deflate", "with perMessageDeflate", {
     more: "socketio: { perMessageDeflate: {} }",

@@ -1,6 +1,6 @@
 // Measures Rookery against a Node Socket.IO server and a bare epoll loop, and writes the table and
 // the charts to bench/results/; what swarms of hostile clients can take goes to hostile.md there.
-// Needs Linux, Node 20, taskset, cargo; redis-server for some rows.
+// Needs Linux, Node 20, taskset, cargo; redis-server and redis-cli for some rows.
 //
 //   node bench/run.mjs [--rounds 5] [--seconds 10] [--only hot-4,rooms] [--no-build] [--check]
 //                      [--binary PATH] [--against PATH] [--examples FOLDER] [--out FOLDER]
@@ -23,8 +23,9 @@ import { SWARMS, hostile } from "./hostile.mjs";
 import { load } from "./http.mjs";
 import { options } from "./options.mjs";
 import { OWN } from "./own.mjs";
+import { startCluster, startRedis } from "./redis.mjs";
 import { ROWS, SYSTEMS, bareOf } from "./rows.mjs";
-import { CORES, MEASURED, ROOT, UNMEASURED, generate, openFiles, start, startEventClients, startRedis } from "./servers.mjs";
+import { CORES, MEASURED, ROOT, UNMEASURED, generate, openFiles, start, startEventClients } from "./servers.mjs";
 import { credentials } from "./tokens.mjs";
 
 const { rounds, seconds, wanted, against } = options;
@@ -60,6 +61,7 @@ if (options.check && lines.some((line) => !line.met)) process.exitCode = 1;
 function measurable(row) {
   const missing = [];
   if ((row.instances || row.redis) && !present("redis-server")) missing.push("redis-server");
+  if (row.cluster && !present("redis-cli")) missing.push("redis-cli");
   if (row.unmeasured && !built(UNMEASURED)) missing.push(UNMEASURED);
   missing.push(...(row.programs ?? []).filter((program) => !built(program)));
   if (row.clients + SPARE_FILES > openFiles()) missing.push(`a limit of ${row.clients + SPARE_FILES} open files`);
@@ -149,18 +151,21 @@ function describe({ name, cells }) {
 
 // Measures one system under one row's load; undefined where the system cannot carry it.
 async function measure(row, system) {
-  const redis = row.instances ? await startRedis("1") : undefined;
+  const redis = row.instances ? await (row.cluster ? startCluster : startRedis)("1") : undefined;
   const jwt = row.token && credentials(row.token);
   const servers = [];
   try {
     for (let i = 0; i < (row.instances ?? 1); i++) {
       const server = start[system === "bare" ? bareOf(row).start : system];
-      servers.push(await server({ cores: "0", redis: redis?.url, jwt, more: row.more, nodeArgs: row.nodeArgs }));
+      const { more, nodeArgs, wire } = row;
+      servers.push(await server({ cores: "0", redis: redis?.url, wire, jwt, more, nodeArgs }));
     }
     if (row.http) return await load(row, servers[0], { system, seconds, notes });
     if (row.events) return await startEventClients("1", servers[0], { clients: CLIENTS, events: row.events, seconds }).report();
     const token = jwt ? ["--token", jwt.token] : [];
-    return await generate("1", servers, [...(row.time ?? time), ...row.args, ...token], row);
+    const { connectRate, membersAt = Object.keys(servers), publishAt } = row;
+    const places = { membersAt: membersAt.map((index) => servers[index]), publishAt: servers[publishAt] };
+    return await generate("1", servers, [...(row.time ?? time), ...row.args, ...token], { connectRate, ...places });
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
     await redis?.stop();

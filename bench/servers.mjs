@@ -23,9 +23,10 @@ export const BARE_LOOP = example("bare_loop");
 export const BARE_HANDLER = example("bare_handler");
 export const HTTP_PUBLISHER = example("http_publisher");
 export const EVENT_CLIENTS = example("event_clients");
+export const BARE_HOP = example("bare_hop");
 
-// Runs a program on these cores, with as many open files as the system allows, in this cgroup.
-function pinned(cores, program, args, cgroup) {
+/** Runs a program on these cores, with as many open files as the system allows, in this cgroup. */
+export function pinned(cores, program, args, cgroup) {
   const enter = cgroup ? `echo $$ >'${cgroup}/cgroup.procs' && ` : "";
   const script = `${enter}ulimit -n "$(ulimit -Hn)"; exec taskset -c "$0" "$@"`;
   const child = spawn("sh", ["-c", script, cores, program, ...args], {
@@ -38,7 +39,8 @@ function pinned(cores, program, args, cgroup) {
   return child;
 }
 
-async function freePort() {
+/** A port that was free a moment ago. */
+export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address();
@@ -57,7 +59,8 @@ export async function until(what, child, ready) {
   }
 }
 
-async function stop(child) {
+/** Kills a program. */
+export async function stop(child) {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill("SIGKILL");
   await once(child, "exit");
@@ -66,11 +69,11 @@ async function stop(child) {
 // The generator's clients share one address and publish as fast as they can.
 const OUT_OF_REACH =
   "limits: { connections: 50000, connectRate: 100000/s, eventsPerSecond: 1000000, bytesPerSecond: 4095MiB, queue: 256MiB }";
-const config = (port, internal, { redis, jwt, more, limits = OUT_OF_REACH }) => `
+const config = (port, internal, { redis, wire = "classic", jwt, more, limits = OUT_OF_REACH }) => `
 listen: 127.0.0.1:${port}
 internal: 127.0.0.1:${internal}
 ${limits}
-${redis ? `redis: { url: "${redis}" }` : ""}
+${redis ? `redis: { url: "${redis}", wire: ${wire} }` : ""}
 ${jwt ? `auth: { jwt: { algorithms: [${jwt.algorithm}], ${keyField(jwt)}: "${jwt.keyFile}" } }` : ""}
 ${more ?? ""}
 `;
@@ -93,10 +96,10 @@ async function startRookery({ cores, shards = 1, program = MEASURED, cgroup, ...
 /** The number of files that a server may have open; Infinity: any. */
 export const openFiles = () => Number(execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" })) || Infinity;
 
-async function startNode({ cores, redis, jwt, nodeArgs = [] }) {
+async function startNode({ cores, redis, wire, jwt, nodeArgs = [] }) {
   const port = await freePort();
   const args = ["--expose-gc", "bench/node-server.mjs", "--port", `${port}`, ...nodeArgs];
-  if (redis) args.push("--redis", redis);
+  if (redis) args.push("--redis", redis, "--wire", wire ?? "classic");
   if (jwt) args.push("--jwt", jwt.algorithm, "--key", jwt.keyFile);
   return listening("the Node server", port, pinned(cores, process.execPath, args));
 }
@@ -147,13 +150,6 @@ export const start = {
   centrifugo: startCentrifugo,
 };
 
-export async function startRedis(cores) {
-  const port = await freePort();
-  const child = pinned(cores, "redis-server", ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-  await until("redis-server", child, () => child.output.includes("Ready to accept connections"));
-  return { url: `redis://127.0.0.1:${port}`, stop: () => stop(child) };
-}
-
 /** Starts a script of this folder. Its report is the JSON that it prints before it exits. */
 export function startScript(cores, script, args) {
   const child = pinned(cores, process.execPath, [join("bench", script), ...args]);
@@ -173,13 +169,17 @@ export async function openMembers(cores, server, { rooms, members, room = "flood
   return script;
 }
 
-/** Starts the generator. Its report is what it writes before it exits. */
-export function startGenerator(cores, servers, args, { connectRate = 2000 } = {}) {
+/**
+ * Starts the generator. Its report is what it writes before it exits. Members are at all `servers`, or at those of
+ * `membersAt` alone; they publish, or clients in no room do at the server `publishAt`.
+ */
+export function startGenerator(cores, servers, args, { connectRate = 2000, membersAt = servers, publishAt } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "rookery-bench-"));
   const file = join(folder, "report.json");
   const child = pinned(cores, MEASURED, [
     "bench",
-    ...servers.flatMap((server) => ["--url", server.url]),
+    ...membersAt.flatMap((server) => ["--url", server.url]),
+    ...(publishAt ? ["--publish-at", publishAt.url] : []),
     ...["--pids", servers.map((server) => server.pid).join(",")],
     ...["--connect-rate", `${connectRate}`, "--json", file],
     ...args,

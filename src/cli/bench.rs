@@ -34,6 +34,7 @@ pub enum PublishVia {
   rookery bench --rate 20 --duration 30s --json report.json
   rookery bench --idle --clients 10000 --connect-rate 400 --pids 4711
   rookery bench --url http://10.0.0.1:3000 --publish-via api --api http://10.0.0.1:9090
+  rookery bench --url http://10.0.0.1:3000 --publish-at http://10.0.0.2:3000
 
 By default `rookery serve` accepts 500 connections per second, and 100 events per second from each
 client: raise `limits` for a larger load.")]
@@ -81,6 +82,9 @@ pub struct Args {
     /// The URL of the HTTP API, for --publish-via api.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090", value_parser = api_url)]
     pub api: reqwest::Url,
+    /// Publish by clients of their own at this server, one for each room, which are in no room.
+    #[arg(long, value_name = "URL", value_parser = server::url)]
+    pub publish_at: Option<String>,
     /// The API key, for --publish-via api.
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
@@ -133,6 +137,7 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
         targets: args.url.iter().map(target).collect::<Result<_, _>>()?,
         api: (args.publish_via == PublishVia::Api)
             .then(|| Api { url: args.api.clone(), key: args.key.clone() }),
+        publish_at: args.publish_at.as_ref().map(target).transpose()?,
         clients: args.clients,
         rooms: args.rooms,
         room_prefix: args.room.clone(),
@@ -242,7 +247,9 @@ mod tests {
             plan.targets.iter().map(Target::url).collect::<Vec<_>>(),
             ["http://a", "http://b"]
         );
-        assert!(plan.api.is_none());
+        assert!(plan.api.is_none() && plan.publish_at.is_none());
+        let at = parse(&["--publish-at", "http://c"]).unwrap().publish_at;
+        assert_eq!(at.as_ref().map(Target::url), Some("http://c"));
         assert!(parse(&["--publish-via", "api"]).unwrap().api.is_some());
         assert!(parse(&["--url", "a"]).is_err());
     }

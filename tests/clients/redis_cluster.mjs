@@ -4,21 +4,25 @@ import { promisify } from "node:util";
 import { Cluster as IoCluster } from "ioredis";
 import { createCluster } from "redis";
 import { freePort, until } from "./harness.mjs";
+import { OpenAccess } from "./redis_access.mjs";
 import { RedisProcess } from "./redis_process.mjs";
 
 const PRIMARIES = 3;
 const run = promisify(execFile);
 
 export class RedisCluster {
-  static async start(t) {
+  #access;
+
+  static async start(t, access = new OpenAccess()) {
     const cluster = new RedisCluster();
+    cluster.#access = access;
     cluster.servers = [];
     for (let index = 0; index < 2 * PRIMARIES; index++) {
-      cluster.servers.push(await server(t));
+      cluster.servers.push(await server(t, access));
     }
     const addresses = cluster.servers.map(({ port }) => `127.0.0.1:${port}`);
     const create = ["--cluster", "create", ...addresses, "--cluster-replicas", "1", "--cluster-yes"];
-    await run("redis-cli", create);
+    await run("redis-cli", [...access.cli, ...create]);
     await cluster.isWhole();
     return cluster;
   }
@@ -38,7 +42,12 @@ export class RedisCluster {
 
   /** The URL that Rookery is given. */
   get url() {
-    return `redis-cluster://${this.servers.slice(0, 2).map(({ port }) => `127.0.0.1:${port}`).join(",")}`;
+    return `redis${this.#access.scheme}-cluster://${this.servers.slice(0, 2).map(({ port }) => `127.0.0.1:${port}`).join(",")}`;
+  }
+
+  /** What an instance needs in its section `redis`, beside the URL. */
+  get login() {
+    return this.#access.config();
   }
 
   /** A client of the whole Cluster, not connected yet. */
@@ -49,12 +58,13 @@ export class RedisCluster {
   /** The same of ioredis: it asks who owns the slots, and sends nothing twice. */
   ioredis() {
     const nodes = this.servers.map(({ port }) => ({ host: "127.0.0.1", port }));
-    return new IoCluster(nodes, { shardedSubscribers: true, slotsRefreshInterval: 1_000, retryDelayOnFailover: 0 });
+    const options = { shardedSubscribers: true, slotsRefreshInterval: 1_000, retryDelayOnFailover: 0 };
+    return new IoCluster(nodes, { ...options, redisOptions: this.#access.ioredis });
   }
 
-  /** Those that were not killed. */
+  /** Those that were not killed, and do not hang. */
   get running() {
-    return this.servers.filter(({ isRunning }) => isRunning);
+    return this.servers.filter(({ answers }) => answers);
   }
 
   /** The sum of what all servers answer to `PUBSUB command channel`. */
@@ -79,7 +89,7 @@ export class RedisCluster {
     return this.running.find((_, index) => Number(counts[index][1] ?? counts[index][channel]) > 0);
   }
 
-  /** Waits until all that run know others as the owners of the slots of a server that was killed. */
+  /** Waits until all that run know others as the owners of the slots of a server that was killed, or hangs. */
   replaced(old) {
     return until("a replica takes over", async () => {
       const all = await Promise.all(this.running.map((server) => server.json("cluster", "slots")));
@@ -102,11 +112,15 @@ export class RedisCluster {
 }
 
 /** A server that may join a Cluster. */
-function server(t) {
-  return RedisProcess.start(t, async (port, folder) => {
-    const words = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder];
-    words.push("--cluster-enabled", "yes", "--cluster-port", await freePort(), "--cluster-node-timeout", 2000);
-    words.push("--cluster-replica-validity-factor", 0, "--repl-diskless-sync-delay", 0);
-    return words;
-  });
+function server(t, access) {
+  return RedisProcess.start(t, access, async () => [
+    'save ""',
+    "appendonly no",
+    "cluster-enabled yes",
+    `cluster-port ${await freePort()}`,
+    "cluster-node-timeout 2000",
+    "cluster-replica-validity-factor 0",
+    "repl-diskless-sync-delay 0",
+    ...access.ofServer({ isInCluster: true }),
+  ]);
 }

@@ -1,5 +1,7 @@
 // Processes of redis-server that need more than a port: nodes of a Cluster, replicas, sentinels.
 import { execFile, spawn } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
 import { promisify } from "node:util";
 import { atEnd, directory, freePort, until } from "./harness.mjs";
 
@@ -11,16 +13,22 @@ const ANSWER = 5_000;
 /** A process of redis-server on a port of its own, killed at the end of the test. */
 export class RedisProcess {
   #words;
+  #access;
+  #hangs = false;
 
-  /** `options(port, folder)` gives the words of the command line. */
-  static async start(t, options) {
+  /** `options(port, folder)` gives the lines of its configuration, beside those of `access`; `words` are of its command line. */
+  static async start(t, access, options, words = []) {
     const server = new RedisProcess();
+    server.#access = access;
     const folder = await directory(t);
     atEnd(t, () => server.kill());
     // If another process took the port in the meantime, try another one.
     for (let tries = 0; tries < 5; tries++) {
       server.port = await freePort();
-      server.#words = (await options(server.port, folder)).map(String);
+      const lines = ["bind 127.0.0.1", `dir ${folder}`, ...access.listener(server.port), ...(await options(server.port))];
+      const file = path.join(folder, "redis.conf");
+      await writeFile(file, lines.map((line) => `${line}\n`).join(""));
+      server.#words = [file, ...words];
       if (await server.run()) return server;
     }
     throw new Error("redis-server does not start");
@@ -30,7 +38,7 @@ export class RedisProcess {
   async run() {
     const child = spawn("redis-server", this.#words, { stdio: "ignore" });
     this.child = child;
-    await until("redis-server answers", () => !this.isRunning || cli(this.port, "ping").catch(() => false));
+    await until("redis-server answers", () => !this.isRunning || this.cli("ping").catch(() => false));
     return this.isRunning;
   }
 
@@ -49,24 +57,28 @@ export class RedisProcess {
   /** It hangs until `resume()`. */
   hang() {
     this.child.kill("SIGSTOP");
+    this.#hangs = true;
   }
 
   resume() {
     this.child.kill("SIGCONT");
+    this.#hangs = false;
+  }
+
+  /** Whether it was neither killed nor hangs. */
+  get answers() {
+    return this.isRunning && !this.#hangs;
   }
 
   /** What it answers to a command, as text. */
-  cli(...words) {
-    return cli(this.port, ...words);
+  async cli(...words) {
+    const all = [...this.#access.cli, "-p", this.port, ...words];
+    const { stdout } = await run("redis-cli", all.map(String), { timeout: ANSWER });
+    return stdout.trim();
   }
 
   /** The same as a value. */
   async json(...words) {
-    return JSON.parse(await cli(this.port, "--json", ...words));
+    return JSON.parse(await this.cli("--json", ...words));
   }
-}
-
-async function cli(port, ...words) {
-  const { stdout } = await run("redis-cli", ["-p", port, ...words].map(String), { timeout: ANSWER });
-  return stdout.trim();
 }

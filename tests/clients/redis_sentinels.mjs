@@ -1,23 +1,25 @@
 // A primary with two replicas that three sentinels watch, for one test.
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
 import { Redis as IoRedis } from "ioredis";
 import { until } from "./harness.mjs";
+import { OpenAccess } from "./redis_access.mjs";
 import { RedisProcess } from "./redis_process.mjs";
 
 const NAME = "mymaster";
 
 export class RedisSentinels {
-  static async start(t) {
+  #access;
+
+  static async start(t, access = new OpenAccess()) {
     const redis = new RedisSentinels();
-    redis.servers = [await server(t)];
+    redis.#access = access;
+    redis.servers = [await server(t, access)];
     const [{ port: primary }] = redis.servers;
-    for (let n = 0; n < 2; n++) redis.servers.push(await server(t, primary));
+    for (let n = 0; n < 2; n++) redis.servers.push(await server(t, access, primary));
     await until("the replicas follow", async () => {
       return (await redis.servers[0].cli("info", "replication")).split("state=online").length === 3;
     });
     redis.sentinels = [];
-    for (let n = 0; n < 3; n++) redis.sentinels.push(await sentinel(t, primary));
+    for (let n = 0; n < 3; n++) redis.sentinels.push(await sentinel(t, access, primary));
     await until("each sentinel knows the others and both replicas", async () => {
       const known = redis.sentinels.flatMap((sentinel) => {
         return ["sentinels", "replicas"].map((list) => sentinel.json("sentinel", list, NAME));
@@ -29,13 +31,20 @@ export class RedisSentinels {
 
   /** The URL that Rookery is given. */
   get url() {
-    return `redis-sentinel://${this.sentinels.map(({ port }) => `127.0.0.1:${port}`).join(",")}/${NAME}`;
+    return `redis${this.#access.scheme}-sentinel://${this.sentinels.map(({ port }) => `127.0.0.1:${port}`).join(",")}/${NAME}`;
+  }
+
+  /** What an instance needs in its section `redis`, beside the URL. */
+  get login() {
+    return this.#access.config({ withSentinels: true });
   }
 
   /** A client of ioredis that follows the primary, and sends nothing twice. */
   ioredis() {
     const sentinels = this.sentinels.map(({ port }) => ({ host: "127.0.0.1", port }));
-    return new IoRedis({ sentinels, name: NAME, autoResendUnfulfilledCommands: false });
+    const { password, tls } = this.#access.ioredis;
+    const secured = tls && { password, tls, sentinelPassword: password, sentinelTLS: tls, enableTLSForSentinelMode: true };
+    return new IoRedis({ sentinels, name: NAME, autoResendUnfulfilledCommands: false, ...secured });
   }
 
   /** The primary, as all sentinels have it; `undefined` while they do not agree. */
@@ -54,26 +63,19 @@ export class RedisSentinels {
   }
 }
 
-function server(t, primary) {
-  return RedisProcess.start(t, (port, folder) => {
-    const words = ["--port", port, "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"];
-    words.push("--repl-diskless-sync-delay", 0, "--replica-announce-ip", "127.0.0.1");
-    return primary ? [...words, "--replicaof", "127.0.0.1", primary] : words;
+function server(t, access, primary) {
+  return RedisProcess.start(t, access, () => {
+    const lines = ['save ""', "appendonly no", "repl-diskless-sync-delay 0", "replica-announce-ip 127.0.0.1", ...access.ofServer()];
+    return primary ? [...lines, `replicaof 127.0.0.1 ${primary}`] : lines;
   });
 }
 
-function sentinel(t, primary) {
-  return RedisProcess.start(t, async (port, folder) => {
-    const file = path.join(folder, "sentinel.conf");
-    const lines = [
-      "bind 127.0.0.1",
-      `port ${port}`,
-      `dir ${folder}`,
-      `sentinel monitor ${NAME} 127.0.0.1 ${primary} 2`,
-      `sentinel down-after-milliseconds ${NAME} 1000`,
-      `sentinel failover-timeout ${NAME} 5000`,
-    ];
-    await writeFile(file, lines.map((line) => `${line}\n`).join(""));
-    return [file, "--sentinel"];
-  });
+function sentinel(t, access, primary) {
+  const options = () => [
+    `sentinel monitor ${NAME} 127.0.0.1 ${primary} 2`,
+    `sentinel down-after-milliseconds ${NAME} 1000`,
+    `sentinel failover-timeout ${NAME} 5000`,
+    ...access.ofSentinel(NAME),
+  ];
+  return RedisProcess.start(t, access, options, ["--sentinel"]);
 }

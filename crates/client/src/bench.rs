@@ -62,7 +62,8 @@ pub enum Stage {
 /// publication, or no delivery arrives.
 pub fn run(plan: &Plan, mut progress: impl FnMut(Stage)) -> anyhow::Result<Report> {
     plan.validate()?;
-    raise_file_limit(plan.clients).context("raising the limit of open files")?;
+    raise_file_limit(plan.clients + plan.publishers())
+        .context("raising the limit of open files")?;
     let before = Usage::of(&plan.pids)?;
     let mut swarm = Swarm::new(plan)?;
     swarm.connect(|joined| progress(Stage::Connecting { joined }))?;
@@ -73,7 +74,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(Stage)) -> anyhow::Result<Repor
         progress(Stage::WarmingUp { elapsed: begin.elapsed() });
     }
     swarm.reset();
-    let start = Usage::of(&plan.pids)?;
+    let start = Usage::of_each(&plan.pids)?;
     let own = Usage::own()?;
     let begin = Instant::now();
     while begin.elapsed() < plan.duration {
@@ -85,10 +86,23 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(Stage)) -> anyhow::Result<Repor
     if plan.pace.is_some() && swarm.counts().deliveries == 0 {
         bail!("nothing was delivered; is `publish` allowed in the rooms {}-…?", plan.room_prefix);
     }
-    let end = Usage::of(&plan.pids)?;
+    let end = Usage::of_each(&plan.pids)?;
+    let spent = |(start, end): (&Usage, &Usage)| end.cpu.saturating_sub(start.cpu);
+    let cpu_by_process = start.iter().zip(&end).map(spent).collect();
+    let (start, end) = (start.into_iter().sum(), end.into_iter().sum());
     let own_cpu = Usage::own()?.cpu.saturating_sub(own.cpu);
     let (counts, lost) = swarm.into_counts();
-    let measurement = Measurement { counts, lost, elapsed, own_cpu, before, connected, start, end };
+    let measurement = Measurement {
+        counts,
+        lost,
+        elapsed,
+        own_cpu,
+        before,
+        connected,
+        start,
+        end,
+        cpu_by_process,
+    };
     Ok(report::summarize(plan, &measurement))
 }
 

@@ -25,7 +25,7 @@ pub(super) enum Phase {
     Connecting,
     /// Waits for the acknowledgement of its join.
     Joining,
-    /// Joined its room.
+    /// Joined its room, if it has one.
     Joined,
     /// The connection was lost.
     Lost,
@@ -54,8 +54,8 @@ pub(super) enum ConnectionError {
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) phase: Phase,
-    /// The index of the client's room.
-    pub(super) room: usize,
+    /// The index of the client's room; `None`: it joins none.
+    pub(super) room: Option<usize>,
     /// Whether the event loop reports when the socket is writable.
     pub(super) watches_writable: bool,
     /// The start of a frame whose end has not arrived.
@@ -65,7 +65,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, room: usize) -> Self {
+    pub(super) fn new(stream: TcpStream, room: Option<usize>) -> Self {
         Connection {
             stream,
             phase: Phase::Dialing,
@@ -190,8 +190,8 @@ impl Connection {
         };
         match (kind, self.phase) {
             (b'0', Phase::Connecting) => {
-                self.phase = Phase::Joining;
-                Ok(Some(join(self.room)))
+                self.phase = if self.room.is_some() { Phase::Joining } else { Phase::Joined };
+                Ok(self.room.map(join))
             }
             (b'3', Phase::Joining) if memchr::memmem::find(body, br#""ERROR""#).is_none() => {
                 self.phase = Phase::Joined;

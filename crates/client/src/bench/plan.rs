@@ -12,6 +12,9 @@ pub const MIN_PAYLOAD: usize = 12;
 /// The largest payload in bytes: a frame must fit the shared read buffer.
 pub const MAX_PAYLOAD: usize = 64 << 10;
 
+/// The most clients that only publish.
+const MAX_PUBLISHERS: usize = 1000;
+
 /// What a run measures.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -19,6 +22,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// The HTTP API to publish through; `None`: the members publish themselves.
     pub api: Option<Api>,
+    /// The server at which clients that are in no room publish; `None`: the members do.
+    pub publish_at: Option<Target>,
     /// The number of clients.
     pub clients: usize,
     /// The number of rooms, over which the clients are spread evenly.
@@ -62,17 +67,25 @@ pub enum Pace {
 }
 
 impl Plan {
+    /// The number of clients that publish and are in no room: one for each room.
+    pub(super) fn publishers(&self) -> usize {
+        self.publish_at.as_ref().map_or(0, |_| self.rooms.min(MAX_PUBLISHERS))
+    }
+
     /// Checks that the plan can be carried out.
     ///
     /// # Errors
-    /// When a count is zero, there are more rooms than clients, or the payload is too small or too
-    /// large.
+    /// When a count is zero, there are more rooms than clients, the payload is too small or too
+    /// large, or both the API and clients are to publish.
     pub fn validate(&self) -> anyhow::Result<()> {
         if self.clients == 0 || self.rooms == 0 || self.targets.is_empty() {
             bail!("a run needs at least one server, one client and one room");
         }
         if self.rooms > self.clients {
             bail!("{} rooms need at least as many clients, found {}", self.rooms, self.clients);
+        }
+        if self.api.is_some() && self.publish_at.is_some() {
+            bail!("either the HTTP API publishes, or clients at a server of their own do");
         }
         if !(MIN_PAYLOAD..=MAX_PAYLOAD).contains(&self.payload) {
             bail!(

@@ -1,6 +1,7 @@
 //! [`Usage`]: the CPU time and memory of processes, from /proc.
 
 use std::fs;
+use std::iter::Sum;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -21,11 +22,18 @@ impl Usage {
     /// # Errors
     /// When one is not running, or there is no /proc.
     pub fn of(pids: &[u32]) -> anyhow::Result<Usage> {
-        pids.iter().try_fold(Usage::default(), |sum, pid| {
-            let usage = read(&pid.to_string())
-                .with_context(|| format!("cannot read process {pid} of --pids"))?;
-            Ok(sum + usage)
-        })
+        Ok(Usage::of_each(pids)?.into_iter().sum())
+    }
+
+    /// The usage of each process.
+    ///
+    /// # Errors
+    /// When one is not running, or there is no /proc.
+    pub fn of_each(pids: &[u32]) -> anyhow::Result<Vec<Usage>> {
+        let usage = |pid: &u32| {
+            read(&pid.to_string()).with_context(|| format!("cannot read process {pid} of --pids"))
+        };
+        pids.iter().map(usage).collect()
     }
 
     /// The usage of this process.
@@ -42,6 +50,12 @@ impl Add for Usage {
 
     fn add(self, other: Usage) -> Usage {
         Usage { cpu: self.cpu + other.cpu, memory: self.memory + other.memory }
+    }
+}
+
+impl Sum for Usage {
+    fn sum<I: Iterator<Item = Usage>>(usages: I) -> Usage {
+        usages.fold(Usage::default(), Add::add)
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Report {
     pub cpu_ms_per_connect: Option<f64>,
     /// CPU time of the server's processes during the measurement, in seconds.
     pub server_cpu_seconds: Option<f64>,
+    /// The same of each process, in the order of their ids.
+    pub cpu_seconds_by_process: Vec<f64>,
     /// Deliveries received per second of the server's CPU time.
     pub deliveries_per_cpu_second: Option<f64>,
     /// Time from a publication to the receipt of each delivery; absent without deliveries.
@@ -97,6 +99,8 @@ pub(super) struct Measurement {
     pub(super) start: Usage,
     /// The server's usage at the end of the measurement.
     pub(super) end: Usage,
+    /// CPU time of each of the server's processes during the measurement.
+    pub(super) cpu_by_process: Vec<Duration>,
 }
 
 pub(super) fn summarize(plan: &Plan, measurement: &Measurement) -> Report {
@@ -120,6 +124,11 @@ pub(super) fn summarize(plan: &Plan, measurement: &Measurement) -> Report {
         cpu_ms_per_connect: spent(before, &measurement.connected)
             .map(|cpu| cpu * 1e3 / plan.clients as f64),
         server_cpu_seconds: cpu,
+        cpu_seconds_by_process: measurement
+            .cpu_by_process
+            .iter()
+            .map(Duration::as_secs_f64)
+            .collect(),
         deliveries_per_cpu_second: cpu
             .filter(|cpu| *cpu > 0.0 && plan.pace.is_some())
             .map(|cpu| deliveries / cpu),
@@ -143,7 +152,11 @@ pub(super) fn summarize(plan: &Plan, measurement: &Measurement) -> Report {
 }
 
 fn describe_load(plan: &Plan) -> String {
-    let via = if plan.api.is_some() { "the HTTP API" } else { "members" };
+    let via = match (&plan.api, &plan.publish_at) {
+        (Some(_), _) => "the HTTP API".to_owned(),
+        (_, Some(target)) => format!("others at {}", target.url()),
+        _ => "members".to_owned(),
+    };
     match plan.pace {
         None => "idle".to_owned(),
         Some(Pace::InFlight(count)) => format!("{count} in flight in each room, by {via}"),

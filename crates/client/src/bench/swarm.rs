@@ -1,22 +1,23 @@
 //! [`Swarm`]: every client, on one epoll loop.
 
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::api_connection::ApiConnection;
 use super::connection::{Connection, ConnectionError, Phase};
 use super::counts::Counts;
 use super::frames::{self, Frames};
-use super::plan::{MAX_PAYLOAD, Pace, Plan};
-use super::publications::{self, Layout, Publications, room_name};
+use super::plan::{Api, MAX_PAYLOAD, Pace, Plan};
+use super::publications::{Layout, Publications, room_name};
 use super::rate_clock::RateClock;
 use super::server::{Server, join_frame};
 
+mod connect;
 mod publish;
 
 /// The size of the shared read buffer in bytes: several of the largest frames.
@@ -25,17 +26,11 @@ const BUFFER: usize = 8 * MAX_PAYLOAD;
 /// The largest frame that is accepted, in bytes of payload.
 const MAX_FRAME: usize = MAX_PAYLOAD + 1024;
 
-/// The most clients that may be connecting at once.
-const MAX_CONNECTING: usize = 128;
-
 /// How long the swarm waits without any progress before it fails.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most connections to the HTTP API.
 const MAX_API_CONNECTIONS: usize = 16;
-
-/// How often progress is reported while clients connect.
-const TICK: Duration = Duration::from_millis(100);
 
 /// The clients and their publications.
 pub(super) struct Swarm {
@@ -44,8 +39,10 @@ pub(super) struct Swarm {
     read_buffer: Box<[u8]>,
     /// What is about to be written.
     write_buffer: Vec<u8>,
+    /// The members' servers, and after them that of the publishers that are in no room.
     servers: Vec<Server>,
-    /// The clients' connections, by token.
+    /// The clients' connections, by token: those of the members, then those of the publishers that
+    /// are in no room.
     connections: Vec<Connection>,
     /// Connections to the HTTP API; their tokens follow those of the clients.
     api_connections: Vec<ApiConnection>,
@@ -58,6 +55,9 @@ pub(super) struct Swarm {
     rooms: usize,
     room_prefix: String,
     namespace: String,
+    /// The number of members.
+    members: usize,
+    /// The number of members and of publishers that are in no room.
     clients: usize,
     /// Connections to open per second.
     connect_rate: f64,
@@ -77,14 +77,11 @@ impl Swarm {
             _ => 1,
         };
         let namespace = plan.targets[0].namespace().to_owned();
+        let clients = plan.clients + plan.publishers();
         let mut api_connections = Vec::new();
         if let Some(api) = &plan.api {
-            for index in 0..(in_flight * plan.rooms).min(MAX_API_CONNECTIONS) {
-                let mut connection = ApiConnection::connect(api)?;
-                let token = Token(plan.clients + index);
-                poll.registry().register(&mut connection.stream, token, Interest::READABLE)?;
-                api_connections.push(connection);
-            }
+            let count = (in_flight * plan.rooms).min(MAX_API_CONNECTIONS);
+            api_connections = connect_to_api(api, &poll, clients..clients + count)?;
         }
         let publications = Publications::new(&Layout {
             clients: plan.clients,
@@ -96,13 +93,14 @@ impl Swarm {
             in_flight,
             api: plan.api.is_some(),
         });
-        let servers = plan.targets.iter().map(|target| Server::new(target, plan.deflate));
+        let targets = plan.targets.iter().chain(&plan.publish_at);
+        let servers = targets.map(|target| Server::new(target, plan.deflate));
         Ok(Swarm {
             poll,
             read_buffer: vec![0; BUFFER].into_boxed_slice(),
             write_buffer: Vec::new(),
             servers: servers.collect::<anyhow::Result<_>>()?,
-            connections: Vec::with_capacity(plan.clients),
+            connections: Vec::with_capacity(clients),
             api_connections,
             next_api_connection: 0,
             publications,
@@ -111,53 +109,13 @@ impl Swarm {
             rooms: plan.rooms,
             room_prefix: plan.room_prefix.clone(),
             namespace,
-            clients: plan.clients,
+            members: plan.clients,
+            clients,
             connect_rate: f64::from(plan.connect_rate),
             joined: 0,
             lost: 0,
             last_progress: Instant::now(),
         })
-    }
-
-    /// Connects every client and joins it to its room; `progress` gets the number that joined.
-    ///
-    /// # Errors
-    /// When a client is refused or lost, or none joins for [`STALL_TIMEOUT`].
-    pub(super) fn connect(&mut self, mut progress: impl FnMut(usize)) -> anyhow::Result<()> {
-        let mut clock = RateClock::new(self.connect_rate);
-        self.last_progress = Instant::now();
-        let mut reported = Instant::now();
-        while self.joined < self.clients {
-            let now = Instant::now();
-            let may_dial = |swarm: &Swarm| {
-                swarm.connections.len() < swarm.clients.min(swarm.joined + MAX_CONNECTING)
-            };
-            while may_dial(self) && clock.take_due(now).is_some() {
-                self.dial()?;
-            }
-            let wake = if may_dial(self) { clock.next_due() } else { now + TICK };
-            let before = self.joined;
-            self.poll_once(wake.min(now + TICK))?;
-            if self.lost > 0 {
-                bail!("a client was lost while others were connecting");
-            }
-            if self.joined > before {
-                self.last_progress = Instant::now();
-            } else if self.last_progress.elapsed() > STALL_TIMEOUT {
-                bail!(
-                    "{} of {} clients joined their room, and none joined within {STALL_TIMEOUT:?}",
-                    self.joined,
-                    self.clients
-                );
-            }
-            if reported.elapsed() >= TICK {
-                reported = Instant::now();
-                progress(self.joined);
-            }
-        }
-        progress(self.joined);
-        self.last_progress = Instant::now();
-        Ok(())
     }
 
     /// Publishes and receives until `until`.
@@ -209,19 +167,6 @@ impl Swarm {
         (self.publications.counts, self.lost)
     }
 
-    fn dial(&mut self) -> anyhow::Result<()> {
-        let index = self.connections.len();
-        let server = &self.servers[index % self.servers.len()];
-        let mut stream = TcpStream::connect(server.address)
-            .with_context(|| format!("client {index} cannot connect to {}", server.url))?;
-        // Writable, too: until the TCP connection is established.
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(index), interest)?;
-        let room = publications::room_of(index, self.clients, self.rooms);
-        self.connections.push(Connection::new(stream, room));
-        Ok(())
-    }
-
     /// Waits for events until `until` at the latest, and handles them.
     fn poll_once(&mut self, until: Instant) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(256);
@@ -260,7 +205,7 @@ impl Swarm {
     }
 
     fn client_event(&mut self, index: usize, event: &Event) -> Result<(), ConnectionError> {
-        let server = index % self.servers.len();
+        let server = self.server_of(index);
         let connection = &mut self.connections[index];
         if event.is_writable() {
             let unsent = if connection.phase != Phase::Dialing {
@@ -302,7 +247,7 @@ impl Swarm {
         filled: usize,
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        let messages = &self.servers[index % self.servers.len()].messages;
+        let messages = &self.servers[self.server_of(index)].messages;
         let connection = &mut self.connections[index];
         let bytes = &self.read_buffer[..filled];
         let start = match connection.phase {
@@ -354,14 +299,15 @@ impl Swarm {
     /// Closes a client that was lost.
     ///
     /// # Errors
-    /// The reason, unless the load goes on without the client, as only a steady rate does.
+    /// The reason, unless the load goes on without the client, as only a steady rate does without a
+    /// member.
     fn lose(&mut self, index: usize, error: ConnectionError) -> anyhow::Result<()> {
-        let url = &self.servers[index % self.servers.len()].url;
+        let url = &self.servers[self.server_of(index)].url;
         let connection = &mut self.connections[index];
-        let joined = connection.phase == Phase::Joined;
+        let member_of = connection.room.filter(|_| connection.phase == Phase::Joined);
         let goes_on = match error {
             ConnectionError::Io(_) | ConnectionError::Closed | ConnectionError::Disconnected(_) => {
-                joined && !matches!(self.pace, Some(Pace::InFlight(_)))
+                member_of.is_some() && !matches!(self.pace, Some(Pace::InFlight(_)))
             }
             _ => false,
         };
@@ -377,9 +323,25 @@ impl Swarm {
         connection.phase = Phase::Lost;
         let _ = self.poll.registry().deregister(&mut connection.stream);
         self.lost += 1;
-        self.publications.remove_member(connection.room);
+        if let Some(room) = member_of {
+            self.publications.remove_member(room);
+        }
         Ok(())
     }
+}
+
+/// A connection to the HTTP API for each of the tokens.
+fn connect_to_api(
+    api: &Api,
+    poll: &Poll,
+    tokens: Range<usize>,
+) -> anyhow::Result<Vec<ApiConnection>> {
+    let connect = |token| {
+        let mut connection = ApiConnection::connect(api)?;
+        poll.registry().register(&mut connection.stream, Token(token), Interest::READABLE)?;
+        Ok(connection)
+    };
+    tokens.map(connect).collect()
 }
 
 fn interest(unsent: bool) -> Interest {

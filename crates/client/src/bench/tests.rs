@@ -25,6 +25,8 @@ enum OnPublish {
     Twice,
     Refuse,
     HangUp,
+    /// Closes the connection of who publishes.
+    Close,
 }
 
 struct Server {
@@ -34,11 +36,14 @@ struct Server {
 }
 
 fn server(on_publish: OnPublish) -> Server {
+    server_with(on_publish, Members::default())
+}
+
+fn server_with(on_publish: OnPublish, members: Members) -> Server {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let target = Target::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let members = Members::default();
     let shared = members.clone();
     runtime.spawn(async move {
         loop {
@@ -93,6 +98,7 @@ async fn serve(stream: TcpStream, members: Members, on_publish: OnPublish) -> Op
 /// What the server sends to the members of the room of a publication.
 fn reaction(on_publish: OnPublish, request: &Data) -> Option<String> {
     Some(match on_publish {
+        OnPublish::Close => return None,
         OnPublish::HangUp => "1".to_owned(),
         OnPublish::Refuse => r#"42/n,["rookery:error",{"error":{"code":"forbidden"}}]"#.to_owned(),
         OnPublish::Deliver | OnPublish::Twice => {
@@ -107,6 +113,7 @@ fn plan(server: &Server, pace: Option<Pace>) -> Plan {
     Plan {
         targets: vec![server.target.clone()],
         api: None,
+        publish_at: None,
         clients: 7,
         rooms: 2,
         room_prefix: "t".to_owned(),
@@ -133,6 +140,32 @@ fn every_member_receives_every_publication() {
     let sizes: Vec<_> = server.members.lock().unwrap().values().map(Vec::len).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 7);
     assert!(sizes.contains(&3) && sizes.contains(&4));
+}
+
+#[test]
+fn clients_that_are_in_no_room_publish_at_a_server_of_their_own() {
+    // The servers share their rooms, as instances with a Redis do.
+    let members = server(OnPublish::Refuse);
+    let publishers = server_with(OnPublish::Deliver, members.members.clone());
+    let plan = plan(&members, Some(Pace::InFlight(3)));
+    let plan = Plan { publish_at: Some(publishers.target.clone()), ..plan };
+    let report = run(&plan, |_| {}).unwrap();
+    assert_eq!((report.missing, report.unexpected, report.lost_clients), (0, 0, 0));
+    assert!(report.publications > 0 && report.deliveries > report.publications);
+    assert_eq!(report.cpu_seconds_by_process.len(), 1);
+    let sizes: Vec<_> = members.members.lock().unwrap().values().map(Vec::len).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 7, "publishers join no room");
+}
+
+#[test]
+fn a_lost_publisher_ends_the_run() {
+    let members = server(OnPublish::Refuse);
+    let publishers = server_with(OnPublish::Close, members.members.clone());
+    let plan = plan(&members, Some(Pace::Rate(100.0)));
+    let plan = Plan { publish_at: Some(publishers.target.clone()), ..plan };
+    let error = run(&plan, |_| {}).unwrap_err();
+    assert!(error.to_string().contains("closed the connection"), "{error}");
+    assert!(error.to_string().contains(publishers.target.url()), "{error}");
 }
 
 #[test]
@@ -181,6 +214,9 @@ fn an_impossible_plan_is_refused() {
     let server = server(OnPublish::Deliver);
     let plan = plan(&server, None);
     assert!(Plan { clients: 1, ..plan.clone() }.validate().is_err());
+    let api = Api { url: "http://127.0.0.1:1".parse().unwrap(), key: None };
+    let both = Plan { api: Some(api), publish_at: Some(server.target.clone()), ..plan.clone() };
+    assert!(both.validate().is_err());
     assert!(Plan { payload: 3, ..plan.clone() }.validate().is_err());
     assert!(Plan { payload: MAX_PAYLOAD + 1, ..plan.clone() }.validate().is_err());
     assert!(plan.validate().is_ok());

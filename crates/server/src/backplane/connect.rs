@@ -1,5 +1,6 @@
 //! Connections to Redis: where to, and how.
 
+mod advice;
 mod attempts;
 mod client;
 pub(super) mod cluster;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{Client, ConnectionAddr, ErrorKind, RedisResult, ServerErrorKind, Value};
+use redis::{Client, ConnectionAddr, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use rookery_config::Redis;
 use rookery_config::redis_servers::RedisServers;
 use rookery_ops::throttle::Throttle;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use crate::telemetry::metrics::Metrics;
+use advice::Asked;
 pub use attempts::ReconnectDelays;
 use attempts::open;
 pub use client::BadRedis;
@@ -29,7 +31,7 @@ use cluster::Cluster;
 use cluster_watch::ClusterWatch;
 pub use commands::CommandConnection;
 use sentinel::SentinelWatch;
-use sentinels::{Primary, Sentinels};
+use sentinels::{NO_PRIMARY, Primary, Sentinels};
 use slot_map::{Address, slot_of};
 
 /// Time between two heartbeats on a connection.
@@ -169,9 +171,20 @@ impl Connector {
         }
     }
 
+    /// What to look at where a connection could not be made; `None` where that is not known.
+    pub(super) fn advice(&self, error: &RedisError) -> Option<&'static str> {
+        let error = error.to_string();
+        let asked = match &*self.target {
+            Target::Cluster(_) | Target::Node(..) => Asked::Node,
+            Target::Primary { .. } if error.contains(NO_PRIMARY) => Asked::Sentinel,
+            Target::Primary { .. } | Target::Server(_) => Asked::Server,
+        };
+        advice::advice(&error, asked)
+    }
+
     /// Takes note of an error that says that a slot is another primary's. True: it is such an error,
     /// of the node that this leads to.
-    pub(super) fn is_moved(&self, error: &redis::RedisError) -> bool {
+    pub(super) fn is_moved(&self, error: &RedisError) -> bool {
         match &*self.target {
             Target::Node(cluster, node) => cluster.moved(error, node),
             _ => false,

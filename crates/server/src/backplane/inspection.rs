@@ -71,7 +71,7 @@ pub async fn inspect(
         questions.spawn(watch.run(CancellationToken::new()));
     }
     let not_inspected = |error: RedisError| {
-        let fix = advice(&error);
+        let fix = what_to_check(&error, &connector);
         NotInspected::Redis { url: config.redacted_url(), error, fix }
     };
     let (connections, findings) = nodes::connect(&connector).await.map_err(not_inspected)?;
@@ -94,11 +94,12 @@ fn user(config: &Redis) -> String {
 }
 
 /// What to look at after an error of a connection.
-fn advice(error: &RedisError) -> &'static str {
+fn what_to_check(error: &RedisError, connector: &Connector) -> &'static str {
+    if let Some(advice) = connector.advice(error) {
+        return advice;
+    }
     match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH")) => {
-            "check the user and the password"
-        }
+        (ErrorKind::AuthenticationFailed, _) => "check the user and the password",
         (ErrorKind::Io, _) => {
             "check the address, that no firewall or NetworkPolicy is in the way, and that the URL begins \
              with rediss:// if the server expects TLS, and only then"
@@ -131,7 +132,12 @@ impl Trial {
         namespaces: &Namespaces,
         tracking: Tracking,
     ) -> RedisResult<Inspection> {
-        let version = self.greeting().await?;
+        let (version, mode) = self.greeting().await?;
+        if let Some(why) = mode.and_then(|mode| self.is_another_kind(&mode)) {
+            // What else it refuses has the same reason.
+            self.found(Severity::Error, why.to_owned());
+            return Ok(Inspection { version, findings: self.findings });
+        }
         self.channels(channels, config, namespaces).await?;
         let prefix = &*config.prefix;
         let mut tried = command_trials::of_instance(self.wire, channels, prefix, namespaces);
@@ -148,9 +154,9 @@ impl Trial {
         answered(command.query_async(&mut self.connection).await)
     }
 
-    /// The server's version; a replica is an error.
-    async fn greeting(&mut self) -> RedisResult<Option<String>> {
-        let Ok(greeting) = self.run(cmd("HELLO").arg(3)).await? else { return Ok(None) };
+    /// The server's version and mode, as far as it tells; a replica is an error.
+    async fn greeting(&mut self) -> RedisResult<(Option<String>, Option<String>)> {
+        let Ok(greeting) = self.run(cmd("HELLO").arg(3)).await? else { return Ok((None, None)) };
         if is_replica(&greeting) {
             let why = "the server is a replica: what is published there does not reach the other \
                        instances; use the address of the primary";
@@ -158,8 +164,23 @@ impl Trial {
         }
         let fields: HashMap<String, Value> =
             redis::from_redis_value_ref(&greeting).unwrap_or_default();
-        let version = fields.get("version");
-        Ok(version.and_then(|version| redis::from_redis_value_ref(version).ok()))
+        let text = |name: &str| redis::from_redis_value_ref(fields.get(name)?).ok();
+        Ok((text("version"), text("mode")))
+    }
+
+    /// Why the server is not what it was taken for, by the mode that it tells.
+    fn is_another_kind(&self, mode: &str) -> Option<&'static str> {
+        match mode {
+            "sentinel" => Some(
+                "this is a sentinel and no Redis server: write `redis.mode: sentinel` with \
+                 `redis.sentinel.master`, or a redis-sentinel:// URL",
+            ),
+            "cluster" if !self.is_node => Some(
+                "this Redis is a node of a Cluster; write `redis.mode: cluster`, or a \
+                 redis-cluster:// URL",
+            ),
+            _ => None,
+        }
     }
 
     /// Whether everything that every instance subscribes is permitted.

@@ -152,7 +152,8 @@ impl Publisher {
                     self.disconnected(&why, shutdown);
                 }
                 Err(error) => {
-                    limited!(self.refused, warn, %error, "cannot connect to Redis to publish");
+                    let hint = connector.advice(&error);
+                    limited!(self.refused, warn, %error, hint, "cannot connect to Redis to publish");
                 }
             }
             tokio::select! {

@@ -79,7 +79,8 @@ impl Subscriber {
                     }
                 }
                 Err(error) => {
-                    limited!(away, warn, %error, "cannot connect to Redis to subscribe");
+                    let hint = self.connector.advice(&error);
+                    limited!(away, warn, %error, hint, "cannot connect to Redis to subscribe");
                 }
             }
             tokio::select! {

@@ -205,5 +205,6 @@ async fn a_node_that_is_taken_for_a_single_server_is_named_with_the_fix() {
         .await
         .unwrap()
         .findings;
-    assert!(findings.iter().any(|f| f.text.contains("redis.mode: cluster")), "{findings:?}");
+    assert_eq!(findings.len(), 1, "what else it refuses has the same reason: {findings:?}");
+    assert!(findings[0].text.contains("redis.mode: cluster"), "{findings:?}");
 }

@@ -30,6 +30,7 @@ mod sentinel_failovers;
 mod sentinels;
 mod sharded;
 mod sockets;
+mod unusable_topologies;
 
 use std::time::Duration;
 

@@ -85,8 +85,12 @@ impl Swarm {
         Ok(())
     }
 
-    /// The next member of `room` that is still connected.
+    /// The publisher of `room`, or the next of its members that is still connected.
     fn next_publisher(&mut self, room: usize) -> anyhow::Result<usize> {
+        let publishers = self.clients - self.members;
+        if publishers > 0 {
+            return Ok(self.members + room % publishers);
+        }
         for _ in 0..self.clients {
             let publisher = self.publications.next_publisher(room);
             if self.connections[publisher].phase == Phase::Joined {

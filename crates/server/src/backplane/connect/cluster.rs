@@ -15,6 +15,7 @@ use rookery_ops::throttle::{Throttle, limited};
 use tokio::sync::{Notify, watch};
 
 use super::address_of;
+use super::advice::{Asked, advice};
 use super::attempts::open;
 use super::client::ClientTemplate;
 use super::slot_map::{Address, SlotMap, slot_of};
@@ -38,6 +39,8 @@ pub(in crate::backplane) struct Cluster {
     commands: Mutex<HashMap<Address, Arc<Slot>>>,
     /// Counts the connections of the classic wire, so that they go to the primaries in turn.
     turn: AtomicUsize,
+    /// Why a node could not be asked who owns the slots, the last time.
+    not_answered: Mutex<Option<String>>,
     /// Of the lines about nodes that cannot be reached.
     lines: Throttle,
 }
@@ -72,6 +75,7 @@ impl Cluster {
             stale: Notify::new(),
             commands: Mutex::default(),
             turn: AtomicUsize::new(first),
+            not_answered: Mutex::default(),
             lines,
         }
     }
@@ -101,7 +105,8 @@ impl Cluster {
         match tokio::time::timeout(FIRST_MAP, known).await {
             Ok(Ok(map)) => Ok(map.clone()),
             _ => {
-                let why = self.seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let seeds = || self.seeds.iter().map(ToString::to_string).collect::<Vec<_>>();
+                let why = self.not_answered.lock().clone().unwrap_or_else(|| seeds().join(", "));
                 Err((ErrorKind::Io, "no node of the Cluster says who owns its slots", why).into())
             }
         }
@@ -224,45 +229,8 @@ impl Cluster {
 
     /// A node could not be asked who owns the slots.
     pub(super) fn not_answered(&self, node: &Address, error: &RedisError) {
-        let hint = hint(error);
+        let hint = advice(&error.to_string(), Asked::Node);
+        *self.not_answered.lock() = Some(format!("{node}: {error}"));
         limited!(self.lines, warn, %node, %error, hint, "cannot ask a node of the Cluster");
-    }
-}
-
-/// What to do about an error of CLUSTER SLOTS.
-fn hint(error: &RedisError) -> Option<&'static str> {
-    let text = error.to_string();
-    if text.contains("cluster support disabled") {
-        Some("this server is no node of a Cluster: leave out redis.mode, or write a redis:// URL")
-    } else if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
-        Some("permit this user +cluster|slots on every node")
-    } else if text.contains("NOAUTH") || text.contains("WRONGPASS") {
-        Some("check the user and the password: each node of a Cluster has users of its own")
-    } else {
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(text: &str) -> RedisError {
-        match redis::parse_redis_value(format!("-{text}\r\n").as_bytes()) {
-            Ok(redis::Value::ServerError(error)) => error.into(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_to_do_about_a_refusal_is_named() {
-        for (said, expected) in [
-            ("ERR This instance has cluster support disabled", "no node of a Cluster"),
-            ("NOPERM User r has no permissions to run the 'cluster|slots' command", "+cluster"),
-            ("WRONGPASS invalid username-password pair", "password"),
-        ] {
-            assert!(hint(&error(said)).unwrap().contains(expected), "{said}");
-        }
-        assert_eq!(hint(&error("ERR unknown")), None);
     }
 }

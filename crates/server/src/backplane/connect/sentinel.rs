@@ -10,6 +10,7 @@ use rookery_ops::throttle::{Throttle, limited};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::advice::{Asked, advice};
 use super::attempts::{ReconnectDelays, open};
 use super::sentinels::{Primary, SentinelAnswer, Sentinels};
 
@@ -57,7 +58,7 @@ impl SentinelWatch {
             delays.lasted(since.elapsed());
             let why = format!("{}: {ended}", self.address);
             self.sentinels.set(self.index, SentinelAnswer::Away(why));
-            let (sentinel, hint) = (&*self.address, hint(&ended));
+            let (sentinel, hint) = (&*self.address, advice(&ended.to_string(), Asked::Sentinel));
             limited!(self.lines, warn, %sentinel, error = %ended, hint, "cannot ask a sentinel");
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -164,20 +165,6 @@ fn is_refused(error: &RedisError) -> bool {
 
 fn is_unknown(error: &RedisError) -> bool {
     error.to_string().contains("No such master with that name")
-}
-
-/// What to do about an error.
-fn hint(error: &RedisError) -> Option<&'static str> {
-    let text = error.to_string();
-    if text.contains("NOAUTH") {
-        Some("name the file with the sentinels' password in redis.sentinel.passwordFile")
-    } else if text.contains("WRONGPASS") {
-        Some("correct redis.sentinel.username, or the content of redis.sentinel.passwordFile")
-    } else if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
-        Some("permit this user `SENTINEL MASTER` on the sentinels")
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use rookery_ops::throttle::{Throttle, limited};
 use tokio::sync::watch;
 
+/// What an error says where no sentinel names a primary.
+pub(super) const NO_PRIMARY: &str = "no sentinel names the primary";
+
 /// How long most of the sentinels may take to answer for the first time, before the answers of the
 /// others are taken alone.
 const FIRST_ANSWERS: Duration = Duration::from_secs(2);
@@ -133,7 +136,7 @@ impl Sentinels {
             _ => None,
         });
         let why = why.unwrap_or_else(|| "none has answered yet".to_owned());
-        (ErrorKind::Io, "no sentinel names the primary", why).into()
+        (ErrorKind::Io, NO_PRIMARY, why).into()
     }
 }
 

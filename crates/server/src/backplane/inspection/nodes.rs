@@ -29,10 +29,11 @@ pub(super) async fn connect(connector: &Connector) -> RedisResult<(Connections, 
         match to_node.connect(Some(ANSWER), ignore).await {
             Ok((connection, _)) => connections.push((Some(node.clone()), connection)),
             Err(error) => {
-                let text = format!(
-                    "cannot connect to {error}: an instance must reach every primary of the Cluster \
-                     at the address that CLUSTER SLOTS gives"
+                let fix = to_node.advice(&error).unwrap_or(
+                    "an instance must reach every primary of the Cluster at the address that \
+                     CLUSTER SLOTS gives",
                 );
+                let text = format!("cannot connect to {error}: {fix}");
                 findings.push(Finding { severity: Severity::Error, text });
                 last = Some(error);
             }

@@ -176,7 +176,9 @@ impl<'a> ClusterSession<'a> {
                 self.add_rooms();
             }
             Err(error) => {
-                limited!(self.subscriber.away, warn, %error, "cannot connect to Redis to subscribe");
+                let cluster = self.subscriber.cluster.clone();
+                let hint = Connector::to_node(cluster, address.clone()).advice(&error);
+                limited!(self.subscriber.away, warn, %error, hint, "cannot connect to Redis to subscribe");
                 let delay = node.delays.next_delay();
                 self.open(address, delay);
             }
