@@ -133,7 +133,7 @@ pub struct LocalShard {
     key: u64,
     /// Locked by the shard's own thread only.
     state: Arc<Mutex<ShardState>>,
-    /// Something happened outside the shard's own turns: a publication, or a panic.
+    /// Something happened outside the shard's own turns: a publication, a join, or a panic.
     wake: Arc<Notify>,
     /// A command panicked in the turn of a session.
     panicked: Arc<AtomicBool>,
@@ -166,11 +166,15 @@ impl LocalShard {
         SHARD.set(Some(self.key));
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.lock().is_idle()
+    }
+
     pub(super) fn backlog(&self) -> usize {
         self.state.lock().backlog()
     }
 
-    /// Resolves when there is something to deliver that did not come through the queue.
+    /// Resolves when there is something to do that did not come through the queue.
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }
@@ -183,14 +187,15 @@ impl LocalShard {
         assert!(!self.panicked.load(Ordering::Relaxed), "a command of a session panicked");
         let mut state = self.state.lock();
         commands.for_each(|command| state.handle(command));
+        state.carry_out_joins();
         state.deliver();
     }
 
     fn handle(&self, mut state: MutexGuard<'_, ShardState>, command: ShardCommand) {
         let _guard = PanicGuard(self);
-        let idle = state.backlog() == 0;
+        let was_idle = state.is_idle();
         state.handle(command);
-        if idle && state.backlog() > 0 {
+        if was_idle && !state.is_idle() {
             self.wake.notify_one();
         }
     }
