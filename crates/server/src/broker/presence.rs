@@ -6,6 +6,7 @@
 
 mod hooks;
 mod inbox;
+mod pace;
 mod pods;
 mod room;
 
@@ -31,6 +32,7 @@ use crate::rooms::presence::registry::LocalChange;
 use crate::rooms::presence::view::{Applied, PodOccupants};
 use hooks::hook_event;
 pub(super) use inbox::{Inbox, PeerNews};
+use pace::Pace;
 use pods::SeenPods;
 use room::{Begun, RoomState, confirm};
 
@@ -60,6 +62,7 @@ struct PresenceTask {
     hooks: Option<RoomHookTask>,
     /// The number of the last change that was written.
     version: u64,
+    pace: Pace,
     errors: Throttle,
 }
 
@@ -90,6 +93,7 @@ impl Broker {
             pods: SeenPods::new(leave_delay),
             hooks: RoomHookTask::new(&self.parts),
             version: 0,
+            pace: Pace::default(),
             errors,
         };
         task.run(inbox, stop).await;
@@ -114,7 +118,10 @@ impl PresenceTask {
                 }
                 is_up = changed(&mut link) => if is_up { self.connected() },
                 Some(news) = inbox.recv() => self.heard(news).await,
-                () = registry.changed() => self.take_local().await,
+                () = registry.changed(), if self.pace.due().is_none() => {
+                    self.pace.changed(Instant::now());
+                }
+                () = until(self.pace.due()) => self.take_local().await,
                 () = until(due) => self.take_local().await,
                 _ = ticks.tick() => self.tick(&mut inbox).await,
             }
@@ -132,12 +139,13 @@ impl PresenceTask {
         loop {
             let changes = registry.changes(Instant::now(), TAKEN);
             if changes.is_empty() {
-                return;
+                break;
             }
             for change in changes {
                 self.changed_here(change).await;
             }
         }
+        self.pace.taken(Instant::now());
     }
 
     async fn changed_here(&mut self, change: LocalChange) {
@@ -366,6 +374,7 @@ async fn changed(link: &mut Option<watch::Receiver<bool>>) -> bool {
 
 async fn until(due: Option<Instant>) {
     match due {
+        Some(due) if due <= Instant::now() => {}
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rookery_protocol::Room;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -19,6 +20,13 @@ const MAX_JOINED: usize = 256 << 10;
 /// same hash only wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OrderKey(u64);
+
+impl OrderKey {
+    /// The key of a room; `None`: of the whole namespace.
+    pub fn new(hasher: &RandomState, namespace: &str, room: Option<&str>) -> Self {
+        OrderKey(hasher.hash_one((namespace, room)))
+    }
+}
 
 /// The rooms in which a publication keeps its order; most publications have one.
 pub type OrderKeys = SmallVec<[OrderKey; 1]>;
@@ -48,13 +56,15 @@ pub struct Batch {
     packets: SmallVec<[Option<Arc<PacketBatch>>; 1]>,
 }
 
-/// A member does not get a publication.
+/// A member does not get some neighbouring publications.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct MemberExclusion {
     /// The member's key.
     member: u64,
-    /// The publication's position in the batch.
-    publication: usize,
+    /// The position of the first one in the batch.
+    start: usize,
+    /// The position after the last one.
+    end: usize,
 }
 
 impl Arrival {
@@ -80,7 +90,7 @@ impl Arrival {
     /// The rooms in which it keeps its order.
     pub fn order_keys(&self, hasher: &RandomState) -> OrderKeys {
         let p = &self.publication;
-        let key = |room: Option<&str>| OrderKey(hasher.hash_one((&*p.namespace, room)));
+        let key = |room: Option<&str>| OrderKey::new(hasher, &p.namespace, room);
         if p.rooms.is_empty() {
             return OrderKeys::from_buf([key(None)]);
         }
@@ -120,15 +130,38 @@ impl Batch {
         self.size += arrival.publication.size();
         self.counts.extend(arrival.count.map(|count| (at, count)));
         if let Exclusion::Members(keys) = arrival.exclusion {
-            let exclusion = |member| MemberExclusion { member, publication: at };
+            let exclusion = |member| MemberExclusion { member, start: at, end: at + 1 };
             self.exclusions.extend(keys.into_iter().map(exclusion));
         }
         self.publications.push(arrival.publication);
     }
 
+    /// A member is told who is in the room: what waits here to be told of that is contained.
+    pub fn exclude_presence(&mut self, member: u64) {
+        let told = |publication: &Arc<EncodedPublication>| publication.tells_presence;
+        let mut end = 0;
+        while let Some(start) = self.publications[end..].iter().position(told) {
+            let start = end + start;
+            let length = self.publications[start..].iter().take_while(|one| told(one)).count();
+            end = start + length;
+            self.exclusions.push(MemberExclusion { member, start, end });
+        }
+    }
+
+    /// Whether it is for this room alone.
+    pub fn is_for(&self, namespace: &str, room: &Room) -> bool {
+        let first = self.first();
+        *first.namespace == *namespace && first.rooms[..] == [room.clone()]
+    }
+
     /// The first of its publications; all have the same target.
     pub fn first(&self) -> &Arc<EncodedPublication> {
         &self.publications[0]
+    }
+
+    /// Bytes of its publications together, in their text form.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// How many publications it has.
@@ -158,10 +191,14 @@ impl Batch {
         self.exclusions.sort_unstable();
         let mut recipients: SmallVec<[usize; 1]> =
             SmallVec::from_elem(self.recipients.len(), self.publications.len());
+        let mut last: Option<MemberExclusion> = None;
         for exclusion in &self.exclusions {
-            if membership.has(&first.namespace, &first.rooms, exclusion.member) {
-                recipients[exclusion.publication] -= 1;
+            let MemberExclusion { member, start, end } = *exclusion;
+            let counted = last.filter(|last| last.member == member).map_or(0, |last| last.end);
+            if end > counted && membership.has(&first.namespace, &first.rooms, member) {
+                recipients[start.max(counted)..end].iter_mut().for_each(|number| *number -= 1);
             }
+            last = Some(MemberExclusion { member, start, end: end.max(counted) });
         }
         for (publication, recipients) in self.publications.iter().zip(&recipients) {
             publication.addressed(*recipients);
@@ -224,7 +261,7 @@ impl Batch {
         let excluded = self.exclusions_of(&self.recipients.list()[at]);
         if !excluded.is_empty() {
             let excluded = &self.exclusions[excluded];
-            let is_due = |at: usize| excluded.binary_search_by_key(&at, |e| e.publication).is_err();
+            let is_due = |at: usize| !excluded.iter().any(|e| (e.start..e.end).contains(&at));
             let packets = self.publications.iter().enumerate().filter(|(at, _)| is_due(*at));
             let packets: Vec<_> = packets.map(|(_, p)| p.packet(position)).collect();
             return (!packets.is_empty()).then(|| Arc::new(PacketBatch::new(packets)));

@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::shares::Share;
 use crate::connection::outbox::Packet;
-use crate::message::{Publication, RoomKey};
+use crate::message::{Publication, RoomKey, Source};
 use crate::telemetry::latency::DeliveryTag;
 use crate::telemetry::trace::DeliverySpan;
 
@@ -22,6 +22,8 @@ pub struct EncodedPublication {
     pub rooms: SmallVec<[Room; 1]>,
     /// Rooms whose members do not get it.
     pub except: SmallVec<[Room; 1]>,
+    /// Whether it says who came into a room or went: whoever is told who is there knows that.
+    pub tells_presence: bool,
     volatile: bool,
     encoded: Arc<Encoded>,
     tags: SmallVec<[Arc<DeliveryTag>; 1]>,
@@ -62,6 +64,7 @@ impl EncodedPublication {
             encoded: Arc::new(encoded),
             tags,
             trace,
+            tells_presence: p.source == Source::Presence,
             volatile: p.volatile,
             namespace: p.namespace,
             rooms: p.rooms,

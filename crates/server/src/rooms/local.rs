@@ -20,7 +20,9 @@ use super::member::Member;
 use super::membership::JoinRefused;
 use super::presence::occupant::{Roster, TrackedOccupant};
 use super::presence::registry::{Lease, PresenceRegistry};
-use super::shard::{MembershipChange, PresenceUpdate, Reply, ShardCommand, ShardQueue, ShardRooms};
+use super::shard::{
+    Join, MembershipChange, PresenceUpdate, Reply, ShardCommand, ShardQueue, ShardRooms,
+};
 use super::shares::Share;
 use super::topic::MemberChannels;
 use crate::connection::Wait;
@@ -174,15 +176,24 @@ impl LocalRooms {
                 lease
             }));
         }
-        let join = request.into_command(interests, leases);
+        let mut join = request.into_join(interests, leases);
         if confirmations.is_empty() {
-            return self.send(shard, join);
+            return self.send(shard, ShardCommand::Join(join));
         }
+        let carried_out = join.leases.iter().flatten().any(Lease::is_shown).then(|| {
+            let (sender, carried_out) = oneshot::channel();
+            join.carried_out = Some(sender);
+            carried_out
+        });
         let local = self.clone();
         Some(Box::pin(async move {
             join_all(confirmations).await;
-            if let Some(wait) = local.send(shard, join) {
+            if let Some(wait) = local.send(shard, ShardCommand::Join(join)) {
                 wait.await;
+            }
+            if let Some(carried_out) = carried_out {
+                // A shard that has ended drops it.
+                let _ = carried_out.await;
             }
         }))
     }
@@ -357,15 +368,10 @@ struct JoinRequest {
 }
 
 impl JoinRequest {
-    /// The command that makes the join, with an interest, and where who is there is tracked a lease, in
-    /// each room.
-    fn into_command(
-        self,
-        interests: Vec<Option<Interest>>,
-        leases: Vec<Option<Lease>>,
-    ) -> ShardCommand {
+    /// The join, with an interest, and where who is there is tracked a lease, in each room.
+    fn into_join(self, interests: Vec<Option<Interest>>, leases: Vec<Option<Lease>>) -> Join {
         let JoinRequest { member, rooms, reply, by_backend, .. } = self;
-        ShardCommand::Join { member, rooms, interests, leases, by_backend, reply }
+        Join { member, rooms, interests, leases, by_backend, reply, carried_out: None }
     }
 
     /// The request, where it may be carried out; otherwise it is answered.

@@ -3,7 +3,10 @@
 
 use std::collections::VecDeque;
 
+use rookery_protocol::Room;
+
 use super::batch::{Arrival, Batch, OrderKey};
+use super::member::Member;
 use super::membership::Membership;
 use crate::hashing::{HashMap, HashSet, RandomState};
 
@@ -60,6 +63,17 @@ impl BatchScheduler {
             }
         }
         self.collected.push(Batch::new(self.numbers, arrival, keys));
+    }
+
+    /// A member is told who is in a room: what waits to be told of that is not for it.
+    pub fn exclude_presence(&mut self, member: &Member, room: &Room) {
+        let key = OrderKey::new(&self.hasher, &member.namespace, Some(room));
+        if self.waiting_keys.contains_key(&key) {
+            let waiting = self.waiting.iter_mut();
+            waiting
+                .filter(|batch| batch.is_for(&member.namespace, room))
+                .for_each(|batch| batch.exclude_presence(member.key));
+        }
     }
 
     fn batch(&mut self, number: u64) -> Option<&mut Batch> {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::telemetry::latency::DeliveryRecorder;
 use crate::wakeups::gathered;
-pub use command::{PresenceUpdate, Reply, ShardCommand};
+pub use command::{Join, PresenceUpdate, Reply, ShardCommand};
 pub use membership_change::MembershipChange;
 use queue::LocalShard;
 pub use queue::{ShardPermit, ShardQueue};
@@ -52,14 +52,13 @@ impl Shard {
     async fn work(mut self) {
         let mut commands = Vec::with_capacity(TAKEN);
         loop {
-            let backlog = self.local.backlog();
-            if backlog == 0 {
+            if self.local.is_idle() {
                 tokio::select! {
                     biased;
                     taken = self.queue.recv_many(&mut commands, TAKEN) => if taken == 0 { return },
                     () = self.local.woken() => {}
                 }
-            } else if backlog < BACKLOG {
+            } else if self.local.backlog() < BACKLOG {
                 while commands.len() < TAKEN
                     && let Ok(command) = self.queue.try_recv()
                 {

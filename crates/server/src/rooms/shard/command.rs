@@ -27,20 +27,7 @@ pub enum ShardCommand {
     /// It is disconnected from it.
     Disconnect(Arc<Member>),
     /// It joins rooms, all or none.
-    Join {
-        /// The member that joins.
-        member: Arc<Member>,
-        /// The rooms that it joins.
-        rooms: Vec<Room>,
-        /// An interest in each room, where there are other instances.
-        interests: Vec<Option<Interest>>,
-        /// A lease in each room that has presence or hooks.
-        leases: Vec<Option<Lease>>,
-        /// Whether a backend puts it there: then the rules of `join` do not decide about the rooms.
-        by_backend: bool,
-        /// Makes the answer.
-        reply: Reply,
-    },
+    Join(Join),
     /// It leaves rooms.
     Leave {
         /// The member that leaves.
@@ -56,6 +43,25 @@ pub enum ShardCommand {
     Presence(Arc<PresenceUpdate>),
     /// A question or order of the HTTP API or of another instance.
     Query(Box<dyn FnOnce(&mut ShardRooms) + Send>),
+}
+
+/// A member joins rooms, all or none.
+pub struct Join {
+    /// The member that joins.
+    pub member: Arc<Member>,
+    /// The rooms that it joins.
+    pub rooms: Vec<Room>,
+    /// An interest in each room, where there are other instances.
+    pub interests: Vec<Option<Interest>>,
+    /// A lease in each room that has presence or hooks.
+    pub leases: Vec<Option<Lease>>,
+    /// Whether a backend puts it there: then the rules of `join` do not decide about the rooms.
+    pub by_backend: bool,
+    /// Makes the answer.
+    pub reply: Reply,
+    /// Where the answer says who is there, which makes it long: the join may be carried out some turns
+    /// after commands that came later, and whoever waits for it is told then.
+    pub carried_out: Option<oneshot::Sender<()>>,
 }
 
 /// Who is in a room with presence, and what its members are told of the change.

@@ -141,7 +141,7 @@ pub struct LocalShard {
     key: u64,
     /// Locked by the shard's own thread only.
     state: Arc<Mutex<ShardState>>,
-    /// Something happened outside the shard's own turns: a publication, or a panic.
+    /// Something happened outside the shard's own turns: a publication, a join, or a panic.
     wake: Arc<Notify>,
     /// A command panicked in the turn of a session.
     panicked: Arc<AtomicBool>,
@@ -174,11 +174,15 @@ impl LocalShard {
         SHARD.set(Some(self.key));
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.lock().is_idle()
+    }
+
     pub(super) fn backlog(&self) -> usize {
         self.state.lock().backlog()
     }
 
-    /// Resolves when there is something to deliver that did not come through the queue.
+    /// Resolves when there is something to do that did not come through the queue.
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }
@@ -191,6 +195,7 @@ impl LocalShard {
         assert!(!self.panicked.load(Ordering::Relaxed), "a command of a session panicked");
         let mut state = self.state.lock();
         commands.for_each(|command| state.handle(command));
+        state.carry_out_joins();
         // Whoever waits for the number of recipients does so no longer than needed.
         wakeups::flush();
         state.deliver();
@@ -198,9 +203,9 @@ impl LocalShard {
 
     fn handle(&self, mut state: MutexGuard<'_, ShardState>, command: ShardCommand) {
         let _guard = PanicGuard(self);
-        let idle = state.backlog() == 0;
+        let was_idle = state.is_idle();
         state.handle(command);
-        if idle && state.backlog() > 0 {
+        if was_idle && !state.is_idle() {
             self.wake.notify_one();
         }
     }

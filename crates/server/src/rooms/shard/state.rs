@@ -1,5 +1,6 @@
 //! The [`ShardState`]: a shard's rooms and the publications that it is delivering.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use rookery_protocol::Room;
 use rookery_protocol::encoded::Encoded;
 use tokio::sync::oneshot;
 
-use super::command::ShardCommand;
+use super::command::{Join, ShardCommand};
 use super::membership_change::MembershipChange;
 use super::rooms::ShardRooms;
 use crate::connection::outbox::{Delivered, PacketBatch};
@@ -25,11 +26,26 @@ pub(super) const CHUNK: usize = 512;
 /// Deliveries before the sessions of the shard are served.
 const TURN: usize = 2 * CHUNK;
 
+/// Bytes that are delivered of one batch before other batches are served.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Bytes that are delivered before the sessions of the shard are served.
+const TURN_BYTES: usize = 2 * CHUNK_BYTES;
+
+/// Joins that are answered with who is there before the sessions of the shard are served.
+pub(super) const JOINS: usize = 16;
+
+/// Bytes of such answers after which the sessions of the shard are served.
+pub(super) const ANSWERED_BYTES: usize = 256 << 10;
+
 /// A shard's rooms and the publications that it is delivering.
 pub(super) struct ShardState {
     rooms: ShardRooms,
     recorder: Arc<DeliveryRecorder>,
     batches: BatchScheduler,
+    /// Joins to be answered with who is there, a few each turn. A client waits for its own, so there are at
+    /// most as many as sessions.
+    joins: VecDeque<Join>,
     /// When the kernel took each packet of the run that is being delivered.
     written_at: Vec<Instant>,
 }
@@ -37,7 +53,13 @@ pub(super) struct ShardState {
 impl ShardState {
     pub(super) fn new(rooms: ShardRooms, recorder: Arc<DeliveryRecorder>) -> Self {
         let written_at = Vec::with_capacity(CHUNK);
-        ShardState { rooms, recorder, batches: BatchScheduler::default(), written_at }
+        let (batches, joins) = (BatchScheduler::default(), VecDeque::new());
+        ShardState { rooms, recorder, batches, joins, written_at }
+    }
+
+    /// Whether there is nothing to do before the next command.
+    pub(super) fn is_idle(&self) -> bool {
+        self.backlog() == 0 && self.joins.is_empty()
     }
 
     /// Publications that are not delivered to all their recipients yet.
@@ -50,29 +72,22 @@ impl ShardState {
         self.batches.collected_deliveries(self.rooms.membership())
     }
 
-    /// Carries out a command. A publication is delivered by [`ShardState::deliver`].
+    /// Carries out a command. A publication is delivered by [`ShardState::deliver`], a join that is answered
+    /// with who is there made by [`ShardState::carry_out_joins`].
     pub(super) fn handle(&mut self, command: ShardCommand) {
-        if let ShardCommand::Publish(publication, count) = command {
-            return self.collect(publication, count);
-        }
+        let command = match command {
+            ShardCommand::Publish(publication, count) => return self.collect(publication, count),
+            ShardCommand::Join(join) if join.carried_out.is_some() => {
+                return self.joins.push_back(join);
+            }
+            command => command,
+        };
         // What was published before a change of the membership is for the members before it.
         self.begin_ready();
         match command {
             ShardCommand::Connect(member) => self.rooms.add(member),
             ShardCommand::Disconnect(member) => self.rooms.remove(&member),
-            ShardCommand::Join { member, rooms, mut interests, leases, by_backend, reply } => {
-                let change = if by_backend {
-                    self.rooms.assign(&member, &rooms, &mut interests)
-                } else {
-                    self.rooms.join(&member, &rooms, &mut interests)
-                };
-                let Some(change) = change else { return };
-                let rosters = match change {
-                    MembershipChange::Done => self.rooms.keep_leases(&member, &rooms, leases),
-                    MembershipChange::TooManyRooms => Vec::new(),
-                };
-                send(&member, reply(change, &rosters));
-            }
+            ShardCommand::Join(join) => drop(self.join(join)),
             ShardCommand::Leave { member, rooms, reply } => {
                 self.rooms.leave(&member, &rooms);
                 send(&member, reply(MembershipChange::Done, &[]));
@@ -84,6 +99,43 @@ impl ShardState {
             ShardCommand::Query(query) => query(&mut self.rooms),
             ShardCommand::Publish(..) => {}
         }
+    }
+
+    /// Carries out the joins that are answered with who is there, as many as one turn may.
+    pub(super) fn carry_out_joins(&mut self) {
+        let (mut joins, mut bytes) = (0, 0);
+        while joins < JOINS
+            && bytes < ANSWERED_BYTES
+            && let Some(mut join) = self.joins.pop_front()
+        {
+            self.begin_ready();
+            let carried_out = join.carried_out.take();
+            bytes += self.join(join).unwrap_or(0);
+            joins += 1;
+            // The client may be gone.
+            let _ = carried_out.map(|carried_out| carried_out.send(()));
+        }
+    }
+
+    /// Makes a member join rooms; gives the bytes of the answer, where there is one.
+    fn join(&mut self, join: Join) -> Option<usize> {
+        let Join { member, rooms, mut interests, leases, by_backend, reply, .. } = join;
+        let change = if by_backend {
+            self.rooms.assign(&member, &rooms, &mut interests)?
+        } else {
+            self.rooms.join(&member, &rooms, &mut interests)?
+        };
+        let rosters = match change {
+            MembershipChange::Done => self.rooms.keep_leases(&member, &rooms, leases),
+            MembershipChange::TooManyRooms => Vec::new(),
+        };
+        for joined in &rosters {
+            self.batches.exclude_presence(&member, &joined.room);
+        }
+        let answer = reply(change, &rosters);
+        let bytes = answer.as_ref().map(Encoded::size);
+        send(&member, answer);
+        bytes
     }
 
     fn collect(
@@ -100,11 +152,14 @@ impl ShardState {
     /// Begins what may begin, and delivers for one turn.
     pub(super) fn deliver(&mut self) {
         self.begin_ready();
-        let mut delivered = 0;
-        while delivered < TURN
+        let (mut deliveries, mut bytes) = (0, 0);
+        while deliveries < TURN
+            && bytes < TURN_BYTES
             && let Some(mut batch) = self.batches.take_next()
         {
-            delivered += self.deliver_chunk(&mut batch);
+            let delivered = self.deliver_chunk(&mut batch);
+            deliveries += delivered;
+            bytes += delivered * batch.size();
             self.batches.put_back(batch);
         }
     }
@@ -117,7 +172,8 @@ impl ShardState {
     /// Serves the next recipients of a batch; gives how many.
     fn deliver_chunk(&mut self, batch: &mut Batch) -> usize {
         let start = batch.served();
-        let end = batch.recipients().len().min(start + CHUNK);
+        let most = (CHUNK_BYTES / batch.size().max(1)).clamp(1, CHUNK);
+        let end = batch.recipients().len().min(start + most);
         let EncodedPublication { namespace, rooms, .. } = &**batch.first();
         // Also before the first chunk: a leave may have been answered since the batch began.
         let changed = self.rooms.membership().changed(namespace, rooms, batch.recipients());

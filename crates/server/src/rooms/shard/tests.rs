@@ -1,5 +1,7 @@
 //! A whole shard, with members on polling.
 
+mod joins;
+
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
@@ -66,8 +68,9 @@ impl Fixture {
     async fn join(&self, member: &Arc<Member>, rooms: Vec<Room>, reply: Reply) {
         let member = member.clone();
         let (interests, leases) = (Vec::new(), Vec::new());
-        let by_backend = false;
-        self.send(ShardCommand::Join { member, rooms, interests, leases, by_backend, reply }).await;
+        let (by_backend, carried_out) = (false, None);
+        let join = Join { member, rooms, interests, leases, by_backend, reply, carried_out };
+        self.send(ShardCommand::Join(join)).await;
     }
 
     async fn publish(&self, number: usize, rooms: &[&str], except: &[&str]) {
@@ -92,19 +95,7 @@ impl Fixture {
         except: &[&str],
         count: Option<oneshot::Sender<usize>>,
     ) {
-        let publication = Publication {
-            id: "id".into(),
-            namespace: "/".into(),
-            rooms: rooms.iter().map(|room| Room::from(*room)).collect(),
-            except: except.iter().map(|room| Room::from(*room)).collect(),
-            event: "n".to_owned(),
-            args: args.into(),
-            volatile: false,
-            compress: true,
-            source: Source::Api,
-            accepted: Instant::now(),
-            traceparent: None,
-        };
+        let publication = publication("n", args, rooms, except);
         let encoded = EncodedPublication::new(publication, None, |_| "default".into(), None);
         self.send(ShardCommand::Publish(Arc::new(encoded), count)).await;
     }
@@ -132,6 +123,22 @@ impl Fixture {
             all.push(got);
         }
         all
+    }
+}
+
+fn publication(event: &str, args: &[Data], rooms: &[&str], except: &[&str]) -> Publication {
+    Publication {
+        id: "id".into(),
+        namespace: "/".into(),
+        rooms: rooms.iter().map(|room| Room::from(*room)).collect(),
+        except: except.iter().map(|room| Room::from(*room)).collect(),
+        event: event.to_owned(),
+        args: args.into(),
+        volatile: false,
+        compress: true,
+        source: Source::Api,
+        accepted: Instant::now(),
+        traceparent: None,
     }
 }
 
@@ -283,6 +290,26 @@ async fn a_publication_does_not_wait_for_those_of_a_busy_room_before_it() {
     let busy = fixture.members[0].outbox.poll(false).await.unwrap();
     let delivered = busy.body.split(|byte| *byte == 0x1e).count();
     assert!(delivered < MAX_HELD / 4, "{delivered} of {MAX_HELD} were delivered before");
+}
+
+/// Large publications that become one write for each member: a chunk is bounded in bytes too, so one to
+/// another room is delivered before most members of the big room were served.
+#[tokio::test]
+async fn a_publication_does_not_wait_for_large_writes_to_all_of_a_big_room() {
+    let fixture = Fixture::new().await;
+    let calm = member(&id(MEMBERS), &context(&fixture.recorder));
+    fixture.send(ShardCommand::Connect(calm.clone())).await;
+    fixture.join(&calm, vec!["calm".into()], silent()).await;
+    while fixture.queue.waiting() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let large = [Data::from("x".repeat(100 << 10))];
+    fixture.publish_arguments(&large, &["a"], &[], None).await;
+    fixture.publish_arguments(&large, &["a"], &[], None).await;
+    fixture.publish(1, &["calm"], &[]).await;
+    calm.outbox.poll(false).await.unwrap();
+    let served = fixture.members.iter().filter(|member| member.outbox.queued_bytes() > 0).count();
+    assert!(served < MEMBERS / 8, "{served} of {MEMBERS} members were served before");
 }
 
 #[tokio::test]
