@@ -102,6 +102,7 @@ impl Fixture {
             volatile: false,
             compress: true,
             source: Source::Api,
+            address: None,
             accepted: Instant::now(),
             traceparent: None,
         };
