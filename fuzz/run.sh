@@ -4,19 +4,22 @@
 # fuzz/target/corpus, and inputs that make it fail in fuzz/artifacts.
 set -eu
 cd "$(dirname "$0")"
+# The flags that instrument the code are for nightly toolchains. With this, the repository's own takes
+# them too, so that what is fuzzed was compiled as what is shipped.
+export RUSTC_BOOTSTRAP=1
 seconds=${FUZZ_SECONDS:-60}
 
 if ! cargo fuzz --version >/dev/null 2>&1; then
-    echo "cargo-fuzz is missing: installing it (cargo install cargo-fuzz)"
+    echo "cargo-fuzz is missing: installing it (cargo install --locked cargo-fuzz)"
     cargo install --locked cargo-fuzz
 fi
 
 failed=""
-targets=${FUZZ_TARGETS:-$(cargo +nightly fuzz list)}
+targets=${FUZZ_TARGETS:-$(cargo fuzz list)}
 for target in $targets; do
     echo "fuzzing $target for $seconds s"
     mkdir -p "target/corpus/$target"
-    cargo +nightly fuzz run "$target" "target/corpus/$target" "corpus/$target" -- \
+    cargo fuzz run "$target" "target/corpus/$target" "corpus/$target" -- \
         -max_total_time="$seconds" -max_len=4096 -rss_limit_mb=2048 || failed="$failed $target"
 done
 

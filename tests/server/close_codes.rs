@@ -1,7 +1,7 @@
 //! The status codes of Close frames (RFC 6455, section 7.4.1), which are those of `ws`, the
 //! WebSocket library of Node's server.
 
-use crate::client::Member;
+use crate::client::{Member, Poller};
 use crate::harness::{Rookery, shared_permit, until};
 use crate::websocket::{WebSocket, frame};
 
@@ -104,6 +104,42 @@ async fn a_client_s_close_is_answered_with_its_own_code() {
         socket.closed().await;
         assert_eq!(socket.close, Some(4321u16.to_be_bytes().to_vec()), "EIO={eio}");
     }
+}
+
+#[tokio::test]
+async fn a_probe_is_closed_with_the_code_that_says_why() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("").await;
+    let poller = Poller::connect(&server, 4).await;
+    let cases = [
+        (1009, frame(0x81, &[b'2'; 126])),
+        (1007, frame(0x81, b"2\xff")),
+        (1002, vec![0x81, 1, b'5']),
+        (1002, frame(0xc1, b"5")),
+        (1002, frame(0x88, &[3])),
+        (1001, frame(0x88, &1001u16.to_be_bytes())),
+        (4001, frame(0x88, &[&4001u16.to_be_bytes()[..], b"bye"].concat())),
+        (1000, frame(0x82, b"5")),
+        (1000, frame(0x81, b"40")),
+    ];
+    for probed in [false, true] {
+        for (code, bytes) in &cases {
+            let mut socket = loop {
+                match poller.upgrade().await {
+                    Ok(socket) => break socket,
+                    Err(refused) => assert_eq!(refused.status, 400),
+                }
+            };
+            if probed {
+                socket.send("2probe").await;
+                assert_eq!(socket.text().await, "3probe");
+            }
+            socket.write(bytes).await.unwrap();
+            socket.closed().await;
+            assert_eq!(socket.close, Some(u16::to_be_bytes(*code).to_vec()), "{bytes:?}");
+        }
+    }
+    assert_eq!(server.rejected("upgrade").await, 2.0 * cases.len() as f64);
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ async fn a_client_dismissed_in_its_upgrade_may_poll_for_the_rest() {
         } else {
             assert_eq!(poller.packets().await, ["1"]);
             // The server gives the socket up with the session.
-            assert_eq!(socket.closed().await, []);
+            assert_eq!(socket.closed().await, [Frame::Close]);
         }
         drop(socket);
         until("it is gone", async || server.connections().await == 0.0).await;

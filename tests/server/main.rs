@@ -46,6 +46,7 @@ mod redis;
 mod redis_account;
 mod redis_shares;
 mod refused_connects;
+mod refused_requests;
 mod reload;
 mod room_hooks;
 mod room_lists;

@@ -322,3 +322,68 @@ async fn a_websocket_takes_attachments_in_base64_and_sends_them_so_if_asked() {
         assert_eq!(socket.next().await, Some(blob("AQI=", &[1, 2])), "{target}");
     }
 }
+
+/// As Node's server does: some clients say `5` on a WebSocket that upgrades nothing, or say it twice.
+#[tokio::test]
+async fn packets_that_say_nothing_are_ignored() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("").await;
+    for eio in [4, 3] {
+        let target = format!("/socket.io/?EIO={eio}&transport=websocket");
+        let poller = Poller::connect(&server, eio).await;
+        let upgraded = Poller::open(&server, eio).await;
+        let mut sockets = Vec::new();
+        for mut socket in [
+            WebSocket::open(server.clients, &target).await.unwrap(),
+            upgraded.upgrade().await.unwrap(),
+        ] {
+            socket.send("5").await;
+            sockets.push(socket);
+        }
+        for packet in ["5", "6", "0", "0{}", "5{}", "6x"] {
+            for socket in &mut sockets {
+                socket.send(packet).await;
+            }
+            poller.send(packet).await;
+        }
+        for socket in &mut sockets {
+            if eio == 4 {
+                socket.send("40").await;
+            }
+            socket.send("5").await;
+            socket.send(r#"421["join",{"room":"r"}]"#).await;
+            loop {
+                let packet = socket.text().await;
+                if packet.starts_with("431[") {
+                    break;
+                }
+                assert!(packet.starts_with("0{") || packet.starts_with("40"), "{packet}");
+            }
+        }
+        poller.join("r").await;
+        assert_eq!(server.publish("r", "e", json!(eio)).await, 3);
+        for socket in &mut sockets {
+            assert_eq!(socket.text().await, format!("42[\"e\",{eio}]"));
+        }
+        assert_eq!(poller.events().await, [("e".to_owned(), json!(eio))]);
+        drop(sockets);
+        poller.send("1").await;
+        until("all are gone", async || server.connections().await == 0.0).await;
+    }
+    assert_eq!(server.rejected("bad_packet").await, 0.0);
+}
+
+#[tokio::test]
+async fn an_empty_session_id_is_none() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("").await;
+    for target in
+        ["/socket.io/?EIO=4&transport=polling&sid=", "/socket.io/?sid&EIO=4&transport=polling"]
+    {
+        let answer = Request::get(target).send(server.clients).await.unwrap();
+        assert!(answer.status == 200 && answer.text().starts_with("0{"), "{}", answer.text());
+    }
+    let target = "/socket.io/?EIO=4&transport=websocket&sid=";
+    let mut socket = WebSocket::open(server.clients, target).await.unwrap();
+    assert!(socket.text().await.starts_with("0{"));
+}

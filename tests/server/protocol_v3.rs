@@ -68,10 +68,16 @@ async fn the_client_pings_and_the_server_answers() {
         WebSocket::open(server.clients, "/socket.io/?EIO=3&transport=websocket").await.unwrap();
     assert!(socket.text().await.starts_with("0{"));
     assert_eq!(socket.text().await, "40");
-    for _ in 0..3 {
-        socket.send("2").await;
-        assert_eq!(socket.text().await, "3");
+    for ping in ["2", "2probe", "2", "2{}"] {
+        socket.send(ping).await;
+        assert_eq!(socket.text().await, "3", "{ping}");
     }
+    let poller = Poller::connect(&server, 3).await;
+    for ping in ["2", "2probe", "2"] {
+        poller.send(ping).await;
+        assert_eq!(poller.packets().await, ["3"], "{ping}");
+    }
+    poller.send("1").await;
     // A client that pings no more is gone.
     socket.closed().await;
     until("it is counted", async || server.disconnects("ping_timeout").await == 1.0).await;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::client::Member;
-use crate::harness::{Rookery, exclusive_permit, until, within};
+use crate::client::{Member, Poller};
+use crate::harness::{Rookery, exclusive_permit, shared_permit, until, within};
 use crate::http::{Connection, Request};
 
 const STALLED: usize = 50;
@@ -119,4 +119,24 @@ fn queued(server: &Rookery) -> u64 {
             local.ends_with(&port).then(|| u64::from_str_radix(sent, 16).ok())?
         })
         .sum()
+}
+
+/// As one that was killed while no GET of it waited.
+#[tokio::test]
+async fn a_client_that_does_not_poll_for_what_waits_is_gone_after_the_write_stall() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("limits: { writeStall: 500ms }\n").await;
+    for eio in [4, 3] {
+        let before = server.deliveries("dropped_slow").await;
+        let poller = Poller::connect(&server, eio).await;
+        poller.join("r").await;
+        server.publish("r", "n", json!(1)).await;
+        assert_eq!(poller.events().await, [("n".to_owned(), json!(1))]);
+        assert_eq!(server.publish("r", "n", json!(2)).await, 1);
+        until("it is gone", async || server.connections().await == 0.0).await;
+        assert_eq!(server.publish("r", "n", json!(3)).await, 0);
+        assert_eq!(server.deliveries("dropped_slow").await, before + 1.0, "what waited is counted");
+        assert_eq!(poller.get().await.json()["code"], 1);
+    }
+    assert_eq!(server.disconnects("slow").await, 2.0);
 }

@@ -150,11 +150,46 @@ async fn an_invalid_probe_is_closed_and_polling_continues() {
             }
         };
         socket.send(wrong).await;
-        assert_eq!(socket.closed().await, [], "{wrong}");
+        assert_eq!(socket.closed().await, [Frame::Close], "{wrong}");
+        assert_eq!(socket.close, Some(1000u16.to_be_bytes().to_vec()), "{wrong}");
     }
+    assert_eq!(server.rejected("upgrade").await, 6.0);
     poller.join("r").await;
     server.publish("r", "e", json!(1)).await;
     assert_eq!(poller.events().await, [("e".to_owned(), json!(1))]);
+}
+
+/// Node's server counts nothing, so this is what an operator sees of it.
+#[tokio::test]
+async fn a_cut_upgrade_is_counted_and_logged_and_polling_continues() {
+    let _permit = shared_permit().await;
+    let server = Rookery::start("").await;
+    for eio in [4, 3] {
+        let poller = Poller::connect(&server, eio).await;
+        let before = server.rejected("upgrade").await;
+        for (cut, packets) in [(1.0, &[][..]), (2.0, &["2probe"]), (3.0, &["2probe", "2probe"])] {
+            let mut socket = loop {
+                match poller.upgrade().await {
+                    Ok(socket) => break socket,
+                    Err(refused) => assert_eq!(refused.status, 400),
+                }
+            };
+            for packet in packets {
+                socket.send(packet).await;
+                assert_eq!(socket.text().await, "3probe");
+            }
+            drop(socket);
+            let counted = async || server.rejected("upgrade").await == before + cut;
+            until("it is counted", counted).await;
+        }
+        poller.join("r").await;
+        server.publish("r", "e", json!(1)).await;
+        assert_eq!(poller.events().await, [("e".to_owned(), json!(1))]);
+        poller.send("1").await;
+        until("it has left", async || server.connections().await == 0.0).await;
+    }
+    until("it is logged", async || server.log().contains("the connection broke before an upgrade"))
+        .await;
 }
 
 #[tokio::test]

@@ -116,6 +116,8 @@ pub enum Packet {
     Pong,
     /// `close`, which ends the session.
     Close,
+    /// `open`, `upgrade` or `noop`, which say nothing here. Node's server ignores them too.
+    Ignored,
 }
 
 /// Why a body is not a payload.
@@ -237,6 +239,11 @@ fn push(packets: &mut Vec<Packet>, packet: Packet) -> Result<(), PayloadError> {
     Ok(())
 }
 
+/// Whether a packet of this type says nothing when a client sends it: `open`, `upgrade` and `noop`.
+pub fn is_ignored(kind: char) -> bool {
+    matches!(kind, '0' | '5' | '6')
+}
+
 fn text_packet(text: &str) -> Result<Packet, PayloadError> {
     let mut chars = text.chars();
     Ok(match chars.next() {
@@ -244,6 +251,7 @@ fn text_packet(text: &str) -> Result<Packet, PayloadError> {
         Some('2') => Packet::Ping(chars.as_str().to_owned()),
         Some('3') => Packet::Pong,
         Some('4') => Packet::Message(chars.as_str().to_owned()),
+        Some(kind) if is_ignored(kind) => Packet::Ignored,
         _ => return Err(PayloadError::Type),
     })
 }

@@ -1,6 +1,7 @@
 //! What flows through the server: publications, and the names by which rooms and members are
 //! addressed.
 
+mod address_key;
 pub mod id_source;
 mod member_id;
 mod pod_id;
@@ -10,6 +11,7 @@ mod receipt;
 mod room_key;
 mod selector;
 
+pub use address_key::AddressKey;
 pub use member_id::{MemberId, MemberIds};
 pub use pod_id::PodId;
 pub use publication::{Hop, Publication, Source};

@@ -72,6 +72,6 @@ fn bytes_in(packet: &Packet) -> usize {
     match packet {
         Packet::Message(text) | Packet::Ping(text) => text.len(),
         Packet::Binary(bytes) => bytes.len(),
-        Packet::Pong | Packet::Close => 0,
+        Packet::Pong | Packet::Close | Packet::Ignored => 0,
     }
 }

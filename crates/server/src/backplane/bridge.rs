@@ -86,6 +86,7 @@ impl CompiledBridge {
             volatile: false,
             compress: true,
             source: Source::Bridge,
+            address: None,
             accepted: received,
             traceparent: None,
         })

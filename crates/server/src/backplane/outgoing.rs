@@ -1,5 +1,5 @@
 //! The [`Outgoing`] messages that wait to be sent to Redis: bounded in bytes and number, shared
-//! fairly among those who publish, and only while a connection is up.
+//! fairly among addresses and those who publish, and only while a connection is up.
 
 pub(in crate::backplane) mod queues;
 mod shares;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::message::Publication;
 use crate::wakeups;
-use shares::{Amount, PublisherKey, Shares};
+use shares::{Amount, Holder, Shared, Shares};
 
 /// The most bytes of publications that may wait, channel names included; and of everything else,
 /// counted apart.
@@ -30,7 +30,7 @@ const MAX_MESSAGES: usize = 1 << 12;
 const MAX_HEARTBEATS: usize = 1 << 6;
 
 /// One in so many of the bytes and publications that may wait is given to whoever comes first;
-/// beyond it, each publisher has its share.
+/// beyond it, each address and each publisher has its share.
 const UNSHARED: usize = 8;
 
 /// The most channels that are remembered because Redis refuses them.
@@ -60,8 +60,8 @@ pub struct OutgoingMessage {
     /// What is lost when it is not sent.
     pub kind: MessageKind,
     epoch: u64,
-    /// Whose share it counts for, where it does.
-    publisher: Option<PublisherKey>,
+    /// Whose shares it counts for, where it does.
+    holder: Option<Holder>,
 }
 
 impl OutgoingMessage {
@@ -80,9 +80,9 @@ pub enum NotQueued {
     /// The queue is full.
     #[error("Redis is slow: the queue of what is to be sent is full")]
     Full,
-    /// Its publisher holds its share of the queue.
-    #[error("Redis is slow: this publisher holds its share of the queue of what is to be sent")]
-    OverShare,
+    /// Its publisher, or all publishers at the address together, hold their share of the queue.
+    #[error("Redis is slow: this {0} holds its share of the queue of what is to be sent")]
+    OverShare(Shared),
 }
 
 /// The queue of what is to be sent. Pushing never waits: what does not fit is refused.
@@ -162,7 +162,7 @@ impl Outgoing {
         if epoch == 0 {
             return false;
         }
-        let outgoing = OutgoingMessage { channel, payload, kind, epoch, publisher: None };
+        let outgoing = OutgoingMessage { channel, payload, kind, epoch, holder: None };
         let size = outgoing.size();
         let before = self.other_bytes.fetch_add(size, Ordering::Relaxed);
         let (sender, kept_free) = match kind {
@@ -194,11 +194,11 @@ impl Outgoing {
             return Err(NotQueued::Closed);
         }
         let kind = MessageKind::Publication;
-        let mut outgoing = OutgoingMessage { channel, payload, kind, epoch, publisher: None };
+        let mut outgoing = OutgoingMessage { channel, payload, kind, epoch, holder: None };
         let size = outgoing.size();
         let before = self.bytes.fetch_add(size, Ordering::Relaxed);
-        let queued = self.share(publication, size, before).and_then(|publisher| {
-            outgoing.publisher = publisher;
+        let queued = self.share(publication, size, before).and_then(|holder| {
+            outgoing.holder = holder;
             self.ordered.try_send(outgoing).map_err(|error| {
                 self.release(&error.into_inner());
                 NotQueued::Full
@@ -212,13 +212,13 @@ impl Outgoing {
     }
 
     /// Whether a publication of `size` bytes fits behind the `before` bytes that wait; gives whose
-    /// share it counts for, where it does.
+    /// shares it counts for, where it does.
     fn share(
         &self,
         publication: &Publication,
         size: usize,
         before: usize,
-    ) -> Result<Option<PublisherKey>, NotQueued> {
+    ) -> Result<Option<Holder>, NotQueued> {
         let free = Amount {
             bytes: MAX_BYTES.saturating_sub(before),
             messages: self.ordered.capacity().saturating_sub(MAX_MESSAGES),
@@ -231,16 +231,14 @@ impl Outgoing {
         if !is_shared {
             return Ok(None);
         }
-        let publisher = PublisherKey::of(publication);
-        if !self.shares.lock().take(&publisher, size, free) {
-            return Err(NotQueued::OverShare);
-        }
-        Ok(Some(publisher))
+        let holder = Holder::of(publication);
+        self.shares.lock().take(&holder, size, free).map_err(NotQueued::OverShare)?;
+        Ok(Some(holder))
     }
 
     fn release(&self, outgoing: &OutgoingMessage) {
-        if let Some(publisher) = &outgoing.publisher {
-            self.shares.lock().release(publisher, outgoing.size());
+        if let Some(holder) = &outgoing.holder {
+            self.shares.lock().release(holder, outgoing.size());
         }
     }
 

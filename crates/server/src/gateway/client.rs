@@ -78,18 +78,20 @@ impl Client {
         let user = subject.user().map(Into::into);
         let subject = Arc::new(ArcSwap::new(subject));
         let describe = presence::describe(gateway, &namespace, &subject, &ids.public);
-        let (name, outbox) = (namespace.name().clone(), &session_clients.outbox);
+        let name = namespace.name().clone();
+        let SessionClients { outbox, origin, .. } = &**session_clients;
         Arc::new_cyclic(|this: &Weak<Client>| Client {
             member: Arc::new(
                 Member::new(ids, name, user, outbox.clone(), dismiss(this.clone()))
-                    .described_by(describe),
+                    .described_by(describe)
+                    .at_address(gateway.limits.publishing_address(*origin)),
             ),
             namespace,
             lease: LeaseSlot::default(),
             subject,
             session_clients: Arc::downgrade(session_clients),
             gateway: gateway.clone(),
-            origin: session_clients.origin,
+            origin: *origin,
             shard,
             phase: Mutex::new(Phase::Connecting),
             rates,

@@ -298,8 +298,10 @@ fn publish(mut reply: Reply, room: Room, event: String, except_sender: bool, byt
     }
     let (member, broker) = (&client.member, &client.gateway().broker);
     let namespace = member.namespace.clone();
-    let publication =
-        Publication::of_client(&member.id, namespace, room, event, args, except_sender);
+    let publication = Publication {
+        address: member.address,
+        ..Publication::of_client(&member.id, namespace, room, event, args, except_sender)
+    };
     match broker.try_publish(publication) {
         Ok(_) => reply.send(success),
         Err(TryPublishError::Refused(error, publication)) => {

@@ -27,10 +27,13 @@ use polling::Post;
 use query::Query;
 pub use request::EngineRequest;
 pub use response::{EngineResponse, expired_cookies};
-use response::{draining, error, health, limit_reached, rebalancing, text};
+use response::{draining, health, limit_reached, rebalancing, text};
 use rookery_config::Transport;
 use rookery_protocol::Revision;
 pub use upgrade::PendingUpgrade;
+
+/// Why a request is refused.
+const NOT_OF_TRANSPORT: &str = "the method or the Upgrade header does not fit the transport";
 
 /// Answers a request of the clients' listener. Where the answer is a 101, the connection's upgrade
 /// is put into `pending`. While a poll or a body is waited for, nothing of the request's head is
@@ -77,11 +80,9 @@ fn route(request: EngineRequest, page: &PageOrigin, pending: &PendingUpgrade) ->
     if *page != PageOrigin::Refused {
         return dispatch(request, &Query::parse(uri.query().unwrap_or_default()), pending);
     }
-    let subject = LogSubject::address(request.origin().address);
     let problem = "the page's origin is not the server's own (Host), and not in \
                    socketio.cors.origins";
-    gateway.refused(Rejected::Forbidden, subject, &problem);
-    Route::Ready(error(EngineError::Forbidden))
+    Route::Ready(request.refuse(EngineError::Forbidden, problem))
 }
 
 /// The checks and their order are those of Node's server.
@@ -89,23 +90,27 @@ fn dispatch(request: EngineRequest, query: &Query<'_>, pending: &PendingUpgrade)
     let transports = &request.gateway().config.socketio.transports;
     let transport = query.transport().filter(|t| transports.contains(t) && !query.jsonp);
     let Some(transport) = transport else {
-        return Route::Ready(error(EngineError::UnknownTransport));
+        let problem = "the transport is none, or not in socketio.transports";
+        return Route::Ready(request.refuse(EngineError::UnknownTransport, problem));
     };
     let upgrade = is_upgrade(request.headers());
     let Some(sid) = &query.sid else {
         return Route::Ready(if request.http.method() != Method::GET {
-            error(EngineError::BadHandshakeMethod)
+            let problem = "a request without a session has another method than GET";
+            request.refuse(EngineError::BadHandshakeMethod, problem)
         } else if (transport == Transport::Websocket) != upgrade {
-            error(EngineError::BadRequest)
+            request.refuse(EngineError::BadRequest, NOT_OF_TRANSPORT)
         } else {
             open(request, query, transport, pending)
         });
     };
     let Some(session) = request.engine.sessions().get(sid) else {
-        return Route::Ready(error(EngineError::UnknownSid));
+        let problem = "the session ended, or belongs to another instance";
+        return Route::Ready(request.refuse(EngineError::UnknownSid, problem));
     };
     if session.outbox.revision() != query.revision() {
-        return Route::Ready(error(EngineError::BadRequest));
+        let problem = "a request has another EIO than its session";
+        return Route::Ready(request.refuse(EngineError::BadRequest, problem));
     }
     match (transport, request.http.method()) {
         (Transport::Websocket, &Method::GET) if upgrade => {
@@ -113,7 +118,7 @@ fn dispatch(request: EngineRequest, query: &Query<'_>, pending: &PendingUpgrade)
         }
         (Transport::Polling, &Method::GET) => Route::Get { session, base64: query.base64 },
         (Transport::Polling, &Method::POST) => Route::Post { post: Post::of(request), session },
-        _ => Route::Ready(error(EngineError::BadRequest)),
+        _ => Route::Ready(request.refuse(EngineError::BadRequest, NOT_OF_TRANSPORT)),
     }
 }
 
@@ -127,7 +132,8 @@ fn open(
     let gateway = request.gateway();
     let revision = query.revision();
     if revision == Revision::V3 && !gateway.config.socketio.eio3 {
-        return error(EngineError::UnsupportedVersion);
+        let problem = "the client speaks revision 3 (socketio.eio3 is off)";
+        return request.refuse(EngineError::UnsupportedVersion, problem);
     }
     let origin = request.origin();
     request.record_unreadable(origin);

@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use super::forwarded::Origin;
 use super::memory::{Memory, MemoryLevel};
 use super::token_bucket::TokenBucket;
+use crate::message::AddressKey;
 use crate::telemetry::metrics::Rejected;
-use addresses::{AddressKey, Addresses};
+use addresses::Addresses;
 use bounds::Bounds;
 pub use permits::{BodyPermit, ConnectionPermit, Permit};
 use rookery_config as config;
@@ -219,6 +220,14 @@ impl Limits {
         let shares = Bounds::of(origin, &config).connections.is_some();
         let key = AddressKey::of(origin.address, config.ipv6_prefix());
         BodyPermit { limits: self.clone(), key, shares, bytes: 0 }
+    }
+
+    /// The address whose share of the queue to Redis a client of this origin's publications count
+    /// for. `None` where it may be that of a proxy, with many clients behind it.
+    pub fn publishing_address(&self, origin: Origin) -> Option<AddressKey> {
+        let config = self.config();
+        let is_one_clients = Bounds::of(origin, &config).connections.is_some();
+        is_one_clients.then(|| AddressKey::of(origin.address, config.ipv6_prefix()))
     }
 
     /// A permit for an event of so many bytes to be kept, decoded, until it is handled. A small one

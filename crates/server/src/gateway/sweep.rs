@@ -1,8 +1,8 @@
-//! The sweep: closes sessions that joined no namespace, and reports when `limits.connections` is
-//! reached.
+//! The sweep: closes sessions that joined no namespace or do not poll for what waits for them, and
+//! reports when `limits.connections` is reached.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,19 +13,25 @@ use crate::telemetry::metrics::Disconnected;
 
 /// Runs until `stop`. Closes sessions that have sent nothing for `limits.firstPacket`, or have been
 /// in no namespace for `socketio.connectTimeout`: socketioxide waits for a session's first namespace only, and in
-/// revision 3 not even for that.
+/// revision 3 not even for that. Closes those too whose clients do not poll for `limits.writeStall`
+/// while something waits for them.
 pub async fn sweep(sessions: Arc<Sessions>, stop: CancellationToken) {
     let gateway = sessions.gateway();
     let timeout = gateway.config.socketio.connect_timeout.0;
     loop {
-        let first_packet = gateway.limits.config().first_packet.0;
-        let interval = timeout.min(first_packet) / 4;
+        let (first_packet, write_stall) = {
+            let limits = gateway.limits.config();
+            (limits.first_packet.0, limits.write_stall.0)
+        };
+        let interval = timeout.min(first_packet).min(write_stall) / 4;
         let interval = interval.clamp(Duration::from_millis(50), Duration::from_secs(5));
         if stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_none() {
             return;
         }
         log_connection_limit(&gateway.limits);
+        let now = Instant::now();
         for session in sessions.all() {
+            session.outbox.end_if_stalled(now);
             if session.is_unused(first_packet, timeout) {
                 session.outbox.close(Disconnected::Client, Ending::Finish);
             }

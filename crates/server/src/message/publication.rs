@@ -6,6 +6,7 @@ use std::time::Instant;
 use rookery_protocol::{Data, Room};
 use smallvec::{SmallVec, smallvec};
 
+use super::address_key::AddressKey;
 use super::member_id::MemberId;
 use super::publication_id::PublicationId;
 
@@ -31,6 +32,9 @@ pub struct Publication {
     pub compress: bool,
     /// Where it came from.
     pub source: Source,
+    /// The client's address, where a client is its publisher or caused it, and that address is
+    /// certainly one client's. It has a share of the queue to Redis.
+    pub address: Option<AddressKey>,
     /// When it was accepted, on this instance's monotonic clock. For a publication of another
     /// instance this is the origin's time translated by the Redis clock.
     pub accepted: Instant,
@@ -39,7 +43,7 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// The publication of a client to `room`, accepted now. With `except_sender`, the client itself
+    /// The publication of a client to `room`, accepted now, without an address. With `except_sender`, the client itself
     /// does not get it.
     pub fn of_client(
         member: &MemberId,
@@ -60,6 +64,7 @@ impl Publication {
             volatile: false,
             compress: true,
             source: Source::Client,
+            address: None,
             accepted: Instant::now(),
             traceparent: None,
         }

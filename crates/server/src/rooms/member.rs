@@ -10,7 +10,7 @@ use super::interest::Interest;
 use super::presence::occupant::TrackedOccupant;
 use crate::connection::outbox::Outbox;
 use crate::message::id_source::next_number;
-use crate::message::{MemberId, MemberIds};
+use crate::message::{AddressKey, MemberId, MemberIds};
 
 /// How a member is dismissed: its client does not come back by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Member {
     pub connected_at: SystemTime,
     /// Everything that is to be sent to its client, in order.
     pub outbox: Arc<Outbox>,
+    /// The client's address, where it is certainly one client's.
+    pub address: Option<AddressKey>,
     /// A number that no other member of this process has.
     pub key: u64,
     dismiss: Dismiss,
@@ -68,6 +70,7 @@ impl Member {
             user,
             connected_at: SystemTime::now(),
             outbox,
+            address: None,
             key: next_number(),
             dismiss,
             describe: None,
@@ -80,6 +83,12 @@ impl Member {
     #[must_use]
     pub fn described_by(self, describe: Describe) -> Self {
         Member { describe: Some(describe), ..self }
+    }
+
+    /// Sets the client's address.
+    #[must_use]
+    pub fn at_address(self, address: Option<AddressKey>) -> Self {
+        Member { address, ..self }
     }
 
     /// Who is there when the member is in `room`; `None`: the room keeps no track of it.

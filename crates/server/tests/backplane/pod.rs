@@ -323,6 +323,7 @@ pub fn publication(rooms: &[&str], event: &str) -> Publication {
         volatile: false,
         compress: true,
         source: Source::Api,
+        address: None,
         accepted: Instant::now(),
         traceparent: None,
     }

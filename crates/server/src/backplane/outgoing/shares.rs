@@ -1,24 +1,53 @@
-//! The [`Shares`]: what each publisher holds of the queue of publications. Pure.
+//! The [`Shares`]: what each address and each publisher holds of the queue of publications. Pure.
+
+use std::fmt;
+use std::hash::Hash;
 
 use crate::hashing::HashMap;
-use crate::message::{MemberId, Publication, PublicationId, Source};
+use crate::message::{AddressKey, MemberId, Publication, PublicationId, Source};
 
-/// Whose share a publication counts for.
+/// Whose shares a publication counts for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    publisher: PublisherKey,
+    /// `None` where it is not known, or is not a client's.
+    address: Option<AddressKey>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum PublisherKey {
+enum PublisherKey {
     /// One client.
     Client(MemberId),
     /// Everybody who publishes this way: the HTTP API is one publisher.
     Source(Source),
 }
 
-impl PublisherKey {
-    /// The publisher of a publication.
+impl Holder {
+    /// The holder that a publication counts for.
     pub fn of(publication: &Publication) -> Self {
-        match &publication.id {
+        let publisher = match &publication.id {
             PublicationId::Client { member, .. } => PublisherKey::Client(member.clone()),
             PublicationId::Text(_) => PublisherKey::Source(publication.source),
-        }
+        };
+        Holder { publisher, address: publication.address }
+    }
+}
+
+/// What has a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// One publisher.
+    Publisher,
+    /// All publishers at one address.
+    Address,
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Shared::Publisher => "publisher",
+            Shared::Address => "address",
+        })
     }
 }
 
@@ -31,107 +60,77 @@ pub struct Amount {
     pub messages: usize,
 }
 
-/// What each publisher holds. Nobody may hold more than what is free: one publisher gets up to a
-/// half of the queue, two a third each, and there is always something left for another one
-/// (dynamic thresholds, Choudhury and Hahne 1998).
+impl Amount {
+    fn with(self, bytes: usize) -> Self {
+        Amount { bytes: self.bytes + bytes, messages: self.messages + 1 }
+    }
+
+    fn without(self, other: Amount) -> Self {
+        Amount {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            messages: self.messages.saturating_sub(other.messages),
+        }
+    }
+
+    fn fits_in(self, bound: Amount) -> bool {
+        self.bytes <= bound.bytes && self.messages <= bound.messages
+    }
+}
+
+/// What each address and each publisher holds. No address may hold more than what is free: one
+/// gets up to a half of the queue, two a third each, and there is always something left for another
+/// one (dynamic thresholds, Choudhury and Hahne 1998). In the same way, no publisher may hold more
+/// than what is then left to its address. One without an address is on its own.
 #[derive(Debug, Default)]
 pub struct Shares {
-    held: HashMap<PublisherKey, Amount>,
+    publishers: HashMap<PublisherKey, Amount>,
+    addresses: HashMap<AddressKey, Amount>,
 }
 
 impl Shares {
-    /// Adds a publication of so many bytes to what its publisher holds. False: it would hold more
-    /// than `free`, and nothing changed.
-    pub fn take(&mut self, publisher: &PublisherKey, bytes: usize, free: Amount) -> bool {
-        let held = self.held.get(publisher).copied().unwrap_or_default();
-        let held = Amount { bytes: held.bytes + bytes, messages: held.messages + 1 };
-        let fits = held.bytes <= free.bytes && held.messages <= free.messages;
-        if fits {
-            self.held.insert(publisher.clone(), held);
+    /// Adds a publication of so many bytes to what its holder holds.
+    ///
+    /// # Errors
+    /// Whose share would exceed what is `free`. Nothing changed.
+    pub fn take(&mut self, holder: &Holder, bytes: usize, free: Amount) -> Result<(), Shared> {
+        let of_address = holder.address.and_then(|key| self.addresses.get(&key).copied());
+        let of_address = of_address.unwrap_or_default();
+        if holder.address.is_some() && !of_address.with(bytes).fits_in(free) {
+            return Err(Shared::Address);
         }
-        fits
+        let held = self.publishers.get(&holder.publisher).copied().unwrap_or_default().with(bytes);
+        if !held.fits_in(free.without(of_address)) {
+            return Err(Shared::Publisher);
+        }
+        self.publishers.insert(holder.publisher.clone(), held);
+        if let Some(key) = holder.address {
+            self.addresses.insert(key, of_address.with(bytes));
+        }
+        Ok(())
     }
 
     /// A publication that was taken into account has left the queue.
-    pub fn release(&mut self, publisher: &PublisherKey, bytes: usize) {
-        let Some(held) = self.held.get_mut(publisher) else { return };
-        held.bytes = held.bytes.saturating_sub(bytes);
-        held.messages = held.messages.saturating_sub(1);
-        if held.messages == 0 {
-            self.held.remove(publisher);
+    pub fn release(&mut self, holder: &Holder, bytes: usize) {
+        release(&mut self.publishers, &holder.publisher, bytes);
+        if let Some(key) = &holder.address {
+            release(&mut self.addresses, key, bytes);
         }
     }
 
     /// Whether nobody holds anything.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.publishers.is_empty() && self.addresses.is_empty()
+    }
+}
+
+fn release<K: Eq + Hash>(held: &mut HashMap<K, Amount>, key: &K, bytes: usize) {
+    let Some(amount) = held.get_mut(key) else { return };
+    *amount = amount.without(Amount { bytes, messages: 1 });
+    if amount.messages == 0 {
+        held.remove(key);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ALL: usize = 1_000;
-
-    fn client(number: usize) -> PublisherKey {
-        PublisherKey::Client(MemberId::from(format!("member {number}").as_str()))
-    }
-
-    /// Publications of `bytes` by each of these until none is taken; gives the bytes of each.
-    fn flood(shares: &mut Shares, publishers: &[PublisherKey], bytes: usize) -> Vec<usize> {
-        let mut taken = vec![0; publishers.len()];
-        let mut used: usize = shares.held.values().map(|held| held.bytes).sum();
-        loop {
-            let before = used;
-            for (publisher, taken) in publishers.iter().zip(&mut taken) {
-                let free = Amount { bytes: ALL - used, messages: ALL };
-                if shares.take(publisher, bytes, free) {
-                    *taken += bytes;
-                    used += bytes;
-                }
-            }
-            if used == before {
-                return taken;
-            }
-        }
-    }
-
-    #[test]
-    fn publishers_that_flood_get_equal_shares_and_leave_one_for_another() {
-        for publishers in 1..5 {
-            let keys: Vec<_> = (0..publishers).map(client).collect();
-            let mut shares = Shares::default();
-            let taken = flood(&mut shares, &keys, 1);
-            let share = ALL / (publishers + 1);
-            assert!(taken.iter().all(|taken| taken.abs_diff(share) <= 1), "{taken:?}");
-            let other = flood(&mut shares, &[PublisherKey::Source(Source::Api)], 1);
-            assert!(other[0] >= share / 2, "{other:?} beside {taken:?}");
-        }
-    }
-
-    #[test]
-    fn many_small_publications_are_bounded_by_number() {
-        let mut shares = Shares::default();
-        let free = |messages| Amount { bytes: ALL, messages };
-        assert!(shares.take(&client(1), 1, free(2)));
-        assert!(shares.take(&client(1), 1, free(2)));
-        assert!(!shares.take(&client(1), 1, free(2)));
-        assert!(shares.take(&client(2), 1, free(1)));
-    }
-
-    #[test]
-    fn what_left_the_queue_is_forgotten() {
-        let mut shares = Shares::default();
-        let free = Amount { bytes: ALL, messages: ALL };
-        assert!(shares.take(&client(1), 600, free) && shares.take(&client(1), 400, free));
-        assert!(!shares.take(&client(1), 1, free));
-        shares.release(&client(1), 600);
-        assert!(shares.take(&client(1), 1, free));
-        for bytes in [400, 1] {
-            shares.release(&client(1), bytes);
-        }
-        assert!(shares.is_empty());
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@ use rookery_protocol::Data;
 use smallvec::smallvec;
 
 use super::*;
-use crate::message::MemberId;
+use crate::message::{AddressKey, MemberId};
 
 fn publication(client: &str) -> Publication {
     let (member, args) = (MemberId::from(client), smallvec![Data::from("x")]);
@@ -11,6 +11,17 @@ fn publication(client: &str) -> Publication {
 
 fn publish(queue: &Outgoing, client: &str, bytes: usize) -> Result<(), NotQueued> {
     queue.push_publication(&publication(client), String::new(), vec![0; bytes])
+}
+
+fn publish_at(
+    queue: &Outgoing,
+    address: [u8; 4],
+    client: &str,
+    bytes: usize,
+) -> Result<(), NotQueued> {
+    let address = Some(AddressKey::of(address.into(), 64));
+    let publication = Publication { address, ..publication(client) };
+    queue.push_publication(&publication, String::new(), vec![0; bytes])
 }
 
 /// Takes out everything; gives how many messages there were.
@@ -72,7 +83,7 @@ fn one_publisher_cannot_fill_it() {
         queue.open();
         let flood = std::iter::repeat_with(|| publish(&queue, "hostile", bytes));
         let taken = flood.take_while(Result::is_ok).count();
-        assert_eq!(publish(&queue, "hostile", bytes), Err(NotQueued::OverShare));
+        assert_eq!(publish(&queue, "hostile", bytes), Err(NotQueued::OverShare(Shared::Publisher)));
         assert!(taken * bytes <= MAX_BYTES * 5 / 8 && taken >= publications / 2, "{taken}");
         for _ in 0..taken / 4 {
             assert_eq!(publish(&queue, "healthy", bytes), Ok(()));
@@ -82,6 +93,32 @@ fn one_publisher_cannot_fill_it() {
         drain(&queue, &mut receiver);
         assert!(queue.shares.lock().is_empty());
     }
+}
+
+#[test]
+fn one_address_cannot_fill_it_however_many_members_it_has() {
+    let (bytes, members) = (20 << 10, 50);
+    let (queue, mut receiver) = Outgoing::new();
+    queue.open();
+    let mut taken = 0;
+    loop {
+        let before = taken;
+        for member in 0..members {
+            let published = publish_at(&queue, [9, 9, 9, 9], &format!("member {member}"), bytes);
+            taken += usize::from(published.is_ok());
+        }
+        if taken == before {
+            break;
+        }
+    }
+    assert!(taken * bytes <= MAX_BYTES * 5 / 8, "{taken}");
+    let refused = publish_at(&queue, [9, 9, 9, 9], "a new member", MAX_BYTES * 3 / 8);
+    assert_eq!(refused, Err(NotQueued::OverShare(Shared::Address)));
+    for _ in 0..taken / 4 {
+        assert_eq!(publish_at(&queue, [8, 8, 8, 8], "healthy", bytes), Ok(()));
+    }
+    drain(&queue, &mut receiver);
+    assert!(queue.shares.lock().is_empty());
 }
 
 #[test]

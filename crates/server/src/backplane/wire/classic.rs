@@ -87,6 +87,7 @@ impl Broadcast {
             volatile: self.volatile,
             compress: self.compress,
             source: Source::Redis,
+            address: None,
             accepted,
             traceparent: self.traceparent.map(Arc::from),
         }

@@ -348,6 +348,7 @@ fn publication(key: &RoomKey, event: &str, data: Data, except: &[MemberId]) -> P
         volatile: false,
         compress: true,
         source: Source::Presence,
+        address: None,
         accepted: Instant::now(),
         traceparent: None,
     }

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::queue::QueuedPacket;
 use super::transport::{Polling, Transport, WaitingGet};
@@ -20,6 +20,10 @@ const INBOUND: usize = 64 << 10;
 /// Engine.IO packets in one answer to a GET. python-engineio refuses a payload with more
 /// (`Payload.max_decode_packets`). Of a Socket.IO packet, the text and each attachment count.
 const MAX_PACKETS: usize = 16;
+
+/// A client that reads this many bytes of an answer per second does not count as one that does not
+/// read. Nobody knows when it has read the answer: the kernel takes that at once.
+const SLOWEST: usize = 4 << 10;
 
 /// The answer to a GET.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +52,8 @@ pub enum NotPolling {
 /// and clients do not poll again after a GET that failed.
 struct PollGuard<'a> {
     outbox: &'a Outbox,
-    answered: bool,
+    /// Bytes of the answer.
+    answer: Option<usize>,
 }
 
 impl Drop for PollGuard<'_> {
@@ -56,7 +61,8 @@ impl Drop for PollGuard<'_> {
         let mut state = self.outbox.state.lock();
         let Transport::Polling(polling) = &mut state.transport else { return };
         polling.waiting = None;
-        if self.answered {
+        if let Some(bytes) = self.answer {
+            polling.answered = bytes;
             return;
         }
         if polling.upgrading {
@@ -85,13 +91,16 @@ impl Outbox {
                     self.end(&mut state, Disconnected::TransportError);
                     return Err(NotPolling::Overlap);
                 }
-                Transport::Polling(polling) => polling.waiting = Some(WaitingGet::default()),
+                Transport::Polling(polling) => {
+                    polling.waiting = Some(WaitingGet::default());
+                    polling.stalled = None;
+                }
                 _ => return Err(NotPolling::Elsewhere),
             }
         }
-        let mut guard = PollGuard { outbox: self, answered: false };
+        let mut guard = PollGuard { outbox: self, answer: None };
         let polled = poll_fn(|cx| self.poll_answer(base64, cx)).await;
-        guard.answered = true;
+        guard.answer = Some(polled.body.len());
         Ok(polled)
     }
 
@@ -199,6 +208,25 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
+    /// Ends a session on long-polling whose client does not read: packets have waited without a GET
+    /// for as long as a write may stall, and as long as a slow client takes to read the last answer.
+    /// To be called now and then: what the last call did not find has lasted no longer than from this
+    /// one on.
+    pub fn end_if_stalled(&self, now: Instant) {
+        let mut state = self.state.lock();
+        let waits = state.phase == Phase::Open && !state.queue.is_empty();
+        let Transport::Polling(polling) = &mut state.transport else { return };
+        if !waits || polling.waiting.is_some() || polling.upgrading {
+            polling.stalled = None;
+            return;
+        }
+        let since = *polling.stalled.get_or_insert(now);
+        let reading = Duration::from_secs((polling.answered / SLOWEST) as u64);
+        if now.saturating_duration_since(since) >= self.context.limits.write_stall() + reading {
+            self.end(&mut state, Disconnected::Slow);
+        }
+    }
+
     /// Whether the session is on long-polling, including while it is ending.
     pub fn takes_posts(&self) -> bool {
         matches!(self.state.lock().transport, Transport::Polling(_))
@@ -264,6 +292,7 @@ fn put_packet(out: &mut Vec<u8>, packet: Packet, revision: Revision) {
         Packet::Ping(data) => put_client_frame(out, Opcode::Text, format!("2{data}").as_bytes()),
         Packet::Pong => put_client_frame(out, Opcode::Text, b"3"),
         Packet::Close => put_client_frame(out, Opcode::Text, b"1"),
+        Packet::Ignored => {}
         Packet::Binary(bytes) => match revision {
             Revision::V4 => put_client_frame(out, Opcode::Binary, &bytes),
             Revision::V3 => {

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 use rustix::net::SendFlags;
 use tokio::net::TcpStream;
@@ -23,6 +24,10 @@ pub(super) struct Polling {
     pub(super) upgrading: bool,
     /// A GET was cancelled during that try. The session ends unless the try succeeds.
     pub(super) cancelled: bool,
+    /// Bytes of the last answer to a GET.
+    pub(super) answered: usize,
+    /// Since when packets are known to wait without a GET.
+    pub(super) stalled: Option<Instant>,
 }
 
 /// A GET that waits for packets.

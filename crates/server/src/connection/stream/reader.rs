@@ -303,7 +303,7 @@ impl ClientReader {
 
     fn on_text(&mut self, text: &[u8]) {
         match text.strip_prefix(b"4") {
-            None => self.pass(Opcode::Text, text, false),
+            None => self.on_control(text),
             Some(_) if self.outbox.parser() == Parser::Msgpack => {
                 self.hooks.on_malformed(&PacketError::Text);
             }
@@ -314,6 +314,18 @@ impl ClientReader {
                 Receiver::Client => {}
                 Receiver::Engine { answers } => self.pass(Opcode::Text, text, answers),
             },
+        }
+    }
+
+    /// A packet of Engine.IO that is no message.
+    fn on_control(&mut self, text: &[u8]) {
+        match text {
+            [kind, ..] if payload::is_ignored(char::from(*kind)) => {}
+            // Node's server answers a ping of revision 3 whatever follows its type.
+            [b'2', ..] if self.outbox.revision() == Revision::V3 => {
+                self.pass(Opcode::Text, b"2", false);
+            }
+            _ => self.pass(Opcode::Text, text, false),
         }
     }
 

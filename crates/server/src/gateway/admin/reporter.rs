@@ -247,6 +247,7 @@ impl Reporter<'_> {
             volatile: false,
             compress: true,
             source: Source::Admin,
+            address: None,
             accepted: Instant::now(),
             traceparent: None,
         };

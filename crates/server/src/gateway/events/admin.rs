@@ -118,6 +118,7 @@ fn publication(
         volatile: false,
         compress: true,
         source: Source::Admin,
+        address: client.member.address,
         accepted: Instant::now(),
         traceparent: None,
     }

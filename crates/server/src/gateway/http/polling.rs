@@ -30,8 +30,20 @@ pub async fn get(session: &Arc<Session>, base64: bool) -> EngineResponse {
             }
             response
         }
-        Err(NotPolling::Elsewhere | NotPolling::Overlap) => error(EngineError::BadRequest),
+        Err(NotPolling::Elsewhere) => not_polling(session),
+        Err(NotPolling::Overlap) => {
+            let problem = "a GET overlaps another one of the session, or follows one that broke";
+            session.gateway().refused(Rejected::BadPacket, session.log_subject(), &problem);
+            error(EngineError::BadRequest)
+        }
     }
+}
+
+/// Refuses a request of a session that does not poll any more.
+fn not_polling(session: &Session) -> EngineResponse {
+    let problem = "a session polls that has ended, or moved to a WebSocket";
+    session.gateway().refused(Rejected::BadRequest, session.log_subject(), &problem);
+    error(EngineError::BadRequest)
 }
 
 /// What is kept of a polling POST's request.
@@ -58,7 +70,7 @@ impl Post {
 /// does not arrive, ends the session, because what it carried is lost.
 pub async fn post(post: Post, session: &Arc<Session>) -> EngineResponse {
     if !session.outbox.takes_posts() {
-        return error(EngineError::BadRequest);
+        return not_polling(session);
     }
     let Some(in_progress) = PostInProgress::begin(session) else {
         return error(EngineError::BadRequest);
@@ -92,7 +104,7 @@ async fn take_packets(session: &Arc<Session>, body: &[u8], binary: bool) -> Engi
             response.headers_mut().insert(header::CONTENT_TYPE, html);
             response
         }
-        Err(_) => error(EngineError::BadRequest),
+        Err(_) => not_polling(session),
     }
 }
 

@@ -32,7 +32,11 @@ impl<'a> Query<'a> {
             match name {
                 "EIO" => parsed.eio = parsed.eio.take().or_else(value),
                 "transport" => parsed.transport = parsed.transport.take().or_else(value),
-                "sid" => parsed.sid = parsed.sid.take().or_else(value),
+                // Node's server takes an empty one for none.
+                "sid" => {
+                    let sid = || value().filter(|sid| !sid.is_empty());
+                    parsed.sid = parsed.sid.take().or_else(sid);
+                }
                 "b64" => parsed.base64 |= value().is_some_and(|v| !v.is_empty()),
                 "j" => parsed.jsonp = true,
                 _ => {}
@@ -81,6 +85,7 @@ mod tests {
         assert_eq!(query.sid.as_deref(), Some("a/b"));
         assert_eq!(query.transport(), Some(Transport::Websocket));
         assert_eq!(Query::parse("").transport(), None);
+        assert_eq!((Query::parse("sid=").sid, Query::parse("sid").sid), (None, None));
         assert!(Query::parse("b64=1").base64 && Query::parse("b64=true").base64);
         assert!(!Query::parse("b64=").base64 && !Query::parse("b64").base64);
         assert_eq!(query.revision(), Revision::V4);

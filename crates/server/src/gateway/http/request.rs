@@ -7,9 +7,13 @@ use http::Request;
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 
+use super::engine_error::EngineError;
+use super::response::{EngineResponse, error};
 use crate::gateway::engine::Engine;
 use crate::gateway::forwarded::{Origin, Source};
+use crate::gateway::log_throttles::LogSubject;
 use crate::gateway::state::Gateway;
+use crate::telemetry::metrics::Rejected;
 use rookery_ops::throttle::limited;
 
 /// The header in which proxies report the addresses of clients.
@@ -50,6 +54,18 @@ impl EngineRequest {
         let cookies = self.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
         pairs.any(|pair| pair.trim().split_once('=').is_some_and(|(key, _)| key == name))
+    }
+
+    /// Refuses the request, which is no valid one of Engine.IO, for this reason.
+    pub fn refuse(&self, kind: EngineError, problem: &'static str) -> EngineResponse {
+        let reason = match kind {
+            EngineError::UnknownSid => Rejected::UnknownSession,
+            EngineError::Forbidden => Rejected::Forbidden,
+            _ => Rejected::BadRequest,
+        };
+        let subject = LogSubject::address(self.origin().address);
+        self.gateway().refused(reason, subject, &problem);
+        error(kind)
     }
 
     /// Logs and counts that a trusted proxy reported an address that cannot be read, if it did.

@@ -1,9 +1,9 @@
 //! WebSockets: sessions that start with one, and the upgrade of sessions that started with polling.
 
-use std::io;
+mod probe;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -12,34 +12,27 @@ use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::engine_error::EngineError;
 use super::handshake::{new_session, open_packet};
 use super::request::EngineRequest;
-use super::response::{EngineResponse, error};
-use crate::connection::outbox::{Accepted, Outbox};
+use super::response::EngineResponse;
+use crate::connection::outbox::Accepted;
 use crate::gateway::engine::Engine;
 use crate::gateway::limits::Permit;
 use crate::gateway::session::{NewSession, Session};
+use crate::telemetry::metrics::Rejected;
+use probe::{ProbeError, probe};
 use rookery_config::Transport;
 use rookery_ops::keep_alive::ActivityStream;
 use rookery_protocol::Revision;
 use rookery_protocol::encoded::Encoded;
-use rookery_protocol::frames::{Agreement, ClientMessages, Message, Opcode, put_frame};
+use rookery_protocol::frames::Agreement;
 
-/// How long a client may take from the WebSocket's start to its `5`.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often a waiting GET is answered from the client's `2probe` to its `5`, as in Node. The client
-/// sends `5` once no GET of its own waits.
-const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The longest message of a probe in bytes; those of the protocol have at most six.
-const MAX_PROBE: usize = 125;
+/// Why a request for a WebSocket is refused.
+const NO_HANDSHAKE: &str = "the WebSocket handshake is not valid";
 
 /// The upgrade of a connection whose 101 is being written; set by the request that asks for it.
 pub type PendingUpgrade = Mutex<Option<Upgrade>>;
@@ -86,7 +79,7 @@ pub fn open_websocket(
 ) -> EngineResponse {
     let agreement = agreement(&request);
     let Some(response) = switching_protocols(request.headers(), agreement) else {
-        return error(EngineError::BadRequest);
+        return request.refuse(EngineError::BadRequest, NO_HANDSHAKE);
     };
     let on = hyper::upgrade::on(&mut request.http);
     let accepted = Accepted { binary: !base64, compressed: agreement.is_some() };
@@ -103,12 +96,13 @@ pub fn upgrade_session(
     pending: &PendingUpgrade,
 ) -> EngineResponse {
     if !session.outbox.is_polling() || session.upgrading.swap(true, Ordering::AcqRel) {
-        return error(EngineError::BadRequest);
+        let problem = "a session that has upgraded, or is upgrading, asks for another upgrade";
+        return request.refuse(EngineError::BadRequest, problem);
     }
     let agreement = agreement(&request);
     let Some(response) = switching_protocols(request.headers(), agreement) else {
         session.upgrading.store(false, Ordering::Release);
-        return error(EngineError::BadRequest);
+        return request.refuse(EngineError::BadRequest, NO_HANDSHAKE);
     };
     // The socket's own request says what it takes, as in Node's server.
     let accepted = Accepted { binary: !base64, compressed: agreement.is_some() };
@@ -124,145 +118,38 @@ fn move_session(session: Arc<Session>, socket: Option<(TcpStream, Vec<u8>)>) {
     let gateway = session.gateway().clone();
     session.outbox.set_upgrading(true);
     gateway.shards[session.shard].spawn(async move {
+        let mut failed = None;
         if let Some((socket, read)) = socket
             && let Ok(socket) = TcpStream::from_std(socket)
         {
-            try_upgrade(&session, socket, read).await;
+            failed = try_upgrade(&session, socket, read).await;
         }
         session.outbox.set_upgrading(false);
         session.upgrading.store(false, Ordering::Release);
+        drop(session);
+        if let Some((error, socket)) = failed {
+            error.close(socket).await;
+        }
     });
 }
 
-async fn try_upgrade(session: &Session, socket: TcpStream, read: Vec<u8>) {
-    let client = session.address;
-    match tokio::time::timeout(PROBE_TIMEOUT, probe(session, socket, read)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%client, %error, "upgrade to WebSocket failed"),
-        Err(_) => tracing::debug!(%client, "upgrade to WebSocket timed out"),
-    }
-}
-
-/// The probe (Engine.IO protocol, "Upgrade"): `2probe`, `3probe`, `5`. Until `5` the client may not
-/// hear this socket, so what is for it goes on by polling.
-async fn probe(session: &Session, mut socket: TcpStream, mut read: Vec<u8>) -> io::Result<()> {
-    let probed = AtomicBool::new(false);
-    let mut messages = ClientMessages::new(MAX_PROBE);
-    messages.set_deflate(session.outbox.is_compressed());
-    tokio::select! {
-        upgraded = exchange(&mut socket, messages, &mut read, &probed) => upgraded?,
-        () = release_polls(&session.outbox, &probed) => {
-            return Err(io::ErrorKind::NotConnected.into());
+/// Waits until the client has upgraded. An upgrade that fails is counted and logged, and the socket
+/// given back, to be closed.
+async fn try_upgrade(
+    session: &Session,
+    mut socket: TcpStream,
+    mut read: Vec<u8>,
+) -> Option<(ProbeError, TcpStream)> {
+    if let Err(error) = probe(&session.outbox, &mut socket, &mut read).await {
+        if !matches!(error, ProbeError::Ended) {
+            session.gateway().refused(Rejected::Upgrade, session.log_subject(), &error);
         }
+        return Some((error, socket));
     }
     if session.outbox.attach(socket, &read) {
         session.upgraded();
     }
-    Ok(())
-}
-
-/// Once `probed` is set, answers GETs at an interval. Returns when the session has ended.
-async fn release_polls(outbox: &Outbox, probed: &AtomicBool) {
-    let mut interval = tokio::time::interval(RELEASE_INTERVAL);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        let polling = match probed.load(Ordering::Relaxed) {
-            true => outbox.release_poll(),
-            false => outbox.takes_posts(),
-        };
-        if !polling {
-            return;
-        }
-    }
-}
-
-/// A packet of the client on a socket that is not its transport yet.
-enum ProbePacket {
-    /// `2probe`
-    Probe,
-    /// `5`
-    Upgrade,
-}
-
-/// Answers probes until the client's `5`; the bytes that follow it stay in `read`. As in Node, a
-/// client need not probe before (socket.io-client-csharp does not), and may probe again.
-async fn exchange(
-    socket: &mut TcpStream,
-    mut messages: ClientMessages,
-    read: &mut Vec<u8>,
-    probed: &AtomicBool,
-) -> io::Result<()> {
-    while let ProbePacket::Probe = next_packet(socket, &mut messages, read).await? {
-        let mut answer = Vec::new();
-        put_frame(&mut answer, Opcode::Text, b"3probe");
-        socket.write_all(&answer).await?;
-        probed.store(true, Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-/// Reads the next packet; the bytes that follow it stay in `read`.
-///
-/// # Errors
-/// When it is another packet than those that an upgrade consists of.
-async fn next_packet(
-    socket: &mut TcpStream,
-    messages: &mut ClientMessages,
-    read: &mut Vec<u8>,
-) -> io::Result<ProbePacket> {
-    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
-    loop {
-        let mut rest = &mut read[..];
-        let message = messages.next(&mut rest).map_err(|e| invalid(&e.to_string()))?;
-        let unread = rest.len();
-        let taken = match &message {
-            Some(message) => {
-                Taken::of(message).ok_or_else(|| invalid("unexpected packet in a probe"))?
-            }
-            None => Taken::Nothing,
-        };
-        read.drain(..read.len() - unread);
-        match taken {
-            Taken::Packet(packet) => return Ok(packet),
-            Taken::Pong(pong) => socket.write_all(&pong).await?,
-            Taken::Ignored => {}
-            Taken::Nothing if socket.read_buf(read).await? == 0 => {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            Taken::Nothing => {}
-        }
-    }
-}
-
-/// What a socket that is not its session's transport yet has sent.
-enum Taken {
-    /// A packet.
-    Packet(ProbePacket),
-    /// A ping, and the frame that answers it.
-    Pong(Vec<u8>),
-    /// A pong.
-    Ignored,
-    /// No whole message.
-    Nothing,
-}
-
-impl Taken {
-    /// `None`: an upgrade has no such message.
-    fn of(message: &Message<'_>) -> Option<Self> {
-        Some(match (message.opcode, &*message.payload) {
-            (Opcode::Text, b"2probe") => Taken::Packet(ProbePacket::Probe),
-            // Node looks at the type alone.
-            (Opcode::Text, [b'5', ..]) => Taken::Packet(ProbePacket::Upgrade),
-            (Opcode::Ping, payload) => {
-                let mut pong = Vec::new();
-                put_frame(&mut pong, Opcode::Pong, payload);
-                Taken::Pong(pong)
-            }
-            (Opcode::Pong, _) => Taken::Ignored,
-            _ => return None,
-        })
-    }
+    None
 }
 
 /// The socket of an upgraded connection, and what was already read from it; `None` if the

@@ -1,8 +1,8 @@
 //! The permits of the limits: what they allow is given back when they are dropped.
 
-use super::addresses::AddressKey;
 use super::{LimitReached, Limits};
 use crate::gateway::forwarded::Origin;
+use crate::message::AddressKey;
 
 /// Permits one session, which is in no namespace at first.
 pub struct Permit {

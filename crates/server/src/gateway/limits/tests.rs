@@ -30,6 +30,24 @@ fn open(limits: &Limits, from: Origin, n: usize) -> (Vec<Permit>, Option<Rejecte
 }
 
 #[test]
+fn the_address_of_a_proxy_has_no_share_of_the_queue_to_redis() {
+    let limits = Limits::new(config::Limits::default());
+    let of = |address: &str, source| {
+        limits.publishing_address(Origin { address: address.parse().unwrap(), source })
+    };
+    let network = of("2001:db8::1", Source::Reported);
+    assert!(network.is_some() && network == of("2001:db8::2", Source::Peer));
+    assert!(of("10.0.0.9", Source::Reported).is_some());
+    for (address, source) in [
+        ("10.0.0.1", Source::Peer),
+        ("203.0.113.1", Source::Proxy),
+        ("203.0.113.1", Source::Unreadable),
+    ] {
+        assert_eq!(of(address, source), None, "{address} {source:?}");
+    }
+}
+
+#[test]
 fn dropping_a_permit_frees_a_connection() {
     let limits = Limits::new(config::Limits { connections: 1.into(), ..Default::default() });
     let permit = limits.acquire(client(1)).ok().unwrap();

@@ -114,12 +114,20 @@ impl ClientConnection {
 
     fn record_end(&self, ended: Ended<hyper::Result<()>>) {
         let client = self.peer.ip();
+        let refused = |reason, problem: &str| {
+            self.engine.gateway().refused(reason, LogSubject::address(client), &problem);
+        };
         match ended {
-            Ended::HeadTimeout => self.engine.gateway().refused(
+            Ended::HeadTimeout => refused(
                 Rejected::HeaderTimeout,
-                LogSubject::address(client),
-                &"the head of a request did not arrive within limits.headerRead",
+                "the head of a request did not arrive within limits.headerRead",
             ),
+            Ended::Closed(Err(error)) if error.is_parse_too_large() => {
+                refused(Rejected::Payload, "the head of a request is too large");
+            }
+            Ended::Closed(Err(error)) if error.is_parse() => {
+                refused(Rejected::BadRequest, "what arrived is no HTTP request");
+            }
             Ended::Closed(Err(error)) => tracing::debug!(%client, %error, "connection failed"),
             Ended::Closed(Ok(())) | Ended::Unused => {}
         }

@@ -30,6 +30,7 @@ pub async fn publish_all(
             volatile,
             compress,
             source: Source::Backend,
+            address: member.address,
             accepted: Instant::now(),
             traceparent: traceparent.cloned(),
         };

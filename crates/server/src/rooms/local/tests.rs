@@ -45,6 +45,7 @@ pub(crate) fn publication() -> Publication {
         volatile: false,
         compress: true,
         source: Source::Api,
+        address: None,
         accepted: Instant::now(),
         traceparent: None,
     }

@@ -38,6 +38,7 @@ fn arrival(membership: &Membership, except: &[&str]) -> Arrival {
         volatile: false,
         compress: true,
         source: Source::Client,
+        address: None,
         accepted: Instant::now(),
         traceparent: None,
     };

@@ -137,6 +137,7 @@ fn publication(event: &str, args: &[Data], rooms: &[&str], except: &[&str]) -> P
         volatile: false,
         compress: true,
         source: Source::Api,
+        address: None,
         accepted: Instant::now(),
         traceparent: None,
     }

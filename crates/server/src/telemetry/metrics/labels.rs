@@ -34,6 +34,12 @@ pub enum Rejected {
     HttpConnections,
     /// The client sent bytes that are no packet of the protocol.
     BadPacket,
+    /// A request is no valid one of Engine.IO.
+    BadRequest,
+    /// A request names a session that ended, or that another instance has.
+    UnknownSession,
+    /// An upgrade to a WebSocket was broken off, or was none.
+    Upgrade,
     /// There was no valid token or API key.
     Unauthenticated,
     /// The rules do not allow it.
@@ -127,6 +133,9 @@ labels!(Rejected {
     Bodies => "bodies",
     HttpConnections => "http_connections",
     BadPacket => "bad_packet",
+    BadRequest => "bad_request",
+    UnknownSession => "unknown_session",
+    Upgrade => "upgrade",
     Unauthenticated => "unauthenticated",
     Forbidden => "forbidden",
     Draining => "draining",

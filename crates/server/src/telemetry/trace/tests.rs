@@ -51,6 +51,7 @@ fn publication(source: Source, traceparent: Option<&str>) -> Publication {
         volatile: false,
         compress: true,
         source,
+        address: None,
         accepted: Instant::now(),
         traceparent: traceparent.map(Arc::from),
     }

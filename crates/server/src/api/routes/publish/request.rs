@@ -168,6 +168,7 @@ impl PublishRequest {
             volatile: self.volatile,
             compress: self.compress.unwrap_or(true),
             source: Source::Api,
+            address: None,
             accepted: Instant::now(),
             traceparent: traceparent.clone(),
         })

@@ -14,6 +14,7 @@ fn publication(rooms: &[&str], args: Vec<Data>) -> Publication {
         volatile: true,
         compress: false,
         source: Source::Api,
+        address: None,
         accepted: Instant::now(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::client::{Numbered, Received};
-use super::sent::{Hooks, packets, said};
+use super::sent::{Hooks, engines_number, packets, said};
 use super::story::{End, Shape, Step, Story, story};
 use super::*;
 use crate::connection::stream::SessionStream;
@@ -258,7 +258,7 @@ impl World {
             if text == "3" {
                 assert_eq!(self.hooks.heard.lock().len(), 0, "the answer to the first heartbeat");
             } else {
-                self.hooks.heard.lock().push(text[1..].parse().expect("a number"));
+                self.hooks.heard.lock().push(engines_number(text).expect("a number"));
             }
         }
         let unread = rest.len();

@@ -112,3 +112,55 @@ async fn a_get_cancelled_in_an_upgrade_ends_the_session_only_if_the_upgrade_fail
         drop(client);
     }
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_poll_for_what_waits_is_ended_after_the_write_stall() {
+    let stall = Duration::from_secs(10);
+    let second = Duration::from_secs(1);
+    let mut one = Fixture::new(Revision::V4, 64 << 20, stall);
+    let start = Instant::now();
+    for at in [0, 100, 200] {
+        one.outbox.end_if_stalled(start + at * second);
+    }
+    assert_eq!(one.outbox.ending(), None, "nothing waits");
+    one.deliver_text(1);
+    for at in [300, 309] {
+        one.outbox.end_if_stalled(start + at * second);
+    }
+    assert_eq!(poll(&one).await.len(), 1);
+    one.deliver_text(1);
+    one.outbox.end_if_stalled(start + 310 * second);
+    assert_eq!(one.outbox.ending(), None, "it has polled");
+    one.deliver_text(40 << 10);
+    assert_eq!(poll(&one).await.len(), 2);
+    one.deliver_text(1);
+    one.deliver_text(1);
+    for at in [400, 410, 419] {
+        one.outbox.end_if_stalled(start + at * second);
+        assert_eq!(one.outbox.ending(), None, "it may be reading the last answer");
+    }
+    one.outbox.end_if_stalled(start + 421 * second);
+    assert_eq!(one.ended().await, Disconnected::Slow);
+    assert_eq!(one.count(Outcome::DroppedSlow), 2);
+    one.assert_balanced();
+}
+
+#[tokio::test]
+async fn a_client_that_upgrades_need_not_poll() {
+    let mut one = Fixture::new(Revision::V4, 64 << 20, Duration::from_secs(10));
+    one.deliver_text(1);
+    one.outbox.set_upgrading(true);
+    let start = Instant::now();
+    for at in [0, 100] {
+        one.outbox.end_if_stalled(start + Duration::from_secs(at));
+    }
+    assert_eq!(one.outbox.ending(), None);
+    one.outbox.set_upgrading(false);
+    for at in [200, 209] {
+        one.outbox.end_if_stalled(start + Duration::from_secs(at));
+        assert_eq!(one.outbox.ending(), None);
+    }
+    one.outbox.end_if_stalled(start + Duration::from_secs(210));
+    assert_eq!(one.ended().await, Disconnected::Slow);
+    one.assert_balanced();
+}

@@ -82,11 +82,21 @@ impl EngineHooks for Hooks {
     fn on_close(&self, _: bool) {}
 }
 
+/// The Socket.IO packet with this number that the engine handles: a DISCONNECT.
+fn for_engine(n: u64) -> String {
+    format!("1/{n},")
+}
+
+/// The number of such a packet, as the engine reads it.
+pub(super) fn engines_number(text: &str) -> Option<u64> {
+    text.strip_prefix("41/")?.strip_suffix(',')?.parse().ok()
+}
+
 /// The client's packet with this number: one for the engine, an event, or one with attachments.
 pub(super) fn packets(n: u64) -> Vec<Packet> {
     let attachment = || Packet::Binary(vec![n as u8; 3].into());
     match n % 4 {
-        0 => vec![Packet::Ping(n.to_string())],
+        0 => vec![Packet::Message(for_engine(n))],
         3 => vec![Packet::Message(format!("52-{n}[]")), attachment(), attachment()],
         _ => vec![Packet::Message(format!("2{n}[{}]", " ".repeat(100)))],
     }
@@ -100,7 +110,7 @@ pub(super) fn said(n: u64, revision: Revision, deflate: bool) -> Vec<u8> {
             (Packet::Message(text), _) => (Opcode::Text, format!("4{text}").into_bytes()),
             (Packet::Binary(bytes), Revision::V4) => (Opcode::Binary, bytes.to_vec()),
             (Packet::Binary(bytes), Revision::V3) => (Opcode::Binary, [&[4], &bytes[..]].concat()),
-            (_, _) => (Opcode::Text, format!("2{n}").into_bytes()),
+            (other, _) => panic!("the client sends no {other:?}"),
         };
         let start = frames.len();
         match compress(&payload).filter(|_| deflate) {
