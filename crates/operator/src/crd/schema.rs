@@ -58,15 +58,15 @@ pub(super) fn make_structural(validation: &mut CustomResourceValidation) {
     if let Some(config) = config {
         each(config, &mut |schema| schema.default = None);
     }
-    if let Some(status) = root.properties.as_mut().and_then(|all| all.get_mut("status")) {
-        status.default = Some(JSON(unseen()));
-    }
+    set_status_of_unseen(root);
 }
 
-/// The status of a resource that no operator has seen: what waits for it by kstatus would take one
-/// without a status for ready (kstatus, README, section "Properties").
-fn unseen() -> serde_json::Value {
-    serde_json::json!({ "observedGeneration": -1 })
+/// Gives a resource that no operator has seen a status of no generation: what waits for it by kstatus
+/// would take one without a status for ready (kstatus, README, section "Properties").
+fn set_status_of_unseen(root: &mut JSONSchemaProps) {
+    if let Some(status) = root.properties.as_mut().and_then(|all| all.get_mut("status")) {
+        status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
+    }
 }
 
 /// Bounds every list, map and text as `rookery check` and `rookery render` do, so that a resource
