@@ -70,6 +70,14 @@ test("an admin is shown the servers, sockets and rooms of all instances, and wha
   const chat = ({ namespaces }) => namespaces.find(({ name }) => name === "/chat").socketsCount;
   assert.equal(total(chat), 1);
   for (const { pid } of first.shown.servers.values()) assert.ok([one, other].some(({ child }) => child.pid === pid));
+  // What its charts draw.
+  const drawn = () => first.shown.told("server_stats").flatMap(([{ aggregatedEvents }]) => aggregatedEvents);
+  const sum = (kind) => drawn().filter(({ type }) => type === kind).reduce((all, { count }) => all + count, 0);
+  for (const kind of ["rawConnection", "rawDisconnection", "packetsIn", "packetsOut"]) await until(kind, () => sum(kind) > 0);
+  const before = ["bytesIn", "bytesOut"].map(sum);
+  await ask(here, "publish", { room: "s", event: "large", data: "x".repeat(30_000) });
+  await until("the bytes that came", () => sum("bytesIn") >= before[0] + 30_000);
+  await until("and those that went", () => sum("bytesOut") >= before[1] + 30_000);
   // Nothing that a client keeps secret.
   for (const { shown } of [first, second]) assert.ok(!JSON.stringify(shown.events).includes("t0psecret"));
 });

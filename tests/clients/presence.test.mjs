@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
-import { Instance, KINDS, Redis, ask, collect, connected, directory, join, kind, until } from "./harness.mjs";
+import { Instance, KINDS, Redis, ask, collect, connected, directory, join, kind, pair, until } from "./harness.mjs";
 import { Proxy } from "./proxy.mjs";
 
 const SECRET = "a secret for tests, long enough for HS256";
@@ -104,6 +104,54 @@ test("by member, each client counts", async (t) => {
   assert.deepEqual(new Set(presence.members.map(JSON.stringify)), new Set(members.map(JSON.stringify)));
   await until("the first is told", () => ada.joins.length === 1);
   assert.deepEqual(ada.joins, [[{ room: "call:1", id: tab.socket.id, user: "ada" }]]);
+});
+
+/** A client that follows who is in a room, from its answer on; what does not fit goes to `wrong`. */
+function following(socket, wrong) {
+  const one = { socket, known: undefined };
+  const changed = (how, fits, { id }) => {
+    if (!one.known || id === socket.id || !fits(id)) wrong.push(`${socket.id}: ${how} of ${id}`);
+  };
+  socket.on("presence:join", (member) => {
+    changed("join", (id) => !one.known.has(id), member);
+    one.known?.add(member.id);
+  });
+  socket.on("presence:leave", (member) => changed("leave", (id) => one.known.delete(id), member));
+  // In the step of the answer: what follows it changes what it says.
+  one.join = () =>
+    new Promise((resolve) => {
+      socket.emit("join", { room: "call:1" }, ({ presence }) => {
+        one.known = new Set(presence.members.map(({ id }) => id));
+        if (!one.known.has(socket.id)) wrong.push(`${socket.id} is not in its answer`);
+        resolve();
+      });
+    });
+  one.leave = () => ask(socket, "leave", { room: "call:1" }).then(() => (one.known = undefined));
+  return one;
+}
+
+test("many that join and leave at once are each told of what changes after their answers, and of nothing else", async (t) => {
+  const { one, other } = await pair(t, await config(t, { presence: { leaveDelay: "0s" } }));
+  const wrong = [];
+  const clients = [];
+  for (let n = 0; n < 120; n++) {
+    const { socket } = await client(t, (n % 2 ? one : other).url, `u${n}`);
+    clients.push(following(socket, wrong));
+  }
+  const agree = (what) =>
+    until(what, () => {
+      const there = clients.filter(({ known }) => known);
+      const ids = there.map(({ socket }) => socket.id).sort().join();
+      return there.every(({ known }) => [...known].sort().join() === ids);
+    });
+  await Promise.all(clients.map((client) => client.join()));
+  await agree("all know all");
+  const toggle = (client) => (client.known ? client.leave() : client.join());
+  for (let round = 0; round < 6; round++) {
+    await Promise.all(clients.filter((_, n) => (n * 7 + round) % 3 > 0).map(toggle));
+  }
+  await agree("those that are left know each other");
+  assert.deepEqual(wrong, []);
 });
 
 test("clients of every version and transport know the same, on two instances", async (t) => {

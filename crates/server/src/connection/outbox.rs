@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::telemetry::latency::DeliveryRecorder;
-use crate::telemetry::metrics::{Disconnected, Outcome};
+use crate::telemetry::metrics::{Disconnected, Outcome, Traffic};
 pub use inbound::ClientBytes;
 pub use limits::OutboxLimits;
 pub use packet::{Packet, PacketBatch};
@@ -235,6 +235,7 @@ impl Outbox {
             return false;
         }
         let before = state.queue.bytes();
+        self.count_sent(encoded.size());
         self.count_deflated(&state, &encoded);
         if let Transport::WebSocket(socket) = &state.transport
             && state.queue.is_empty()
@@ -253,6 +254,12 @@ impl Outbox {
         }
         self.after_push(&mut state, before);
         matches!(state.phase, Phase::Open)
+    }
+
+    fn count_sent(&self, bytes: usize) {
+        let mut traffic = Traffic::default();
+        traffic.add(bytes);
+        self.context.recorder.sent(traffic);
     }
 
     /// Counts a packet for a client that takes compressed messages.

@@ -2,6 +2,7 @@
 
 mod auth;
 mod backend;
+mod client_traffic;
 mod deflate;
 mod families;
 mod gauge_func;
@@ -15,6 +16,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry};
 use crate::message::Source;
 pub use auth::AuthMetrics;
 pub use backend::{BackendMetrics, BackendOutcome};
+pub use client_traffic::{ClientTraffic, Traffic};
 pub use deflate::DeflateMetrics;
 use families::Families;
 pub use gauge_func::GaugeFunc;
@@ -48,6 +50,8 @@ pub struct Metrics {
     deliveries: StripedCounters,
     /// What compression saves.
     pub deflate: DeflateMetrics,
+    /// What clients send and are sent.
+    pub clients: ClientTraffic,
     rejected: Vec<IntCounter>,
     /// `rookery_redis_up`: 1 while both connections to Redis are up. Not exposed without Redis.
     pub redis_up: IntGauge,
@@ -130,6 +134,7 @@ impl Metrics {
             recipients: recipients(&families)?,
             deliveries,
             deflate: DeflateMetrics::new(&families)?,
+            clients: ClientTraffic::new(&families)?,
             rejected,
             redis_up: IntGauge::new("rookery_redis_up", "1 while connected to Redis, else 0")?,
             redis_messages: redis_messages(&families)?,

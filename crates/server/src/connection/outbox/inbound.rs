@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 
 use super::transport::Transport;
 use super::{Outbox, Phase};
+use crate::telemetry::metrics::Traffic;
 
 /// Where the client's next bytes are.
 pub enum ClientBytes {
@@ -59,6 +60,11 @@ impl Outbox {
             Transport::Polling(_) => ClientBytes::None,
             Transport::Closed => ClientBytes::End,
         }
+    }
+
+    /// Counts what the client sent.
+    pub fn count_received(&self, traffic: Traffic) {
+        self.context.recorder.received(traffic);
     }
 
     /// Runs a task of the session on the shard's runtime.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::telemetry::latency::DeliveryTag;
+use crate::telemetry::metrics::Traffic;
 use rookery_protocol::encoded::{Encoded, FrameForm, FrameForms};
 
 /// A packet for a client: encoded once and shared by all its recipients.
@@ -58,6 +59,11 @@ impl PacketBatch {
     /// Bytes of the packets' own form, which is not compressed.
     pub(super) fn size(&self) -> usize {
         self.size
+    }
+
+    /// What each recipient is sent.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { packets: self.packets.len() as u64, bytes: self.size as u64 }
     }
 
     /// All packets as WebSocket frames.

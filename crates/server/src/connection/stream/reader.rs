@@ -16,6 +16,7 @@ use super::pipe::{Permission, Pipe};
 use super::socket;
 use crate::connection::Wait;
 use crate::connection::outbox::{ClientBytes, Outbox};
+use crate::telemetry::metrics::Traffic;
 use packets::{IncompletePacket, Receiver};
 use rookery_protocol::encoded::{Encoded, MESSAGE_V3};
 use rookery_protocol::frames::{ClientMessages, CloseCode, FrameError, Message, Opcode};
@@ -228,12 +229,14 @@ impl ClientReader {
     /// Handles messages until one must be waited for; returns the number of bytes that they had.
     fn handle(&mut self, bytes: &mut [u8], turn: &mut usize) -> usize {
         let (all, before) = (bytes.len(), *turn);
+        let mut counted = Traffic::default();
         let mut rest = bytes;
         while *turn > 0 && !self.passed && self.wait.is_none() && self.pause.is_none() {
             match self.messages.next(&mut rest) {
                 Ok(Some(message)) => {
                     let (bytes, received) = (message.payload.len(), message.received);
                     *turn = turn.saturating_sub(1 + bytes.max(received) / UNIT);
+                    counted.add(bytes);
                     self.on_message(message);
                     if bytes > received {
                         self.pause = self.hooks.on_inflated(bytes - received);
@@ -250,6 +253,7 @@ impl ClientReader {
             }
         }
         if *turn < before {
+            self.outbox.count_received(counted);
             self.hooks.on_turn_end();
         }
         all - rest.len()

@@ -3,7 +3,7 @@
 use rookery_protocol::Data;
 
 use super::event::{number, object};
-use crate::telemetry::metrics::Disconnected;
+use crate::telemetry::metrics::{Disconnected, Traffic};
 
 /// Counts since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,8 +12,10 @@ pub struct Totals {
     pub open: u64,
     /// Sessions that ended, by why: in the order of [`Disconnected::ALL`].
     pub ended: Vec<u64>,
-    /// Publications that were written to recipients, each for each.
-    pub written: u64,
+    /// What clients sent.
+    pub received: Traffic,
+    /// What they were sent.
+    pub sent: Traffic,
 }
 
 /// Gives what happened since the last report.
@@ -49,7 +51,13 @@ impl AggregatedEvents {
         for (reason, count) in Disconnected::ALL.iter().zip(ended) {
             add("rawDisconnection", Some(reason.label()), count);
         }
-        add("packetsOut", None, totals.written.saturating_sub(self.last.written));
+        for (packets, bytes, now, last) in [
+            ("packetsIn", "bytesIn", totals.received, self.last.received),
+            ("packetsOut", "bytesOut", totals.sent, self.last.sent),
+        ] {
+            add(packets, None, now.packets.saturating_sub(last.packets));
+            add(bytes, None, now.bytes.saturating_sub(last.bytes));
+        }
         self.last = totals;
         Data::Array(found)
     }
@@ -72,12 +80,14 @@ fn event(kind: &str, sub_type: Option<&str>, count: u64, second: u64) -> Data {
 mod tests {
     use super::*;
 
-    fn totals(open: u64, client: u64, written: u64) -> Totals {
+    fn totals(open: u64, client: u64, sent: u64) -> Totals {
         let ended = Disconnected::ALL.iter().map(|reason| match reason {
             Disconnected::Client => client,
             _ => 3,
         });
-        Totals { open, ended: ended.collect(), written }
+        let received = Traffic { packets: 7, bytes: sent };
+        let sent = Traffic { packets: sent, bytes: 10 * sent };
+        Totals { open, ended: ended.collect(), received, sent }
     }
 
     #[test]
@@ -90,7 +100,9 @@ mod tests {
             serde_json::json!([
                 { "timestamp": 7000, "type": "rawConnection", "count": 3 },
                 { "timestamp": 7000, "type": "rawDisconnection", "subType": "client", "count": 2 },
+                { "timestamp": 7000, "type": "bytesIn", "count": 1 },
                 { "timestamp": 7000, "type": "packetsOut", "count": 1 },
+                { "timestamp": 7000, "type": "bytesOut", "count": 10 },
             ])
         );
         assert_eq!(take(totals(6, 12, 101)), serde_json::json!([]));

@@ -10,7 +10,7 @@ use super::aggregated_events::{AggregatedEvents, Totals};
 use super::event::{AdminEvent, number, object};
 use super::state::Admin;
 use crate::gateway::session::Sessions;
-use crate::telemetry::metrics::{Disconnected, Metrics, Outcome};
+use crate::telemetry::metrics::{Disconnected, Metrics};
 
 /// Makes the reports of this instance.
 pub struct Figures {
@@ -69,9 +69,11 @@ fn polling(metrics: &Metrics) -> u64 {
 
 fn totals(sessions: &Sessions) -> Totals {
     let metrics = &sessions.gateway().metrics;
+    let (received, sent) = metrics.clients.totals();
     Totals {
         open: sessions.len() as u64,
         ended: Disconnected::ALL.iter().map(|reason| metrics.disconnects(*reason)).collect(),
-        written: metrics.deliveries(Outcome::Written),
+        received,
+        sent,
     }
 }

@@ -199,7 +199,7 @@ impl ShardState {
         recipients: &[Recipient],
         still_in: Option<&[Room]>,
     ) {
-        let (mut gone, mut written) = (0, 0);
+        let (mut gone, mut written, mut kept) = (0, 0, 0);
         let tags = || packets.packets().iter().filter_map(|packet| packet.tag.as_deref());
         let traced = || tags().any(|tag| tag.trace.is_some());
         let timed = self.recorder.is_due(recipients.len() * packets.packets().len()) || traced();
@@ -219,11 +219,12 @@ impl ShardState {
                         self.written_at.push(Instant::now());
                     }
                 }
-                Delivered::Kept => {}
+                Delivered::Kept => kept += 1,
                 Delivered::Gone => gone += 1,
             }
         }
         self.recorder.written_together(tags(), written, &self.written_at);
+        self.recorder.sent(packets.traffic().times(written as u64 + kept));
         if gone > 0 {
             tags().for_each(|tag| tag.lost(gone));
             self.recorder.dropped(Outcome::Gone, gone * packets.packets().len() as u64);

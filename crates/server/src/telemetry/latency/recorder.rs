@@ -10,7 +10,7 @@ use super::statistics::ShardStatistics;
 use super::tag::DeliveryTag;
 #[cfg(test)]
 use super::{top_rooms::TopRooms, windows::MAX_ROOMS, windows::RoomWindows};
-use crate::telemetry::metrics::{Metrics, Outcome};
+use crate::telemetry::metrics::{Metrics, Outcome, Traffic};
 
 /// Records what becomes of one shard's deliveries: each is written or dropped, exactly once.
 ///
@@ -85,6 +85,16 @@ impl DeliveryRecorder {
         if n > 0 {
             self.metrics.recipients.inc_by(n);
         }
+    }
+
+    /// Records what a client sent.
+    pub fn received(&self, traffic: Traffic) {
+        self.metrics.clients.received(traffic);
+    }
+
+    /// Records what clients are sent.
+    pub fn sent(&self, traffic: Traffic) {
+        self.metrics.clients.sent(traffic);
     }
 
     /// Records bytes for a client that takes compressed messages: before compression, and after it.
