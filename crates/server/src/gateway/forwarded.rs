@@ -3,7 +3,7 @@
 //! `Forwarded` (RFC 7239) is not read: the proxies that write it write `X-Forwarded-For` too, and
 //! with two sources a client could choose the one that its proxy does not overwrite.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
@@ -71,17 +71,20 @@ fn is_trusted(address: IpAddr, networks: &[IpNet]) -> bool {
 fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
     let hop = std::str::from_utf8(hop).ok()?;
     let hop = hop.trim_matches(|c: char| c == '"' || c == '\'' || c.is_ascii_whitespace());
-    let address = match hop.strip_prefix('[') {
+    let address: IpAddr = match hop.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;
             if !(port.is_empty() || port.strip_prefix(':').is_some_and(is_port)) {
                 return None;
             }
-            without_zone(address).parse::<Ipv6Addr>().ok()?.into()
+            without_zone(address).parse().ok()?
         }
-        None => match without_zone(hop).parse::<IpAddr>() {
+        None => match without_zone(hop).parse() {
             Ok(address) => address,
-            Err(_) => hop.parse::<SocketAddr>().ok()?.ip(),
+            Err(_) => {
+                let (address, port) = hop.split_once(':')?;
+                address.parse::<Ipv4Addr>().ok().filter(|_| is_port(port))?.into()
+            }
         },
     };
     Some(address.to_canonical())
@@ -136,6 +139,11 @@ mod tests {
         for hop in [
             "9.9.9.9",
             "9.9.9.9:1234",
+            "9.9.9.9:0",
+            "9.9.9.9:",
+            "[9.9.9.9]",
+            "[9.9.9.9]:80",
+            "[9.9.9.9]:",
             "\"9.9.9.9\"",
             "\"9.9.9.9:80\"",
             "::ffff:9.9.9.9",
@@ -154,9 +162,18 @@ mod tests {
 
     #[test]
     fn nothing_to_the_left_of_an_unreadable_hop_is_believed() {
-        for hop in
-            ["unknown", "_hidden", "9.9.9", "9.9.9.9:x", "[9.9.9.9", "[::1]x", "[]", "\u{e9}"]
-        {
+        for hop in [
+            "unknown",
+            "_hidden",
+            "9.9.9",
+            "9.9.9.9:x",
+            "[9.9.9.9",
+            "[::1]x",
+            "[]",
+            "\u{e9}",
+            "9.9.9.9:1:2",
+            ":80",
+        ] {
             let headers = &["7.7.7.7", hop, "10.2.2.2"];
             let found = origin("10.0.0.1", headers, &["10.0.0.0/8"]);
             assert_eq!(found, (ip("10.2.2.2"), Source::Unreadable), "{hop}");
