@@ -64,14 +64,16 @@ impl HookedRoom {
         match content {
             Content::Change(change) => self.changed(&version, &change, context.pod),
             Content::Whole(record) => self.record = Some(record),
-            Content::Sender => {
-                if let Some(record) = &mut self.record {
+            Content::Sender => match &mut self.record {
+                Some(record) => {
                     (record.version, record.sender) = (version, Some(context.pod.to_owned()));
                     let pending = record.pending.iter();
                     let new = pending.filter(|(number, _)| !self.sending.contains(number));
                     self.unsent.extend(new.map(|(number, event)| (*number, event.clone())));
                 }
-            }
+                // The room became another instance's to follow meanwhile. Its events are this one's.
+                None => self.must_load = true,
+            },
         }
         self.compare_all_after();
     }

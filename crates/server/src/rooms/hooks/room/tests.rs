@@ -48,6 +48,29 @@ proptest! {
     }
 }
 
+/// An instance takes the events of one that is gone, and hears of another one that is before it while
+/// Redis is being asked.
+#[test]
+fn events_that_are_taken_are_sent_though_the_room_became_another_instances() {
+    let mut world = World::new();
+    [Action::Join(0, 1), Action::Join(2, 1)].into_iter().for_each(|action| world.act(action));
+    [Action::Begin(2), Action::Begin(0), Action::Answer(0), Action::Answer(2)]
+        .into_iter()
+        .for_each(|action| world.act(action));
+    [Action::Join(2, 0), Action::Begin(0), Action::Answer(0), Action::Begin(0), Action::Lose(0)]
+        .into_iter()
+        .for_each(|action| world.act(action));
+    [Action::Kill(0), Action::TakeOver, Action::Join(1, 0)]
+        .into_iter()
+        .for_each(|action| world.act(action));
+    [Action::Begin(2), Action::Answer(2), Action::Begin(2)]
+        .into_iter()
+        .for_each(|action| world.act(action));
+    world.settle();
+    let expected = ["user-0", "user-1"].map(str::to_owned);
+    assert_eq!(world.backend.members, expected.into());
+}
+
 /// A world in which the first instance has told of a user.
 fn told() -> World {
     let mut world = World::new();
