@@ -35,7 +35,8 @@ pub enum SampleError {
     /// The family is missing: another program listens on this port.
     #[error("no rookery_connections in the response")]
     MissingConnections,
-    /// A value is not a finite, non-negative number. The line is cut after 200 bytes.
+    /// A value is not a finite, non-negative number. As quoted, the line is cut after 200
+    /// bytes.
     #[error("not a count: {0:?}")]
     InvalidValue(String),
 }
@@ -96,9 +97,17 @@ fn count(line: &str) -> Result<u64, SampleError> {
     if value.is_finite() && value >= 0.0 { Ok(value.round() as u64) } else { Err(invalid()) }
 }
 
-/// The line as far as an error quotes it: a pod may send one of megabytes.
+/// The line as far as an error quotes it: a pod may send one of megabytes, and characters that are
+/// escaped take more.
 fn quoted(line: &str) -> String {
-    line[..line.floor_char_boundary(MAX_QUOTED_BYTES)].to_owned()
+    let mut left = MAX_QUOTED_BYTES;
+    let fits = |character: &char| {
+        let size = character.escape_debug().map(char::len_utf8).sum();
+        let rest = left.checked_sub(size);
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    line.chars().take_while(fits).collect()
 }
 
 #[cfg(test)]
@@ -165,5 +174,7 @@ mod tests {
         let line = format!("rookery_connections {}", "\u{e9}".repeat(1 << 20));
         let Err(SampleError::InvalidValue(quoted)) = Sample::parse(&line) else { panic!() };
         assert!(quoted.len() <= MAX_QUOTED_BYTES && line.starts_with(&quoted));
+        let escaped = Sample::parse(&format!("rookery_connections {}", "\u{4}".repeat(1000)));
+        assert!(escaped.unwrap_err().to_string().len() < MAX_QUOTED_BYTES + 50);
     }
 }
