@@ -38,8 +38,8 @@ pub fn run(input: &[u8]) {
     let parsed = Query::parse(query);
     let raw = |name| pairs(query).find(|(key, _)| *key == name).map(|(_, value)| decoded(value));
     assert_eq!(parsed.eio.as_deref(), raw("EIO").as_deref());
-    let sids = pairs(query).filter(|(key, _)| *key == "sid").map(|(_, value)| decoded(value));
-    assert_eq!(parsed.sid.as_deref(), sids.filter(|sid| !sid.is_empty()).next().as_deref());
+    let mut sids = pairs(query).filter(|(key, _)| *key == "sid").map(|(_, value)| decoded(value));
+    assert_eq!(parsed.sid.as_deref(), sids.find(|sid| !sid.is_empty()).as_deref());
     assert_eq!(parsed.transport.as_deref(), raw("transport").as_deref());
     assert_eq!(parsed.revision() == Revision::V4, raw("EIO").as_deref() == Some("4"));
     let token = parameter(query, "token");

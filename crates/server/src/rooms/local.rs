@@ -178,7 +178,7 @@ impl LocalRooms {
         }
         let mut join = request.into_join(interests, leases);
         if confirmations.is_empty() {
-            return self.send(shard, ShardCommand::Join(join));
+            return self.send(shard, ShardCommand::Join(Box::new(join)));
         }
         let carried_out = join.leases.iter().flatten().any(Lease::is_shown).then(|| {
             let (sender, carried_out) = oneshot::channel();
@@ -188,7 +188,7 @@ impl LocalRooms {
         let local = self.clone();
         Some(Box::pin(async move {
             join_all(confirmations).await;
-            if let Some(wait) = local.send(shard, ShardCommand::Join(join)) {
+            if let Some(wait) = local.send(shard, ShardCommand::Join(Box::new(join))) {
                 wait.await;
             }
             if let Some(carried_out) = carried_out {

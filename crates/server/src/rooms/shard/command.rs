@@ -27,7 +27,7 @@ pub enum ShardCommand {
     /// It is disconnected from it.
     Disconnect(Arc<Member>),
     /// It joins rooms, all or none.
-    Join(Join),
+    Join(Box<Join>),
     /// It leaves rooms.
     Leave {
         /// The member that leaves.

@@ -45,7 +45,7 @@ pub(super) struct ShardState {
     batches: BatchScheduler,
     /// Joins to be answered with who is there, a few each turn. A client waits for its own, so there are at
     /// most as many as sessions.
-    joins: VecDeque<Join>,
+    joins: VecDeque<Box<Join>>,
     /// When the kernel took each packet of the run that is being delivered.
     written_at: Vec<Instant>,
 }
@@ -87,7 +87,7 @@ impl ShardState {
         match command {
             ShardCommand::Connect(member) => self.rooms.add(member),
             ShardCommand::Disconnect(member) => self.rooms.remove(&member),
-            ShardCommand::Join(join) => drop(self.join(join)),
+            ShardCommand::Join(join) => drop(self.join(*join)),
             ShardCommand::Leave { member, rooms, reply } => {
                 self.rooms.leave(&member, &rooms);
                 send(&member, reply(MembershipChange::Done, &[]));
@@ -110,7 +110,7 @@ impl ShardState {
         {
             self.begin_ready();
             let carried_out = join.carried_out.take();
-            bytes += self.join(join).unwrap_or(0);
+            bytes += self.join(*join).unwrap_or(0);
             joins += 1;
             // The client may be gone.
             let _ = carried_out.map(|carried_out| carried_out.send(()));

@@ -70,7 +70,7 @@ impl Fixture {
         let (interests, leases) = (Vec::new(), Vec::new());
         let (by_backend, carried_out) = (false, None);
         let join = Join { member, rooms, interests, leases, by_backend, reply, carried_out };
-        self.send(ShardCommand::Join(join)).await;
+        self.send(ShardCommand::Join(Box::new(join))).await;
     }
 
     async fn publish(&self, number: usize, rooms: &[&str], except: &[&str]) {

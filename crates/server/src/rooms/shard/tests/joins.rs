@@ -57,7 +57,7 @@ impl Presence {
             reply,
             carried_out: Some(carried_out),
         };
-        self.fixture.send(ShardCommand::Join(join)).await;
+        self.fixture.send(ShardCommand::Join(Box::new(join))).await;
         waits
     }
 
