@@ -21,22 +21,22 @@ use crate::telemetry::latency::DeliveryRecorder;
 use crate::telemetry::metrics::Outcome;
 
 /// Deliveries of one batch before other batches are served.
-pub(super) const CHUNK: usize = 512;
+pub(super) const CHUNK: usize = 256;
 
 /// Deliveries before the sessions of the shard are served.
 const TURN: usize = 2 * CHUNK;
 
 /// Bytes that are delivered of one batch before other batches are served.
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Bytes that are delivered before the sessions of the shard are served.
 const TURN_BYTES: usize = 2 * CHUNK_BYTES;
 
 /// Joins that are answered with who is there before the sessions of the shard are served.
-pub(super) const JOINS: usize = 16;
+pub(super) const JOINS: usize = 4;
 
 /// Bytes of such answers after which the sessions of the shard are served.
-pub(super) const ANSWERED_BYTES: usize = 256 << 10;
+pub(super) const ANSWERED_BYTES: usize = 64 << 10;
 
 /// A shard's rooms and the publications that it is delivering.
 pub(super) struct ShardState {
