@@ -22,7 +22,9 @@ COPY target/image-context/rookery /rookery
 
 # Linked against glibc, statically: an idle connection takes less memory with its allocator than
 # with others (docs/architecture.md), and getaddrinfo asks DNS without an nsswitch.conf.
-FROM rust:1.95-bookworm AS build
+# The digest is that of the index of all platforms; `docker buildx imagetools inspect rust:1.95-bookworm`
+# prints the latest one.
+FROM rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 WORKDIR /build
 # Puts the list of crates into the binary, for scanners of images (`cargo audit bin`).
 RUN cargo install --locked --root /usr/local cargo-auditable@0.7.7
