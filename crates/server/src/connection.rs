@@ -6,6 +6,7 @@
 
 use futures_util::future::BoxFuture;
 
+pub mod linger;
 pub mod outbox;
 pub mod stream;
 

@@ -69,13 +69,10 @@ pub fn flush() {
 /// Something was put into a queue that another thread reads: after [`HANDED_OVER`] times, what waits for
 /// it is woken.
 pub fn handed_over() {
-    let count = |current: &RefCell<Option<Arc<Thread>>>| {
-        let current = current.borrow();
-        let count = |thread: &Arc<Thread>| thread.handed_over.fetch_add(1, Ordering::Relaxed) + 1;
-        current.as_ref().map_or(0, count)
-    };
-    if CURRENT.try_with(count).is_ok_and(|count| count >= HANDED_OVER) {
-        flush();
+    if let Some(thread) = current()
+        && thread.handed_over.fetch_add(1, Ordering::Relaxed) + 1 >= HANDED_OVER
+    {
+        thread.wake_others();
     }
 }
 

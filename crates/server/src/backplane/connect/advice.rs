@@ -5,7 +5,7 @@
 pub(super) enum Asked {
     /// A Redis server.
     Server,
-    /// A sentinel.
+    /// A sentinel, asked where the primary is.
     Sentinel,
     /// A node of a Cluster, or what was taken for one.
     Node,

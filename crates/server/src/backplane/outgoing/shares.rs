@@ -36,7 +36,7 @@ impl Holder {
 /// What has a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shared {
-    /// One publisher.
+    /// One publisher: a client, or all who publish in one other way, such as the HTTP API.
     Publisher,
     /// All publishers at one address.
     Address,

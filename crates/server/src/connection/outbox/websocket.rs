@@ -9,14 +9,11 @@ use tokio::net::TcpStream;
 use super::queue::QueuedPacket;
 use super::transport::Transport;
 use super::{Outbox, Phase, State};
+use crate::connection::linger::linger;
 use crate::telemetry::metrics::Disconnected;
 
 /// Packets in one vectored write.
 const MAX_SLICES: usize = 64;
-
-/// How long the client may take to close its side after a Close frame. Closing the socket earlier
-/// would make the kernel discard what the client has not read yet.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// The kernel reports a socket as writable below this many unsent bytes, so that a stalled client
 /// is noticed early. Bytes.
@@ -142,19 +139,7 @@ impl Outbox {
             return;
         }
         let _ = options.shutdown(std::net::Shutdown::Write);
-        let linger = async move {
-            let mut sink = [0; 512];
-            let drain = async {
-                while let Ok(()) = socket.readable().await {
-                    match socket.try_read(&mut sink) {
-                        Ok(0) => return,
-                        Err(e) if e.kind() != io::ErrorKind::WouldBlock => return,
-                        _ => {}
-                    }
-                }
-            };
-            let _ = tokio::time::timeout(LINGER, drain).await;
-        };
-        self.context.tracker.spawn_on(linger, &self.context.runtime);
+        let ended = async move { linger(&socket).await };
+        self.context.tracker.spawn_on(ended, &self.context.runtime);
     }
 }

@@ -65,6 +65,17 @@ impl Fixture {
         self.queue.send(command).await;
     }
 
+    /// The member of a room of its own, once the shard has nothing to do.
+    async fn calm(&self) -> Arc<Member> {
+        let calm = member(&id(MEMBERS), &context(&self.recorder));
+        self.send(ShardCommand::Connect(calm.clone())).await;
+        self.join(&calm, vec!["calm".into()], silent()).await;
+        while self.queue.waiting() > 0 {
+            tokio::task::yield_now().await;
+        }
+        calm
+    }
+
     async fn join(&self, member: &Arc<Member>, rooms: Vec<Room>, reply: Reply) {
         let member = member.clone();
         let (interests, leases) = (Vec::new(), Vec::new());
@@ -271,12 +282,7 @@ async fn a_hot_room_is_joined_and_does_not_grow_the_backlog_without_bound() {
 #[tokio::test]
 async fn a_publication_does_not_wait_for_those_of_a_busy_room_before_it() {
     let fixture = Fixture::new().await;
-    let calm = member(&id(MEMBERS), &context(&fixture.recorder));
-    fixture.send(ShardCommand::Connect(calm.clone())).await;
-    fixture.join(&calm, vec!["calm".into()], silent()).await;
-    while fixture.queue.waiting() > 0 {
-        tokio::task::yield_now().await;
-    }
+    let calm = fixture.calm().await;
     let large = [Data::from("x".repeat(4 << 10))];
     let publish = async {
         for _ in 0..MAX_HELD {
@@ -298,12 +304,7 @@ async fn a_publication_does_not_wait_for_those_of_a_busy_room_before_it() {
 #[tokio::test]
 async fn a_publication_does_not_wait_for_large_writes_to_all_of_a_big_room() {
     let fixture = Fixture::new().await;
-    let calm = member(&id(MEMBERS), &context(&fixture.recorder));
-    fixture.send(ShardCommand::Connect(calm.clone())).await;
-    fixture.join(&calm, vec!["calm".into()], silent()).await;
-    while fixture.queue.waiting() > 0 {
-        tokio::task::yield_now().await;
-    }
+    let calm = fixture.calm().await;
     let large = [Data::from("x".repeat(100 << 10))];
     fixture.publish_arguments(&large, &["a"], &[], None).await;
     fixture.publish_arguments(&large, &["a"], &[], None).await;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
 
+use crate::connection::linger::{LINGER, linger};
 use crate::connection::outbox::Outbox;
 use rookery_protocol::frames::{ClientMessages, CloseCode, FrameError, Message, Opcode, put_frame};
 
@@ -18,9 +19,6 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a waiting GET is answered from the client's `2probe` to its `5`, as in Node. The client
 /// sends `5` once no GET of its own waits.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How long a client may take to end a connection whose probe failed.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest message of a probe in bytes; those of the protocol have at most six.
 const MAX_PROBE: usize = 125;
@@ -67,12 +65,11 @@ impl ProbeError {
         let ended = async {
             socket.write_all(&close).await?;
             socket.shutdown().await?;
-            let mut ignored = [0; 512];
-            while socket.read(&mut ignored).await? > 0 {}
+            linger(&socket).await;
             io::Result::Ok(())
         };
         // It is over in any case.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, ended).await;
+        let _ = tokio::time::timeout(LINGER, ended).await;
     }
 }
 
